@@ -1,0 +1,1 @@
+"""What can happen, the rules for it, and the log that keeps it."""
