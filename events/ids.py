@@ -9,6 +9,8 @@ import re
 from hashlib import blake2b
 from uuid import UUID
 
+from asyncpg.pgproto.pgproto import UUID as _UUID  # a uuid.UUID written in C: made once or twice a vote
+
 # The last of 22 characters carries 2 bits; any other last character would be a second spelling of the same id.
 _ID = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]")
 
@@ -40,7 +42,7 @@ def to_bytes(id_: str) -> bytes:
 
 def stream_of(id_: str) -> UUID:
     """Name the stream of a tool, review, voter or person: its id as a uuid."""
-    return UUID(bytes=to_bytes(id_))
+    return _UUID(to_bytes(id_))
 
 
 def stream_beside(id_: str, category: str, *parts: str) -> UUID:
@@ -49,9 +51,9 @@ def stream_beside(id_: str, category: str, *parts: str) -> UUID:
     So everything one voter did is one range of the log's primary key, and inserts of one moment fall together.
     """
     digest = blake2b("\0".join((id_, *parts)).encode(), digest_size=8, person=category.encode()).digest()
-    return UUID(bytes=to_bytes(id_)[:8] + digest)
+    return _UUID(to_bytes(id_)[:8] + digest)
 
 
 def stream_named(category: str, *parts: str) -> UUID:
     """Name a stream by a hash of its category and parts, for what has no id of its own."""
-    return UUID(bytes=blake2b("\0".join(parts).encode(), digest_size=16, person=category.encode()).digest())
+    return _UUID(blake2b("\0".join(parts).encode(), digest_size=16, person=category.encode()).digest())

@@ -1,0 +1,125 @@
+"""Tools, the panel's reviews of them, and announced comparisons."""
+
+from typing import Literal
+
+from events.event import Event
+
+Verdict = Literal["ship", "skip"]
+Tier = Literal["free", "paid", "freemium"]
+
+
+class ToolAdded(Event, frozen=True, kw_only=True):
+    """A tool came into the catalogue, listed. Its slug is its name in addresses and never changes."""
+
+    tool: str
+    slug: str
+    name: str
+    tagline: str
+    description: str
+    category: str
+    pricing_tier: Tier
+    pricing_label: str
+    best_for: str
+    url: str | None
+
+
+class ToolDescribed(Event, frozen=True, kw_only=True):
+    """A tool's description changed; every field is what it is from now on."""
+
+    tool: str
+    name: str
+    tagline: str
+    description: str
+    category: str
+    pricing_tier: Tier
+    pricing_label: str
+    best_for: str
+    url: str | None
+
+
+class ToolUnlisted(Event, frozen=True, kw_only=True):
+    """A tool went off the site. Its history stays."""
+
+    tool: str
+
+
+class ToolListed(Event, frozen=True, kw_only=True):
+    """An unlisted tool came back."""
+
+    tool: str
+
+
+class PanelReviewPublished(Event, frozen=True, kw_only=True):
+    """A persona of the panel judged a tool for the first time."""
+
+    tool: str
+    persona: str
+    score: int | None
+    verdict: Verdict
+    take: str
+
+
+class PanelReviewRevised(Event, frozen=True, kw_only=True):
+    """A persona changed its judgement; every field is what it is from now on."""
+
+    tool: str
+    persona: str
+    score: int | None
+    verdict: Verdict
+    take: str
+
+
+class ComparisonAnnounced(Event, frozen=True, kw_only=True):
+    """A pair of tools was put on the list of comparisons. Left and right are tools' ids."""
+
+    left: str
+    right: str
+
+
+EVENTS = (
+    ToolAdded,
+    ToolDescribed,
+    ToolUnlisted,
+    ToolListed,
+    PanelReviewPublished,
+    PanelReviewRevised,
+    ComparisonAnnounced,
+)
+
+# What changes a Listing; the log's partial index and head.listing_position name the same three.
+LISTING = (ToolAdded, ToolListed, ToolUnlisted)
+
+
+class ToolNotListed(Exception):
+    """No listed tool has this slug."""
+
+
+class Listing:
+    """Which tools there are and which are listed, as of `position`."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self._tools: dict[str, str] = {}
+        self._unlisted: set[str] = set()
+
+    def evolve(self, position: int, event: Event) -> None:
+        """Take in one of the LISTING events."""
+        self.position = position
+        match event:
+            case ToolAdded():
+                self._tools[event.slug] = event.tool
+            case ToolUnlisted():
+                self._unlisted.add(event.tool)
+            case ToolListed():
+                self._unlisted.discard(event.tool)
+
+    def find(self, slug: str) -> str | None:
+        """Give the id of the tool with this slug, listed or not."""
+        return self._tools.get(slug)
+
+    def listed(self, slug: str) -> str:
+        """Give the id of the listed tool with this slug; ToolNotListed if there is none."""
+        tool = self._tools.get(slug)
+        if tool is None or tool in self._unlisted:
+            raise ToolNotListed(slug)
+        return tool

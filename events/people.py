@@ -1,0 +1,3 @@
+"""Erasure of a person."""
+
+EVENTS = ()

@@ -1,0 +1,3 @@
+"""Readers' reviews, moderated, with revisions."""
+
+EVENTS = ()

@@ -1,0 +1,16 @@
+"""The one list of all event types of this release."""
+
+from events import ballots, bookmarks, catalog, people, quarantine, reviews, voters
+from events.event import Registry
+
+REGISTRY = Registry(
+    (
+        *catalog.EVENTS,
+        *ballots.EVENTS,
+        *bookmarks.EVENTS,
+        *reviews.EVENTS,
+        *voters.EVENTS,
+        *people.EVENTS,
+        *quarantine.EVENTS,
+    )
+)
