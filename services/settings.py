@@ -19,6 +19,7 @@ import msgspec
 LogFormat = Literal["json", "console"]
 
 SCOPES: Final = frozenset({"catalog", "moderate", "voters", "digest", "read"})
+SERVER_URLS: Final = frozenset({"DATABASE_URL", "REDIS_URL", "SMTP_URL"})
 DEFAULT_HOME: Final = ".ballotpress"
 DEFAULT_BASE_URL: Final = "http://127.0.0.1:8000"
 SECRET_KEY_CHARACTERS: Final = 32
@@ -62,9 +63,10 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     given = dict(os.environ if environ is None else environ)
     home = home_folder(given)
     values = _completed({name: value.strip() for name, value in given.items() if value.strip()}, home)
+    database_url = _url(values, "DATABASE_URL", ("postgresql", "postgres"))
     secret_keys = _secret_keys(values)
     return Settings(
-        database_url=_url(values, "DATABASE_URL", ("postgresql", "postgres")),
+        database_url=database_url,
         redis_url=_url(values, "REDIS_URL", ("redis", "rediss", "unix")),
         smtp_url=_url(values, "SMTP_URL", ("smtp", "smtps")) if "SMTP_URL" in values else None,
         home=home,
@@ -86,6 +88,12 @@ def process_environ(**changes: str) -> dict[str, str]:
     return {**os.environ, **changes}
 
 
+def our_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that set us up, but for the home folder's."""
+    names = (name for name in environ if name.startswith("BALLOTPRESS_") or name in SERVER_URLS)
+    return {name: environ[name] for name in names if name != "BALLOTPRESS_HOME"}
+
+
 def home_folder(environ: Mapping[str, str]) -> Path:
     """Return the absolute path of the home folder."""
     return Path(environ.get("BALLOTPRESS_HOME") or DEFAULT_HOME).expanduser().resolve()
@@ -101,9 +109,7 @@ def _completed(given: dict[str, str], home: Path) -> dict[str, str]:
 
             running = settings_of_running(home)
     except PermissionError as error:
-        raise SettingsError(
-            f"{error.filename} may not be read: run this as its owner, or set BALLOTPRESS_HOME"
-        ) from None
+        raise SettingsError(f"{error.filename} may not be read: run this as its owner, or set BALLOTPRESS_HOME") from None
     return {**kept, **running, **given}
 
 
@@ -141,9 +147,7 @@ def _secret_keys(values: Mapping[str, str]) -> tuple[str, ...]:
     name = "BALLOTPRESS_SECRET_KEYS"
     keys = tuple(_words(values, name))
     if not keys:
-        raise SettingsError(
-            f"Set {name} to one or more random keys of {SECRET_KEY_CHARACTERS} characters, newest first"
-        )
+        raise SettingsError(f"Set {name} to one or more random keys of {SECRET_KEY_CHARACTERS} characters, newest first")
     if any(len(key) < SECRET_KEY_CHARACTERS for key in keys):
         raise SettingsError(f"{name} holds a key shorter than {SECRET_KEY_CHARACTERS} characters: use a longer one")
     return keys
@@ -177,9 +181,7 @@ def _operator_tokens(values: Mapping[str, str], home: Path) -> tuple[OperatorTok
     except (FileNotFoundError, NotADirectoryError):
         return ()
     except PermissionError as error:
-        raise SettingsError(
-            f"{error.filename} may not be read: run this as its owner, or set BALLOTPRESS_HOME"
-        ) from None
+        raise SettingsError(f"{error.filename} may not be read: run this as its owner, or set BALLOTPRESS_HOME") from None
     return (_operator_token(f"operator:{'+'.join(sorted(SCOPES))}:{token}"),)
 
 
@@ -192,9 +194,7 @@ def _operator_token(entry: str) -> OperatorToken:
     if not (name and scopes and token):
         raise SettingsError(f"{variable} must be a comma-separated list of name:scope+scope:token")
     if unknown := sorted(scopes - SCOPES):
-        raise SettingsError(
-            f"{variable} gives {name!r} the unknown scope {unknown[0]!r}: use {', '.join(sorted(SCOPES))}"
-        )
+        raise SettingsError(f"{variable} gives {name!r} the unknown scope {unknown[0]!r}: use {', '.join(sorted(SCOPES))}")
     if len(token) < TOKEN_CHARACTERS:
         raise SettingsError(f"{variable} gives {name!r} a token under {TOKEN_CHARACTERS} characters: use a longer one")
     return OperatorToken(name=name, scopes=scopes, token=token)

@@ -47,9 +47,7 @@ def _new_account(name: str) -> Account:
     command = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
     options = ("--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", name)
     if command is None or subprocess.run([command, *options], capture_output=True, check=False).returncode:
-        raise NoAccount(
-            f"PostgreSQL won't run as root: create a system user named {name}, or start this as another user"
-        )
+        raise NoAccount(f"PostgreSQL won't run as root: create a system user named {name}, or start this as another user")
     return _account(pwd.getpwnam(name))
 
 

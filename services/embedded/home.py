@@ -82,9 +82,7 @@ async def _locked(home: Path) -> int:
             if alive or time.monotonic() > deadline:
                 os.close(lock)
                 by = f" (process {run.up.pid})" if run and alive else ""
-                raise HomeInUse(
-                    f"ballotpress already runs on {home}{by}: stop that one, or use another --home"
-                ) from None
+                raise HomeInUse(f"ballotpress already runs on {home}{by}: stop that one, or use another --home") from None
         await asyncio.sleep(0.05)
 
 

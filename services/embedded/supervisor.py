@@ -57,9 +57,7 @@ class Supervisor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, int] = {}
 
-    async def start(
-        self, program: Program, ready: Callable[[], Awaitable[bool]] | None = None, within: float = 60.0
-    ) -> None:
+    async def start(self, program: Program, ready: Callable[[], Awaitable[bool]] | None = None, within: float = 60.0) -> None:
         """Start a program and wait until `ready` says so; raise NotStarted when it takes longer or keeps dying."""
         self._ends[program.name] = 0
         self._tasks[program.name] = asyncio.create_task(self._keep(program), name=program.name)

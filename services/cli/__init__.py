@@ -1,0 +1,68 @@
+"""The console command `ballotpress`: one line in `COMMANDS` a command, loaded when it is used.
+
+A command's module imports only what its options need; the rest inside its function, so that `--help` stays fast.
+A failure is one line on stderr and a non-zero status; only a defect of ours shows a traceback.
+"""
+
+import importlib
+import sys
+
+import rich_click as click
+from click.exceptions import NoArgsIsHelpError
+
+from services.cli.errors import sentence
+
+COMMANDS = {
+    "up": "services.cli.up:up",
+    "api": "services.cli.processes:api",
+    "projector": "services.cli.processes:projector",
+    "worker": "services.cli.processes:worker",
+    "migrate": "services.cli.processes:migrate",
+}
+
+
+class LazyGroup(click.RichGroup):
+    """A group that imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command; None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)  # noqa: S101 - the table names a command
+        return command
+
+
+@click.group(cls=LazyGroup)
+@click.version_option(package_name="ballotpress", message="%(prog)s %(version)s")
+def commands() -> None:
+    """Votes, bookmarks and reviews of AI tools, kept in a log that never forgets."""
+
+
+def main() -> None:
+    """Run the command line; exit 1 after a failure, 2 after a wrong option, 130 after Ctrl-C."""
+    try:
+        result = commands.main(prog_name="ballotpress", standalone_mode=False)
+    except NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except Exception as error:
+        if (message := sentence(error)) is None:
+            raise
+        _fail(message, 1)
+    else:
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+def _fail(message: str, status: int) -> None:
+    print("ballotpress:", " ".join(message.split()), file=sys.stderr)
+    sys.exit(status)

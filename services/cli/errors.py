@@ -1,0 +1,34 @@
+"""Which exceptions are failures that an operator can act on, and the one line each becomes."""
+
+import sys
+from typing import Final
+
+SENTENCES: Final = {
+    "services.settings:SettingsError": "{error}",
+    "services.embedded.home:HomeInUse": "{error}",
+    "services.embedded.home:KeysMissing": "{error}",
+    "services.embedded.account:NoAccount": "{error}",
+    "services.embedded.servers:ServerMissing": "{error}",
+    "services.embedded.supervisor:NotStarted": "{error}",
+    "asyncpg:InvalidPasswordError": "PostgreSQL refused the name or password in DATABASE_URL",
+    "asyncpg:InvalidCatalogNameError": "PostgreSQL has no such database: {error}",
+    "asyncpg:UndefinedTableError": "The database lacks a table: run `ballotpress migrate` first ({error})",
+    "asyncpg:InvalidSchemaNameError": "The database lacks a schema: run `ballotpress migrate` first ({error})",
+    "asyncpg:PostgresError": "PostgreSQL failed: {error}",
+    "asyncpg:InterfaceError": "PostgreSQL cannot be used: {error}",
+    "redis:RedisError": "Valkey cannot be used: {error}",
+    "builtins:ConnectionError": "PostgreSQL or Valkey cannot be reached: {error}",
+    "builtins:TimeoutError": "PostgreSQL or Valkey did not answer in time",
+    "builtins:OSError": "{error}",
+}
+"""Exceptions by module and name, the first match holds. A module that isn't loaded can't have raised anything."""
+
+
+def sentence(error: Exception) -> str | None:
+    """Return the line to show for a failure; None for what can only be a defect."""
+    for name, text in SENTENCES.items():
+        module, _, attribute = name.partition(":")
+        kind = getattr(sys.modules.get(module), attribute, None)
+        if kind is not None and isinstance(error, kind):
+            return text.format(error=error)
+    return None

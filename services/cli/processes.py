@@ -1,0 +1,46 @@
+"""The processes that `up` and docker-compose run: api, projector, worker; and migrate, which runs once."""
+
+import asyncio
+
+import rich_click as click
+
+from services.settings import read_settings
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+def api(host: str, port: int) -> None:
+    """Serve HTTP."""
+    settings = read_settings()
+    from services.api.serve import run
+
+    run(settings, host, port)
+
+
+@click.command()
+def projector() -> None:
+    """Keep the views up with the log; beside another projector, stand by."""
+    settings = read_settings()
+    from services.projector import run
+
+    run(settings)
+
+
+@click.command()
+def worker() -> None:
+    """Do what is due: clear old receipts of writes, once an hour."""
+    settings = read_settings()
+    from services.worker import run
+
+    run(settings)
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to the current schema; safe to run twice and from two hosts at once."""
+    settings = read_settings()
+    from services.migrate import migrate as bring_up_to_date
+
+    asyncio.run(bring_up_to_date(settings.database_url))
+    click.echo("The database has the current schema")

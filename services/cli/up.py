@@ -1,0 +1,191 @@
+"""`ballotpress up`: everything in one go, and nothing left when it ends.
+
+Order matters: servers, schema, catalog, projector, and only when the views show the catalog the worker and the API.
+"""
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from services.settings import Settings, home_folder, our_variables, process_environ, read_settings
+
+if TYPE_CHECKING:
+    from services.embedded.supervisor import Program, Supervisor
+
+DEMO = Path(__file__).with_name("demo_catalog.json")
+VIEWS_WITHIN = 60.0
+
+
+@click.command()
+@click.option("--home", type=click.Path(path_type=Path), help="Folder of all that is kept.  [default: .ballotpress]")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+@click.option("--catalog", metavar="FILE|none", help="Catalog to load into an empty log.  [default: a demo]")
+@click.option("--smtp", metavar="URL", help="Where mail goes, such as smtp://127.0.0.1:2525.")
+def up(home: Path | None, host: str, port: int, catalog: str | None, smtp: str | None) -> int:
+    """Start everything: PostgreSQL and Valkey (unless DATABASE_URL and REDIS_URL name others), projector, worker, API.
+
+    Ctrl-C stops all of it; started again, everything is still there.
+    """
+    changes = {"BALLOTPRESS_HOME": str(home)} if home else {}
+    if smtp:
+        changes["SMTP_URL"] = smtp
+    environ = process_environ(**changes)
+    environ["BALLOTPRESS_HOME"] = str(home_folder(environ))
+    if not environ.get("BALLOTPRESS_BASE_URL"):
+        environ["BALLOTPRESS_BASE_URL"] = f"http://{_bracketed(host)}:{port}"
+    return asyncio.run(_until_signalled(_run(environ, host, port, _catalog_file(catalog))))
+
+
+def _catalog_file(catalog: str | None) -> Path | None:
+    if catalog == "none":
+        return None
+    file = Path(catalog).resolve() if catalog else DEMO
+    if not file.is_file():
+        raise click.BadParameter(f"there is no file {file}", param_hint="--catalog")
+    return file
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+async def _until_signalled(work: Coroutine[Any, Any, None]) -> int:
+    """Run until the work fails or a signal asks us to stop; further signals change nothing."""
+    stopping = asyncio.Event()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name)
+        if name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN:  # nohup asks us to stay
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    task = asyncio.create_task(work)
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not task.done():
+        _say("Stopping")
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return 0
+
+
+async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | None) -> None:
+    """Start everything, say where to look, and keep it running until cancelled."""
+    from services.embedded.home import keep_keys, opened_home
+
+    home = home_folder(environ)
+    async with opened_home(home, _say) as supervisor:
+        _refuse_taken_port(host, port)
+        keys = keep_keys(home)
+        await _start_servers(supervisor, environ, keys["POSTGRES_PASSWORD"])
+        settings = read_settings(environ)
+        await _prepare(settings, catalog)
+        await supervisor.start(_program("projector", environ))
+        await _wait_for_views(settings.database_url)
+        await supervisor.start(_program("worker", environ))
+        api = _program("api", environ, "--host", host, "--port", str(port))
+        await supervisor.start(api, lambda: _serves(host, port))
+        _announce(settings, host, port)
+        await asyncio.Event().wait()
+
+
+async def _start_servers(supervisor: "Supervisor", environ: Mapping[str, str], password: str) -> None:
+    """Start the servers that the environment names no other for, and let every command find what we run with."""
+    found = {}
+    if not environ.get("DATABASE_URL"):
+        from services.embedded.postgres import start_postgres
+
+        found["DATABASE_URL"] = await start_postgres(supervisor, password)
+    if not environ.get("REDIS_URL"):
+        from services.embedded.valkey import start_valkey
+
+        found["REDIS_URL"] = await start_valkey(supervisor)
+    supervisor.publish({**our_variables(environ), **found})
+
+
+async def _prepare(settings: Settings, catalog: Path | None) -> None:
+    """Migrate, and load the catalog if nothing was ever logged."""
+    import asyncpg
+
+    from services.catalog_import import import_catalog
+    from services.migrate import migrate
+
+    await migrate(settings.database_url)
+    connection = await asyncpg.connect(settings.database_url)
+    try:
+        empty = await connection.fetchval("select position = 0 from log.head")
+    finally:
+        await connection.close()
+    if empty and catalog is not None:
+        _say(f"Loaded the catalog {catalog}: {await import_catalog(settings, catalog)} events")
+
+
+async def _wait_for_views(database_url: str) -> None:
+    """Wait until the views show the whole log; after a minute let readers see what there is, readiness says the rest."""
+    from services.lag import views_caught_up
+
+    deadline = time.monotonic() + VIEWS_WITHIN
+    while not await views_caught_up(database_url):
+        if time.monotonic() > deadline:
+            _say("The views are still behind the log: see `ballotpress status`")
+            return
+        await asyncio.sleep(0.05)
+
+
+def _program(name: str, environ: Mapping[str, str], *options: str) -> "Program":
+    from services.embedded.supervisor import Program
+
+    command = (sys.executable, "-P", "-m", "services.cli", name, *options)
+    return Program(name=name, command=command, environ=environ)
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    """Raise OSError with a sentence when nothing could listen there."""
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+            probe.listen(1)
+        except OSError as error:
+            reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            raise click.ClickException(f"Port {port} on {host} {reason}: choose another with --port or --host") from None
+
+
+async def _serves(host: str, port: int) -> bool:
+    """Tell whether the API answers."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
+    try:
+        async with asyncio.timeout(2):
+            reader, writer = await asyncio.open_connection(address, port)
+            try:
+                writer.write(f"GET /health/live HTTP/1.1\r\nHost: {_bracketed(address)}\r\nConnection: close\r\n\r\n".encode())
+                return b" 200 " in await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+
+
+def _announce(settings: Settings, host: str, port: int) -> None:
+    address = f"http://{_bracketed(host)}:{port}"
+    token_file = settings.home / "operator.token"
+    _say(f"Ballotpress runs at {address} (Ctrl-C stops it)")
+    _say(f"  what it can do   {address}/schema")
+    _say(f"  operator token   {token_file}")
+    if sys.stdout.isatty():
+        _say(f"                   {token_file.read_text().strip()}")
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads us any more: no reason to stop
+        print(line, flush=True)
