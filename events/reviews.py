@@ -1,3 +1,210 @@
-"""Readers' reviews, moderated, with revisions."""
+"""Readers' reviews: one per visitor and tool, moderated by revision.
 
-EVENTS = ()
+What a reader wrote is in no event: `text` and `name` are sealed under the review's own key in the vault. A decision is about
+one revision; while an edit waits or was rejected, the revision approved before it stays public. Withdrawing destroys the key.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from events.catalog import Verdict
+from events.event import Event, Recorded
+
+Status = Literal["pending", "approved", "rejected", "withdrawn"]
+Judgement = Literal["approve", "reject"]
+
+
+class ReviewSubmitted(Event, frozen=True, kw_only=True):
+    """A visitor reviewed a tool: revision 1, pending. `text` and `name` are sealed."""
+
+    review: str
+    visitor: str
+    tool: str
+    verdict: Verdict
+    score: int | None
+    text: str
+    name: str | None
+
+
+class ReviewEdited(Event, frozen=True, kw_only=True):
+    """The author wrote a new revision, pending; every field is what it is from now on."""
+
+    review: str
+    revision: int
+    verdict: Verdict
+    score: int | None
+    text: str
+    name: str | None
+
+
+class ReviewApproved(Event, frozen=True, kw_only=True):
+    """A revision became the public one, in place of an earlier one."""
+
+    review: str
+    revision: int
+
+
+class ReviewRejected(Event, frozen=True, kw_only=True):
+    """A revision was refused; if it was the public one, it is so no more. Another public revision stays."""
+
+    review: str
+    revision: int
+    reason: str | None
+
+
+class ReviewWithdrawn(Event, frozen=True, kw_only=True):
+    """The author took the review back and its texts were destroyed."""
+
+    review: str
+
+
+class ReviewPlaced(Event, frozen=True, kw_only=True):
+    """A visitor's one place for a review of this tool was taken."""
+
+    visitor: str
+    tool: str
+    review: str
+
+
+class ReviewCleared(Event, frozen=True, kw_only=True):
+    """A visitor's place for a review of this tool is free again."""
+
+    visitor: str
+    tool: str
+    review: str
+
+
+EVENTS = (ReviewSubmitted, ReviewEdited, ReviewApproved, ReviewRejected, ReviewWithdrawn, ReviewPlaced, ReviewCleared)
+
+
+class ReviewExists(Exception):
+    """This visitor has reviewed this tool; the argument is the review's id."""
+
+
+class ReviewNotFound(Exception):
+    """There is no such review, or it is not for this visitor to know."""
+
+
+class ReviewEditedSince(Exception):
+    """The decision names a revision that is no longer the current one; the argument is the current one's number."""
+
+
+class Revision(msgspec.Struct, frozen=True):
+    """What the author said, the nth time (from 1); `text` and `name` are sealed."""
+
+    number: int
+    verdict: Verdict
+    score: int | None
+    text: str
+    name: str | None
+
+
+class Review(msgspec.Struct, frozen=True):
+    """A review as it stands: `status` is the current revision's, `published` the public revision, if any."""
+
+    review: str
+    visitor: str
+    tool: str
+    status: Status
+    current: Revision
+    published: Revision | None = None
+    reason: str | None = None
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """What an author changes; what is UNSET stays. `text` and `name` are sealed."""
+
+    verdict: Verdict | UnsetType = UNSET
+    score: int | None | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    name: str | None | UnsetType = UNSET
+
+
+def evolve(state: Review | None, event: Event) -> Review | None:
+    """Give the review after an event of its stream."""
+    if isinstance(event, ReviewSubmitted):
+        first = Revision(1, event.verdict, event.score, event.text, event.name)
+        return Review(event.review, event.visitor, event.tool, "pending", first)
+    if state is None:
+        return None
+    match event:
+        case ReviewEdited():
+            edited = Revision(event.revision, event.verdict, event.score, event.text, event.name)
+            return replace(state, status="pending", current=edited, reason=None)
+        case ReviewApproved():
+            return replace(state, status="approved", published=state.current, reason=None)
+        case ReviewRejected():
+            up = state.published
+            still_up = None if up is not None and up.number == event.revision else up
+            return replace(state, status="rejected", published=still_up, reason=event.reason)
+        case ReviewWithdrawn():
+            return replace(state, status="withdrawn", published=None)
+    return state
+
+
+def fold(events: Sequence[Recorded[Any]]) -> Review | None:
+    """Give the review that its stream's events make; None for an empty stream."""
+    state: Review | None = None
+    for recorded in events:
+        state = evolve(state, recorded.event)
+    return state
+
+
+def submit_review(place: Event | None, submitted: ReviewSubmitted) -> list[Event]:
+    """Submit a review, given the last event of the visitor's place for it; ReviewExists when the place is taken."""
+    if isinstance(place, ReviewPlaced):
+        raise ReviewExists(place.review)
+    return [submitted, ReviewPlaced(visitor=submitted.visitor, tool=submitted.tool, review=submitted.review)]
+
+
+def edit_review(state: Review | None, visitor: str, changes: Changes) -> list[Event]:
+    """Write a new revision; nothing changed is no event. ReviewNotFound for all but the author, and once withdrawn."""
+    if state is None or state.visitor != visitor or state.status == "withdrawn":
+        raise ReviewNotFound
+    given = {f: value for f in changes.__struct_fields__ if (value := getattr(changes, f)) is not UNSET}
+    edited = replace(state.current, **given)
+    if edited == state.current:
+        return []
+    return [
+        ReviewEdited(
+            review=state.review,
+            revision=edited.number + 1,
+            verdict=edited.verdict,
+            score=edited.score,
+            text=edited.text,
+            name=edited.name,
+        )
+    ]
+
+
+def withdraw_review(state: Review | None, visitor: str) -> list[Event]:
+    """Take a review back and free its place; twice is no event. ReviewNotFound for all but the author."""
+    if state is None or state.visitor != visitor:
+        raise ReviewNotFound
+    if state.status == "withdrawn":
+        return []
+    return [ReviewWithdrawn(review=state.review), ReviewCleared(visitor=visitor, tool=state.tool, review=state.review)]
+
+
+def decide_review(
+    state: Review | None, judgement: Judgement, revision: int | None = None, reason: str | None = None
+) -> list[Event]:
+    """Approve or reject a revision, the current one if none is given; what is so already is no event.
+
+    Once an edit was rejected, the revision still public may be named to be rejected too. ReviewEditedSince for any other
+    that is not current; ReviewNotFound once withdrawn.
+    """
+    if state is None or state.status == "withdrawn":
+        raise ReviewNotFound
+    up, current = state.published, state.current.number
+    if state.status == "rejected" and up is not None and revision == up.number:
+        return [] if judgement == "approve" else [ReviewRejected(review=state.review, revision=up.number, reason=reason)]
+    if revision not in (None, current):
+        raise ReviewEditedSince(current)
+    if judgement == "approve":
+        return [] if state.status == "approved" else [ReviewApproved(review=state.review, revision=current)]
+    return [] if state.status == "rejected" else [ReviewRejected(review=state.review, revision=current, reason=reason)]
