@@ -1,0 +1,48 @@
+# Everything here needs only Python 3.11+ with venv, and make: the first target sets up .venv, the rest use it.
+
+PYTHON ?= python3
+UV_VERSION = 0.13.9
+INSTALLED = .venv/.installed
+UV = .venv/bin/uv
+
+.DEFAULT_GOAL := help
+.PHONY: help install up test lint types bench lock clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+install: $(INSTALLED) ## Set up .venv: the locked packages, then this one
+
+up: $(INSTALLED) ## Start everything at http://127.0.0.1:8000 (ARGS="--port 8001 --home DIR" for more)
+	@exec .venv/bin/ballotpress up $(ARGS)
+
+test: $(INSTALLED) ## Run the tests (ARGS="-k votes" for some)
+	.venv/bin/python -m pytest $(ARGS)
+
+lint: $(INSTALLED) types ## Check style, types, which folder imports which, and the migrations
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+	.venv/bin/squawk events/migrations/*.sql
+
+types: $(INSTALLED) ## Check types alone
+	.venv/bin/mypy
+
+bench: $(INSTALLED) ## Measure, and print each goal's ratio
+	.venv/bin/python -m tests.benchmarks $(ARGS)
+
+lock: $(INSTALLED) ## Resolve the packages anew into requirements.lock
+	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--extra dev pyproject.toml -o requirements.lock
+
+clean: ## Remove .venv and caches; what `up` keeps in .ballotpress stays
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+
+$(INSTALLED): pyproject.toml requirements.lock Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed: name one with make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(UV) pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
+	$(UV) pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
+	@touch $@
