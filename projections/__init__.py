@@ -1,0 +1,10 @@
+"""Read models: tables that can be thrown away and rebuilt from the log."""
+
+from projections.projection import Projection
+
+PROJECTIONS = (
+    Projection("cards", 1),
+    Projection("hours", 1),
+    Projection("bookmarks", 1),
+    Projection("reviews", 1),
+)

@@ -1,0 +1,77 @@
+"""Wake-ups over PostgreSQL's NOTIFY: a hint that something moved, never the truth; whoever listens polls as well."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+
+logger = logging.getLogger(__name__)
+
+LOG = "ballotpress_log"
+VIEWS = "ballotpress_views"
+
+
+class Bell:
+    """Rings a channel off the caller's path: NOTIFY holds a cluster-wide lock through its commit, so it gets its own.
+
+    Rings that come while one is on its way, or within `pace` seconds of it, are one.
+    """
+
+    def __init__(self, dsn: str, channel: str, pace: float = 0.01) -> None:
+        self._dsn = dsn
+        self._channel = channel
+        self._pace = pace
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """Ask for a notification soon."""
+        self._rung.set()
+
+    async def run(self) -> None:
+        """Send notifications until cancelled; a lost one costs its listeners a poll's time, no more."""
+        while True:
+            try:
+                connection = await asyncpg.connect(
+                    self._dsn, timeout=5, command_timeout=5, server_settings={"synchronous_commit": "off"}
+                )
+                try:
+                    while True:
+                        await self._rung.wait()
+                        self._rung.clear()
+                        await connection.execute("select pg_notify($1, '')", self._channel)
+                        await asyncio.sleep(self._pace)
+                finally:
+                    connection.terminate()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                logger.info("cannot ring %s: %r", self._channel, error)
+                await asyncio.sleep(0.5)
+
+
+async def listen(dsn: str, channel: str, heard: Callable[[], None]) -> None:
+    """Call `heard` at each notification until cancelled, connecting again when the connection is lost."""
+    while True:
+        try:
+            connection = await asyncpg.connect(dsn, timeout=5, command_timeout=5)
+            try:
+                lost = asyncio.Event()
+                connection.add_termination_listener(lambda _: lost.set())
+                await connection.add_listener(channel, lambda *_: heard())
+                heard()
+                await _until_lost(connection, lost)
+            finally:
+                connection.terminate()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            logger.info("cannot listen on %s: %r", channel, error)
+            await asyncio.sleep(0.5)
+
+
+async def _until_lost(connection: "asyncpg.Connection[Any]", lost: asyncio.Event) -> None:
+    """Return when the connection is gone; a silent one is asked every few seconds."""
+    while not lost.is_set():
+        try:
+            async with asyncio.timeout(5):
+                await lost.wait()
+        except TimeoutError:
+            await connection.execute("select 1")

@@ -1,0 +1,26 @@
+-- Bookmarks: the tools each visitor keeps, and since which event.
+
+-- tables: one row a bookmark
+create table bookmarks (
+    visitor  text   not null collate "C",
+    tool     text   not null collate "C",
+    position bigint not null,
+    constraint bookmarks_pkey primary key (visitor, tool)
+);
+
+-- step bookmarks (ToolBookmarked, BookmarkRemoved): the window's last word on each bookmark holds
+with last_word as (
+    select distinct on (e.stream) e.data->>'visitor' as visitor, e.data->>'tool' as tool, e.type, e.position
+    from log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+      and e.type in ('ToolBookmarked', 'BookmarkRemoved')
+    order by e.stream, e.position desc
+),
+removed as (
+    delete from bookmarks b using last_word l
+    where b.visitor = l.visitor and b.tool = l.tool and l.type = 'BookmarkRemoved'
+)
+insert into bookmarks (visitor, tool, position)
+select l.visitor, l.tool, l.position from last_word l where l.type = 'ToolBookmarked'
+order by l.visitor, l.tool
+on conflict (visitor, tool) do update set position = excluded.position;

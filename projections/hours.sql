@@ -1,0 +1,83 @@
+-- Hours: how each tool's tally changed in each hour (UTC), twice: as counted then, and corrected, without the votes of those
+-- who are disqualified now. A tally as of a time is a sum of hours and the rest of one hour from the log.
+
+-- tables: changes by hour, and who is disqualified
+create table hours (
+    tool           text        not null collate "C",
+    hour           timestamptz not null,
+    ship           bigint      not null,
+    skip           bigint      not null,
+    corrected_ship bigint      not null,
+    corrected_skip bigint      not null,
+    constraint hours_pkey primary key (tool, hour)
+);
+create index hours_hour_idx on hours (hour);
+
+create table disqualified (
+    voter text not null collate "C",
+    constraint disqualified_pkey primary key (voter)
+);
+
+-- step voters (VoterDisqualified, VoterReinstated): take back, or give back, all that a voter did before this window, in its own hours
+with last_word as (
+    select distinct on (e.data->>'voter') e.data->>'voter' as voter, e.type
+    from log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+      and e.type in ('VoterDisqualified', 'VoterReinstated')
+    order by e.data->>'voter', e.position desc
+),
+gone as (
+    insert into disqualified (voter)
+    select l.voter from last_word l where l.type = 'VoterDisqualified' order by l.voter
+    on conflict (voter) do nothing
+    returning voter
+),
+back as (
+    delete from disqualified d using last_word l where d.voter = l.voter and l.type = 'VoterReinstated' returning d.voter
+),
+changed as (
+    select voter, -1 as sign from gone union all select voter, 1 from back
+)
+insert into hours as h (tool, hour, ship, skip, corrected_ship, corrected_skip)
+select e.data->>'tool', date_trunc('hour', e.recorded_at, 'UTC'), 0, 0,
+       sum(c.sign * ((e.data->>'choice' is not distinct from 'ship')::integer - (e.data->>'previous' is not distinct from 'ship')::integer)),
+       sum(c.sign * ((e.data->>'choice' is not distinct from 'skip')::integer - (e.data->>'previous' is not distinct from 'skip')::integer))
+from changed c
+join log.recorded_events e on e.stream between log.first_stream(c.voter) and log.last_stream(c.voter)
+where e.position <= $1 and e.position <> all($3::bigint[]) and e.type in ('VoteCast', 'VoteRetracted') and e.data->>'voter' = c.voter
+group by 1, 2
+order by 1, 2
+on conflict (tool, hour) do update
+set corrected_ship = h.corrected_ship + excluded.corrected_ship, corrected_skip = h.corrected_skip + excluded.corrected_skip;
+
+-- step votes (VoteCast, VoteRetracted): counted for all, corrected for those who are not disqualified at the window's end
+insert into hours as h (tool, hour, ship, skip, corrected_ship, corrected_skip)
+select e.data->>'tool', date_trunc('hour', e.recorded_at, 'UTC'),
+       count(*) filter (where e.data->>'choice' = 'ship') - count(*) filter (where e.data->>'previous' = 'ship'),
+       count(*) filter (where e.data->>'choice' = 'skip') - count(*) filter (where e.data->>'previous' = 'skip'),
+       count(*) filter (where d.voter is null and e.data->>'choice' = 'ship')
+           - count(*) filter (where d.voter is null and e.data->>'previous' = 'ship'),
+       count(*) filter (where d.voter is null and e.data->>'choice' = 'skip')
+           - count(*) filter (where d.voter is null and e.data->>'previous' = 'skip')
+from log.recorded_events e
+left join disqualified d on d.voter = e.data->>'voter'
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type in ('VoteCast', 'VoteRetracted')
+group by 1, 2
+order by 1, 2
+on conflict (tool, hour) do update
+set ship = h.ship + excluded.ship, skip = h.skip + excluded.skip,
+    corrected_ship = h.corrected_ship + excluded.corrected_ship, corrected_skip = h.corrected_skip + excluded.corrected_skip;
+
+-- step ballots (VoterDisqualified, VoterReinstated): as counted, the ballots go and come at the hour of the disqualification
+insert into hours as h (tool, hour, ship, skip, corrected_ship, corrected_skip)
+select b.ballot->>0, date_trunc('hour', e.recorded_at, 'UTC'),
+       sum(case when b.ballot->>1 = 'ship' then 1 else 0 end * case e.type when 'VoterReinstated' then 1 else -1 end),
+       sum(case when b.ballot->>1 = 'skip' then 1 else 0 end * case e.type when 'VoterReinstated' then 1 else -1 end),
+       0, 0
+from log.recorded_events e cross join lateral jsonb_array_elements(e.data->'ballots') as b(ballot)
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+  and e.type in ('VoterDisqualified', 'VoterReinstated')
+group by 1, 2
+order by 1, 2
+on conflict (tool, hour) do update
+set ship = h.ship + excluded.ship, skip = h.skip + excluded.skip;

@@ -1,0 +1,117 @@
+"""What a projection is: its tables and the SQL steps for one window of the log, from a file beside this one.
+
+Tables and checkpoint live in one schema, named after projection and version, and change in one transaction. Statements name no
+schema: the connection's search_path says where they work, so that a rebuild runs the same text beside the live tables.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+import msgspec
+from asyncpg import Connection
+
+# Every view's checkpoint. `generation` is new with every rebuild, so that caches and cursors can tell; `caught_up` is set once
+# the view has reached the head for the first time.
+CHECKPOINT = """
+create table checkpoint (
+    only_row        boolean     not null default true,
+    position        bigint      not null default 0,
+    generation      text        not null default encode(uuid_send(gen_random_uuid()), 'hex'),
+    caught_up       boolean     not null default false,
+    halted_position bigint,
+    halted_error    text,
+    halted_since    timestamptz,
+    constraint checkpoint_pkey primary key (only_row),
+    constraint checkpoint_only_row check (only_row)
+);
+insert into checkpoint default values;
+"""
+
+_BLOCK = re.compile(r"^-- (tables|step \w+ \(([\w, ]+)\)):[^\n]*\n", re.MULTILINE)
+_CREATE_LOCK = 0x70726F6A
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One statement of a window `($1, $2]`, leaving out the positions `$3`; it concerns these event types alone."""
+
+    types: frozenset[str]
+    sql: str
+
+
+class Projection:
+    """A named, versioned read model."""
+
+    def __init__(self, name: str, version: int) -> None:
+        self.name = name
+        self.version = version
+
+    @property
+    def schema(self) -> str:
+        """Name the schema of the live tables."""
+        return f"{self.name}_{self.version}"
+
+    @cached_property
+    def _blocks(self) -> list[tuple[str, str, str]]:
+        text = (files("projections") / f"{self.name}.sql").read_text("utf-8")
+        marks = list(_BLOCK.finditer(text))
+        ends = [mark.start() for mark in marks[1:]] + [len(text)]
+        return [(mark[1], mark[2] or "", text[mark.end() : end].strip()) for mark, end in zip(marks, ends, strict=True)]
+
+    @cached_property
+    def tables(self) -> str:
+        """Give the statements that make the tables."""
+        return "\n".join(sql for kind, _, sql in self._blocks if kind == "tables")
+
+    @cached_property
+    def steps(self) -> Sequence[Step]:
+        """Give the statements of a window in their order."""
+        return [
+            Step(frozenset(re.split(r",\s*", types)), sql.rstrip(";"))
+            for kind, types, sql in self._blocks
+            if kind.startswith("step")
+        ]
+
+    async def create(self, connection: "Connection[Any]", schema: str) -> None:
+        """Make the tables, empty, in a schema of this name. Leaves the connection's search_path pointing there."""
+        # An identifier cannot be a parameter; this one is made of a projection's name and version, never of input.
+        await connection.execute(f'create schema "{schema}"')
+        await work_in(connection, schema)
+        await connection.execute(CHECKPOINT + self.tables)
+
+
+async def work_in(connection: "Connection[Any]", schema: str) -> None:
+    """Let unqualified names mean this schema's tables, for as long as the connection lives."""
+    await connection.execute("select set_config('search_path', $1, false)", schema)
+
+
+async def create_missing(connection: "Connection[Any]", projections: Iterable[Projection]) -> list[str]:
+    """Make the views that are not there yet; give their schemas. Safe from two hosts at once."""
+    made = []
+    async with connection.transaction():
+        await connection.execute("select pg_advisory_xact_lock($1)", _CREATE_LOCK)
+        for projection in projections:
+            if await connection.fetchval("select to_regnamespace($1)", projection.schema) is None:
+                await projection.create(connection, projection.schema)
+                made.append(projection.schema)
+    await connection.execute("reset search_path")
+    return made
+
+
+async def connect(dsn: str, schema: str) -> "Connection[Any]":
+    """Open a connection that works in a view's schema, with the projector's time-outs."""
+    settings = {
+        "application_name": f"ballotpress-{schema}",
+        "search_path": schema,
+        "timezone": "UTC",
+        "idle_in_transaction_session_timeout": "2000",
+        "lock_timeout": "2000",
+        "statement_timeout": "60000",
+        "tcp_keepalives_idle": "5",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "1",
+    }
+    return await asyncpg.connect(dsn, server_settings=settings, timeout=5, command_timeout=70)

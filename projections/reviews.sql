@@ -1,0 +1,92 @@
+-- Reviews: what each reader's review says now, what of it is public, and the queue of those that wait for a moderator.
+-- Texts and names stay sealed here; they are opened when served.
+
+-- tables: one row a review that was not withdrawn
+create table reviews (
+    review             text        not null collate "C",
+    visitor            text        not null collate "C",
+    tool               text        not null collate "C",
+    status             text        not null,
+    revision           integer     not null,
+    verdict            text        not null,
+    score              integer,
+    sealed_text        text        not null,
+    sealed_name        text,
+    submitted_position bigint      not null,
+    submitted_at       timestamptz not null,
+    position           bigint      not null,
+    public_revision    integer,
+    public_verdict     text,
+    public_score       integer,
+    public_sealed_text text,
+    public_sealed_name text,
+    public_position    bigint,
+    published_at       timestamptz,
+    constraint reviews_pkey primary key (review)
+);
+create index reviews_public_idx on reviews (tool, public_position desc) where public_revision is not null;
+create index reviews_status_idx on reviews (status, submitted_position);
+create index reviews_visitor_idx on reviews (visitor);
+
+-- step submitted (ReviewSubmitted): a new review waits
+insert into reviews (review, visitor, tool, status, revision, verdict, score, sealed_text, sealed_name,
+                     submitted_position, submitted_at, position)
+select e.data->>'review', e.data->>'visitor', e.data->>'tool', 'pending', 1, e.data->>'verdict', (e.data->>'score')::integer,
+       e.data->>'text', e.data->>'name', e.position, e.recorded_at, e.position
+from log.recorded_events e
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ReviewSubmitted'
+order by e.data->>'review';
+
+-- step edited (ReviewEdited): the window's last revision holds
+update reviews v
+set revision = (e.data->>'revision')::integer, verdict = e.data->>'verdict', score = (e.data->>'score')::integer,
+    sealed_text = e.data->>'text', sealed_name = e.data->>'name'
+from (
+    select distinct on (r.stream) r.data
+    from log.recorded_events r
+    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ReviewEdited'
+    order by r.stream, r.position desc
+) e
+where v.review = e.data->>'review';
+
+-- step approved (ReviewApproved): the revision that was approved last is public; what it says is in the review's stream
+update reviews v
+set public_revision = a.revision, public_verdict = w.data->>'verdict', public_score = (w.data->>'score')::integer,
+    public_sealed_text = w.data->>'text', public_sealed_name = w.data->>'name',
+    public_position = a.position, published_at = a.recorded_at
+from (
+    select distinct on (r.stream) r.stream, r.data->>'review' as review, (r.data->>'revision')::integer as revision,
+           r.position, r.recorded_at
+    from log.recorded_events r
+    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ReviewApproved'
+    order by r.stream, r.position desc
+) a
+join log.recorded_events w on w.stream = a.stream and w.type in ('ReviewSubmitted', 'ReviewEdited')
+    and coalesce((w.data->>'revision')::integer, 1) = a.revision
+where v.review = a.review;
+
+-- step refused (ReviewRejected): a public revision that was rejected after its approval is public no more
+update reviews v
+set public_revision = null, public_verdict = null, public_score = null, public_sealed_text = null, public_sealed_name = null,
+    public_position = null, published_at = null
+from log.recorded_events e
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ReviewRejected'
+  and v.review = e.data->>'review' and v.public_revision = (e.data->>'revision')::integer and v.public_position < e.position;
+
+-- step status (ReviewEdited, ReviewApproved, ReviewRejected): the window's last word holds
+update reviews v
+set position = e.position,
+    status = case e.type when 'ReviewApproved' then 'approved' when 'ReviewRejected' then 'rejected' else 'pending' end
+from (
+    select distinct on (r.stream) r.type, r.data, r.position
+    from log.recorded_events r
+    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[])
+      and r.type in ('ReviewEdited', 'ReviewApproved', 'ReviewRejected')
+    order by r.stream, r.position desc
+) e
+where v.review = e.data->>'review';
+
+-- step withdrawn (ReviewWithdrawn): gone
+delete from reviews v using log.recorded_events e
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ReviewWithdrawn'
+  and v.review = e.data->>'review';

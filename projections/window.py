@@ -1,0 +1,72 @@
+"""Take one window of the log into a view: the same statements live and on replay.
+
+A window counts its events and knows its types: a hole, an unknown type or a newer version fails it, and nothing is skipped.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from asyncpg import Connection
+
+from events import quarantine
+from events.event import Registry
+from projections.projection import Projection
+
+COUNT_TYPES = """
+select type, schema_version, count(*) as events
+from log.recorded_events
+where position > $1 and position <= $2 and position <> all($3::bigint[])
+group by type, schema_version
+"""
+
+MOVE_CHECKPOINT = """
+update checkpoint set position = $2, halted_position = null, halted_error = null, halted_since = null where position = $1
+"""
+
+DROPPED = """
+select (data->>'position')::bigint as position
+from log.recorded_events where stream = $1 and type = 'EventDropped' order by 1
+"""
+
+
+class HoleInLog(Exception):
+    """Positions are missing from the log."""
+
+
+class EventTypeUnknown(Exception):
+    """The window has an event of a type or version that this release does not know."""
+
+
+class CheckpointMoved(Exception):
+    """Somebody else advanced the checkpoint meanwhile."""
+
+
+async def dropped_positions(connection: "Connection[Any]", projection: Projection) -> Sequence[int]:
+    """Give the positions that operators let this projection pass over."""
+    rows = await connection.fetch(DROPPED, quarantine.stream(projection.name))
+    return [row["position"] for row in rows]
+
+
+async def apply(
+    connection: "Connection[Any]", projection: Projection, registry: Registry, start: int, end: int, dropped: Sequence[int]
+) -> None:
+    """Take `(start, end]` into the tables of the connection's search_path and move the checkpoint there.
+
+    Must run in a transaction that holds the checkpoint's lock. HoleInLog, EventTypeUnknown, CheckpointMoved, or what SQL raises.
+    """
+    left_out = [position for position in dropped if start < position <= end]
+    rows = await connection.fetch(COUNT_TYPES, start, end, left_out)
+    unknown = {(row["type"], row["schema_version"]) for row in rows} - set(registry.known)
+    if unknown:
+        names = ", ".join(f"{type_} version {version}" for type_, version in sorted(unknown))
+        raise EventTypeUnknown(f"{names}: not known to this release")
+    counted = sum(row["events"] for row in rows)
+    if counted != end - start - len(left_out):
+        raise HoleInLog(f"of {end - start - len(left_out)} positions after {start}, the log holds {counted}")
+    present = {row["type"] for row in rows}
+    for step in projection.steps:
+        if not present.isdisjoint(step.types):
+            await connection.execute(step.sql, start, end, left_out)
+    moved = await connection.execute(MOVE_CHECKPOINT, start, end)
+    if moved != "UPDATE 1":
+        raise CheckpointMoved(projection.name)

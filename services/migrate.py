@@ -1,0 +1,17 @@
+"""Bring a database to the schema of this release: the log's migrations, then the views' schemas."""
+
+import asyncpg
+
+from events import migrations
+from projections import PROJECTIONS
+from projections.projection import create_missing
+
+
+async def migrate(dsn: str) -> None:
+    """Migrate the log and create the views that are missing; safe to run twice and from two hosts at once."""
+    connection = await asyncpg.connect(dsn, timeout=10)
+    try:
+        await migrations.migrate(connection)
+        await create_missing(connection, PROJECTIONS)
+    finally:
+        await connection.close()

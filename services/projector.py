@@ -1,0 +1,46 @@
+"""The projector process: one runner a projection, woken by the log's bell, ringing the views' bell."""
+
+import asyncio
+import logging
+import signal
+
+import uvloop
+
+from events.types import REGISTRY
+from projections import PROJECTIONS, bell
+from projections.runner import Runner
+from services.clock import now
+from services.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+async def project(dsn: str) -> None:
+    """Keep every view up with the log until cancelled."""
+    views = bell.Bell(dsn, bell.VIEWS)
+    runners = [Runner(dsn, p, REGISTRY, on_advance=views.ring, clock=now) for p in PROJECTIONS]
+
+    def wake() -> None:
+        for runner in runners:
+            runner.wake.set()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(views.run())
+        tasks.create_task(bell.listen(dsn, bell.LOG, wake))
+        for runner in runners:
+            tasks.create_task(runner.run())
+
+
+async def _until_told(dsn: str) -> None:
+    task = asyncio.create_task(project(dsn))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        logger.info("the projector stops")
+
+
+def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    uvloop.run(_until_told(settings.database_url))

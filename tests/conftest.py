@@ -1,0 +1,77 @@
+"""Real servers for every test: one PostgreSQL and one Valkey a session, one cloned database a test."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from events import log
+from events.committer import Committer
+from events.types import REGISTRY
+from services.migrate import migrate
+from tests import servers
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """Async tests run on asyncio with uvloop, as the processes do."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[servers.Postgres]:
+    """One PostgreSQL for the session; without fsync, since no test cuts the power."""
+    with servers.postgres(fsync="off", synchronous_commit="off", full_page_writes="off") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """One Valkey for the session."""
+    with servers.valkey() as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template(postgres: servers.Postgres) -> str:
+    """A migrated database that each test's own is cloned from."""
+
+    async def make() -> None:
+        server = await asyncpg.connect(postgres.dsn())
+        await server.execute("create database template_ballotpress")
+        await server.close()
+        await migrate(postgres.dsn("template_ballotpress"))
+
+    asyncio.run(make())
+    return "template_ballotpress"
+
+
+@pytest.fixture
+async def dsn(postgres: servers.Postgres, template: str) -> AsyncIterator[str]:
+    """A migrated database of the test's own."""
+    name = f"test_{next(_numbers)}"
+    server = await asyncpg.connect(postgres.dsn())
+    await server.execute(f"create database {name} template {template}")
+    yield postgres.dsn(name)
+    await server.execute(f"drop database {name} with (force)")
+    await server.close()
+
+
+@pytest.fixture
+async def connection(dsn: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    """A plain connection to the test's database."""
+    connection = await asyncpg.connect(dsn)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def committer(dsn: str) -> AsyncIterator[Committer]:
+    """A committer on the test's database."""
+    async with Committer(lambda: log.connect(dsn), REGISTRY) as committer:
+        yield committer
