@@ -1,0 +1,275 @@
+"""Endpoints: how a route is written.
+
+    @endpoint("PUT", "/v1/tools/{tool}/vote", by=VISITOR, takes=VoteChoice, gives=VoteAnswer, problems=(404, 409))
+    async def cast(call: Call, vote: VoteChoice) -> VoteAnswer: ...
+
+names caller, input, answer and refusals once, for the types, the checks made before the function runs, and the OpenAPI
+document alike. The order is: token, limits, path, body or query.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from inspect import cleandoc
+from typing import Any, Final, Literal, NamedTuple, TypeVar, cast, overload
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import State
+from litestar.handlers import HTTPRouteHandler
+
+from services.api.answers import Answer, json_answer
+from services.api.auth import require_operator, require_visitor
+from services.api.bodies import ID, SLUG, BodyReader
+from services.api.problems import BadInput, BodyTooSlow, FieldError, NotFound
+from services.api.queries import QueryReader
+from services.api.site import Site
+
+Method = Literal["GET", "PUT", "POST", "PATCH", "DELETE"]
+Taken = TypeVar("Taken", bound=msgspec.Struct)
+Given = TypeVar("Given", bound=msgspec.Struct)
+
+PAIR: Final = r"^[a-z0-9-]{1,120}-vs-[a-z0-9-]{1,120}$(?!\n)"
+PATH_PATTERNS: Final[Mapping[str, str]] = {
+    "tool": SLUG,
+    "pair": PAIR,
+    "persona": r"^[^/\x00-\x20A-Z][^/\x00-\x1fA-Z]{0,79}$(?!\n)",
+    "id": ID,
+    "visitor": ID,
+}
+BODY_SECONDS: Final = 20.0
+_KEY: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+
+
+class Caller(NamedTuple):
+    """Who may call a route: anyone, a visitor, or an operator with a scope."""
+
+    kind: Literal["anyone", "visitor", "operator"]
+    scope: str = ""
+
+
+ANYONE: Final = Caller("anyone")
+VISITOR: Final = Caller("visitor")
+
+
+def operator(scope: str) -> Caller:
+    """Admit operators whose token carries the scope."""
+    return Caller("operator", scope)
+
+
+class ClientGone(Exception):
+    """The caller hung up before its request had arrived; there is nobody to answer."""
+
+
+class Call(Request[None, None, State]):
+    """One request, as routes see it. `visitor` or `operator` is who calls, where the route demands one."""
+
+    __slots__ = ("body_bytes", "operator", "visitor")
+
+    visitor: str
+    operator: str
+    body_bytes: bytes
+
+    @property
+    def site(self) -> Site:
+        """What this process works with."""
+        return cast(Site, self.scope["site"])  # type: ignore[typeddict-item]
+
+    @property
+    def head(self) -> Mapping[bytes, bytes]:
+        """The request's headers; of one that is repeated, the last."""
+        return cast(Mapping[bytes, bytes], self.scope["head"])  # type: ignore[typeddict-item]
+
+    @property
+    def request_id(self) -> str:
+        """The id of this request in answer and logs."""
+        return cast(str, self.scope["request_id"])  # type: ignore[typeddict-item]
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        """The path's parameters, already known to fit their patterns."""
+        return self.scope["path_params"]
+
+    @property
+    def network(self) -> str:
+        """The network the caller counts as."""
+        forwarded = [value for name, value in self.scope["headers"] if name == b"x-forwarded-for"]
+        client = self.scope["client"]
+        return self.site.networks.name(client[0] if client else "", forwarded)
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The Idempotency-Key, 1 to 255 visible characters; BadInput."""
+        key = self.head.get(b"idempotency-key")
+        if key is None:
+            return None
+        if not _KEY.fullmatch(key):
+            raise BadInput.at("/Idempotency-Key", "must be 1 to 255 visible ASCII characters")
+        return key.decode("ascii")
+
+    def add_headers(self, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+        """Add headers to whatever this call will be answered."""
+        self.scope["more_headers"] += headers  # type: ignore[typeddict-item]
+
+    async def read_body(self) -> bytes:
+        """Take the whole body from the connection, and keep it as `body_bytes`; BodyTooLarge, BodyTooSlow."""
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                self.body_bytes = await self._received()
+        except TimeoutError:
+            raise BodyTooSlow(f"The body didn't arrive within {BODY_SECONDS:g} seconds.") from None
+        return self.body_bytes
+
+    async def _received(self) -> bytes:
+        chunks = []
+        while True:
+            message = await self.receive()
+            if message["type"] != "http.request":
+                raise ClientGone
+            chunks.append(message["body"])
+            if not message.get("more_body"):
+                return b"".join(chunks)
+
+
+class Operation(NamedTuple):
+    """What the OpenAPI document says of an endpoint."""
+
+    method: Method
+    path: str
+    by: Caller
+    takes: type[msgspec.Struct] | None
+    gives: type[msgspec.Struct] | bytes
+    statuses: tuple[int, ...]
+    problems: frozenset[int]
+    summary: str
+    name: str
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the input is a body; else it is the query."""
+        return self.takes is not None and self.method in ("PUT", "POST", "PATCH")
+
+    @property
+    def is_write(self) -> bool:
+        """Whether the endpoint changes anything."""
+        return self.method != "GET"
+
+    @property
+    def has_key(self) -> bool:
+        """Whether the endpoint takes an Idempotency-Key."""
+        return self.is_write and self.by != ANYONE
+
+
+Plain = Callable[[Call], Awaitable[Given | Answer]]
+Taking = Callable[[Call, Taken], Awaitable[Given | Answer]]
+
+
+@overload
+def endpoint(
+    method: Method,
+    path: str,
+    *,
+    gives: type[Given],
+    by: Caller = ...,
+    statuses: tuple[int, ...] = ...,
+    problems: tuple[int, ...] = ...,
+) -> Callable[[Plain[Given]], HTTPRouteHandler]: ...
+
+
+@overload
+def endpoint(
+    method: Method,
+    path: str,
+    *,
+    gives: bytes,
+    by: Caller = ...,
+    statuses: tuple[int, ...] = ...,
+    problems: tuple[int, ...] = ...,
+) -> Callable[[Callable[[Call], Awaitable[Answer]]], HTTPRouteHandler]: ...
+
+
+@overload
+def endpoint(
+    method: Method,
+    path: str,
+    *,
+    takes: type[Taken],
+    gives: type[Given],
+    by: Caller = ...,
+    statuses: tuple[int, ...] = ...,
+    problems: tuple[int, ...] = ...,
+) -> Callable[[Taking[Taken, Given]], HTTPRouteHandler]: ...
+
+
+def endpoint(
+    method: Method,
+    path: str,
+    *,
+    takes: type[Any] | None = None,
+    gives: type[Any] | bytes,
+    by: Caller = ANYONE,
+    statuses: tuple[int, ...] = (200,),
+    problems: tuple[int, ...] = (),
+) -> Callable[[Callable[..., Awaitable[Any]]], HTTPRouteHandler]:
+    """Make a function an endpoint.
+
+    `takes` is the Struct of the body (PUT, POST, PATCH) or of the query (GET, DELETE); `gives` the Struct of the answer,
+    or a media type where it isn't JSON; `statuses` those it can have, first the one that a Struct is answered with;
+    `problems` those that its rules can refuse with, beside those that follow from caller and input.
+    """
+
+    def made(function: Callable[..., Awaitable[Any]]) -> HTTPRouteHandler:
+        name = getattr(function, "__name__", path)
+        summary = cleandoc(function.__doc__ or name)
+        operation = Operation(method, path, by, takes, gives, statuses, frozenset(problems), summary, name)
+        serve = partial(_serve, function, _preparation(operation), statuses[0])
+
+        async def handle(request: Call) -> Answer:
+            return await serve(request)
+
+        return HTTPRouteHandler(
+            _litestar_path(path), http_method=method, name=f"{method} {path}", opt={"operation": operation}
+        )(handle)
+
+    return made
+
+
+Preparation = Callable[[Call], Awaitable[tuple[Any, ...]]]
+
+
+async def _serve(function: Callable[..., Awaitable[Any]], prepare: Preparation, status: int, call: Call) -> Answer:
+    given = await function(call, *await prepare(call))
+    return given if isinstance(given, Answer) else json_answer(given, status)
+
+
+def _preparation(operation: Operation) -> Preparation:
+    """Make the function that checks a call before its endpoint sees it, and reads the endpoint's input."""
+    kind, scope = operation.by
+    is_limited = operation.is_write and kind == "visitor"
+    patterns = [(name, re.compile(PATH_PATTERNS[name])) for name in re.findall(r"{(\w+)}", operation.path)]
+    takes = operation.takes
+    body = BodyReader(takes) if takes and operation.has_body else None
+    query = QueryReader(takes) if takes and not operation.has_body else None
+
+    async def prepare(call: Call) -> tuple[Any, ...]:
+        if kind == "visitor":
+            call.visitor = require_visitor(call.head, call.site.tokens)
+            if is_limited:
+                call.add_headers(await call.site.limit_write(call.visitor, call.network))
+        elif kind == "operator":
+            call.operator = require_operator(call.head, call.site.operators, scope)
+        for name, pattern in patterns:
+            if not pattern.search(call.path[name]):
+                raise NotFound("No such path.", errors=[FieldError(f"/{name}", f"doesn't match {pattern.pattern}")])
+        if body is not None:
+            return (body.read(call.head.get(b"content-type"), await call.read_body()),)
+        if query is not None:
+            return (query.read(call.scope["query_string"]),)
+        return ()
+
+    return prepare
+
+
+def _litestar_path(path: str) -> str:
+    return re.sub(r"{(\w+)}", r"{\1:str}", path)

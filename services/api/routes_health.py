@@ -1,0 +1,53 @@
+"""Health and metrics, for load balancers and Prometheus; without a token, and never cached."""
+
+from typing import Final, Literal
+
+import msgspec
+
+from services.api.answers import Answer
+from services.api.endpoints import Call, endpoint
+from services.api.health import ask_all
+from services.api.problems import Kind, Refusal, add_kinds
+
+METRICS_MEDIA: Final = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class Live(msgspec.Struct, frozen=True):
+    """The process runs."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The process can serve; `reasons` say what is degraded."""
+
+    status: Literal["ok", "degraded"]
+    reasons: tuple[str, ...] = ()
+
+
+class NotReady(Refusal):
+    """The process can't serve; the message says why."""
+
+
+add_kinds({NotReady: Kind(503, "not-ready", "Not ready", retry_after=1)})
+
+
+@endpoint("GET", "/health/live", gives=Live)
+async def live(call: Call) -> Live:
+    """Tell that the process runs."""
+    return Live()
+
+
+@endpoint("GET", "/health/ready", gives=Ready, problems=(503,))
+async def ready(call: Call) -> Ready:
+    """Tell whether this process can serve, and what is degraded."""
+    vital, other = await ask_all(call.site.checks)
+    if vital:
+        raise NotReady("; ".join(vital))
+    return Ready("degraded", tuple(other)) if other else Ready("ok")
+
+
+@endpoint("GET", "/metrics", gives=METRICS_MEDIA)
+async def metrics(call: Call) -> Answer:
+    """Give the metrics of this process in Prometheus' text format."""
+    return Answer(call.site.metrics.text(), media=METRICS_MEDIA)

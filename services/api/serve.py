@@ -1,0 +1,48 @@
+"""Serving: the API on granian, inside this process.
+
+Embedded, there is one process to signal, stop or kill, and no worker that could outlive its parent; it is no slower
+than granian's own processes.
+"""
+
+import asyncio
+import signal
+from typing import Final
+
+import uvloop
+from granian.constants import HTTPModes, Interfaces
+from granian.server.embed import Server
+
+from services.api.app import create_app
+from services.settings import Settings
+
+# A connection holds a place as long as its answer lasts, streams too; granian would take 128 and let the others wait.
+BACKLOG: Final = 1024
+MOST_AT_ONCE: Final = 4096
+STOP_SECONDS: Final = 5
+
+
+def run(settings: Settings, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT; what is under way then is finished, for at most five seconds."""
+    uvloop.run(serve(settings, host, port))
+
+
+async def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve inside a running event loop."""
+    app = create_app(settings)
+    server = Server(
+        app,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGINL,  # the lifespan is ours, so that what goes wrong at the start is raised here
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=BACKLOG,
+        backpressure=MOST_AT_ONCE,
+        log_enabled=False,
+    )
+    server.workers_kill_timeout = STOP_SECONDS
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, server.stop)
+    async with app.lifespan():
+        await server.serve()
