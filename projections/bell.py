@@ -55,11 +55,9 @@ async def listen(dsn: str, channel: str, heard: Callable[[], None]) -> None:
         try:
             connection = await asyncpg.connect(dsn, timeout=5, command_timeout=5)
             try:
-                lost = asyncio.Event()
-                connection.add_termination_listener(lambda _: lost.set())
                 await connection.add_listener(channel, lambda *_: heard())
                 heard()
-                await _until_lost(connection, lost)
+                await _until_lost(connection)
             finally:
                 connection.terminate()
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -67,8 +65,10 @@ async def listen(dsn: str, channel: str, heard: Callable[[], None]) -> None:
             await asyncio.sleep(0.5)
 
 
-async def _until_lost(connection: "asyncpg.Connection[Any]", lost: asyncio.Event) -> None:
+async def _until_lost(connection: "asyncpg.Connection[Any]") -> None:
     """Return when the connection is gone; a silent one is asked every few seconds."""
+    lost = asyncio.Event()
+    connection.add_termination_listener(lambda _: lost.set())
     while not lost.is_set():
         try:
             async with asyncio.timeout(5):

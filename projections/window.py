@@ -52,7 +52,7 @@ async def apply(
 ) -> None:
     """Take `(start, end]` into the tables of the connection's search_path and move the checkpoint there.
 
-    Must run in a transaction that holds the checkpoint's lock. HoleInLog, EventTypeUnknown, CheckpointMoved, or what SQL raises.
+    Must run in a transaction that holds the checkpoint's lock. HoleInLog, EventTypeUnknown, CheckpointMoved, or SQL's errors.
     """
     left_out = [position for position in dropped if start < position <= end]
     rows = await connection.fetch(COUNT_TYPES, start, end, left_out)
