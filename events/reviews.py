@@ -6,11 +6,13 @@ one revision; while an edit waits or was rejected, the revision approved before 
 
 from collections.abc import Sequence
 from typing import Any, Literal
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from events import ids
 from events.catalog import Verdict
 from events.event import Event, Recorded
 
@@ -119,16 +121,21 @@ class Changes(msgspec.Struct, frozen=True):
     """What an author changes; what is UNSET stays. `text` and `name` are sealed."""
 
     verdict: Verdict | UnsetType = UNSET
-    score: int | None | UnsetType = UNSET
+    score: int | UnsetType | None = UNSET
     text: str | UnsetType = UNSET
-    name: str | None | UnsetType = UNSET
+    name: str | UnsetType | None = UNSET
+
+
+def begin(event: ReviewSubmitted) -> Review:
+    """Give a review as it stands when submitted."""
+    first = Revision(1, event.verdict, event.score, event.text, event.name)
+    return Review(event.review, event.visitor, event.tool, "pending", first)
 
 
 def evolve(state: Review | None, event: Event) -> Review | None:
     """Give the review after an event of its stream."""
     if isinstance(event, ReviewSubmitted):
-        first = Revision(1, event.verdict, event.score, event.text, event.name)
-        return Review(event.review, event.visitor, event.tool, "pending", first)
+        return begin(event)
     if state is None:
         return None
     match event:
@@ -152,6 +159,18 @@ def fold(events: Sequence[Recorded[Any]]) -> Review | None:
     for recorded in events:
         state = evolve(state, recorded.event)
     return state
+
+
+def stream(review: str) -> UUID:
+    """Name a review's stream; ReviewNotFound for what is no id."""
+    if not ids.is_id(review):
+        raise ReviewNotFound
+    return ids.stream_of(review)
+
+
+def place_stream(visitor: str, tool: str) -> UUID:
+    """Name the stream of a visitor's one place for a review of a tool."""
+    return ids.stream_beside(visitor, "review", tool)
 
 
 def submit_review(place: Event | None, submitted: ReviewSubmitted) -> list[Event]:
