@@ -1,6 +1,10 @@
 """Tools, the panel's reviews of them, and announced comparisons."""
 
+from collections.abc import Mapping
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from events.event import Event
 
@@ -123,3 +127,57 @@ class Listing:
         if tool is None or tool in self._unlisted:
             raise ToolNotListed(slug)
         return tool
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tool's page says of it."""
+
+    name: str
+    tagline: str
+    description: str
+    category: str
+    pricing_tier: Tier
+    pricing_label: str
+    best_for: str
+    url: str | None
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What a persona of the panel says of a tool."""
+
+    persona: str
+    score: int | None
+    verdict: Verdict
+    take: str
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A tool as its stream's events make it; judgements by lower-case persona, since addresses don't tell cases apart."""
+
+    tool: str
+    slug: str
+    listed: bool
+    description: Description
+    panel: Mapping[str, Judgement] = {}
+
+
+def describe(event: ToolAdded | ToolDescribed) -> Description:
+    """Give the description that an event carries."""
+    return Description(**{field: getattr(event, field) for field in Description.__struct_fields__})
+
+
+def evolve(state: Tool | None, event: Event) -> Tool | None:
+    """Give the tool after an event of its stream."""
+    if isinstance(event, ToolAdded):
+        return Tool(event.tool, event.slug, True, describe(event))
+    if state is None:
+        return None
+    match event:
+        case ToolDescribed():
+            return replace(state, description=describe(event))
+        case ToolListed() | ToolUnlisted():
+            return replace(state, listed=isinstance(event, ToolListed))
+        case PanelReviewPublished() | PanelReviewRevised():
+            judgement = Judgement(event.persona, event.score, event.verdict, event.take)
+            return replace(state, panel={**state.panel, event.persona.lower(): judgement})
+    return state

@@ -1,0 +1,53 @@
+"""Import a catalog file from the command line."""
+
+import secrets
+from pathlib import Path
+
+from events import ids, log
+from events.catalog_file import CatalogFile, CatalogInvalid, ImportCatalog
+from events.committer import Committer
+from events.types import REGISTRY
+from services.api.bodies import BodyReader
+from services.api.problems import BadInput
+from services.clock import now
+from services.settings import Settings
+
+OPERATOR = "command line"
+PATIENCE = 30.0  # seconds; a large catalog may wait longer for its turn than a vote
+
+
+class CatalogRefused(Exception):
+    """The file can't be imported; the message is one sentence with the first fault's JSON pointer."""
+
+
+async def import_catalog(settings: Settings, path: Path) -> int:
+    """Append what a catalog file changes; give how many events that were.
+
+    CatalogRefused for a file that can't be read or says what can't be; LogUnavailable.
+    """
+    file = _read(path)
+    async with Committer(lambda: log.connect(settings.database_url), REGISTRY, patience=PATIENCE) as committer:
+        try:
+            receipt = await committer.submit(ImportCatalog(file, _new_id, OPERATOR))
+        except CatalogInvalid as error:
+            raise _refused(path, error.faults) from None
+    return receipt.appended
+
+
+def _read(path: Path) -> CatalogFile:
+    try:
+        return BodyReader(CatalogFile).read(b"application/json", path.read_bytes())
+    except OSError as error:
+        raise CatalogRefused(f"{path} can't be read: {error.strerror}") from None
+    except BadInput as error:
+        raise _refused(path, [(fault.pointer, fault.detail) for fault in error.errors]) from None
+
+
+def _refused(path: Path, faults: list[tuple[str, str]]) -> CatalogRefused:
+    (pointer, detail), *others = faults
+    more = f" (and {len(others)} more)" if others else ""
+    return CatalogRefused(f"{path} can't be imported, at {pointer or 'its beginning'}: {detail}{more}")
+
+
+def _new_id() -> str:
+    return ids.new_id(int(now().timestamp() * 1000), secrets.token_bytes(10))
