@@ -4,7 +4,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from asyncpg import Connection
+from asyncpg import Connection, Pool
 
 # Any constant will do; two hosts migrating at once must ask for the same one.
 _LOCK = 0x42616C6C6F7470
@@ -28,7 +28,7 @@ def current() -> int:
     return _migrations()[-1][0]
 
 
-async def migrated(connection: "Connection[Any]") -> int:
+async def migrated(connection: "Connection[Any] | Pool[Any]") -> int:
     """Give the number of the last migration this database has seen; 0 for an empty database."""
     if await connection.fetchval("select to_regclass('public.ballotpress_migrations')") is None:
         return 0

@@ -84,7 +84,11 @@ EVENTS = (ReviewSubmitted, ReviewEdited, ReviewApproved, ReviewRejected, ReviewW
 
 
 class ReviewExists(Exception):
-    """This visitor has reviewed this tool; the argument is the review's id."""
+    """This visitor has reviewed this tool: the review `id`."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.id = id
 
 
 class ReviewNotFound(Exception):
@@ -92,7 +96,11 @@ class ReviewNotFound(Exception):
 
 
 class ReviewEditedSince(Exception):
-    """The decision names a revision that is no longer the current one; the argument is the current one's number."""
+    """The decision names a revision that is no longer the current one, `revision`."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(revision)
+        self.revision = revision
 
 
 class Revision(msgspec.Struct, frozen=True):

@@ -40,8 +40,8 @@ changed as (
 )
 insert into hours as h (tool, hour, ship, skip, corrected_ship, corrected_skip)
 select e.data->>'tool', date_trunc('hour', e.recorded_at, 'UTC'), 0, 0,
-       sum(c.sign * ((e.data->>'choice' is not distinct from 'ship')::integer - (e.data->>'previous' is not distinct from 'ship')::integer)),
-       sum(c.sign * ((e.data->>'choice' is not distinct from 'skip')::integer - (e.data->>'previous' is not distinct from 'skip')::integer))
+       sum(c.sign * (coalesce(e.data->>'choice' = 'ship', false)::integer - coalesce(e.data->>'previous' = 'ship', false)::integer)),
+       sum(c.sign * (coalesce(e.data->>'choice' = 'skip', false)::integer - coalesce(e.data->>'previous' = 'skip', false)::integer))
 from changed c
 join log.recorded_events e on e.stream between log.first_stream(c.voter) and log.last_stream(c.voter)
 where e.position <= $1 and e.position <> all($3::bigint[]) and e.type in ('VoteCast', 'VoteRetracted') and e.data->>'voter' = c.voter

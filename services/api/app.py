@@ -6,18 +6,32 @@ from contextlib import asynccontextmanager
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from services.api import routes_health, routes_visitors
+from services.api import routes_comparisons, routes_health, routes_tools, routes_visitors, routes_votes
+from services.api.domain import REFUSALS
 from services.api.edge import Edge
 from services.api.endpoints import Call
 from services.api.openapi import documentation
+from services.api.problems import add_kinds
 from services.api.site import Site
 from services.settings import Settings
+
+add_kinds(REFUSALS)
 
 ROUTES: list[HTTPRouteHandler] = [
     routes_health.live,
     routes_health.ready,
     routes_health.metrics,
     routes_visitors.create,
+    routes_tools.tools,
+    routes_tools.tool,
+    routes_tools.categories,
+    routes_tools.reviewers,
+    routes_tools.verdicts,
+    routes_comparisons.announced,
+    routes_comparisons.comparison,
+    routes_votes.cast,
+    routes_votes.retract,
+    routes_votes.own,
 ]
 
 

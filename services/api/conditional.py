@@ -1,8 +1,13 @@
 """Conditional answers: a weak ETag, and 304 for whoever has it already (RFC 9110, 13.1.2)."""
 
-from typing import Final
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, urlencode
 
-from services.api.answers import JSON, Answer, Bodiless
+from services.api.answers import JSON, Answer, Bodiless, Headers, encoder
+
+if TYPE_CHECKING:
+    from services.api.endpoints import Call
 
 PUBLIC: Final = ((b"cache-control", b"public, max-age=0, must-revalidate"),)
 PRIVATE: Final = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization, Cookie"))
@@ -18,9 +23,7 @@ class Versioned:
 
     __slots__ = ("_full", "_opaque", "_unchanged", "etag")
 
-    def __init__(
-        self, body: bytes, etag: bytes, *, cache: tuple[tuple[bytes, bytes], ...] = PUBLIC, media: bytes = JSON
-    ) -> None:
+    def __init__(self, body: bytes, etag: bytes, *, cache: Headers = PUBLIC, media: bytes = JSON) -> None:
         headers = ((b"etag", etag), *cache)
         self.etag = etag
         self._opaque = etag.removeprefix(b"W/")
@@ -40,3 +43,17 @@ class Versioned:
         if if_none_match.strip() == b"*":
             return True
         return any(tag.strip().removeprefix(b"W/") == self._opaque for tag in if_none_match.split(b","))
+
+
+def listed(call: "Call", page: object, cursor: str | None = None, cache: Headers = PUBLIC) -> Answer:
+    """Answer a list, under an ETag of its content; a cursor of the next page is linked as well (RFC 8288)."""
+    body = encoder.encode(page)
+    link = [] if cursor is None else [(b"link", _next_link(call, cursor))]
+    etag = weak_etag(blake2b(body, digest_size=12).hexdigest())
+    return Versioned(body, etag, cache=(*cache, *link)).answer(call.head.get(b"if-none-match"))
+
+
+def _next_link(call: "Call", cursor: str) -> bytes:
+    query = parse_qsl(call.scope["query_string"].decode("utf-8"))
+    kept = [(name, value) for name, value in query if name not in ("cursor", "after")]
+    return f'<{call.scope["path"]}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'.encode("ascii")

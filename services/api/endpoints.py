@@ -10,7 +10,7 @@ document alike. The order is: token, limits, path, body or query.
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from hashlib import blake2b
 from inspect import cleandoc
 from typing import Any, Final, Literal, NamedTuple, TypeVar, cast, overload
 
@@ -19,6 +19,7 @@ from litestar import Request
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 
+from events.command import IdempotencyKey
 from services.api.answers import Answer, json_answer
 from services.api.auth import require_operator, require_visitor
 from services.api.bodies import ID, SLUG, BodyReader
@@ -39,6 +40,7 @@ PATH_PATTERNS: Final[Mapping[str, str]] = {
     "visitor": ID,
 }
 BODY_SECONDS: Final = 20.0
+_TOO_SLOW: Final = f"The body didn't arrive within {BODY_SECONDS:g} seconds."
 _KEY: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
@@ -74,17 +76,17 @@ class Call(Request[None, None, State]):
     @property
     def site(self) -> Site:
         """What this process works with."""
-        return cast(Site, self.scope["site"])  # type: ignore[typeddict-item]
+        return self.scope["site"]  # type: ignore[typeddict-item, no-any-return]
 
     @property
     def head(self) -> Mapping[bytes, bytes]:
         """The request's headers; of one that is repeated, the last."""
-        return cast(Mapping[bytes, bytes], self.scope["head"])  # type: ignore[typeddict-item]
+        return self.scope["head"]  # type: ignore[typeddict-item, no-any-return]
 
     @property
     def request_id(self) -> str:
         """The id of this request in answer and logs."""
-        return cast(str, self.scope["request_id"])  # type: ignore[typeddict-item]
+        return self.scope["request_id"]  # type: ignore[typeddict-item, no-any-return]
 
     @property
     def path(self) -> Mapping[str, str]:
@@ -108,17 +110,35 @@ class Call(Request[None, None, State]):
             raise BadInput.at("/Idempotency-Key", "must be 1 to 255 visible ASCII characters")
         return key.decode("ascii")
 
+    @property
+    def key(self) -> IdempotencyKey | None:
+        """The Idempotency-Key with whose it is and a fingerprint of all that is asked; BadInput."""
+        text = self.idempotency_key
+        if text is None:
+            return None
+        scope = self.scope
+        asked = b"\0".join((scope["method"].encode(), scope["path"].encode(), getattr(self, "body_bytes", b"")))
+        caller = getattr(self, "visitor", None) or f"operator {self.operator}"
+        return IdempotencyKey(caller, text, blake2b(asked, digest_size=16).digest())
+
     def add_headers(self, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         """Add headers to whatever this call will be answered."""
         self.scope["more_headers"] += headers  # type: ignore[typeddict-item]
 
     async def read_body(self) -> bytes:
         """Take the whole body from the connection, and keep it as `body_bytes`; BodyTooLarge, BodyTooSlow."""
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        # asyncio.timeout would do the same for three times the price, and every vote has a body.
+        patience = asyncio.get_running_loop().call_later(BODY_SECONDS, task.cancel, _TOO_SLOW)
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                self.body_bytes = await self._received()
-        except TimeoutError:
-            raise BodyTooSlow(f"The body didn't arrive within {BODY_SECONDS:g} seconds.") from None
+            self.body_bytes = await self._received()
+        except asyncio.CancelledError as error:
+            if error.args != (_TOO_SLOW,):
+                raise
+            task.uncancel()
+            raise BodyTooSlow(_TOO_SLOW) from None
+        finally:
+            patience.cancel()
         return self.body_bytes
 
     async def _received(self) -> bytes:
@@ -129,7 +149,7 @@ class Call(Request[None, None, State]):
                 raise ClientGone
             chunks.append(message["body"])
             if not message.get("more_body"):
-                return b"".join(chunks)
+                return b"".join(chunks) if len(chunks) > 1 else chunks[0]
 
 
 class Operation(NamedTuple):
@@ -223,52 +243,42 @@ def endpoint(
         name = getattr(function, "__name__", path)
         summary = cleandoc(function.__doc__ or name)
         operation = Operation(method, path, by, takes, gives, statuses, frozenset(problems), summary, name)
-        serve = partial(_serve, function, _preparation(operation), statuses[0])
-
-        async def handle(request: Call) -> Answer:
-            return await serve(request)
-
-        return HTTPRouteHandler(
-            _litestar_path(path), http_method=method, name=f"{method} {path}", opt={"operation": operation}
-        )(handle)
+        handler = HTTPRouteHandler(
+            _litestar_path(path), http_method=method, name=f"{method} {path}", opt={"operation": operation}, status_code=200
+        )
+        return handler(_handle(function, operation))
 
     return made
 
 
-Preparation = Callable[[Call], Awaitable[tuple[Any, ...]]]
-
-
-async def _serve(function: Callable[..., Awaitable[Any]], prepare: Preparation, status: int, call: Call) -> Answer:
-    given = await function(call, *await prepare(call))
-    return given if isinstance(given, Answer) else json_answer(given, status)
-
-
-def _preparation(operation: Operation) -> Preparation:
-    """Make the function that checks a call before its endpoint sees it, and reads the endpoint's input."""
-    kind, scope = operation.by
-    is_limited = operation.is_write and kind == "visitor"
-    patterns = [(name, re.compile(PATH_PATTERNS[name])) for name in re.findall(r"{(\w+)}", operation.path)]
-    takes = operation.takes
+def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Callable[[Call], Awaitable[Answer]]:
+    """Make what Litestar calls: everything that is known of an endpoint is looked up here, once."""
+    takes, status = operation.takes, operation.statuses[0]
     body = BodyReader(takes) if takes and operation.has_body else None
     query = QueryReader(takes) if takes and not operation.has_body else None
+    patterns = [(name, re.compile(PATH_PATTERNS[name])) for name in re.findall(r"{(\w+)}", operation.path)]
+    is_visitors, is_operators = operation.by.kind == "visitor", operation.by.kind == "operator"
+    is_limited = is_visitors and operation.is_write
 
-    async def prepare(call: Call) -> tuple[Any, ...]:
-        if kind == "visitor":
-            call.visitor = require_visitor(call.head, call.site.tokens)
+    async def handle(request: Call) -> Answer:
+        if is_visitors:
+            request.visitor = require_visitor(request.head, request.site.tokens)
             if is_limited:
-                call.add_headers(await call.site.limit_write(call.visitor, call.network))
-        elif kind == "operator":
-            call.operator = require_operator(call.head, call.site.operators, scope)
+                request.add_headers(await request.site.limit_write(request.visitor, request.network))
+        elif is_operators:
+            request.operator = require_operator(request.head, request.site.operators, operation.by.scope)
         for name, pattern in patterns:
-            if not pattern.search(call.path[name]):
+            if not pattern.search(request.path[name]):
                 raise NotFound("No such path.", errors=[FieldError(f"/{name}", f"doesn't match {pattern.pattern}")])
         if body is not None:
-            return (body.read(call.head.get(b"content-type"), await call.read_body()),)
-        if query is not None:
-            return (query.read(call.scope["query_string"]),)
-        return ()
+            given = await function(request, body.read(request.head.get(b"content-type"), await request.read_body()))
+        elif query is not None:
+            given = await function(request, query.read(request.scope["query_string"]))
+        else:
+            given = await function(request)
+        return given if isinstance(given, Answer) else json_answer(given, status)
 
-    return prepare
+    return handle
 
 
 def _litestar_path(path: str) -> str:

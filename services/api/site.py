@@ -1,17 +1,28 @@
 """The site: everything a process of the API works with, in one place."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
+from time import monotonic
 
 import asyncpg
 from redis.asyncio import Redis
 
+from events import log
+from events.committer import Committer
+from events.log import Log
+from events.types import REGISTRY
+from events.vault import Vault
+from projections import bell
 from services.api.addresses import Networks
+from services.api.cards import Cards
 from services.api.health import Check, database_check
 from services.api.limits import Headers, Limit, Limits
 from services.api.metrics import Metrics
 from services.api.queries import Cursors
 from services.api.tokens import OperatorTokens, VisitorTokens
+from services.api.views import Views, schema_check, views_check
 from services.settings import Settings
 
 
@@ -21,6 +32,10 @@ class Site:
     database: "asyncpg.Pool[asyncpg.Record]"
     valkey: Redis
     limits: Limits
+    log: Log
+    committer: Committer
+    cards: Cards
+    views: Views
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -29,6 +44,7 @@ class Site:
         self.cursors = Cursors(settings.secret_keys)
         self.networks = Networks(settings.trusted_proxies)
         self.metrics = Metrics()
+        self.vault = Vault(settings.vault_keys)
         self.checks: list[Check] = []
         self._visitor_writes = Limit("visitor", settings.writes_per_minute, 60)
         self._network_writes = Limit("network", settings.network_writes_per_minute, 60)
@@ -44,11 +60,48 @@ class Site:
             Redis.from_url(self.settings.redis_url, socket_connect_timeout=1) as self.valkey,
         ):
             self.limits = Limits(self.valkey)
-            self.checks += [database_check(self.database), self.limits.check()]
+            self.log = Log(self.database, REGISTRY)
+            self.cards = Cards(self.database, version("ballotpress"), monotonic)
+            self.views = Views(self.database)
+            self.checks += [
+                database_check(self.database),
+                schema_check(self.database),
+                *views_check(self.database),
+                self.limits.check(),
+            ]
             try:
-                yield
+                async with self._append():
+                    yield
             finally:
                 await self.limits.close()
+
+    @asynccontextmanager
+    async def _append(self) -> AsyncIterator[None]:
+        """Run the committer and what keeps this process in step with the log and the views."""
+        dsn = self.settings.database_url
+        rung = bell.Bell(dsn, bell.LOG)
+        tasks = [
+            asyncio.create_task(rung.run()),
+            asyncio.create_task(bell.listen(dsn, bell.VIEWS, self._views_moved)),
+            asyncio.create_task(self.cards.run()),
+        ]
+        try:
+            async with Committer(lambda: log.connect(dsn), REGISTRY, on_commit=rung.ring) as self.committer:
+                yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _views_moved(self) -> None:
+        self.cards.wake.set()
+        self.views.wake()
+
+    async def reach(self, position: int | None) -> None:
+        """Wait until the views, and the cards in memory, have reached a position (None: any); ViewsBehind after 2 s."""
+        if position is not None:
+            await self.views.reach(position)
+            await self.cards.refresh()
 
     async def limit_write(self, visitor: str, network: str) -> Headers:
         """Count a visitor's write; TooManyRequests."""

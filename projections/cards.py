@@ -1,0 +1,188 @@
+"""Cards, read: a tool as its page shows it, and comparisons put together from two of them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+from asyncpg import Connection, Pool
+
+from events.catalog import Tier, Verdict
+from projections.tally import Community, community, percent
+
+PanelVerdict = Literal["ship", "skip", "mixed"]
+
+
+class Pricing(msgspec.Struct, frozen=True):
+    """What a tool costs."""
+
+    tier: Tier
+    label: str
+
+
+class PanelReview(msgspec.Struct, frozen=True):
+    """One persona's judgement of a tool; `score` is 0–100."""
+
+    persona: str
+    score: int | None
+    verdict: Verdict
+    take: str
+
+
+class Panel(msgspec.Struct, frozen=True):
+    """The panel's judgements in the order of their first publication, and what they come to."""
+
+    verdict: PanelVerdict | None
+    ship: int
+    skip: int
+    ship_percent: int | None
+    reviews: tuple[PanelReview, ...]
+
+
+class Card(msgspec.Struct, frozen=True):
+    """A tool, its panel and its tally; `position` is that of the last event that changed any of it."""
+
+    slug: str
+    name: str
+    tagline: str
+    description: str
+    category: str
+    pricing: Pricing
+    best_for: str
+    url: str | None
+    panel: Panel
+    community: Community
+    position: int
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A card as read from the views, with its tool's id and the part of its position that is not the tally's."""
+
+    tool: str
+    card: Card
+    base_position: int
+
+
+class TallyRow(msgspec.Struct, frozen=True):
+    """A tool's tally and the last event that changed it."""
+
+    tool: str
+    ship: int
+    skip: int
+    position: int
+
+
+class State(msgspec.Struct, frozen=True):
+    """Which rebuild of the view this is and how far it is."""
+
+    generation: str
+    position: int
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """What changed in the cards after a position: tallies, and tools whose rest did."""
+
+    state: State
+    tallies: Sequence[TallyRow]
+    tools: Sequence[str]
+
+
+# One statement, so one snapshot: the checkpoint says what these cards are true of.
+LOAD = """
+select c.generation, c.position as as_of, t.tool, t.slug, t.name, t.tagline, t.description, t.category, t.pricing_tier,
+       t.pricing_label, t.best_for, t.url, coalesce(y.ship, 0) as ship, coalesce(y.skip, 0) as skip,
+       greatest(t.position, coalesce(p.position, 0)) as base_position, coalesce(y.position, 0) as tally_position,
+       coalesce(p.reviews, '[]') as reviews
+from cards_1.checkpoint c
+left join cards_1.tools t on t.slug = any($1::text[]) and t.listed
+left join cards_1.tallies y on y.tool = t.tool
+left join lateral (
+    select jsonb_agg(jsonb_build_array(r.persona, r.score, r.verdict, r.take) order by r.first_position) as reviews,
+           max(r.position) as position
+    from cards_1.panel r where r.tool = t.tool
+) p on true
+"""
+
+CHANGES = """
+select c.generation, c.position as as_of, d.kind, d.tool, d.ship, d.skip, d.position
+from cards_1.checkpoint c
+left join lateral (
+    select 'tally' as kind, y.tool, y.ship, y.skip, y.position from cards_1.tallies y where y.position > $1
+    union all
+    select 'tool', t.tool, null, null, t.position from cards_1.tools t where t.position > $1
+    union all
+    select 'tool', r.tool, null, null, r.position from cards_1.panel r where r.position > $1
+) d on c.position > $1
+"""
+
+# Tallies at the head, for those who hold its lock: the view's, and what the log has after the view's checkpoint.
+TALLIES_AT_HEAD = """
+select d.tool, sum(d.ship)::bigint as ship, sum(d.skip)::bigint as skip
+from (
+    select y.tool, y.ship, y.skip from cards_1.tallies y where y.tool = any($1::text[])
+    union all
+    select e.data->>'tool',
+           coalesce(e.data->>'choice' = 'ship', false)::integer - coalesce(e.data->>'previous' = 'ship', false)::integer,
+           coalesce(e.data->>'choice' = 'skip', false)::integer - coalesce(e.data->>'previous' = 'skip', false)::integer
+    from log.recorded_events e
+    where e.position > (select c.position from cards_1.checkpoint c) and e.type in ('VoteCast', 'VoteRetracted')
+      and e.data->>'tool' = any($1::text[])
+    union all
+    select b.ballot->>0,
+           case when b.ballot->>1 = 'ship' then 1 else 0 end * case e.type when 'VoterReinstated' then 1 else -1 end,
+           case when b.ballot->>1 = 'skip' then 1 else 0 end * case e.type when 'VoterReinstated' then 1 else -1 end
+    from log.recorded_events e cross join lateral jsonb_array_elements(e.data->'ballots') as b(ballot)
+    where e.position > (select c.position from cards_1.checkpoint c) and e.type in ('VoterDisqualified', 'VoterReinstated')
+      and b.ballot->>0 = any($1::text[])
+) d
+group by d.tool
+"""
+
+_reviews = msgspec.json.Decoder(list[tuple[str, int | None, Verdict, str]])
+
+
+def panel(reviews: Iterable[tuple[str, int | None, Verdict, str]]) -> Panel:
+    """Sum the panel up: `ship` above 50 %, `skip` below, `mixed` at exactly 50 %."""
+    judged = tuple(PanelReview(*review) for review in reviews)
+    ship = sum(review.verdict == "ship" for review in judged)
+    skip = len(judged) - ship
+    verdict: PanelVerdict | None = "ship" if ship > skip else "skip" if ship < skip else "mixed" if judged else None
+    return Panel(verdict, ship, skip, percent(ship, len(judged)), judged)
+
+
+def _loaded(row: Any) -> Loaded:
+    card = Card(
+        slug=row["slug"],
+        name=row["name"],
+        tagline=row["tagline"],
+        description=row["description"],
+        category=row["category"],
+        pricing=Pricing(row["pricing_tier"], row["pricing_label"]),
+        best_for=row["best_for"],
+        url=row["url"],
+        panel=panel(_reviews.decode(row["reviews"])),
+        community=community(row["ship"], row["skip"]),
+        position=max(row["base_position"], row["tally_position"]),
+    )
+    return Loaded(row["tool"], card, row["base_position"])
+
+
+async def load(pool: "Pool[Any]", slugs: Sequence[str]) -> tuple[State, list[Loaded]]:
+    """Read the cards of the listed tools among these slugs, and the view's state they are true of."""
+    rows = await pool.fetch(LOAD, slugs)
+    state = State(rows[0]["generation"], rows[0]["as_of"])
+    return state, [_loaded(row) for row in rows if row["tool"] is not None]
+
+
+async def changes(pool: "Pool[Any]", position: int) -> Changes:
+    """Read what changed after a position."""
+    rows = await pool.fetch(CHANGES, position)
+    return Changes(
+        state=State(rows[0]["generation"], rows[0]["as_of"]),
+        tallies=[TallyRow(r["tool"], r["ship"], r["skip"], r["position"]) for r in rows if r["kind"] == "tally"],
+        tools=[r["tool"] for r in rows if r["kind"] == "tool"],
+    )
+
+
+async def tallies_at_head(connection: "Connection[Any]", tools: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Give (ship, skip) of tools at the head of the log; exact for whoever holds the head's lock."""
+    return {row["tool"]: (row["ship"], row["skip"]) for row in await connection.fetch(TALLIES_AT_HEAD, tools)}

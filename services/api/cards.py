@@ -1,0 +1,166 @@
+"""Cards in memory: encoded once, served many times, never unchecked for more than a second.
+
+A card is kept with what it is true of. Changed tallies come with each refresh; whatever else changed is dropped and read anew
+when it is asked for. Bounded: the least recently used goes first.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from asyncpg import Pool
+from msgspec.structs import replace
+
+from projections import cards
+from projections.cards import Card, Changes, Loaded, State, TallyRow
+from projections.comparison import compare
+from projections.tally import community
+from services.api.answers import encoder
+from services.api.conditional import Versioned, weak_etag
+
+POLL_SECONDS: Final = 0.1
+PACE_SECONDS: Final = 0.02  # refreshes are this far apart at least, however often the bell rings
+STALE_SECONDS: Final = 1.0
+
+
+class Kept:
+    """A card in memory: the struct, and its answer once somebody asked for it."""
+
+    __slots__ = ("_versioned", "as_of", "base_position", "card", "tool")
+
+    def __init__(self, loaded: Loaded, as_of: int) -> None:
+        self.as_of = as_of
+        self.tool = loaded.tool
+        self.card = loaded.card
+        self.base_position = loaded.base_position
+        self._versioned: Versioned | None = None
+
+    def recount(self, tally: TallyRow) -> None:
+        """Take a newer tally in."""
+        position = max(self.base_position, tally.position)
+        if position >= self.card.position:
+            self.card = replace(self.card, community=community(tally.ship, tally.skip), position=position)
+            self._versioned = None
+
+    def versioned(self, edition: str) -> Versioned:
+        """Give the card's answer."""
+        if self._versioned is None:
+            self._versioned = Versioned(encoder.encode(self.card), weak_etag(edition, self.card.position))
+        return self._versioned
+
+
+class Cards:
+    """The cards of one API process."""
+
+    def __init__(
+        self, pool: "Pool[Any]", release: str, clock: Callable[[], float], *, most_cards: int = 1000, most_pairs: int = 500
+    ) -> None:
+        self._pool = pool
+        self._release = release
+        self._clock = clock
+        self._most_cards = most_cards
+        self._most_pairs = most_pairs
+        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._by_tool: dict[str, Kept] = {}
+        self._pairs: OrderedDict[tuple[str, str], tuple[Card, Card, Versioned]] = OrderedDict()
+        self._state = State("", 0)
+        self._edition = release
+        self._checked = -STALE_SECONDS
+        self._refreshing: asyncio.Task[None] | None = None
+        self.wake = asyncio.Event()
+
+    def as_of(self, kept: Kept) -> int:
+        """Give the position of the log that a card is true of; those in memory follow every refresh."""
+        in_memory = self._by_tool.get(kept.tool) is kept
+        return max(kept.as_of, self._state.position) if in_memory else kept.as_of
+
+    async def run(self) -> None:
+        """Refresh at each wake-up and every 100 ms, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self.wake.wait()
+            except TimeoutError:
+                pass
+            self.wake.clear()
+            try:
+                await self.refresh()
+            except Exception:  # the next reader is told by _fresh; the loop must live
+                await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(PACE_SECONDS)
+
+    async def refresh(self) -> None:
+        """Bring memory up to the views; whoever asks while a refresh runs waits for that one. Raises the database's errors."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh())
+        await asyncio.shield(self._refreshing)
+
+    async def _refresh(self) -> None:
+        began = self._clock()
+        self._take(await cards.changes(self._pool, self._state.position))
+        self._checked = began
+
+    def _take(self, changes: Changes) -> None:
+        if changes.state.generation != self._state.generation or changes.state.position < self._state.position:
+            self._forget(changes.state)
+            return
+        self._state = changes.state
+        for tally in changes.tallies:
+            if (kept := self._by_tool.get(tally.tool)) is not None:
+                kept.recount(tally)
+        for tool in changes.tools:
+            if (kept := self._by_tool.pop(tool, None)) is not None:
+                del self._kept[kept.card.slug]
+
+    def _forget(self, state: State) -> None:
+        """Start anew: the view was rebuilt, and what is in memory is of another generation."""
+        self._kept.clear()
+        self._by_tool.clear()
+        self._pairs.clear()
+        self._state = state
+        self._edition = f"{self._release}-{state.generation[:8]}"
+
+    async def find(self, slugs: Sequence[str]) -> dict[str, Kept]:
+        """Give the cards of those slugs that are listed tools; reads what is not in memory."""
+        if self._clock() - self._checked > STALE_SECONDS:
+            await self.refresh()
+        missing = [slug for slug in slugs if slug not in self._kept]
+        found = await self._load(missing) if missing else {}
+        for slug in slugs:
+            if (kept := self._kept.get(slug)) is not None:
+                self._kept.move_to_end(slug)
+                found[slug] = kept
+        self._shrink()
+        return found
+
+    async def _load(self, slugs: Sequence[str]) -> dict[str, Kept]:
+        state, loaded = await cards.load(self._pool, slugs)
+        found = {one.card.slug: Kept(one, state.position) for one in loaded}
+        if state.generation == self._state.generation and state.position >= self._state.position:
+            for slug, kept in found.items():
+                self._kept[slug] = self._by_tool[kept.tool] = kept
+        return found
+
+    def _shrink(self) -> None:
+        while len(self._kept) > self._most_cards:
+            _, oldest = self._kept.popitem(last=False)
+            del self._by_tool[oldest.tool]
+        while len(self._pairs) > self._most_pairs:
+            self._pairs.popitem(last=False)
+
+    def answer(self, kept: Kept) -> Versioned:
+        """Give a card's answer."""
+        return kept.versioned(self._edition)
+
+    def comparison(self, left: Kept, right: Kept) -> Versioned:
+        """Give the answer of two cards side by side; put together anew only when one of them changed."""
+        key = (left.card.slug, right.card.slug)
+        known = self._pairs.get(key)
+        if known is not None and known[0] is left.card and known[1] is right.card:
+            self._pairs.move_to_end(key)
+            return known[2]
+        etag = weak_etag(self._edition, left.card.position, right.card.position)
+        versioned = Versioned(encoder.encode(compare(left.card, right.card)), etag)
+        self._pairs[key] = (left.card, right.card, versioned)
+        return versioned

@@ -1,0 +1,37 @@
+"""How the domain's refusals are shown: rules and log know nothing of HTTP, this table does."""
+
+from events.catalog import ToolNotListed
+from events.committer import LogUnavailable
+from events.event import UnknownEvent
+from events.reviews import ReviewEditedSince, ReviewExists, ReviewNotFound
+from events.transaction import KeyReused
+from events.voters import VoterIsDisqualified, VoterUnknown
+from services.api.problems import Kind
+from services.api.views import ViewsBehind
+
+REFUSALS: dict[type[Exception], Kind] = {
+    ToolNotListed: Kind(404, "tool-not-listed", "Not found", "No listed tool has this slug."),
+    VoterIsDisqualified: Kind(403, "disqualified", "Not allowed", "This visitor is disqualified and can't write."),
+    VoterUnknown: Kind(404, "voter-unknown", "Not found", "This visitor has no events."),
+    ReviewNotFound: Kind(404, "review-not-found", "Not found", "There is no such review of yours."),
+    ReviewExists: Kind(
+        409, "review-exists", "Already reviewed", "You have reviewed this tool: edit the review `id`.", members=("id",)
+    ),
+    ReviewEditedSince: Kind(
+        409, "review-edited", "Edited since", "The author edited the review: read `revision` first.", members=("revision",)
+    ),
+    KeyReused: Kind(422, "key-reused", "Idempotency-Key reused", "This Idempotency-Key came with another request before."),
+    LogUnavailable: Kind(
+        503,
+        "log-unavailable",
+        "Temporarily unavailable",
+        "The log didn't answer in time; try again, with the same Idempotency-Key if you sent one.",
+        retry_after=1,
+    ),
+    UnknownEvent: Kind(
+        503, "newer-release", "Temporarily unavailable", "A later release wrote what this concerns.", retry_after=30
+    ),
+    ViewsBehind: Kind(
+        503, "views-behind", "Temporarily unavailable", "The views haven't reached `after` yet; try again.", retry_after=1
+    ),
+}
