@@ -6,21 +6,21 @@ place and one pass, because each layer of middleware costs every vote. Exception
 
 import re
 from collections.abc import Mapping
-from contextvars import ContextVar
 from itertools import count
 from logging import DEBUG
 from secrets import token_hex
 from time import perf_counter
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import structlog
-from litestar.enums import ScopeType
+from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Message, Receive, Scope, Send
 
 from services.api.answers import Bodiless
 from services.api.endpoints import ClientGone
 from services.api.problems import BodyTooLarge, kind_of, problem_answer
 from services.api.site import Site
+from services.logs import request_id as logged_request_id
 
 BODY_LIMIT: Final = 64 * 1024
 CATALOG_LIMIT: Final = 16 * 1024 * 1024
@@ -29,12 +29,9 @@ SLOW_SECONDS: Final = 1.0
 
 _EXPOSED: Final = b"ETag, Link, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
 CSP: Final = b"content-security-policy"
-_NO_CONTENT_POLICY: Final = (CSP, b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+_NO_CONTENT: Final = (CSP, b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _DRAINED_BYTES: Final = 4 * 1024 * 1024
-
-# Read by the log's processors, so that every line of a request carries its id.
-current_request_id: ContextVar[str | None] = ContextVar("current_request_id", default=None)
 
 
 class Edge:
@@ -44,6 +41,7 @@ class Edge:
         self._app = app
         self._site = site
         self._log = structlog.get_logger().bind()
+        self._logs_all = self._log.is_enabled_for(DEBUG)
         self._origins = frozenset(origin.encode("ascii") for origin in site.settings.cors_origins)
         self._headers = _standing_headers(site)
         self._ids = _numbered_ids()
@@ -51,35 +49,38 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything else than HTTP passes."""
-        if scope["type"] == ScopeType.HTTP:
-            await self._serve(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-    async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        began = perf_counter()
-        head = dict(scope["headers"])
-        request_id = self._request_id(head)
+        if scope["type"] != ScopeType.HTTP:
+            return await self._app(scope, receive, send)
+        started = perf_counter()
+        extra: dict[str, Any] = scope  # type: ignore[assignment]
+        extra["site"] = self._site
+        extra["head"] = head = dict(scope["headers"])
+        extra["request_id"] = request_id = self._request_id(head)
+        extra["more_headers"] = ()
         method = scope["method"]
-        extra = cast(dict[str, Any], scope)
-        extra.update(site=self._site, head=head, request_id=request_id, more_headers=())
         outgoing = _Outgoing(send, extra, self._headers_for(head, request_id), is_head=method == "HEAD")
         if outgoing.is_head:
-            extra["method"] = "GET"
+            scope["method"] = HttpMethod.GET
         try:
             if b"access-control-request-method" in head and self._is_admitted(head):
-                await _preflight(head)(scope, receive, outgoing.send)
+                await _PREFLIGHT(scope, receive, outgoing.send)
             else:
                 await self._app(scope, _bounded(scope, head, receive), outgoing.send)
         except Exception as error:
             await self._refuse(error, scope, receive, outgoing, request_id)
-        seconds = perf_counter() - began
-        route = extra.get("path_template", "unmatched")
-        self._note(method, route, outgoing.status, seconds)
-        if outgoing.status >= 500 or seconds > SLOW_SECONDS:
-            self._log.warning("answered", method=method, route=route, status=outgoing.status, seconds=round(seconds, 6))
-        elif self._log.is_enabled_for(DEBUG):
-            self._log.debug("answered", method=method, route=route, status=outgoing.status, seconds=round(seconds, 6))
+        self._record(method, extra.get("path_template", "unmatched"), outgoing, (outgoing.began or perf_counter()) - started)
+
+    def _record(self, method: str, route: str, outgoing: "_Outgoing", seconds: float) -> None:
+        """Count a request, and log it where it matters. What counts is when the answer begins: streams go on for hours."""
+        status = outgoing.status
+        self._note(method, route, status, seconds)
+        if status >= 500 or seconds > SLOW_SECONDS:
+            log = self._log.warning
+        elif self._logs_all:
+            log = self._log.debug
+        else:
+            return
+        log("answered", method=method, route=route, status=status, seconds=round(seconds, 6), error=outgoing.error)
 
     async def _refuse(
         self, error: Exception, scope: HTTPScope, receive: Receive, outgoing: "_Outgoing", request_id: str
@@ -90,8 +91,11 @@ class Edge:
         if outgoing.status:
             self._log.error("answer broken off", exc_info=error)
             raise error
-        if kind_of(error).status >= 500:
+        status = kind_of(error).status
+        if status == 500:
             self._log.error("request failed", path=scope["path"], exc_info=error)
+        elif status > 500:
+            outgoing.error = repr(error)
         if isinstance(error, BodyTooLarge):
             await _drain(receive)
         await problem_answer(error, request_id)(scope, receive, outgoing.send)
@@ -99,7 +103,7 @@ class Edge:
     def _request_id(self, head: Mapping[bytes, bytes]) -> str:
         given = head.get(b"x-request-id")
         request_id = given.decode("ascii") if given and _SANE_ID.fullmatch(given) else next(self._ids)
-        current_request_id.set(request_id)
+        logged_request_id.set(request_id)
         return request_id
 
     def _is_admitted(self, head: Mapping[bytes, bytes]) -> bool:
@@ -122,13 +126,15 @@ class Edge:
 class _Outgoing:
     """Sends an answer with the edge's headers, without its body where HEAD was asked, and remembers how it went."""
 
-    __slots__ = ("_headers", "_scope", "_send", "is_complete", "is_head", "status")
+    __slots__ = ("_headers", "_scope", "_send", "began", "error", "is_complete", "is_head", "status")
 
     def __init__(self, send: Send, scope: dict[str, Any], headers: list[tuple[bytes, bytes]], *, is_head: bool) -> None:
         self._send = send
         self._scope = scope
         self._headers = headers
         self.is_head = is_head
+        self.began = 0.0
+        self.error: str | None = None
         self.is_complete = False
         self.status = 0
 
@@ -149,10 +155,14 @@ class _Outgoing:
 
     def _dressed(self, start: HTTPResponseStartEvent) -> HTTPResponseStartEvent:
         """Add headers to a copy: answers are shared. A page's own content policy stands."""
+        self.began = perf_counter()
         self.status = start["status"]
         headers = [*start["headers"], *self._headers, *self._scope["more_headers"]]
-        if not any(name == CSP for name, _ in start["headers"]):
-            headers.append(_NO_CONTENT_POLICY)
+        for name, _ in start["headers"]:
+            if name == CSP:
+                break
+        else:
+            headers.append(_NO_CONTENT)
         return {"type": "http.response.start", "status": self.status, "headers": headers}
 
 
@@ -175,16 +185,15 @@ def _numbered_ids() -> Any:
     return (f"{prefix}-{number:x}" for number in count(1))
 
 
-def _preflight(head: Mapping[bytes, bytes]) -> Bodiless:
-    """Answer a browser that asks before it sends (Fetch, 4.8), for an origin we admit."""
-    return Bodiless(
-        204,
-        [
-            (b"access-control-allow-methods", b"GET, HEAD, PUT, POST, PATCH, DELETE"),
-            (b"access-control-allow-headers", b"Authorization, Content-Type, Idempotency-Key, If-None-Match, X-Request-Id"),
-            (b"access-control-max-age", b"600"),
-        ],
-    )
+# The answer to a browser that asks before it sends (Fetch, 4.8), from an origin we admit.
+_PREFLIGHT: Final = Bodiless(
+    204,
+    [
+        (b"access-control-allow-methods", b"GET, HEAD, PUT, POST, PATCH, DELETE"),
+        (b"access-control-allow-headers", b"Authorization, Content-Type, Idempotency-Key, If-None-Match, X-Request-Id"),
+        (b"access-control-max-age", b"600"),
+    ],
+)
 
 
 def _bounded(scope: HTTPScope, head: Mapping[bytes, bytes], receive: Receive) -> Receive:

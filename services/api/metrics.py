@@ -40,7 +40,7 @@ class Requests(Collector):
         names = ["method", "route", "status"]
         requests = CounterMetricFamily("ballotpress_http_requests", "Requests answered.", labels=names)
         durations = HistogramMetricFamily(
-            "ballotpress_http_request_seconds", "Time from a request's head to its answer's end.", labels=names
+            "ballotpress_http_request_seconds", "Time from a request to the beginning of its answer.", labels=names
         )
         for (method, route, status), buckets in self._buckets.items():
             labels = [method, route, f"{status}xx"]

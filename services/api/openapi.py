@@ -4,6 +4,7 @@ Schemas are msgspec's own of the Structs that bodies are decoded into, so docume
 """
 
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from http import HTTPStatus
 from importlib.metadata import version
 from importlib.resources import files
@@ -14,7 +15,7 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
 from services.api.answers import Answer, encoder
-from services.api.conditional import PUBLIC, Versioned
+from services.api.conditional import PUBLIC, Versioned, weak_etag
 from services.api.endpoints import ANYONE, PATH_PATTERNS, Call, Operation
 from services.api.problems import MEDIA, Problem
 
@@ -54,8 +55,7 @@ def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
 
 
 def _served(path: str, body: bytes, media: bytes) -> HTTPRouteHandler:
-    etag = b'W/"%s"' % version("ballotpress").encode("ascii")
-    versioned = Versioned(body, etag, media=media, cache=(*PUBLIC, _PAGE_POLICY))
+    versioned = Versioned(body, weak_etag(blake2b(body, digest_size=9).hexdigest()), media=media, cache=(*PUBLIC, _PAGE_POLICY))
 
     @get(path, name=f"GET {path}")
     async def serve(request: Call) -> Answer:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 import asyncpg
 import msgspec
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
 from services.api.answers import Answer, encoder
 
@@ -37,11 +37,15 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How one sort of refusal is shown; `members` names attributes of the exception that become members of the problem."""
+    """How one sort of refusal is shown.
+
+    `detail` stands in for the exception's own words; `members` names attributes of it that become members of the problem.
+    """
 
     status: int
     name: str
     title: str
+    detail: str | None = None
     retry_after: int | None = None
     members: tuple[str, ...] = ()
 
@@ -97,8 +101,10 @@ class BodyTooSlow(Refusal):
     """The body didn't arrive in time."""
 
 
-UNAVAILABLE = Kind(503, "unavailable", "Temporarily unavailable", retry_after=1)
-UNEXPECTED = Kind(500, "internal", "Internal error")
+UNAVAILABLE = Kind(
+    503, "unavailable", "Temporarily unavailable", "The database can't be reached at the moment; try again.", retry_after=1
+)
+UNEXPECTED = Kind(500, "internal", "Internal error", "Something went wrong here; the request id says where to look.")
 
 KINDS: dict[type[Exception], Kind] = {
     BadInput: Kind(400, "bad-input", "Bad input"),
@@ -109,6 +115,8 @@ KINDS: dict[type[Exception], Kind] = {
     BodyTooLarge: Kind(413, "body-too-large", "Body too large"),
     WrongMediaType: Kind(415, "wrong-media-type", "Wrong media type"),
     TooManyRequests: Kind(429, "too-many-requests", "Too many requests"),
+    NotFoundException: Kind(404, "not-found", "Not found", "Nothing is served at this path."),
+    MethodNotAllowedException: Kind(405, "method-not-allowed", "Method not allowed", "`Allow` names what this path takes."),
     # What PostgreSQL and its connections throw while it is away, starting, stopping, or slow.
     OSError: UNAVAILABLE,  # refused and reset connections, missing sockets, and TimeoutError
     asyncpg.PostgresConnectionError: UNAVAILABLE,
@@ -148,23 +156,13 @@ def problem_answer(error: Exception, request_id: str) -> Answer:
         type=kind.type,
         title=kind.title,
         status=kind.status,
-        detail=_detail(error, kind),
-        errors=getattr(error, "errors", ()) if kind.status < 500 else (),
+        detail=kind.detail or (error.detail if isinstance(error, HTTPException) else str(error)) or kind.title,
+        errors=getattr(error, "errors", ()),
         request_id=request_id if kind.status >= 500 else None,
     )
     body: dict[str, object] = msgspec.to_builtins(problem)
     body.update({member: getattr(error, member) for member in kind.members})
     return Answer(encoder.encode(body), kind.status, MEDIA, _headers(error, kind))
-
-
-def _detail(error: Exception, kind: Kind) -> str:
-    if kind.status == 500:
-        return "Something went wrong on our side; the request id tells the operators where to look."
-    if kind is UNAVAILABLE:
-        return "The log can't be reached at the moment; nothing was written unless a repetition says so."
-    if isinstance(error, HTTPException):
-        return error.detail
-    return str(error) or kind.title
 
 
 def _headers(error: Exception, kind: Kind) -> list[tuple[bytes, bytes]]:

@@ -13,6 +13,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
 from services.api.app import create_app
+from services.logs import configure
 from services.settings import Settings
 
 # A connection holds a place as long as its answer lasts, streams too; granian would take 128 and let the others wait.
@@ -23,6 +24,7 @@ STOP_SECONDS: Final = 5
 
 def run(settings: Settings, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; what is under way then is finished, for at most five seconds."""
+    configure(settings.log_format)
     uvloop.run(serve(settings, host, port))
 
 

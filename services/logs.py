@@ -1,0 +1,47 @@
+"""Logs: one JSON object a line on stderr, or lines for people; what other libraries log comes out the same way."""
+
+import logging
+import sys
+from contextvars import ContextVar
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from services.settings import LogFormat
+
+# The request being served, so that each of its lines carries its id.
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+
+def configure(log_format: LogFormat, level: int = logging.INFO) -> None:
+    """Send all logs of this process to stderr, in this format, from this level on."""
+    shared: list[Processor] = [
+        _with_request_id,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    rendered: list[Processor] = (
+        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        if log_format == "json"
+        else [structlog.dev.ConsoleRenderer()]
+    )
+    structlog.configure(
+        processors=[*shared, *rendered],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
+
+
+def _with_request_id(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    if (current := request_id.get()) is not None:
+        event["request_id"] = current
+    return event
