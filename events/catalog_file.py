@@ -93,7 +93,7 @@ class CatalogFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class CatalogInvalid(Exception):
-    """The file says what cannot be; `faults` are all that was found, in the file's order."""
+    """The file says what cannot be; `faults` are all that was found."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("; ".join(f"{pointer}: {sentence}" for pointer, sentence in faults))

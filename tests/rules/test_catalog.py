@@ -1,0 +1,226 @@
+"""What the rules of the catalog promise."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given as for_any
+from hypothesis import strategies as st
+
+from events import catalog
+from events.catalog import (
+    ComparisonAnnounced,
+    Listing,
+    PanelReviewPublished,
+    PanelReviewRevised,
+    Tool,
+    ToolAdded,
+    ToolDescribed,
+    ToolListed,
+    ToolNotListed,
+    ToolUnlisted,
+)
+from events.catalog_file import CatalogFile, check, check_pairs, import_catalog
+from events.event import Event
+from tests.rules.given import an_id
+
+ALPHA, BETA = an_id(1), an_id(2)
+IDS = {"alpha": ALPHA, "beta": BETA}
+
+
+def tool(slug: str = "alpha", **changes: Any) -> dict[str, Any]:
+    plain = {"slug": slug, "name": slug.title(), "tagline": "t", "description": "d", "category": "Tools"}
+    return {**plain, "pricing": {"tier": "free", "label": "Free"}, "best_for": "b", **changes}
+
+
+def opinion(persona: str = "Builder", **changes: Any) -> dict[str, Any]:
+    return {"persona": persona, "score": 80, "verdict": "ship", "take": "Good.", **changes}
+
+
+def file(*tools: dict[str, Any], comparisons: tuple[tuple[str, str], ...] = ()) -> CatalogFile:
+    pairs = [{"left": left, "right": right} for left, right in comparisons]
+    return msgspec.convert({"tools": list(tools), "comparisons": pairs}, CatalogFile)
+
+
+class Known:
+    """The catalog as imports made it."""
+
+    def __init__(self) -> None:
+        self.tools: dict[str, Tool] = {}
+        self.announced: set[tuple[str, str]] = set()
+
+    def take(self, said: CatalogFile) -> list[Event]:
+        """Import a file, and give what that appended."""
+        events: list[Event] = [*import_catalog(self.tools, self.announced, said, IDS)]
+        for event in events:
+            if isinstance(event, ComparisonAnnounced):
+                self.announced.add((event.left, event.right))
+            else:
+                slug = next(slug for slug, id_ in IDS.items() if id_ == event.tool)  # type: ignore[attr-defined]
+                state = catalog.evolve(self.tools.get(slug), event)
+                assert state is not None
+                self.tools[slug] = state
+        return events
+
+
+def described(**changes: Any) -> dict[str, Any]:
+    plain = {"name": "Alpha", "tagline": "t", "description": "d", "category": "Tools", "best_for": "b", "url": None}
+    return {**plain, "tool": ALPHA, "pricing_tier": "free", "pricing_label": "Free", **changes}
+
+
+def test_a_new_tool_is_added_with_its_panel() -> None:
+    """A new tool is added, listed, and its reviews are published in the file's order."""
+    assert Known().take(file(tool(panel=[opinion(), opinion("Skeptic", score=None, verdict="skip")]))) == [
+        ToolAdded(slug="alpha", **described()),
+        PanelReviewPublished(tool=ALPHA, persona="Builder", score=80, verdict="ship", take="Good."),
+        PanelReviewPublished(tool=ALPHA, persona="Skeptic", score=None, verdict="skip", take="Good."),
+    ]
+
+
+def test_the_same_file_again_is_no_event() -> None:
+    """A file that says what is so appends nothing."""
+    said = file(tool(panel=[opinion()], url="https://a.example"), tool("beta", listed=False), comparisons=(("alpha", "beta"),))
+    known = Known()
+    assert len(known.take(said)) == 5
+    assert known.take(said) == []
+
+
+def test_what_is_left_out_stays() -> None:
+    """Tools, reviews, address and listing that a file leaves out stay as they are."""
+    known = Known()
+    known.take(file(tool(panel=[opinion()], url="https://a.example", listed=False), tool("beta")))
+    assert known.take(file(tool())) == []
+    assert known.take(file()) == []
+
+
+def test_a_changed_tool_is_described_anew() -> None:
+    """A changed description is one event with all of it; null takes the address away."""
+    known = Known()
+    known.take(file(tool(url="https://a.example")))
+    assert known.take(file(tool(tagline="new"))) == [ToolDescribed(**described(tagline="new", url="https://a.example"))]
+    assert known.take(file(tool(tagline="new", url=None))) == [ToolDescribed(**described(tagline="new"))]
+
+
+def test_a_tool_goes_off_the_site_and_comes_back() -> None:
+    """`listed` takes a tool off and puts it back, once each; a new tool may come unlisted."""
+    known = Known()
+    assert known.take(file(tool(listed=False))) == [ToolAdded(slug="alpha", **described()), ToolUnlisted(tool=ALPHA)]
+    assert known.take(file(tool(listed=False))) == []
+    assert known.take(file(tool(listed=True))) == [ToolListed(tool=ALPHA)]
+    assert known.take(file(tool(listed=False))) == [ToolUnlisted(tool=ALPHA)]
+
+
+def test_a_changed_review_is_revised() -> None:
+    """A changed review is revised; one in other letters is the same persona's, under the name it came with."""
+    known = Known()
+    known.take(file(tool(panel=[opinion(), opinion("Skeptic")])))
+    assert known.take(file(tool(panel=[opinion("builder")]))) == []
+    assert known.take(file(tool(panel=[opinion("BUILDER", score=None)]))) == [
+        PanelReviewRevised(tool=ALPHA, persona="Builder", score=None, verdict="ship", take="Good.")
+    ]
+
+
+def test_a_pair_is_announced_once() -> None:
+    """A comparison is announced once; the other way round it is another one."""
+    known = Known()
+    known.take(file(tool(), tool("beta")))
+    assert known.take(file(comparisons=(("alpha", "beta"),))) == [ComparisonAnnounced(left=ALPHA, right=BETA)]
+    assert known.take(file(comparisons=(("alpha", "beta"), ("beta", "alpha")))) == [ComparisonAnnounced(left=BETA, right=ALPHA)]
+
+
+@for_any(st.lists(st.tuples(st.booleans(), st.sampled_from(["t", "u"]), st.sampled_from([None, 1, 2])), max_size=6))
+def test_an_import_makes_the_catalog_what_the_file_says(says: list[tuple[bool, str, int | None]]) -> None:
+    """After any imports the catalog is what the last one said, and saying it again is no event."""
+    known = Known()
+    for listed, tagline, score in says:
+        said = file(tool(listed=listed, tagline=tagline, panel=[opinion(score=score)]))
+        known.take(said)
+        state = known.tools["alpha"]
+        assert (state.listed, state.description.tagline, state.panel["builder"].score) == (listed, tagline, score)
+        assert known.take(said) == []
+
+
+def test_every_fault_is_named() -> None:
+    """All faults of a file are found at once, each at its JSON pointer."""
+    said = file(
+        tool(name="A\0", panel=[opinion(), opinion("BUILDER"), opinion("a/b"), opinion("..")]),
+        tool(),
+        tool("beta", category=" Tools", description="line\nline\ttab\rreturn"),
+        comparisons=(("alpha", "alpha"), ("alpha", "beta"), ("alpha", "beta")),
+    )
+    assert [pointer for pointer, _ in check(said)] == [
+        "/tools/0/name",
+        "/tools/0/panel/2/persona",
+        "/tools/0/panel/3/persona",
+        "/tools/2/description",
+        "/tools/2/category",
+        "/tools/0/panel/1/persona",
+        "/tools/1/slug",
+        "/comparisons/0",
+        "/comparisons/2",
+    ]
+
+
+def test_a_sound_file_has_no_fault() -> None:
+    """Line feeds and tabs in prose, and letters of any script, are sound."""
+    said = file(tool(name="Ünïcode 工具 🛠️", description="a\n\tb", panel=[opinion("Dr. Who-Else")]))
+    assert check(said) == []
+
+
+def test_an_unknown_tool_cannot_be_compared() -> None:
+    """A pair may name tools of the file or of the log, listed or not; any other is a fault."""
+    listing = Listing()
+    listing.evolve(1, ToolAdded(slug="beta", **described(tool=BETA)))
+    listing.evolve(2, ToolUnlisted(tool=BETA))
+    assert check_pairs(file(tool(), comparisons=(("alpha", "beta"),)), listing) == []
+    faults = check_pairs(file(comparisons=(("alpha", "beta"), ("beta", "gamma"))), listing)
+    assert [pointer for pointer, _ in faults] == ["/comparisons/0/left", "/comparisons/1/right"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"slug": "Upper"},
+        {"slug": "a\n"},
+        {"slug": ""},
+        {"slug": "a" * 121},
+        {"name": ""},
+        {"name": "n" * 201},
+        {"category": ""},
+        {"pricing": {"tier": "cheap", "label": "l"}},
+        {"pricing": {"tier": "free"}},
+        {"url": "ftp://a.example"},
+        {"url": "javascript:alert(1)"},
+        {"url": "https://a b"},
+        {"url": "https://"},
+        {"listed": None},
+        {"listed": "yes"},
+        {"panel": [opinion(score=101)]},
+        {"panel": [opinion(score=-1)]},
+        {"panel": [opinion(score=1.5)]},
+        {"panel": [opinion(score=True)]},
+        {"panel": [opinion("")]},
+        {"panel": [opinion(verdict="mixed")]},
+        {"panel": [opinion(stars=5)]},
+        {"unknown": 1},
+    ],
+)
+def test_a_misshapen_tool_is_refused(changes: dict[str, Any]) -> None:
+    """What the contract does not allow is no catalog file."""
+    with pytest.raises(msgspec.ValidationError):
+        file(tool(**changes))
+
+
+def test_a_listing_knows_tools_by_slug() -> None:
+    """Unlisted tools are known but not listed; unknown ones are neither."""
+    listing = Listing()
+    listing.evolve(3, ToolAdded(slug="alpha", **described()))
+    assert (listing.listed("alpha"), listing.find("alpha"), listing.position) == (ALPHA, ALPHA, 3)
+    listing.evolve(5, ToolUnlisted(tool=ALPHA))
+    assert (listing.find("alpha"), listing.position) == (ALPHA, 5)
+    for slug in ("alpha", "beta"):
+        with pytest.raises(ToolNotListed):
+            listing.listed(slug)
+    listing.evolve(6, ToolListed(tool=ALPHA))
+    assert listing.listed("alpha") == ALPHA
+    assert listing.find("beta") is None
