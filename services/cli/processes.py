@@ -22,8 +22,10 @@ def api(host: str, port: int) -> None:
 def projector() -> None:
     """Keep the views up with the log; beside another projector, stand by."""
     settings = read_settings()
+    from services import logs
     from services.projector import run
 
+    logs.configure(settings.log_format)
     run(settings)
 
 
@@ -31,8 +33,10 @@ def projector() -> None:
 def worker() -> None:
     """Do what is due: clear old receipts of writes, once an hour."""
     settings = read_settings()
+    from services import logs
     from services.worker import run
 
+    logs.configure(settings.log_format)
     run(settings)
 
 

@@ -43,6 +43,8 @@ def up(home: Path | None, host: str, port: int, catalog: str | None, smtp: str |
     environ["BALLOTPRESS_HOME"] = str(home_folder(environ))
     if not environ.get("BALLOTPRESS_BASE_URL"):
         environ["BALLOTPRESS_BASE_URL"] = f"http://{_bracketed(host)}:{port}"
+    if sys.stderr.isatty():
+        environ.setdefault("BALLOTPRESS_LOG_FORMAT", "console")
     return asyncio.run(_until_signalled(_run(environ, host, port, _catalog_file(catalog))))
 
 
