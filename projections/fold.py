@@ -6,7 +6,7 @@ the log's order; positions that a projection passes over are never shown to it.
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import asdict
@@ -31,8 +31,8 @@ from events.voters import VoterDisqualified, VoterReinstated
 Key = tuple[Any, ...]
 Row = dict[str, Any]
 Tables = dict[str, dict[Key, Row]]
-Status = Literal["pending", "approved", "rejected"]
 Change = tuple[Key, int, int]
+Later = ReviewEdited | ReviewApproved | ReviewRejected | ReviewWithdrawn
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -58,7 +58,7 @@ class Fold(Protocol):
 class Cards:
     """Tools, the panel's judgements, tallies, and announced pairs."""
 
-    concerns = (*catalog.EVENTS, *ballots.EVENTS, VoterDisqualified, VoterReinstated)
+    concerns: tuple[type[Event], ...] = (*catalog.EVENTS, *ballots.EVENTS, VoterDisqualified, VoterReinstated)
 
     def __init__(self) -> None:
         self._tools: dict[Key, Row] = {}
@@ -116,7 +116,7 @@ class Cards:
 class Hours:
     """Changes of tallies by hour: as counted then, and corrected, by the votes of those alone who are allowed at the end."""
 
-    concerns = (*ballots.EVENTS, VoterDisqualified, VoterReinstated)
+    concerns: tuple[type[Event], ...] = (*ballots.EVENTS, VoterDisqualified, VoterReinstated)
 
     def __init__(self) -> None:
         self._hours: dict[Key, Row] = {}
@@ -168,7 +168,7 @@ class Hours:
 class Bookmarks:
     """The tools each visitor keeps."""
 
-    concerns = bookmarks.EVENTS
+    concerns: tuple[type[Event], ...] = bookmarks.EVENTS
 
     def __init__(self) -> None:
         self._bookmarks: dict[Key, Row] = {}
@@ -204,7 +204,7 @@ class Reviews:
     An approval of a revision that was passed over makes nothing public: what it would show was left out.
     """
 
-    concerns = reviews.EVENTS
+    concerns: tuple[type[Event], ...] = reviews.EVENTS
 
     def __init__(self) -> None:
         self._reviews: dict[Key, Row] = {}
@@ -215,9 +215,8 @@ class Reviews:
         event = entry.event
         if isinstance(event, ReviewSubmitted):
             self._submit(event, entry)
-        elif isinstance(event, ReviewEdited | ReviewApproved | ReviewRejected | ReviewWithdrawn):
-            if (row := self._reviews.get((event.review,))) is not None:
-                self._go_on(row, event, entry)
+        elif isinstance(event, Later) and (row := self._reviews.get((event.review,))) is not None:
+            self._go_on(row, event, entry)
 
     def tables(self) -> Tables:
         """Give the rows."""
@@ -239,7 +238,7 @@ class Reviews:
             **_NOT_PUBLIC,
         }
 
-    def _go_on(self, row: Row, event: ReviewEdited | ReviewApproved | ReviewRejected | ReviewWithdrawn, entry: Entry) -> None:
+    def _go_on(self, row: Row, event: Later, entry: Entry) -> None:
         key = (event.review,)
         row["position"] = entry.position
         match event:
