@@ -10,6 +10,10 @@ SENTENCES: Final = {
     "services.embedded.account:NoAccount": "{error}",
     "services.embedded.servers:ServerMissing": "{error}",
     "services.embedded.supervisor:NotStarted": "{error}",
+    "services.catalog_import:CatalogRefused": "{error}",
+    "events.migrations:SchemaTooNew": "{error}",
+    "events.migrations:MigrationChanged": "{error}",
+    "events.committer:LogUnavailable": "The log cannot be written now: {error}",
     "asyncpg:InvalidPasswordError": "PostgreSQL refused the name or password in DATABASE_URL",
     "asyncpg:InvalidCatalogNameError": "PostgreSQL has no such database: {error}",
     "asyncpg:UndefinedTableError": "The database lacks a table: run `ballotpress migrate` first ({error})",
@@ -26,6 +30,8 @@ SENTENCES: Final = {
 
 def sentence(error: Exception) -> str | None:
     """Return the line to show for a failure; None for what can only be a defect."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
     for name, text in SENTENCES.items():
         module, _, attribute = name.partition(":")
         kind = getattr(sys.modules.get(module), attribute, None)

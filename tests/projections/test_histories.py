@@ -1,0 +1,156 @@
+"""Every view, after any history and in windows of any sizes: rebuilt = live = the log folded in Python; twice = once."""
+
+import os
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from events import log
+from events.committer import Committer
+from events.types import REGISTRY
+from projections import PROJECTIONS, compare, window
+from projections.fold import Tables
+from projections.projection import connect
+from projections.runner import advance
+from tests import servers
+from tests.projections.histories import SLUGS, TOOLS, VOTERS, Act, History, add_tools, histories
+from tests.projections.views import Connection, catch_up, database, rebuild, tables, told_by_the_log
+
+EXAMPLES = int(os.environ.get("BALLOTPRESS_EXAMPLES", "25"))
+
+sizes = st.lists(st.integers(1, 12), min_size=1, max_size=4)
+drops = st.lists(st.tuples(st.sampled_from([p.name for p in PROJECTIONS]), st.integers(1, 60)), max_size=3)
+
+random_histories = settings(
+    max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+async def record(dsn: str, connection: Connection, acts: list[Act], drops: list[tuple[str, int]], minutes: int) -> None:
+    """Let a history happen, its events `minutes` apart."""
+    async with Committer(lambda: log.connect(dsn), REGISTRY) as committer:
+        await add_tools(committer)
+        history = History(committer)
+        await history.do(acts)
+        head = await connection.fetchval("select position from log.head")
+        await history.do([("drop", projection, position) for projection, position in drops if position <= head])
+    await spread(connection, minutes)
+
+
+async def spread(connection: Connection, minutes: int) -> None:
+    """Rewrite the log's times, as only a test's superuser can."""
+    await connection.execute("alter table log.events disable trigger events_append_only")
+    await connection.execute(
+        "update log.events set recorded_at = timestamptz '2026-03-01 00:30:00.5+00' + position * $1 * interval '1 minute'", minutes
+    )
+    await connection.execute("alter table log.events enable trigger events_append_only")
+
+
+@random_histories
+@given(
+    acts=histories,
+    drops=st.just([]) | drops,
+    minutes=st.sampled_from([0, 7, 61]),
+    live_sizes=sizes,
+    rebuilt_sizes=st.just([20_000]) | sizes,
+)
+async def test_rebuilt_is_live_is_fold(
+    postgres: servers.Postgres,
+    template: str,
+    acts: list[Act],
+    drops: list[tuple[str, int]],
+    minutes: int,
+    live_sizes: list[int],
+    rebuilt_sizes: list[int],
+) -> None:
+    """A view built in windows of any sizes, live or afresh, holds what a plain fold of the log holds, at every checkpoint."""
+    async with database(postgres, template) as dsn:
+        connection = await asyncpg.connect(dsn)
+        await record(dsn, connection, acts, drops, minutes)
+        told = await told_by_the_log(connection)
+        for projection in PROJECTIONS:
+            await one_window(dsn, projection.schema, live_sizes[0])
+            assert await compare.differences(connection, projection, REGISTRY) == []
+            await catch_up(dsn, projection, live_sizes)
+            live = await tables(connection, projection.schema)
+            rebuilt = await rebuild(connection, dsn, projection, rebuilt_sizes)
+            assert live == told[projection.name]
+            assert await tables(connection, rebuilt) == live
+            assert await compare.differences(connection, projection, REGISTRY, rebuilt) == []
+        if not drops:
+            await must_count_ballots(connection, told)
+        await connection.close()
+
+
+async def one_window(dsn: str, schema: str, size: int) -> None:
+    connection = await connect(dsn, schema)
+    projection = next(p for p in PROJECTIONS if p.schema == schema)
+    await advance(connection, projection, REGISTRY, size)
+    await connection.close()
+
+
+async def must_count_ballots(connection: Connection, told: dict[str, Tables]) -> None:
+    """Assert that the tallies are the ballots that stand: each allowed voter's last choice on each tool."""
+    ballots: dict[tuple[str, str], str | None] = {}
+    allowed = dict.fromkeys(VOTERS, True)
+    for row in await connection.fetch("select type, data from log.events order by position"):
+        event = REGISTRY.decode(row["type"], 1, row["data"])
+        match row["type"]:
+            case "VoteCast":
+                ballots[event.voter, event.tool] = event.choice  # type: ignore[attr-defined]
+            case "VoteRetracted":
+                ballots[event.voter, event.tool] = None  # type: ignore[attr-defined]
+            case "VoterDisqualified" | "VoterReinstated":
+                allowed[event.voter] = row["type"] == "VoterReinstated"  # type: ignore[attr-defined]
+    for tool in TOOLS:
+        standing = [choice for (voter, on), choice in ballots.items() if on == tool and allowed[voter]]
+        right = (standing.count("ship"), standing.count("skip"))
+        hours = [row for row in told["hours"].get("hours", {}).values() if row["tool"] == tool]
+        tally = told["cards"].get("tallies", {}).get((tool,), {"ship": 0, "skip": 0})
+        assert (tally["ship"], tally["skip"]) == right
+        assert tuple(sum(row[c] for row in hours) for c in ("ship", "skip")) == right
+        assert tuple(sum(row[c] for row in hours) for c in ("corrected_ship", "corrected_skip")) == right
+
+
+async def test_the_same_window_twice_is_once(dsn: str, connection: Any, committer: Committer) -> None:
+    """A window that was taken is refused the second time, and leaves no trace."""
+    await add_tools(committer)
+    for projection in PROJECTIONS:
+        await catch_up(dsn, projection)
+    history = History(committer)
+    await history.do([("vote", VOTERS[0], 0, "ship"), ("bookmark", VOTERS[0], 0, True), ("correct", [VOTERS[0]], False)])
+    start, end = len(TOOLS), await connection.fetchval("select position from log.head")
+    for projection in PROJECTIONS:
+        await catch_up(dsn, projection)
+        before = await tables(connection, projection.schema)
+        working = await connect(dsn, projection.schema)
+        with pytest.raises(window.CheckpointMoved):
+            async with working.transaction():
+                await window.apply(working, projection, REGISTRY, start, end, [])
+        await working.close()
+        assert await tables(connection, projection.schema) == before
+        assert await compare.differences(connection, projection, REGISTRY) == []
+
+
+async def test_compare_names_every_kind_of_drift(dsn: str, connection: Any, committer: Committer) -> None:
+    """A changed, a missing and a surplus row are each told with their key, and what is and what should be."""
+    await add_tools(committer)
+    await History(committer).do([("vote", VOTERS[0], tool, "ship") for tool in range(len(SLUGS))])
+    cards = PROJECTIONS[0]
+    await catch_up(dsn, cards)
+    await connection.execute("update cards_1.tallies set ship = 9 where tool = $1", TOOLS[0])
+    await connection.execute("delete from cards_1.tallies where tool = $1", TOOLS[1])
+    await connection.execute("insert into cards_1.pairs (left_tool, right_tool, position) values ('a', 'b', 1)")
+    found = {(d.table, d.key): (d.live, d.right) for d in await compare.differences(connection, cards, REGISTRY)}
+    right = {"ship": 1, "skip": 0}
+    assert found == {
+        ("tallies", (TOOLS[0],)): (
+            {"tool": TOOLS[0], "ship": 9, "skip": 0, "position": 4},
+            {"tool": TOOLS[0], **right, "position": 4},
+        ),
+        ("tallies", (TOOLS[1],)): (None, {"tool": TOOLS[1], **right, "position": 5}),
+        ("pairs", ("a", "b")): ({"left_tool": "a", "right_tool": "b", "position": 1}, None),
+    }
