@@ -51,18 +51,18 @@ where v.review = e.data->>'review';
 
 -- step approved (ReviewApproved): the revision that was approved last is public; what it says is in the review's stream
 update reviews v
-set public_revision = a.revision, public_verdict = w.data->>'verdict', public_score = (w.data->>'score')::integer,
-    public_sealed_text = w.data->>'text', public_sealed_name = w.data->>'name',
+set public_revision = a.revision, public_verdict = a.data->>'verdict', public_score = (a.data->>'score')::integer,
+    public_sealed_text = a.data->>'text', public_sealed_name = a.data->>'name',
     public_position = a.position, published_at = a.recorded_at
 from (
-    select distinct on (r.stream) r.stream, r.data->>'review' as review, (r.data->>'revision')::integer as revision,
-           r.position, r.recorded_at
+    select distinct on (r.stream) r.data->>'review' as review, (r.data->>'revision')::integer as revision,
+           r.position, r.recorded_at, w.data
     from log.recorded_events r
+    join log.recorded_events w on w.stream = r.stream and w.type in ('ReviewSubmitted', 'ReviewEdited')
+        and coalesce((w.data->>'revision')::integer, 1) = (r.data->>'revision')::integer and w.position <> all($3::bigint[])
     where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ReviewApproved'
     order by r.stream, r.position desc
 ) a
-join log.recorded_events w on w.stream = a.stream and w.type in ('ReviewSubmitted', 'ReviewEdited')
-    and coalesce((w.data->>'revision')::integer, 1) = a.revision
 where v.review = a.review;
 
 -- step refused (ReviewRejected): a public revision that was rejected after its approval is public no more

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -106,10 +107,8 @@ class History:
     async def do(self, acts: Sequence[Act]) -> None:
         """Do these acts in turn."""
         for name, *args in acts:
-            try:
+            with suppress(*REFUSALS):
                 await getattr(self, name)(*args)
-            except REFUSALS:
-                pass
 
     async def vote(self, voter: str, tool: int, choice: Choice | None) -> None:
         await self._committer.submit(CastVote(voter, SLUGS[tool], choice))
@@ -119,9 +118,7 @@ class History:
 
     async def correct(self, cohort: list[str], reinstate: bool) -> None:
         correction = self._new_id()
-        await self._committer.submit(
-            CorrectVoters(correction, cohort, "why", _no_tallies, reinstate=reinstate, operator="op")
-        )
+        await self._committer.submit(CorrectVoters(correction, cohort, "why", _no_tallies, reinstate=reinstate, operator="op"))
 
     async def review(self, visitor: str, tool: int, verdict: Verdict, score: int | None) -> None:
         """Submit a review, or edit the one there is."""
@@ -147,9 +144,12 @@ class History:
             del self._reviews[visitor, tool]
 
     async def describe(self, tool: int, url: str | None) -> None:
-        words = {"name": f"n{self._made}", "tagline": "", "description": "d", "category": "k", "pricing_label": "$", "best_for": "b"}
         self._made += 1
-        await self._catalog(ToolDescribed(tool=TOOLS[tool], pricing_tier="paid", url=url, **words), tool)
+        described = ToolDescribed(
+            tool=TOOLS[tool], name=f"n{self._made}", tagline="", description="d", category="k",
+            pricing_tier="paid", pricing_label="$", best_for="b", url=url,
+        )  # fmt: skip
+        await self._catalog(described, tool)
 
     async def relist(self, tool: int) -> None:
         """Take a tool off the site, or bring it back."""

@@ -25,7 +25,10 @@ sizes = st.lists(st.integers(1, 12), min_size=1, max_size=4)
 drops = st.lists(st.tuples(st.sampled_from([p.name for p in PROJECTIONS]), st.integers(1, 60)), max_size=3)
 
 random_histories = settings(
-    max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
 
@@ -44,7 +47,8 @@ async def spread(connection: Connection, minutes: int) -> None:
     """Rewrite the log's times, as only a test's superuser can."""
     await connection.execute("alter table log.events disable trigger events_append_only")
     await connection.execute(
-        "update log.events set recorded_at = timestamptz '2026-03-01 00:30:00.5+00' + position * $1 * interval '1 minute'", minutes
+        "update log.events set recorded_at = timestamptz '2026-03-01 00:30:00.5+00' + position * $1 * interval '1 minute'",
+        minutes,
     )
     await connection.execute("alter table log.events enable trigger events_append_only")
 
@@ -113,6 +117,36 @@ async def must_count_ballots(connection: Connection, told: dict[str, Tables]) ->
         assert (tally["ship"], tally["skip"]) == right
         assert tuple(sum(row[c] for row in hours) for c in ("ship", "skip")) == right
         assert tuple(sum(row[c] for row in hours) for c in ("corrected_ship", "corrected_skip")) == right
+
+
+LATE_CORRECTION = [("vote", VOTERS[0], 0, "ship"), ("vote", VOTERS[0], 1, "skip"), ("correct", [VOTERS[0]], False)]
+EDITED_TWICE: list[Act] = [
+    ("review", VOTERS[0], 0, "ship", 1),
+    ("moderate", VOTERS[0], 0, "approve", None),
+    ("review", VOTERS[0], 0, "skip", 2),
+    ("moderate", VOTERS[0], 0, "approve", None),
+]
+
+
+@pytest.mark.parametrize("live_sizes", [[1], [2], [20_000]])
+@pytest.mark.parametrize(
+    ("acts", "dropped"),
+    [
+        pytest.param(LATE_CORRECTION, ("hours", 4), id="vote before disqualification"),
+        pytest.param(EDITED_TWICE, ("reviews", 7), id="edit before approval"),
+        pytest.param(EDITED_TWICE, ("reviews", 4), id="submission before edit"),
+        pytest.param(EDITED_TWICE, ("reviews", 6), id="approval before edit"),
+    ],
+)
+async def test_what_is_passed_over_is_left_out_of_later_windows_too(
+    dsn: str, connection: Any, acts: list[Act], dropped: tuple[str, int], live_sizes: list[int]
+) -> None:
+    """A later event that refers to one that was passed over brings nothing of it back, however the log is cut into windows."""
+    await record(dsn, connection, acts, [dropped], 7)
+    told = await told_by_the_log(connection)
+    for projection in PROJECTIONS:
+        await catch_up(dsn, projection, live_sizes)
+        assert await tables(connection, projection.schema) == told[projection.name]
 
 
 async def test_the_same_window_twice_is_once(dsn: str, connection: Any, committer: Committer) -> None:
