@@ -22,24 +22,11 @@ from events.catalog import (
 )
 from events.catalog_file import CatalogFile, check, check_pairs, import_catalog
 from events.event import Event
+from tests.catalogs import file, opinion, tool
 from tests.rules.given import an_id
 
 ALPHA, BETA = an_id(1), an_id(2)
 IDS = {"alpha": ALPHA, "beta": BETA}
-
-
-def tool(slug: str = "alpha", **changes: Any) -> dict[str, Any]:
-    plain = {"slug": slug, "name": slug.title(), "tagline": "t", "description": "d", "category": "Tools"}
-    return {**plain, "pricing": {"tier": "free", "label": "Free"}, "best_for": "b", **changes}
-
-
-def opinion(persona: str = "Builder", **changes: Any) -> dict[str, Any]:
-    return {"persona": persona, "score": 80, "verdict": "ship", "take": "Good.", **changes}
-
-
-def file(*tools: dict[str, Any], comparisons: tuple[tuple[str, str], ...] = ()) -> CatalogFile:
-    pairs = [{"left": left, "right": right} for left, right in comparisons]
-    return msgspec.convert({"tools": list(tools), "comparisons": pairs}, CatalogFile)
 
 
 class Known:
