@@ -19,7 +19,7 @@ class VoteCast(Event, frozen=True, kw_only=True):
     voter: str
     tool: str
     choice: Choice
-    previous: Choice | None
+    previous: Choice | None = None
 
 
 class VoteRetracted(Event, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ class ToolAdded(Event, frozen=True, kw_only=True):
     pricing_tier: Tier
     pricing_label: str
     best_for: str
-    url: str | None
+    url: str | None = None
 
 
 class ToolDescribed(Event, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class ToolDescribed(Event, frozen=True, kw_only=True):
     pricing_tier: Tier
     pricing_label: str
     best_for: str
-    url: str | None
+    url: str | None = None
 
 
 class ToolUnlisted(Event, frozen=True, kw_only=True):
@@ -58,7 +58,7 @@ class PanelReviewPublished(Event, frozen=True, kw_only=True):
 
     tool: str
     persona: str
-    score: int | None
+    score: int | None = None
     verdict: Verdict
     take: str
 
@@ -68,7 +68,7 @@ class PanelReviewRevised(Event, frozen=True, kw_only=True):
 
     tool: str
     persona: str
-    score: int | None
+    score: int | None = None
     verdict: Verdict
     take: str
 

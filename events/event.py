@@ -12,8 +12,10 @@ import msgspec
 E_co = TypeVar("E_co", bound="Event", covariant=True)
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A fact. Subclasses are named in the past tense; all fields are always written."""
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A fact. Subclasses are named in the past tense. A field that may be None has that default and is left out when it is so:
+    Python and SQL read an absent key as null, and a vote is 16 bytes shorter.
+    """
 
     schema_version: ClassVar[int] = 1
 

@@ -27,9 +27,9 @@ class ReviewSubmitted(Event, frozen=True, kw_only=True):
     visitor: str
     tool: str
     verdict: Verdict
-    score: int | None
+    score: int | None = None
     text: str
-    name: str | None
+    name: str | None = None
 
 
 class ReviewEdited(Event, frozen=True, kw_only=True):
@@ -38,9 +38,9 @@ class ReviewEdited(Event, frozen=True, kw_only=True):
     review: str
     revision: int
     verdict: Verdict
-    score: int | None
+    score: int | None = None
     text: str
-    name: str | None
+    name: str | None = None
 
 
 class ReviewApproved(Event, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ class ReviewRejected(Event, frozen=True, kw_only=True):
 
     review: str
     revision: int
-    reason: str | None
+    reason: str | None = None
 
 
 class ReviewWithdrawn(Event, frozen=True, kw_only=True):

@@ -1,0 +1,83 @@
+"""What the measurements run on: a durable PostgreSQL, databases with tools, voters to vote."""
+
+import os
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import asyncpg
+
+from events import ids, log
+from events.catalog import ToolAdded
+from events.command import Command, Decision, View
+from events.committer import Committer
+from events.types import REGISTRY
+from services.migrate import migrate
+from tests import servers
+
+# As `up` runs it: fsync and synchronous_commit are on.
+SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "2GB", "checkpoint_timeout": "15min", "jit": "off", "random_page_cost": "1.1"}
+
+
+class AddTools(Command[None]):
+    """Add tools named tool-0, tool-1, …"""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def decide(self, view: View) -> Decision[None]:
+        """Decide."""
+        events = []
+        for n in range(self.count):
+            tool = new_id()
+            added = ToolAdded(
+                tool=tool, slug=f"tool-{n}", name=f"Tool {n}", tagline="Does what it says", description="A tool of the benchmark. " * 20,
+                category=f"Category {n % 10}", pricing_tier="free", pricing_label="Free", best_for="Measuring", url=None,
+            )  # fmt: skip
+            events.append((ids.stream_of(tool), added))
+        return Decision(events=events, value=None)
+
+
+def new_id() -> str:
+    """Make an id of now."""
+    return ids.new_id(time.time_ns() // 1_000_000, os.urandom(10))
+
+
+@contextmanager
+def durable_postgres() -> Iterator[servers.Postgres]:
+    """Run a PostgreSQL that loses nothing."""
+    with servers.postgres(**SETTINGS) as server:
+        yield server
+
+
+async def new_database(server: servers.Postgres, name: str, tools: int = 1000) -> str:
+    """Make a migrated database with tools; give its DSN."""
+    connection = await asyncpg.connect(server.dsn())
+    await connection.execute(f"create database {name}")
+    await connection.close()
+    await migrate(server.dsn(name))
+    async with committer(server.dsn(name)) as running:
+        await running.submit(AddTools(tools))
+    return server.dsn(name)
+
+
+@asynccontextmanager
+async def committer(dsn: str, **options: Any) -> AsyncIterator[Committer]:
+    """Run a committer."""
+    async with Committer(lambda: log.connect(dsn), REGISTRY, **options) as running:
+        yield running
+
+
+def pgbench(server: servers.Postgres, database: str, script: str, seconds: float) -> float:
+    """Run `pgbench -c 32 -j 2 -M prepared` with a script; give transactions a second."""
+    path = server.folder / "script.sql"
+    path.write_text(script)
+    command = [
+        servers.postgres_programs() / "pgbench", "-h", server.folder, "-U", "postgres", "-n", "-c", "32", "-j", "2",
+        "-M", "prepared", "-T", str(int(seconds)), "-f", path, database,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
+    return float(next(line.split()[2] for line in done.stdout.splitlines() if line.startswith("tps")))
