@@ -42,13 +42,12 @@ def test_every_type_has_a_sample() -> None:
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
 def test_a_sample_of_the_present_version_is_what_we_write(sample: Path) -> None:
-    """No field was renamed, dropped or retyped: we write the sample's event as it stands, and null in what is new."""
+    """No field was renamed, dropped or retyped: we write the sample's event as it stands, and nothing more."""
     type_, version = named(sample)
     if (type_, version) not in REGISTRY.known:
         pytest.skip("an earlier version: it is read through the view")
     event = REGISTRY.decode(type_, version, sample.read_bytes())
-    written, stored = msgspec.json.decode(encode(event)), msgspec.json.decode(sample.read_bytes())
-    assert {field: value for field, value in written.items() if field in stored or value is not None} == stored
+    assert msgspec.json.decode(encode(event)) == msgspec.json.decode(sample.read_bytes())
 
 
 async def test_every_sample_is_read_through_the_view(connection: Any) -> None:
