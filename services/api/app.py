@@ -1,12 +1,12 @@
 """The API as a Litestar application: its routes, its wiring, its edge."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from services.api import routes_comparisons, routes_health, routes_tools, routes_visitors, routes_votes
+from services.api import routes_bookmarks, routes_comparisons, routes_health, routes_tools, routes_visitors, routes_votes
 from services.api.domain import REFUSALS
 from services.api.edge import Edge
 from services.api.endpoints import Call
@@ -32,10 +32,13 @@ ROUTES: list[HTTPRouteHandler] = [
     routes_votes.cast,
     routes_votes.retract,
     routes_votes.own,
+    routes_bookmarks.keep,
+    routes_bookmarks.remove,
+    routes_bookmarks.own,
 ]
 
 
-def create_app(settings: Settings) -> Litestar:
+def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) -> Litestar:
     """Make the application; what it works with is `app.state.site`, opened and closed by its lifespan."""
     site = Site(settings)
 
@@ -45,7 +48,7 @@ def create_app(settings: Settings) -> Litestar:
             yield
 
     app = Litestar(
-        [*ROUTES, *documentation(ROUTES)],
+        [*routes, *documentation(routes)],
         request_class=Call,
         lifespan=[lifespan],
         openapi_config=None,

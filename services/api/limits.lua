@@ -1,5 +1,5 @@
--- Decides a batch of claims at once. KEYS: every counter concerned, each once. ARGV: for each key its limit and its window
--- in ms; then the claims one after the other, each as the number of its counters and their places among KEYS.
+-- Decides a batch of claims at once. KEYS: every counter concerned, each once. ARGV[1], in msgpack, two lists of numbers:
+-- for each key its limit and its window in ms; the claims, each as the number of its counters and their places among KEYS.
 -- A claim is granted if every counter of it has room, and only then counts. A counter is "start previous current": two
 -- windows side by side, the first of which begins with the first write; what is used is the current window's count and
 -- that part of the previous one's which still lies within one window of now.
@@ -8,10 +8,11 @@
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local stored = redis.call('MGET', unpack(KEYS))
+local bounds, claims = unpack(cmsgpack.unpack(ARGV[1]))
 local limit, window, start, previous, current, touched = {}, {}, {}, {}, {}, {}
 
 for i = 1, #KEYS do
-  limit[i], window[i] = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+  limit[i], window[i] = bounds[2 * i - 1], bounds[2 * i]
   local s, p, c = string.match(stored[i] or '', '^(%d+) (%d+) (%d+)$')
   s, p, c = tonumber(s), tonumber(p), tonumber(c)
   if not s or now >= s + 2 * window[i] or now < s then
@@ -36,19 +37,19 @@ local function wait(i)
 end
 
 local answers = {}
-local at = 2 * #KEYS + 1
-while at <= #ARGV do
-  local counters = tonumber(ARGV[at])
+local at = 1
+while at <= #claims do
+  local last = at + claims[at]
   local scarcest, least, longest = 0, math.huge, 0
-  for n = at + 1, at + counters do
-    local i = tonumber(ARGV[n])
+  for n = at + 1, last do
+    local i = claims[n]
     local left = limit[i] - used(i)
     if left < 1 then longest = math.max(longest, wait(i), 1) end
     if left < least then scarcest, least = i, left end
   end
   if longest == 0 then
-    for n = at + 1, at + counters do
-      local i = tonumber(ARGV[n])
+    for n = at + 1, last do
+      local i = claims[n]
       current[i], touched[i] = current[i] + 1, true
     end
     least = least - 1
@@ -57,7 +58,7 @@ while at <= #ARGV do
   answers[#answers + 1] = scarcest
   answers[#answers + 1] = math.max(0, math.floor(least))
   answers[#answers + 1] = start[scarcest] + window[scarcest] - now
-  at = at + counters + 1
+  at = last + 1
 end
 
 for i in pairs(touched) do
