@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 PUBLIC: Final = ((b"cache-control", b"public, max-age=0, must-revalidate"),)
 PRIVATE: Final = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization, Cookie"))
+NO_STORE: Final = ((b"cache-control", b"private, no-store"), (b"vary", b"Authorization, Cookie"))
 
 
 def weak_etag(*parts: object) -> bytes:

@@ -23,6 +23,7 @@ from events.command import IdempotencyKey
 from services.api.answers import Answer, json_answer
 from services.api.auth import require_operator, require_visitor
 from services.api.bodies import ID, SLUG, BodyReader
+from services.api.conditional import NO_STORE, PRIVATE
 from services.api.problems import BadInput, BodyTooSlow, FieldError, NotFound
 from services.api.queries import QueryReader
 from services.api.site import Site
@@ -45,19 +46,21 @@ _KEY: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
 class Caller(NamedTuple):
-    """Who may call a route: anyone, a visitor, or an operator with a scope."""
+    """Who may call a route: anyone, a visitor, or an operator with a scope; and who may keep its answers, refusals included."""
 
     kind: Literal["anyone", "visitor", "operator"]
     scope: str = ""
+    cache: tuple[tuple[bytes, bytes], ...] = ()
 
 
 ANYONE: Final = Caller("anyone")
-VISITOR: Final = Caller("visitor")
+VISITOR: Final = Caller("visitor", cache=PRIVATE)
+AUTHOR: Final = Caller("visitor", cache=NO_STORE)
 
 
 def operator(scope: str) -> Caller:
     """Admit operators whose token carries the scope."""
-    return Caller("operator", scope)
+    return Caller("operator", scope, NO_STORE)
 
 
 class ClientGone(Exception):
@@ -259,8 +262,11 @@ def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Ca
     patterns = [(name, re.compile(PATH_PATTERNS[name])) for name in re.findall(r"{(\w+)}", operation.path)]
     is_visitors, is_operators = operation.by.kind == "visitor", operation.by.kind == "operator"
     is_limited = is_visitors and operation.is_write
+    cache = operation.by.cache
 
     async def handle(request: Call) -> Answer:
+        if cache:
+            request.add_headers(cache)
         if is_visitors:
             request.visitor = require_visitor(request.head, request.site.tokens)
             if is_limited:

@@ -71,9 +71,9 @@ def _static(name: str) -> bytes:
 def document_of(operations: Sequence[Operation]) -> dict[str, Any]:
     """Write the document of these operations."""
     structs = {struct for o in operations for struct in (o.takes, o.gives) if isinstance(struct, type)}
-    ordered = sorted(structs, key=lambda struct: struct.__name__)
-    references, components = msgspec.json.schema_components([*ordered, Problem], ref_template=_TEMPLATE)
-    schemas = dict(zip(ordered, references, strict=False))
+    ordered: list[type] = [*sorted(structs, key=lambda struct: struct.__name__), Problem]
+    references, components = msgspec.json.schema_components(ordered, ref_template=_TEMPLATE)
+    schemas = dict(zip(ordered, references, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation, schemas, components)
@@ -144,7 +144,7 @@ def _responses(operation: Operation, schemas: Mapping[type, Mapping[str, Any]]) 
     for status in sorted(_problems_of(operation)):
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
-            "content": {MEDIA.decode("ascii"): {"schema": {"$ref": _TEMPLATE.format(name="Problem")}}},
+            "content": {MEDIA.decode("ascii"): {"schema": schemas[Problem]}},
         }
     return responses
 
