@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,21 +26,29 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user can only be
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[Instance]:
+def folder() -> Iterator[Path]:
+    """An empty folder; not pytest's own, to which another run of pytest takes the servers' way away."""
+    with tempfile.TemporaryDirectory(prefix="test-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def instance(folder: Path) -> Iterator[Instance]:
     """An `up` on a fresh home folder, not started yet; nothing of it outlives the test."""
-    instance = Instance(tmp_path / "home")
+    instance = Instance(folder / "home")
     yield instance
     instance.stop()
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    """A running `up` for tests that only look."""
-    instance = Instance(tmp_path_factory.mktemp("shared") / "home").start()
-    try:
-        yield instance.ready()
-    finally:
-        instance.stop()
+def shared() -> Iterator[Instance]:
+    """A running `up` for tests that only look, or kill what is started again."""
+    with tempfile.TemporaryDirectory(prefix="test-", dir="/tmp") as folder:
+        instance = Instance(Path(folder) / "home").start()
+        try:
+            yield instance.ready()
+        finally:
+            instance.stop()
 
 
 def ask(instance: Instance, query: str) -> object:
@@ -70,6 +79,11 @@ def answers(instance: Instance) -> bool:
         return False
 
 
+def guards(instance: Instance) -> list[int]:
+    """Return the guard's process id."""
+    return [pid for pid in instance.processes() if b"embedded.guard" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 def test_everything_is_still_there_after_a_restart(instance: Instance) -> None:
     """Ctrl-C stops all within 30 s, with status 0; started again, the log is as it was and no catalog is loaded twice."""
     instance.start().ready()
@@ -82,9 +96,9 @@ def test_everything_is_still_there_after_a_restart(instance: Instance) -> None:
     assert ask(instance, "select position from log.head") == position
 
 
-def test_the_log_stays_empty_without_a_catalog(tmp_path: Path) -> None:
+def test_the_log_stays_empty_without_a_catalog(folder: Path) -> None:
     """`--catalog none` loads nothing."""
-    instance = Instance(tmp_path / "home", "--catalog", "none").start()
+    instance = Instance(folder / "home", "--catalog", "none").start()
     try:
         instance.ready()
         assert ask(instance, "select position from log.head") == 0
@@ -189,8 +203,11 @@ def test_what_dies_is_started_again(shared: Instance, server: str) -> None:
 
 
 def test_a_killed_up_leaves_nothing_and_the_next_one_works(instance: Instance) -> None:
-    """After SIGKILL of `up` nothing runs within 5 s; the next `up` serves what was there."""
+    """After SIGKILL of `up`, and of its guard before, nothing runs within 5 s; the next `up` serves what was there."""
     instance.start().ready()
+    killed = guards(instance)
+    os.kill(killed[0], signal.SIGKILL)
+    assert wait_for(lambda: len(guards(instance)) == 1 and guards(instance) != killed)
     position = ask(instance, "select position from log.head")
     assert instance.signal(signal.SIGKILL) == -signal.SIGKILL
     assert instance.is_gone()
@@ -212,10 +229,10 @@ def test_what_a_killed_guard_left_is_ended_by_the_next_start(instance: Instance)
     """With `up` and its guard both killed, the next `up` ends what still runs, and starts anew."""
     instance.start().ready()
     left = [instance.pid(name) for name in ("postgres", "valkey", "projector", "worker", "api")]
-    for pid in instance.processes():
-        if b"services.embedded.guard" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
-    instance.signal(signal.SIGKILL)
+    assert instance.process is not None
+    for pid in (instance.process.pid, *guards(instance)):
+        os.kill(pid, signal.SIGKILL)
+    instance.process.wait()
     assert set(left) <= set(instance.processes())
     instance.start()
     assert wait_for(lambda: not set(left) & set(instance.processes()))
@@ -237,9 +254,9 @@ def test_a_process_id_used_again_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["long" * 45, "with space, comma & 'quote' ü%41"])
-def test_any_home_folder_will_do(tmp_path: Path, name: str) -> None:
+def test_any_home_folder_will_do(folder: Path, name: str) -> None:
     """A home folder whose path is too long for a socket, or odd, works; no folder of sockets stays behind elsewhere."""
-    instance = Instance(tmp_path / name).start()
+    instance = Instance(folder / name).start()
     try:
         instance.ready()
         sockets = Path(str(instance.run()["socket_folder"]))
@@ -251,10 +268,10 @@ def test_any_home_folder_will_do(tmp_path: Path, name: str) -> None:
         instance.stop()
 
 
-def test_given_servers_are_used_and_none_embedded(tmp_path: Path, postgres: servers.Postgres, valkey_url: str) -> None:
+def test_given_servers_are_used_and_none_embedded(folder: Path, postgres: servers.Postgres, valkey_url: str) -> None:
     """With DATABASE_URL and REDIS_URL set, `up` starts no server of its own."""
     asyncio.run(execute(postgres.dsn(), "create database of_their_own"))
-    instance = Instance(tmp_path / "home", DATABASE_URL=postgres.dsn("of_their_own"), REDIS_URL=valkey_url).start()
+    instance = Instance(folder / "home", DATABASE_URL=postgres.dsn("of_their_own"), REDIS_URL=valkey_url).start()
     try:
         instance.ready()
         assert (instance.pid("postgres"), instance.pid("valkey")) == (0, 0)
@@ -264,9 +281,9 @@ def test_given_servers_are_used_and_none_embedded(tmp_path: Path, postgres: serv
 
 
 @pytest.mark.parametrize(("variable", "value"), [("SMTP_URL", "nonsense"), ("BALLOTPRESS_SECRET_KEYS", "short")])
-def test_a_wrong_setting_stops_the_start(tmp_path: Path, variable: str, value: str) -> None:
+def test_a_wrong_setting_stops_the_start(folder: Path, variable: str, value: str) -> None:
     """A wrong value stops `up` with one line that names the variable."""
-    instance = Instance(tmp_path / "home", **{variable: value}).start()
+    instance = Instance(folder / "home", **{variable: value}).start()
     assert instance.process is not None and instance.process.wait(30) == 1
     assert variable in instance.output.read_text().splitlines()[-1]
     assert instance.is_gone()

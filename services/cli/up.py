@@ -1,6 +1,6 @@
 """`ballotpress up`: everything in one go, and nothing left when it ends.
 
-Order matters: servers, schema, catalog, projector, and only when the views show the catalog the worker and the API.
+Order matters: servers, schema, projector and worker, catalog, and only when the views show that, the API.
 """
 
 import asyncio
@@ -90,10 +90,11 @@ async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | No
         keys = keep_keys(home)
         await _start_servers(supervisor, environ, keys["POSTGRES_PASSWORD"])
         settings = read_settings(environ)
-        await _prepare(settings, catalog)
+        await _migrate(settings.database_url)
         await supervisor.start(_program("projector", environ))
-        await _wait_for_views(settings.database_url)
         await supervisor.start(_program("worker", environ))
+        await _load(settings, catalog)
+        await _wait_for_views(settings.database_url)
         api = _program("api", environ, "--host", host, "--port", str(port))
         await supervisor.start(api, lambda: _serves(host, port))
         _announce(settings, host, port)
@@ -114,14 +115,18 @@ async def _start_servers(supervisor: "Supervisor", environ: Mapping[str, str], p
     supervisor.publish({**our_variables(environ), **found})
 
 
-async def _prepare(settings: Settings, catalog: Path | None) -> None:
-    """Migrate, and load the catalog if nothing was ever logged."""
+async def _migrate(database_url: str) -> None:
+    from services.migrate import migrate
+
+    await migrate(database_url)
+
+
+async def _load(settings: Settings, catalog: Path | None) -> None:
+    """Load the catalog if nothing was ever logged."""
     import asyncpg
 
     from services.catalog_import import import_catalog
-    from services.migrate import migrate
 
-    await migrate(settings.database_url)
     connection = await asyncpg.connect(settings.database_url)
     try:
         empty = await connection.fetchval("select position = 0 from log.head")
