@@ -1,15 +1,14 @@
 """Import a catalog file from the command line."""
 
-import secrets
 from pathlib import Path
 
-from events import ids, log
+from events import log
 from events.catalog_file import CatalogFile, CatalogInvalid, ImportCatalog
 from events.committer import Committer
 from events.types import REGISTRY
 from services.api.bodies import BodyReader
 from services.api.problems import BadInput
-from services.clock import now
+from services.fresh_ids import fresh_id
 from services.settings import Settings
 
 OPERATOR = "command line"
@@ -28,7 +27,7 @@ async def import_catalog(settings: Settings, path: Path) -> int:
     file = _read(path)
     async with Committer(lambda: log.connect(settings.database_url), REGISTRY, patience=PATIENCE) as committer:
         try:
-            receipt = await committer.submit(ImportCatalog(file, _new_id, OPERATOR))
+            receipt = await committer.submit(ImportCatalog(file, fresh_id, OPERATOR))
         except CatalogInvalid as error:
             raise _refused(path, error.faults) from None
     return receipt.appended
@@ -47,7 +46,3 @@ def _refused(path: Path, faults: list[tuple[str, str]]) -> CatalogRefused:
     (pointer, detail), *others = faults
     more = f" (and {len(others)} more)" if others else ""
     return CatalogRefused(f"{path} can't be imported, at {pointer or 'its beginning'}: {detail}{more}")
-
-
-def _new_id() -> str:
-    return ids.new_id(int(now().timestamp() * 1000), secrets.token_bytes(10))

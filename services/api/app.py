@@ -6,7 +6,15 @@ from contextlib import asynccontextmanager
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from services.api import routes_bookmarks, routes_comparisons, routes_health, routes_tools, routes_visitors, routes_votes
+from services.api import (
+    routes_bookmarks,
+    routes_comparisons,
+    routes_health,
+    routes_operators,
+    routes_tools,
+    routes_visitors,
+    routes_votes,
+)
 from services.api.domain import REFUSALS
 from services.api.edge import Edge
 from services.api.endpoints import Call
@@ -35,6 +43,11 @@ ROUTES: list[HTTPRouteHandler] = [
     routes_bookmarks.keep,
     routes_bookmarks.remove,
     routes_bookmarks.own,
+    routes_operators.import_catalog,
+    routes_operators.disqualify,
+    routes_operators.reinstate,
+    routes_operators.status,
+    routes_operators.events,
 ]
 
 

@@ -49,12 +49,13 @@ class Versioned:
 def listed(call: "Call", page: object, cursor: str | None = None, cache: Headers = PUBLIC) -> Answer:
     """Answer a list, under an ETag of its content; a cursor of the next page is linked as well (RFC 8288)."""
     body = encoder.encode(page)
-    link = [] if cursor is None else [(b"link", _next_link(call, cursor))]
+    link = () if cursor is None else (next_link(call, "cursor", cursor),)
     etag = weak_etag(blake2b(body, digest_size=12).hexdigest())
     return Versioned(body, etag, cache=(*cache, *link)).answer(call.head.get(b"if-none-match"))
 
 
-def _next_link(call: "Call", cursor: str) -> bytes:
+def next_link(call: "Call", name: str, place: str) -> tuple[bytes, bytes]:
+    """Link the next page: this request with another place in the list, which the parameter `name` carries."""
     query = parse_qsl(call.scope["query_string"].decode("utf-8"))
-    kept = [(name, value) for name, value in query if name not in ("cursor", "after")]
-    return f'<{call.scope["path"]}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'.encode("ascii")
+    kept = [(given, value) for given, value in query if given not in ("cursor", "after")]
+    return b"link", f'<{call.scope["path"]}?{urlencode([*kept, (name, place)])}>; rel="next"'.encode("ascii")

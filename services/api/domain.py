@@ -13,7 +13,7 @@ REFUSALS: dict[type[Exception], Kind] = {
     ToolNotListed: Kind(404, "tool-not-listed", "Not found", "No listed tool has this slug."),
     VoterIsDisqualified: Kind(403, "disqualified", "Not allowed", "This visitor is disqualified and can't write."),
     VoterUnknown: Kind(404, "voter-unknown", "Not found", "This visitor has no events."),
-    ReviewNotFound: Kind(404, "review-not-found", "Not found", "There is no such review of yours."),
+    ReviewNotFound: Kind(404, "review-not-found", "Not found", "There is no such review, or it isn't yours."),
     ReviewExists: Kind(
         409, "review-exists", "Already reviewed", "You have reviewed this tool: edit the review `id`.", members=("id",)
     ),

@@ -1,16 +1,14 @@
 """Visitors: who is voting, without an account."""
 
-import secrets
 from typing import Final
 
 import msgspec
 
-from events.ids import new_id
 from services.api.answers import Answer, json_answer
 from services.api.auth import COOKIE, find_visitor
 from services.api.bodies import Id
 from services.api.endpoints import Call, endpoint
-from services.clock import now
+from services.fresh_ids import fresh_id
 
 _COOKIE_SECONDS: Final = 400 * 24 * 3600  # the longest that browsers keep one
 _NO_STORE: Final = (b"cache-control", b"no-store")
@@ -33,7 +31,7 @@ async def create(call: Call) -> Answer:
     status = 200
     if visitor is None:
         call.add_headers(await call.site.limit_new_visitor(call.network))
-        visitor = new_id(int(now().timestamp() * 1000), secrets.token_bytes(10))
+        visitor = fresh_id()
         status = 201
     token = call.site.tokens.issue(visitor)
     return json_answer(NewVisitor(visitor, token), status, [_NO_STORE, (b"set-cookie", _cookie(call, token))])
