@@ -86,17 +86,21 @@ async def test_a_refusal_says_when_to_come_back(limits: Limits) -> None:
     with pytest.raises(TooManyRequests) as refused:
         await limits.take((FIVE_IN_A_SECOND, "a"))
     wait = int(header(refused.value.headers, b"retry-after"))
-    assert 1 <= wait <= 2
+    assert wait == 1
     assert header(refused.value.headers, b"ratelimit").startswith('"five";r=0;t=')
     await asyncio.sleep(wait)
     assert await granted(limits, 1, (FIVE_IN_A_SECOND, "a")) == 1
 
 
-async def test_a_window_s_end_does_not_let_twice_the_limit_through(limits: Limits) -> None:
-    """Right after a window is over, only what has slid out of it is granted anew."""
-    assert await granted(limits, 5, (FIVE_IN_A_SECOND, "a")) == 5
-    await asyncio.sleep(1.1)
-    assert await granted(limits, 5, (FIVE_IN_A_SECOND, "a")) <= 2
+async def test_the_window_slides(limits: Limits) -> None:
+    """What was written late in a window still counts early in the next: there is no moment to write twice the limit."""
+    assert await granted(limits, 1, (FIVE_IN_A_SECOND, "a")) == 1
+    await asyncio.sleep(0.7)
+    assert await granted(limits, 5, (FIVE_IN_A_SECOND, "a")) == 4
+    await asyncio.sleep(0.4)
+    assert await granted(limits, 5, (FIVE_IN_A_SECOND, "a")) == 1
+    await asyncio.sleep(0.7)
+    assert await granted(limits, 5, (FIVE_IN_A_SECOND, "a")) == 4
 
 
 async def test_the_headers_tell_policy_and_rest(limits: Limits) -> None:
@@ -110,7 +114,7 @@ async def test_the_headers_tell_policy_and_rest(limits: Limits) -> None:
 async def test_counters_do_not_stay(limits: Limits, valkey: Redis) -> None:
     """Every counter expires by itself."""
     await granted(limits, 3, (TEN, "a"), (FIVE_IN_A_SECOND, "b"))
-    assert [0 < await valkey.ttl(key) <= 120 for key in await valkey.keys("*")] == [True, True]
+    assert [0 < await valkey.ttl(key) <= 60 for key in await valkey.keys("*")] == [True, True]
 
 
 async def test_claims_are_gathered(limits: Limits, valkey: Redis) -> None:

@@ -1,39 +1,51 @@
 -- Decides a batch of claims at once. KEYS: every counter concerned, each once. ARGV[1], in msgpack, two lists of numbers:
 -- for each key its limit and its window in ms; the claims, each as the number of its counters and their places among KEYS.
--- A claim is granted if every counter of it has room, and only then counts. A counter is "start previous current": two
--- windows side by side, the first of which begins with the first write; what is used is the current window's count and
--- that part of the previous one's which still lies within one window of now.
+-- A claim is granted if every counter of it has room, and only then counts.
+-- A counter is, in msgpack, {start, number, counts of SLICES slices of its window, the newest first}: slices are numbered
+-- from the first write on, and one is forgotten when its beginning is a whole window ago.
 -- Answers, for each claim: ms to wait (0 if granted), the place among KEYS of its scarcest counter, what remains of it,
--- and the ms until its window ends.
+-- and the ms until more will.
+local SLICES = 6
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local stored = redis.call('MGET', unpack(KEYS))
 local bounds, claims = unpack(cmsgpack.unpack(ARGV[1]))
-local limit, window, start, previous, current, touched = {}, {}, {}, {}, {}, {}
+local counters = redis.call('MGET', unpack(KEYS))
 
-for i = 1, #KEYS do
-  limit[i], window[i] = bounds[2 * i - 1], bounds[2 * i]
-  local s, p, c = string.match(stored[i] or '', '^(%d+) (%d+) (%d+)$')
-  s, p, c = tonumber(s), tonumber(p), tonumber(c)
-  if not s or now >= s + 2 * window[i] or now < s then
-    s, p, c = now, 0, 0
-  elseif now >= s + window[i] then
-    s, p, c = s + window[i], c, 0
-  end
-  start[i], previous[i], current[i] = s, p, c
+local function fresh(limit, window)
+  return {limit = limit, window = window, start = now, number = 0, used = 0, 0, 0, 0, 0, 0, 0}
 end
 
-local function used(i)
-  return previous[i] * (1 - (now - start[i]) / window[i]) + current[i]
+local function read(stored, limit, window)
+  local counter = fresh(limit, window)
+  if not stored then return counter end
+  local start, number, counts = unpack(cmsgpack.unpack(stored))
+  local shift = math.floor((now - start) / window * SLICES) - number
+  if shift < 0 or shift >= SLICES then return counter end
+  counter.start, counter.number = start, number + shift
+  for slice = 1, SLICES - shift do
+    counter[slice + shift] = counts[slice]
+    counter.used = counter.used + counts[slice]
+  end
+  return counter
 end
 
--- The ms until one more fits: within this window as the previous one slides out, else within the next as this one does.
-local function wait(i)
-  local room = limit[i] - 1 - current[i]
-  if room >= 0 then
-    return math.ceil(start[i] + window[i] * (1 - room / previous[i]) - now)
+-- The ms until the slice and all older ones are forgotten.
+local function gone(counter, slice)
+  return math.ceil(counter.start + (counter.number + 1 - slice + SLICES) * counter.window / SLICES - now)
+end
+
+-- The ms until there is room for so many more.
+local function wait(counter, more)
+  local left = counter.used + more - counter.limit
+  for slice = SLICES, 1, -1 do
+    left = left - counter[slice]
+    if left <= 0 and counter[slice] > 0 then return gone(counter, slice) end
   end
-  return math.ceil(start[i] + window[i] + window[i] * (1 - (limit[i] - 1) / current[i]) - now)
+  return counter.window
+end
+
+for place, key in ipairs(KEYS) do
+  counters[place] = read(counters[place], bounds[2 * place - 1], bounds[2 * place])
 end
 
 local answers = {}
@@ -42,26 +54,30 @@ while at <= #claims do
   local last = at + claims[at]
   local scarcest, least, longest = 0, math.huge, 0
   for n = at + 1, last do
-    local i = claims[n]
-    local left = limit[i] - used(i)
-    if left < 1 then longest = math.max(longest, wait(i), 1) end
-    if left < least then scarcest, least = i, left end
+    local counter = counters[claims[n]]
+    local left = counter.limit - counter.used
+    if left < 1 then longest = math.max(longest, wait(counter, 1), 1) end
+    if left < least then scarcest, least = claims[n], left end
   end
   if longest == 0 then
     for n = at + 1, last do
-      local i = claims[n]
-      current[i], touched[i] = current[i] + 1, true
+      local counter = counters[claims[n]]
+      counter[1], counter.used, counter.touched = counter[1] + 1, counter.used + 1, true
     end
-    least = least - 1
   end
+  local tightest = counters[scarcest]
   answers[#answers + 1] = longest
   answers[#answers + 1] = scarcest
-  answers[#answers + 1] = math.max(0, math.floor(least))
-  answers[#answers + 1] = start[scarcest] + window[scarcest] - now
+  answers[#answers + 1] = math.max(0, tightest.limit - tightest.used)
+  answers[#answers + 1] = longest > 0 and longest or wait(tightest, tightest.limit - tightest.used + 1)
   at = last + 1
 end
 
-for i in pairs(touched) do
-  redis.call('SET', KEYS[i], string.format('%d %d %d', start[i], previous[i], current[i]), 'PX', 2 * window[i])
+for place, key in ipairs(KEYS) do
+  local counter = counters[place]
+  if counter.touched then
+    local value = cmsgpack.pack({counter.start, counter.number, {unpack(counter, 1, SLICES)}})
+    redis.call('SET', key, value, 'PX', counter.window)
+  end
 end
 return answers

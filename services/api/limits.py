@@ -1,7 +1,7 @@
 """Limits: how many writes a visitor and a network may make, counted in Valkey for all processes together.
 
-A sliding window of two counters. Fixed windows would let through twice the limit about every boundary, and GCRA with a
-burst of the limit twice the limit within the first window; this keeps to it, in one small value a counter.
+A window that slides in six slices: never more than the limit within five sixths of it, and whoever waits a whole window
+may write again. A fixed window lets through twice the limit about its end, GCRA with so large a burst within the first one.
 Claims that arrive while a call is under way are gathered and decided by the next one. Without Valkey nothing is limited:
 after one failed call no other waits for it until a probe, about once a second, has got through.
 """
