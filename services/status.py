@@ -21,7 +21,7 @@ from projections import PROJECTIONS
 SLOW_SECONDS = 5.0
 """A transaction open for longer is worth showing: ours take milliseconds."""
 HELD_UP_SECONDS = 1.0
-"""So is one that waits for a lock, or is waited for, this long: the head's lock is waited for all the time, for milliseconds."""
+"""So is one that waits or is waited for this long; the head's lock is waited for all the time, for milliseconds."""
 BEHIND_SECONDS = 10.0
 OVERDUE_SECONDS = 90.0
 VALKEY_PATIENCE = 1.0

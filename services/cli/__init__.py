@@ -18,6 +18,8 @@ COMMANDS = {
     "projector": "services.cli.processes:projector",
     "worker": "services.cli.processes:worker",
     "migrate": "services.cli.processes:migrate",
+    "catalog": "services.cli.catalog:catalog",
+    "status": "services.cli.status:status",
 }
 
 

@@ -21,6 +21,7 @@ SENTENCES: Final = {
     "asyncpg:PostgresError": "PostgreSQL failed: {error}",
     "asyncpg:InterfaceError": "PostgreSQL cannot be used: {error}",
     "redis:RedisError": "Valkey cannot be used: {error}",
+    "socket:gaierror": "The host that DATABASE_URL or REDIS_URL names is not known: {error.strerror}",
     "builtins:ConnectionError": "PostgreSQL or Valkey cannot be reached: {error}",
     "builtins:TimeoutError": "PostgreSQL or Valkey did not answer in time",
     "builtins:OSError": "{error}",

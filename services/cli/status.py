@@ -1,0 +1,123 @@
+"""`ballotpress status`: how everything stands, and what to do about what doesn't."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from services.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+    from services.status import Status, View
+
+WATCH_EVERY = 2.0
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--watch", is_flag=True, help="Show it anew every two seconds, until Ctrl-C.")
+def status(as_json: bool, watch: bool) -> None:
+    """Show the log's head, the views, what is stuck and why, and what to do about it."""
+    settings = read_settings()
+    from services.cli.terminal import must_be_read
+
+    _show(settings, as_json, watch)
+    while watch:
+        time.sleep(WATCH_EVERY)
+        must_be_read()
+        _show(settings, as_json, watch)
+
+
+def _show(settings: Settings, as_json: bool, watch: bool) -> None:
+    from rich.console import Console
+
+    from services.cli.errors import sentence
+    from services.cli.terminal import print_json
+
+    try:
+        seen = asyncio.run(_read(settings))
+    except Exception as error:
+        if not watch or (message := sentence(error)) is None:
+            raise
+        click.echo(message, err=True)  # whoever watches wants to see it come back
+        return
+    if as_json:
+        print_json(seen)
+        return
+    console = Console(markup=False, highlight=False)
+    if watch:
+        console.clear()
+    console.print(_described(seen), soft_wrap=not console.is_terminal)
+
+
+async def _read(settings: Settings) -> "Status":
+    import asyncpg
+    from redis.asyncio import Redis
+
+    from services.status import read_status
+
+    connection = await asyncpg.connect(settings.database_url, timeout=5, command_timeout=60)
+    try:
+        async with Redis.from_url(settings.redis_url, socket_connect_timeout=1) as valkey:
+            return await read_status(connection, valkey)
+    finally:
+        await connection.close()
+
+
+def _described(status: "Status") -> "Group":
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[Text | Table] = [Text(line) for line in _lines(status)]
+    if status.views:
+        parts.append(_table(("view", "position", "behind", "seconds", "state"), map(_view_cells, status.views)))
+    if status.disk:
+        parts.append(_table(("on disk", "table", "indexes"), _disk_cells(status)))
+    problems = [Text(f"! {problem.what}\n  {problem.advice}") for problem in status.problems]
+    return Group(*parts, *(problems or [Text("Nothing is stuck")]))
+
+
+def _lines(status: "Status") -> Iterator[str]:
+    from services.cli.terminal import utc
+
+    if status.head is not None:
+        since = "" if status.head.recorded_at is None else f", {utc(status.head.recorded_at)}"
+        yield f"log     position {status.head.position}{since}; {status.head.events_last_minute} events in the last minute"
+    yield f"schema  migration {status.schema.migration} of {status.schema.current}"
+    if status.queue is not None and status.queue.reachable:
+        yield f"queue   {status.queue.jobs} jobs, {status.queue.workers} workers"
+    for transaction in status.transactions:
+        waits = f", waits for {', '.join(map(str, transaction.waits_for))}" if transaction.waits_for else ""
+        blocks = f", blocks {', '.join(map(str, transaction.blocks))}" if transaction.blocks else ""
+        name = transaction.application or "unnamed"
+        yield f"process {transaction.pid} {name} {transaction.state} {transaction.age_seconds:.0f} s{waits}{blocks}"
+
+
+def _view_cells(view: "View") -> tuple[str, ...]:
+    state = "up to date" if view.lag == 0 else "following"
+    if view.halt is not None:
+        state = f"halted at {view.halt.position}"
+    elif not view.caught_up:
+        state = "being built"
+    return view.name, str(view.position), str(view.lag), f"{view.lag_seconds:.1f}", state
+
+
+def _disk_cells(status: "Status") -> Iterator[tuple[str, ...]]:
+    from services.cli.terminal import size
+
+    for table in status.disk[:12]:
+        yield table.table, size(table.bytes), size(table.index_bytes)
+
+
+def _table(heads: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> "Table":
+    from rich.table import Table
+
+    table = Table(*heads, box=None, pad_edge=False, padding=(0, 3, 0, 0), show_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    return table
