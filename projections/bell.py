@@ -12,6 +12,9 @@ logger = logging.getLogger(__name__)
 LOG = "ballotpress_log"
 VIEWS = "ballotpress_views"
 
+# All that a connection raises when it is lost; whichever it is, the loops here must go on.
+_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 
 class Bell:
     """Rings a channel off the caller's path: NOTIFY holds a cluster-wide lock through its commit, so it gets its own.
@@ -44,7 +47,7 @@ class Bell:
                         await asyncio.sleep(self._pace)
                 finally:
                     connection.terminate()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except _LOST as error:
                 logger.info("cannot ring %s: %r", self._channel, error)
                 await asyncio.sleep(0.5)
 
@@ -60,7 +63,7 @@ async def listen(dsn: str, channel: str, heard: Callable[[], None]) -> None:
                 await _until_lost(connection)
             finally:
                 connection.terminate()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _LOST as error:
             logger.info("cannot listen on %s: %r", channel, error)
             await asyncio.sleep(0.5)
 
