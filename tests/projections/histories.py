@@ -53,7 +53,7 @@ _vote = st.tuples(st.just("vote"), _voter, _tool, st.sampled_from(["ship", "skip
 _bookmark = st.tuples(st.just("bookmark"), _voter, _tool, st.booleans())
 _correct = st.tuples(st.just("correct"), _cohort, st.booleans())
 _write = st.tuples(st.just("review"), _voter, _tool, _verdict, _score)
-_judge = st.tuples(st.just("moderate"), _voter, _tool, st.sampled_from(["approve", "reject"]), st.none() | st.integers(1, 3))
+_moderate = st.tuples(st.just("moderate"), _voter, _tool, st.sampled_from(["approve", "reject"]), st.none() | st.integers(1, 3))
 _withdraw = st.tuples(st.just("withdraw"), _voter, _tool)
 _catalog = st.one_of(
     st.tuples(st.just("describe"), _tool, st.none() | st.text("ab\u00e9", max_size=3)),
@@ -61,9 +61,10 @@ _catalog = st.one_of(
     st.tuples(st.just("panel"), _tool, st.sampled_from(PERSONAS), _verdict, _score),
     st.tuples(st.just("announce"), _tool, _tool),
 )
-# Named twice: more likely.
-acts = st.one_of(_vote, _vote, _bookmark, _correct, _correct, _write, _write, _judge, _judge, _withdraw, _catalog)
-histories = st.lists(acts, max_size=60)
+_rest = st.just(("rest",))  # what a history shrinks to
+_often = [_rest, *[_vote] * 8, *[_correct] * 4, *[_bookmark] * 3, *[_write] * 3, *[_moderate] * 5, _withdraw, *[_catalog] * 4]
+acts = st.sampled_from(_often).flatmap(lambda act: act)
+histories = st.lists(acts, min_size=25, max_size=60)
 
 
 class Append(Command[None]):
@@ -94,11 +95,11 @@ async def add_tools(committer: Committer) -> None:
 
 
 class History:
-    """Does one act after another; what a rule refuses is no event."""
+    """Does one act after another; what a rule refuses is no event. Its ids are numbered from `first_id`."""
 
-    def __init__(self, committer: Committer) -> None:
+    def __init__(self, committer: Committer, first_id: int = 0) -> None:
         self._committer = committer
-        self._made = 0
+        self._made = first_id
         self._unlisted: set[int] = set()
         self._judged: set[tuple[int, str]] = set()
         self._announced: set[tuple[int, int]] = set()
@@ -109,6 +110,9 @@ class History:
         for name, *args in acts:
             with suppress(*REFUSALS):
                 await getattr(self, name)(*args)
+
+    async def rest(self) -> None:
+        """Do nothing."""
 
     async def vote(self, voter: str, tool: int, choice: Choice | None) -> None:
         await self._committer.submit(CastVote(voter, SLUGS[tool], choice))

@@ -22,7 +22,7 @@ from tests.projections.views import Connection, catch_up, database, rebuild, tab
 EXAMPLES = int(os.environ.get("BALLOTPRESS_EXAMPLES", "25"))
 
 sizes = st.lists(st.integers(1, 12), min_size=1, max_size=4)
-drops = st.lists(st.tuples(st.sampled_from([p.name for p in PROJECTIONS]), st.integers(1, 60)), max_size=3)
+drops = st.lists(st.tuples(st.sampled_from([p.name for p in PROJECTIONS]), st.integers(1, 100)), min_size=1, max_size=4)
 
 random_histories = settings(
     max_examples=EXAMPLES,
@@ -33,13 +33,13 @@ random_histories = settings(
 
 
 async def record(dsn: str, connection: Connection, acts: list[Act], drops: list[tuple[str, int]], minutes: int) -> None:
-    """Let a history happen, its events `minutes` apart."""
+    """Let a history happen, its events `minutes` apart, and drop positions, counted round and round the log."""
     async with Committer(lambda: log.connect(dsn), REGISTRY) as committer:
         await add_tools(committer)
         history = History(committer)
         await history.do(acts)
         head = await connection.fetchval("select position from log.head")
-        await history.do([("drop", projection, position) for projection, position in drops if position <= head])
+        await history.do([("drop", projection, (position - 1) % head + 1) for projection, position in drops])
     await spread(connection, minutes)
 
 
