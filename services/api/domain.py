@@ -5,6 +5,7 @@ from events.committer import LogUnavailable
 from events.event import UnknownEvent
 from events.reviews import ReviewEditedSince, ReviewExists, ReviewNotFound
 from events.transaction import KeyReused
+from events.vault import Erased
 from events.voters import VoterIsDisqualified, VoterUnknown
 from services.api.problems import Kind
 from services.api.views import ViewsBehind
@@ -20,6 +21,7 @@ REFUSALS: dict[type[Exception], Kind] = {
     ReviewEditedSince: Kind(
         409, "review-edited", "Edited since", "The author edited the review: read `revision` first.", members=("revision",)
     ),
+    Erased: Kind(404, "erased", "Not found", "The text of this was erased."),
     KeyReused: Kind(422, "key-reused", "Idempotency-Key reused", "This Idempotency-Key came with another request before."),
     LogUnavailable: Kind(
         503,

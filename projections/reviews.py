@@ -1,0 +1,68 @@
+"""Reviews, read: what is public of a tool's, and the moderators' queue. Texts and names are still sealed."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from asyncpg import Pool
+
+from events.catalog import Verdict
+from events.reviews import Status
+
+
+class PublicReview(msgspec.Struct, frozen=True):
+    """What is up of a review; `position` is that of its approval."""
+
+    review: str
+    verdict: Verdict
+    score: int | None
+    sealed_text: str
+    sealed_name: str | None
+    published_at: datetime
+    position: int
+
+
+class QueuedReview(msgspec.Struct, frozen=True):
+    """A review's current revision, its tool by slug; `position` is that of its submission."""
+
+    review: str
+    tool: str
+    verdict: Verdict
+    score: int | None
+    sealed_text: str
+    sealed_name: str | None
+    revision: int
+    status: Status
+    submitted_at: datetime
+    position: int
+
+
+PUBLIC = """
+select review, public_verdict as verdict, public_score as score, public_sealed_text as sealed_text,
+       public_sealed_name as sealed_name, published_at, public_position as position
+from reviews_1.reviews
+where tool = $1 and public_revision is not null and ($2::bigint is null or public_position < $2)
+order by public_position desc
+limit $3
+"""
+
+QUEUE = """
+select r.review, t.slug as tool, r.verdict, r.score, r.sealed_text, r.sealed_name, r.revision, r.status, r.submitted_at,
+       r.submitted_position as position
+from reviews_1.reviews r
+join cards_1.tools t on t.tool = r.tool
+where r.status = $1 and ($2::bigint is null or r.submitted_position > $2)
+order by r.submitted_position
+limit $3
+"""
+
+
+async def public(pool: "Pool[Any]", tool: str, before: int | None, limit: int) -> Sequence[PublicReview]:
+    """Give up to `limit` of a tool's public reviews, newest first, approved before a position."""
+    return [PublicReview(**row) for row in await pool.fetch(PUBLIC, tool, before, limit)]
+
+
+async def queue(pool: "Pool[Any]", status: Status, after: int | None, limit: int) -> Sequence[QueuedReview]:
+    """Give up to `limit` reviews of a status, oldest first, submitted after a position."""
+    return [QueuedReview(**row) for row in await pool.fetch(QUEUE, status, after, limit)]
