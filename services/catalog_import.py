@@ -2,17 +2,12 @@
 
 from pathlib import Path
 
-from events import log
 from events.catalog_file import CatalogFile, CatalogInvalid, ImportCatalog
-from events.committer import Committer
-from events.types import REGISTRY
 from services.api.bodies import BodyReader
 from services.api.problems import BadInput
 from services.fresh_ids import fresh_id
 from services.settings import Settings
-
-OPERATOR = "command line"
-PATIENCE = 30.0  # seconds; a large catalog may wait longer for its turn than a vote
+from services.submit import OPERATOR, submit
 
 
 class CatalogRefused(Exception):
@@ -25,11 +20,10 @@ async def import_catalog(settings: Settings, path: Path) -> int:
     CatalogRefused for a file that can't be read or says what can't be; LogUnavailable.
     """
     file = _read(path)
-    async with Committer(lambda: log.connect(settings.database_url), REGISTRY, patience=PATIENCE) as committer:
-        try:
-            receipt = await committer.submit(ImportCatalog(file, fresh_id, OPERATOR))
-        except CatalogInvalid as error:
-            raise _refused(path, error.faults) from None
+    try:
+        receipt = await submit(settings, ImportCatalog(file, fresh_id, OPERATOR))
+    except CatalogInvalid as error:
+        raise _refused(path, error.faults) from None
     return receipt.appended
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "migrate": "services.cli.processes:migrate",
     "catalog": "services.cli.catalog:catalog",
     "status": "services.cli.status:status",
+    "voters": "services.cli.voters:voters",
 }
 
 

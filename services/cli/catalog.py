@@ -20,10 +20,10 @@ def import_(file: Path, as_json: bool) -> None:
     """Append what differs from the present catalog; the same FILE twice appends nothing."""
     settings = read_settings()
     from services.catalog_import import import_catalog
-    from services.cli.terminal import print_json
+    from services.cli.terminal import counted, print_json
 
     appended = asyncio.run(import_catalog(settings, file))
     if as_json:
         print_json({"appended": appended})
     else:
-        click.echo(f"Appended {appended} {'event' if appended == 1 else 'events'}")
+        click.echo(f"Appended {counted(appended, 'event')}")

@@ -14,6 +14,7 @@ SENTENCES: Final = {
     "events.migrations:SchemaTooNew": "{error}",
     "events.migrations:MigrationChanged": "{error}",
     "events.committer:LogUnavailable": "The log cannot be written now: {error}",
+    "events.voters:VoterUnknown": "No visitor has ever done anything under: {error}",
     "asyncpg:InvalidPasswordError": "PostgreSQL refused the name or password in DATABASE_URL",
     "asyncpg:InvalidCatalogNameError": "PostgreSQL has no such database: {error}",
     "asyncpg:UndefinedTableError": "The database lacks a table: run `ballotpress migrate` first ({error})",

@@ -65,3 +65,8 @@ def size(count: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     return f"{amount:.1f} TiB"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things for people."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

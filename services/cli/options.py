@@ -1,0 +1,73 @@
+"""Sorts of arguments that several commands take, each refused with a sentence."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import rich_click as click
+
+from events import ids
+
+LONGEST_REASON = 1000
+
+
+class Reason(click.ParamType[str]):
+    """A reason in words; it is kept for ever, and some reasons are public."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the words without space around them."""
+        text = value.strip()
+        if not text:
+            self.fail("say why", param, ctx)
+        if len(text) > LONGEST_REASON:
+            self.fail(f"say it in at most {LONGEST_REASON} characters", param, ctx)
+        if not text.isprintable():
+            self.fail("say it in one line of printable characters", param, ctx)
+        return text
+
+
+class Visitor(click.ParamType[str]):
+    """A visitor's id."""
+
+    name = "visitor"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the id."""
+        if not ids.is_id(value):
+            self.fail(f"{value!r} is not a visitor's id", param, ctx)
+        return value
+
+
+def visitors(words: Iterable[str]) -> list[str]:
+    """Give the ids that words name: an id, `@FILE` with one a line, or `-` for such lines on stdin.
+
+    click.ClickException for a word or line that isn't one, for a file that can't be read, and for none at all.
+    """
+    found = dict.fromkeys(id_ for word in words for id_ in _named(word))
+    if not found:
+        raise click.ClickException("No voter was named")
+    return list(found)
+
+
+def _named(word: str) -> Iterator[str]:
+    if word != "-" and not word.startswith("@"):
+        yield _checked(word, "")
+        return
+    name = "stdin" if word == "-" else word[1:]
+    try:
+        text = sys.stdin.read() if word == "-" else Path(name).read_text()
+    except OSError as error:
+        raise click.ClickException(f"{name} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{name} is not UTF-8 text") from None
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield _checked(line.strip(), f"line {number} of {name}: ")
+
+
+def _checked(word: str, where: str) -> str:
+    if not ids.is_id(word):
+        raise click.ClickException(f"{where}{word[:40]!r} is not a visitor's id")
+    return word

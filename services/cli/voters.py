@@ -1,0 +1,155 @@
+"""`ballotpress voters void|reinstate`: take voters' ballots out of the tallies, or give them back."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import rich_click as click
+
+from services.cli.options import Reason, visitors
+from services.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from events.command import Receipt
+    from events.voters import CorrectionRecorded, Tally
+
+SLUGS = """
+select data->>'tool' as tool, data->>'slug' as slug
+from log.recorded_events where stream = any($1::uuid[]) and version = 1
+"""
+
+
+class Count(msgspec.Struct, frozen=True):
+    """A tally and what it says."""
+
+    ship: int
+    skip: int
+    ship_percent: int | None
+    verdict: str | None
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A tool whose tally changes."""
+
+    slug: str
+    before: Count
+    after: Count
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a correction did or, when dry, would do."""
+
+    dry_run: bool
+    action: str
+    voters: int
+    votes: int
+    position: int | None
+    tools: Sequence[Tool]
+
+
+@click.group()
+def voters() -> None:
+    """Disqualify voters, or reinstate them."""
+
+
+def _arguments(command: Callable[..., None]) -> Callable[..., None]:
+    command = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+    command = click.option("--dry-run", is_flag=True, help="Show the tallies before and after, and change nothing.")(command)
+    command = click.option("--reason", required=True, type=Reason(), help="Why; this is public.")(command)
+    return click.argument("voter", nargs=-1, required=True)(command)
+
+
+@voters.command()
+@_arguments
+def void(voter: tuple[str, ...], reason: str, dry_run: bool, as_json: bool) -> None:
+    """Disqualify each VOTER: an id, @FILE with one a line, or - for such lines on stdin.
+
+    Their ballots count no more and they can't vote until reinstated. Who is disqualified already is passed over.
+    """
+    _correct(voter, reason, dry_run, as_json, reinstate=False)
+
+
+@voters.command()
+@_arguments
+def reinstate(voter: tuple[str, ...], reason: str, dry_run: bool, as_json: bool) -> None:
+    """Reinstate each VOTER: an id, @FILE with one a line, or - for such lines on stdin.
+
+    Their ballots count again. Who isn't disqualified is passed over.
+    """
+    _correct(voter, reason, dry_run, as_json, reinstate=True)
+
+
+def _correct(words: Sequence[str], reason: str, dry_run: bool, as_json: bool, *, reinstate: bool) -> None:
+    settings = read_settings()
+    outcome = asyncio.run(_outcome(settings, visitors(words), reason, dry_run, reinstate))
+    if as_json:
+        from services.cli.terminal import print_json
+
+        print_json(outcome)
+    else:
+        click.echo("\n".join(_lines(outcome)))
+
+
+async def _outcome(settings: Settings, voters: Sequence[str], reason: str, dry_run: bool, reinstate: bool) -> Outcome:
+    from events.voters import CorrectVoters
+    from projections.cards import tallies_at_head
+    from services.fresh_ids import fresh_id
+    from services.submit import OPERATOR, submit
+
+    command = CorrectVoters(fresh_id(), voters, reason, tallies_at_head, reinstate=reinstate, operator=OPERATOR, dry=dry_run)
+    receipt = await submit(settings, command)
+    slugs = await _slugs(settings, receipt.value)
+    return _described(receipt, slugs, dry_run, "reinstated" if reinstate else "disqualified")
+
+
+async def _slugs(settings: Settings, correction: "CorrectionRecorded | None") -> Mapping[str, str]:
+    """Read the slugs of the tools that a correction concerns."""
+    import asyncpg
+
+    from events import ids
+
+    tools = [tool.tool for tool in correction.tools] if correction else []
+    connection = await asyncpg.connect(settings.database_url, timeout=5, command_timeout=60)
+    try:
+        rows = await connection.fetch(SLUGS, [ids.stream_of(tool) for tool in tools])
+        return {row["tool"]: row["slug"] for row in rows}
+    finally:
+        await connection.close()
+
+
+def _described(receipt: "Receipt[Any]", slugs: Mapping[str, str], dry_run: bool, action: str) -> Outcome:
+    correction: CorrectionRecorded | None = receipt.value
+    if correction is None:
+        return Outcome(dry_run, action, 0, 0, None, [])
+    tools = [Tool(slugs[t.tool], _count(t.before), _count(t.after)) for t in correction.tools]
+    position = receipt.position if receipt.appended else None
+    tools.sort(key=lambda tool: tool.slug)
+    return Outcome(dry_run, action, correction.voters, correction.votes, position, tools)
+
+
+def _count(tally: "Tally") -> Count:
+    from projections.tally import community
+
+    said = community(*tally)
+    return Count(said.ship, said.skip, said.ship_percent, said.verdict)
+
+
+def _lines(outcome: Outcome) -> list[str]:
+    if not outcome.voters:
+        already = "is disqualified already" if outcome.action == "disqualified" else "is not disqualified"
+        return [f"Nothing to do: each of them {already}"]
+    from services.cli.terminal import counted
+
+    would = "Would have " if outcome.dry_run else ""
+    head = f"{would}{outcome.action} {counted(outcome.voters, 'voter')} with {counted(outcome.votes, 'vote')}"
+    return [
+        head[0].upper() + head[1:],
+        *(f"  {tool.slug}: {_said(tool.before)} → {_said(tool.after)}" for tool in outcome.tools),
+    ]
+
+
+def _said(count: Count) -> str:
+    if count.ship_percent is None:
+        return "no votes"
+    return f"{count.ship} ship / {count.skip} skip, {count.ship_percent}% ship, {count.verdict or 'too early'}"
