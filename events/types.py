@@ -1,6 +1,6 @@
 """The one list of all event types of this release."""
 
-from events import ballots, bookmarks, catalog, people, quarantine, reviews, voters
+from events import ballots, bookmarks, catalog, people, quarantine, reviews, subscribers, voters
 from events.event import Registry
 
 REGISTRY = Registry(
@@ -11,6 +11,7 @@ REGISTRY = Registry(
         *reviews.EVENTS,
         *voters.EVENTS,
         *people.EVENTS,
+        *subscribers.EVENTS,
         *quarantine.EVENTS,
     )
 )

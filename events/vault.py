@@ -5,6 +5,7 @@ other. Keys are kept wrapped under the newest vault key; a row is bound to its o
 """
 
 import base64
+import hmac
 import os
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
@@ -22,10 +23,12 @@ Reads: TypeAlias = "Connection[Any] | asyncpg.Pool[Any]"
 KEY_BYTES = 32
 NONCE_BYTES = 12  # NIST SP 800-38D: 96 random bits are safe for 2^32 texts under one key
 REWRAP_CHUNK = 500
+FINDER = "address look-up"  # no owner's id has a space
 
 KEEP = "insert into vault.keys (owner, wrapped, wrapped_under) values ($1, $2, $3)"
 DESTROY = "delete from vault.keys where owner = $1"
 READ = "select owner, wrapped, wrapped_under from vault.keys where owner = any($1::text[])"
+KEEP_SECRET = KEEP + " on conflict (owner) do nothing"
 READ_VAULT_KEYS = "select distinct wrapped_under from vault.keys order by wrapped_under"
 READ_OLD = """
 select owner, wrapped, wrapped_under from vault.keys
@@ -88,6 +91,19 @@ class Key:
         return _open(self._aead, raw, f"{self.owner}\0{field}").decode()
 
 
+class Finder:
+    """Finds a person by an address without keeping one: by an HMAC-SHA256 of it, under a key of its own."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def mark(self, address: str) -> bytes:
+        """Give what an address is found by; its case doesn't matter."""
+        return hmac.digest(self._key, address.casefold().encode(), "sha256")
+
+
 class Vault:
     """The keys of owners, wrapped under the vault keys (base64 of 32 bytes each, newest first)."""
 
@@ -114,6 +130,15 @@ class Vault:
         if owner not in keys:
             raise Erased(owner)
         return keys[owner]
+
+    async def finder(self, connection: Reads) -> Finder:
+        """Give the finder of addresses; its key is made at the first use and kept, wrapped, beside the owners'."""
+        raw = os.urandom(KEY_BYTES)
+        row = await connection.fetchrow(READ, [FINDER])
+        if row is None:
+            await connection.execute(KEEP_SECRET, FINDER, self._wrap(FINDER, raw), self._newest)
+            row = await connection.fetchrow(READ, [FINDER])
+        return Finder(self._unwrap(row))
 
     async def rewrap(self, connection: "Connection[Any]") -> int:
         """Wrap every key under the newest vault key; give how many were not.

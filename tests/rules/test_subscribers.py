@@ -1,0 +1,110 @@
+"""What the rules of the newsletter's subscribers promise."""
+
+from events.event import Event
+from events.people import PersonErased
+from events.subscribers import (
+    BookmarksJoined,
+    LinkUsed,
+    NotSubscribed,
+    PreferencesSet,
+    SubscriberImported,
+    SubscriberSuppressed,
+    SubscriptionConfirmed,
+    SubscriptionRequested,
+    Unsubscribed,
+    confirm_subscription,
+    erase,
+    evolve,
+    import_subscriber,
+    join_bookmarks,
+    request_subscription,
+    set_preferences,
+    suppress,
+    unsubscribe,
+)
+from tests.rules.given import Given, an_id, given
+
+ADA, VISITOR = an_id(1), an_id(2)
+REQUESTED = SubscriptionRequested(subscriber=ADA, round=1, form="form 1", categories=["Chat"], address="sealed")
+AGAIN = SubscriptionRequested(subscriber=ADA, round=1, form="form 1", categories=[], visitor=VISITOR)
+CONFIRMED = SubscriptionConfirmed(subscriber=ADA, round=1, form="form 1", token="aa")
+LEFT = Unsubscribed(subscriber=ADA)
+BOUNCED = SubscriberSuppressed(subscriber=ADA, reason="hard bounce")
+ERASED = PersonErased(person=ADA)
+
+
+def subscriber(*events: Event) -> Given:
+    return given(evolve, None, *events)
+
+
+def test_a_new_address_is_said_once() -> None:
+    """The first request names the sealed address; a second one, while unconfirmed, is another request of the same round."""
+    asked = ("id of nobody", "sealed anew", [], "form 1", VISITOR)
+    subscriber().when(request_subscription, ADA, "sealed", ["Chat"], "form 1", None).then(REQUESTED)
+    subscriber(REQUESTED).when(request_subscription, *asked).then(AGAIN)
+
+
+def test_a_confirmed_or_suppressed_address_asks_for_nothing() -> None:
+    """Signing up a confirmed, suppressed or erased address is no event."""
+    for events in ((REQUESTED, CONFIRMED), (REQUESTED, BOUNCED), (REQUESTED, ERASED)):
+        subscriber(*events).when(request_subscription, ADA, "sealed", [], "form 1", None).then()
+
+
+def test_any_link_of_a_round_confirms_once() -> None:
+    """The first link that is used confirms; after it each link of its round is used, and so is one of an earlier round."""
+    subscriber(REQUESTED, AGAIN).when(confirm_subscription, 1, "form 1", "aa").then(CONFIRMED)
+    subscriber(REQUESTED, AGAIN, CONFIRMED).when(confirm_subscription, 1, "form 1", "bb").refused(LinkUsed)
+    subscriber().when(confirm_subscription, 1, "form 1", "aa").refused(LinkUsed)
+    second = SubscriptionRequested(subscriber=ADA, round=2, form="form 1", categories=[])
+    back = subscriber(REQUESTED, CONFIRMED, LEFT, second)
+    back.when(confirm_subscription, 1, "form 1", "bb").refused(LinkUsed)
+    back.when(confirm_subscription, 2, "form 1", "cc").then(
+        SubscriptionConfirmed(subscriber=ADA, round=2, form="form 1", token="cc")
+    )
+
+
+def test_withdrawn_suppressed_and_erased_requests_cannot_be_confirmed() -> None:
+    """A link is used up when what it was about is gone."""
+    for last in (LEFT, BOUNCED, ERASED):
+        subscriber(REQUESTED, last).when(confirm_subscription, 1, "form 1", "aa").refused(LinkUsed)
+
+
+def test_consent_given_elsewhere_counts_for_unknown_addresses_only() -> None:
+    """An import confirms a new address at once and leaves a known one as it is."""
+    imported = SubscriberImported(subscriber=ADA, round=1, categories=["Chat"], address="sealed", proof="sealed proof")
+    subscriber().when(import_subscriber, ADA, "sealed", ["Chat"], "sealed proof").then(imported)
+    subscriber(REQUESTED).when(import_subscriber, ADA, "sealed", [], "sealed proof").then()
+    subscriber(imported).when(unsubscribe).then(LEFT)
+
+
+def test_preferences_are_for_subscribers() -> None:
+    """Only a confirmed subscriber sets them; the same again, in any order, is no event."""
+    chosen = PreferencesSet(subscriber=ADA, categories=["Chat", "Code"], frequency="monthly", paused_until="2027-01-01")
+    asked = (["Code", "Chat", "Chat"], "monthly", "2027-01-01")
+    subscriber(REQUESTED, CONFIRMED).when(set_preferences, *asked).then(chosen)
+    subscriber(REQUESTED, CONFIRMED, chosen).when(set_preferences, *asked).then()
+    for events in ((), (REQUESTED,), (REQUESTED, CONFIRMED, LEFT)):
+        subscriber(*events).when(set_preferences, *asked).refused(NotSubscribed)
+
+
+def test_bookmarks_join_once() -> None:
+    """A visitor joined at sign-up or later is joined once; only a subscriber can be joined."""
+    joined = BookmarksJoined(subscriber=ADA, visitor=VISITOR)
+    subscriber(REQUESTED, CONFIRMED).when(join_bookmarks, VISITOR).then(joined)
+    subscriber(REQUESTED, AGAIN, CONFIRMED).when(join_bookmarks, VISITOR).then()
+    subscriber(REQUESTED).when(join_bookmarks, VISITOR).refused(NotSubscribed)
+
+
+def test_leaving_being_suppressed_and_erasure_happen_once() -> None:
+    """Each of them twice is no event, and of somebody unknown neither."""
+    for rule, args, event in ((unsubscribe, (), LEFT), (suppress, ("hard bounce",), BOUNCED), (erase, (), ERASED)):
+        subscriber(REQUESTED, CONFIRMED).when(rule, *args).then(event)
+        subscriber(REQUESTED, CONFIRMED, event).when(rule, *args).then()
+        subscriber().when(rule, *args).then()
+
+
+def test_only_the_never_confirmed_are_forgotten() -> None:
+    """Forgetting what was never confirmed spares whoever once confirmed, left, or is suppressed."""
+    subscriber(REQUESTED).when(erase, unconfirmed_only=True).then(ERASED)
+    for events in ((CONFIRMED,), (CONFIRMED, LEFT, AGAIN), (BOUNCED,), (LEFT,)):
+        subscriber(REQUESTED, *events).when(erase, unconfirmed_only=True).then()
