@@ -235,6 +235,7 @@ class ImportCatalog(Command[int]):
 
     __slots__ = ("_faults", "_new_ids", "file", "new_id", "operator")
     exclusive = True
+    seconds = 10.0  # the largest file takes about two
     receipt_type = Receipt[int]
 
     def __init__(self, file: CatalogFile, new_id: Callable[[], str], operator: str, key: IdempotencyKey | None = None) -> None:

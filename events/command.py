@@ -100,6 +100,8 @@ class Command(Generic[V]):
 
     __slots__ = ("key",)
     exclusive = False
+    seconds: float | None = None
+    """How long the command may take in all, queue included; None is the committer's own patience."""
     receipt_type: Any = Receipt[None]
 
     def __init__(self, key: IdempotencyKey | None = None) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import asyncpg
 from asyncpg import Connection
 
+from events import log
 from events.catalog import Listing
 from events.command import Command, Receipt
 from events.event import Registry
@@ -35,14 +36,14 @@ _UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError
 
 
 class _Waiting:
-    """A command in the queue and the caller that waits for it."""
+    """A command in the queue, the caller that waits for it, and until when."""
 
-    __slots__ = ("command", "done", "since")
+    __slots__ = ("command", "done", "until")
 
-    def __init__(self, command: Command[Any], done: "asyncio.Future[Receipt[Any]]", since: float) -> None:
+    def __init__(self, command: Command[Any], done: "asyncio.Future[Receipt[Any]]", until: float) -> None:
         self.command = command
         self.done = done
-        self.since = since
+        self.until = until
 
 
 class Committer:
@@ -58,6 +59,8 @@ class Committer:
         *,
         on_commit: Callable[[], None] = lambda: None,
         patience: float = 2.0,
+        pace: float = 0.003,
+        enough: int = 32,
         largest_batch: int = 512,
         longest_queue: int = 20_000,
     ) -> None:
@@ -65,6 +68,8 @@ class Committer:
         self._registry = registry
         self._on_commit = on_commit
         self._patience = patience
+        self._pace = pace
+        self._enough = enough
         self._largest_batch = largest_batch
         self._longest_queue = longest_queue
         self._queue: deque[_Waiting] = deque()
@@ -99,14 +104,17 @@ class Committer:
         if len(self._queue) >= self._longest_queue:
             done.set_exception(LogUnavailable("too many commands are waiting"))
             return done
-        self._queue.append(_Waiting(command, done, monotonic()))
+        self._queue.append(_Waiting(command, done, monotonic() + (command.seconds or self._patience)))
         self._arrived.set()
         return done
 
     async def _run(self) -> None:
         """Take what has gathered, commit it, answer; for ever."""
+        began = 0.0
         while True:
             await self._arrived.wait()
+            await self._let_gather(began)
+            began = monotonic()
             self._in_flight = self._gather()
             if not self._queue:
                 self._arrived.clear()
@@ -119,6 +127,12 @@ class Committer:
                 _refuse(self._in_flight, LogUnavailable("the batch failed"))
                 await self._disconnect()
             self._in_flight = []
+
+    async def _let_gather(self, began: float) -> None:
+        """Under load, let more commands gather: a batch costs as much as dozens of votes. The first after a rest never waits."""
+        rest = began + self._pace - monotonic()
+        if rest > 0 and len(self._queue) < self._enough:
+            await asyncio.sleep(rest)
 
     def _gather(self) -> list[_Waiting]:
         """Take up to a batch from the queue; an exclusive command comes alone."""
@@ -175,6 +189,8 @@ class Committer:
         if not self._begun:
             await connection.execute("begin")
         self._begun = False
+        if commands[0].seconds is not None:  # it is alone, and may think for longer than a vote while it holds the head
+            await connection.execute(log.ALLOW_SECONDS, f"{commands[0].seconds}s")
         outcomes, appended = await decide_and_append(connection, self._registry, self.listing, commands)
         self._begun = bool(self._queue)
         await connection.execute("commit and chain" if self._begun else "commit")
@@ -186,12 +202,9 @@ class Committer:
         """Answer those who have waited too long, whatever holds the batch up."""
         while True:
             await asyncio.sleep(0.1)
-            late = monotonic() - self._patience
-            for waiting in self._in_flight:
-                if waiting.since < late and not waiting.done.done():
-                    _refuse([waiting], LogUnavailable("the log did not answer in time"))
-            while self._queue and self._queue[0].since < late:
-                _refuse([self._queue.popleft()], LogUnavailable("the log did not take the command in time"))
+            now = monotonic()
+            late = [waiting for waiting in (*self._in_flight, *self._queue) if waiting.until < now]
+            _refuse(late, LogUnavailable("the log did not answer in time"))
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -25,6 +25,8 @@ APPENDER_SETTINGS = {
     "timezone": "UTC",
 }
 
+ALLOW_SECONDS = "select set_config('idle_in_transaction_session_timeout', $1, true)"
+
 LOCK_AND_READ = "select n, version, position, type, schema_version, data, extra from log.lock_and_read($1)"
 
 READ_LASTS = """

@@ -7,7 +7,7 @@ other. Keys are kept wrapped under the newest vault key; a row is bound to its o
 import base64
 import hmac
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Any, TypeAlias
 
@@ -30,6 +30,7 @@ DESTROY = "delete from vault.keys where owner = $1"
 READ = "select owner, wrapped, wrapped_under from vault.keys where owner = any($1::text[])"
 KEEP_SECRET = KEEP + " on conflict (owner) do nothing"
 READ_VAULT_KEYS = "select distinct wrapped_under from vault.keys order by wrapped_under"
+COUNT_OLD = "select count(*) from vault.keys where wrapped_under <> $1"
 READ_OLD = """
 select owner, wrapped, wrapped_under from vault.keys
 where owner > $1 and wrapped_under <> $2 order by owner limit $3
@@ -140,13 +141,14 @@ class Vault:
             row = await connection.fetchrow(READ, [FINDER])
         return Finder(self._unwrap(row))
 
-    async def rewrap(self, connection: "Connection[Any]") -> int:
-        """Wrap every key under the newest vault key; give how many were not.
+    async def rewrap(self, connection: "Connection[Any]", progress: Callable[[int, int], None] = lambda done, of: None) -> int:
+        """Wrap every key under the newest vault key; give how many were not. `progress` is told how many of how many are done.
 
         Interrupted at any moment it may be run again. VaultKeyMissing before anything is changed.
         """
         for row in await connection.fetch(READ_VAULT_KEYS):
             self._vault_key(row["wrapped_under"])
+        of: int = await connection.fetchval(COUNT_OLD, self._newest)
         count, after = 0, ""
         while rows := await connection.fetch(READ_OLD, after, self._newest, REWRAP_CHUNK):
             owners = [row["owner"] for row in rows]
@@ -154,6 +156,7 @@ class Vault:
             done = await connection.execute(REWRAP, owners, wrapped, [row["wrapped_under"] for row in rows], self._newest)
             count += int(done.removeprefix("UPDATE "))
             after = owners[-1]
+            progress(count, of)
         return count
 
     def _vault_key(self, short_id: str) -> AESGCM:

@@ -27,21 +27,36 @@ STALE_SECONDS: Final = 1.0
 class Kept:
     """A card in memory: the struct, and its answer once somebody asked for it."""
 
-    __slots__ = ("_versioned", "as_of", "base_position", "card", "tool")
+    __slots__ = ("_card", "_versioned", "as_of", "base_position", "ship", "skip", "tally_position", "tool")
 
     def __init__(self, loaded: Loaded, as_of: int) -> None:
         self.as_of = as_of
         self.tool = loaded.tool
-        self.card = loaded.card
         self.base_position = loaded.base_position
+        self.ship = loaded.card.community.ship
+        self.skip = loaded.card.community.skip
+        self.tally_position = loaded.card.position
+        self._card = loaded.card
         self._versioned: Versioned | None = None
 
     def recount(self, tally: TallyRow) -> None:
-        """Take a newer tally in."""
-        position = max(self.base_position, tally.position)
-        if position >= self.card.position:
-            self.card = replace(self.card, community=community(tally.ship, tally.skip), position=position)
+        """Take a newer tally in; what it says is worked out when somebody asks."""
+        if tally.position > self.tally_position:
+            self.ship, self.skip, self.tally_position = tally.ship, tally.skip, tally.position
             self._versioned = None
+
+    @property
+    def slug(self) -> str:
+        """Name the tool."""
+        return self._card.slug
+
+    @property
+    def card(self) -> Card:
+        """Give the card as it stands; the same object until the tally changes."""
+        position = max(self.base_position, self.tally_position)
+        if position != self._card.position:
+            self._card = replace(self._card, community=community(self.ship, self.skip), position=position)
+        return self._card
 
     def versioned(self, edition: str) -> Versioned:
         """Give the card's answer."""
@@ -111,7 +126,7 @@ class Cards:
                 kept.recount(tally)
         for tool in changes.tools:
             if (kept := self._by_tool.pop(tool, None)) is not None:
-                del self._kept[kept.card.slug]
+                del self._kept[kept.slug]
 
     def _forget(self, state: State) -> None:
         """Start anew: the view was rebuilt, and what is in memory is of another generation."""
@@ -155,7 +170,7 @@ class Cards:
 
     def comparison(self, left: Kept, right: Kept) -> Versioned:
         """Give the answer of two cards side by side; put together anew only when one of them changed."""
-        key = (left.card.slug, right.card.slug)
+        key = (left.slug, right.slug)
         known = self._pairs.get(key)
         if known is not None and known[0] is left.card and known[1] is right.card:
             self._pairs.move_to_end(key)

@@ -70,7 +70,7 @@ async def _vote(call: Call, choice: Choice | None) -> VoteAnswer:
     slug = call.path["tool"]
     receipt = await call.site.committer.submit(CastVote(call.visitor, slug, choice, call.key))
     kept = (await call.site.cards.find([slug])).get(slug)
-    ship, skip, as_of = (kept.card.community.ship, kept.card.community.skip, call.site.cards.as_of(kept)) if kept else (0, 0, 0)
+    ship, skip, as_of = (kept.ship, kept.skip, call.site.cards.as_of(kept)) if kept else (0, 0, 0)
     more_ship, more_skip = await _own_change(call, receipt, as_of)
     return VoteAnswer(slug, receipt.value.choice, community(ship + more_ship, skip + more_skip), receipt.position)
 

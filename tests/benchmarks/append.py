@@ -66,7 +66,9 @@ async def fill(dsn: str, events: int) -> None:
     connection = await asyncpg.connect(dsn)
     for start in range(0, events, 500_000):
         await connection.execute(FILL, start, min(events, start + 500_000))
-    await connection.execute("update log.head set position = (select max(position) from log.events), recorded_at = clock_timestamp()")
+    await connection.execute(
+        "update log.head set position = (select max(position) from log.events), recorded_at = clock_timestamp()"
+    )
     await connection.execute("vacuum (analyze) log.events")
     await connection.close()
 

@@ -18,7 +18,13 @@ from services.migrate import migrate
 from tests import servers
 
 # As `up` runs it: fsync and synchronous_commit are on.
-SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "2GB", "checkpoint_timeout": "15min", "jit": "off", "random_page_cost": "1.1"}
+SETTINGS = {
+    "shared_buffers": "256MB",
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    "jit": "off",
+    "random_page_cost": "1.1",
+}
 
 
 class AddTools(Command[None]):
@@ -34,7 +40,7 @@ class AddTools(Command[None]):
         for n in range(self.count):
             tool = new_id()
             added = ToolAdded(
-                tool=tool, slug=f"tool-{n}", name=f"Tool {n}", tagline="Does what it says", description="A tool of the benchmark. " * 20,
+                tool=tool, slug=f"tool-{n}", name=f"Tool {n}", tagline="Does it", description="A tool of the benchmark. " * 20,
                 category=f"Category {n % 10}", pricing_tier="free", pricing_label="Free", best_for="Measuring", url=None,
             )  # fmt: skip
             events.append((ids.stream_of(tool), added))

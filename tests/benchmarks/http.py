@@ -1,0 +1,194 @@
+"""How fast the API is over HTTP: votes and reads by `wrk` on one API process, against constants of the same server."""
+
+import asyncio
+import base64
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import asyncpg
+
+from services.api.tokens import VisitorTokens
+from tests import servers
+from tests.benchmarks.table import Row, pairs
+from tests.benchmarks.world import durable_postgres, new_database, new_id
+from tests.instances import free_port
+
+# Each request votes with the next token; when all have voted on a tool, the next tool's turn has come.
+VOTE_SCRIPT = """
+local tokens = {}
+for line in io.lines("TOKENS") do tokens[#tokens + 1] = "Bearer " .. line end
+local n = START
+local choices = { '{"choice":"ship"}', '{"choice":"skip"}' }
+request = function()
+  n = n + 1
+  local tool = (n + math.floor(n / #tokens)) % 1000
+  local headers = { ["Authorization"] = tokens[1 + n % #tokens], ["Content-Type"] = "application/json" }
+  return wrk.format("PUT", string.format("PATH", tool), headers, choices[1 + n % 2])
+end
+"""
+
+
+class Api:
+    """One API process on its own port."""
+
+    def __init__(self, port: int, process: "subprocess.Popen[bytes]", folder: Path) -> None:
+        self.port = port
+        self.process = process
+        self.folder = folder
+
+    def resident_megabytes(self) -> float:
+        """Give the process's resident memory in MB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        return int(found[1]) / 1000 if found else float("nan")
+
+    def wrk(self, seconds: float, path: str = "/", script: str | None = None, header: str | None = None) -> tuple[float, str]:
+        """Run wrk with 64 connections; give requests a second and what it printed. Fails on any error answer."""
+        program = shutil.which("wrk")
+        assert program, "install wrk to measure HTTP"
+        command = [program, "-t1", "-c64", f"-d{seconds:g}s", "--latency"]
+        if script is not None:
+            (self.folder / "vote.lua").write_text(script)
+            command += ["-s", str(self.folder / "vote.lua")]
+        if header is not None:
+            command += ["-H", header]
+        done = subprocess.run([*command, f"http://127.0.0.1:{self.port}{path}"], capture_output=True, text=True, check=True)
+        assert "Non-2xx" not in done.stdout and "Socket errors" not in done.stdout, done.stdout
+        rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+        assert rate, done.stdout
+        return float(rate[1]), done.stdout
+
+
+def environ(dsn: str, valkey: str) -> dict[str, str]:
+    """Give the environment of a process of ours, with limits on but out of wrk's way."""
+    return {
+        **os.environ,
+        "DATABASE_URL": dsn,
+        "REDIS_URL": valkey,
+        "BALLOTPRESS_SECRET_KEYS": "s" * 40,
+        "BALLOTPRESS_VAULT_KEYS": base64.b64encode(secrets.token_bytes(32)).decode(),
+        "BALLOTPRESS_WRITES_PER_MINUTE": "1000000000",
+        "BALLOTPRESS_NETWORK_WRITES_PER_MINUTE": "1000000000",
+    }
+
+
+@contextmanager
+def running(command: list[str], environment: dict[str, str]) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run a process for a while."""
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@contextmanager
+def site(dsn: str, valkey: str, folder: Path) -> Iterator[Api]:
+    """Run one API process and one projector."""
+    port = free_port()
+    env = environ(dsn, valkey)
+    projector = [sys.executable, "-m", "services.cli", "projector"]
+    with running(projector, env), running([sys.executable, "-m", "tests.benchmarks.server", str(port)], env) as process:
+        _wait(f"http://127.0.0.1:{port}/health/ready")
+        yield Api(port, process, folder)
+
+
+def _wait(url: str) -> None:
+    for _ in range(400):
+        try:
+            with urlopen(Request(url), timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"{url} is not ready")
+
+
+def tokens(folder: Path, count: int) -> Path:
+    """Write visitors' tokens, one a line."""
+    issuer = VisitorTokens(("s" * 40,))
+    path = folder / "tokens"
+    path.write_text("\n".join(issuer.issue(new_id()) for _ in range(count)))
+    return path
+
+
+class Voting:
+    """Votes by wrk, each request another ballot than all before."""
+
+    def __init__(self, api: Api, seconds: float, path: str) -> None:
+        self.api = api
+        self.seconds = seconds
+        self.path = path
+        self.sent = 0
+
+    def __call__(self) -> float:
+        """Give votes a second."""
+        script = VOTE_SCRIPT.replace("TOKENS", str(self.api.folder / "tokens")).replace("START", str(self.sent))
+        rate, _ = self.api.wrk(self.seconds, script=script.replace("PATH", self.path))
+        self.sent += int(rate * self.seconds) + 1000
+        return rate
+
+
+def measure(seconds: float = 5, runs: int = 5, votes: int = 1_000_000) -> list[Row]:
+    """Measure every row about HTTP."""
+    with durable_postgres() as server, servers.valkey() as (valkey, _):
+        dsn = asyncio.run(new_database(server, "http"))
+        tokens(server.folder, 20_000)
+        with site(dsn, valkey, server.folder) as api:
+            rows = [*_votes(api, seconds, runs), *_reads(api, seconds, runs)]
+            rows.append(_memory(api, dsn, votes))
+    return rows
+
+
+def _votes(api: Api, seconds: float, runs: int) -> list[Row]:
+    vote = Voting(api, seconds, "/v1/tools/tool-%d/vote")
+    constant = Voting(api, seconds, "/bench/tool-%d/limited")
+    free = Voting(api, seconds, "/bench/tool-%d/unlimited")
+    ratio, detail = pairs(vote, constant, runs)
+    rows = [Row("PUT of a vote, 64 connections, against a constant behind the same middleware", 0.6, ratio, detail)]
+    ratio, detail = pairs(vote, free, max(1, runs // 2))
+    return [*rows, Row("the same, against a constant that isn't limited either", 0.6, ratio, detail)]
+
+
+def _reads(api: Api, seconds: float, runs: int) -> list[Row]:
+    path = "/v1/comparisons/tool-1-vs-tool-2"
+    with urlopen(f"http://127.0.0.1:{api.port}{path}") as answer:
+        size, etag = len(answer.read()), answer.headers["ETag"]
+    constant = _reading(api, seconds, f"/bench/constant/{size}")
+    rows = []
+    for name, goal, header in (("GET of a comparison", 0.7, None), ("its 304", 0.9, f"If-None-Match: {etag}")):
+        ratio, detail = pairs(_reading(api, seconds, path, header), constant, runs)
+        rows.append(Row(f"{name}, against a constant of the same {size:,} bytes", goal, ratio, detail))
+    return rows
+
+
+def _reading(api: Api, seconds: float, path: str, header: str | None = None) -> Callable[[], float]:
+    return lambda: api.wrk(seconds, path, header=header)[0]
+
+
+def _memory(api: Api, dsn: str, votes: int) -> Row:
+    vote = Voting(api, 20, "/v1/tools/tool-%d/vote")
+    vote.sent = 10_000_000
+    while (count := asyncio.run(_count(dsn))) < votes:
+        vote()
+    return Row(
+        f"resident memory of the API process after {count:,} votes", 150, api.resident_megabytes(), "", "MB", at_least=False
+    )
+
+
+async def _count(dsn: str) -> int:
+    connection = await asyncpg.connect(dsn)
+    count: int = await connection.fetchval("select position from log.head")
+    await connection.close()
+    return count

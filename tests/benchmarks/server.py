@@ -1,0 +1,54 @@
+"""The API with two more handlers to compare with: constants behind the same edge, token check, body and limits."""
+
+import sys
+from typing import Final
+
+import msgspec
+
+from projections.tally import community
+from services.api import app, serve
+from services.api.answers import Answer
+from services.api.auth import require_visitor
+from services.api.conditional import Versioned, weak_etag
+from services.api.endpoints import ANYONE, VISITOR, Call, endpoint
+from services.api.queries import Query
+from services.api.routes_votes import VoteAnswer, VoteChoice
+from services.settings import read_settings
+
+_ANSWER: Final = VoteAnswer("tool-0", "ship", community(10, 5), 1)
+
+
+class Constant(msgspec.Struct, frozen=True):
+    """What the constant handlers answer."""
+
+    text: str
+
+
+_CONSTANTS: dict[int, Versioned] = {}
+
+
+@endpoint("PUT", "/bench/{tool}/limited", by=VISITOR, takes=VoteChoice, gives=VoteAnswer)
+async def limited(call: Call, vote: VoteChoice) -> VoteAnswer:
+    """Do all that a vote does but append it."""
+    return _ANSWER
+
+
+@endpoint("PUT", "/bench/{tool}/unlimited", by=ANYONE, takes=VoteChoice, gives=VoteAnswer)
+async def unlimited(call: Call, vote: VoteChoice) -> VoteAnswer:
+    """Do all that a vote does but append it and count it against limits."""
+    require_visitor(call.head, call.site.tokens)
+    return _ANSWER
+
+
+@endpoint("GET", "/bench/constant/{tool}", takes=Query, gives=Constant)
+async def constant(call: Call, query: Query) -> Answer:
+    """Answer as many bytes as the path says."""
+    size = int(call.path["tool"])
+    if size not in _CONSTANTS:
+        _CONSTANTS[size] = Versioned(b'{"text":"' + b"x" * (size - 11) + b'"}', weak_etag("constant"))
+    return _CONSTANTS[size].answer(None)
+
+
+if __name__ == "__main__":
+    app.ROUTES += [limited, unlimited, constant]
+    serve.run(read_settings(), "127.0.0.1", int(sys.argv[1]))
