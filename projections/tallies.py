@@ -1,0 +1,103 @@
+"""Tallies of the past, read: whole hours from the view, the rest of one hour from the log, never beyond the view's checkpoint.
+
+Counted is as the site said then. Corrected leaves out those voters who are disqualified as of the view's checkpoint.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from asyncpg import Pool
+
+from events import quarantine
+
+Every = Literal["hour", "day", "week"]
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """A tally and the position of the log that it is true of."""
+
+    ship: int
+    skip: int
+    position: int
+
+
+# One statement, so one snapshot. Of the hour that holds the time, what came before it is added to the hours before, or what
+# came after it is taken from the hours up to its end: whichever are fewer positions. Without a time ($2), all hours count.
+AS_OF = """
+with asked as (
+    select c.position as checkpoint, t.hour,
+           least(log.position_at(t.time), c.position) as position,
+           least(log.position_at(t.hour - interval '1 microsecond'), c.position) as begun,
+           least(log.position_at(t.hour + interval '1 hour' - interval '1 microsecond'), c.position) as ended
+    from hours_1.checkpoint c
+    cross join (select a.time, date_trunc('hour', a.time, 'UTC') as hour
+                from (select coalesce($2::timestamptz, 'infinity') as time) a) t
+),
+side as materialized (
+    select a.position, 1 as sign, a.begun as low, a.position as high, a.hour as until
+    from asked a where a.position - a.begun <= a.ended - a.position
+    union all
+    select a.position, -1, a.position, a.ended, a.hour + interval '1 hour'
+    from asked a where a.position - a.begun > a.ended - a.position
+),
+hours as (
+    select coalesce(sum(case when $3 then h.corrected_ship else h.ship end), 0) as ship,
+           coalesce(sum(case when $3 then h.corrected_skip else h.skip end), 0) as skip
+    from side s join hours_1.hours h on h.tool = $1 and h.hour < s.until
+),
+changes as (
+    select m.plus, m.minus
+    from side s
+    join log.recorded_events e on e.position > s.low and e.position <= s.high
+    cross join lateral (
+        select e.data->>'choice' as plus, e.data->>'previous' as minus
+        where e.type in ('VoteCast', 'VoteRetracted')
+          and not ($3 and exists (select from hours_1.disqualified d where d.voter = e.data->>'voter'))
+        union all
+        select case when e.type = 'VoterReinstated' then b.ballot->>1 end,
+               case when e.type = 'VoterDisqualified' then b.ballot->>1 end
+        from jsonb_array_elements(e.data->'ballots') as b(ballot)
+        where e.type in ('VoterDisqualified', 'VoterReinstated') and not $3 and b.ballot->>0 = $1
+    ) m
+    where (e.type in ('VoterDisqualified', 'VoterReinstated')
+           or (e.type in ('VoteCast', 'VoteRetracted') and e.data->>'tool' = $1))
+      and e.position not in (select (d.data->>'position')::bigint from log.recorded_events d
+                             where d.stream = $4 and d.type = 'EventDropped')
+)
+select s.position,
+       (h.ship + s.sign * (select count(*) filter (where plus = 'ship') - count(*) filter (where minus = 'ship') from changes)
+       )::bigint as ship,
+       (h.skip + s.sign * (select count(*) filter (where plus = 'skip') - count(*) filter (where minus = 'skip') from changes)
+       )::bigint as skip
+from side s cross join hours h
+"""
+
+# What changed in each period; what came before the first is the row without one.
+CHANGES = """
+select case when h.hour >= $2 then date_trunc($4, h.hour, 'UTC') end as period,
+       sum(case when $5 then h.corrected_ship else h.ship end)::bigint as ship,
+       sum(case when $5 then h.corrected_skip else h.skip end)::bigint as skip
+from hours_1.hours h
+where h.tool = $1 and h.hour < $3
+group by period
+"""
+
+
+async def as_of(pool: "Pool[Any]", tool: str, time: datetime | None, *, corrected: bool) -> Tally:
+    """Give a tool's tally at a time; without one, as of the view's checkpoint."""
+    row = await pool.fetchrow(AS_OF, tool, time, corrected, quarantine.stream("hours"))
+    assert row is not None  # noqa: S101 - the checkpoint has one row
+    return Tally(row["ship"], row["skip"], row["position"])
+
+
+async def changes(
+    pool: "Pool[Any]", tool: str, start: datetime, end: datetime, every: Every, *, corrected: bool
+) -> Mapping[datetime | None, tuple[int, int]]:
+    """Give how (ship, skip) changed in each period that has votes, by its beginning; under None all before `start`.
+
+    `start` and `end` are beginnings of periods; weeks begin on Monday (ISO 8601).
+    """
+    rows = await pool.fetch(CHANGES, tool, start, end, every, corrected)
+    return {row["period"]: (row["ship"], row["skip"]) for row in rows}
