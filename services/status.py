@@ -33,10 +33,9 @@ select h.position, nullif(h.recorded_at, '-infinity') as recorded_at,
 from log.head h
 """
 
-# The views' schemas that are there; a rebuild beside a live view has its own checkpoint, and so counts for the disk.
-PRESENT = """
+MISSING = """
 select s.schema from unnest($1::text[]) as s(schema)
-where to_regclass(quote_ident(s.schema) || '.checkpoint') is not null
+where to_regclass(quote_ident(s.schema) || '.checkpoint') is null
 """
 
 # How long the oldest event that the view has not seen has been waiting.
@@ -70,6 +69,7 @@ order by a.age_seconds desc
 limit 50
 """
 
+# A view is a schema with a checkpoint, also one that is being rebuilt beside the live one, or kept from before.
 READ_DISK = """
 select n.nspname || '.' || t.relname as table, pg_table_size(t.oid) as bytes, pg_indexes_size(t.oid) as index_bytes
 from pg_namespace n
@@ -169,17 +169,35 @@ class Status(msgspec.Struct, frozen=True):
 async def read_status(connection: "Connection[Any]", valkey: "Redis | None" = None) -> Status:
     """Read how everything stands. The connection must not be in a transaction; a silent Valkey costs a second."""
     queue = None if valkey is None else await read_queue(valkey)
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
+    async with _snapshot(connection):
         at: datetime = await connection.fetchval("select now()")
         migration = await migrations.migrated(connection)
-        present = [row["schema"] for row in await connection.fetch(PRESENT, [p.schema for p in PROJECTIONS])]
-        schema = Schema(migration, migrations.current(), [p.schema for p in PROJECTIONS if p.schema not in present])
+        missing = await _missing(connection)
         head = await _head(connection) if migration else None
         transactions = [Transaction(**row) for row in await connection.fetch(READ_TRANSACTIONS, SLOW_SECONDS, HELD_UP_SECONDS)]
         disk = [TableSize(**row) for row in await connection.fetch(READ_DISK)]
-        views = [await _view(connection, p.name, p.schema) for p in PROJECTIONS if p.schema in present] if head else []
-    status = Status(at, head, views, schema, transactions, disk, queue, ())
+        views = await _views(connection, missing) if head else []
+    status = Status(at, head, views, Schema(migration, migrations.current(), missing), transactions, disk, queue, ())
     return msgspec.structs.replace(status, problems=list(_problems(status)))
+
+
+async def read_views(connection: "Connection[Any]") -> Sequence[View]:
+    """Read how every view that is there stands. The connection must not be in a transaction."""
+    async with _snapshot(connection):
+        return await _views(connection, await _missing(connection))
+
+
+def _snapshot(connection: "Connection[Any]") -> Any:
+    return connection.transaction(isolation="repeatable_read", readonly=True)
+
+
+async def _missing(connection: "Connection[Any]") -> Sequence[str]:
+    rows = await connection.fetch(MISSING, [projection.schema for projection in PROJECTIONS])
+    return [row["schema"] for row in rows]
+
+
+async def _views(connection: "Connection[Any]", missing: Sequence[str]) -> Sequence[View]:
+    return [await _view(connection, p.name, p.schema) for p in PROJECTIONS if p.schema not in missing]
 
 
 async def _head(connection: "Connection[Any]") -> Head:

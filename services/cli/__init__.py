@@ -21,6 +21,9 @@ COMMANDS = {
     "catalog": "services.cli.catalog:catalog",
     "status": "services.cli.status:status",
     "voters": "services.cli.voters:voters",
+    "visitors": "services.cli.visitors:visitors",
+    "quarantine": "services.cli.quarantine:quarantine",
+    "keys": "services.cli.keys:keys",
 }
 
 

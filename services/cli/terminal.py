@@ -20,10 +20,10 @@ def print_json(value: object) -> None:
 
 
 @contextlib.contextmanager
-def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show how far some work is and when it will be done; call what is given with how much of `total` is done."""
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how far some work is and when it will be done; what is given wants to be told how much of how much is done."""
     if not sys.stderr.isatty():
-        yield lambda done: None
+        yield lambda done, of: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -31,10 +31,10 @@ def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
     began = time.monotonic()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     shown = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = shown.add_task(title, total=total)
+    task = shown.add_task(title, total=None)
 
-    def advance(done: int) -> None:
-        shown.update(task, completed=done)
+    def advance(done: int, of: int) -> None:
+        shown.update(task, completed=done, total=of or None)
         if time.monotonic() - began > PROGRESS_AFTER:
             shown.start()
 

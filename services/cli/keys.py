@@ -1,0 +1,43 @@
+"""`ballotpress keys rewrap`: after a new vault key was put first, wrap all personal keys under it."""
+
+import asyncio
+
+import rich_click as click
+
+from services.settings import Settings, read_settings
+
+
+@click.group()
+def keys() -> None:
+    """Look after the vault's keys."""
+
+
+@keys.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def rewrap(as_json: bool) -> None:
+    """Wrap every personal key under the first of BALLOTPRESS_VAULT_KEYS; then the others can be taken away.
+
+    Stopped at any moment it may be run again.
+    """
+    settings = read_settings()
+    from services.cli.terminal import counted, print_json
+
+    rewrapped = asyncio.run(_rewrapped(settings))
+    if as_json:
+        print_json({"rewrapped": rewrapped})
+    else:
+        click.echo(f"Rewrapped {counted(rewrapped, 'key')}; all are under the newest vault key")
+
+
+async def _rewrapped(settings: Settings) -> int:
+    import asyncpg
+
+    from events.vault import Vault
+    from services.cli.terminal import progress
+
+    connection = await asyncpg.connect(settings.database_url, timeout=5, command_timeout=60)
+    try:
+        with progress("Rewrapping keys") as advance:
+            return await Vault(settings.vault_keys).rewrap(connection, advance)
+    finally:
+        await connection.close()
