@@ -58,11 +58,12 @@ class BodyReader(Generic[T]):
 def bad_input(error: msgspec.ValidationError) -> BadInput:
     """Say where and how a value doesn't fit its Struct: `$.tools[0].name` becomes `/tools/0/name`.
 
-    A field that is missing, or that we don't know, is itself what the pointer names.
+    A field that is missing, or that we don't know, is itself what the pointer names; of a mapping's value, msgspec tells
+    the mapping only (`[...]`).
     """
     found = _PLACE.fullmatch(str(error))
     detail, path = (found["detail"], found["path"] or "") if found else (str(error), "")
-    pointer = "".join("/" + _escaped(step["name"] or step["index"]) for step in _STEP.finditer(path))
+    pointer = "".join("/" + _escaped(step["name"] or step["index"]) for step in _STEP.finditer(path.partition("[...]")[0]))
     if field := _FIELD.fullmatch(detail):
         pointer += "/" + _escaped(field["name"])
     return BadInput.at(pointer, detail)

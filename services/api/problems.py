@@ -127,6 +127,8 @@ KINDS: dict[type[Exception], Kind] = {
     asyncpg.LockNotAvailableError: UNAVAILABLE,
     asyncpg.IdleInTransactionSessionTimeoutError: UNAVAILABLE,
     asyncpg.SerializationError: UNAVAILABLE,
+    asyncpg.UndefinedTableError: UNAVAILABLE,  # views that no projector has built yet
+    asyncpg.InvalidCachedStatementError: UNAVAILABLE,  # views that were just switched
     asyncpg.DeadlockDetectedError: UNAVAILABLE,
 }
 

@@ -5,6 +5,8 @@ than granian's own processes.
 """
 
 import asyncio
+import contextlib
+import gc
 import signal
 from typing import Final
 
@@ -47,4 +49,6 @@ async def serve(settings: Settings, host: str, port: int) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, server.stop)
     async with app.lifespan():
-        await server.serve()
+        gc.freeze()  # what is there now stays: collections needn't look at it again
+        with contextlib.suppress(TimeoutError):  # so granian says that it has cut somebody off
+            await server.serve()
