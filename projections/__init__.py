@@ -7,4 +7,5 @@ PROJECTIONS = (
     Projection("hours", 1),
     Projection("bookmarks", 1),
     Projection("reviews", 1),
+    Projection("subscribers", 1),
 )

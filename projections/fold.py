@@ -27,6 +27,7 @@ from events.catalog import (
 from events.event import Event
 from events.reviews import ReviewApproved, ReviewEdited, ReviewRejected, ReviewSubmitted, ReviewWithdrawn
 from events.voters import VoterDisqualified, VoterReinstated
+from projections.subscribers import Subscribers
 
 Key = tuple[Any, ...]
 Row = dict[str, Any]
@@ -264,7 +265,13 @@ def _said(event: ReviewSubmitted | ReviewEdited) -> Row:
     return {"verdict": event.verdict, "score": event.score, "sealed_text": event.text, "sealed_name": event.name}
 
 
-FOLDS: Mapping[str, type[Fold]] = {"cards": Cards, "hours": Hours, "bookmarks": Bookmarks, "reviews": Reviews}
+FOLDS: Mapping[str, type[Fold]] = {
+    "cards": Cards,
+    "hours": Hours,
+    "bookmarks": Bookmarks,
+    "reviews": Reviews,
+    "subscribers": Subscribers,
+}
 
 
 def fold(entries: Iterable[Entry], dropped: Mapping[str, Collection[int]]) -> dict[str, Tables]:

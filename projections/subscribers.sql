@@ -1,0 +1,86 @@
+-- Subscribers: who they are (sealed), what they agreed to and chose, and whose bookmarks are theirs. Mail is sent by the ledger,
+-- which asks the log again before each; these views plan issues.
+
+-- tables: one row a subscriber that was not erased, and the visitors whose bookmarks are its own
+create table subscribers (
+    subscriber     text        not null collate "C",
+    sealed_address text        not null,
+    status         text        not null collate "C",
+    round          integer     not null,
+    categories     text[]      not null collate "C",
+    frequency      text        not null collate "C",
+    paused_until   date,
+    suppressed     text,
+    requested_at   timestamptz not null,
+    confirmed_at   timestamptz,
+    position       bigint      not null,
+    constraint subscribers_pkey primary key (subscriber)
+);
+create index subscribers_unconfirmed_idx on subscribers (requested_at) where status = 'pending' and round = 0;
+
+create table visitors (
+    subscriber text   not null collate "C",
+    visitor    text   not null collate "C",
+    position   bigint not null,
+    constraint visitors_pkey primary key (subscriber, visitor)
+);
+
+-- step begun (SubscriptionRequested, SubscriberImported): the first event of each names the address
+insert into subscribers (subscriber, sealed_address, status, round, categories, frequency, requested_at, position)
+select e.data->>'subscriber', e.data->>'address', 'pending', 0, '{}', 'weekly', e.recorded_at, e.position
+from log.recorded_events e
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+  and e.type in ('SubscriptionRequested', 'SubscriberImported') and e.data ? 'address'
+order by e.data->>'subscriber';
+
+-- step changed (SubscriptionRequested, SubscriptionConfirmed, SubscriberImported, PreferencesSet, Unsubscribed, SubscriberSuppressed): each part's last word holds
+with last_word as (
+    select e.data->>'subscriber' as subscriber,
+           (array_agg(e.type order by e.position desc) filter (where e.type in ('SubscriptionRequested', 'SubscriptionConfirmed',
+                'SubscriberImported', 'Unsubscribed')))[1] as standing,
+           max((e.data->>'round')::integer) filter (where e.type in ('SubscriptionConfirmed', 'SubscriberImported')) as round,
+           (array_agg(e.data->'categories' order by e.position desc) filter (where e.data ? 'categories'))[1] as categories,
+           (array_agg(e.data order by e.position desc) filter (where e.type = 'PreferencesSet'))[1] as preferences,
+           (array_agg(e.data->>'reason' order by e.position desc) filter (where e.type = 'SubscriberSuppressed'))[1] as suppressed,
+           max(e.recorded_at) filter (where e.type in ('SubscriptionRequested', 'SubscriberImported')) as requested_at,
+           max(e.recorded_at) filter (where e.type in ('SubscriptionConfirmed', 'SubscriberImported')) as confirmed_at,
+           max(e.position) as position
+    from log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+      and e.type in ('SubscriptionRequested', 'SubscriptionConfirmed', 'SubscriberImported', 'PreferencesSet', 'Unsubscribed',
+                     'SubscriberSuppressed')
+    group by e.data->>'subscriber'
+)
+update subscribers s
+set status = case l.standing when 'SubscriptionRequested' then 'pending' when 'Unsubscribed' then 'unsubscribed'
+                             when 'SubscriptionConfirmed' then 'confirmed' when 'SubscriberImported' then 'confirmed'
+                             else s.status end,
+    round = coalesce(l.round, s.round),
+    categories = case when l.categories is null then s.categories
+                      else array(select jsonb_array_elements_text(l.categories)) end,
+    frequency = coalesce(l.preferences->>'frequency', s.frequency),
+    paused_until = case when l.preferences is null then s.paused_until else (l.preferences->>'paused_until')::date end,
+    suppressed = coalesce(l.suppressed, s.suppressed),
+    requested_at = coalesce(l.requested_at, s.requested_at),
+    confirmed_at = coalesce(l.confirmed_at, s.confirmed_at),
+    position = l.position
+from last_word l where s.subscriber = l.subscriber;
+
+-- step joined (SubscriptionRequested, BookmarksJoined): a visitor is joined once
+insert into visitors (subscriber, visitor, position)
+select e.data->>'subscriber', e.data->>'visitor', min(e.position)
+from log.recorded_events e join subscribers s on s.subscriber = e.data->>'subscriber'
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+  and e.type in ('SubscriptionRequested', 'BookmarksJoined') and e.data ? 'visitor'
+group by 1, 2
+order by 1, 2
+on conflict (subscriber, visitor) do nothing;
+
+-- step erased (PersonErased): gone, whatever the window said before
+with gone as (
+    delete from subscribers s using log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'PersonErased'
+      and s.subscriber = e.data->>'person'
+    returning s.subscriber
+)
+delete from visitors v using gone g where v.subscriber = g.subscriber;
