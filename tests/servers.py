@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 
 def package_folder(name: str) -> Path:
@@ -43,7 +44,7 @@ class Postgres:
         return f"postgresql://postgres@/{database}?host={self.folder}&port=5432"
 
 
-def _account() -> dict[str, object]:
+def _account() -> dict[str, Any]:
     """PostgreSQL refuses to run as root: give subprocess the user to run it as."""
     if os.geteuid() != 0:
         return {}
@@ -60,7 +61,7 @@ def init_postgres(folder: Path) -> None:
     """Make a data folder with trust for its own closed socket folder only."""
     account = _account()
     if account:
-        os.chown(folder, account["user"], account["group"])  # type: ignore[arg-type]
+        os.chown(folder, account["user"], account["group"])
         for parent in postgres_programs().resolve().parents:
             if not parent.stat().st_mode & 0o001:
                 parent.chmod(parent.stat().st_mode | 0o001)
@@ -88,10 +89,10 @@ def start_postgres(folder: Path, **settings: str) -> Postgres:
     """Start a server on an initialised folder and wait until it answers."""
     options = {"listen_addresses": "", "unix_socket_directories": str(folder), "max_connections": "60", **settings}
     words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-    command = [postgres_programs() / "postgres", "-D", folder / "data", *words]
+    command: list[str | Path] = [postgres_programs() / "postgres", "-D", folder / "data", *words]
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", start_new_session=True, **_account())
-    ready = [postgres_programs() / "pg_isready", "-q", "-h", folder]
+    ready: list[str | Path] = [postgres_programs() / "pg_isready", "-q", "-h", folder]
     for _ in range(300):
         if subprocess.run(ready, check=False, cwd="/").returncode == 0:
             return Postgres(folder, process)
@@ -121,7 +122,19 @@ def valkey() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """Run a Valkey on a Unix socket for a while; give its URL and process."""
     folder = Path(tempfile.mkdtemp(prefix="bp-"))
     socket = folder / "valkey.sock"
-    command = [valkey_program(), "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", folder]
+    command: list[str | Path] = [
+        valkey_program(),
+        "--port",
+        "0",
+        "--unixsocket",
+        socket,
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--dir",
+        folder,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         for _ in range(200):

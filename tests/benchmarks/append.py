@@ -85,7 +85,8 @@ cross join (select max(position) as position, max(recorded_at) as recorded_at fr
 cross join (select array_agg(tool order by slug) as tools from (
     select data->>'tool' as tool, data->>'slug' as slug from log.events where type = 'ToolAdded') x) t
 cross join lateral (
-    select substring(int8send((1600000000000 + n) << 16) for 6) || '\\x7000'::bytea || substring(decode(md5(n::text), 'hex') for 8) as id
+    select substring(int8send((1600000000000 + n) << 16) for 6) || '\\x7000'::bytea
+           || substring(decode(md5(n::text), 'hex') for 8) as id
 ) v
 """
 

@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -81,7 +82,7 @@ def pgbench(server: servers.Postgres, database: str, script: str, seconds: float
     """Run `pgbench -c 32 -j 2 -M prepared` with a script; give transactions a second."""
     path = server.folder / "script.sql"
     path.write_text(script)
-    command = [
+    command: list[str | Path] = [
         servers.postgres_programs() / "pgbench", "-h", server.folder, "-U", "postgres", "-n", "-c", "32", "-j", "2",
         "-M", "prepared", "-T", str(int(seconds)), "-f", path, database,
     ]  # fmt: skip
