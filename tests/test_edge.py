@@ -176,6 +176,13 @@ async def test_unknown_paths_and_methods_are_problems(site: httpx.AsyncClient) -
     assert {"GET", "HEAD"} <= set(answer.headers["allow"].split(", "))
 
 
+async def test_options_name_all_methods_of_a_path(site: httpx.AsyncClient) -> None:
+    """OPTIONS says what a path takes, whichever route was registered first, and HEAD where GET is."""
+    answer = await site.options("/v1/tools/some-tool/vote")
+    assert answer.status_code == 204
+    assert set(answer.headers["allow"].split(", ")) == {"DELETE", "GET", "HEAD", "OPTIONS", "PUT"}
+
+
 @pytest.mark.parametrize("name", ["A", "a.b", "a%20b", "a%00b", "%ff%fe", "a%0A", "x" * 121, "%E2%82%AC", "a%2Fb"])
 async def test_odd_slugs_are_not_found(site: httpx.AsyncClient, token: str, name: str) -> None:
     """A path parameter that can't be one is a 404 problem, never a 500."""

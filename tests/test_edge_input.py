@@ -92,6 +92,13 @@ def test_a_bad_body_is_refused_at_its_field(raw: bytes, pointer: str) -> None:
     assert refused_at(raw) == [pointer]
 
 
+def test_a_whole_number_may_have_a_point() -> None:
+    """63.0 is an integer, as JSON Schema has it; 63.5 isn't."""
+    found = BODIES.read(JSON, b'{"title":"x","parts":[{"name":"ok","share":63.0}]}')
+    assert found.parts[0].share == 63
+    assert refused_at(b'{"title":"x","parts":[{"name":"ok","share":63.5}]}') == ["/parts/0/share"]
+
+
 def test_an_escaped_backslash_is_not_nul() -> None:
     """Text that merely looks like the escape of NUL is text."""
     assert BODIES.read(JSON, b'{"title":"\\\\u0000"}').title == "\\u0000"

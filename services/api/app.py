@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from litestar import Litestar
+from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 
 from services.api import (
@@ -19,6 +20,7 @@ from services.api import (
     routes_visitors,
     routes_votes,
 )
+from services.api.answers import Answer, Bodiless
 from services.api.domain import REFUSALS
 from services.api.edge import Edge
 from services.api.endpoints import Call
@@ -74,8 +76,9 @@ def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) 
         async with site.open():
             yield
 
+    served = [*routes, *documentation(routes)]
     app = Litestar(
-        [*routes, *documentation(routes)],
+        [*_all_options(served), *served],
         request_class=Call,
         lifespan=[lifespan],
         openapi_config=None,
@@ -85,3 +88,21 @@ def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) 
     # The router alone, without Litestar's own handling of exceptions: they are the edge's.
     app.asgi_handler = Edge(app.asgi_router, site)
     return app
+
+
+def _all_options(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
+    """Make the answers to OPTIONS, which name all methods of a path (Litestar's own know those registered first)."""
+    methods: dict[str, set[str]] = {}
+    for route in routes:
+        for path in route.paths:
+            methods.setdefault(path, {"OPTIONS"}).update(route.http_methods)
+    return [_options(path, found | {"HEAD"} if "GET" in found else found) for path, found in methods.items()]
+
+
+def _options(path: str, methods: set[str]) -> HTTPRouteHandler:
+    answer = Bodiless(204, [(b"allow", ", ".join(sorted(methods)).encode("ascii"))])
+
+    async def handle(request: Call) -> Answer:
+        return answer
+
+    return HTTPRouteHandler(path, http_method=HttpMethod.OPTIONS, name=f"OPTIONS {path}", status_code=200)(handle)

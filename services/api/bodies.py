@@ -35,9 +35,10 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class BodyReader(Generic[T]):
     """Reads one sort of body."""
 
-    __slots__ = ("_decoder",)
+    __slots__ = ("_decoder", "_type")
 
     def __init__(self, type_: type[T]) -> None:
+        self._type = type_
         self._decoder = msgspec.json.Decoder(type_)
 
     def read(self, media: bytes | None, raw: bytes) -> T:
@@ -45,7 +46,7 @@ class BodyReader(Generic[T]):
         if media != b"application/json" and (media is None or not _MEDIA.fullmatch(media)):
             raise WrongMediaType("The body must be JSON, with a Content-Type of application/json.")
         try:
-            value = self._decoder.decode(raw)
+            value = self._decoded(raw)
         except msgspec.ValidationError as error:
             raise bad_input(error) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -53,6 +54,20 @@ class BodyReader(Generic[T]):
         if b"\\u0000" in raw and (errors := list(_bad_texts(raw))):
             raise BadInput("The body holds characters that can't be stored.", errors=errors)
         return value
+
+    def _decoded(self, raw: bytes) -> T:
+        """Decode; a number like 63.0 is an integer in JSON Schema, and so it is here, though msgspec would refuse it."""
+        try:
+            return self._decoder.decode(raw)
+        except msgspec.ValidationError as error:
+            if "got `float`" not in str(error):
+                raise
+        return msgspec.convert(json.loads(raw, parse_float=_number), self._type)
+
+
+def _number(text: str) -> int | float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 def bad_input(error: msgspec.ValidationError) -> BadInput:

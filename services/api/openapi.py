@@ -94,7 +94,7 @@ def _described(
         "operationId": f"{operation.method.lower()}{operation.path.replace('/', '_').replace('{', '').replace('}', '')}",
         "summary": summary,
         "tags": [operation.path.split("/")[2 if operation.path.startswith("/v1/") else 1]],
-        "parameters": [*_path_parameters(operation), *_other_parameters(operation, components)],
+        "parameters": [*_path_parameters(operation), *_other_parameters(operation, schemas, components)],
         "responses": _responses(operation, schemas),
     }
     if description:
@@ -119,10 +119,12 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     ]
 
 
-def _other_parameters(operation: Operation, components: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _other_parameters(
+    operation: Operation, schemas: Mapping[type, Mapping[str, Any]], components: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = [_IDEMPOTENCY_KEY] if operation.has_key else []
     if operation.takes and not operation.has_body:
-        schema = components[operation.takes.__name__]
+        schema = components[schemas[operation.takes]["$ref"].rpartition("/")[2]]
         for name, of in schema["properties"].items():
             required = {"required": True} if name in schema.get("required", ()) else {}
             parameters.append({"name": name, "in": "query", **required, "schema": _without_null(of)})
