@@ -24,6 +24,7 @@ COMMANDS = {
     "visitors": "services.cli.visitors:visitors",
     "quarantine": "services.cli.quarantine:quarantine",
     "keys": "services.cli.keys:keys",
+    "events": "services.cli.events:events",
 }
 
 

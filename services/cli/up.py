@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from services.settings import Settings, home_folder, our_variables, process_environ, read_settings
+from services.settings import Settings, home_folder, process_environ, read_settings
 
 if TYPE_CHECKING:
-    from services.embedded.supervisor import Program, Supervisor
+    from services.embedded.supervisor import Program
 
 DEMO = Path(__file__).with_name("demo_catalog.json")
 VIEWS_WITHIN = 60.0
@@ -83,12 +83,13 @@ async def _until_signalled(work: Coroutine[Any, Any, None]) -> int:
 async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | None) -> None:
     """Start everything, say where to look, and keep it running until cancelled."""
     from services.embedded.home import keep_keys, opened_home
+    from services.embedded.start import start_servers
 
     home = home_folder(environ)
     async with opened_home(home, _say) as supervisor:
         _refuse_taken_port(host, port)
         keys = keep_keys(home)
-        await _start_servers(supervisor, environ, keys["POSTGRES_PASSWORD"])
+        await start_servers(supervisor, environ, keys["POSTGRES_PASSWORD"])
         settings = read_settings(environ)
         await _migrate(settings.database_url)
         await supervisor.start(_program("projector", environ))
@@ -99,20 +100,6 @@ async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | No
         await supervisor.start(api, lambda: _serves(host, port))
         _announce(settings, host, port)
         await asyncio.Event().wait()
-
-
-async def _start_servers(supervisor: "Supervisor", environ: Mapping[str, str], password: str) -> None:
-    """Start the servers that the environment names no other for, and let every command find what we run with."""
-    found = {}
-    if not environ.get("DATABASE_URL"):
-        from services.embedded.postgres import start_postgres
-
-        found["DATABASE_URL"] = await start_postgres(supervisor, password)
-    if not environ.get("REDIS_URL"):
-        from services.embedded.valkey import start_valkey
-
-        found["REDIS_URL"] = await start_valkey(supervisor)
-    supervisor.publish({**our_variables(environ), **found})
 
 
 async def _migrate(database_url: str) -> None:

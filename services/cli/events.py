@@ -1,0 +1,198 @@
+"""`ballotpress events tail|export|import`: follow the log, write it to a file, load such a file into an empty log."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import rich_click as click
+
+from services.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+    from events.transfer import Entry
+    from services.export import Manifest
+
+LAST = 10
+AT_ONCE = 500
+POLL = 0.5
+
+READ_AFTER = """
+select position, stream, version, type, schema_version, recorded_at, data, meta
+from log.recorded_events where position > $1 order by position limit $2
+"""
+
+
+@click.group()
+def events() -> None:
+    """Follow the log, or carry it elsewhere."""
+
+
+@events.command()
+@click.option("--from", "first", type=click.IntRange(1, 2**63 - 1), help="Position to begin at.  [default: the last ten]")
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for what comes, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, a line an event.")
+def tail(first: int | None, follow: bool, as_json: bool) -> None:
+    """Show the last events and those that follow."""
+    asyncio.run(_tail(read_settings(), first, follow, as_json))
+
+
+@events.command("export")
+@click.argument("file", metavar="FILE|-")
+def export_(file: str) -> None:
+    """Write the whole log as JSON Lines to FILE, or to stdout with -; the last line is a manifest.
+
+    What the vault holds (keys, addresses) is not in it: once imported elsewhere, sealed texts read as erased.
+    """
+    manifest = asyncio.run(_export(file))
+    from services.cli.terminal import counted
+
+    click.echo(f"Exported {counted(manifest.events, 'event')} to {'stdout' if file == '-' else file}", err=file == "-")
+
+
+@events.command("import")
+@click.argument("file", metavar="FILE|-")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def import_(file: str, as_json: bool) -> None:
+    """Load a whole export from FILE, or from stdin with -, into an empty log, and verify it; all of it or nothing.
+
+    Where no database is named and `ballotpress up` doesn't run, the private servers are started for as long as it takes.
+    """
+    position = asyncio.run(_import(file))
+    from services.cli.terminal import counted, print_json
+
+    if as_json:
+        print_json({"imported": position, "position": position})
+        return
+    click.echo(f"Imported {counted(position, 'event')}, and verified them")
+    click.echo("The vault is not in an export: sealed texts read as erased, and no address is known")
+    click.echo("Next: `ballotpress up`, or where it runs already `ballotpress status` until the views have caught up")
+
+
+async def _tail(settings: Settings, first: int | None, follow: bool, as_json: bool) -> None:
+    from projections import bell
+    from services.cli.terminal import must_be_read
+
+    woken = asyncio.Event()
+    listening = asyncio.create_task(bell.listen(settings.database_url, bell.LOG, woken.set)) if follow else None
+    try:
+        async with _connected(settings) as connection:
+            after = await _beginning(connection, first)
+            while True:
+                while shown := await _show_after(connection, after, as_json):
+                    after = shown
+                if not follow:
+                    return
+                must_be_read()
+                woken.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), POLL)
+    finally:
+        if listening is not None:
+            listening.cancel()
+            await asyncio.wait([listening])
+
+
+async def _beginning(connection: "Connection[Any]", first: int | None) -> int:
+    if first is not None:
+        return first - 1
+    head: int = await connection.fetchval("select position from log.head")
+    return max(0, head - LAST)
+
+
+async def _show_after(connection: "Connection[Any]", after: int, as_json: bool) -> int | None:
+    """Print what stands after a position; give the last position printed."""
+    from events.transfer import as_entry
+    from services.export import line
+
+    entries = [as_entry(row) for row in await connection.fetch(READ_AFTER, after, AT_ONCE)]
+    if not entries:
+        return None
+    write = line if as_json else _for_people
+    click.echo(b"\n".join(map(write, entries)))
+    return entries[-1].position
+
+
+def _for_people(entry: "Entry") -> bytes:
+    time = f"{entry.recorded_at:%Y-%m-%d %H:%M:%S}"
+    return f"{entry.position} {time} {entry.type} ".encode() + bytes(entry.data)
+
+
+async def _export(file: str) -> "Manifest":
+    from services.cli.terminal import progress
+    from services.clock import now
+    from services.embedded.start import reachable_database
+    from services.export import export
+
+    async with reachable_database(_say) as settings, _connected(settings) as connection:
+        with _written(file) as out, progress("Exporting") as advance:
+            return await export(connection, out, now, advance)
+
+
+async def _import(file: str) -> int:
+    from services.cli.terminal import progress
+    from services.embedded.start import reachable_database
+    from services.export import import_
+
+    with _opened(file) as (source, size):
+        async with reachable_database(_say) as settings, _connected(settings) as connection:
+            with progress("Importing") as advance:
+                return await import_(connection, source, size, advance)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@contextlib.asynccontextmanager
+async def _connected(settings: Settings) -> "AsyncIterator[Connection[Any]]":
+    import asyncpg
+
+    connection = await asyncpg.connect(settings.database_url, timeout=5, server_settings={"timezone": "UTC"})
+    try:
+        yield connection
+    finally:
+        await connection.close(timeout=5)
+
+
+@contextlib.contextmanager
+def _written(file: str) -> Iterator[BinaryIO]:
+    """Open a file that gets its name only when it is whole and on disk; `-` is stdout."""
+    if file == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    part = Path(f"{file}.part")
+    if Path(file).is_dir():
+        raise click.ClickException(f"{file} can't be written: it is a folder")
+    try:
+        out = part.open("wb")
+    except OSError as error:
+        raise click.ClickException(f"{part} can't be written: {error.strerror}") from None
+    try:
+        with out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _opened(file: str) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a file to read, with its size in bytes; `-` is stdin, of no known size."""
+    if file == "-":
+        yield sys.stdin.buffer, 0
+        return
+    try:
+        source = Path(file).open("rb")  # noqa: SIM115 - closed below, and only a failure to open is ours to say
+    except OSError as error:
+        raise click.ClickException(f"{file} can't be read: {error.strerror}") from None
+    with source:
+        yield source, os.fstat(source.fileno()).st_size

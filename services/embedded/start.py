@@ -1,0 +1,43 @@
+"""Start the private servers: for `up`, and for a command that needs them where no `up` runs."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+
+from services.embedded.home import keep_keys, opened_home
+from services.embedded.runfile import settings_of_running
+from services.embedded.supervisor import Say, Supervisor
+from services.settings import Settings, home_folder, our_variables, process_environ, read_settings
+
+
+async def start_servers(supervisor: Supervisor, environ: Mapping[str, str], password: str) -> None:
+    """Start the servers that the environment names no other for, and let every command find what we run with."""
+    found = {}
+    if not environ.get("DATABASE_URL"):
+        from services.embedded.postgres import start_postgres
+
+        found["DATABASE_URL"] = await start_postgres(supervisor, password)
+    if not environ.get("REDIS_URL"):
+        from services.embedded.valkey import start_valkey
+
+        found["REDIS_URL"] = await start_valkey(supervisor)
+    supervisor.publish({**our_variables(environ), **found})
+
+
+@contextlib.asynccontextmanager
+async def reachable_database(say: Say) -> AsyncIterator[Settings]:
+    """Give the settings of the database that the environment or a running `up` names, else of one started for now.
+
+    That one is brought to the current schema first. HomeInUse while an `up` is only starting.
+    """
+    environ = process_environ()
+    home = home_folder(environ)
+    if environ.get("DATABASE_URL") or settings_of_running(home):
+        yield read_settings(environ)
+        return
+    from services.migrate import migrate
+
+    async with opened_home(home, say) as supervisor:
+        await start_servers(supervisor, environ, keep_keys(home)["POSTGRES_PASSWORD"])
+        settings = read_settings(environ)
+        await migrate(settings.database_url)
+        yield settings
