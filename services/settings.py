@@ -89,9 +89,9 @@ def process_environ(**changes: str) -> dict[str, str]:
 
 
 def our_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that set us up, but for the home folder's."""
+    """Return the variables that set us up, but for the home folder's; an empty one says nothing."""
     names = (name for name in environ if name.startswith("BALLOTPRESS_") or name in SERVER_URLS)
-    return {name: environ[name] for name in names if name != "BALLOTPRESS_HOME"}
+    return {name: environ[name] for name in names if name != "BALLOTPRESS_HOME" and environ[name].strip()}
 
 
 def home_folder(environ: Mapping[str, str]) -> Path:
