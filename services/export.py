@@ -42,6 +42,12 @@ class LastLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     manifest: Manifest
 
 
+class _Format(msgspec.Struct, frozen=True):
+    """What the manifest of any format says."""
+
+    format: int
+
+
 class ImportRefused(Exception):
     """The file is not a whole and unchanged export; the message is one sentence."""
 
@@ -61,6 +67,7 @@ class _Line(msgspec.Struct, frozen=True):
 
 _encoder = msgspec.json.Encoder()
 _entries = msgspec.json.Decoder(Entry)
+_formats = msgspec.json.Decoder(dict[str, _Format])
 _last_lines = msgspec.json.Decoder(LastLine)
 
 
@@ -130,7 +137,7 @@ def _read(file: BinaryIO, size: int, progress: Progress) -> Iterator[Entry]:
     done = 0
     for text in iter(lambda: file.readline(LONGEST_LINE), b""):
         if text.startswith(b'{"manifest":'):
-            _must_match(chain, text)
+            _must_match(chain, _manifest(text))
             if file.read(1):
                 raise ImportRefused("The file goes on after its manifest")
             return
@@ -152,13 +159,18 @@ def _entry(text: bytes, number: int) -> Entry:
         raise ImportRefused(f"Line {number} is not an event of an export: {error}") from None
 
 
-def _must_match(chain: _Chain, text: bytes) -> None:
+def _manifest(text: bytes) -> Manifest:
+    """Read the manifest; its format first, because another one may have other fields."""
     try:
-        manifest = _last_lines.decode(text).manifest
+        format_ = _formats.decode(text)["manifest"].format
+        if format_ != FORMAT:
+            raise ImportRefused(f"The file is of format {format_}, this release reads format {FORMAT}")
+        return _last_lines.decode(text).manifest
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ImportRefused(f"The manifest can't be read: {error}") from None
-    if manifest.format != FORMAT:
-        raise ImportRefused(f"The file is of format {manifest.format}, this release reads format {FORMAT}")
+
+
+def _must_match(chain: _Chain, manifest: Manifest) -> None:
     last = chain.lines or None
     if (manifest.events, manifest.first_position, manifest.last_position) != (chain.lines, last and 1, last):
         raise ImportRefused(f"The file holds {chain.lines} events, its manifest says {manifest.events}")
