@@ -7,6 +7,7 @@ schema: the connection's search_path says where they work, so that a rebuild run
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
@@ -14,13 +15,15 @@ import asyncpg
 import msgspec
 from asyncpg import Connection
 
-# Every view's checkpoint. `generation` is new with every rebuild, so that caches and cursors can tell; `caught_up` is set once
-# the view has reached the head for the first time.
+# Every view's checkpoint. `generation` is new with every rebuild, so that caches and cursors can tell. `made_by` is a digest of
+# the statements: a rebuild that was cut short is resumed by the same ones only. `caught_up` is set once the view has reached the
+# head for the first time.
 CHECKPOINT = """
 create table checkpoint (
     only_row        boolean     not null default true,
     position        bigint      not null default 0,
     generation      text        not null default encode(uuid_send(gen_random_uuid()), 'hex'),
+    made_by         text        not null,
     caught_up       boolean     not null default false,
     halted_position bigint,
     halted_error    text,
@@ -28,7 +31,6 @@ create table checkpoint (
     constraint checkpoint_pkey primary key (only_row),
     constraint checkpoint_only_row check (only_row)
 );
-insert into checkpoint default values;
 """
 
 _BLOCK = re.compile(r"^-- (tables|step \w+ \(([\w, ]+)\)):[^\n]*\n", re.MULTILINE)
@@ -75,12 +77,18 @@ class Projection:
             if kind.startswith("step")
         ]
 
+    @cached_property
+    def digest(self) -> str:
+        """Identify the statements: tables and steps."""
+        return sha256(repr(self._blocks).encode()).hexdigest()[:16]
+
     async def create(self, connection: "Connection[Any]", schema: str) -> None:
         """Make the tables, empty, in a schema of this name. Leaves the connection's search_path pointing there."""
         # An identifier cannot be a parameter; this one is made of a projection's name and version, never of input.
         await connection.execute(f'create schema "{schema}"')
         await work_in(connection, schema)
         await connection.execute(CHECKPOINT + self.tables)
+        await connection.execute("insert into checkpoint (made_by) values ($1)", self.digest)
 
 
 async def work_in(connection: "Connection[Any]", schema: str) -> None:
