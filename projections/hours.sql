@@ -43,8 +43,12 @@ select e.data->>'tool', date_trunc('hour', e.recorded_at, 'UTC'), 0, 0,
        sum(c.sign * (coalesce(e.data->>'choice' = 'ship', false)::integer - coalesce(e.data->>'previous' = 'ship', false)::integer)),
        sum(c.sign * (coalesce(e.data->>'choice' = 'skip', false)::integer - coalesce(e.data->>'previous' = 'skip', false)::integer))
 from changed c
-join log.recorded_events e on e.stream between log.first_stream(c.voter) and log.last_stream(c.voter)
-where e.position <= $1 and e.position <> all($3::bigint[]) and e.type in ('VoteCast', 'VoteRetracted') and e.data->>'voter' = c.voter
+cross join lateral (
+    select r.data, r.recorded_at from log.recorded_events r
+    where r.stream between log.first_stream(c.voter) and log.last_stream(c.voter) and r.data->>'voter' = c.voter
+      and r.position <= $1 and r.position <> all($3::bigint[]) and r.type in ('VoteCast', 'VoteRetracted')
+    offset 0 -- keeps this a look-up of each voter's range; joined freely, the planner would read the whole log
+) e
 group by 1, 2
 order by 1, 2
 on conflict (tool, hour) do update

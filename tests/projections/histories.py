@@ -51,18 +51,21 @@ _score = st.none() | st.integers(0, 100)
 
 _vote = st.tuples(st.just("vote"), _voter, _tool, st.sampled_from(["ship", "skip", None]))
 _bookmark = st.tuples(st.just("bookmark"), _voter, _tool, st.booleans())
-_correct = st.tuples(st.just("correct"), _cohort, st.booleans())
-_write = st.tuples(st.just("review"), _voter, _tool, _verdict, _score)
-_moderate = st.tuples(st.just("moderate"), _voter, _tool, st.sampled_from(["approve", "reject"]), st.none() | st.integers(1, 3))
-_withdraw = st.tuples(st.just("withdraw"), _voter, _tool)
+_correct = st.tuples(st.just("correct"), _cohort, st.sampled_from([True, False, True]))
+# Few reviews, so that much happens to each, and in one window.
+_reviewed = (st.sampled_from(VOTERS[:2]), st.just(0))
+_write = st.tuples(st.just("review"), *_reviewed, _verdict, _score)
+_judgement = st.sampled_from(["approve", "reject"])
+_moderate = st.tuples(st.just("moderate"), *_reviewed, _judgement, st.sampled_from([None, None, 1, 2]))
+_withdraw = st.tuples(st.just("withdraw"), *_reviewed)
 _catalog = st.one_of(
     st.tuples(st.just("describe"), _tool, st.none() | st.text("ab\u00e9", max_size=3)),
-    st.tuples(st.just("relist"), _tool),
+    st.tuples(st.just("relist"), st.integers(1, 2)),
     st.tuples(st.just("panel"), _tool, st.sampled_from(PERSONAS), _verdict, _score),
     st.tuples(st.just("announce"), _tool, _tool),
 )
 _rest = st.just(("rest",))  # what a history shrinks to
-_often = [_rest, *[_vote] * 8, *[_correct] * 4, *[_bookmark] * 3, *[_write] * 3, *[_moderate] * 5, _withdraw, *[_catalog] * 4]
+_often = [_rest, *[_vote] * 8, *[_correct] * 4, *[_bookmark] * 3, *[_write] * 3, *[_moderate] * 6, _withdraw, *[_catalog] * 4]
 acts = st.sampled_from(_often).flatmap(lambda act: act)
 histories = st.lists(acts, min_size=25, max_size=60)
 

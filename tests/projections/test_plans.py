@@ -1,0 +1,100 @@
+"""What PostgreSQL does for the statements that run all day: each goes by an index, however long the log is."""
+
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from events import ids, log
+from events.event import encode
+from events.voters import VoterDisqualified
+from projections import PROJECTIONS, window
+from projections.projection import work_in
+from tests.projections.histories import TOOLS, VOTERS
+from tests.projections.views import Connection
+
+VOTES = 20_000
+
+INSERT = """
+insert into log.events (stream, position, recorded_at, version, schema_version, type, data)
+select s.stream, s.position, '2026-03-01+00'::timestamptz + s.position * interval '1 second', 1, 1, $3, s.data::jsonb
+from unnest($1::uuid[], $2::text[]) with ordinality as s(stream, data, position)
+"""
+
+PLAN_MODES = ["force_custom_plan", "force_generic_plan"]
+
+
+@pytest.fixture
+async def long_log(dsn: str) -> AsyncIterator[Connection]:
+    """A connection to a log of many votes and one disqualification, of which PostgreSQL has statistics."""
+    connection = await asyncpg.connect(dsn)
+    voters = [ids.new_id(1_780_000_000_000 + n, os.urandom(10)) for n in range(VOTES)]
+    streams = [ids.stream_beside(voter, "ballot", TOOLS[n % 3]) for n, voter in enumerate(voters)]
+    data = [
+        json.dumps({"voter": voter, "tool": TOOLS[n % 3], "choice": "ship", "previous": None}) for n, voter in enumerate(voters)
+    ]
+    await connection.execute(INSERT, streams, data, "VoteCast")
+    disqualified = VoterDisqualified(voter=voters[0], ballots=[(TOOLS[0], "ship")], correction=VOTERS[0])
+    await connection.execute(
+        "insert into log.events (stream, position, recorded_at, version, schema_version, type, data)"
+        " values ($1, $2, '2026-03-02+00', 1, 1, 'VoterDisqualified', $3)",
+        ids.stream_of(voters[0]),
+        VOTES + 1,
+        encode(disqualified),
+    )
+    await connection.execute("update log.head set position = $1, recorded_at = '2026-03-02+00'", VOTES + 1)
+    await connection.execute("analyze log.events")
+    yield connection
+    await connection.close()
+
+
+async def scans(connection: Connection, mode: str, sql: str, arguments: str) -> list[tuple[str, str]]:
+    """Give each index on log.events that a statement's plan scans, with its condition; a scan of the table fails."""
+    await connection.execute("select set_config('plan_cache_mode', $1, false)", mode)
+    await connection.execute(f"prepare probe as {sql}")
+    explained = await connection.fetchval(f"explain (format json) execute probe({arguments})")
+    await connection.execute("deallocate probe")
+    nodes = list(_nodes(json.loads(explained)[0]["Plan"]))
+    assert ("Seq Scan", "events") not in {(node["Node Type"], node.get("Relation Name")) for node in nodes}, sql
+    return [
+        (node["Index Name"], node.get("Index Cond", "")) for node in nodes if node.get("Index Name", "").startswith("events_")
+    ]
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", []):
+        yield from _nodes(child)
+
+
+@pytest.mark.parametrize("mode", PLAN_MODES)
+async def test_a_window_reads_the_window_alone(long_log: Connection, mode: str) -> None:
+    """Every statement of a small window finds its events between two positions, and what it looks back at by stream."""
+    for projection in PROJECTIONS:
+        await work_in(long_log, projection.schema)
+        for sql in [window.COUNT_TYPES, *(step.sql for step in projection.steps)]:
+            found = await scans(long_log, mode, sql, "19980, 20001, '{3, 19997}'")
+            bounds = [cond for index, cond in found if index in ("events_position_key", "events_listing_idx")]
+            streams = [cond for index, cond in found if index == "events_pkey"]
+            assert bounds and len(bounds) + len(streams) == len(found), sql
+            assert all('"position" >' in cond and '"position" <=' in cond for cond in bounds), sql
+            assert all("stream" in cond for cond in streams), sql
+
+
+@pytest.mark.parametrize("mode", PLAN_MODES)
+async def test_a_decision_reads_the_ends_of_its_streams(long_log: Connection, mode: str) -> None:
+    """The last event of each stream that a batch names is found by the log's primary key, inside the head's lock too."""
+    source = await long_log.fetchval("select prosrc from pg_proc where oid = 'log.lock_and_read(uuid[])'::regprocedure")
+    locked = source.rpartition("return query")[2].partition(";")[0].replace("unnest(streams)", "unnest($1::uuid[])")
+    for sql in (log.READ_LASTS, locked):
+        ((index, condition),) = await scans(long_log, mode, sql, "array_fill(gen_random_uuid(), array[64])")
+        assert (index, "stream" in condition) == ("events_pkey", True), sql
+
+
+@pytest.mark.parametrize("mode", PLAN_MODES)
+async def test_the_listing_is_read_by_its_own_index(long_log: Connection, mode: str) -> None:
+    """A process that starts reads which tools are listed without passing over the votes."""
+    assert {index for index, _ in await scans(long_log, mode, log.READ_LISTING, "0")} == {"events_listing_idx"}
