@@ -16,8 +16,8 @@ import msgspec
 from asyncpg import Connection
 
 # Every view's checkpoint. `generation` is new with every rebuild, so that caches and cursors can tell. `made_by` is a digest of
-# the statements: a rebuild that was cut short is resumed by the same ones only. `caught_up` is set once the view has reached the
-# head for the first time.
+# the statements: a rebuild that was cut short is resumed by the same ones only. `caught_up` is set once the view has reached
+# the head for the first time.
 CHECKPOINT = """
 create table checkpoint (
     only_row        boolean     not null default true,

@@ -17,7 +17,7 @@ from events.event import Registry
 from projections import diff, window
 from projections.projection import Projection, connect, work_in
 
-# Votes and reads share the server with a rebuild: windows this small, this far apart, are hardly felt; `make bench` measures it.
+# Votes and reads share the server with a rebuild: windows this small, this far apart, are hardly felt (see `make bench`).
 WINDOW = 20_000
 PAUSE_SECONDS = 0.05
 # Below this many events the rest is folded inside the switch.
