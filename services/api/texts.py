@@ -22,7 +22,7 @@ _LINE_RE: Final = re.compile(_LINE)
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_MOST, extra_json_schema={"pattern": _LINE})]
 Reason = Annotated[str, Meta(min_length=1, max_length=REASON_MOST, extra_json_schema={"pattern": _LINE})]
-Prose = Annotated[str, Meta(min_length=PROSE_LEAST, extra_json_schema={"pattern": _PROSE})]
+Prose = Annotated[str, Meta(extra_json_schema={"pattern": _PROSE})]
 
 
 def check_line(pointer: str, text: str | None) -> None:
