@@ -12,6 +12,7 @@ import pytest
 from litestar.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
+from services.api import endpoints
 from services.api.answers import Answer
 from services.api.app import ROUTES
 from services.api.bodies import Input
@@ -245,6 +246,21 @@ async def test_bodies_over_the_limit_are_refused(site: httpx.AsyncClient, token:
     large = fits + b" " * (16 * 1024 * 1024 - len(fits))
     assert (await site.post("/v1/ops/catalog", content=large, headers=catalog)).status_code == 200
     assert_problem(await site.post("/v1/ops/catalog", content=large + b" ", headers=catalog), 413)
+
+
+async def test_a_body_that_does_not_come_is_given_up(
+    site: httpx.AsyncClient, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller that goes silent inside its body gets 408, and its place is free again."""
+    monkeypatch.setattr(endpoints, "BODY_SECONDS", 0.2)
+
+    async def stalling() -> AsyncIterator[bytes]:
+        yield b'{"choice"'
+        await asyncio.sleep(30)
+
+    headers = {"Content-Type": "application/json", **bearer(token)}
+    assert_problem(await asyncio.wait_for(site.put("/v1/try/a", content=stalling(), headers=headers), 5), 408)
+    assert (await site.put("/v1/try/a", json={"choice": "ship"}, headers=headers)).status_code == 200
 
 
 async def test_only_configured_origins_may_read(site: httpx.AsyncClient) -> None:

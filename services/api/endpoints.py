@@ -42,7 +42,8 @@ PATH_PATTERNS: Final[Mapping[str, str]] = {
 }
 BODY_SECONDS: Final = 20.0
 _TOO_SLOW: Final = f"The body didn't arrive within {BODY_SECONDS:g} seconds."
-_KEY: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+KEY: Final = r"^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$"
+_KEY: Final = re.compile(KEY.encode("ascii"))
 
 
 class Caller(NamedTuple):

@@ -16,7 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from services.api.answers import Answer, encoder
 from services.api.conditional import PUBLIC, Versioned, weak_etag
-from services.api.endpoints import ANYONE, PATH_PATTERNS, Call, Operation
+from services.api.endpoints import ANYONE, KEY, PATH_PATTERNS, Call, Operation
 from services.api.problems import MEDIA, Problem
 
 _TEMPLATE: Final = "#/components/schemas/{name}"
@@ -36,7 +36,7 @@ _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "Makes a repetition of this write answer what the first one did, for 24 hours.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": KEY},
 }
 
 
