@@ -125,6 +125,7 @@ class Runner:
                     connection.terminate()
             except TRANSIENT as error:
                 logger.warning("%s waits for the database: %r", self.projection.schema, error)
+                self._size = max(1, self._size // 2)  # a window that outlasts the statements' time-out would never pass whole
             except Exception:
                 logger.exception("%s failed, trying again", self.projection.schema)
             await asyncio.sleep(pause)

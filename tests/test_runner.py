@@ -49,6 +49,19 @@ insert into log.events (stream, position, recorded_at, version, schema_version, 
 select $1, head.position, clock_timestamp(), 1, $2, $3, $4 from head
 """
 
+# As a statement's time-out does it, and sooner: whatever changes more than one tally at once is cancelled.
+CANCEL_LARGE_WINDOWS = """
+create function cancel_large() returns trigger language plpgsql as $$
+begin
+    if (select count(*) from changed) > 1 then
+        raise exception 'canceling statement due to statement timeout' using errcode = 'query_canceled';
+    end if;
+    return null;
+end $$;
+create trigger cancel_large after insert on cards_1.tallies referencing new table as changed
+    for each statement execute function public.cancel_large();
+"""
+
 
 def runner(dsn: str, projection: Projection = CARDS, poll: float = 0.05, **options: Any) -> Runner:
     return Runner(dsn, projection, REGISTRY, clock=lambda: NOW, poll=poll, **options)
@@ -299,6 +312,18 @@ async def test_a_lock_held_by_another_never_halts(
                 await asyncio.sleep(2.5)
             await cards_at_head(connection)
     assert await compare.differences(connection, CARDS, REGISTRY) == []
+
+
+async def test_a_window_too_large_for_the_time_out_is_taken_in_parts(
+    dsn: str, connection: Any, committer: Committer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the server cancels a window's statement for taking too long, the next one is smaller, until it passes."""
+    await add_tools(committer)
+    await History(committer).do([("vote", VOTERS[0], tool, "ship") for tool in range(3)])
+    await connection.execute(CANCEL_LARGE_WINDOWS)
+    with no_halt(caplog):
+        async with running(runner(dsn)):
+            await cards_at_head(connection, 10)
 
 
 async def test_a_restart_of_the_server_never_halts(caplog: pytest.LogCaptureFixture) -> None:
