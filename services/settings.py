@@ -9,10 +9,12 @@ import base64
 import binascii
 import os
 from collections.abc import Mapping
+from email.utils import parseaddr
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -25,6 +27,7 @@ DEFAULT_BASE_URL: Final = "http://127.0.0.1:8000"
 SECRET_KEY_CHARACTERS: Final = 32
 VAULT_KEY_BYTES: Final = 32
 TOKEN_CHARACTERS: Final = 16
+DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 class SettingsError(Exception):
@@ -37,6 +40,35 @@ class OperatorToken(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     scopes: frozenset[str]
     token: str
+
+
+class Dkim(msgspec.Struct, frozen=True, kw_only=True):
+    """Which key signs mails, and under which name it is published."""
+
+    domain: str
+    selector: str
+    key_file: Path
+
+
+class Newsletter(msgspec.Struct, frozen=True, kw_only=True):
+    """When issues are due, who they come from, and what keeps the sign-up form from bombing strangers.
+
+    `day` counts from Monday, 0; `retired_keys` verify nothing but unsubscribing.
+    """
+
+    sender: str = "Weekly AI Tool Verdicts <digest@localhost>"
+    day: int = 0
+    hour: int = 9
+    zone: str = "UTC"
+    signups_per_hour: int = 20
+    signups_in_all_per_hour: int = 1000
+    singles_per_day: int = 3
+    retired_keys: tuple[str, ...] = ()
+    webhook_secrets: tuple[str, ...] = ()
+    ses_topics: tuple[str, ...] = ()
+    dkim: Dkim | None = None
+    connections: int = 10
+    lease_seconds: int = 60
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     network_writes_per_minute: int = 1200
     new_visitors_per_hour: int = 600
     log_format: LogFormat = "json"
+    newsletter: Newsletter = Newsletter()
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -80,7 +113,89 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         network_writes_per_minute=_count(values, "BALLOTPRESS_NETWORK_WRITES_PER_MINUTE", 1200),
         new_visitors_per_hour=_count(values, "BALLOTPRESS_NEW_VISITORS_PER_HOUR", 600),
         log_format=_log_format(values),
+        newsletter=_newsletter(values),
     )
+
+
+def _newsletter(values: Mapping[str, str]) -> Newsletter:
+    name = "BALLOTPRESS_RETIRED_KEYS"
+    retired = tuple(_words(values, name))
+    if any(len(key) < SECRET_KEY_CHARACTERS for key in retired):
+        raise SettingsError(f"{name} holds a key shorter than {SECRET_KEY_CHARACTERS} characters: none of ours was")
+    return Newsletter(
+        sender=_sender(values),
+        day=_day(values),
+        hour=_hour(values),
+        zone=_zone(values),
+        signups_per_hour=_count(values, "BALLOTPRESS_SIGNUPS_PER_HOUR", 20),
+        signups_in_all_per_hour=_count(values, "BALLOTPRESS_SIGNUPS_IN_ALL_PER_HOUR", 1000),
+        singles_per_day=_count(values, "BALLOTPRESS_CONFIRMATIONS_PER_DAY", 3),
+        retired_keys=retired,
+        webhook_secrets=_webhook_secrets(values),
+        ses_topics=tuple(_words(values, "BALLOTPRESS_SES_TOPICS")),
+        dkim=_dkim(values),
+        connections=_count(values, "BALLOTPRESS_SMTP_CONNECTIONS", 10),
+        lease_seconds=_count(values, "BALLOTPRESS_MAIL_LEASE_SECONDS", 60),
+    )
+
+
+def _sender(values: Mapping[str, str]) -> str:
+    name = "BALLOTPRESS_MAIL_FROM"
+    host = urlsplit(_base_url(values)).hostname or "localhost"
+    domain = host if "." in host and not host.replace(".", "").isdecimal() else "localhost.localdomain"
+    sender = values.get(name, f"Weekly AI Tool Verdicts <digest@{domain}>")
+    address = parseaddr(sender)[1]
+    if "@" not in address or not sender.isprintable() or not address.isascii():
+        raise SettingsError(f"{name} must be an address such as Verdicts <digest@example.com>, not {sender!r}")
+    return sender
+
+
+def _day(values: Mapping[str, str]) -> int:
+    name = "BALLOTPRESS_DIGEST_DAY"
+    word = values.get(name, "monday").lower()
+    if word not in DAYS:
+        raise SettingsError(f"{name} must be a day of the week such as monday, not {word!r}")
+    return DAYS.index(word)
+
+
+def _hour(values: Mapping[str, str]) -> int:
+    name = "BALLOTPRESS_DIGEST_HOUR"
+    word = values.get(name, "9")
+    if not (word.isascii() and word.isdecimal() and int(word) < 24):
+        raise SettingsError(f"{name} must be an hour from 0 to 23, not {word!r}")
+    return int(word)
+
+
+def _zone(values: Mapping[str, str]) -> str:
+    name = "BALLOTPRESS_DIGEST_ZONE"
+    word = values.get(name, "UTC")
+    try:
+        if word != "UTC":  # needs no database of zones, which a small machine may lack
+            ZoneInfo(word)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise SettingsError(f"{name} must be a time zone such as Europe/Berlin, not {word!r}") from None
+    return word
+
+
+def _webhook_secrets(values: Mapping[str, str]) -> tuple[str, ...]:
+    name = "BALLOTPRESS_MAIL_WEBHOOK_SECRETS"
+    secrets = tuple(_words(values, name))
+    if any(len(secret) < TOKEN_CHARACTERS for secret in secrets):
+        raise SettingsError(f"{name} holds a secret under {TOKEN_CHARACTERS} characters: use a longer one")
+    return secrets
+
+
+def _dkim(values: Mapping[str, str]) -> Dkim | None:
+    names = ("BALLOTPRESS_DKIM_DOMAIN", "BALLOTPRESS_DKIM_SELECTOR", "BALLOTPRESS_DKIM_KEY_FILE")
+    given = [values.get(name) for name in names]
+    if not any(given):
+        return None
+    domain, selector, key_file = given
+    if not (domain and selector and key_file):
+        raise SettingsError(f"Set all of {', '.join(names)}, or none")
+    if not Path(key_file).is_file():
+        raise SettingsError(f"{names[2]} names no file: {key_file}")
+    return Dkim(domain=domain, selector=selector, key_file=Path(key_file))
 
 
 def process_environ(**changes: str) -> dict[str, str]:
