@@ -20,7 +20,7 @@ from services.api.answers import encoder
 from services.api.conditional import Versioned, weak_etag
 
 POLL_SECONDS: Final = 0.1
-PACE_SECONDS: Final = 0.02  # refreshes are this far apart at least, however often the bell rings
+PACE_SECONDS: Final = 0.03  # refreshes are this far apart at least, however often the bell rings
 STALE_SECONDS: Final = 1.0
 
 
