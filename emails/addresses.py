@@ -1,0 +1,46 @@
+"""Addresses as they stand in headers and envelopes: ASCII throughout, the domain by IDNA, nothing that could end a line."""
+
+import re
+from functools import lru_cache
+
+import idna
+
+LOCAL_LONGEST, ADDRESS_LONGEST = 64, 254  # RFC 5321 4.5.3.1
+
+_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_DOT_ATOM = re.compile(rf"{_ATEXT}(\.{_ATEXT})*")
+_QUOTED = re.compile(r'"(?:[ !#-\[\]-~]|\\[ -~])*"')  # RFC 5321 4.1.2, Quoted-string
+
+
+class AddressRefused(ValueError):
+    """The address can't be mailed to; the message says why, without the address."""
+
+
+class NeedsSmtpUtf8(AddressRefused):
+    """The part before the @ is not ASCII, so only a relay and a mailbox with SMTPUTF8 (RFC 6531) could take it."""
+
+
+def ascii_address(address: str) -> str:
+    """Return the address with its domain in A-labels and lower case; raise AddressRefused."""
+    local, at, domain = address.rpartition("@")
+    if not at or not local or not domain:
+        raise AddressRefused("an address has a name, an @ and a domain")
+    if not local.isascii():
+        raise NeedsSmtpUtf8("the part before the @ holds characters that need SMTPUTF8")
+    if len(local) > LOCAL_LONGEST or not (_DOT_ATOM.fullmatch(local) or _QUOTED.fullmatch(local)):
+        raise AddressRefused("the part before the @ is malformed")
+    address = f"{local}@{_ascii_domain(domain)}"
+    if len(address) > ADDRESS_LONGEST:
+        raise AddressRefused(f"an address has at most {ADDRESS_LONGEST} characters")
+    return address
+
+
+@lru_cache(maxsize=4096)
+def _ascii_domain(domain: str) -> str:
+    try:
+        encoded = idna.encode(domain, uts46=True, std3_rules=True).decode()
+    except UnicodeError as error:  # idna.IDNAError is one
+        raise AddressRefused("the domain is malformed") from error
+    if "." not in encoded.rstrip("."):
+        raise AddressRefused("the domain has no dot")
+    return encoded.rstrip(".")

@@ -1,0 +1,208 @@
+"""Build mails as bytes (RFC 5322, MIME), 7-bit throughout, so that every relay takes them unchanged.
+
+What all readers of an issue share is encoded once, by `prepare`; `fill` adds what differs, which costs microseconds where
+`EmailMessage` takes milliseconds. No value can end a header: machines' headers refuse control characters, texts lose them.
+"""
+
+import binascii
+import re
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import format_datetime
+from typing import NamedTuple
+
+from emails.addresses import ascii_address
+from emails.rendering import HTML_BUDGET, NOTHING_OWN, MailTooLarge, Own, Rendered, Shared, gap_values
+
+HEADER_LONGEST = 998  # RFC 5322 2.1.1, without the CRLF
+LINE_LONGEST = 76  # RFC 2045 6.7
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_URL = re.compile(r"https?://[!#-;=?-~]+")  # printable ASCII without space, quotes and angle brackets
+_MESSAGE_ID = re.compile(r"<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+>")
+_LIST_ID = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
+_WORD_BYTES = 39  # in base64 a line of "Subject: " and one encoded word stays under RFC 2047's 76 characters
+
+
+class UnsafeHeader(ValueError):
+    """A value can't stand in the header it is meant for."""
+
+
+class Sender(NamedTuple):
+    """Who a mail is from: a name for people, and an address."""
+
+    name: str
+    address: str
+
+
+class Reader(NamedTuple):
+    """What differs between two readers of one issue; `message_id` is the same whenever the mail is built again."""
+
+    address: str
+    message_id: str
+    date: datetime
+    unsubscribe_url: str
+    manage_url: str
+    own: Own = NOTHING_OWN
+
+
+class Prepared:
+    """A digest, encoded but for what differs between its readers."""
+
+    def __init__(self, shared: Shared, head: bytes, boundary: bytes) -> None:
+        self._head = head
+        self._text = _encoded_pieces(shared.text)
+        self._html = _encoded_pieces(shared.html)
+        self._html_size = sum(len(piece.encode()) for piece in shared.html[::2])
+        self._html_gaps = shared.html[1::2]
+        self._before, self._between, self._after = _frame(boundary)
+
+    def fill(self, reader: Reader) -> bytes:
+        """Return the mail to one reader; raise AddressRefused, UnsafeHeader or MailTooLarge."""
+        text, html = gap_values(reader.own, reader.unsubscribe_url, reader.manage_url)
+        self._check_size(html)
+        parts = [_envelope(reader.address, reader.message_id, reader.date), _unsubscribe(reader.unsubscribe_url), self._head]
+        parts.append(self._before)
+        _fill_into(parts, self._text, text)
+        parts.append(self._between)
+        _fill_into(parts, self._html, html)
+        parts.append(self._after)
+        return b"".join(parts)
+
+    def _check_size(self, html: Mapping[str, str]) -> None:
+        size = self._html_size + sum(len(html[name].encode()) for name in self._html_gaps)
+        if size > HTML_BUDGET:
+            raise MailTooLarge(f"the HTML part has {size} bytes; {HTML_BUDGET} are the most")
+
+
+def prepare(shared: Shared, sender: Sender, list_id: str, feedback_id: str | None = None) -> Prepared:
+    """Encode what all readers of a digest share; `list_id` is a domain name (RFC 2919). Raise UnsafeHeader."""
+    lines = [b"List-Id: <%s>" % _checked(_LIST_ID, list_id, "List-Id")]
+    if feedback_id is not None:
+        lines.append(b"Feedback-ID: %s" % _checked(re.compile(r"[!-~]+"), feedback_id, "Feedback-ID"))
+    head = _from_and_subject(sender, shared.subject) + b"".join(line + b"\r\n" for line in lines)
+    boundary = _boundary()
+    return Prepared(shared, head + _mime(boundary), boundary)
+
+
+def single(rendered: Rendered, sender: Sender, address: str, message_id: str, date: datetime) -> bytes:
+    """Build a mail to one person that they or someone with their address asked for: it belongs to no list."""
+    boundary = _boundary()
+    before, between, after = _frame(boundary)
+    return b"".join(
+        [
+            _envelope(address, message_id, date),
+            _from_and_subject(sender, rendered.subject),
+            b"Auto-Submitted: auto-generated\r\n",  # RFC 3834: whoever is away doesn't answer
+            _mime(boundary),
+            before,
+            _ended(_quoted_printable(rendered.text)),
+            between,
+            _ended(_quoted_printable(rendered.html)),
+            after,
+        ]
+    )
+
+
+def _envelope(address: str, message_id: str, date: datetime) -> bytes:
+    return b"To: %s\r\nMessage-ID: %s\r\nDate: %s\r\n" % (
+        ascii_address(address).encode(),
+        _checked(_MESSAGE_ID, message_id, "Message-ID"),
+        format_datetime(date).encode(),
+    )
+
+
+def _unsubscribe(url: str) -> bytes:
+    return b"List-Unsubscribe: <%s>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" % _checked(
+        _URL, url, "List-Unsubscribe"
+    )
+
+
+def _from_and_subject(sender: Sender, subject: str) -> bytes:
+    name, address = _phrase(header_text(sender.name)), ascii_address(sender.address)
+    origin = f"{name}\r\n <{address}>" if name else address
+    return f"From: {origin}\r\nSubject: {_unstructured(header_text(subject))}\r\n".encode("ascii")
+
+
+def _phrase(name: str) -> str:
+    """Write a name before an address (RFC 5322 3.2.5): as it is, quoted, or as encoded words."""
+    if _PHRASE.fullmatch(name) and "=?" not in name:
+        return name
+    if _plain(name):
+        return '"{}"'.format(name.replace("\\", "\\\\").replace('"', '\\"'))
+    return _encoded_words(name)
+
+
+def _unstructured(text: str) -> str:
+    return text if _plain(text) else _encoded_words(text)
+
+
+def _plain(text: str) -> bool:
+    return text.isascii() and "=?" not in text and len(text) < HEADER_LONGEST / 2
+
+
+def _encoded_words(text: str) -> str:
+    """Write a text as RFC 2047 words in base64, none of which cuts a character; `email` misplaces spaces when it folds them."""
+    words, word = [], b""
+    for character in text:
+        encoded = character.encode()
+        if len(word) + len(encoded) > _WORD_BYTES:
+            words.append(word)
+            word = b""
+        word += encoded
+    return "\r\n ".join(f"=?utf-8?b?{binascii.b2a_base64(each, newline=False).decode()}?=" for each in [*words, word])
+
+
+def _checked(pattern: re.Pattern[str], value: str, header: str) -> bytes:
+    if not pattern.fullmatch(value) or len(header) + 4 + len(value) > HEADER_LONGEST:
+        raise UnsafeHeader(f"not fit for the header {header}")
+    return value.encode("ascii")
+
+
+def header_text(value: str) -> str:
+    """Return a text for people without the characters that could end a header or hide in one."""
+    return " ".join(_CONTROLS.sub(" ", value).encode("utf-8", "replace").decode().split())
+
+
+def _mime(boundary: bytes) -> bytes:
+    return b'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="%s"\r\n\r\n' % boundary
+
+
+def _boundary() -> bytes:
+    return b"=_" + secrets.token_hex(12).encode()  # quoted-printable never writes "=_"
+
+
+def _frame(boundary: bytes) -> tuple[bytes, bytes, bytes]:
+    part = b"--%s\r\nContent-Type: text/%s; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+    return part % (boundary, b"plain"), b"\r\n" + part % (boundary, b"html"), b"\r\n--%s--\r\n" % boundary
+
+
+def _encoded_pieces(pieces: tuple[str, ...]) -> tuple[bytes | str, ...]:
+    """Encode each text so that anything may follow it; the names of gaps between them stay."""
+    last = len(pieces) - 1
+    encoded = [_quoted_printable(piece) for piece in pieces[::2]]
+    ended = [*(_ended(piece) for piece in encoded[:-1]), encoded[-1]]
+    return tuple(ended[place // 2] if place % 2 == 0 else pieces[place] for place in range(last + 1))
+
+
+def _fill_into(parts: list[bytes], pieces: tuple[bytes | str, ...], values: Mapping[str, str]) -> None:
+    for piece in pieces:
+        parts.append(piece if isinstance(piece, bytes) else _ended(_quoted_printable(values[piece])))
+
+
+def _quoted_printable(text: str) -> bytes:
+    """Encode as RFC 2045 6.7, lines of at most 76 characters, CRLF."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
+    return binascii.b2a_qp(lines).replace(b"\n", b"\r\n")
+
+
+def _ended(encoded: bytes) -> bytes:
+    """Let another encoded text follow: after a line that isn't at its end, a soft line break."""
+    if not encoded or encoded.endswith(b"\r\n"):
+        return encoded
+    if len(encoded) - encoded.rfind(b"\n") - 1 < LINE_LONGEST:
+        return encoded + b"=\r\n"
+    cut = -3 if encoded[-3:-2] == b"=" else -1  # the line is full: its last character goes to the next
+    return encoded[:cut] + b"=\r\n" + encoded[cut:] + b"=\r\n"

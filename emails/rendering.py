@@ -1,0 +1,171 @@
+"""Render mails. A mail is a folder of templates: subject.txt, body.txt and body.html, the bodies extending one base.
+
+Templates are read, and their styles put inline, once a process; rendering is Jinja2 alone. What a template names and the values
+lack is an error. A digest is rendered once for all its readers, with gaps that are filled for each of them.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import css_inline
+from jinja2 import BaseLoader, Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import escape
+
+from emails.filters import FILTERS
+
+Mail = Literal["confirmation", "preferences", "digest", "export"]
+
+HTML_BUDGET = 102_000
+"""Bytes of HTML; Gmail cuts a mail off a little above this, with the link to unsubscribe in what it hides."""
+
+GAPS = ("own", "unsubscribe_url", "manage_url")
+"""What differs between two readers of one digest."""
+
+TEMPLATES = Path(__file__).parent / "templates"
+# Nobody who writes to us can know this mark, so no text of theirs can pass for a gap.
+_MARK = secrets.token_hex(8)
+_GAP = re.compile(f"{_MARK}:([a-z_]+);")
+
+
+class MailTooLarge(Exception):
+    """The HTML part is over its budget."""
+
+
+class Rendered(NamedTuple):
+    """A mail's subject and its two bodies."""
+
+    subject: str
+    text: str
+    html: str
+
+
+class Shared(NamedTuple):
+    """A digest before it is any reader's: each body is text, name of a gap, text, name of a gap, …, text."""
+
+    subject: str
+    text: tuple[str, ...]
+    html: tuple[str, ...]
+
+
+class Own(NamedTuple):
+    """The part of a digest that is about one reader's own bookmarks; both empty where nothing changed on them."""
+
+    text: str
+    html: str
+
+
+NOTHING_OWN = Own("", "")
+
+
+def render(mail: Mail, values: Mapping[str, Any]) -> Rendered:
+    """Render a whole mail; a digest's values hold the reader's `bookmarked`, `unsubscribe_url` and `manage_url` too.
+
+    Raises jinja2.UndefinedError for a missing value and MailTooLarge.
+    """
+    if mail == "digest":
+        return fill(render_shared(values), render_own(values["bookmarked"]), values["unsubscribe_url"], values["manage_url"])
+    return _within_budget(_render(mail, values))
+
+
+def render_shared(values: Mapping[str, Any]) -> Shared:
+    """Render a digest with gaps where its readers differ."""
+    gaps = {name: f"{_MARK}:{name};" for name in GAPS}
+    subject, text, html = _within_budget(_render("digest", {**values, **gaps}))
+    return Shared(subject, tuple(_GAP.split(text)), tuple(_GAP.split(html)))
+
+
+def render_own(bookmarked: Sequence[Mapping[str, str]]) -> Own:
+    """Render what changed on the tools a reader bookmarked: a name, url and line each."""
+    if not bookmarked:
+        return NOTHING_OWN
+    values = {"bookmarked": bookmarked}
+    return Own(_render_file("digest/own.txt", values), _render_file("digest/own.html", values))
+
+
+def fill(shared: Shared, own: Own, unsubscribe_url: str, manage_url: str) -> Rendered:
+    """Return the digest as one reader gets it."""
+    text, html = gap_values(own, unsubscribe_url, manage_url)
+    return _within_budget(Rendered(shared.subject, _filled(shared.text, text), _filled(shared.html, html)))
+
+
+def gap_values(own: Own, unsubscribe_url: str, manage_url: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what goes into the gaps of the text and of the HTML."""
+    text = {"own": own.text, "unsubscribe_url": unsubscribe_url, "manage_url": manage_url}
+    html = {"own": own.html, "unsubscribe_url": str(escape(unsubscribe_url)), "manage_url": str(escape(manage_url))}
+    return text, html
+
+
+def _filled(pieces: tuple[str, ...], values: Mapping[str, str]) -> str:
+    return "".join(values[piece] if place % 2 else piece for place, piece in enumerate(pieces))
+
+
+def _render(mail: str, values: Mapping[str, Any]) -> Rendered:
+    subject = " ".join(_render_file(f"{mail}/subject.txt", values).split())
+    values = {**values, "headline": subject}
+    return Rendered(subject, _render_file(f"{mail}/body.txt", values), _render_file(f"{mail}/body.html", values))
+
+
+def _render_file(name: str, values: Mapping[str, Any]) -> str:
+    return _environment().get_template(name).render(values)
+
+
+def _within_budget(rendered: Rendered) -> Rendered:
+    size = len(rendered.html.encode())
+    if size > HTML_BUDGET:
+        raise MailTooLarge(f"the HTML part has {size} bytes; {HTML_BUDGET} are the most")
+    return rendered
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=_Inlined(TEMPLATES),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+    )
+    environment.filters.update(FILTERS)
+    return environment
+
+
+class _Inlined(BaseLoader):
+    """Reads templates and puts the style sheet into the `style` attributes of the HTML ones.
+
+    Statements travel through the HTML parser as comments, which it keeps anywhere, also between rows. So a template has no
+    statement inside a tag, no double quote in an expression inside a tag, and a <tbody> written out around rows in a loop.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._files = FileSystemLoader(folder)
+        self._css = (folder / "base.css").read_text("utf-8")
+        self._document = css_inline.CSSInliner(
+            inline_style_tags=False,
+            keep_style_tags=True,  # the rules for dark mode and narrow screens can only stand in <head>
+            extra_css=self._css,
+            load_remote_stylesheets=False,
+        )
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
+        source, path, fresh = self._files.get_source(environment, template)
+        if template.endswith(".html"):
+            source = self._inline(_without_indents(re.sub(r"\{#.*?#\}", "", source, flags=re.DOTALL)))
+        return source, path, fresh
+
+    def _inline(self, source: str) -> str:
+        hidden = re.sub(r"(\{%.*?%\})", r"<!--\1-->", source)
+        if "<html" in hidden:
+            inlined = self._document.inline(hidden)
+        else:
+            inlined = css_inline.inline_fragment(hidden, self._css, load_remote_stylesheets=False)
+        return re.sub(r"<!--(\{%.*?%\})-->", r"\1", inlined)
+
+
+def _without_indents(source: str) -> str:
+    return re.sub(r"\n\s*", "\n", source)

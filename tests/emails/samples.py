@@ -1,0 +1,70 @@
+"""What a digest and a reader of it look like."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from emails.message import Reader, Sender
+
+SITE = "https://verdicts.example.com"
+WHEN = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+SENDER = Sender("Weekly AI Tool Verdicts", "digest@verdicts.example.com")
+LIST_ID = "weekly.verdicts.example.com"
+
+
+def tool(name: str) -> dict[str, Any]:
+    """Return a tool's name and link."""
+    return {"name": name, "url": f"{SITE}/tools/{name.lower().replace(' ', '-')}"}
+
+
+CONTENT: dict[str, Any] = {
+    "number": 12,
+    "edition": "weekly",
+    "period": {"from": "2026-11-16", "to": "2026-11-22"},
+    "quiet": False,
+    "new_comparisons": [
+        {"title": "Mistral 3 Small (24B) vs OpenRouter Model Fusion", "url": f"{SITE}/vs/1"},
+        {"title": "Cursor <Agent> vs Windsurf & Friends", "url": f"{SITE}/vs/2?x=1&y=2"},
+    ],
+    "new_tools": [{**tool("Très Tool"), "tagline": "Änderungen über Nacht", "panel_line": "Ship · 3 ship / 1 skip"}],
+    "movers": [
+        {**tool("Mistral 3 Small (24B)"), "before_percent": 48, "after_percent": 63, "votes": 1320},
+        {**tool("Warp Terminal"), "before_percent": 71, "after_percent": 58, "votes": 1},
+    ],
+    "closest": [{**tool("Codex CLI"), "ship_percent": 49, "total": 902, "interval": [45.7, 52.3]}],
+    "disagreements": [
+        {**tool("Devin"), "panel_line": "Skip · 1 ship / 3 skip", "community_line": "67% ship · 402 ship / 198 skip"}
+    ],
+    "best_review": {
+        "tool_name": "Codex CLI",
+        "url": f"{SITE}/tools/codex-cli",
+        "verdict": "ship",
+        "score": 84,
+        "text": "I gave it the ugliest module we own.\n\n.\nFrom there it went well. <b>Not</b> bold.",
+        "display_name": "Ana M.",
+    },
+    "archive_url": f"{SITE}/issues/12",
+}
+
+QUIET: dict[str, Any] = {
+    **CONTENT,
+    "quiet": True,
+    "new_comparisons": [],
+    "new_tools": [],
+    "movers": [],
+    "closest": [],
+    "disagreements": [],
+    "best_review": None,
+}
+
+BOOKMARKED = [{**tool("Warp Terminal"), "line": "58% ship, down from 71% · 212 votes"}]
+UNSUBSCRIBE = f"{SITE}/newsletter/unsubscribe?token=AbC-123_x&k=1"
+MANAGE = f"{SITE}/newsletter/preferences?token=ZyX"
+PERSONAL: dict[str, Any] = {"bookmarked": BOOKMARKED, "unsubscribe_url": UNSUBSCRIBE, "manage_url": MANAGE}
+
+READER = Reader("ana@example.com", "<12.abc@verdicts.example.com>", WHEN, UNSUBSCRIBE, MANAGE)
+
+SINGLE_MAILS: dict[str, dict[str, Any]] = {
+    "confirmation": {"confirm_url": f"{SITE}/newsletter/confirm?token=abc", "valid_hours": 48, "categories": ["Agents"]},
+    "preferences": {"manage_url": MANAGE},
+    "export": {"export_url": f"{SITE}/export?token=a&b=1", "erase_url": f"{SITE}/erase?token=b", "valid_hours": 1},
+}

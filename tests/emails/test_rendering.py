@@ -1,0 +1,146 @@
+"""What rendered mails promise: complete, escaped, styled inline, small enough."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any, get_args
+
+import pytest
+from jinja2 import UndefinedError
+
+from emails.rendering import HTML_BUDGET, NOTHING_OWN, Mail, MailTooLarge, Rendered, fill, render, render_own, render_shared
+from tests.emails.samples import BOOKMARKED, CONTENT, MANAGE, PERSONAL, QUIET, SINGLE_MAILS, UNSUBSCRIBE, tool
+
+DIGEST = {**CONTENT, **PERSONAL}
+EVERY_MAIL: list[tuple[Any, dict[str, Any]]] = [*SINGLE_MAILS.items(), ("digest", DIGEST), ("digest", {**QUIET, **PERSONAL})]
+
+
+class Outline(HTMLParser):
+    """The tags of a document, its links, and whether each tag is closed where it should be."""
+
+    VOID = frozenset({"meta", "br", "img", "link", "hr"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    @property
+    def links(self) -> list[str | None]:
+        return [attributes["href"] for tag, attributes in self.tags if tag == "a"]
+
+
+@pytest.mark.parametrize("mail, values", EVERY_MAIL)
+def test_a_mail_is_whole(mail: Mail, values: dict[str, Any]) -> None:
+    """Each mail has a one-line subject, a text and a well-formed HTML page with inline styles, and nothing left unrendered."""
+    subject, text, html = render(mail, values)
+    assert subject and "\n" not in subject and text.strip()
+    outline = Outline(html)
+    assert outline.open == [] and html.startswith("<!DOCTYPE html>")
+    assert not re.search(r"\{[{%#]|[%#}]\}", subject + text + re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL))
+    assert all("style" in attributes for tag, attributes in outline.tags if tag in {"p", "h1", "h2", "a"})
+    assert "@media (prefers-color-scheme: dark)" in html.partition("</head>")[0]
+
+
+@pytest.mark.parametrize("mail, values", EVERY_MAIL)
+def test_every_link_of_the_html_is_in_the_text(mail: Mail, values: dict[str, Any]) -> None:
+    """Who reads only text can follow every link there is."""
+    _, text, html = render(mail, values)
+    links = Outline(html).links
+    assert links and all(link and link in text for link in links)
+
+
+@pytest.mark.parametrize("mail, values", EVERY_MAIL)
+def test_no_picture_goes_unnamed_and_none_is_fetched(mail: Mail, values: dict[str, Any]) -> None:
+    """What is drawn says in words what it shows, and opening a mail asks no server for anything."""
+    outline = Outline(render(mail, values).html)
+    assert all(attributes.get("aria-label") for _, attributes in outline.tags if attributes.get("role") == "img")
+    assert all(attributes.get("alt") for tag, attributes in outline.tags if tag == "img")
+    assert not [attributes for _, attributes in outline.tags if "src" in attributes or "background" in attributes]
+
+
+def test_every_mail_is_tried_here() -> None:
+    """No mail is left out of these tests."""
+    assert {mail for mail, _ in EVERY_MAIL} == set(get_args(Mail))
+
+
+@pytest.mark.parametrize("mail, values", EVERY_MAIL)
+def test_a_missing_value_is_an_error(mail: Mail, values: dict[str, Any]) -> None:
+    """A mail with a hole in it is never rendered."""
+    for name in values:
+        with pytest.raises((UndefinedError, KeyError)):
+            render(mail, {key: value for key, value in values.items() if key != name})
+
+
+def test_values_are_escaped_in_html_alone() -> None:
+    """Markup in a name or a review is shown, not followed; the text part shows it as it was written."""
+    evil = '<script>alert("1")</script>'
+    values = {**DIGEST, "movers": [{**CONTENT["movers"][0], "name": evil}], "bookmarked": [{**BOOKMARKED[0], "line": evil}]}
+    subject, text, html = render("digest", values)
+    assert "<script" not in html and html.count("&lt;script&gt;") == 3  # headline, row, bookmark
+    assert text.count(evil) == 2 and subject.startswith("<script>")
+
+
+def test_a_digest_shows_what_it_was_given() -> None:
+    """Each section appears with its numbers, and none appears that has nothing to say."""
+    _, text, html = render("digest", DIGEST)
+    for said in ("48%", "63%", "+15", "−13", "1,320 votes", "1 vote", "45.7", "Panel: Skip", "Ana M.", "84 of 100"):
+        assert said in html
+    for said in ("16 November 2026", "Très Tool", "On tools you bookmarked".upper(), "1,320 votes", UNSUBSCRIBE, MANAGE):
+        assert said in text
+    _, text, html = render("digest", {**QUIET, **PERSONAL, "bookmarked": []})
+    assert "quiet week" in text and html.count("<h2") == 0 and html.count("<h1") == 1
+
+
+@pytest.mark.parametrize(
+    "values, subject",
+    [
+        ({}, "Mistral 3 Small (24B) went from 48% to 63% ship"),
+        ({"movers": []}, "Readers and the panel disagree on Devin"),
+        ({"movers": [], "disagreements": []}, "Too close to call: Codex CLI"),
+        ({"movers": [], "disagreements": [], "closest": []}, "New: Mistral 3 Small (24B) vs OpenRouter Model Fusion"),
+        ({"quiet": True, "edition": "monthly"}, "A quiet month for AI tools"),
+    ],
+)
+def test_the_subject_says_the_most_telling_thing(values: dict[str, Any], subject: str) -> None:
+    """The subject names this issue's news, not the newsletter."""
+    assert render("digest", {**DIGEST, **values}).subject == subject
+
+
+def test_filling_a_shared_digest_gives_the_rendered_one() -> None:
+    """A preview and a sent mail are the same."""
+    shared = render_shared(CONTENT)
+    assert fill(shared, render_own(BOOKMARKED), UNSUBSCRIBE, MANAGE) == render("digest", DIGEST)
+    assert fill(shared, NOTHING_OWN, UNSUBSCRIBE, MANAGE) == render("digest", {**DIGEST, "bookmarked": []})
+
+
+def test_many_bookmarks_stay_short() -> None:
+    """A reader of a hundred bookmarks sees twelve of them and how many more there are."""
+    own = render_own([{**tool(f"Tool {n}"), "line": "changed"} for n in range(100)])
+    assert own.html.count("<a ") == 12 and "88 more" in own.html and "88 more" in own.text
+
+
+def test_a_mail_over_its_budget_is_refused() -> None:
+    """Nothing is rendered that a mail client would cut off."""
+    rows = [{"title": "x" * 600, "url": "https://example.com"}] * 200
+    with pytest.raises(MailTooLarge):
+        render_shared({**CONTENT, "new_comparisons": rows})
+    shared = render_shared(CONTENT)
+    with pytest.raises(MailTooLarge):
+        fill(shared, render_own([{**BOOKMARKED[0], "line": "é" * (HTML_BUDGET // 2)}]), UNSUBSCRIBE, MANAGE)
+
+
+def test_a_full_digest_is_well_under_its_budget() -> None:
+    """Ten rows in every section leave room to spare."""
+    values = {key: value * 10 if isinstance(value, list) else value for key, value in DIGEST.items()}
+    rendered: Rendered = render("digest", values)
+    assert len(rendered.html.encode()) < HTML_BUDGET * 0.6
