@@ -1,0 +1,1 @@
+"""The pages people see: rendered here, usable without JavaScript, better with it."""
