@@ -5,13 +5,15 @@ because routes are named by their templates.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from services.lag import ViewState
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
@@ -58,12 +60,32 @@ def _cumulative(buckets: list[int]) -> list[tuple[str, float]]:
     return sums
 
 
+class ViewGauges(Collector):
+    """How the views stood when the metrics were asked for; nothing while the database can't tell."""
+
+    def __init__(self) -> None:
+        self.states: Sequence[ViewState] = ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Translate the states."""
+        position = GaugeMetricFamily("ballotpress_view_position", "The last event taken into a view.", labels=["view"])
+        lag = GaugeMetricFamily("ballotpress_view_lag_events", "Events that a view is behind the log.", labels=["view"])
+        halted = GaugeMetricFamily("ballotpress_view_halted", "1 where a view has halted at an event.", labels=["view"])
+        for state in self.states:
+            position.add_metric([state.name], state.position)
+            lag.add_metric([state.name], state.lag)
+            halted.add_metric([state.name], float(state.halted_position is not None))
+        yield from (position, lag, halted)
+
+
 class Metrics:
     """The registry of one process; `registry` takes further collectors."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Requests()
+        self.views = ViewGauges()
+        self.registry.register(self.views)
         self.registry.register(self.requests)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)

@@ -1,13 +1,16 @@
 """Health and metrics, for load balancers and Prometheus; without a token, and never cached."""
 
+import asyncio
 from typing import Final, Literal
 
+import asyncpg
 import msgspec
 
 from services.api.answers import Answer
 from services.api.endpoints import Call, endpoint
-from services.api.health import ask_all
+from services.api.health import PATIENCE_SECONDS, ask_all
 from services.api.problems import Kind, Refusal, add_kinds
+from services.lag import states
 
 METRICS_MEDIA: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -49,5 +52,10 @@ async def ready(call: Call) -> Ready:
 
 @endpoint("GET", "/metrics", gives=METRICS_MEDIA)
 async def metrics(call: Call) -> Answer:
-    """Give the metrics of this process in Prometheus' text format."""
+    """Give the metrics of this process, and how the views stand, in Prometheus' text format."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            call.site.metrics.views.states = await states(call.site.database)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        call.site.metrics.views.states = ()
     return Answer(call.site.metrics.text(), media=METRICS_MEDIA)
