@@ -1,4 +1,4 @@
-"""The words of the pages: what tallies, verdicts and times are called. The same sentences stand in the script that counts live."""
+"""The words of the pages: what tallies, verdicts and times are called. The script that counts live says the same."""
 
 from collections.abc import Callable
 from datetime import datetime
