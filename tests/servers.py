@@ -70,7 +70,7 @@ def init_postgres(folder: Path) -> None:
     )
     new = int(version.stdout.split()[2].split(".")[0]) >= 17
     locale = ["--locale-provider=builtin", "--locale=C.UTF-8"] if new else ["--locale=C.UTF-8"]
-    command = [
+    command: list[str | Path] = [
         postgres_programs() / "initdb",
         "-D",
         folder / "data",
