@@ -4,11 +4,14 @@ from events.catalog import ToolNotListed
 from events.committer import LogUnavailable
 from events.event import UnknownEvent
 from events.reviews import ReviewEditedSince, ReviewExists, ReviewNotFound
+from events.subscribers import LinkUsed, NotSubscribed
 from events.transaction import KeyReused
 from events.vault import Erased
 from events.voters import VoterIsDisqualified, VoterUnknown
 from services.api.problems import Kind
+from services.api.site import LimitsAway
 from services.api.views import ViewsBehind
+from services.newsletter.tokens import TokenInvalid
 
 REFUSALS: dict[type[Exception], Kind] = {
     ToolNotListed: Kind(404, "tool-not-listed", "Not found", "No listed tool has this slug."),
@@ -32,6 +35,12 @@ REFUSALS: dict[type[Exception], Kind] = {
     ),
     UnknownEvent: Kind(
         503, "newer-release", "Temporarily unavailable", "A later release wrote what this concerns.", retry_after=30
+    ),
+    LinkUsed: Kind(410, "link-used", "Gone", "This link was used, or what it was about is gone."),
+    TokenInvalid: Kind(410, "token-invalid", "Gone", "This link is too old, or was changed on its way."),
+    NotSubscribed: Kind(410, "not-subscribed", "Gone", "There is no confirmed subscription."),
+    LimitsAway: Kind(
+        503, "limits-away", "Temporarily unavailable", "Nobody can sign up at the moment; try again.", retry_after=5
     ),
     ViewsBehind: Kind(
         503, "views-behind", "Temporarily unavailable", "The views haven't reached `after` yet; try again.", retry_after=1

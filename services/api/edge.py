@@ -25,6 +25,8 @@ from services.logs import request_id as logged_request_id
 BODY_LIMIT: Final = 64 * 1024
 CATALOG_LIMIT: Final = 16 * 1024 * 1024
 CATALOG_PATH: Final = "/v1/ops/catalog"
+WEBHOOK_LIMIT: Final = 1024 * 1024
+WEBHOOK_PATHS: Final = "/v1/webhooks/"
 SLOW_SECONDS: Final = 1.0
 
 _EXPOSED: Final = b"ETag, Link, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
@@ -207,6 +209,8 @@ def _bounded(scope: HTTPScope, head: Mapping[bytes, bytes], receive: Receive) ->
 
 
 def _limit_of(scope: HTTPScope) -> int:
+    if scope["path"].startswith(WEBHOOK_PATHS):
+        return WEBHOOK_LIMIT
     return CATALOG_LIMIT if scope["path"] == CATALOG_PATH else BODY_LIMIT
 
 

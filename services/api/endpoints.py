@@ -24,6 +24,7 @@ from services.api.answers import Answer, json_answer
 from services.api.auth import require_operator, require_visitor
 from services.api.bodies import ID, SLUG, BodyReader
 from services.api.conditional import NO_STORE, PRIVATE
+from services.api.forms import FormReader
 from services.api.problems import BadInput, BodyTooSlow, FieldError, NotFound
 from services.api.queries import QueryReader
 from services.api.site import Site
@@ -39,6 +40,7 @@ PATH_PATTERNS: Final[Mapping[str, str]] = {
     "persona": r"^[^/\x00-\x20A-Z][^/\x00-\x1fA-Z]{0,79}$(?!\n)",
     "id": ID,
     "visitor": ID,
+    "number": r"^[1-9][0-9]{0,8}$(?!\n)",
 }
 BODY_SECONDS: Final = 20.0
 _TOO_SLOW: Final = f"The body didn't arrive within {BODY_SECONDS:g} seconds."
@@ -168,6 +170,7 @@ class Operation(NamedTuple):
     problems: frozenset[int]
     summary: str
     name: str
+    is_form: bool = False
 
     @property
     def has_body(self) -> bool:
@@ -223,6 +226,7 @@ def endpoint(
     by: Caller = ...,
     statuses: tuple[int, ...] = ...,
     problems: tuple[int, ...] = ...,
+    form: bool = ...,
 ) -> Callable[[Taking[Taken, Given]], HTTPRouteHandler]: ...
 
 
@@ -235,18 +239,20 @@ def endpoint(
     by: Caller = ANYONE,
     statuses: tuple[int, ...] = (200,),
     problems: tuple[int, ...] = (),
+    form: bool = False,
 ) -> Callable[[Callable[..., Awaitable[Any]]], HTTPRouteHandler]:
     """Make a function an endpoint.
 
     `takes` is the Struct of the body (PUT, POST, PATCH) or of the query (GET, DELETE); `gives` the Struct of the answer,
     or a media type where it isn't JSON; `statuses` those it can have, first the one that a Struct is answered with;
-    `problems` those that its rules can refuse with, beside those that follow from caller and input.
+    `problems` those that its rules can refuse with, beside those that follow from caller and input; `form` lets a plain
+    form send the body as well.
     """
 
     def made(function: Callable[..., Awaitable[Any]]) -> HTTPRouteHandler:
         name = getattr(function, "__name__", path)
         summary = cleandoc(function.__doc__ or name)
-        operation = Operation(method, path, by, takes, gives, statuses, frozenset(problems), summary, name)
+        operation = Operation(method, path, by, takes, gives, statuses, frozenset(problems), summary, name, form)
         handler = HTTPRouteHandler(
             _litestar_path(path), http_method=method, name=f"{method} {path}", opt={"operation": operation}, status_code=200
         )
@@ -258,7 +264,8 @@ def endpoint(
 def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Callable[[Call], Awaitable[Answer]]:
     """Make what Litestar calls: everything that is known of an endpoint is looked up here, once."""
     takes, status = operation.takes, operation.statuses[0]
-    body = BodyReader(takes) if takes and operation.has_body else None
+    reader = FormReader if operation.is_form else BodyReader
+    body = reader(takes) if takes and operation.has_body else None
     query = QueryReader(takes) if takes and not operation.has_body else None
     patterns = [(name, re.compile(PATH_PATTERNS[name])) for name in re.findall(r"{(\w+)}", operation.path)]
     is_visitors, is_operators = operation.by.kind == "visitor", operation.by.kind == "operator"

@@ -100,9 +100,10 @@ def _described(
     if description:
         described["description"] = description
     if operation.takes and operation.has_body:
+        media = ("application/json", "application/x-www-form-urlencoded") if operation.is_form else ("application/json",)
         described["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": schemas[operation.takes]}},
+            "content": {name: {"schema": schemas[operation.takes]} for name in media},
         }
     if operation.by.kind == "visitor":
         described["security"] = [{"visitorToken": []}, {"visitorCookie": []}]

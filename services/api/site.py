@@ -13,7 +13,7 @@ from events import log
 from events.committer import Committer
 from events.log import Log
 from events.types import REGISTRY
-from events.vault import Vault
+from events.vault import Finder, Vault
 from projections import bell
 from services.api.addresses import Networks
 from services.api.cards import Cards
@@ -23,11 +23,16 @@ from services.api.metrics import Metrics
 from services.api.queries import Cursors
 from services.api.tokens import OperatorTokens, VisitorTokens
 from services.api.views import Views, schema_check, views_check
+from services.newsletter.tokens import MailTokens
 from services.settings import Settings
 
 
 async def _leave(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     """Leave a connection as it is: our statements set nothing, and asyncpg's own reset costs a round trip each time."""
+
+
+class LimitsAway(Exception):
+    """What must be counted can't be, while Valkey doesn't answer."""
 
 
 class Site:
@@ -53,6 +58,10 @@ class Site:
         self._visitor_writes = Limit("visitor", settings.writes_per_minute, 60)
         self._network_writes = Limit("network", settings.network_writes_per_minute, 60)
         self._new_visitors = Limit("new-visitors", settings.new_visitors_per_hour, 3600)
+        self.mail_tokens = MailTokens(settings.secret_keys, settings.newsletter.retired_keys)
+        self._finder: Finder | None = None
+        self._signups = Limit("sign-ups", settings.newsletter.signups_per_hour, 3600)
+        self._signups_in_all = Limit("sign-ups-in-all", settings.newsletter.signups_in_all_per_hour, 3600)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -110,6 +119,19 @@ class Site:
     async def limit_write(self, visitor: str, network: str) -> Headers:
         """Count a visitor's write; TooManyRequests."""
         return await self.limits.take((self._visitor_writes, visitor), (self._network_writes, network))
+
+    async def limit_signup(self, network: str) -> Headers:
+        """Count a sign-up; TooManyRequests. Nobody can sign up while it can't be counted: LimitsAway."""
+        headers = await self.limits.take((self._signups, network), (self._signups_in_all, "all"))
+        if not headers:
+            raise LimitsAway
+        return headers
+
+    async def finder(self) -> Finder:
+        """Give what finds a person by an address; read once."""
+        if self._finder is None:
+            self._finder = await self.vault.finder(self.database)
+        return self._finder
 
     async def limit_new_visitor(self, network: str) -> Headers:
         """Count a visitor that is about to be created; TooManyRequests."""

@@ -164,6 +164,21 @@ class Site:
         return appended
 
 
+def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """Assert that an answer is a problem of this status, and give it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert problem["status"] == status
+    assert problem["title"]
+    return problem
+
+
+def pointers(problem: dict[str, Any]) -> list[str]:
+    """Give the places that a problem names."""
+    return [error["pointer"] for error in problem["errors"]]
+
+
 def own_database_name() -> str:
     """Name a database that no other run uses."""
     return f"api_{os.getpid()}_{time.monotonic_ns()}"

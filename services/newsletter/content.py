@@ -1,0 +1,242 @@
+"""What an issue says: facts of the log between two positions, no reader's text among them.
+
+Read by SQL over the views as they stood at the second position. The same log gives the same content, byte for byte: whatever
+is personal is opened when a mail or page is rendered.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+from asyncpg import Connection
+from msgspec.structs import replace
+
+from events import quarantine
+from projections.tally import community, percent
+
+Tally = tuple[int, int]
+MOST_KEPT: Final = 50
+"""Items of each sort that are kept, so that each choice of categories finds its own among them."""
+FEWEST_VOTES: Final = 5
+"""Fewer votes than this say nothing of a mood."""
+
+
+class ToolFact(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool as the issue tells of it: `panel` and `community` are (ship, skip); `before` is the community's a period ago."""
+
+    tool: str
+    slug: str
+    name: str
+    category: str
+    tagline: str
+    panel: Tally
+    community: Tally
+    before: Tally
+    votes: int = 0
+    panel_spoke: bool = False
+
+
+class PairFact(msgspec.Struct, frozen=True, kw_only=True):
+    """An announced pair."""
+
+    slug: str
+    title: str
+    categories: tuple[str, ...]
+
+
+class ReviewFact(msgspec.Struct, frozen=True, kw_only=True):
+    """A reader's review, by its id alone, and the tool it is about."""
+
+    review: str
+    slug: str
+    name: str
+    category: str
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """The facts of an issue; `changes` are of every tool something happened to, for those who bookmarked it."""
+
+    new_comparisons: tuple[PairFact, ...] = ()
+    new_tools: tuple[ToolFact, ...] = ()
+    movers: tuple[ToolFact, ...] = ()
+    closest: tuple[ToolFact, ...] = ()
+    disagreements: tuple[ToolFact, ...] = ()
+    reviews: tuple[ReviewFact, ...] = ()
+    changes: tuple[ToolFact, ...] = ()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Tell whether there is nothing to say to everybody."""
+        return not (self.new_comparisons or self.new_tools or self.movers or self.closest or self.disagreements or self.reviews)
+
+    @property
+    def categories(self) -> set[str]:
+        """Name the categories that the issue has something of."""
+        tools = (self.new_tools, self.movers, self.closest, self.disagreements, self.reviews)
+        named = {item.category for items in tools for item in items}
+        return named | {category for pair in self.new_comparisons for category in pair.categories}
+
+    def within(self, categories: Collection[str]) -> "Content":
+        """Give what is in these categories; of none, all."""
+        if not categories:
+            return self
+        kept = set(categories)
+        return replace(
+            self,
+            new_comparisons=tuple(pair for pair in self.new_comparisons if kept.intersection(pair.categories)),
+            new_tools=_in(kept, self.new_tools),
+            movers=_in(kept, self.movers),
+            closest=_in(kept, self.closest),
+            disagreements=_in(kept, self.disagreements),
+            reviews=tuple(review for review in self.reviews if review.category in kept),
+        )
+
+
+def _in(categories: set[str], facts: Iterable[ToolFact]) -> tuple[ToolFact, ...]:
+    return tuple(fact for fact in facts if fact.category in categories)
+
+
+def encode(content: Content) -> tuple[str, bytes]:
+    """Give the content's JSON and its SHA-256."""
+    raw = msgspec.json.encode(content)
+    return raw.decode(), sha256(raw).digest()
+
+
+decode = msgspec.json.Decoder(Content).decode
+
+# Unqualified names are the views', in whichever schemas the search_path names: live ones, or those of a proof.
+TOOLS = """
+select t.tool, t.slug, t.name, t.category, t.tagline, coalesce(y.ship, 0) as ship, coalesce(y.skip, 0) as skip,
+       coalesce(p.ship, 0) as panel_ship, coalesce(p.skip, 0) as panel_skip, coalesce(p.position > $1, false) as panel_spoke
+from tools t
+left join tallies y on y.tool = t.tool
+left join (
+    select r.tool, count(*) filter (where r.verdict = 'ship') as ship, count(*) filter (where r.verdict = 'skip') as skip,
+           max(r.position) as position
+    from panel r group by r.tool
+) p on p.tool = t.tool
+where t.listed
+order by t.slug
+"""
+NEW_TOOLS = """
+select e.data->>'tool' as tool from log.recorded_events e
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ToolAdded'
+order by e.position desc
+"""
+# What the votes of the period changed, without those of voters who are disqualified at its end: what they cast before the
+# period is not in the tally either.
+DELTAS = """
+select e.data->>'tool' as tool, count(*) as votes,
+       count(*) filter (where e.data->>'choice' = 'ship') - count(*) filter (where e.data->>'previous' = 'ship') as ship,
+       count(*) filter (where e.data->>'choice' = 'skip') - count(*) filter (where e.data->>'previous' = 'skip') as skip
+from log.recorded_events e
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type in ('VoteCast', 'VoteRetracted')
+  and not exists (select from disqualified d where d.voter = e.data->>'voter')
+group by 1
+"""
+PAIRS = """
+select l.slug || '-vs-' || r.slug as slug, l.name || ' vs ' || r.name as title, l.category as left_category,
+       r.category as right_category
+from pairs p join tools l on l.tool = p.left_tool join tools r on r.tool = p.right_tool
+where p.position > $1 and l.listed and r.listed
+order by p.position desc limit $2
+"""
+REVIEWS = """
+select r.review, r.tool from reviews r
+where r.public_position > $1 and not exists (select from disqualified d where d.voter = r.visitor)
+order by r.public_score desc nulls last, r.public_position limit $2
+"""
+DROPPED = """
+select (data->>'position')::bigint as position from log.recorded_events
+where stream = $1 and type = 'EventDropped' and position <= $2 order by 1
+"""
+
+
+async def dropped(connection: "Connection[Any]", projection: str, end: int) -> list[int]:
+    """Give the positions that a projection had passed over when it stood at `end`."""
+    return [row["position"] for row in await connection.fetch(DROPPED, quarantine.stream(projection), end)]
+
+
+async def read(connection: "Connection[Any]", start: int, end: int) -> Content:
+    """Read the content of the period `(start, end]` from views that stand at `end`, in the connection's search_path."""
+    left_out = await dropped(connection, "cards", end)
+    deltas = {row["tool"]: row for row in await connection.fetch(DELTAS, start, end, left_out)}
+    tools = {row["tool"]: _tool(row, deltas.get(row["tool"])) for row in await connection.fetch(TOOLS, start)}
+    added = [row["tool"] for row in await connection.fetch(NEW_TOOLS, start, end, left_out)]
+    new = [tools[tool] for tool in dict.fromkeys(added) if tool in tools]
+    pairs = [
+        PairFact(slug=row["slug"], title=row["title"], categories=tuple(sorted({row["left_category"], row["right_category"]})))
+        for row in await connection.fetch(PAIRS, start, MOST_KEPT)
+    ]
+    reviews = [
+        ReviewFact(review=row["review"], slug=tool.slug, name=tool.name, category=tool.category)
+        for row in await connection.fetch(REVIEWS, start, MOST_KEPT)
+        if (tool := tools.get(row["tool"])) is not None
+    ]
+    return arrange(list(tools.values()), new, pairs, reviews)
+
+
+def _tool(row: Any, delta: Any) -> ToolFact:
+    ship, skip = row["ship"], row["skip"]
+    before = (ship - delta["ship"], skip - delta["skip"]) if delta else (ship, skip)
+    return ToolFact(
+        tool=row["tool"],
+        slug=row["slug"],
+        name=row["name"],
+        category=row["category"],
+        tagline=row["tagline"],
+        panel=(row["panel_ship"], row["panel_skip"]),
+        community=(ship, skip),
+        before=before,
+        votes=delta["votes"] if delta else 0,
+        panel_spoke=row["panel_spoke"],
+    )
+
+
+def arrange(
+    tools: Sequence[ToolFact], new: Sequence[ToolFact], pairs: Sequence[PairFact], reviews: Sequence[ReviewFact]
+) -> Content:
+    """Choose and order what the issue says, of tools in the order of their slugs."""
+    voted = [tool for tool in tools if tool.votes]
+    changed = [tool for tool in tools if tool.votes or tool.panel_spoke]
+    is_new = {tool.tool for tool in new}
+    return Content(
+        new_comparisons=tuple(pairs),
+        new_tools=tuple(new[:MOST_KEPT]),
+        movers=_top([tool for tool in voted if _moved(tool)], lambda tool: -abs(_moved(tool))),
+        closest=_top([tool for tool in voted if _is_close(tool)], lambda tool: abs(tool.community[0] - tool.community[1])),
+        disagreements=_top([tool for tool in changed if _is_disputed(tool)], lambda tool: -_gap(tool)),
+        reviews=tuple(reviews),
+        changes=tuple(tool for tool in changed if tool.tool not in is_new or tool.votes),
+    )
+
+
+def _top(tools: list[ToolFact], key: Callable[[ToolFact], int]) -> tuple[ToolFact, ...]:
+    return tuple(sorted(tools, key=key)[:MOST_KEPT])  # stable: equals stay in the order of their slugs
+
+
+def _moved(tool: ToolFact) -> int:
+    """Give the change in percentage points; 0 where too few had voted before."""
+    if sum(tool.before) < FEWEST_VOTES:
+        return 0
+    return (percent(tool.community[0], sum(tool.community)) or 0) - (percent(tool.before[0], sum(tool.before)) or 0)
+
+
+def _is_close(tool: ToolFact) -> bool:
+    tally = community(*tool.community)
+    return tally.total >= FEWEST_VOTES and tally.verdict in ("mixed", None) and 40 <= (tally.ship_percent or 0) <= 60
+
+
+def _is_disputed(tool: ToolFact) -> bool:
+    verdict = community(*tool.community).verdict
+    ship, skip = tool.panel
+    return (verdict == "ship" and ship < skip) or (verdict == "skip" and ship > skip)
+
+
+def _gap(tool: ToolFact) -> int:
+    return abs((percent(*_share(tool.panel)) or 0) - (percent(*_share(tool.community)) or 0))
+
+
+def _share(tally: Tally) -> tuple[int, int]:
+    return tally[0], sum(tally)

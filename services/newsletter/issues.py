@@ -1,0 +1,280 @@
+"""Issues: when one is due, compiled from the log between two positions, and planned for every subscriber at once.
+
+The cut-off is the one position that all views stand at. Compiling and planning happen once a period, whoever tries.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import asyncpg
+import msgspec
+from asyncpg import Connection
+
+from events.types import REGISTRY
+from projections import PROJECTIONS, window
+from projections.projection import work_in
+from services.newsletter import content
+from services.newsletter.content import Content
+from services.newsletter.ledger import Database
+from services.newsletter.schedule import LATE_AFTER, Schedule
+
+Edition = Literal["weekly", "monthly"]
+PATIENCE_SECONDS: Final = 20.0
+_LOCK: Final = 0x697373756573  # any constant: who compiles holds it
+
+# One statement, so that a minute with nothing due costs one look.
+LOOK: Final = """
+select s.since, s.paused_at,
+       coalesce((select array_agg(i.edition) from newsletter.issues i where i.due_at = $1 and i.extra = 0), '{}') as served,
+       coalesce((select array_agg(i.number) from newsletter.issues i where i.state = 'compiled'), '{}') as unplanned
+from newsletter.schedule s
+"""
+LAST_OF: Final = """
+select i.to_position, i.compiled_at from newsletter.issues i where i.edition = $1 and i.state <> 'cancelled'
+order by i.to_position desc limit 1
+"""
+KEEP: Final = """
+insert into newsletter.issues (number, edition, due_at, extra, from_position, to_position, period_from, compiled_at, operator,
+                               content, content_hash, state)
+select coalesce(max(i.number), 0) + 1, $1, $2,
+       case when $9 then coalesce(max(i.extra) filter (where i.edition = $1 and i.due_at = $2), 0) + 1 else 0 end,
+       $3, $4, $5, now(), $6, $7, $8, 'compiled'
+from newsletter.issues i
+on conflict on constraint issues_one_a_period do nothing
+returning number
+"""
+# Every confirmed subscriber gets a row, with the reason if it gets no mail. A reader who asked for categories that the issue
+# has nothing of gets it for the sake of its bookmarks alone.
+PLAN: Final = """
+with planned as (
+    insert into newsletter.mails (issue, reader, kind, state, reason, not_before)
+    select $1, s.subscriber, 'digest', case when r.reason is null then 'pending' else 'excluded' end, r.reason, now()
+    from subscribers_1.subscribers s
+    cross join lateral (
+        select case when s.suppressed is not null then 'suppressed'
+                    when s.frequency <> $2 then 'reads the other edition'
+                    when s.paused_until > $5 then 'paused'
+                    when s.categories <> '{}' and not s.categories && $3 and not exists (
+                        select from subscribers_1.visitors v join bookmarks_1.bookmarks b on b.visitor = v.visitor
+                        where v.subscriber = s.subscriber and b.tool = any($4)) then 'nothing in its categories'
+               end as reason
+    ) r
+    where s.status = 'confirmed'
+    returning 1
+)
+update newsletter.issues set state = 'planned', planned_at = now(), planned = (select count(*) from planned)
+where number = $1 and state = 'compiled'
+"""
+STATE_OF: Final = """
+select i.number, i.edition, i.due_at, i.from_position, i.to_position, i.period_from, i.compiled_at, i.state, i.planned,
+       i.planned_at, i.settled_at, i.operator
+from newsletter.issues i
+"""
+
+
+class Issue(msgspec.Struct, frozen=True, kw_only=True):
+    """An issue but for its content; `due_at` is the end of the scheduled period it serves."""
+
+    number: int
+    edition: Edition
+    due_at: datetime
+    from_position: int
+    to_position: int
+    period_from: datetime
+    compiled_at: datetime
+    state: str
+    planned: int
+    planned_at: datetime | None
+    settled_at: datetime | None
+    operator: str | None
+
+
+class Due(msgspec.Struct, frozen=True, kw_only=True):
+    """What the clock asks for: editions to compile, issues compiled but not planned, and editions that are too late."""
+
+    at: datetime
+    editions: tuple[Edition, ...] = ()
+    unplanned: tuple[int, ...] = ()
+    late: tuple[Edition, ...] = ()
+
+
+class IssueUnknown(Exception):
+    """There is no issue of this number."""
+
+
+class ViewsHalted(Exception):
+    """The views can't be brought to one position."""
+
+
+def editions_at(schedule: Schedule, due: datetime) -> tuple[Edition, ...]:
+    """Name the editions of a scheduled time: the monthly one comes with the month's first issue."""
+    return ("weekly", "monthly") if schedule.is_months_first(due) else ("weekly",)
+
+
+async def look(database: Database, schedule: Schedule, at: datetime) -> Due:
+    """Ask what is due; writes nothing."""
+    last = schedule.last(at)
+    (row,) = await database.fetch(LOOK, last)
+    unplanned = tuple(sorted(row["unplanned"]))
+    if row["paused_at"] is not None:
+        return Due(at=last)
+    missing: tuple[Edition, ...] = ()
+    if last > row["since"]:
+        missing = tuple(edition for edition in editions_at(schedule, last) if edition not in row["served"])
+    if at - last > LATE_AFTER:
+        return Due(at=last, unplanned=unplanned, late=missing)
+    return Due(at=last, editions=missing, unplanned=unplanned)
+
+
+async def compile_issue(
+    dsn: str, edition: Edition, due_at: datetime, *, operator: str | None = None, extra: bool = False
+) -> int | None:
+    """Compile and keep an issue for the period that ends at `due_at`; give its number, None if another has it already."""
+    async with _one_at_a_time(dsn) as connection:
+        start, since = await start_of(connection, edition)
+        end, said = await compile_content(dsn, start)
+        raw, digest = content.encode(said)
+        number: int | None = await connection.fetchval(KEEP, edition, due_at, start, end, since, operator, raw, digest, extra)
+        return number
+
+
+async def compile_content(dsn: str, start: int) -> tuple[int, Content]:
+    """Compile what an issue would say that begins after `start`; give the cut-off with it."""
+    async with snapshot(dsn) as (connection, end):
+        return end, await content.read(connection, start, end)
+
+
+async def start_of(database: Database, edition: Edition) -> tuple[int, datetime]:
+    """Tell after which position, and when, the running period of an edition began."""
+    row = await database.fetchrow(LAST_OF, edition)
+    if row is not None:
+        return row["to_position"], row["compiled_at"]
+    since: datetime = await database.fetchval("select since from newsletter.schedule")
+    return 0, since
+
+
+@asynccontextmanager
+async def _one_at_a_time(dsn: str) -> AsyncIterator["Connection[Any]"]:
+    """Give a connection whose transaction is the only one to compile; others wait."""
+    connection = await asyncpg.connect(dsn, timeout=5, server_settings={"timezone": "UTC"})
+    try:
+        async with connection.transaction():
+            await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
+            yield connection
+    finally:
+        connection.terminate()
+
+
+@asynccontextmanager
+async def snapshot(dsn: str) -> AsyncIterator[tuple["Connection[Any]", int]]:
+    """Give a connection that sees all views at one position, and that position. The views are held for a moment only."""
+    holder = await asyncpg.connect(dsn, timeout=5, command_timeout=60, server_settings={"timezone": "UTC"})
+    reader = await asyncpg.connect(dsn, timeout=5, command_timeout=300, server_settings={"timezone": "UTC"})
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (end := await _settled_at(holder, reader)) is None:
+                await asyncio.sleep(0.01)
+        await reader.execute("select set_config('search_path', $1, true)", ", ".join(p.schema for p in PROJECTIONS))
+        yield reader, end
+    except TimeoutError:
+        raise ViewsHalted("The views didn't reach one position in time: see `ballotpress status`") from None
+    finally:
+        reader.terminate()
+        holder.terminate()
+
+
+async def _settled_at(holder: "Connection[Any]", reader: "Connection[Any]") -> int | None:
+    """Hold all views; if they stand at one position, begin the reader's snapshot there, else bring them to one and say None."""
+    async with holder.transaction():
+        positions = [
+            await holder.fetchval(f'select position from "{p.schema}".checkpoint for update')  # noqa: S608 - a projection's name
+            for p in PROJECTIONS
+        ]
+        furthest: int = max(positions)
+        if min(positions) == furthest:
+            await reader.execute("begin isolation level repeatable read read only")
+            await reader.execute("select 1")
+            return furthest
+        for projection, position in zip(PROJECTIONS, positions, strict=True):
+            if position < furthest:
+                await work_in(holder, projection.schema)
+                left_out = await window.dropped_positions(holder, projection)
+                await window.apply(holder, projection, REGISTRY, position, furthest, left_out)
+    return None
+
+
+async def verify(dsn: str, number: int) -> bool:
+    """Fold the log to an issue's cut-off in schemas of the moment, compile again, and tell whether it says the same."""
+    connection = await asyncpg.connect(dsn, timeout=5, server_settings={"timezone": "UTC"})
+    try:
+        row = await connection.fetchrow(
+            "select from_position, to_position, content_hash from newsletter.issues where number = $1", number
+        )
+        if row is None:
+            raise IssueUnknown(number)
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            said = await _folded(connection, row["from_position"], row["to_position"])
+        finally:
+            await transaction.rollback()
+        return bool(content.encode(said)[1] == row["content_hash"])
+    finally:
+        connection.terminate()
+
+
+async def _folded(connection: "Connection[Any]", start: int, end: int, largest: int = 20_000) -> Content:
+    schemas = []
+    for projection in PROJECTIONS:
+        schemas.append(f"{projection.schema}_proof")
+        await projection.create(connection, schemas[-1])
+        left_out = await content.dropped(connection, projection.name, end)
+        for low in range(0, end, largest):
+            await window.apply(connection, projection, REGISTRY, low, min(low + largest, end), left_out)
+    await connection.execute("select set_config('search_path', $1, true)", ", ".join(schemas))
+    return await content.read(connection, start, end)
+
+
+async def plan(database: Database, number: int, schedule: Schedule, at: datetime) -> int:
+    """Give every subscriber its row in the ledger, in one transaction; give how many. Once planned, nothing more happens."""
+    row = await database.fetchrow("select edition, state, content from newsletter.issues where number = $1", number)
+    if row is None:
+        raise IssueUnknown(number)
+    said = content.decode(row["content"])
+    today = at.astimezone(schedule.tzinfo).date()
+    tools = [tool.tool for tool in said.changes]
+    if row["state"] == "compiled":
+        await _run_plan(database, number, row["edition"], sorted(said.categories), tools, today)
+    planned: int = await database.fetchval("select planned from newsletter.issues where number = $1", number)
+    return planned
+
+
+async def _run_plan(database: Database, number: int, *args: Any) -> None:
+    if isinstance(database, asyncpg.Pool):
+        async with database.acquire() as connection:
+            await _plan_once(connection, number, *args)
+    else:
+        await _plan_once(database, number, *args)
+
+
+async def _plan_once(connection: Any, number: int, *args: Any) -> None:
+    async with connection.transaction():
+        state = await connection.fetchval("select state from newsletter.issues where number = $1 for update", number)
+        if state == "compiled":
+            await connection.execute(PLAN, number, *args, timeout=600)
+
+
+async def issues(database: Database, most: int = 20) -> Sequence[Issue]:
+    """Give the last issues, newest first."""
+    return [Issue(**row) for row in await database.fetch(STATE_OF + "order by i.number desc limit $1", most)]
+
+
+async def issue(database: Database, number: int) -> Issue:
+    """Give an issue; IssueUnknown."""
+    row = await database.fetchrow(STATE_OF + "where i.number = $1", number)
+    if row is None:
+        raise IssueUnknown(number)
+    return Issue(**row)

@@ -1,0 +1,226 @@
+"""The ledger of mails: claimed in short chunks, attempted only once that is committed, and their outcome committed after.
+
+Who may be mailed is asked of the log itself in the statement that claims, since a view may be a moment behind. A claim whose
+lease ran out is uncertain: its mail may have gone out, and an operator says what becomes of it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+from asyncpg import Connection, Pool
+
+Database: TypeAlias = "Pool[Any] | Connection[Any]"
+State = Literal["pending", "attempting", "deferred", "accepted", "rejected", "uncertain", "cancelled", "excluded"]
+
+STATES: Final = ("pending", "attempting", "deferred", "accepted", "rejected", "uncertain", "cancelled", "excluded")
+CHUNK: Final = 50
+"""Mails claimed at once: what a lost worker can leave uncertain is this, times its lanes."""
+
+IS_DUE: Final = """
+select exists (
+    select from newsletter.mails m
+    where m.state in ('pending', 'deferred') and m.not_before <= now()
+      and (m.issue = 0 or (select s.paused_at is null from newsletter.schedule s))
+      and not exists (select from newsletter.slowdowns d where d.name = '' and d.until > now())
+)
+"""
+
+# Single mails (issue 0) go first. A digest is for the confirmed, a confirmation for who has yet to confirm.
+CLAIM: Final = """
+with due as (
+    select m.issue, m.reader, m.mail, m.kind from newsletter.mails m
+    where m.state in ('pending', 'deferred') and m.not_before <= now()
+      and (m.issue = 0 or (select s.paused_at is null from newsletter.schedule s))
+      and not exists (select from newsletter.slowdowns d where d.name = '' and d.until > now())
+    order by m.issue, m.not_before limit $1
+    for update of m skip locked
+),
+asked as (
+    select d.issue, d.reader, d.mail, s.round, s.address, s.categories,
+           case when coalesce(s.status, 'erased') = 'erased' then 'erased'
+                when s.suppressed is not null then 'suppressed'
+                when d.kind = 'confirmation' and s.status <> 'pending' then 'no longer asked for'
+                when d.kind <> 'confirmation' and s.status = 'unsubscribed' then 'unsubscribed'
+                when d.kind <> 'confirmation' and s.status <> 'confirmed' then 'not confirmed'
+                when d.kind = 'digest' and s.paused_until > current_date then 'paused'
+           end as reason
+    from due d cross join lateral newsletter.subscriber(d.reader) s
+),
+claimed as (
+    update newsletter.mails m
+    set state = case when a.reason is null then 'attempting' else 'cancelled' end, reason = a.reason, claim = $2,
+        lease_until = case when a.reason is null then now() + $3 * interval '1 second' end,
+        settled_at = case when a.reason is null then null else now() end
+    from asked a where m.issue = a.issue and m.reader = a.reader and m.mail = a.mail
+    returning m.issue, m.reader, m.mail, m.kind, m.state, m.attempts, m.planned_at, a.round, a.address, a.categories
+)
+select c.issue, c.reader, c.mail, c.kind, c.state, c.attempts, c.round, c.address, c.categories,
+       c.planned_at < now() - interval '3 days' as is_old
+from claimed c
+"""
+
+# A worker that was thought lost and comes back says what it knows, unless an operator has decided meanwhile.
+RECORD: Final = """
+update newsletter.mails m
+set state = o.state, code = o.code, reason = o.reason, attempts = m.attempts + o.tried, lease_until = null,
+    not_before = now() + o.wait * interval '1 second',
+    settled_at = case when o.state in ('pending', 'deferred') then null else now() end
+from unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::text[], $7::smallint[], $8::integer[])
+    as o(issue, reader, mail, state, code, reason, tried, wait)
+where m.issue = o.issue and m.reader = o.reader and m.mail = o.mail and m.claim = $9 and m.state in ('attempting', 'uncertain')
+"""
+
+RENEW: Final = """
+update newsletter.mails set lease_until = now() + $2 * interval '1 second' where state = 'attempting' and claim = $1
+"""
+
+EXPIRE: Final = """
+update newsletter.mails set state = 'uncertain', reason = 'the worker was lost', lease_until = null, settled_at = now()
+where state = 'attempting' and lease_until < now()
+"""
+
+SETTLE: Final = """
+update newsletter.issues i set state = 'settled', settled_at = now()
+where i.state = 'planned' and not exists (
+    select from newsletter.mails m where m.issue = i.number and m.state in ('pending', 'deferred'))
+  and not exists (select from newsletter.mails m where m.state = 'attempting' and m.issue = i.number)
+"""
+
+# Twice as long each time, up to 128 times, until it takes mail again.
+SLOW_DOWN: Final = """
+insert into newsletter.slowdowns as s (name, until, step) values ($1, now() + $2 * interval '1 second', 0)
+on conflict (name) do update
+set step = least(s.step + 1, 7), until = now() + $2 * power(2, least(s.step + 1, 7)) * interval '1 second'
+where s.until <= now()
+"""
+
+Resolution = Literal["resend", "drop"]
+RESEND: Final = """
+with resent as (
+    update newsletter.mails set state = 'pending', reason = null, claim = null, not_before = now(), settled_at = null
+    where issue = $1 and state = 'uncertain' returning 1
+),
+reopened as (
+    update newsletter.issues set state = 'planned', settled_at = null
+    where number = $1 and state = 'settled' and exists (select from resent)
+)
+select count(*) from resent
+"""
+DROP: Final = """
+with dropped as (
+    update newsletter.mails set state = 'cancelled', reason = 'dropped by an operator', claim = null, settled_at = now()
+    where issue = $1 and state = 'uncertain' returning 1
+)
+select count(*) from dropped
+"""
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A mail that is ours to send; `address` is sealed, `categories` are those its reader chose (none: all)."""
+
+    issue: int
+    reader: str
+    mail: str
+    kind: str
+    attempts: int
+    round: int
+    address: str
+    categories: tuple[str, ...]
+    is_old: bool
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What became of a mail; `wait` is the seconds until it is tried again."""
+
+    mail: Claimed
+    state: State
+    code: int | None = None
+    reason: str | None = None
+    tried: int = 1
+    wait: int = 0
+
+
+_categories = msgspec.json.Decoder(tuple[str, ...])
+
+
+async def is_due(database: Database) -> bool:
+    """Tell whether there is anything to send."""
+    due: bool = await database.fetchval(IS_DUE)
+    return due
+
+
+async def claim(database: Database, name: str, lease_seconds: int, most: int = CHUNK) -> list[Claimed]:
+    """Take up to `most` mails that are due, under a claim of this name; who may not be mailed any more is cancelled."""
+    rows = await database.fetch(CLAIM, most, name, lease_seconds)
+    return [
+        Claimed(
+            issue=row["issue"],
+            reader=row["reader"],
+            mail=row["mail"],
+            kind=row["kind"],
+            attempts=row["attempts"],
+            round=row["round"],
+            address=row["address"],
+            categories=_categories.decode(row["categories"]) if row["categories"] else (),
+            is_old=row["is_old"],
+        )
+        for row in rows
+        if row["state"] == "attempting"
+    ]
+
+
+async def record(database: Database, name: str, settled: Sequence[Settled]) -> None:
+    """Keep what became of the mails of a claim."""
+    await database.execute(
+        RECORD,
+        [s.mail.issue for s in settled],
+        [s.mail.reader for s in settled],
+        [s.mail.mail for s in settled],
+        [s.state for s in settled],
+        [s.code for s in settled],
+        [s.reason for s in settled],
+        [s.tried for s in settled],
+        [s.wait for s in settled],
+        name,
+    )
+
+
+async def renew(database: Database, name: str, lease_seconds: int) -> None:
+    """Hold on to a claim."""
+    await database.execute(RENEW, name, lease_seconds)
+
+
+async def settle(database: Database) -> None:
+    """Give up claims whose lease ran out, and close issues with nothing left to do. Writes nothing when there is nothing."""
+    await database.execute(EXPIRE)
+    await database.execute(SETTLE)
+
+
+async def slow_down(database: Database, name: str, seconds: int) -> None:
+    """Leave a domain (the relay: '') alone for a while, longer each time; once for those who say so together."""
+    await database.execute(SLOW_DOWN, name, seconds)
+
+
+async def slowed(database: Database) -> dict[str, bool]:
+    """Name the domains that asked to slow down, and whether they are left alone now."""
+    rows = await database.fetch("select name, until > now() as now from newsletter.slowdowns")
+    return {row["name"]: row["now"] for row in rows}
+
+
+async def recovered(database: Database, names: Sequence[str]) -> None:
+    """Forget that these domains asked to slow down: they take mail again."""
+    await database.execute("delete from newsletter.slowdowns where name = any($1::text[]) and until <= now()", names)
+
+
+async def accounts(database: Database, issue: int) -> dict[str, int]:
+    """Count an issue's mails by state, every state named; they add up to what was planned."""
+    rows = await database.fetch("select state, count(*) as mails from newsletter.mails where issue = $1 group by state", issue)
+    counted = {row["state"]: row["mails"] for row in rows}
+    return {state: counted.get(state, 0) for state in STATES}
+
+
+async def resolve(database: Database, issue: int, how: Resolution) -> int:
+    """Send the uncertain mails of an issue again, or let them be; give how many they were."""
+    resolved: int = await database.fetchval(RESEND if how == "resend" else DROP, issue)
+    return resolved

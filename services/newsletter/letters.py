@@ -1,0 +1,223 @@
+"""From a claimed mail to the bytes that go out: addresses opened, what readers of the same categories share made once.
+
+Everything personal is opened here and now: a reader's review that was erased since the issue was compiled is a fixed line.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from email.utils import parseaddr
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from emails.message import Prepared, Reader, prepare, single
+from emails.message import Sender as From
+from emails.rendering import NOTHING_OWN, Own, render, render_own, render_shared
+from events.vault import Erased, Key, SealBroken, Vault
+from services.newsletter import content
+from services.newsletter.content import Content
+from services.newsletter.digest_values import Heading, ReviewText, bookmarked, digest_values
+from services.newsletter.ledger import Claimed, Database
+from services.newsletter.tokens import CONFIRM_HOURS, SECONDS, MailTokens
+from services.settings import Settings
+
+MOST_PREPARED: Final = 200
+
+READ_ISSUE: Final = "select number, edition, period_from, compiled_at, content from newsletter.issues where number = $1"
+READ_REVIEW: Final = """
+select review, public_verdict as verdict, public_score as score, public_sealed_text as text, public_sealed_name as name
+from reviews_1.reviews where review = $1 and public_revision is not null
+"""
+READ_BOOKMARKS: Final = """
+select v.subscriber, array_agg(distinct b.tool) as tools
+from subscribers_1.visitors v join bookmarks_1.bookmarks b on b.visitor = v.visitor
+where v.subscriber = any($1::text[]) and b.tool = any($2::text[])
+group by v.subscriber
+"""
+
+
+class Letter(NamedTuple):
+    """A mail ready to go: who it is from and to on the envelope, its bytes, and a name that tells it from all others."""
+
+    sender: str
+    recipient: str
+    message: bytes
+    name: str
+
+
+class Told(msgspec.Struct, frozen=True):
+    """An issue as it was kept."""
+
+    heading: Heading
+    content: Content
+
+
+class Links:
+    """The addresses in mails, each with a token for one purpose and one reader."""
+
+    def __init__(self, base_url: str, tokens: MailTokens) -> None:
+        self._base_url = base_url
+        self._tokens = tokens
+
+    def confirm(self, reader: str, round_: int) -> str:
+        """Lead to the button that confirms this round."""
+        return self._to("confirm", self._tokens.confirm(reader, round_))
+
+    def unsubscribe(self, reader: str) -> str:
+        """Lead to the button that unsubscribes; the same for ever."""
+        return self._to("unsubscribe", self._tokens.unsubscribe(reader))
+
+    def manage(self, reader: str) -> str:
+        """Lead to the reader's preferences."""
+        return self._to("preferences", self._tokens.issue("manage", reader))
+
+    def export(self, reader: str) -> str:
+        """Lead to a copy of the reader's data."""
+        return self._to("export", self._tokens.issue("export", reader))
+
+    def erase(self, reader: str) -> str:
+        """Lead to the button that erases the reader."""
+        return self._to("erase", self._tokens.issue("erase", reader))
+
+    def _to(self, page: str, token: str) -> str:
+        return f"{self._base_url}/newsletter/{page}?token={quote(token)}"
+
+
+class Letters:
+    """Makes the letters of one worker; what was prepared is kept for the next chunk."""
+
+    def __init__(self, database: Database, settings: Settings, vault: Vault, tokens: MailTokens) -> None:
+        self._database = database
+        self._settings = settings
+        self._vault = vault
+        name, address = parseaddr(settings.newsletter.sender)
+        self._from = From(name, address)
+        self._domain = address.rpartition("@")[2]
+        self._links = Links(settings.base_url, tokens)
+        self._issues: dict[int, Told] = {}
+        self._prepared: dict[tuple[object, ...], Prepared] = {}
+
+    async def write(self, mails: Sequence[Claimed], at: datetime) -> dict[Claimed, Letter | None]:
+        """Write the letters of a chunk; None for a reader whose key is gone."""
+        keys = await self._vault.keys_of(self._database, {mail.reader for mail in mails})
+        own = await self._own(mails)
+        written: dict[Claimed, Letter | None] = {}
+        for mail in mails:
+            address = _address(keys.get(mail.reader), mail)
+            if address is None:
+                written[mail] = None
+            elif mail.kind == "digest":
+                written[mail] = await self._digest(mail, address, own.get((mail.issue, mail.reader), NOTHING_OWN), at)
+            else:
+                written[mail] = self._single(mail, address, at)
+        return written
+
+    def message_id(self, mail: Claimed) -> str:
+        """Name a mail: the same for the same reader and issue, however often it is written."""
+        what = f"issue-{mail.issue}" if mail.issue else f"mail-{mail.mail}"
+        return f"<{what}.{mail.reader}@{self._domain}>"
+
+    def _letter(self, mail: Claimed, address: str, message: bytes) -> Letter:
+        what = f"issue-{mail.issue}" if mail.issue else f"{mail.kind}-{mail.mail}"
+        return Letter(self._from.address, address, message, f"{what}-{mail.reader}")
+
+    def _single(self, mail: Claimed, address: str, at: datetime) -> Letter:
+        rendered = render(mail.kind, self._single_values(mail))  # type: ignore[arg-type]
+        return self._letter(mail, address, single(rendered, self._from, address, self.message_id(mail), at))
+
+    def _single_values(self, mail: Claimed) -> Mapping[str, Any]:
+        match mail.kind:
+            case "confirmation":
+                return {
+                    "confirm_url": self._links.confirm(mail.reader, mail.round + 1),
+                    "valid_hours": CONFIRM_HOURS,
+                    "categories": list(mail.categories),
+                }
+            case "preferences":
+                return {"manage_url": self._links.manage(mail.reader)}
+        return {
+            "export_url": self._links.export(mail.reader),
+            "erase_url": self._links.erase(mail.reader),
+            "valid_hours": SECONDS["export"] // 3600,
+        }
+
+    async def _digest(self, mail: Claimed, address: str, own: Own, at: datetime) -> Letter:
+        prepared = await self._prepare(mail.issue, mail.categories)
+        reader = Reader(
+            address=address,
+            message_id=self.message_id(mail),
+            date=at,
+            unsubscribe_url=self._links.unsubscribe(mail.reader),
+            manage_url=self._links.manage(mail.reader),
+            own=own,
+        )
+        return self._letter(mail, address, prepared.fill(reader))
+
+    async def _prepare(self, number: int, categories: tuple[str, ...]) -> Prepared:
+        told = await self._told(number)
+        said = told.content.within(categories)
+        review = await open_review(self._database, self._vault, said)
+        key = (number, tuple(sorted(categories)), review)
+        if (known := self._prepared.get(key)) is None:
+            values = digest_values(told.heading, told.content, categories, review, self._settings.base_url)
+            known = prepare(render_shared(values), self._from, f"digest.{self._domain}", f"issue-{number}:digest")
+            if len(self._prepared) >= MOST_PREPARED:
+                self._prepared.clear()
+            self._prepared[key] = known
+        return known
+
+    async def _told(self, number: int) -> Told:
+        if number not in self._issues:
+            self._issues[number] = await read_issue(self._database, number)
+        return self._issues[number]
+
+    async def _own(self, mails: Sequence[Claimed]) -> dict[tuple[int, str], Own]:
+        """Render what changed on the tools that the readers of a chunk bookmarked."""
+        found: dict[tuple[int, str], Own] = {}
+        for number in {mail.issue for mail in mails if mail.kind == "digest"}:
+            said = (await self._told(number)).content
+            readers = [mail.reader for mail in mails if mail.issue == number]
+            for reader, tools in (await read_bookmarks(self._database, said, readers)).items():
+                found[number, reader] = render_own(bookmarked(said, tools, self._settings.base_url))
+        return found
+
+
+def _address(key: Key | None, mail: Claimed) -> str | None:
+    if key is None:
+        return None
+    try:
+        return key.open("address", mail.address)
+    except SealBroken:
+        return None
+
+
+async def read_issue(database: Database, number: int) -> Told:
+    """Read an issue as it was kept."""
+    row: Any = await database.fetchrow(READ_ISSUE, number)
+    heading = Heading(
+        number=row["number"], edition=row["edition"], period_from=row["period_from"], period_to=row["compiled_at"]
+    )
+    return Told(heading, content.decode(row["content"]))
+
+
+async def read_bookmarks(database: Database, said: Content, readers: Sequence[str]) -> dict[str, Collection[str]]:
+    """Tell which of the tools that an issue has something of these readers bookmarked."""
+    changed = [tool.tool for tool in said.changes]
+    rows = await database.fetch(READ_BOOKMARKS, readers, changed) if changed else []
+    return {row["subscriber"]: set(row["tools"]) for row in rows}
+
+
+async def open_review(database: Database, vault: Vault, said: Content) -> ReviewText | None:
+    """Open the text of the first review that the content names; None where there is none, or it is gone."""
+    if not said.reviews:
+        return None
+    row: Any = await database.fetchrow(READ_REVIEW, said.reviews[0].review)
+    if row is None:
+        return None
+    try:
+        key = await vault.key_of(database, row["review"])
+        name = key.open("name", row["name"]) if row["name"] else None
+        return ReviewText(row["verdict"], row["score"], key.open("text", row["text"]), name)
+    except (Erased, SealBroken):
+        return None

@@ -1,0 +1,46 @@
+"""When issues are due: a day and hour of the week, in a time zone, daylight saving and all. Pure."""
+
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+LATE_AFTER = timedelta(hours=24)
+"""An issue later than this waits for an operator."""
+
+
+class Schedule(msgspec.Struct, frozen=True):
+    """A weekly time: `day` from Monday, 0; `hour` of the day in `zone`."""
+
+    day: int
+    hour: int
+    zone: str
+
+    @property
+    def tzinfo(self) -> tzinfo:
+        """The time zone; UTC needs no database of zones."""
+        return UTC if self.zone == "UTC" else ZoneInfo(self.zone)
+
+    def last(self, at: datetime) -> datetime:
+        """Give the last scheduled time at or before `at`, in UTC."""
+        local = at.astimezone(self.tzinfo)
+        date = local.date() - timedelta(days=(local.weekday() - self.day) % 7)
+        found = self._on(date.year, date.month, date.day)
+        if found > at:
+            date -= timedelta(days=7)
+            found = self._on(date.year, date.month, date.day)
+        return found
+
+    def next(self, at: datetime) -> datetime:
+        """Give the first scheduled time after `at`, in UTC."""
+        local = self.last(at).astimezone(self.tzinfo).date() + timedelta(days=7)
+        return self._on(local.year, local.month, local.day)
+
+    def is_months_first(self, due: datetime) -> bool:
+        """Tell whether a scheduled time is its month's first."""
+        return due.astimezone(self.tzinfo).day <= 7
+
+    def _on(self, year: int, month: int, day: int) -> datetime:
+        # An hour that the clocks skip is read as the same span after midnight, one that comes twice as its first (PEP 495).
+        naive = datetime.combine(datetime(year, month, day, tzinfo=UTC).date(), time(self.hour))
+        return naive.replace(tzinfo=self.tzinfo).astimezone(UTC)

@@ -1,0 +1,183 @@
+"""Sends what the ledger holds, in short chunks: claim, commit, speak SMTP, commit the outcomes.
+
+Lanes work side by side, so that one speaks SMTP while another asks the database. A worker that is told to stop finishes the
+chunks it has begun.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+import asyncpg
+from emails.smtp import Outcome
+
+from services.newsletter import ledger
+from services.newsletter.ledger import CHUNK, Claimed, Settled
+from services.newsletter.letters import Letter, Letters
+
+LANES: Final = 2
+POLL_SECONDS: Final = 1.0
+BACKOFF_SECONDS: Final = (60, 300, 900, 3600, 7200, 14400)
+UNREACHABLE_SECONDS: Final = 2
+SLOW_SECONDS: Final = 15
+
+logger = logging.getLogger(__name__)
+
+
+class Transport(Protocol):
+    """Where letters go: a relay, or the outbox."""
+
+    async def deliver(self, letter: Letter) -> Outcome:
+        """Send one letter and tell what became of it."""
+
+
+class Sender:
+    """Runs for as long as its worker does; `wake` is set from outside when there may be something to send."""
+
+    def __init__(
+        self,
+        database: "asyncpg.Pool[asyncpg.Record]",
+        letters: Letters,
+        transport: Transport,
+        *,
+        clock: Callable[[], datetime],
+        lease_seconds: int,
+        chunk: int = CHUNK,
+    ) -> None:
+        self.wake = asyncio.Event()
+        self._database = database
+        self._letters = letters
+        self._transport = transport
+        self._clock = clock
+        self._lease_seconds = lease_seconds
+        self._chunk = chunk
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Send what is due, for ever or until `stop`; whatever fails is logged and tried again."""
+        while not self._stopping:
+            try:
+                await self._turn()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                logger.warning("sending waits for the database: %r", error)
+            except Exception:
+                logger.exception("sending failed, trying again")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self.wake.wait()
+
+    def stop(self) -> None:
+        """Begin no other chunk."""
+        self._stopping = True
+        self.wake.set()
+
+    async def _turn(self) -> None:
+        self.wake.clear()
+        if not self._stopping and await ledger.is_due(self._database):
+            results = await asyncio.gather(*(self._lane() for _ in range(LANES)), return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+        await ledger.settle(self._database)
+
+    async def _lane(self) -> None:
+        while not self._stopping:
+            name = secrets.token_urlsafe(12)
+            claimed = await ledger.claim(self._database, name, self._lease_seconds, self._chunk)
+            if not claimed:
+                if not await ledger.is_due(self._database):
+                    return
+                await asyncio.sleep(0.05)  # the other lane, or another worker, holds what is due
+                continue
+            async with self._held(name):
+                settled = await self._send(claimed)
+                await self._record(name, settled)
+
+    @contextlib.asynccontextmanager
+    async def _held(self, name: str) -> AsyncIterator[None]:
+        """Renew a claim's lease for as long as its chunk takes."""
+        renewing = asyncio.create_task(self._renew(name))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+
+    async def _renew(self, name: str) -> None:
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await ledger.renew(self._database, name, self._lease_seconds)
+
+    async def _record(self, name: str, settled: Sequence[Settled]) -> None:
+        """Keep the outcomes; a database that is away for a moment mustn't make them uncertain."""
+        deadline = asyncio.get_running_loop().time() + self._lease_seconds
+        while True:
+            try:
+                return await ledger.record(self._database, name, settled)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                logger.warning("outcomes wait for the database: %r", error)
+                await asyncio.sleep(0.2)
+
+    async def _send(self, claimed: Sequence[Claimed]) -> list[Settled]:
+        try:
+            letters = await self._letters.write(claimed, self._clock())
+        except Exception:
+            logger.exception("a chunk could not be written: nothing of it was sent")
+            return [
+                Settled(mail, "deferred", reason="could not be written", tried=1, wait=BACKOFF_SECONDS[0]) for mail in claimed
+            ]
+        slowed = await ledger.slowed(self._database)
+        settled = list(await asyncio.gather(*(self._send_one(mail, letters[mail], slowed) for mail in claimed)))
+        if slowed and (taken := _taken(settled, letters) & slowed.keys()):
+            await ledger.recovered(self._database, sorted(taken))
+        return settled
+
+    async def _send_one(self, mail: Claimed, letter: Letter | None, slowed: Mapping[str, bool]) -> Settled:
+        if letter is None:
+            return Settled(mail, "cancelled", reason="erased", tried=0)
+        domain = _domain(letter)
+        if slowed.get(domain) or slowed.get(""):
+            return Settled(mail, "deferred", reason="asked to slow down", tried=0, wait=SLOW_SECONDS)
+        try:
+            outcome = await self._transport.deliver(letter)
+        except Exception as error:  # nobody knows how far it came
+            logger.exception("a mail's fate is unknown")
+            return Settled(mail, "uncertain", reason=type(error).__name__)
+        return await self._settled(mail, outcome, domain)
+
+    async def _settled(self, mail: Claimed, outcome: Outcome, domain: str) -> Settled:
+        if outcome.slow_down or outcome.kind == "not_sent":
+            whole_relay = outcome.kind == "not_sent" or outcome.code in (421, 454)
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                seconds = SLOW_SECONDS if outcome.slow_down else UNREACHABLE_SECONDS
+                await ledger.slow_down(self._database, "" if whole_relay else domain, seconds)
+        match outcome.kind:
+            case "accepted":
+                return Settled(mail, "accepted", outcome.code)
+            case "rejected":
+                return Settled(mail, "rejected", outcome.code, "refused by the relay")
+            case "uncertain":
+                return Settled(mail, "uncertain", outcome.code, "no answer after the final dot")
+        if mail.is_old:
+            return Settled(mail, "rejected", outcome.code, "given up after three days")
+        if outcome.kind == "not_sent":
+            return Settled(mail, "deferred", outcome.code, "the relay could not be reached", 0, UNREACHABLE_SECONDS)
+        wait = BACKOFF_SECONDS[min(mail.attempts, len(BACKOFF_SECONDS) - 1)]
+        return Settled(mail, "deferred", outcome.code, "put off by the relay", wait=wait)
+
+
+def _domain(letter: Letter | None) -> str:
+    return "" if letter is None else letter.recipient.rpartition("@")[2]
+
+
+def _taken(settled: Sequence[Settled], letters: Mapping[Claimed, Letter | None]) -> set[str]:
+    """Name the domains that took mail, and the relay ('') if any did."""
+    domains = {_domain(letters[s.mail]) for s in settled if s.state == "accepted"}
+    return {"", *domains} if domains else set()

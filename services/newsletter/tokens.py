@@ -1,0 +1,79 @@
+"""Signed tokens in mails' links, one purpose each: whoever gets a forwarded mail can do what that link says and nothing else.
+
+A token is a payload, for most of them a time, and an HMAC-SHA256 under a key derived for its purpose.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final, Literal
+
+from itsdangerous import BadSignature, Signer, TimestampSigner
+
+from events.ids import is_id
+
+Purpose = Literal["manage", "export", "erase"]
+
+CONFIRM_HOURS: Final = 48
+SECONDS: Final = {"manage": 90 * 24 * 3600, "export": 24 * 3600, "erase": 24 * 3600}
+
+
+class TokenInvalid(Exception):
+    """The token was cut, changed, signed by nobody we know, or is too old."""
+
+
+class MailTokens:
+    """Issues and reads the tokens of mails. Keys stand newest first; retired ones verify nothing but unsubscribing."""
+
+    def __init__(self, secret_keys: Sequence[str], retired_keys: Sequence[str] = ()) -> None:
+        oldest_first = [key.encode() for key in reversed(secret_keys)]  # itsdangerous signs with the last
+        self._confirm = _timed(oldest_first, "confirm")
+        self._timed = {purpose: _timed(oldest_first, purpose) for purpose in SECONDS}
+        older = [key.encode() for key in reversed(retired_keys)]
+        self._unsubscribe = Signer([*older, *oldest_first], salt="newsletter unsubscribe", digest_method=sha256)
+
+    def confirm(self, subscriber: str, round_: int) -> str:
+        """Make a link's token for a round of confirmation."""
+        return self._confirm.sign(f"{subscriber}{round_}").decode("ascii")
+
+    def read_confirm(self, token: str) -> tuple[str, int]:
+        """Give the subscriber and round of a token of the last 48 hours; TokenInvalid."""
+        text = _unsigned(self._confirm, token, CONFIRM_HOURS * 3600)
+        if not is_id(text[:22]) or not text[22:].isdecimal():
+            raise TokenInvalid
+        return text[:22], int(text[22:])
+
+    def issue(self, purpose: Purpose, subscriber: str) -> str:
+        """Make a token for one purpose."""
+        return self._timed[purpose].sign(subscriber).decode("ascii")
+
+    def read(self, purpose: Purpose, token: str) -> str:
+        """Give the subscriber of a token that is young enough for its purpose; TokenInvalid."""
+        return _subscriber(_unsigned(self._timed[purpose], token, SECONDS[purpose]))
+
+    def unsubscribe(self, subscriber: str) -> str:
+        """Make a token that unsubscribes, however old."""
+        return self._unsubscribe.sign(subscriber).decode("ascii")
+
+    def read_unsubscribe(self, token: str) -> str:
+        """Give the subscriber of a token that unsubscribes; TokenInvalid."""
+        try:
+            return _subscriber(self._unsubscribe.unsign(token).decode("utf-8", "replace"))
+        except BadSignature:
+            raise TokenInvalid from None
+
+
+def _timed(keys: Sequence[bytes], purpose: str) -> TimestampSigner:
+    return TimestampSigner(keys, salt=f"newsletter {purpose}", digest_method=sha256)
+
+
+def _unsigned(signer: TimestampSigner, token: str, seconds: int) -> str:
+    try:
+        return signer.unsign(token, max_age=seconds).decode("utf-8", "replace")
+    except BadSignature:
+        raise TokenInvalid from None
+
+
+def _subscriber(text: str) -> str:
+    if not is_id(text):
+        raise TokenInvalid
+    return text
