@@ -109,6 +109,13 @@ class Log:
         rows = await self._pool.fetch(READ_LASTS, [stream])
         return decode(self._registry, rows[0], stream) if rows else None
 
+    async def lasts(self, streams: Sequence[UUID]) -> Sequence[Recorded[Event] | None]:
+        """Give the last event of each of these streams, None where there is none."""
+        found: list[Recorded[Event] | None] = [None] * len(streams)
+        for row in await self._pool.fetch(READ_LASTS, streams):
+            found[row["n"] - 1] = decode(self._registry, row, streams[row["n"] - 1])
+        return found
+
     async def whole(self, stream: UUID) -> Sequence[Recorded[Event]]:
         """Give all events of a stream in order."""
         return [decode(self._registry, row) for row in await self._pool.fetch(READ_WHOLES, [stream])]

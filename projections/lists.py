@@ -111,6 +111,29 @@ order by p.position desc
 limit $2
 """
 
+# The pairs that most people voted on and that they are least agreed about: all votes on both, times how close the shares are.
+CONTESTED = """
+select l.slug as left, r.slug as right, l.name as left_name, r.name as right_name, p.position
+from cards_1.pairs p
+join cards_1.tools l on l.tool = p.left_tool and l.listed
+join cards_1.tools r on r.tool = p.right_tool and r.listed
+join cards_1.tallies a on a.tool = p.left_tool and a.ship + a.skip > 0
+join cards_1.tallies b on b.tool = p.right_tool and b.ship + b.skip > 0
+order by (a.ship + a.skip + b.ship + b.skip)
+         * (1 - abs(a.ship::float8 / (a.ship + a.skip) - b.ship::float8 / (b.ship + b.skip))) desc, p.position desc
+limit $1
+"""
+
+PAIRS_OF = """
+select l.slug as left, r.slug as right, l.name as left_name, r.name as right_name, p.position
+from cards_1.pairs p
+join cards_1.tools l on l.tool = p.left_tool and l.listed
+join cards_1.tools r on r.tool = p.right_tool and r.listed
+where $1 in (p.left_tool, p.right_tool)
+order by p.position desc
+limit $2
+"""
+
 ANNOUNCED = """
 select p.left_tool, p.right_tool from cards_1.pairs p
 join unnest($1::text[], $2::text[]) as w(left_tool, right_tool) using (left_tool, right_tool)
@@ -145,6 +168,16 @@ async def tools(pool: "Pool[Any]", sort: Sort, category: str | None, after: Plac
 async def pairs(pool: "Pool[Any]", before: int | None, limit: int) -> Sequence[Pair]:
     """Give up to `limit` announced pairs of listed tools, newest first, announced before a position."""
     return [Pair(**row) for row in await pool.fetch(PAIRS, before, limit)]
+
+
+async def contested(pool: "Pool[Any]", limit: int) -> Sequence[Pair]:
+    """Give up to `limit` announced pairs of listed tools that have votes, the most contested first."""
+    return [Pair(**row) for row in await pool.fetch(CONTESTED, limit)]
+
+
+async def pairs_of(pool: "Pool[Any]", tool: str, limit: int) -> Sequence[Pair]:
+    """Give up to `limit` announced pairs that a tool, by its id, stands in, newest first."""
+    return [Pair(**row) for row in await pool.fetch(PAIRS_OF, tool, limit)]
 
 
 async def announced(pool: "Pool[Any]", ways: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:

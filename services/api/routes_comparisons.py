@@ -11,6 +11,7 @@ from services.api.conditional import listed
 from services.api.endpoints import Call, endpoint
 from services.api.problems import NotFound
 from services.api.queries import Page, Query
+from services.api.site import Site
 
 
 class Announced(msgspec.Struct, frozen=True):
@@ -47,18 +48,18 @@ async def comparison(call: Call, query: Query) -> Answer:
     """Put two listed tools side by side, announced or not."""
     if query.after is not None:
         await call.site.reach(query.after)
-    left, right = await _resolve(call, call.path["pair"])
+    left, right = await resolve(call.site, call.path["pair"])
     return call.site.cards.comparison(left, right).answer(call.head.get(b"if-none-match"))
 
 
-async def _resolve(call: Call, pair: str) -> tuple[Kept, Kept]:
-    """Find the two tools: an announced pair wins where a slug itself holds `-vs-`, else the shortest left slug."""
+async def resolve(site: Site, pair: str) -> tuple[Kept, Kept]:
+    """Find the two tools: an announced pair wins where a slug itself holds `-vs-`, else the shortest left slug; NotFound."""
     ways = splits(pair)
-    found = await call.site.cards.find([slug for way in ways for slug in way])
+    found = await site.cards.find([slug for way in ways for slug in way])
     open_ways = [(found[a], found[b]) for a, b in ways if a in found and b in found and a != b]
     if not open_ways:
         raise NotFound("No two different listed tools have these slugs.")
     if len(open_ways) > 1:
-        known = await lists.announced(call.site.database, [(a.tool, b.tool) for a, b in open_ways])
+        known = await lists.announced(site.database, [(a.tool, b.tool) for a, b in open_ways])
         open_ways.sort(key=lambda way: (way[0].tool, way[1].tool) not in known)  # stable: shortest left first among equals
     return open_ways[0]

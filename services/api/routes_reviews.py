@@ -19,6 +19,7 @@ from services.api.endpoints import AUTHOR, Call, endpoint
 from services.api.problems import NotFound
 from services.api.queries import Page
 from services.api.sealed import open_words, seal_name, seal_text
+from services.api.site import Site
 from services.api.texts import Name, Prose, check_line, check_prose
 from services.fresh_ids import fresh_id
 
@@ -105,6 +106,11 @@ class OwnReview(Said, frozen=True):
 )
 async def submit(call: Call, new: NewReview) -> ReviewAnswer:
     """Review a tool; a moderator decides whether it is shown. One review per visitor and tool."""
+    return await submit_review(call, new)
+
+
+async def submit_review(call: Call, new: NewReview) -> ReviewAnswer:
+    """Submit the visitor's review of the tool in the path; BadInput and the refusals of SubmitReview."""
     check_prose("/body", new.body)
     check_line("/display_name", new.display_name)
     id_ = fresh_id()
@@ -132,32 +138,47 @@ async def public(call: Call, page: Page) -> Answer:
     kept = (await call.site.cards.find([slug])).get(slug)
     if kept is None:
         raise NotFound("No listed tool has this slug.")
-    name = f"reviews {kept.tool}"
-    before = call.site.cursors.open(name, page.cursor, int) if page.cursor else None
-    rows = await views.public(call.site.database, kept.tool, before, page.limit + 1)
+    shown = await public_reviews(call.site, kept.tool, page)
+    return listed(call, shown, shown.next)
+
+
+async def public_reviews(site: Site, tool: str, page: Page) -> PublicReviews:
+    """Give a page of the approved reviews of a tool, by its id, newest first."""
+    name = f"reviews {tool}"
+    before = site.cursors.open(name, page.cursor, int) if page.cursor else None
+    rows = await views.public(site.database, tool, before, page.limit + 1)
     shown = rows[: page.limit]
-    keys = await call.site.vault.keys_of(call.site.database, [row.review for row in shown])
-    more = call.site.cursors.seal(name, shown[-1].position) if len(rows) > page.limit else None
-    items = [_public(row, keys[row.review]) for row in shown if row.review in keys]
-    return listed(call, PublicReviews(items, more), more)
+    keys = await site.vault.keys_of(site.database, [row.review for row in shown])
+    more = site.cursors.seal(name, shown[-1].position) if len(rows) > page.limit else None
+    return PublicReviews([_public(row, keys[row.review]) for row in shown if row.review in keys], more)
 
 
 @endpoint("GET", "/v1/reviews/{id}", by=AUTHOR, gives=OwnReview, problems=(404, 503))
 async def own(call: Call) -> OwnReview:
     """Show a review to its author, from the log."""
-    review, position = await _read_own(call)
-    return await _own(call, review, await _key(call), position)
+    return await own_review(call, call.path["id"])
+
+
+async def own_review(call: Call, id_: str) -> OwnReview:
+    """Read the visitor's own review; ReviewNotFound, Erased."""
+    review, position = await _read_own(call, id_)
+    return await _own(call, review, await _key(call, id_), position)
 
 
 @endpoint("PATCH", "/v1/reviews/{id}", by=AUTHOR, takes=EditedReview, gives=OwnReview, problems=_WRITE_PROBLEMS)
 async def edit(call: Call, edited: EditedReview) -> OwnReview:
     """Edit one's own review; the new revision waits for a moderator while the approved one stays up."""
+    return await edit_review(call, edited)
+
+
+async def edit_review(call: Call, edited: EditedReview) -> OwnReview:
+    """Edit the review in the path; BadInput and the refusals of EditReview."""
     if edited.body is not UNSET:
         check_prose("/body", edited.body)
     if edited.display_name is not UNSET:
         check_line("/display_name", edited.display_name)
-    review, _ = await _read_own(call)
-    key = await _key(call)
+    review, _ = await _read_own(call, call.path["id"])
+    key = await _key(call, call.path["id"])
     changes = _changes(edited, review.current, key)
     receipt = await call.site.committer.submit(EditReview(call.visitor, review.review, changes, call.key))
     return await _own(call, receipt.value, key, receipt.position)
@@ -166,23 +187,28 @@ async def edit(call: Call, edited: EditedReview) -> OwnReview:
 @endpoint("DELETE", "/v1/reviews/{id}", by=AUTHOR, gives=ReviewAnswer, problems=_WRITE_PROBLEMS)
 async def withdraw(call: Call) -> ReviewAnswer:
     """Withdraw one's own review: its text is destroyed, and the tool may be reviewed anew. Twice is 200 as well."""
+    return await withdraw_review(call)
+
+
+async def withdraw_review(call: Call) -> ReviewAnswer:
+    """Withdraw the review in the path; the refusals of WithdrawReview."""
     id_ = call.path["id"]
     receipt = await call.site.committer.submit(WithdrawReview(call.visitor, id_, call.key))
     return ReviewAnswer(id_, "withdrawn", receipt.position)
 
 
-async def _read_own(call: Call) -> tuple[Review, int]:
+async def _read_own(call: Call, id_: str) -> tuple[Review, int]:
     """Read the caller's review and where its last event stands; ReviewNotFound for others' and what was withdrawn."""
-    whole = await call.site.log.whole(reviews.stream(call.path["id"]))
+    whole = await call.site.log.whole(reviews.stream(id_))
     review = reviews.fold(whole)
     if review is None or review.visitor != call.visitor or review.status == "withdrawn":
         raise ReviewNotFound
     return review, whole[-1].position
 
 
-async def _key(call: Call) -> Key:
-    """Read the key of the review in the path; Erased."""
-    return await call.site.vault.key_of(call.site.database, call.path["id"])
+async def _key(call: Call, id_: str) -> Key:
+    """Read the key of a review; Erased."""
+    return await call.site.vault.key_of(call.site.database, id_)
 
 
 def _changes(edited: EditedReview, current: Revision, key: Key) -> Changes:

@@ -34,10 +34,11 @@ async def create(call: Call) -> Answer:
         visitor = fresh_id()
         status = 201
     token = call.site.tokens.issue(visitor)
-    return json_answer(NewVisitor(visitor, token), status, [_NO_STORE, (b"set-cookie", _cookie(call, token))])
+    return json_answer(NewVisitor(visitor, token), status, [_NO_STORE, cookie(call, token)])
 
 
-def _cookie(call: Call, token: str) -> bytes:
+def cookie(call: Call, token: str) -> tuple[bytes, bytes]:
+    """Make the header that keeps a visitor's token in the browser."""
     secure = b"; Secure" if call.site.settings.base_url.startswith("https:") else b""
     value = token.encode("ascii")
-    return b"%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%s" % (COOKIE, value, _COOKIE_SECONDS, secure)
+    return b"set-cookie", b"%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%s" % (COOKIE, value, _COOKIE_SECONDS, secure)

@@ -44,13 +44,13 @@ class OwnVote(msgspec.Struct, frozen=True):
 @endpoint("PUT", "/v1/tools/{tool}/vote", by=VISITOR, takes=VoteChoice, gives=VoteAnswer, problems=(403, 404, 422, 503))
 async def cast(call: Call, vote: VoteChoice) -> VoteAnswer:
     """Vote ship or skip; voting again replaces the vote, and the same choice again changes nothing."""
-    return await _vote(call, vote.choice)
+    return await vote_on(call, call.path["tool"], vote.choice)
 
 
 @endpoint("DELETE", "/v1/tools/{tool}/vote", by=VISITOR, gives=VoteAnswer, problems=(403, 404, 422, 503))
 async def retract(call: Call) -> VoteAnswer:
     """Take the vote back; 200 as well when there was none."""
-    return await _vote(call, None)
+    return await vote_on(call, call.path["tool"], None)
 
 
 @endpoint("GET", "/v1/tools/{tool}/vote", by=VISITOR, gives=OwnVote, problems=(404, 503))
@@ -66,8 +66,8 @@ async def own(call: Call) -> OwnVote:
     return OwnVote(slug, ballots.evolve(None, last.event), last.position)
 
 
-async def _vote(call: Call, choice: Choice | None) -> VoteAnswer:
-    slug = call.path["tool"]
+async def vote_on(call: Call, slug: str, choice: Choice | None) -> VoteAnswer:
+    """Vote as the call's visitor, or (None) take the vote back; ToolNotListed, VoterIsDisqualified, LogUnavailable."""
     receipt = await call.site.committer.submit(CastVote(call.visitor, slug, choice, call.key))
     kept = (await call.site.cards.find([slug])).get(slug)
     ship, skip, as_of = (kept.ship, kept.skip, call.site.cards.as_of(kept)) if kept else (0, 0, 0)
