@@ -44,7 +44,7 @@ _vault = Vault([base64.b64encode(bytes(32)).decode()])
 Act = tuple[Any, ...]
 
 _voter = st.sampled_from(VOTERS)
-_cohort = st.lists(_voter, min_size=1, max_size=3)
+_cohort = st.lists(_voter, min_size=1, max_size=2)
 _tool = st.integers(0, 2)
 _verdict = st.sampled_from(["ship", "skip"])
 _score = st.none() | st.integers(0, 100)
@@ -65,9 +65,22 @@ _catalog = st.one_of(
     st.tuples(st.just("announce"), _tool, _tool),
 )
 _rest = st.just(("rest",))  # what a history shrinks to
-_often = [_rest, *[_vote] * 8, *[_correct] * 4, *[_bookmark] * 3, *[_write] * 3, *[_moderate] * 6, _withdraw, *[_catalog] * 4]
-acts = st.sampled_from(_often).flatmap(lambda act: act)
-histories = st.lists(acts, min_size=25, max_size=60)
+
+# A history is about one subject, so that much happens to each thing, and in one window; or about all of them.
+_SUBJECTS = [
+    [_vote, _vote, _vote, _correct],
+    [_write, _moderate, _write, _moderate, _moderate, _moderate, _write, _moderate, _withdraw],
+    [_bookmark, _catalog],
+    [],
+]
+
+
+def _about(subject: list[st.SearchStrategy[Act]]) -> st.SearchStrategy[list[Act]]:
+    acts = [_rest, *(subject or [act for subject in _SUBJECTS for act in subject])]
+    return st.lists(st.sampled_from(acts).flatmap(lambda act: act), min_size=20, max_size=50)
+
+
+histories = st.one_of([_about(subject) for subject in _SUBJECTS])
 
 
 class Append(Command[None]):
