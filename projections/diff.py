@@ -34,12 +34,16 @@ select format(
 
 
 class RowDifference(msgspec.Struct, frozen=True):
-    """A row that the live view has otherwise than it should: None where it is missing on that side."""
+    """A row that the live view has otherwise than it should: None where it is missing on that side.
+
+    `events` are positions of some of the events concerned, where they were asked for.
+    """
 
     table: str
     key: dict[str, Any]
     live: dict[str, Any] | None
     right: dict[str, Any] | None
+    events: Sequence[int] = ()
 
 
 class TableDifference(msgspec.Struct, frozen=True):
@@ -62,10 +66,13 @@ class Diff(msgspec.Struct, frozen=True):
         return sum(table.count for table in self.tables)
 
 
-async def differences(connection: "Connection[Any]", live: str, right: str, position: int) -> Diff:
-    """Compare every table of two schemas in the connection's transaction."""
+async def differences(connection: "Connection[Any]", live: str, right: str, position: int, live_position: int) -> Diff:
+    """Compare every table of two schemas, and where they stand, in the connection's transaction."""
     found = []
-    for table in await connection.fetch(READ_KEYS, live):
+    if live_position != position:
+        moved = RowDifference("checkpoint", {}, {"position": live_position}, {"position": position})
+        found.append(TableDifference("checkpoint", 1, [moved]))
+    for table in await connection.fetch(READ_KEYS, right):
         statement = await connection.fetchval(STATEMENT, live, right, table["name"], table["key"])
         rows = await connection.fetch(statement, SHOWN)
         if rows:

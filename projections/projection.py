@@ -87,6 +87,10 @@ class Projection:
         # An identifier cannot be a parameter; this one is made of a projection's name and version, never of input.
         await connection.execute(f'create schema "{schema}"')
         await work_in(connection, schema)
+        await self.make_tables(connection)
+
+    async def make_tables(self, connection: "Connection[Any]") -> None:
+        """Make the tables, empty, where the connection's search_path says."""
         await connection.execute(CHECKPOINT + self.tables)
         await connection.execute("insert into checkpoint (made_by) values ($1)", self.digest)
 
@@ -109,17 +113,20 @@ async def create_missing(connection: "Connection[Any]", projections: Iterable[Pr
     return made
 
 
-async def connect(dsn: str, schema: str) -> "Connection[Any]":
-    """Open a connection that works in a view's schema, with the projector's time-outs."""
+async def connect(dsn: str, schema: str, name: str | None = None, patience: int = 60) -> "Connection[Any]":
+    """Open a connection that works in a view's schema, with the projector's time-outs; a statement may take `patience` seconds.
+
+    The server knows it by `name`, or else as one that looks after the schema's view.
+    """
     settings = {
-        "application_name": f"ballotpress-{schema}",
+        "application_name": name or f"ballotpress-{schema}",
         "search_path": schema,
         "timezone": "UTC",
         "idle_in_transaction_session_timeout": "2000",
         "lock_timeout": "2000",
-        "statement_timeout": "60000",
+        "statement_timeout": f"{patience}s",
         "tcp_keepalives_idle": "5",
         "tcp_keepalives_interval": "5",
         "tcp_keepalives_count": "1",
     }
-    return await asyncpg.connect(dsn, server_settings=settings, timeout=5, command_timeout=70)
+    return await asyncpg.connect(dsn, server_settings=settings, timeout=5, command_timeout=patience + 10)

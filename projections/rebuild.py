@@ -5,31 +5,42 @@ renames. A killed rebuild resumes at its own checkpoint, if the same statements 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
 from asyncpg import Connection
 
 from events.event import Registry
-from projections import diff, window
-from projections.projection import Projection, connect, work_in
+from projections import diff
+from projections.projection import Projection, work_in
+from projections.runner import advance
+from projections.schemas import (
+    EXISTS,
+    drop,
+    gone_schema,
+    holding_live,
+    inherit,
+    live_position,
+    lock_live,
+    next_schema,
+    open_on,
+    previous_schema,
+    rename,
+)
+
+T = TypeVar("T")
 
 # Votes and reads share the server with a rebuild: windows this small, this far apart, are hardly felt (see `make bench`).
 WINDOW = 20_000
 PAUSE_SECONDS = 0.05
 # Below this many events the rest is folded inside the switch.
 NEARLY = 2_000
-
-_LOCK_CLASS = 0x6270  # advisory locks of ours; the second key is a hash of the view's name
-
-EXISTS = "select to_regnamespace($1) is not null"
-
-
-class RebuildRunning(Exception):
-    """Another rebuild of this view is at work."""
+# How often the live checkpoint's lock, 2 s each time, is tried: a large window of the projector's may hold it.
+TRIES = 5
 
 
 class NothingKept(Exception):
@@ -37,42 +48,61 @@ class NothingKept(Exception):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a rebuild is: the position reached, the one to reach, and how many events this run has taken."""
+    """How far a fold is: the position reached, the one to reach, and the rate of this run in events a second."""
 
     projection: str
     position: int
     target: int
-    taken: int
+    rate: float
 
 
 Report = Callable[[Progress], None]
 
 
-def next_schema(projection: Projection) -> str:
-    """Name the schema that a rebuild is made in."""
-    return f"{projection.schema}_next"
+class Folding:
+    """Folds the log into tables on a connection, window by window, towards the live view's position."""
 
+    def __init__(
+        self, connection: "Connection[Any]", projection: Projection, registry: Registry, pause: float, report: Report
+    ) -> None:
+        self._connection = connection
+        self._projection = projection
+        self._registry = registry
+        self._pause = pause
+        self._report = report
+        self._began = monotonic()
+        self._taken = 0
 
-def previous_schema(projection: Projection) -> str:
-    """Name the schema of the tables kept from before."""
-    return f"{projection.schema}_prev"
+    async def nearly(self) -> None:
+        """Fold until few events are left. Halted where one fails."""
+        while True:
+            start, target = await self.places()
+            if target - start <= NEARLY:
+                return
+            advanced = await advance(self._connection, self._projection, self._registry, WINDOW, target)
+            if advanced.end is not None and advanced.start is not None:
+                self._taken += advanced.end - advanced.start
+                rate = self._taken / max(monotonic() - self._began, 1e-6)
+                self._report(Progress(self._projection.name, advanced.end, target, rate))
+            await asyncio.sleep(self._pause)
 
+    async def rest(self) -> int:
+        """Fold to where the live view is held; give that position."""
+        start, target = await self.places()
+        while start < target:
+            advanced = await advance(self._connection, self._projection, self._registry, WINDOW, target)
+            start = advanced.end or start
+        return start
 
-@asynccontextmanager
-async def only_one(dsn: str, projection: Projection) -> "AsyncIterator[None]":
-    """Hold the one place of a rebuild of this view; RebuildRunning when it is taken."""
-    connection = await asyncpg.connect(dsn, timeout=5)
-    try:
-        taken = "select pg_try_advisory_lock($1, hashtext($2))"
-        if not await connection.fetchval(taken, _LOCK_CLASS, projection.schema):
-            raise RebuildRunning(projection.name)
-        yield
-    finally:
-        await connection.close()
+    async def places(self) -> tuple[int, int]:
+        """Give the position of the tables and the one to reach: the live view's, if the log goes that far."""
+        position: int = await self._connection.fetchval("select position from checkpoint")
+        head: int = await self._connection.fetchval("select position from log.head")
+        return position, min(await live_position(self._connection, self._projection), head)
 
 
 class Rebuild:
-    """One rebuild of one view."""
+    """One rebuild of one view; whoever runs it holds `schemas.only_one`."""
 
     def __init__(
         self,
@@ -88,15 +118,14 @@ class Rebuild:
         self._registry = registry
         self._pause = pause
         self._report = report
-        self._taken = 0
 
     async def prepare(self) -> bool:
         """Make the tables beside the live ones, or find those of a rebuild that was cut short; tell whether it resumes."""
         schema = next_schema(self.projection)
-        connection = await asyncpg.connect(self._dsn, timeout=5)
+        connection = await open_on(self._dsn, schema)
         try:
+            await drop(connection, gone_schema(self.projection))
             if await connection.fetchval(EXISTS, schema):
-                await work_in(connection, schema)
                 if await connection.fetchval("select made_by from checkpoint") == self.projection.digest:
                     return True
                 await drop(connection, schema)
@@ -107,140 +136,125 @@ class Rebuild:
             await connection.close()
 
     async def catch_up(self) -> None:
-        """Fold windows until the rebuilt view is nearly where the live one stands."""
-        connection = await connect(self._dsn, next_schema(self.projection))
+        """Fold windows until the rebuilt view is nearly where the live one stands. Halted where an event fails."""
+        connection = await open_on(self._dsn, next_schema(self.projection))
         try:
-            while True:
-                start, target = await self._places(connection)
-                if target - start <= NEARLY:
-                    return
-                await self._fold(connection, start, min(target, start + WINDOW))
-                self._report(Progress(self.projection.name, min(target, start + WINDOW), target, self._taken))
-                await asyncio.sleep(self._pause)
+            await self._folding(connection).nearly()
         finally:
             await connection.close()
-
-    async def _places(self, connection: "Connection[Any]") -> tuple[int, int]:
-        """Give the rebuilt view's position and the one to reach: the live view's, if the log goes that far."""
-        position: int = await connection.fetchval("select position from checkpoint")
-        head: int = await connection.fetchval("select position from log.head")
-        live = await live_position(connection, self.projection)
-        return position, min(live, head)
-
-    async def _fold(self, connection: "Connection[Any]", start: int, end: int) -> None:
-        if end > start:
-            async with connection.transaction():
-                dropped = await window.dropped_positions(connection, self.projection)
-                await window.apply(connection, self.projection, self._registry, start, end, dropped)
-            self._taken += end - start
 
     async def compare(self) -> diff.Diff:
         """Bring both views to one position and compare them there, by key, in one snapshot; the live one goes on meanwhile."""
-        async with holding_live(self._dsn, self.projection):
-            connection = await connect(self._dsn, next_schema(self.projection))
-            try:
-                start, target = await self._places(connection)
-                await self._fold(connection, start, target)
-                snapshot = connection.transaction(isolation="repeatable_read", readonly=True)
-                await snapshot.start()
-                position = await connection.fetchval("select position from checkpoint")  # takes the snapshot
-            except BaseException:
-                await connection.close()
-                raise
+        connection = await open_on(self._dsn, next_schema(self.projection))
         try:
-            return await diff.differences(connection, self.projection.schema, next_schema(self.projection), position)
+            return await compared(
+                self._dsn, connection, self._folding(connection), self.projection, next_schema(self.projection)
+            )
         finally:
             await connection.close()
 
-    async def switch(self, *, keep_previous: bool) -> None:
-        """Put the rebuilt tables in the place of the live ones, at the live one's position; keep those or drop them."""
-        connection = await connect(self._dsn, next_schema(self.projection))
+    async def switch(self, *, keep_previous: bool) -> float:
+        """Put the rebuilt tables in the place of the live ones, at the live one's position; keep those or drop them.
+
+        Gives for how many seconds the live view was held.
+        """
+        connection = await open_on(self._dsn, next_schema(self.projection))
         try:
-            async with connection.transaction():
-                await lock_live(connection, self.projection)
-                start, target = await self._places(connection)
-                if target > start:
-                    dropped = await window.dropped_positions(connection, self.projection)
-                    await window.apply(connection, self.projection, self._registry, start, target, dropped)
-                await connection.execute("update checkpoint set caught_up = true")
-                await drop(connection, previous_schema(self.projection))
-                await rename(connection, self.projection.schema, previous_schema(self.projection))
-                await rename(connection, next_schema(self.projection), self.projection.schema)
+            held = await _patiently(lambda: self._switch(connection))
+            await drop(connection, gone_schema(self.projection))
             if not keep_previous:
                 await drop(connection, previous_schema(self.projection))
+            return held
         finally:
             await connection.close()
 
+    async def abandon(self) -> None:
+        """Drop what was built beside the live view."""
+        connection = await asyncpg.connect(self._dsn, timeout=5)
+        try:
+            await drop(connection, next_schema(self.projection))
+        finally:
+            await connection.close()
 
-async def roll_back(dsn: str, projection: Projection, registry: Registry) -> None:
-    """Put the kept tables back, caught up first; those that were live are kept in their place. NothingKept."""
+    async def _switch(self, connection: "Connection[Any]") -> float:
+        async with connection.transaction():
+            await lock_live(connection, self.projection)
+            began = monotonic()
+            await self._folding(connection).rest()
+            await inherit(connection, self.projection)
+            if await connection.fetchval(EXISTS, previous_schema(self.projection)):
+                await rename(connection, previous_schema(self.projection), gone_schema(self.projection))
+            await rename(connection, self.projection.schema, previous_schema(self.projection))
+            await rename(connection, next_schema(self.projection), self.projection.schema)
+        return monotonic() - began
+
+    def _folding(self, connection: "Connection[Any]") -> Folding:
+        return Folding(connection, self.projection, self._registry, self._pause, self._report)
+
+
+async def compared(dsn: str, connection: "Connection[Any]", folding: Folding, projection: Projection, schema: str) -> diff.Diff:
+    """Fold what is left while the live view is held, and compare it in a snapshot taken then; the live one goes on."""
+    await connection.execute(_ANALYZE)
+    async with holding_live(dsn, projection):
+        position = await folding.rest()
+        live = await live_position(connection, projection)
+        snapshot = connection.transaction(isolation="repeatable_read", readonly=True)
+        await snapshot.start()
+        await connection.fetchval("select position from checkpoint")  # takes the snapshot
+    try:
+        return await diff.differences(connection, projection.schema, schema, position, live)
+    finally:
+        await snapshot.rollback()
+
+
+# So that the comparison, and the first reads after a switch, are planned with statistics.
+_ANALYZE = """
+do $$
+declare
+    t regclass;
+begin
+    for t in
+        select c.oid from pg_class c join pg_class k on k.relnamespace = c.relnamespace
+        where k.oid = 'checkpoint'::regclass and c.relkind = 'r'
+    loop
+        execute format('analyze %s', t);
+    end loop;
+end $$
+"""
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    for _ in range(TRIES - 1):
+        with suppress(asyncpg.LockNotAvailableError):
+            return await work()
+    return await work()
+
+
+async def roll_back(dsn: str, projection: Projection, registry: Registry, report: Report = lambda _: None) -> int:
+    """Put the kept tables back, caught up first; those that were live are kept in their place. NothingKept.
+
+    Gives the position they stand at.
+    """
     kept = previous_schema(projection)
-    connection = await connect(dsn, kept)
+    connection = await open_on(dsn, kept)
     try:
         if not await connection.fetchval(EXISTS, kept):
             raise NothingKept(projection.name)
-        rest = NEARLY + 1
-        while rest > NEARLY:
-            async with connection.transaction():
-                rest = await _follow_live(connection, projection, registry, WINDOW)
-        async with connection.transaction():
-            await lock_live(connection, projection)
-            await _follow_live(connection, projection, registry, rest + WINDOW)
-            aside = f"{projection.schema}_swap"
-            await rename(connection, projection.schema, aside)
-            await rename(connection, kept, projection.schema)
-            await rename(connection, aside, kept)
+        folding = Folding(connection, projection, registry, 0, report)
+        await folding.nearly()
+        return await _patiently(lambda: _swap(connection, projection, folding))
     finally:
         await connection.close()
 
 
-async def _follow_live(connection: "Connection[Any]", projection: Projection, registry: Registry, most: int) -> int:
-    """Take one window towards the live view's position; give how many events are left to it."""
-    start: int = await connection.fetchval("select position from checkpoint for update")
-    head: int = await connection.fetchval("select position from log.head")
-    target = min(await live_position(connection, projection), head)
-    end = min(target, start + most)
-    if end > start:
-        dropped = await window.dropped_positions(connection, projection)
-        await window.apply(connection, projection, registry, start, end, dropped)
-    return max(0, target - end)
-
-
-async def live_position(connection: "Connection[Any]", projection: Projection) -> int:
-    """Give the live view's checkpoint."""
-    statement = await _formatted(connection, "select position from %I.checkpoint", projection.schema)
-    position: int = await connection.fetchval(statement)
+async def _swap(connection: "Connection[Any]", projection: Projection, folding: Folding) -> int:
+    aside = f"{projection.schema}_swap"
+    kept = previous_schema(projection)
+    async with connection.transaction():
+        await lock_live(connection, projection)
+        position = await folding.rest()
+        await rename(connection, projection.schema, aside)
+        await rename(connection, kept, projection.schema)
+        await rename(connection, aside, kept)
+    await work_in(connection, projection.schema)
     return position
-
-
-async def lock_live(connection: "Connection[Any]", projection: Projection) -> None:
-    """Keep the live view where it is until the transaction ends; its readers aren't held up."""
-    await connection.execute(await _formatted(connection, "select from %I.checkpoint for update", projection.schema))
-
-
-@asynccontextmanager
-async def holding_live(dsn: str, projection: Projection) -> AsyncIterator[None]:
-    """Keep the live view where it is for a moment, on a connection of its own."""
-    connection = await connect(dsn, projection.schema)
-    try:
-        async with connection.transaction():
-            await lock_live(connection, projection)
-            yield
-    finally:
-        await connection.close()
-
-
-async def rename(connection: "Connection[Any]", schema: str, name: str) -> None:
-    """Rename a schema."""
-    await connection.execute(await _formatted(connection, "alter schema %I rename to %I", schema, name))
-
-
-async def drop(connection: "Connection[Any]", schema: str) -> None:
-    """Drop a schema with all that is in it, if it exists."""
-    await connection.execute(await _formatted(connection, "drop schema if exists %I cascade", schema))
-
-
-async def _formatted(connection: "Connection[Any]", statement: str, *names: str) -> str:
-    """Let the server put identifiers into a statement, quoted."""
-    formatted: str = await connection.fetchval("select format($1, variadic $2::text[])", statement, names)
-    return formatted

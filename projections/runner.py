@@ -53,15 +53,20 @@ class Halted(Exception):
         self.position = position
 
 
-async def advance(connection: "Connection[Any]", projection: Projection, registry: Registry, largest: int) -> Advanced:
-    """Take the next window, of up to `largest` events, in one transaction. Halted when its first event fails by itself."""
+async def advance(
+    connection: "Connection[Any]", projection: Projection, registry: Registry, largest: int, until: int | None = None
+) -> Advanced:
+    """Take the next window, of up to `largest` events and not beyond `until`, in one transaction.
+
+    Halted when its first event fails by itself.
+    """
     try:
-        return await _advance(connection, projection, registry, largest)
+        return await _advance(connection, projection, registry, largest, until)
     except TRANSIENT:
         raise
     except (asyncpg.PostgresError, window.HoleInLog, window.EventTypeUnknown) as error:
         if largest > 1:
-            return await advance(connection, projection, registry, _halved(largest, error))
+            return await advance(connection, projection, registry, _halved(largest, error), until)
         position = await connection.fetchval("select position + 1 from checkpoint")
         raise Halted(position, error) from error
 
@@ -71,14 +76,16 @@ def _halved(largest: int, error: Exception) -> int:
     return largest // 2
 
 
-async def _advance(connection: "Connection[Any]", projection: Projection, registry: Registry, largest: int) -> Advanced:
+async def _advance(
+    connection: "Connection[Any]", projection: Projection, registry: Registry, largest: int, until: int | None
+) -> Advanced:
     async with connection.transaction():
         row = await connection.fetchrow("select position, caught_up from checkpoint for update skip locked")
         if row is None:
             return Advanced(None, None, None)
         start = row["position"]
         head = await connection.fetchval("select position from log.head")
-        end = min(head, start + largest)
+        end = min(head, start + largest, head if until is None else until)
         if end > start:
             dropped = await window.dropped_positions(connection, projection)
             await window.apply(connection, projection, registry, start, end, dropped)

@@ -19,6 +19,8 @@ COMMANDS = {
     "worker": "services.cli.processes:worker",
     "migrate": "services.cli.processes:migrate",
     "catalog": "services.cli.catalog:catalog",
+    "replay": "services.cli.replay:replay",
+    "verify": "services.cli.verify:verify",
     "status": "services.cli.status:status",
     "voters": "services.cli.voters:voters",
     "visitors": "services.cli.visitors:visitors",

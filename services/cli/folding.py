@@ -1,0 +1,122 @@
+"""What `replay` and `verify` share: which projections, how far a fold is, and what differs."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from services.cli.terminal import PROGRESS_AFTER
+
+if TYPE_CHECKING:
+    from projections.diff import Diff, RowDifference
+    from projections.projection import Projection
+    from projections.rebuild import Progress
+
+LINE_EVERY = 5.0
+"""Seconds between two lines where there is no terminal to draw on."""
+
+
+class ProjectionName(click.ParamType["Projection"]):
+    """A projection, by its name."""
+
+    name = "projection"
+
+    def convert(self, value: "str | Projection", param: click.Parameter | None, ctx: click.Context | None) -> "Projection":
+        """Return the projection of this name."""
+        from projections import PROJECTIONS
+
+        names = {projection.name: projection for projection in PROJECTIONS}
+        if not isinstance(value, str):
+            return value
+        if value not in names:
+            self.fail(f"there is no projection {value!r}; there are {', '.join(names)}", param, ctx)
+        return names[value]
+
+
+def chosen(named: Sequence["Projection"]) -> Sequence["Projection"]:
+    """Give the projections that were named, once each; all if none was."""
+    from projections import PROJECTIONS
+
+    return list(dict.fromkeys(named)) or PROJECTIONS
+
+
+@contextlib.contextmanager
+def shown_progress(verb: str) -> "Iterator[Callable[[Progress], None]]":
+    """Show on stderr how far a fold is, how fast, and when it will be done: a bar on a terminal, else a line now and then."""
+    with _bar(verb) if sys.stderr.isatty() else _some_lines(verb) as report:
+        yield report
+
+
+@contextlib.contextmanager
+def _some_lines(verb: str) -> "Iterator[Callable[[Progress], None]]":
+    last = time.monotonic()
+
+    def report(progress: "Progress") -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_EVERY:
+            last = time.monotonic()
+            left = (progress.target - progress.position) / progress.rate
+            done = f"{progress.position:,} of {progress.target:,} events, {progress.rate:,.0f}/s"
+            click.echo(f"{verb} {progress.projection}: {done}, {left:.0f} s left", err=True)
+
+    yield report
+
+
+@contextlib.contextmanager
+def _bar(verb: str) -> "Iterator[Callable[[Progress], None]]":
+    from rich import progress as drawn
+    from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    bar = drawn.Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task(verb, total=None, rate="")
+    began = time.monotonic()
+
+    def report(progress: "Progress") -> None:
+        rate = f"{progress.rate:,.0f} events/s"
+        bar.update(
+            task, description=f"{verb} {progress.projection}", completed=progress.position, total=progress.target, rate=rate
+        )
+        if time.monotonic() - began > PROGRESS_AFTER:
+            bar.start()
+
+    try:
+        yield report
+    finally:
+        bar.stop()
+
+
+def difference_lines(diff: "Diff") -> Iterator[str]:
+    """Write what differs: each table with its number of rows, then the rows by key."""
+    for table in diff.tables:
+        rows = "1 row differs" if table.count == 1 else f"{table.count} rows differ"
+        yield f"  {table.table}: {rows}"
+        yield from map(_row_line, table.rows)
+        if table.count > len(table.rows):
+            yield f"    … and {table.count - len(table.rows)} more"
+
+
+def _row_line(row: "RowDifference") -> str:
+    key = " ".join(f"{column}={value}" for column, value in row.key.items())
+    events = f" (events {', '.join(map(str, row.events))})" if row.events else ""
+    return f"    {key or 'position'}: {_change(row)}{events}"
+
+
+def _change(row: "RowDifference") -> str:
+    if row.live is None:
+        return f"missing, should be {_values(row.right, row.key)}"
+    if row.right is None:
+        return f"is {_values(row.live, row.key)}, should not be there"
+    wrong = [column for column, value in row.live.items() if row.right.get(column) != value]
+    return ", ".join(f"{column} is {row.live[column]}, should be {row.right[column]}" for column in wrong)
+
+
+def _values(row: "dict[str, object] | None", key: "dict[str, object]") -> str:
+    return " ".join(f"{column}={value}" for column, value in (row or {}).items() if column not in key) or "there"
