@@ -108,6 +108,7 @@ async def load(connection: "Connection[Any]", registry: Registry, whole: Iterabl
         if loading.position:
             await connection.execute(SET_HEAD, loading.position, loading.recorded_at, loading.listing_position)
         await _verify(connection, loading.position)
+    await connection.execute("analyze log.events")  # the views will read all of it before autovacuum has looked
     return loading.position
 
 

@@ -44,6 +44,8 @@ def sentence(error: Exception) -> str | None:
     """Return the line to show for a failure; None for what can only be a defect."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, FileNotFoundError | PermissionError) and error.filename is None:  # a socket's, not a file's
+        error = ConnectionError(error.strerror)
     for name, text in SENTENCES.items():
         module, _, attribute = name.partition(":")
         kind = getattr(sys.modules.get(module), attribute, None)

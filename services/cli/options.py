@@ -57,7 +57,7 @@ def _named(word: str) -> Iterator[str]:
         return
     name = "stdin" if word == "-" else word[1:]
     try:
-        text = sys.stdin.read() if word == "-" else Path(name).read_text()
+        text = (sys.stdin.buffer.read() if word == "-" else Path(name).read_bytes()).decode()
     except OSError as error:
         raise click.ClickException(f"{name} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:

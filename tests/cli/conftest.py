@@ -1,0 +1,97 @@
+"""What the tests of the commands share: a shell, a small catalog, votes, and views that follow when told."""
+
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from events import ids
+from events.ballots import CastVote, Choice
+from events.committer import Committer
+from events.types import REGISTRY
+from projections import PROJECTIONS
+from projections.projection import connect
+from projections.runner import advance
+from services.catalog_import import import_catalog
+from services.settings import read_settings
+from tests import servers
+from tests.cli.shell import Shell, shell_for
+
+Vote = Callable[[str, Sequence[Choice]], Awaitable[list[str]]]
+Follow = Callable[[], Awaitable[None]]
+
+
+def a_tool(slug: str, **changes: Any) -> dict[str, Any]:
+    """Write a tool as a catalog file has it."""
+    return {
+        "slug": slug,
+        "name": slug.title(),
+        "tagline": "A tool",
+        "description": "It does what its name says — and more",
+        "category": "Tools",
+        "pricing": {"tier": "free", "label": "Free"},
+        "best_for": "Tests",
+        "panel": [{"persona": "Builder", "score": 80, "verdict": "ship", "take": "Good"}],
+        **changes,
+    }
+
+
+@pytest.fixture
+def shell(tmp_path: Path, dsn: str, valkey_url: str) -> Shell:
+    """A shell on the test's own database."""
+    return shell_for(tmp_path / "home", dsn, valkey_url)
+
+
+@pytest.fixture
+def catalog_file(tmp_path: Path) -> Path:
+    """A catalog of two tools and their comparison: five events."""
+    file = tmp_path / "catalog.json"
+    catalog = {"tools": [a_tool("alpha"), a_tool("beta")], "comparisons": [{"left": "alpha", "right": "beta"}]}
+    file.write_text(json.dumps(catalog))
+    return file
+
+
+@pytest.fixture
+async def catalog(shell: Shell, catalog_file: Path) -> int:
+    """The catalog, imported; gives how many events that took."""
+    return await import_catalog(read_settings(shell.environ), catalog_file)
+
+
+@pytest.fixture
+async def empty(postgres: servers.Postgres, template: str) -> AsyncIterator[str]:
+    """A second database, with our schema and nothing in it."""
+    server = await asyncpg.connect(postgres.dsn())
+    await server.execute(f"create database second template {template}")
+    yield postgres.dsn("second")
+    await server.execute("drop database second with (force)")
+    await server.close()
+
+
+@pytest.fixture
+def vote(committer: Committer) -> Vote:
+    """Cast one vote each for new voters on a tool; gives their ids."""
+
+    async def cast(slug: str, choices: Sequence[Choice]) -> list[str]:
+        voters = [ids.new_id(1_800_000_000_000 + n, os.urandom(10)) for n in range(len(choices))]
+        for voter, choice in zip(voters, choices, strict=True):
+            await committer.submit(CastVote(voter, slug, choice))
+        return voters
+
+    return cast
+
+
+@pytest.fixture
+def follow(dsn: str) -> Follow:
+    """Bring every view up with the log."""
+
+    async def up() -> None:
+        for projection in PROJECTIONS:
+            connection = await connect(dsn, projection.schema)
+            await advance(connection, projection, REGISTRY, 1_000_000)
+            await connection.close()
+
+    return up

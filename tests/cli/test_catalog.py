@@ -1,0 +1,29 @@
+"""`ballotpress catalog import`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.cli.conftest import a_tool
+from tests.cli.shell import Shell
+
+
+async def test_the_same_file_twice_appends_nothing(shell: Shell, catalog_file: Path) -> None:
+    """The first import says how many events it appended, the second that there were none."""
+    assert shell("catalog", "import", str(catalog_file)).out == "Appended 5 events\n"
+    assert shell("catalog", "import", str(catalog_file)).out == "Appended 0 events\n"
+
+
+async def test_a_wrong_file_is_refused_whole(shell: Shell, tmp_path: Path, connection: Any) -> None:
+    """The failure names the place in the file by its JSON pointer, and nothing was appended."""
+    file = tmp_path / "wrong.json"
+    wrong = a_tool("beta", pricing={"tier": "dear", "label": "Dear"})
+    file.write_text(json.dumps({"tools": [a_tool("alpha"), wrong], "comparisons": []}))
+    shell("catalog", "import", str(file)).failed("wrong.json", "/tools/1/pricing/tier")
+    assert await connection.fetchval("select position from log.head") == 0
+
+
+async def test_a_file_that_is_not_there_is_one_line(shell: Shell, tmp_path: Path) -> None:
+    """A missing file is a sentence and status 1, a missing argument a sentence and status 2."""
+    shell("catalog", "import", str(tmp_path / "none.json")).failed("none.json", "No such file")
+    shell("catalog", "import").failed("FILE", status=2)

@@ -1,0 +1,53 @@
+"""What every command owes: help, and failures of one line."""
+
+import pytest
+
+from services.cli import COMMANDS
+from tests.cli.shell import Shell
+
+SUBCOMMANDS = (
+    ("catalog", "import"),
+    ("voters", "void"),
+    ("voters", "reinstate"),
+    ("visitors", "erase"),
+    ("quarantine", "list"),
+    ("quarantine", "drop"),
+    ("keys", "rewrap"),
+    ("events", "tail"),
+    ("events", "export"),
+    ("events", "import"),
+)
+
+
+@pytest.mark.parametrize("words", [*((name,) for name in COMMANDS), *SUBCOMMANDS], ids=" ".join)
+def test_every_command_has_help(words: tuple[str, ...]) -> None:
+    """`--help` says what a command is called and what it does, without a sentence of configuration."""
+    from click.testing import CliRunner
+
+    from services.cli import commands
+
+    ran = CliRunner().invoke(commands, [*words, "--help"], prog_name="ballotpress", env={"COLUMNS": "200"})
+    assert ran.exit_code == 0
+    assert f"ballotpress {' '.join(words)}" in ran.output
+    assert "--help" in ran.output
+
+
+async def test_a_database_that_is_not_there_is_one_line(shell: Shell) -> None:
+    """A server that can't be reached, and a variable that is wrong, are one line each and status 1."""
+    shell("quarantine", "list", DATABASE_URL="postgresql://x@/x?host=/nowhere").failed("PostgreSQL")
+    shell("status", DATABASE_URL="mysql://x").failed("DATABASE_URL")
+
+
+async def test_a_database_without_schema_says_what_to_do(shell: Shell, postgres_url: str) -> None:
+    """A database that was never migrated is told so by status; other commands say what to run first."""
+    status = shell("status", "--json", DATABASE_URL=postgres_url).json()
+    assert status["head"] is None
+    assert "run `ballotpress migrate`" in [problem["advice"] for problem in status["problems"]]
+    shell("events", "tail", "--no-follow", DATABASE_URL=postgres_url).failed("ballotpress migrate")
+
+
+@pytest.fixture
+def postgres_url(postgres: object) -> str:
+    """A database without our schema."""
+    url: str = postgres.dsn()  # type: ignore[attr-defined]
+    return url

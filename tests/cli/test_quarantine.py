@@ -1,0 +1,87 @@
+"""`ballotpress quarantine list|drop` and what `status` says of a halted view."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from events.types import REGISTRY
+from projections import PROJECTIONS
+from projections.projection import connect
+from projections.runner import Halted, advance
+from services.projector import project
+from tests.cli.conftest import Follow
+from tests.cli.shell import Shell
+
+pytestmark = pytest.mark.usefixtures("catalog")
+
+UNKNOWN = """
+with head as (update log.head set position = position + 1 returning position)
+insert into log.events (stream, position, recorded_at, version, schema_version, type, data)
+select gen_random_uuid(), head.position, clock_timestamp(), 1, 1, 'FromTheFuture', '{"tool": "[bold]"}' from head
+returning position
+"""
+
+
+@pytest.fixture
+async def halted(connection: Any, follow: Follow, dsn: str) -> int:
+    """The position of an event that no view can take; all have halted there."""
+    await follow()
+    position: int = await connection.fetchval(UNKNOWN)
+    for projection in PROJECTIONS:
+        runner = await connect(dsn, projection.schema)
+        with pytest.raises(Halted):
+            await advance(runner, projection, REGISTRY, 100)
+        await runner.execute(
+            "update checkpoint set halted_position = $1, halted_error = 'EventTypeUnknown: [a] b', halted_since = now()",
+            position,
+        )
+        await runner.close()
+    return position
+
+
+async def test_a_halt_is_listed_with_its_event(shell: Shell, halted: int) -> None:
+    """Each halted projection is listed with position, error, time and the event there; before that there is nothing."""
+    listed = shell("quarantine", "list", "--json").json()["halted"]
+    assert [one["projection"] for one in listed] == [projection.name for projection in PROJECTIONS]
+    assert listed[0]["position"] == halted
+    assert (listed[0]["type"], listed[0]["data"]) == ("FromTheFuture", {"tool": "[bold]"})
+    text = shell("quarantine", "list").out
+    assert f"cards halted at position {halted}" in text and 'FromTheFuture version 1 {"tool": "[bold]"}' in text
+
+
+async def test_status_says_where_and_what_to_do(shell: Shell, halted: int) -> None:
+    """`status` shows the halt with its error, and the command that lets the view pass."""
+    status = shell("status", "--json").json()
+    assert [view["halt"]["position"] for view in status["views"]] == [halted] * len(PROJECTIONS)
+    advice = [problem["advice"] for problem in status["problems"] if "halted" in problem["what"]]
+    assert advice and all(f"`ballotpress quarantine drop {halted} --reason TEXT`" in line for line in advice)
+    assert "EventTypeUnknown: [a] b" in shell("status").out
+
+
+async def test_a_dropped_event_is_passed(shell: Shell, halted: int, connection: Any, dsn: str) -> None:
+    """After a drop every halted view goes on, the log says who let it pass and why, and a second drop is refused."""
+    dropped = shell("quarantine", "drop", str(halted), "--reason", "made by a later release", "--json").json()
+    assert dropped == {"projections": [projection.name for projection in PROJECTIONS], "appended": len(PROJECTIONS)}
+    projector = asyncio.create_task(project(dsn))
+    try:
+        async with asyncio.timeout(20):
+            while await connection.fetchval("select position from cards_1.checkpoint") <= halted:
+                await asyncio.sleep(0.05)
+            while shell("quarantine", "list", "--json").json()["halted"]:
+                await asyncio.sleep(0.05)
+    finally:
+        projector.cancel()
+        await asyncio.wait([projector])
+    said = await connection.fetchrow("select data->>'reason', meta->>'operator' from log.events where type = 'EventDropped'")
+    assert tuple(said) == ("made by a later release", "shell")
+    shell("quarantine", "drop", str(halted), "--reason", "x").failed("No projection has halted", str(halted))
+
+
+async def test_nothing_is_dropped_where_nothing_halted(shell: Shell, connection: Any) -> None:
+    """A drop at any other position, or at none, is refused and appends nothing."""
+    assert shell("quarantine", "list").out == "No projection has halted\n"
+    before = await connection.fetchval("select position from log.head")
+    shell("quarantine", "drop", "3", "--reason", "x").failed("position 3")
+    shell("quarantine", "drop", "0", "--reason", "x").failed("POSITION", status=2)
+    assert await connection.fetchval("select position from log.head") == before
