@@ -8,4 +8,5 @@ PROJECTIONS = (
     Projection("bookmarks", 1),
     Projection("reviews", 1),
     Projection("subscribers", 1),
+    Projection("corrections", 1),
 )

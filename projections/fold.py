@@ -27,6 +27,7 @@ from events.catalog import (
 from events.event import Event
 from events.reviews import ReviewApproved, ReviewEdited, ReviewRejected, ReviewSubmitted, ReviewWithdrawn
 from events.voters import VoterDisqualified, VoterReinstated
+from projections.corrections import Corrections
 from projections.subscribers import Subscribers
 
 Key = tuple[Any, ...]
@@ -271,6 +272,7 @@ FOLDS: Mapping[str, type[Fold]] = {
     "bookmarks": Bookmarks,
     "reviews": Reviews,
     "subscribers": Subscribers,
+    "corrections": Corrections,
 }
 
 

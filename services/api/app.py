@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from services.api import (
     routes_bookmarks,
     routes_comparisons,
+    routes_corrections,
     routes_health,
     routes_me,
     routes_moderation,
@@ -50,6 +51,7 @@ ROUTES: list[HTTPRouteHandler] = [
     routes_votes.own,
     routes_tallies.tally,
     routes_tallies.history,
+    routes_corrections.recorded,
     routes_bookmarks.keep,
     routes_bookmarks.remove,
     routes_bookmarks.own,

@@ -23,7 +23,7 @@ SENTENCES: Final = {
     "services.export:ImportRefused": "{error}",
     "projections.schemas:RebuildRunning": "Another replay of {error} is at work: wait until it is done",
     "projections.rebuild:NothingKept": "No earlier tables of {error} are kept: only `replay --keep-previous` keeps them",
-    "projections.runner:Halted": "Position {error.position} of the log can't be folded ({error}); the live views are as they were",
+    "projections.runner:Halted": "Position {error.position} can't be folded ({error}); the live views are as they were",
     "asyncpg:DiskFullError": "PostgreSQL's disk is full; free some space, then try again. Nothing live was changed ({error})",
     "asyncpg:InvalidPasswordError": "PostgreSQL refused the name or password in DATABASE_URL",
     "asyncpg:InvalidCatalogNameError": "PostgreSQL has no such database: {error}",

@@ -1,0 +1,94 @@
+"""Corrections, read; and folded in plain Python: what the view must hold, for the tests."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from asyncpg import Pool
+
+from events.event import Event
+from events.voters import CorrectionRecorded, Tally
+
+if TYPE_CHECKING:
+    from projections.fold import Entry, Key, Row, Tables
+
+
+class ToolCorrection(msgspec.Struct, frozen=True):
+    """A tool, by slug, and its (ship, skip) before and after."""
+
+    slug: str
+    before: Tally
+    after: Tally
+
+
+class Correction(msgspec.Struct, frozen=True):
+    """A correction and the listed tools that it changed, by slug; `position` is that of its event."""
+
+    action: Literal["disqualified", "reinstated"]
+    reason: str
+    voters: int
+    votes: int
+    recorded_at: datetime
+    position: int
+    tools: list[ToolCorrection]
+
+
+# Tools that are off the site are left out, as everywhere.
+CORRECTIONS = """
+select c.action, c.reason, c.voters, c.votes, c.recorded_at, c.position,
+       coalesce((select jsonb_agg(jsonb_build_array(t.slug, jsonb_build_array(x.before_ship, x.before_skip),
+                                                    jsonb_build_array(x.after_ship, x.after_skip)) order by t.slug)
+                 from corrections_1.corrected_tools x join cards_1.tools t on t.tool = x.tool and t.listed
+                 where x.correction = c.correction), '[]') as tools
+from corrections_1.corrections c
+where $1::bigint is null or c.position < $1
+order by c.position desc
+limit $2
+"""
+
+_tools = msgspec.json.Decoder(list[tuple[str, Tally, Tally]])
+
+
+async def corrections(pool: "Pool[Any]", before: int | None, limit: int) -> Sequence[Correction]:
+    """Give up to `limit` corrections, newest first, recorded before a position."""
+    rows = await pool.fetch(CORRECTIONS, before, limit)
+    return [Correction(**{**row, "tools": [ToolCorrection(*tool) for tool in _tools.decode(row["tools"])]}) for row in rows]
+
+
+class Corrections:
+    """What each correction did."""
+
+    concerns: tuple[type[Event], ...] = (CorrectionRecorded,)
+
+    def __init__(self) -> None:
+        self._corrections: dict[Key, Row] = {}
+        self._tools: dict[Key, Row] = {}
+
+    def take(self, entry: "Entry") -> None:
+        """Take in the next event."""
+        event = entry.event
+        if not isinstance(event, CorrectionRecorded):
+            return
+        self._corrections[event.correction,] = {
+            "correction": event.correction,
+            "action": event.action,
+            "reason": event.reason,
+            "voters": event.voters,
+            "votes": event.votes,
+            "recorded_at": entry.recorded_at,
+            "position": entry.position,
+        }
+        for tool in event.tools:
+            self._tools[event.correction, tool.tool] = {
+                "correction": event.correction,
+                "tool": tool.tool,
+                "before_ship": tool.before[0],
+                "before_skip": tool.before[1],
+                "after_ship": tool.after[0],
+                "after_skip": tool.after[1],
+            }
+
+    def tables(self) -> "Tables":
+        """Give the rows."""
+        return {"corrections": self._corrections, "corrected_tools": self._tools}
