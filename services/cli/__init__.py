@@ -22,6 +22,7 @@ COMMANDS = {
     "replay": "services.cli.replay:replay",
     "verify": "services.cli.verify:verify",
     "status": "services.cli.status:status",
+    "digest": "services.cli.digest:digest",
     "voters": "services.cli.voters:voters",
     "visitors": "services.cli.visitors:visitors",
     "quarantine": "services.cli.quarantine:quarantine",

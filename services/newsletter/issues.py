@@ -278,3 +278,29 @@ async def issue(database: Database, number: int) -> Issue:
     if row is None:
         raise IssueUnknown(number)
     return Issue(**row)
+
+
+CANCEL: Final = """
+with stopped as (
+    update newsletter.mails set state = 'cancelled', reason = 'the issue was cancelled', settled_at = now()
+    where issue = $1 and state in ('pending', 'deferred') returning 1
+),
+closed as (
+    update newsletter.issues set state = 'cancelled', settled_at = now() where number = $1 and state in ('compiled', 'planned')
+)
+select count(*) from stopped
+"""
+
+
+async def cancel(database: Database, number: int) -> int:
+    """Stop an issue; give how many mails are not sent. IssueUnknown."""
+    await issue(database, number)
+    stopped: int = await database.fetchval(CANCEL, number)
+    return stopped
+
+
+async def set_paused(database: Database, paused: bool) -> None:
+    """Let issues be neither compiled nor sent, or let them again."""
+    await database.execute(
+        "update newsletter.schedule set paused_at = case when $1 then coalesce(paused_at, now()) end", paused
+    )

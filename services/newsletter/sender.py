@@ -8,13 +8,13 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
 import asyncpg
-from emails.smtp import Outcome
 
+from emails.smtp import Outcome
 from services.newsletter import ledger
 from services.newsletter.ledger import CHUNK, Claimed, Settled
 from services.newsletter.letters import Letter, Letters
@@ -24,6 +24,7 @@ POLL_SECONDS: Final = 1.0
 BACKOFF_SECONDS: Final = (60, 300, 900, 3600, 7200, 14400)
 UNREACHABLE_SECONDS: Final = 2
 SLOW_SECONDS: Final = 15
+HARD_BOUNCE: Final = "hard bounce"
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Sender:
         transport: Transport,
         *,
         clock: Callable[[], datetime],
+        suppress: Callable[[Sequence[str]], Awaitable[None]],
         lease_seconds: int,
         chunk: int = CHUNK,
     ) -> None:
@@ -53,6 +55,7 @@ class Sender:
         self._letters = letters
         self._transport = transport
         self._clock = clock
+        self._suppress = suppress
         self._lease_seconds = lease_seconds
         self._chunk = chunk
         self._stopping = False
@@ -61,7 +64,7 @@ class Sender:
         """Send what is due, for ever or until `stop`; whatever fails is logged and tried again."""
         while not self._stopping:
             try:
-                await self._turn()
+                await self.turn()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 logger.warning("sending waits for the database: %r", error)
             except Exception:
@@ -75,7 +78,8 @@ class Sender:
         self._stopping = True
         self.wake.set()
 
-    async def _turn(self) -> None:
+    async def turn(self) -> None:
+        """Send all that is due now, and close what is done."""
         self.wake.clear()
         if not self._stopping and await ledger.is_due(self._database):
             results = await asyncio.gather(*(self._lane() for _ in range(LANES)), return_exceptions=True)
@@ -96,6 +100,8 @@ class Sender:
             async with self._held(name):
                 settled = await self._send(claimed)
                 await self._record(name, settled)
+            if bounced := [s.mail.reader for s in settled if s.reason == HARD_BOUNCE]:
+                await self._suppress(bounced)
 
     @contextlib.asynccontextmanager
     async def _held(self, name: str) -> AsyncIterator[None]:
@@ -153,16 +159,15 @@ class Sender:
         return await self._settled(mail, outcome, domain)
 
     async def _settled(self, mail: Claimed, outcome: Outcome, domain: str) -> Settled:
-        if outcome.slow_down or outcome.kind == "not_sent":
-            whole_relay = outcome.kind == "not_sent" or outcome.code in (421, 454)
+        if outcome.slow_down or (outcome.whole_relay and outcome.kind in ("not_sent", "deferred")):
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 seconds = SLOW_SECONDS if outcome.slow_down else UNREACHABLE_SECONDS
-                await ledger.slow_down(self._database, "" if whole_relay else domain, seconds)
+                await ledger.slow_down(self._database, "" if outcome.whole_relay else domain, seconds)
         match outcome.kind:
             case "accepted":
                 return Settled(mail, "accepted", outcome.code)
             case "rejected":
-                return Settled(mail, "rejected", outcome.code, "refused by the relay")
+                return Settled(mail, "rejected", outcome.code, HARD_BOUNCE if outcome.hard_bounce else "refused by the relay")
             case "uncertain":
                 return Settled(mail, "uncertain", outcome.code, "no answer after the final dot")
         if mail.is_old:

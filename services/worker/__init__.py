@@ -1,4 +1,4 @@
-"""The worker: what is due by the clock. Valkey is its clock and doorbell, never the truth; that is in PostgreSQL.
+"""The worker: what is due by the clock, and mail. Valkey is its clock and doorbell, never the truth; that is in PostgreSQL.
 
 It retries a lost Valkey for some seconds and then ends with an error, for whoever supervises it to start it again.
 """
@@ -11,14 +11,16 @@ from typing import Any
 
 import asyncpg
 import msgspec
-from arq import cron
+from arq import cron, func
 from arq.connections import RedisSettings
 from arq.worker import Worker
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 
+from services.newsletter.doorbell import JOB
 from services.settings import Settings
+from services.worker.newsletter import Mailroom
 from services.worker.receipts import clear_old_receipts
 
 HEALTH_EVERY = 20
@@ -28,15 +30,27 @@ HEALTH_EVERY = 20
 def run(settings: Settings) -> None:
     """Work until stopped; raise what Valkey's client raised when it is lost for good."""
     asyncio.set_event_loop(asyncio.new_event_loop())  # arq takes the thread's
-    create_worker(settings).run()
+    mailroom = Mailroom(settings)
+    worker = create_worker(settings, mailroom)
+    try:
+        worker.run()
+    finally:
+        # Not by arq's on_shutdown, which isn't reached when Valkey is gone: a chunk under way is finished in any case.
+        worker.loop.run_until_complete(mailroom.close())
 
 
-def create_worker(settings: Settings) -> Worker:
-    """Return a worker that isn't running yet."""
+def create_worker(settings: Settings, mailroom: Mailroom) -> Worker:
+    """Return a worker that isn't running yet; it opens the mailroom."""
     return Worker(
-        cron_jobs=[cron(_clear_old_receipts, minute=7, run_at_startup=True)],
+        functions=[func(_wake, name=JOB, keep_result=0)],
+        cron_jobs=[
+            cron(_clear_old_receipts, minute=7, run_at_startup=True),
+            cron(_forget_unconfirmed, minute=37),
+            cron(_tick, minute=set(range(60)), run_at_startup=True, keep_result=0),
+        ],
+        on_startup=_open,
         redis_settings=_redis_settings(settings.redis_url),
-        ctx={"database_url": settings.database_url},
+        ctx={"database_url": settings.database_url, "mailroom": mailroom},
         job_serializer=msgspec.msgpack.Encoder(enc_hook=repr).encode,
         job_deserializer=msgspec.msgpack.decode,
         health_check_key=f"ballotpress:worker:{socket.gethostname()}:{os.getpid()}",
@@ -53,6 +67,27 @@ def _redis_settings(url: str) -> RedisSettings:
     settings.retry = Retry(ExponentialBackoff(cap=2, base=0.1), retries=8)
     settings.retry_on_error = [ConnectionError, TimeoutError, BusyLoadingError, OSError]
     return settings
+
+
+async def _open(ctx: dict[str, Any]) -> None:
+    await _mailroom(ctx).open()
+
+
+async def _wake(ctx: dict[str, Any]) -> None:
+    _mailroom(ctx).wake()
+
+
+async def _tick(ctx: dict[str, Any]) -> None:
+    await _mailroom(ctx).tick()
+
+
+async def _forget_unconfirmed(ctx: dict[str, Any]) -> int:
+    return await _mailroom(ctx).forget()
+
+
+def _mailroom(ctx: dict[str, Any]) -> Mailroom:
+    mailroom: Mailroom = ctx["mailroom"]
+    return mailroom
 
 
 async def _clear_old_receipts(ctx: dict[str, Any]) -> int:

@@ -1,0 +1,150 @@
+"""Sending: each planned reader gets one mail or is accounted for, whatever relay, reader and operator do meanwhile."""
+
+import email
+import email.policy
+from collections import Counter
+
+import pytest
+
+from events.subscriber_commands import EraseSubscriber, Unsubscribe
+from services.newsletter import issues, ledger
+from tests import catalogs
+from tests.newsletter.newsroom import Newsroom
+from tests.newsletter.sink import says_250
+
+pytestmark = pytest.mark.anyio
+
+
+async def planned(room: Newsroom, readers: int) -> tuple[int, list[str]]:
+    """Plan an issue for so many readers; give its number and them."""
+    subscribers = [await room.subscribe(f"reader{n}@example.com") for n in range(readers)]
+    await room.project()
+    await room.deliver()  # the confirmations, which nobody needs any more
+    return await room.send_now(), subscribers
+
+
+async def test_each_reader_gets_one_mail(room: Newsroom) -> None:
+    """All are accepted, each exactly once, the issue settles, and a second run finds nothing to do."""
+    number, _ = await planned(room, 25)
+    assert await room.accounts(number) == {"pending": 25}
+    await room.deliver()
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 25}
+    digests = Counter(to for to, message in room.sink.mails if b"List-Id" in message)
+    assert digests == {f"reader{n}@example.com": 1 for n in range(25)}
+    assert (await issues.issue(room.database, number)).state == "settled"
+
+
+async def test_a_digest_says_how_to_leave_and_who_it_is(room: Newsroom) -> None:
+    """Its headers are whole, its Message-ID names reader and issue, and the link unsubscribes that reader."""
+    number, (reader,) = await planned(room, 1)
+    await room.deliver()
+    (raw,) = [m for m in room.sink.to("reader0@example.com") if b"List-Id" in m]
+    mail = email.message_from_bytes(raw, policy=email.policy.default)
+    assert mail["Message-ID"] == f"<issue-{number}.{reader}@verdicts.example>"
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    token = mail["List-Unsubscribe"].strip("<>").partition("token=")[2]
+    assert room.tokens.read_unsubscribe(token) == reader
+
+
+async def test_an_unsubscribe_stops_what_is_not_attempted(room: Newsroom) -> None:
+    """Who leaves between plan and sending gets nothing, at once and without any view's help; so does who is erased."""
+    number, (leaver, erased, stayer) = await planned(room, 3)
+    await room.committer.submit(Unsubscribe(leaver))
+    await room.committer.submit(EraseSubscriber(erased))
+    assert await room.accounts(number) == {"pending": 1, "cancelled": 2}
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 1, "cancelled": 2}
+    assert await room.reasons(number) == {leaver: "unsubscribed", erased: "erased"}
+    assert stayer not in await room.reasons(number)
+
+
+async def test_a_plan_made_from_a_view_that_is_behind_mails_nobody_who_left(room: Newsroom) -> None:
+    """The claim asks the log: an unsubscribe that the plan's view hadn't seen still stops the mail."""
+    reader = await room.subscribe("reader@example.com")
+    await room.project()
+    number = await room.send_now()
+    await room.committer.submit(Unsubscribe(reader))
+    await room.database.execute("update newsletter.mails set state = 'pending', reason = null where issue = $1", number)
+    await room.deliver()
+    assert await room.reasons(number) == {reader: "unsubscribed"}
+
+
+async def test_refused_addresses_bounce_and_the_others_go_out(room: Newsroom) -> None:
+    """5xx at RCPT is a hard bounce at once: the address is suppressed, and the next issue says so."""
+    number, readers = await planned(room, 3)
+    room.sink.rcpt = lambda to: "550 5.1.1 no such user" if to == "reader1@example.com" else says_250(to)
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 2, "rejected": 1}
+    assert await room.reasons(number) == {readers[1]: "hard bounce"}
+    await room.project()
+    another = await room.send_now(extra=True)
+    assert await room.reasons(another) == {readers[1]: "suppressed"}
+
+
+async def test_a_relay_that_throttles_gets_the_mail_later(room: Newsroom) -> None:
+    """451 defers and slows the domain down; nobody is dropped, and when it takes mail again all is delivered."""
+    number, _ = await planned(room, 3)
+    room.sink.rcpt = lambda to: "451 4.7.1 slow down"
+    await room.deliver()
+    accounts = await room.accounts(number)
+    assert accounts == {"deferred": 3}
+    assert (await issues.issue(room.database, number)).state == "planned"
+    room.sink.rcpt = says_250
+    await room.database.execute("update newsletter.mails set not_before = now()")
+    await room.database.execute("update newsletter.slowdowns set until = now()")
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 3}
+    assert await room.database.fetchval("select count(*) from newsletter.slowdowns") == 0
+
+
+async def test_a_connection_lost_after_the_final_dot_is_uncertain(room: Newsroom) -> None:
+    """Such a mail is held for the operator: sent again when told so, and never by itself."""
+    number, _ = await planned(room, 2)
+    room.sink.data = lambda to: "lost" if to == "reader0@example.com" else says_250(to)
+    await room.deliver()
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 1, "uncertain": 1}
+    room.sink.data = says_250
+    assert await ledger.resolve(room.database, number, "resend") == 1
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 2}
+    assert len([m for m in room.sink.to("reader0@example.com") if b"List-Id" in m]) == 2
+
+
+async def test_a_lost_workers_chunk_becomes_uncertain_when_its_lease_is_over(room: Newsroom) -> None:
+    """Claimed and never answered for is uncertain, not pending; dropped, it is cancelled."""
+    number, _ = await planned(room, 3)
+    await ledger.claim(room.database, "lost", 30, most=2)
+    await ledger.settle(room.database)
+    assert (await room.accounts(number))["attempting"] == 2
+    await room.database.execute("update newsletter.mails set lease_until = now() where state = 'attempting'")
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 1, "uncertain": 2}
+    assert await ledger.resolve(room.database, number, "drop") == 2
+    assert await room.accounts(number) == {"accepted": 1, "cancelled": 2}
+
+
+async def test_a_pause_holds_digests_and_lets_confirmations_out(room: Newsroom) -> None:
+    """While paused no digest goes out; a confirmation does."""
+    number, _ = await planned(room, 1)
+    await issues.set_paused(room.database, True)
+    await room.sign_up("new@example.com")
+    await room.deliver()
+    assert await room.accounts(number) == {"pending": 1}
+    assert len(room.sink.to("new@example.com")) == 1
+    await issues.set_paused(room.database, False)
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 1}
+
+
+async def test_a_cancelled_issue_stops(room: Newsroom) -> None:
+    """What isn't sent yet never is, and the next issue tells of the same period."""
+    await room.import_tools(catalogs.tool())
+    number, _ = await planned(room, 2)
+    assert await issues.cancel(room.database, number) == 2
+    await room.deliver()
+    assert await room.accounts(number) == {"cancelled": 2}
+    another = await room.send_now(extra=True)
+    first, second = [await issues.issue(room.database, n) for n in (number, another)]
+    assert first.from_position == second.from_position
