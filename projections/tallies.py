@@ -49,8 +49,7 @@ hours as (
 ),
 changes as (
     select m.plus, m.minus
-    from side s
-    join log.recorded_events e on e.position > s.low and e.position <= s.high
+    from log.recorded_events e
     cross join lateral (
         select e.data->>'choice' as plus, e.data->>'previous' as minus
         where e.type in ('VoteCast', 'VoteRetracted')
@@ -61,7 +60,8 @@ changes as (
         from jsonb_array_elements(e.data->'ballots') as b(ballot)
         where e.type in ('VoterDisqualified', 'VoterReinstated') and not $3 and b.ballot->>0 = $1
     ) m
-    where (e.type in ('VoterDisqualified', 'VoterReinstated')
+    where e.position > (select s.low from side s) and e.position <= (select s.high from side s)
+      and (e.type in ('VoterDisqualified', 'VoterReinstated')
            or (e.type in ('VoteCast', 'VoteRetracted') and e.data->>'tool' = $1))
       and e.position not in (select (d.data->>'position')::bigint from log.recorded_events d
                              where d.stream = $4 and d.type = 'EventDropped')

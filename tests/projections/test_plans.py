@@ -11,7 +11,7 @@ import pytest
 from events import ids, log
 from events.event import encode
 from events.voters import VoterDisqualified
-from projections import PROJECTIONS, window
+from projections import PROJECTIONS, tallies, window
 from projections.projection import work_in
 from tests.projections.histories import TOOLS, VOTERS
 from tests.projections.views import Connection
@@ -98,3 +98,12 @@ async def test_a_decision_reads_the_ends_of_its_streams(long_log: Connection, mo
 async def test_the_listing_is_read_by_its_own_index(long_log: Connection, mode: str) -> None:
     """A process that starts reads which tools are listed without passing over the votes."""
     assert {index for index, _ in await scans(long_log, mode, log.READ_LISTING, "0")} == {"events_listing_idx"}
+
+
+@pytest.mark.parametrize("mode", PLAN_MODES)
+async def test_a_tally_of_the_past_reads_the_rest_of_one_hour(long_log: Connection, mode: str) -> None:
+    """What a tally takes from the log lies between two positions; what was passed over is found by its stream."""
+    found = await scans(long_log, mode, tallies.AS_OF, "'tool', '2026-03-01 02:30+00', false, gen_random_uuid()")
+    assert {index for index, _ in found} == {"events_position_key", "events_pkey"}
+    for index, condition in found:
+        assert "stream" in condition if index == "events_pkey" else '"position" >' in condition and '"position" <=' in condition
