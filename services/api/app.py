@@ -30,6 +30,8 @@ from services.api.endpoints import Call
 from services.api.openapi import documentation
 from services.api.problems import add_kinds
 from services.api.site import Site
+from services.pages.refusals import refusal
+from services.pages.sitemap import PAGES
 from services.settings import Settings
 
 add_kinds(REFUSALS)
@@ -93,7 +95,7 @@ def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) 
         async with site.open():
             yield
 
-    served = [*routes, *documentation(routes)]
+    served = [*routes, *documentation(routes), *PAGES]
     app = Litestar(
         [*_all_options(served), *served],
         request_class=Call,
@@ -103,7 +105,7 @@ def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) 
     )
     app.state.site = site
     # The router alone, without Litestar's own handling of exceptions: they are the edge's.
-    app.asgi_handler = Edge(app.asgi_router, site)
+    app.asgi_handler = Edge(app.asgi_router, site, refusal)
     return app
 
 

@@ -5,7 +5,7 @@ place and one pass, because each layer of middleware costs every vote. Exception
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from logging import DEBUG
 from secrets import token_hex
@@ -16,9 +16,9 @@ import structlog
 from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Message, Receive, Scope, Send
 
-from services.api.answers import Bodiless
+from services.api.answers import Answer, Bodiless
 from services.api.endpoints import ClientGone
-from services.api.problems import BodyTooLarge, kind_of, problem_answer
+from services.api.problems import BodyTooLarge, kind_of
 from services.api.site import Site
 from services.logs import request_id as logged_request_id
 
@@ -36,11 +36,16 @@ _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _DRAINED_BYTES: Final = 4 * 1024 * 1024
 
 
+Refuse = Callable[[Exception, str, HTTPScope, Mapping[bytes, bytes]], Answer]
+"""Makes the answer to an exception, given the request's id, scope and headers."""
+
+
 class Edge:
     """Wraps an ASGI application."""
 
-    def __init__(self, app: ASGIApp, site: Site) -> None:
+    def __init__(self, app: ASGIApp, site: Site, refusal: Refuse) -> None:
         self._app = app
+        self._refusal = refusal
         self._site = site
         self._log = structlog.get_logger().bind()
         self._logs_all = self._log.is_enabled_for(DEBUG)
@@ -100,7 +105,7 @@ class Edge:
             outgoing.error = repr(error)
         if isinstance(error, BodyTooLarge):
             await _drain(receive)
-        await problem_answer(error, request_id)(scope, receive, outgoing.send)
+        await self._refusal(error, request_id, scope, dict(scope["headers"]))(scope, receive, outgoing.send)
 
     def _request_id(self, head: Mapping[bytes, bytes]) -> str:
         given = head.get(b"x-request-id")

@@ -158,16 +158,22 @@ def problem_answer(error: Exception, request_id: str) -> Answer:
         type=kind.type,
         title=kind.title,
         status=kind.status,
-        detail=kind.detail or (error.detail if isinstance(error, HTTPException) else str(error)) or kind.title,
+        detail=words_of(error, kind),
         errors=getattr(error, "errors", ()),
         request_id=request_id if kind.status >= 500 else None,
     )
     body: dict[str, object] = msgspec.to_builtins(problem)
     body.update({member: getattr(error, member) for member in kind.members})
-    return Answer(encoder.encode(body), kind.status, MEDIA, _headers(error, kind))
+    return Answer(encoder.encode(body), kind.status, MEDIA, headers_of(error, kind))
 
 
-def _headers(error: Exception, kind: Kind) -> list[tuple[bytes, bytes]]:
+def words_of(error: Exception, kind: Kind) -> str:
+    """Say what went wrong: in the words of its kind, else its own."""
+    return kind.detail or (error.detail if isinstance(error, HTTPException) else str(error)) or kind.title
+
+
+def headers_of(error: Exception, kind: Kind) -> list[tuple[bytes, bytes]]:
+    """Give the headers that a refusal is answered with: its own, when to come back, what the path takes."""
     headers = [*getattr(error, "headers", ())] if isinstance(error, Refusal) else []
     if kind.retry_after is not None:
         headers.append((b"retry-after", str(kind.retry_after).encode("ascii")))

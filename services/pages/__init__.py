@@ -36,6 +36,6 @@ def _environment() -> Environment:
 _TEMPLATES: Final = _environment()
 
 
-def render(name: str, **values: Any) -> bytes:
-    """Render the template `name.html`; jinja2.UndefinedError for a value that it names and doesn't get."""
-    return _TEMPLATES.get_template(f"{name}.html").render(values).encode("utf-8")
+def render(template: str, **values: Any) -> bytes:
+    """Render a template; jinja2.UndefinedError for a value that it names and doesn't get."""
+    return _TEMPLATES.get_template(template).render(values).encode("utf-8")
