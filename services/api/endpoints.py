@@ -40,6 +40,7 @@ PATH_PATTERNS: Final[Mapping[str, str]] = {
     "persona": r"^[^/\x00-\x20A-Z][^/\x00-\x1fA-Z]{0,79}$(?!\n)",
     "id": ID,
     "visitor": ID,
+    "mail": r"^[A-Za-z0-9_-]{1,160}$(?!\n)",
     "number": r"^[1-9][0-9]{0,8}$(?!\n)",
 }
 BODY_SECONDS: Final = 20.0
@@ -214,6 +215,19 @@ def endpoint(
     statuses: tuple[int, ...] = ...,
     problems: tuple[int, ...] = ...,
 ) -> Callable[[Callable[[Call], Awaitable[Answer]]], HTTPRouteHandler]: ...
+
+
+@overload
+def endpoint(
+    method: Method,
+    path: str,
+    *,
+    takes: type[Taken],
+    gives: bytes,
+    by: Caller = ...,
+    statuses: tuple[int, ...] = ...,
+    problems: tuple[int, ...] = ...,
+) -> Callable[[Callable[[Call, Taken], Awaitable[Answer]]], HTTPRouteHandler]: ...
 
 
 @overload

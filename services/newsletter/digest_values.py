@@ -42,7 +42,7 @@ def digest_values(
         "period": {"from": heading.period_from.date().isoformat(), "to": heading.period_to.date().isoformat()},
         "quiet": own.is_quiet,
         "new_comparisons": [
-            {"title": pair.title, "url": f"{base_url}/comparisons/{pair.slug}"}
+            {"title": pair.title, "url": f"{base_url}/compare/{pair.slug}"}
             for pair in own.new_comparisons[: MOST["new_comparisons"]]
         ],
         "new_tools": [

@@ -52,6 +52,8 @@ async def open_transport(settings: Settings) -> AsyncIterator[Transport]:
 
 
 def _signer(dkim: Dkim | None) -> "Signer | None":
+    if dkim is None:
+        return None
     from emails.dkim import Signer
 
-    return None if dkim is None else Signer(dkim.domain, dkim.selector, dkim.key_file.read_bytes())
+    return Signer(dkim.domain, dkim.selector, dkim.key_file.read_bytes())

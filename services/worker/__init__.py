@@ -4,6 +4,7 @@ It retries a lost Valkey for some seconds and then ends with an error, for whoev
 """
 
 import asyncio
+import logging
 import os
 import socket
 from datetime import UTC
@@ -30,6 +31,7 @@ HEALTH_EVERY = 20
 def run(settings: Settings) -> None:
     """Work until stopped; raise what Valkey's client raised when it is lost for good."""
     asyncio.set_event_loop(asyncio.new_event_loop())  # arq takes the thread's
+    logging.getLogger("arq.worker").setLevel(logging.WARNING)  # it would tell of every minute's tick
     mailroom = Mailroom(settings)
     worker = create_worker(settings, mailroom)
     try:
