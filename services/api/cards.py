@@ -84,6 +84,13 @@ class Cards:
         self._checked = -STALE_SECONDS
         self._refreshing: asyncio.Task[None] | None = None
         self.wake = asyncio.Event()
+        self.hear: Callable[[Sequence[TallyRow] | None], None] = lambda tallies: None
+        """Called with the tallies of each refresh that changed; with None when all must be read anew."""
+
+    @property
+    def position(self) -> int:
+        """Give the position of the log that memory is true of."""
+        return self._state.position
 
     def as_of(self, kept: Kept) -> int:
         """Give the position of the log that a card is true of; those in memory follow every refresh."""
@@ -127,6 +134,7 @@ class Cards:
         for tool in changes.tools:
             if (kept := self._by_tool.pop(tool, None)) is not None:
                 del self._kept[kept.slug]
+        self.hear(changes.tallies)
 
     def _forget(self, state: State) -> None:
         """Start anew: the view was rebuilt, and what is in memory is of another generation."""
@@ -135,6 +143,7 @@ class Cards:
         self._pairs.clear()
         self._state = state
         self._edition = f"{self._release}-{state.generation[:8]}"
+        self.hear(None)
 
     async def find(self, slugs: Sequence[str]) -> dict[str, Kept]:
         """Give the cards of those slugs that are listed tools; reads what is not in memory."""

@@ -15,6 +15,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
 from services.api.app import create_app
+from services.api.site import Site
 from services.logs import configure
 from services.settings import Settings
 
@@ -33,6 +34,7 @@ def run(settings: Settings, host: str, port: int) -> None:
 async def serve(settings: Settings, host: str, port: int) -> None:
     """Serve inside a running event loop."""
     app = create_app(settings)
+    site: Site = app.state.site
     server = Server(
         app,
         address=host,
@@ -46,8 +48,13 @@ async def serve(settings: Settings, host: str, port: int) -> None:
     )
     server.workers_kill_timeout = STOP_SECONDS
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        site.live.close()  # streams never end by themselves, and the server waits for what is under way
+        server.stop()  # type: ignore[no-untyped-call]
+
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, server.stop)
+        loop.add_signal_handler(name, stop)
     async with app.lifespan():
         gc.freeze()  # what is there now stays: collections needn't look at it again
         with contextlib.suppress(TimeoutError):  # so granian says that it has cut somebody off

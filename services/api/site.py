@@ -19,6 +19,7 @@ from services.api.addresses import Networks
 from services.api.cards import Cards
 from services.api.health import Check, database_check
 from services.api.limits import Headers, Limit, Limits
+from services.api.live import Live
 from services.api.metrics import Metrics
 from services.api.queries import Cursors
 from services.api.tokens import OperatorTokens, VisitorTokens
@@ -44,6 +45,7 @@ class Site:
     log: Log
     committer: Committer
     cards: Cards
+    live: Live
     views: Views
 
     def __init__(self, settings: Settings) -> None:
@@ -75,6 +77,7 @@ class Site:
             self.limits = Limits(self.valkey)
             self.log = Log(self.database, REGISTRY)
             self.cards = Cards(self.database, version("ballotpress"), monotonic)
+            self.live = Live(self.cards, monotonic)
             self.views = Views(self.database)
             self.checks += [
                 database_check(self.database),
@@ -97,11 +100,13 @@ class Site:
             asyncio.create_task(rung.run()),
             asyncio.create_task(bell.listen(dsn, bell.VIEWS, self._views_moved)),
             asyncio.create_task(self.cards.run()),
+            asyncio.create_task(self.live.run()),
         ]
         try:
             async with Committer(lambda: log.connect(dsn), REGISTRY, on_commit=rung.ring) as self.committer:
                 yield
         finally:
+            self.live.close()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
