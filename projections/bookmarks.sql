@@ -8,6 +8,15 @@ create table bookmarks (
     constraint bookmarks_pkey primary key (visitor, tool)
 );
 
+-- totals: how many bookmarks there are
+select 'bookmarks' as name, count(*) as total from bookmarks;
+
+-- changes (ToolBookmarked, BookmarkRemoved): each event is one bookmark more or less
+select 'bookmarks' as name, sum(case e.type when 'ToolBookmarked' then 1 else -1 end)::bigint as change
+from log.recorded_events e
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+  and e.type in ('ToolBookmarked', 'BookmarkRemoved');
+
 -- step bookmarks (ToolBookmarked, BookmarkRemoved): the window's last word on each bookmark holds
 with last_word as (
     select distinct on (e.stream) e.data->>'visitor' as visitor, e.data->>'tool' as tool, e.type, e.position

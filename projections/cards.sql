@@ -49,6 +49,32 @@ create table pairs (
 );
 create index pairs_position_idx on pairs (position desc);
 
+-- totals: how many rows there are, and all votes together
+select 'tools' as name, count(*) as total from tools
+union all select 'panel reviews', count(*) from panel
+union all select 'pairs', count(*) from pairs
+union all select 'ship', coalesce(sum(ship), 0)::bigint from tallies
+union all select 'skip', coalesce(sum(skip), 0)::bigint from tallies;
+
+-- changes (ToolAdded, PanelReviewPublished, ComparisonAnnounced, VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): a row each; votes say it
+select c.name, sum(c.change)::bigint as change
+from log.recorded_events e
+cross join lateral (
+    select case e.type when 'ToolAdded' then 'tools' when 'PanelReviewPublished' then 'panel reviews' else 'pairs' end as name,
+           1 as change
+    where e.type in ('ToolAdded', 'PanelReviewPublished', 'ComparisonAnnounced')
+    union all
+    select e.data->>'choice', 1 where e.type = 'VoteCast'
+    union all
+    select e.data->>'previous', -1 where e.type in ('VoteCast', 'VoteRetracted') and e.data->>'previous' is not null
+    union all
+    select b.ballot->>1, case e.type when 'VoterReinstated' then 1 else -1 end
+    from jsonb_array_elements(e.data->'ballots') as b(ballot)
+    where e.type in ('VoterDisqualified', 'VoterReinstated')
+) c
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+group by c.name;
+
 -- step added (ToolAdded): a new tool is listed
 insert into tools (tool, slug, name, tagline, description, category, pricing_tier, pricing_label, best_for, url, listed, position)
 select e.data->>'tool', e.data->>'slug', e.data->>'name', e.data->>'tagline', e.data->>'description', e.data->>'category',

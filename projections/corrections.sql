@@ -23,6 +23,16 @@ create table corrected_tools (
     constraint corrected_tools_pkey primary key (correction, tool)
 );
 
+-- totals: how many corrections there are, and how many votes went or came
+select 'corrections' as name, count(*) as total from corrections
+union all select 'votes', coalesce(sum(votes), 0)::bigint from corrections;
+
+-- changes (CorrectionRecorded): each event says it
+select c.name, sum(c.change)::bigint as change
+from log.recorded_events e cross join lateral (values ('corrections', 1), ('votes', (e.data->>'votes')::bigint)) as c(name, change)
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'CorrectionRecorded'
+group by c.name;
+
 -- step corrections (CorrectionRecorded): recorded once
 insert into corrections (correction, action, reason, voters, votes, recorded_at, position)
 select e.data->>'correction', e.data->>'action', e.data->>'reason', (e.data->>'voters')::bigint, (e.data->>'votes')::bigint,

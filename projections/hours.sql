@@ -18,6 +18,43 @@ create table disqualified (
     constraint disqualified_pkey primary key (voter)
 );
 
+-- totals: all changes together come to the same, counted and corrected
+select t.name, t.total
+from (
+    select coalesce(sum(ship), 0)::bigint as ship, coalesce(sum(skip), 0)::bigint as skip,
+           coalesce(sum(corrected_ship), 0)::bigint as corrected_ship, coalesce(sum(corrected_skip), 0)::bigint as corrected_skip
+    from hours
+) s
+cross join lateral (
+    values ('ship', s.ship), ('skip', s.skip), ('corrected ship', s.corrected_ship), ('corrected skip', s.corrected_skip),
+           ('disqualified voters', (select count(*) from disqualified))
+) as t(name, total);
+
+-- changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): votes say it, and so do the ballots that go and come
+select c.name, sum(c.change)::bigint as change
+from log.recorded_events e
+cross join lateral (
+    select e.data->>'choice' as choice, 1 as change where e.type = 'VoteCast'
+    union all
+    select e.data->>'previous', -1 where e.type in ('VoteCast', 'VoteRetracted') and e.data->>'previous' is not null
+    union all
+    select b.ballot->>1, case e.type when 'VoterReinstated' then 1 else -1 end
+    from jsonb_array_elements(e.data->'ballots') as b(ballot)
+    where e.type in ('VoterDisqualified', 'VoterReinstated')
+    union all
+    select null, case e.type when 'VoterDisqualified' then 1 else -1 end
+    where e.type in ('VoterDisqualified', 'VoterReinstated')
+) v
+cross join lateral (
+    select v.choice as name, v.change where v.choice is not null
+    union all
+    select 'corrected ' || v.choice, v.change where v.choice is not null
+    union all
+    select 'disqualified voters', v.change where v.choice is null
+) c
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+group by c.name;
+
 -- step voters (VoterDisqualified, VoterReinstated): take back, or give back, all that a voter did before this window, in its own hours
 with last_word as (
     select distinct on (e.data->>'voter') e.data->>'voter' as voter, e.type

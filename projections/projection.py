@@ -5,7 +5,7 @@ schema: the connection's search_path says where they work, so that a rebuild run
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
@@ -17,7 +17,8 @@ from asyncpg import Connection
 
 # Every view's checkpoint. `generation` is new with every rebuild, so that caches and cursors can tell. `made_by` is a digest of
 # the statements: a rebuild that was cut short is resumed by the same ones only. `caught_up` is set once the view has reached
-# the head for the first time.
+# the head for the first time. `totals` are what the tables must sum up to at `totals_position`, told by the events alone; null
+# until they are first taken from the tables. `drift` says what a runner found wrong when it last compared.
 CHECKPOINT = """
 create table checkpoint (
     only_row        boolean     not null default true,
@@ -28,17 +29,21 @@ create table checkpoint (
     halted_position bigint,
     halted_error    text,
     halted_since    timestamptz,
+    totals          jsonb,
+    totals_position bigint,
+    drift           text,
+    drift_since     timestamptz,
     constraint checkpoint_pkey primary key (only_row),
     constraint checkpoint_only_row check (only_row)
 );
 """
 
-_BLOCK = re.compile(r"^-- (tables|step \w+ \(([\w, ]+)\)):[^\n]*\n", re.MULTILINE)
+_BLOCK = re.compile(r"^-- (tables|totals|(?:changes|step \w+) \(([\w, ]+)\)):[^\n]*\n", re.MULTILINE)
 _CREATE_LOCK = 0x70726F6A
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One statement of a window `($1, $2]`, leaving out the positions `$3`; it concerns these event types alone."""
+    """A statement of a window `($1, $2]`, leaving out the positions `$3`; it concerns these event types alone."""
 
     types: frozenset[str]
     sql: str
@@ -69,13 +74,24 @@ class Projection:
         return "\n".join(sql for kind, _, sql in self._blocks if kind == "tables")
 
     @cached_property
+    def totals(self) -> str:
+        """Give the statement that sums the tables up: (name, total)."""
+        return next(sql for kind, _, sql in self._blocks if kind == "totals").rstrip(";")
+
+    @cached_property
+    def changes(self) -> Step:
+        """Give the statement that tells from a window's events by how much it changes each total: (name, change)."""
+        return next(self._steps("changes"))
+
+    @cached_property
     def steps(self) -> Sequence[Step]:
         """Give the statements of a window in their order."""
-        return [
-            Step(frozenset(re.split(r",\s*", types)), sql.rstrip(";"))
-            for kind, types, sql in self._blocks
-            if kind.startswith("step")
-        ]
+        return list(self._steps("step"))
+
+    def _steps(self, word: str) -> Iterator[Step]:
+        for kind, types, sql in self._blocks:
+            if kind.startswith(word):
+                yield Step(frozenset(re.split(r",\s*", types)), sql.rstrip(";"))
 
     @cached_property
     def digest(self) -> str:

@@ -28,6 +28,15 @@ create index reviews_public_idx on reviews (tool, public_position desc) where pu
 create index reviews_status_idx on reviews (status, submitted_position);
 create index reviews_visitor_idx on reviews (visitor);
 
+-- totals: how many reviews there are
+select 'reviews' as name, count(*) as total from reviews;
+
+-- changes (ReviewSubmitted, ReviewWithdrawn): each event is one review more or less
+select 'reviews' as name, sum(case e.type when 'ReviewSubmitted' then 1 else -1 end)::bigint as change
+from log.recorded_events e
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+  and e.type in ('ReviewSubmitted', 'ReviewWithdrawn');
+
 -- step submitted (ReviewSubmitted): a new review waits
 insert into reviews (review, visitor, tool, status, revision, verdict, score, sealed_text, sealed_name,
                      submitted_position, submitted_at, position)

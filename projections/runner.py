@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 import asyncpg
@@ -15,7 +16,7 @@ import msgspec
 from asyncpg import Connection
 
 from events.event import Registry
-from projections import window
+from projections import totals, window
 from projections.projection import Projection, connect
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ TRANSIENT = (
     asyncpg.UndefinedTableError,
     window.CheckpointMoved,
 )
+
+
+LOCK_CHECKPOINT = "select position, caught_up, totals, totals_position from checkpoint for update skip locked"
 
 
 class Advanced(msgspec.Struct, frozen=True):
@@ -80,7 +84,7 @@ async def _advance(
     connection: "Connection[Any]", projection: Projection, registry: Registry, largest: int, until: int | None
 ) -> Advanced:
     async with connection.transaction():
-        row = await connection.fetchrow("select position, caught_up from checkpoint for update skip locked")
+        row = await connection.fetchrow(LOCK_CHECKPOINT)
         if row is None:
             return Advanced(None, None, None)
         start = row["position"]
@@ -88,7 +92,8 @@ async def _advance(
         end = min(head, start + largest, head if until is None else until)
         if end > start:
             dropped = await window.dropped_positions(connection, projection)
-            await window.apply(connection, projection, registry, start, end, dropped)
+            sums = totals.decode(row["totals"]) if row["totals_position"] == start else None
+            await window.apply(connection, projection, registry, start, end, dropped, sums)
         if end == head and not row["caught_up"]:
             await connection.execute("update checkpoint set caught_up = true")
         return Advanced(start, end, head)
@@ -108,6 +113,7 @@ class Runner:
         largest: int = 20_000,
         pace: float = 0.02,
         poll: float = 0.5,
+        look_every: float = 20.0,
     ) -> None:
         self.projection = projection
         self.wake = asyncio.Event()
@@ -118,6 +124,8 @@ class Runner:
         self._largest = self._size = largest
         self._pace = pace
         self._poll = poll
+        self._look_every = look_every
+        self._next_look = 0.0
 
     async def run(self) -> None:
         """Follow the log until cancelled; whatever fails is logged and tried again."""
@@ -141,6 +149,8 @@ class Runner:
     async def _follow(self, connection: "Connection[Any]") -> None:
         while True:
             self.wake.clear()
+            if monotonic() >= self._next_look:
+                await self._look(connection)
             if await self._behind(connection):
                 try:
                     await self._turn(connection)
@@ -173,6 +183,18 @@ class Runner:
                 await self.wake.wait()
         except TimeoutError:
             pass
+
+    async def _look(self, connection: "Connection[Any]") -> None:
+        """Compare the view with its totals and say what is wrong; at most one part in fifty of the time is spent so."""
+        began = monotonic()
+        dropped = await window.dropped_positions(connection, self.projection)
+        wrong, said = await totals.look(connection, self.projection, dropped)
+        if wrong != said:
+            await connection.execute(totals.SAY, wrong, self._clock())
+            if wrong is not None:
+                logger.error("%s has drifted from the log: %s", self.projection.schema, wrong)
+        ended = monotonic()
+        self._next_look = ended + max(self._look_every, 50 * (ended - began))
 
     async def _record_halt(self, connection: "Connection[Any]", halt: Halted) -> None:
         recorded = await connection.execute(

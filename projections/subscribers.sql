@@ -25,6 +25,16 @@ create table visitors (
     constraint visitors_pkey primary key (subscriber, visitor)
 );
 
+-- totals: how many subscribers there are
+select 'subscribers' as name, count(*) as total from subscribers;
+
+-- changes (SubscriptionRequested, SubscriberImported, PersonErased): one more with each address, one less with each erasure of one
+select 'subscribers' as name, sum(case e.type when 'PersonErased' then -1 else 1 end)::bigint as change
+from log.recorded_events e
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+  and (e.type in ('SubscriptionRequested', 'SubscriberImported') and e.data ? 'address'
+       or e.type = 'PersonErased' and exists (select from log.recorded_events b where b.stream = e.stream and b.data ? 'address'));
+
 -- step begun (SubscriptionRequested, SubscriberImported): the first event of each names the address
 insert into subscribers (subscriber, sealed_address, status, round, categories, frequency, requested_at, position)
 select e.data->>'subscriber', e.data->>'address', 'pending', 0, '{}', 'weekly', e.recorded_at, e.position

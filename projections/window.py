@@ -11,6 +11,7 @@ from asyncpg import Connection
 from events import quarantine
 from events.event import Registry
 from projections.projection import Projection
+from projections.totals import Totals, add, encode
 
 COUNT_TYPES = """
 select type, schema_version, count(*) as events
@@ -20,7 +21,10 @@ group by type, schema_version
 """
 
 MOVE_CHECKPOINT = """
-update checkpoint set position = $2, halted_position = null, halted_error = null, halted_since = null where position = $1
+update checkpoint
+set position = $2, halted_position = null, halted_error = null, halted_since = null,
+    totals = coalesce($3, totals), totals_position = case when $3 is null then totals_position else $2 end
+where position = $1
 """
 
 DROPPED = """
@@ -48,9 +52,15 @@ async def dropped_positions(connection: "Connection[Any]", projection: Projectio
 
 
 async def apply(
-    connection: "Connection[Any]", projection: Projection, registry: Registry, start: int, end: int, dropped: Sequence[int]
+    connection: "Connection[Any]",
+    projection: Projection,
+    registry: Registry,
+    start: int,
+    end: int,
+    dropped: Sequence[int],
+    totals: Totals | None = None,
 ) -> None:
-    """Take `(start, end]` into the tables of the connection's search_path and move the checkpoint there.
+    """Take `(start, end]` into the tables of the search_path; move the checkpoint there, and the totals, those at `start`.
 
     Must run in a transaction that holds the checkpoint's lock. HoleInLog, EventTypeUnknown, CheckpointMoved, or SQL's errors.
     """
@@ -68,6 +78,8 @@ async def apply(
         if not present.isdisjoint(step.types):
             # All of them, since a step may look back at what was taken, or passed over, in an earlier window.
             await connection.execute(step.sql, start, end, dropped)
-    moved = await connection.execute(MOVE_CHECKPOINT, start, end)
+    if totals is not None and not present.isdisjoint(projection.changes.types):
+        totals = add(totals, await connection.fetch(projection.changes.sql, start, end, dropped))
+    moved = await connection.execute(MOVE_CHECKPOINT, start, end, None if totals is None else encode(totals))
     if moved != "UPDATE 1":
         raise CheckpointMoved(projection.name)

@@ -10,7 +10,7 @@ from projections import PROJECTIONS
 
 
 class ViewState(msgspec.Struct, frozen=True):
-    """How a view stands: its checkpoint, how many events it is behind, and where and why it halted."""
+    """How a view stands: its checkpoint, how many events it is behind, where and why it halted, and what is wrong."""
 
     name: str
     position: int
@@ -18,12 +18,14 @@ class ViewState(msgspec.Struct, frozen=True):
     caught_up: bool
     halted_position: int | None
     halted_error: str | None
+    drift: str | None
 
 
 def _states_sql() -> str:
     # Schemas are made of projections' names and versions, never of input; an identifier cannot be a parameter.
     one = (
-        "select '{name}' as name, c.position, h.position - c.position as lag, c.caught_up, c.halted_position, c.halted_error"
+        "select '{name}' as name, c.position, h.position - c.position as lag, c.caught_up, c.halted_position, c.halted_error,"
+        " c.drift"
         " from {schema}.checkpoint c, log.head h"
     )
     return " union all ".join(one.format(name=p.name, schema=p.schema) for p in PROJECTIONS)

@@ -71,11 +71,13 @@ class ViewGauges(Collector):
         position = GaugeMetricFamily("ballotpress_view_position", "The last event taken into a view.", labels=["view"])
         lag = GaugeMetricFamily("ballotpress_view_lag_events", "Events that a view is behind the log.", labels=["view"])
         halted = GaugeMetricFamily("ballotpress_view_halted", "1 where a view has halted at an event.", labels=["view"])
+        drifted = GaugeMetricFamily("ballotpress_view_drifted", "1 where a view is not what the log says.", labels=["view"])
         for state in self.states:
             position.add_metric([state.name], state.position)
             lag.add_metric([state.name], state.lag)
             halted.add_metric([state.name], float(state.halted_position is not None))
-        yield from (position, lag, halted)
+            drifted.add_metric([state.name], float(state.drift is not None))
+        yield from (position, lag, halted, drifted)
 
 
 class Metrics:

@@ -53,7 +53,7 @@ def schema_check(pool: "Pool[Any]") -> Check:
 
 
 def views_check(pool: "Pool[Any]") -> list[Check]:
-    """Check that every view is built and was once caught up (vital), and that none has halted."""
+    """Check that every view is built and was once caught up (vital), and that none has halted or drifted."""
 
     async def built() -> str | None:
         missing = [state.name for state in await states(pool) if not state.caught_up]
@@ -63,4 +63,8 @@ def views_check(pool: "Pool[Any]") -> list[Check]:
         halted = [f"{s.name} halted at position {s.halted_position}" for s in await states(pool) if s.halted_position]
         return "; ".join(halted) or None
 
-    return [Check("views", True, built), Check("projections", False, moving)]
+    async def right() -> str | None:
+        drifted = [f"{s.name} has drifted from the log: {s.drift}" for s in await states(pool) if s.drift]
+        return "; ".join(drifted) or None
+
+    return [Check("views", True, built), Check("projections", False, moving), Check("drift", False, right)]

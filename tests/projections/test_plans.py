@@ -75,7 +75,7 @@ async def test_a_window_reads_the_window_alone(long_log: Connection, mode: str) 
     """Every statement of a small window finds its events between two positions, and what it looks back at by stream."""
     for projection in PROJECTIONS:
         await work_in(long_log, projection.schema)
-        for sql in [window.COUNT_TYPES, *(step.sql for step in projection.steps)]:
+        for sql in [window.COUNT_TYPES, projection.changes.sql, *(step.sql for step in projection.steps)]:
             found = await scans(long_log, mode, sql, "19980, 20001, '{3, 19997}'")
             bounds = [cond for index, cond in found if index in ("events_position_key", "events_listing_idx")]
             streams = [cond for index, cond in found if index == "events_pkey"]

@@ -1,0 +1,1 @@
+"""What operators rebuild, check and question while the site runs."""
