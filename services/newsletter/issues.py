@@ -41,7 +41,7 @@ insert into newsletter.issues (number, edition, due_at, extra, from_position, to
                                content, content_hash, state)
 select coalesce(max(i.number), 0) + 1, $1, $2,
        case when $9 then coalesce(max(i.extra) filter (where i.edition = $1 and i.due_at = $2), 0) + 1 else 0 end,
-       $3, $4, $5, now(), $6, $7, $8, 'compiled'
+       $3, $4, $5, $10, $6, $7, $8, 'compiled'
 from newsletter.issues i
 on conflict on constraint issues_one_a_period do nothing
 returning number
@@ -130,14 +130,16 @@ async def look(database: Database, schedule: Schedule, at: datetime) -> Due:
 
 
 async def compile_issue(
-    dsn: str, edition: Edition, due_at: datetime, *, operator: str | None = None, extra: bool = False
+    dsn: str, edition: Edition, due_at: datetime, at: datetime, *, operator: str | None = None, extra: bool = False
 ) -> int | None:
     """Compile and keep an issue for the period that ends at `due_at`; give its number, None if another has it already."""
     async with _one_at_a_time(dsn) as connection:
         start, since = await start_of(connection, edition)
         end, said = await compile_content(dsn, start)
         raw, digest = content.encode(said)
-        number: int | None = await connection.fetchval(KEEP, edition, due_at, start, end, since, operator, raw, digest, extra)
+        number: int | None = await connection.fetchval(
+            KEEP, edition, due_at, start, end, since, operator, raw, digest, extra, at
+        )
         return number
 
 

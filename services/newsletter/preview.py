@@ -46,7 +46,7 @@ async def preview(settings: Settings, edition: Edition, reader: str | None) -> P
         try:
             raw, digest = content.encode(said)
             number = await connection.fetchval(
-                issues.KEEP, edition, schedule.next(at), start, end, since, "preview", raw, digest, True
+                issues.KEEP, edition, schedule.next(at), start, end, since, "preview", raw, digest, True, at
             )
             await issues.plan(connection, number, schedule, at)
             counted = {row["reason"]: row["readers"] for row in await connection.fetch(AUDIENCE, number)}

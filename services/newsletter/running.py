@@ -10,7 +10,7 @@ import msgspec
 from events.committer import Committer
 from events.subscriber_commands import EraseSubscriber
 from services.newsletter import issues
-from services.newsletter.issues import Due, Edition, Issue
+from services.newsletter.issues import Due, Issue
 from services.newsletter.ledger import Database
 from services.newsletter.schedule import Schedule
 from services.settings import Newsletter
@@ -49,7 +49,7 @@ async def tick(pool: "asyncpg.Pool[Any]", dsn: str, schedule: Schedule, at: date
             "the %s issue due at %s is more than a day late: send it with `ballotpress digest send --now`", edition, due.at
         )
     for edition in due.editions:
-        number = await issues.compile_issue(dsn, edition, due.at)
+        number = await issues.compile_issue(dsn, edition, due.at, at)
         if number is not None:
             logger.info("compiled issue %d, %s", number, edition)
             await issues.plan(pool, number, schedule, at)
@@ -68,15 +68,11 @@ async def send_now(
     for edition in issues.editions_at(schedule, last if late else coming):
         due_at = last if edition in late else coming
         row: Any = None if extra else await connection.fetchrow(SERVED, edition, due_at, last)
-        number = row["number"] if row else await _compile(dsn, edition, due_at, operator, extra)
+        number = row["number"] if row else await issues.compile_issue(dsn, edition, due_at, at, operator=operator, extra=extra)
         if number is not None:
             await issues.plan(connection, number, schedule, at)
             sent.append(Sent(await issues.issue(connection, number), row is None))
     return sent
-
-
-async def _compile(dsn: str, edition: Edition, due_at: datetime, operator: str, extra: bool) -> int | None:
-    return await issues.compile_issue(dsn, edition, due_at, operator=operator, extra=extra)
 
 
 async def forget_unconfirmed(database: Database, committer: Committer, at: datetime) -> int:

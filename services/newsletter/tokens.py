@@ -3,8 +3,9 @@
 A token is a payload, for most of them a time, and an HMAC-SHA256 under a key derived for its purpose.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
+from time import time
 from typing import Final, Literal
 
 from itsdangerous import BadSignature, Signer, TimestampSigner
@@ -21,13 +22,25 @@ class TokenInvalid(Exception):
     """The token was cut, changed, signed by nobody we know, or is too old."""
 
 
+class _Timed(TimestampSigner):
+    """A signer whose clock is given."""
+
+    def __init__(self, keys: Sequence[bytes], purpose: str, clock: Callable[[], float]) -> None:
+        super().__init__(keys, salt=f"newsletter {purpose}", digest_method=sha256)
+        self._clock = clock
+
+    def get_timestamp(self) -> int:
+        """Give the present Unix time in seconds."""
+        return int(self._clock())
+
+
 class MailTokens:
     """Issues and reads the tokens of mails. Keys stand newest first; retired ones verify nothing but unsubscribing."""
 
-    def __init__(self, secret_keys: Sequence[str], retired_keys: Sequence[str] = ()) -> None:
+    def __init__(self, secret_keys: Sequence[str], retired_keys: Sequence[str] = (), clock: Callable[[], float] = time) -> None:
         oldest_first = [key.encode() for key in reversed(secret_keys)]  # itsdangerous signs with the last
-        self._confirm = _timed(oldest_first, "confirm")
-        self._timed = {purpose: _timed(oldest_first, purpose) for purpose in SECONDS}
+        self._confirm = _Timed(oldest_first, "confirm", clock)
+        self._timed = {purpose: _Timed(oldest_first, purpose, clock) for purpose in SECONDS}
         older = [key.encode() for key in reversed(retired_keys)]
         self._unsubscribe = Signer([*older, *oldest_first], salt="newsletter unsubscribe", digest_method=sha256)
 
@@ -60,10 +73,6 @@ class MailTokens:
             return _subscriber(self._unsubscribe.unsign(token).decode("utf-8", "replace"))
         except BadSignature:
             raise TokenInvalid from None
-
-
-def _timed(keys: Sequence[bytes], purpose: str) -> TimestampSigner:
-    return TimestampSigner(keys, salt=f"newsletter {purpose}", digest_method=sha256)
 
 
 def _unsigned(signer: TimestampSigner, token: str, seconds: int) -> str:

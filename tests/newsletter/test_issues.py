@@ -1,0 +1,139 @@
+"""Issues: what they say comes from the log alone, once a period, and who gets them is planned with reasons."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from events.bookmarks import SetBookmark
+from events.voters import CorrectVoters
+from projections.cards import tallies_at_head
+from services.fresh_ids import fresh_id
+from services.newsletter import issues, running
+from services.newsletter.letters import read_issue
+from tests import catalogs
+from tests.newsletter.newsroom import Newsroom
+
+pytestmark = pytest.mark.anyio
+
+MONDAY = datetime(2099, 11, 23, 9, tzinfo=UTC)  # after `migrate` ran, whenever that was
+
+
+async def test_an_issue_tells_what_is_new_and_what_moved(room: Newsroom) -> None:
+    """New tools and comparisons, movers with before and after, and, of the next period, only what came since."""
+    await room.import_tools(catalogs.tool("alpha"), catalogs.tool("beta"), pairs=(("alpha", "beta"),))
+    await room.vote("alpha", 3, 7)
+    await room.project()
+    first = await read_issue(room.database, await room.send_now())
+    assert [tool.slug for tool in first.content.new_tools] == ["beta", "alpha"]
+    assert [pair.slug for pair in first.content.new_comparisons] == ["alpha-vs-beta"]
+    assert first.content.movers == ()
+    await room.vote("alpha", 10, 0)
+    await room.project()
+    second = await read_issue(room.database, await room.send_now(extra=True))
+    assert (second.content.new_tools, second.content.new_comparisons) == ((), ())
+    (mover,) = second.content.movers
+    assert (mover.slug, mover.before, mover.community, mover.votes) == ("alpha", (3, 7), (13, 7), 10)
+
+
+async def test_disqualified_votes_count_neither_before_nor_after(room: Newsroom) -> None:
+    """A cohort that voted in this period and the last is in neither number."""
+    await room.import_tools(catalogs.tool("alpha"))
+    honest, rigged = await room.vote("alpha", 5, 5), await room.vote("alpha", 20, 0)
+    await room.project()
+    await room.send_now()
+    rigged += await room.vote("alpha", 30, 0)
+    await room.vote("alpha", 0, 5)
+    await room.committer.submit(CorrectVoters(fresh_id(), rigged, "a farm", tallies_at_head, reinstate=False, operator="op"))
+    await room.project()
+    told = await read_issue(room.database, await room.send_now(extra=True))
+    (mover,) = told.content.movers
+    assert (mover.before, mover.community, mover.votes) == ((5, 5), (5, 10), 5)
+    assert honest
+
+
+async def test_the_log_gives_the_same_content_again(room: Newsroom) -> None:
+    """Verifying an issue folds the log to its cut-off and finds its content, though much happened since."""
+    await room.import_tools(catalogs.tool("alpha", panel=[catalogs.opinion()]), catalogs.tool("beta"))
+    voters = await room.vote("alpha", 6, 5)
+    await room.project()
+    number = await room.send_now()
+    await room.vote("beta", 5, 0)
+    await room.committer.submit(CorrectVoters(fresh_id(), voters, "a farm", tallies_at_head, reinstate=False, operator="op"))
+    await room.project()
+    assert await issues.verify(room.settings.database_url, number)
+    await room.database.execute("update newsletter.issues set content_hash = '' where number = $1", number)
+    assert not await issues.verify(room.settings.database_url, number)
+
+
+async def test_everybody_gets_a_row_with_the_reason(room: Newsroom) -> None:
+    """Other editions, pauses and categories with nothing in them are excluded by name; a bookmark brings a reader in."""
+    await room.import_tools(catalogs.tool("alpha", category="Chat"), catalogs.tool("beta", category="Code"))
+    keeper = fresh_id()
+    await room.committer.submit(SetBookmark(keeper, "alpha", True))
+    await room.project()
+    await room.send_now()
+    await room.vote("alpha", 5, 5)
+    plain, chat, monthly, paused = [await room.subscribe(f"{n}@example.com") for n in ("a", "b", "c", "d")]
+    music = await room.subscribe("e@example.com", "Music")
+    kept = await room.subscribe("f@example.com", "Music", visitor=keeper)
+    await room.prefer(chat, categories=["Chat"])
+    await room.prefer(monthly, frequency="monthly")
+    await room.prefer(paused, paused_until="2999-01-01")
+    await room.sign_up("unconfirmed@example.com")
+    await room.project()
+    number = await room.send_now(extra=True)
+    assert await room.accounts(number) == {"pending": 3, "excluded": 3}
+    assert await room.reasons(number) == {
+        monthly: "reads the other edition", paused: "paused", music: "nothing in its categories"
+    }  # fmt: skip
+    await room.deliver()
+    (mail,) = [m for m in room.sink.to("f@example.com") if b"List-Id" in m]
+    assert b"Alpha" in mail
+    assert plain != kept
+
+
+async def test_the_tick_serves_a_period_once(room: Newsroom) -> None:
+    """At the hour the weekly issue is compiled and planned; a second worker, or the next minute, finds nothing to do."""
+    room.schedule = running.Schedule(0, 9, "UTC")
+    reader = await room.subscribe("reader@example.com")
+    await room.project()
+    dsn, pool = room.settings.database_url, room.database
+    for minutes in (-1, 0, 0, 1, 600):
+        await running.tick(pool, dsn, room.schedule, MONDAY + timedelta(minutes=minutes))
+    (one,) = await issues.issues(pool)
+    assert (one.number, one.edition, one.due_at, one.state) == (1, "weekly", MONDAY, "planned")
+    assert await pool.fetchval("select count(*) from newsletter.mails where issue = 1 and reader = $1", reader) == 1
+
+
+async def test_a_late_issue_catches_up_and_a_very_late_one_waits(room: Newsroom) -> None:
+    """Hours late, it is sent; more than a day late, it waits for an operator, who serves that period."""
+    dsn, pool = room.settings.database_url, room.database
+    due = await running.tick(pool, dsn, room.schedule, MONDAY + timedelta(hours=25))
+    assert (due.late, await issues.issues(pool)) == (("weekly",), [])
+    await room.send_now(MONDAY + timedelta(hours=25))
+    (one,) = await issues.issues(pool)
+    assert one.due_at == MONDAY
+    assert await room.send_now(MONDAY + timedelta(hours=26)) == one.number
+    await running.tick(pool, dsn, room.schedule, MONDAY + timedelta(days=7, hours=23))
+    assert [i.due_at for i in await issues.issues(pool)] == [MONDAY + timedelta(days=7), MONDAY]
+
+
+async def test_sending_now_serves_the_running_period(room: Newsroom) -> None:
+    """Sent by hand on a Wednesday, the coming Monday has nothing left to send; the month's first Monday has two editions."""
+    dsn, pool = room.settings.database_url, room.database
+    await running.tick(pool, dsn, room.schedule, MONDAY)
+    number = await room.send_now(MONDAY + timedelta(days=2))
+    assert number == 2
+    assert await room.send_now(MONDAY + timedelta(days=3)) == number
+    await running.tick(pool, dsn, room.schedule, MONDAY + timedelta(days=7))
+    assert len(await issues.issues(pool)) == 2
+    await running.tick(pool, dsn, room.schedule, MONDAY + timedelta(days=14))
+    assert {i.edition for i in await issues.issues(pool, 2)} == {"weekly", "monthly"}
+
+
+async def test_nothing_due_writes_nothing(room: Newsroom) -> None:
+    """A tick between two issues is one look."""
+    next_transaction = "select pg_snapshot_xmax(pg_current_snapshot())::text"  # one that writes takes a number
+    before = await room.database.fetchval(next_transaction)
+    await running.tick(room.database, room.settings.database_url, room.schedule, datetime(2020, 1, 1, tzinfo=UTC))
+    assert await room.database.fetchval(next_transaction) == before

@@ -1,0 +1,70 @@
+"""The tokens in mails' links: one purpose each, old ones as promised."""
+
+import pytest
+
+from services.fresh_ids import fresh_id
+from services.newsletter.tokens import MailTokens, TokenInvalid
+
+OLD, NEW = "the-old-secret-key-32-characters", "the-new-secret-key-32-characters"
+READER = fresh_id()
+
+
+def test_a_token_is_for_its_purpose_alone() -> None:
+    """What unsubscribes neither confirms nor manages nor erases, and the other way round."""
+    tokens = MailTokens((NEW,))
+    issued = {
+        "confirm": tokens.confirm(READER, 1),
+        "unsubscribe": tokens.unsubscribe(READER),
+        **{purpose: tokens.issue(purpose, READER) for purpose in ("manage", "export", "erase")},
+    }
+    readers = {
+        "confirm": lambda token: tokens.read_confirm(token)[0],
+        "unsubscribe": tokens.read_unsubscribe,
+        "manage": lambda token: tokens.read("manage", token),
+        "export": lambda token: tokens.read("export", token),
+        "erase": lambda token: tokens.read("erase", token),
+    }
+    for purpose, token in issued.items():
+        for other, read in readers.items():
+            if purpose == other:
+                assert read(token) == READER
+            else:
+                with pytest.raises(TokenInvalid):
+                    read(token)
+
+
+def test_tokens_survive_rotation_and_unsubscribing_retirement() -> None:
+    """A key that still stands verifies everything; a retired one nothing but unsubscribing."""
+    before = MailTokens((OLD,))
+    rotated, retired = MailTokens((NEW, OLD)), MailTokens((NEW,), (OLD,))
+    assert rotated.read_confirm(before.confirm(READER, 3)) == (READER, 3)
+    assert retired.read_unsubscribe(before.unsubscribe(READER)) == READER
+    with pytest.raises(TokenInvalid):
+        retired.read_confirm(before.confirm(READER, 3))
+    with pytest.raises(TokenInvalid):
+        MailTokens((NEW,)).read_unsubscribe(before.unsubscribe(READER))
+
+
+def test_a_link_to_confirm_works_for_48_hours_and_one_to_leave_for_ever() -> None:
+    """Age ends every token but the one that unsubscribes."""
+    clock = [1_800_000_000]
+    tokens = MailTokens((NEW,), clock=lambda: clock[0])
+    confirm, leave, manage = tokens.confirm(READER, 1), tokens.unsubscribe(READER), tokens.issue("manage", READER)
+    clock[0] += 48 * 3600
+    assert tokens.read_confirm(confirm) == (READER, 1)
+    clock[0] += 1
+    with pytest.raises(TokenInvalid):
+        tokens.read_confirm(confirm)
+    clock[0] += 10 * 365 * 24 * 3600
+    assert tokens.read_unsubscribe(leave) == READER
+    with pytest.raises(TokenInvalid):
+        tokens.read("manage", manage)
+
+
+@pytest.mark.parametrize("broken", ["", "x", "é", READER, f"{READER}.", "a" * 300])
+def test_what_is_no_token_is_refused(broken: str) -> None:
+    """Whatever is wrong with it, the refusal is the same."""
+    tokens = MailTokens((NEW,))
+    for read in (tokens.read_confirm, tokens.read_unsubscribe):
+        with pytest.raises(TokenInvalid):
+            read(broken)
