@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": "services.cli.verify:verify",
     "status": "services.cli.status:status",
     "digest": "services.cli.digest:digest",
+    "subscribers": "services.cli.subscribers:subscribers",
     "voters": "services.cli.voters:voters",
     "visitors": "services.cli.visitors:visitors",
     "quarantine": "services.cli.quarantine:quarantine",

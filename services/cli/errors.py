@@ -18,6 +18,7 @@ SENTENCES: Final = {
     "events.quarantine:NotHalted": "No projection has halted at position {error}: see `ballotpress quarantine list`",
     "services.newsletter.issues:IssueUnknown": "There is no issue {error}",
     "services.newsletter.issues:ViewsHalted": "{error}",
+    "services.newsletter.imports:ImportUnreadable": "{error}",
     "services.newsletter.addresses:AddressInvalid": "The address can't be used: {error}",
     "events.vault:VaultKeyMissing": "{error}",
     "events.vault:SealBroken": "The vault's key of {error} does not open: its row was changed",

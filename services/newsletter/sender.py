@@ -24,6 +24,7 @@ POLL_SECONDS: Final = 1.0
 BACKOFF_SECONDS: Final = (60, 300, 900, 3600, 7200, 14400)
 UNREACHABLE_SECONDS: Final = 2
 SLOW_SECONDS: Final = 15
+RECORD_SECONDS: Final = 600
 HARD_BOUNCE: Final = "hard bounce"
 
 logger = logging.getLogger(__name__)
@@ -120,8 +121,8 @@ class Sender:
                 await ledger.renew(self._database, name, self._lease_seconds)
 
     async def _record(self, name: str, settled: Sequence[Settled]) -> None:
-        """Keep the outcomes; a database that is away for a moment mustn't make them uncertain."""
-        deadline = asyncio.get_running_loop().time() + self._lease_seconds
+        """Keep the outcomes, also when the lease is over by then: a database that is away mustn't make them uncertain."""
+        deadline = asyncio.get_running_loop().time() + RECORD_SECONDS
         while True:
             try:
                 return await ledger.record(self._database, name, settled)

@@ -1,0 +1,156 @@
+"""Import subscribers who consented elsewhere, from a CSV file of any size: each refused row is named, the rest is imported.
+
+The file has a header; columns `email` and `proof` (how and when the person consented) are required, `categories` (separated by
+`;`) is optional; a row is one line. Known and suppressed addresses stay as they are.
+"""
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import asyncpg
+import msgspec
+
+from events import log
+from events.committer import Committer
+from events.subscriber_commands import Imported, ImportSubscribers, Person
+from events.types import REGISTRY
+from events.vault import Finder, Vault
+from services.fresh_ids import fresh_id
+from services.newsletter.addresses import AddressInvalid, read_address
+from services.settings import Settings
+from services.submit import OPERATOR, PATIENCE
+
+CHUNK: Final = 100
+LONGEST_LINE: Final = 64 * 1024
+LONGEST_PROOF: Final = 1000
+MOST_CATEGORIES: Final = 50
+
+Report = Callable[[int, str], None]
+Progress = Callable[[int, int], None]
+
+
+class ImportUnreadable(Exception):
+    """The file isn't such a CSV at all; the message is one sentence."""
+
+
+class RowRefused(Exception):
+    """A row can't be imported; the message says why and doesn't repeat the address."""
+
+
+class Imports(msgspec.Struct):
+    """How many rows were imported, known already, and refused."""
+
+    imported: int = 0
+    known: int = 0
+    refused: int = 0
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A row that can be imported."""
+
+    address: str
+    proof: str
+    categories: tuple[str, ...]
+
+
+async def import_subscribers(settings: Settings, path: Path, report: Report, progress: Progress) -> Imports:
+    """Import a file, chunk by chunk; `report` is told of each refused row by its line. ImportUnreadable, LogUnavailable."""
+    vault = Vault(settings.vault_keys)
+    connection = await asyncpg.connect(settings.database_url, timeout=10)
+    try:
+        finder = await vault.finder(connection)
+    finally:
+        await connection.close()
+    done = Imports()
+    async with Committer(lambda: log.connect(settings.database_url), REGISTRY, patience=PATIENCE) as committer:
+        for rows in _chunks(path, done, report, progress):
+            receipt = await committer.submit(ImportSubscribers([_sealed(row, vault, finder) for row in rows], OPERATOR))
+            done.imported += sum(receipt.value)
+            done.known += len(rows) - sum(receipt.value)
+    return done
+
+
+def _sealed(row: Row, vault: Vault, finder: Finder) -> Imported:
+    person = fresh_id()
+    key, keep = vault.new_key(person)
+    sealed = Person(person, key.seal("address", row.address), finder.mark(row.address), keep)
+    return Imported(sealed, key.seal("proof", row.proof), row.categories)
+
+
+def _chunks(path: Path, done: Imports, report: Report, progress: Progress) -> Iterator[list[Row]]:
+    """Read the file a chunk at a time; it is never in memory whole."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as raw:
+            lines = _lines(raw)
+            header = _header(next(lines, (0, None))[1])
+            rows: list[Row] = []
+            for number, line in lines:
+                try:
+                    rows.append(_row(header, line))
+                except RowRefused as error:
+                    done.refused += 1
+                    report(number, str(error))
+                if len(rows) == CHUNK:
+                    yield rows
+                    rows = []
+                    progress(raw.tell(), size)
+            if rows:
+                yield rows
+    except OSError as error:
+        raise ImportUnreadable(f"{path} can't be read: {error.strerror}") from None
+
+
+def _lines(raw: BinaryIO) -> Iterator[tuple[int, str | None]]:
+    """Give each line that isn't blank with its number; None for one that is no UTF-8 text or longer than any row of ours."""
+    number = 0
+    while line := raw.readline(LONGEST_LINE):
+        number += 1
+        too_long = not line.endswith(b"\n") and len(line) == LONGEST_LINE
+        while too_long and not line.endswith(b"\n") and (line := raw.readline(LONGEST_LINE)):
+            pass
+        try:
+            text = None if too_long else line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            text = None
+        if text is None or text.strip():
+            yield number, text
+
+
+def _header(line: str | None) -> list[str]:
+    try:
+        names = [name.strip().lower() for name in _cells(line)]
+    except RowRefused:
+        names = []
+    if not {"email", "proof"} <= set(names):
+        raise ImportUnreadable("The first line must name the columns, email and proof among them")
+    return names
+
+
+def _cells(line: str | None) -> list[str]:
+    if line is None:
+        raise RowRefused("it is no UTF-8 text, or too long")
+    try:
+        return next(csv.reader([line], strict=True))
+    except (csv.Error, StopIteration):
+        raise RowRefused("it is no row of a CSV file") from None
+
+
+def _row(header: list[str], line: str | None) -> Row:
+    cells = _cells(line)
+    if len(cells) != len(header):
+        raise RowRefused(f"it has {len(cells)} cells, the first line {len(header)}")
+    values = dict(zip(header, cells, strict=True))
+    try:
+        address = read_address(values["email"])
+    except AddressInvalid as error:
+        raise RowRefused(f"of its address: {error}") from None
+    proof = values["proof"].strip()
+    if not proof or len(proof) > LONGEST_PROOF or not proof.isprintable():
+        raise RowRefused("it must say how consent was given, in one line")
+    categories = tuple(sorted({word.strip() for word in values.get("categories", "").split(";") if word.strip()}))
+    if len(categories) > MOST_CATEGORIES or any(len(word) > 80 or not word.isprintable() for word in categories):
+        raise RowRefused("its categories can't be used")
+    return Row(address, proof, categories)
