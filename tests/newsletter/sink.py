@@ -24,6 +24,7 @@ class Sink:
         self.mails: list[tuple[str, bytes]] = []
         self.rcpt = rcpt
         self.data = data
+        self.seconds = 0.0
         self._keep = keep
         self._server: asyncio.Server | None = None
 
@@ -77,6 +78,7 @@ class Sink:
             case b"DATA":
                 writer.write(b"354 go on\r\n")
                 message = await reader.readuntil(b"\r\n.\r\n")
+                await asyncio.sleep(self.seconds)
                 return self._take(recipients, message)
             case b"QUIT":
                 return "221 bye"
@@ -102,7 +104,9 @@ class Sink:
 
 
 async def _main(port: int, file: Path) -> None:
-    await Sink(file).start(port)
+    sink = Sink(file)
+    sink.seconds = 0.005  # a relay takes its time, and a kill finds mails under way
+    await sink.start(port)
     await asyncio.Event().wait()
 
 
