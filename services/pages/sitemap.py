@@ -8,6 +8,7 @@ from services.pages import routes_actions, routes_compare, routes_lists, routes_
 
 PAGES: Final[list[HTTPRouteHandler]] = [
     static_routes.static,
+    static_routes.embed,
     routes_compare.home,
     routes_compare.comparison,
     routes_tools.tools,

@@ -4,10 +4,10 @@ from typing import Final
 
 from litestar.handlers import HTTPRouteHandler
 
-from services.api.answers import Answer
+from services.api.answers import Answer, Bodiless
 from services.api.endpoints import Call
 from services.api.problems import NotFound
-from services.pages.assets import BY_HASHED_NAME
+from services.pages.assets import ASSETS, BY_HASHED_NAME, STATIC, asset
 
 
 def _get(path: str) -> HTTPRouteHandler:
@@ -22,3 +22,17 @@ async def _static(request: Call) -> Answer:
 
 
 static: Final = _get("/static/{name:str}")(_static)
+
+# One name for ever, so it is asked for again after an hour; it is small, and unchanged it costs a 304.
+_EMBED_ETAG: Final = (b"etag", b'W/"' + ASSETS["embed.js"].name.encode("ascii") + b'"')
+_EMBED_HEADERS: Final = ((b"cache-control", b"public, max-age=3600"), _EMBED_ETAG)
+_EMBED: Final = asset((STATIC / "embed.js").read_bytes(), "embed.js", _EMBED_HEADERS)
+
+
+async def _embed(request: Call) -> Answer:
+    if request.head.get(b"if-none-match") == _EMBED_ETAG[1]:
+        return Bodiless(304, _EMBED_HEADERS)
+    return _EMBED.answer(request.head.get(b"accept-encoding"))
+
+
+embed: Final = _get("/embed.js")(_embed)

@@ -1,0 +1,186 @@
+// Makes the pages better: counters that count, votes and bookmarks without leaving the page. Everything works without it.
+"use strict";
+(() => {
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+  // The words of services/pages/words.py.
+  const number = (n) => n.toLocaleString("en-US");
+  const count = (n, word) => `${number(n)} ${word}${n === 1 ? "" : "s"}`;
+  const VERDICTS = { ship: "Ship", skip: "Skip", mixed: "Mixed" };
+  const BADGES = { ship: " ship", skip: " is-skip", mixed: " mixed" };
+  const words = (c) => ({
+    percent: c.total ? `${c.ship_percent}%` : "–",
+    verdict: VERDICTS[c.verdict] || "Too early to call",
+    count: count(c.total, "vote"),
+    split: `${c.ship} ship / ${c.skip} skip`,
+    interval: c.interval
+      ? `95% interval ${c.interval[0].toFixed(1)}–${c.interval[1].toFixed(1)}% ship`
+      : "No interval without votes",
+    flips: c.flips_to_change === null ? "The first vote decides" : `${count(c.flips_to_change, "voter")} changing sides would flip it`,
+  });
+  const line = (c) => (c.total ? `${c.ship_percent}% ship · ${c.ship} ship / ${c.skip} skip` : "No community votes yet");
+
+  // A tally is shown unless a later one is there already.
+  const shown = {};
+  const set = (part, x, width) => {
+    part.setAttribute("x", x);
+    part.setAttribute("width", width);
+  };
+  function show(slug, c, position) {
+    if (position < (shown[slug] ?? 0)) return;
+    shown[slug] = position;
+    const says = words(c);
+    for (const tally of all(`[data-tally="${slug}"]`)) {
+      for (const part of all("[data-part]", tally)) {
+        const name = part.dataset.part;
+        if (name === "rest") set(part, 0, c.total ? 100 : 0);
+        else if (name === "share") set(part, 0, c.total ? ((100 * c.ship) / c.total).toFixed(2) : 0);
+        else if (name === "band") set(part, c.interval ? c.interval[0] : 0, c.interval ? (c.interval[1] - c.interval[0]).toFixed(1) : 0);
+        else if (part.textContent !== says[name]) part.textContent = says[name];
+        if (name === "verdict") part.className = `badge${BADGES[c.verdict] || ""}`;
+      }
+    }
+    for (const cell of all(`[data-line="${slug}"]`)) cell.textContent = line(c);
+  }
+
+  // Counting: a stream while the page is looked at, else now and then, and nothing in a hidden tab.
+  const slugs = [...new Set(all("[data-tally]").map((tally) => tally.dataset.tally))];
+  for (const tally of all("[data-tally]")) shown[tally.dataset.tally] = Number(tally.dataset.position);
+  const POLL = 5000;
+  const RETRY = 20000;
+  let source = null;
+  let timer = 0;
+  let retryAt = 0;
+  const say = (text) => all("[data-live]").forEach((place) => (place.textContent = text));
+  function stop() {
+    clearTimeout(timer);
+    if (source) source.close();
+    source = null;
+  }
+  function follow() {
+    stop();
+    if (!slugs.length || document.hidden) return;
+    if (!window.EventSource) return poll();
+    source = new EventSource(`/v1/tallies/live?${slugs.map((slug) => `tool=${slug}`).join("&")}`);
+    source.onopen = () => say("Live");
+    source.addEventListener("tally", (event) => {
+      const told = JSON.parse(event.data);
+      show(told.tool, told, Number(event.lastEventId));
+    });
+    source.onerror = () => {
+      say("Reconnecting…");
+      if (!source || source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+      retryAt = Date.now() + RETRY;
+      stop();
+      poll();
+    };
+  }
+  async function poll() {
+    if (document.hidden) return;
+    try {
+      for (const slug of slugs) {
+        const answer = await fetch(`/v1/tools/${slug}`);
+        if (!answer.ok) throw new Error(String(answer.status));
+        const card = await answer.json();
+        show(slug, card.community, card.position);
+      }
+      say("Updated every few seconds");
+    } catch {
+      say("Reconnecting…");
+    }
+    timer = setTimeout(window.EventSource && Date.now() > retryAt ? follow : poll, POLL);
+  }
+  document.addEventListener("visibilitychange", () => (document.hidden ? stop() : follow()));
+  window.addEventListener("pagehide", stop);
+  window.addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    follow();
+    all("[data-vote]").forEach(async (form) => {
+      const answer = await fetch(`/v1/tools/${form.dataset.vote}/vote`);
+      if (answer.ok) press(form, (await answer.json()).choice);
+    });
+  });
+  follow();
+
+  // Writing: the API's own calls. A first one makes the visitor; a browser that keeps no cookie is told why nothing counts.
+  const NO_COOKIE =
+    "Your browser refused our cookie, so this can't count: the cookie is all that keeps one reader to one vote. Allow cookies for this site and try again.";
+  async function write(method, url, body) {
+    const send = () =>
+      fetch(url, { method, body: body && JSON.stringify(body), headers: body ? { "Content-Type": "application/json" } : {} });
+    let answer;
+    try {
+      answer = await send();
+      if (answer.status === 401) {
+        const made = await fetch("/v1/visitors", { method: "POST" });
+        answer = made.ok ? await send() : made;
+        if (answer.status === 401) throw new Error(NO_COOKIE);
+      }
+    } catch (error) {
+      throw error instanceof TypeError ? new Error("No connection, so nothing was counted. Try again.") : error;
+    }
+    if (answer.ok) return answer.json();
+    if (answer.status === 429) throw new Error(`That was a lot at once. Try again in ${answer.headers.get("Retry-After") || 60} seconds.`);
+    throw new Error((await answer.json().catch(() => ({}))).detail || "That didn't work. Try again.");
+  }
+  const press = (form, choice) => {
+    form.dataset.choice = choice || "";
+    for (const button of all("button[name=choice]", form)) {
+      if (button.value === "none") button.hidden = !choice;
+      else button.setAttribute("aria-pressed", String(button.value === choice));
+    }
+  };
+  const SAID = { ship: "Your vote is counted: ship.", skip: "Your vote is counted: skip.", none: "Your vote is taken back." };
+  async function vote(form, button) {
+    const slug = form.dataset.vote;
+    const url = `/v1/tools/${slug}/vote`;
+    const answer = button.value === "none" ? await write("DELETE", url) : await write("PUT", url, { choice: button.value });
+    if (button.value === "none") form.querySelector("button").focus();
+    press(form, answer.choice);
+    show(slug, answer.community, Math.max(answer.position ?? 0, shown[slug] ?? 0));
+    return SAID[button.value];
+  }
+  async function keep(form, button) {
+    const keeps = button.value === "yes";
+    await write(keeps ? "PUT" : "DELETE", `/v1/bookmarks/${form.dataset.bookmark}`);
+    button.value = keeps ? "no" : "yes";
+    button.setAttribute("aria-pressed", String(keeps));
+    form.querySelector("[data-part=keep]").textContent = keeps ? "Bookmarked" : "Bookmark";
+    return keeps ? "Saved to your bookmarks." : "Removed from your bookmarks.";
+  }
+  async function remove(form, place) {
+    const { position } = await write("DELETE", `/v1/bookmarks/${form.dataset.remove}`);
+    place.textContent = "Loading bookmarks…";
+    const answer = await fetch(`/bookmarks?after=${position ?? 0}`);
+    const read = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const list = document.querySelector("[data-bookmarks]");
+    list.replaceWith(document.adoptNode(read.querySelector("[data-bookmarks]")));
+    document.querySelector("main").focus();
+    return "";
+  }
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    const { vote: voted, bookmark, remove: removed } = form.dataset;
+    const slug = voted || bookmark || (removed && "bookmarks");
+    if (!slug) return;
+    event.preventDefault();
+    const button = event.submitter;
+    if (form.getAttribute("aria-busy") === "true") return;
+    const place = document.querySelector(`[data-said="${slug}"]`);
+    form.setAttribute("aria-busy", "true");
+    try {
+      place.textContent = await (voted ? vote(form, button) : bookmark ? keep(form, button) : remove(form, place));
+    } catch (error) {
+      place.textContent = error.message;
+    }
+    form.removeAttribute("aria-busy");
+  });
+
+  // What a form's redirect carried is shown; it needn't stay in the address.
+  const here = new URL(location.href);
+  if (here.searchParams.has("after") || here.searchParams.has("said")) {
+    here.searchParams.delete("after");
+    here.searchParams.delete("said");
+    history.replaceState(null, "", here);
+  }
+})();

@@ -1,0 +1,161 @@
+/* Ballotpress on any page: <div data-ballotpress="tool-slug"></div> and this script, nothing else.
+   The page's policy needs this site in script-src and connect-src; no inline script or style is used. The visitor's token is kept in
+   the storage of the page's own site, because browsers refuse cookies of others. */
+(() => {
+  "use strict";
+  const script = document.currentScript;
+  const base = new URL(script ? script.src : location.href).origin;
+  const STORED = `ballotpress ${base}`;
+  const WORDS = { ship: "Ship", skip: "Skip", mixed: "Mixed" };
+  const NO_STORE = "Your browser keeps nothing for this site, so a vote can't count: one reader couldn't be told from another.";
+  const LOOKS = `
+:host { display: block; font: 1rem/1.5 system-ui, sans-serif; color-scheme: light dark; --ship: light-dark(#17694a, #74d3a5);
+  --skip: light-dark(#a0391f, #f2a18a); --ink: light-dark(#1f1c18, #eceae5); --soft: light-dark(#5d574d, #b0aca3);
+  --card: light-dark(#fff, #1b1d20); --line: light-dark(#ddd7cb, #34383d); --on: light-dark(#fff, #10130f); }
+section { border: 1px solid var(--line); border-radius: 10px; padding: 1rem; background: var(--card); color: var(--ink); max-width: 24rem; }
+p { margin: 0; font-variant-numeric: tabular-nums; min-height: 1.5em; } .soft { color: var(--soft); font-size: .875rem; }
+a { color: inherit; font-weight: 700; } strong { font-size: 1.75rem; }
+div { display: flex; gap: .5rem; margin: .5rem 0; }
+button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding: 0 1rem; border: 1px solid; border-radius: 8px;
+  background: none; cursor: pointer; } button[hidden] { display: inline-block; visibility: hidden; }
+.ship { color: var(--ship); } .skip { color: var(--skip); } .none { color: var(--soft); border-color: transparent; text-decoration: underline; }
+.ship[aria-pressed=true] { background: var(--ship); color: var(--on); } .skip[aria-pressed=true] { background: var(--skip); color: var(--on); }
+:focus-visible { outline: 3px solid; outline-offset: 2px; }`;
+
+  const token = () => {
+    try {
+      return localStorage.getItem(STORED);
+    } catch {
+      return null;
+    }
+  };
+  async function newToken() {
+    try {
+      localStorage.setItem(`${STORED}?`, "1");
+      localStorage.removeItem(`${STORED}?`);
+    } catch {
+      throw new Error(NO_STORE);
+    }
+    const made = await ask("POST", "/v1/visitors");
+    localStorage.setItem(STORED, made.token);
+  }
+  async function ask(method, path, body) {
+    const headers = {};
+    if (token()) headers.Authorization = `Bearer ${token()}`;
+    if (body) headers["Content-Type"] = "application/json";
+    const answer = await fetch(base + path, { method, headers, body: body && JSON.stringify(body), credentials: "omit" }).catch(() => {
+      throw new Error("No connection. Try again.");
+    });
+    const said = await answer.json().catch(() => ({}));
+    if (answer.ok) return said;
+    throw Object.assign(new Error(said.detail || "That didn't work. Try again."), { status: answer.status });
+  }
+
+  const make = (name, parent, props) => parent.appendChild(Object.assign(document.createElement(name), props));
+  const count = (n, word) => `${n.toLocaleString("en-US")} ${word}${n === 1 ? "" : "s"}`;
+
+  class Widget {
+    constructor(place) {
+      this.slug = place.dataset.ballotpress;
+      this.position = -1;
+      this.busy = false;
+      const root = place.shadowRoot || place.attachShadow({ mode: "open" });
+      root.replaceChildren();
+      const looks = new CSSStyleSheet();
+      looks.replaceSync(LOOKS);
+      root.adoptedStyleSheets = [looks];
+      const box = make("section", root, { ariaLabel: "Community vote" });
+      this.name = make("a", make("p", box), { href: `${base}/tools/${this.slug}`, textContent: this.slug });
+      this.percent = make("strong", make("p", box), { textContent: "–" });
+      this.line = make("p", box, { textContent: "…" });
+      this.sure = make("p", box, { className: "soft" });
+      const row = make("div", box);
+      this.buttons = ["ship", "skip", "none"].map((choice) => {
+        const button = make("button", row, { type: "button", className: choice, textContent: WORDS[choice] || "Take back" });
+        button.hidden = choice === "none";
+        button.addEventListener("click", () => this.vote(choice));
+        return button;
+      });
+      this.said = make("p", box, { className: "soft", role: "status" });
+      this.press(null);
+    }
+    async load() {
+      try {
+        const card = await ask("GET", `/v1/tools/${this.slug}`);
+        this.name.textContent = card.name;
+        this.show(card.community, card.position);
+        if (token()) this.press((await ask("GET", `/v1/tools/${this.slug}/vote`)).choice);
+      } catch (error) {
+        this.said.textContent = error.message;
+      }
+    }
+    show(c, position) {
+      if (position < this.position) return;
+      this.position = position;
+      this.percent.textContent = c.total ? `${c.ship_percent}% ship` : "–";
+      this.line.textContent = `${count(c.total, "vote")} · ${c.ship} ship / ${c.skip} skip`;
+      const flips = c.total ? ` · ${count(c.flips_to_change, "voter")} changing sides would flip it` : "";
+      this.sure.textContent = (WORDS[c.verdict] || "Too early to call") + (c.interval ? ` · 95% ${c.interval[0].toFixed(1)}–${c.interval[1].toFixed(1)}%` : "") + flips;
+    }
+    press(choice) {
+      for (const button of this.buttons) {
+        if (button.className === "none") button.hidden = !choice;
+        else button.setAttribute("aria-pressed", String(button.className === choice));
+      }
+    }
+    async vote(choice) {
+      if (this.busy) return;
+      this.busy = true;
+      const send = () =>
+        choice === "none"
+          ? ask("DELETE", `/v1/tools/${this.slug}/vote`)
+          : ask("PUT", `/v1/tools/${this.slug}/vote`, { choice });
+      try {
+        if (!token()) await newToken();
+        const answer = await send().catch(async (error) => {
+          if (error.status !== 401) throw error;
+          localStorage.removeItem(STORED); // no token of this site's any more
+          await newToken();
+          return send();
+        });
+        this.press(answer.choice);
+        this.show(answer.community, Math.max(answer.position || 0, this.position));
+        this.said.textContent = answer.choice ? `Your vote is counted: ${answer.choice}.` : "Your vote is taken back.";
+      } catch (error) {
+        this.said.textContent = error.message;
+      }
+      this.busy = false;
+    }
+  }
+
+  function begin() {
+    const widgets = [...document.querySelectorAll("[data-ballotpress]")].map((place) => new Widget(place));
+    if (!widgets.length) return;
+    let source, timer;
+    const stop = () => {
+      clearTimeout(timer);
+      if (source) source.close();
+    };
+    const follow = () => {
+      stop();
+      if (document.hidden) return;
+      const tools = [...new Set(widgets.map((one) => `tool=${encodeURIComponent(one.slug)}`))];
+      source = new EventSource(`${base}/v1/tallies/live?${tools.join("&")}`);
+      source.addEventListener("tally", (event) => {
+        const told = JSON.parse(event.data);
+        for (const one of widgets) if (one.slug === told.tool) one.show(told, Number(event.lastEventId));
+      });
+      source.onerror = () => {
+        if (source.readyState !== EventSource.CLOSED) return;
+        timer = setTimeout(() => (widgets.forEach((one) => one.load()), follow()), 10000);
+      };
+    };
+    widgets.forEach((one) => one.load());
+    follow();
+    document.addEventListener("visibilitychange", follow);
+    addEventListener("pagehide", stop);
+    addEventListener("pageshow", (event) => event.persisted && follow());
+  }
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
+  else begin();
+})();
