@@ -12,10 +12,16 @@ from projections.projection import Projection, connect
 # What takes as long as the log is long: a comparison of whole tables.
 PATIENCE_SECONDS = 24 * 3600
 
-_LOCK_CLASS = 0x6270  # advisory locks of ours; the second key is a hash of the view's name
+LOCK_CLASS = 0x6270  # advisory locks of ours; the second key is a hash of the view's name
 
 EXISTS = "select to_regnamespace($1) is not null"
 TAKE = "select pg_try_advisory_lock($1, hashtext($2))"
+IS_TAKEN = """
+select exists (
+    select from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
+    where l.locktype = 'advisory' and l.granted and l.classid::bigint = $1::integer
+      and l.objid::bigint = hashtext($2)::bigint & 4294967295)
+"""
 
 
 class RebuildRunning(Exception):
@@ -49,7 +55,7 @@ async def only_one(dsn: str, projection: Projection) -> "AsyncIterator[None]":
     """Hold the one place of a rebuild of this view; RebuildRunning when it is taken."""
     connection = await asyncpg.connect(dsn, timeout=5, server_settings={"application_name": "ballotpress-replay"})
     try:
-        if not await connection.fetchval(TAKE, _LOCK_CLASS, projection.schema):
+        if not await connection.fetchval(TAKE, LOCK_CLASS, projection.schema):
             raise RebuildRunning(projection.name)
         yield
     finally:

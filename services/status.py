@@ -1,13 +1,14 @@
-"""How everything stands: what `ballotpress status` and `GET /v1/ops/status` both show.
+"""How everything stands, read: what `ballotpress status` and `GET /v1/ops/status` both show.
 
 Only reads, in one snapshot, and takes no lock; a database that was never migrated, or a missing view, is an answer too.
 Says nothing personal: no query's text, no addresses.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from arq.constants import default_queue_name
@@ -16,16 +17,32 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from events import migrations
-from projections import PROJECTIONS
+from projections import PROJECTIONS, schemas
+from projections.projection import Projection
+from services import advice
+from services.standing import (
+    Account,
+    Drift,
+    Halt,
+    Head,
+    Ledger,
+    Queue,
+    Rebuild,
+    Schema,
+    Status,
+    TableSize,
+    Transaction,
+    View,
+)
 
 SLOW_SECONDS = 5.0
 """A transaction open for longer is worth showing: ours take milliseconds."""
 HELD_UP_SECONDS = 1.0
 """So is one that waits or is waited for this long; the head's lock is waited for all the time, for milliseconds."""
-BEHIND_SECONDS = 10.0
-OVERDUE_SECONDS = 90.0
 VALKEY_PATIENCE = 1.0
 WORKER_KEYS = "ballotpress:worker:*"
+LAST_TICK: Final = "ballotpress:tick"
+"""Under this key the worker keeps when its clock last ticked, in seconds since 1970 as Valkey counts them."""
 
 READ_HEAD = """
 select h.position, nullif(h.recorded_at, '-infinity') as recorded_at,
@@ -42,7 +59,7 @@ where to_regclass(quote_ident(s.schema) || '.checkpoint') is null
 READ_VIEW = """
 select c.position, h.position - c.position as lag,
        coalesce(extract(epoch from greatest(clock_timestamp() - e.recorded_at, '0')), 0)::float8 as lag_seconds,
-       c.caught_up, c.halted_position, c.halted_error, c.halted_since,
+       c.caught_up, c.halted_position, c.halted_error, c.halted_since, c.drift, c.drift_since,
        (select count(*) from pg_stat_activity a
         where a.datname = current_database() and a.application_name = 'ballotpress-' || current_schema()) as runners
 from checkpoint c cross join log.head h
@@ -79,91 +96,36 @@ where n.nspname in ('log', 'vault')
 order by pg_total_relation_size(t.oid) desc, 1
 """
 
+# What has a checkpoint, whoever made it.
+BESIDE = """
+select n.nspname::text as schema
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relname = 'checkpoint' and c.relkind = 'r' order by 1
+"""
 
-class Head(msgspec.Struct, frozen=True):
-    """The end of the log; `recorded_at` is None while the log is empty."""
+# Single mails (issue 0) settle by the thousand; only those that have not are counted.
+READ_LEDGER = """
+select s.paused_at,
+       (select coalesce(jsonb_object_agg(m.state, m.mails), '{}')
+        from (select m.state, count(*) as mails from newsletter.mails m
+              where m.issue = 0 and m.state in ('pending', 'attempting', 'deferred', 'uncertain')
+              group by m.state) m) as singles,
+       coalesce(extract(epoch from (select now() - min(m.not_before) from newsletter.mails m
+                                    where m.state in ('pending', 'deferred') and m.not_before <= now())), 0)::float8
+           as overdue_seconds
+from newsletter.schedule s
+"""
 
-    position: int
-    recorded_at: datetime | None
-    events_last_minute: int
+READ_ACCOUNTS = """
+select i.number as issue, i.edition, i.state, i.due_at, i.planned,
+       (select coalesce(jsonb_object_agg(m.state, m.mails), '{}')
+        from (select m.state, count(*) as mails from newsletter.mails m where m.issue = i.number group by m.state) m) as mails
+from newsletter.issues i
+where i.state in ('compiled', 'planned') or i.number = (select max(n.number) from newsletter.issues n)
+order by i.number
+"""
 
-
-class Halt(msgspec.Struct, frozen=True):
-    """Where a view cannot go on, why, and since when."""
-
-    position: int
-    error: str
-    since: datetime
-
-
-class View(msgspec.Struct, frozen=True):
-    """A view: its checkpoint, how many events and seconds it is behind, and how many projectors look after it."""
-
-    name: str
-    schema: str
-    position: int
-    lag: int
-    lag_seconds: float
-    caught_up: bool
-    runners: int
-    halt: Halt | None
-
-
-class Schema(msgspec.Struct, frozen=True):
-    """The database's last migration, this release's, and the views' schemas that are missing."""
-
-    migration: int
-    current: int
-    missing_views: Sequence[str]
-
-
-class Transaction(msgspec.Struct, frozen=True):
-    """A session that is slow, waits for a lock or holds one that others wait for; `waits_for` and `blocks` are their pids."""
-
-    pid: int
-    application: str
-    state: str
-    age_seconds: float
-    waits_on: str | None
-    waits_for: Sequence[int]
-    blocks: Sequence[int]
-
-
-class TableSize(msgspec.Struct, frozen=True):
-    """What a table takes on disk, with what its indexes take besides."""
-
-    table: str
-    bytes: int
-    index_bytes: int
-
-
-class Queue(msgspec.Struct, frozen=True):
-    """Valkey and what waits there: jobs, for how many seconds the first due one has, and the workers that are alive."""
-
-    reachable: bool
-    jobs: int = 0
-    overdue_seconds: float = 0.0
-    workers: int = 0
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """What is not as it should be, and what an operator can do about it."""
-
-    what: str
-    advice: str
-
-
-class Status(msgspec.Struct, frozen=True):
-    """How everything stands at a moment; `head` is None in a database without a log, `queue` where nobody asked Valkey."""
-
-    at: datetime
-    head: Head | None
-    views: Sequence[View]
-    schema: Schema
-    transactions: Sequence[Transaction]
-    disk: Sequence[TableSize]
-    queue: Queue | None
-    problems: Sequence[Problem]
+_counts = msgspec.json.Decoder(dict[str, int])
 
 
 async def read_status(connection: "Connection[Any]", valkey: "Redis | None" = None) -> Status:
@@ -177,8 +139,11 @@ async def read_status(connection: "Connection[Any]", valkey: "Redis | None" = No
         transactions = [Transaction(**row) for row in await connection.fetch(READ_TRANSACTIONS, SLOW_SECONDS, HELD_UP_SECONDS)]
         disk = [TableSize(**row) for row in await connection.fetch(READ_DISK)]
         views = await _views(connection, missing) if head else []
-    status = Status(at, head, views, Schema(migration, migrations.current(), missing), transactions, disk, queue, ())
-    return msgspec.structs.replace(status, problems=list(_problems(status)))
+        rebuilds = await _rebuilds(connection, head.position) if head else []
+        ledger = await _ledger(connection)
+    schema = Schema(migration, migrations.current(), missing)
+    status = Status(at, head, views, rebuilds, schema, transactions, disk, ledger, queue, ())
+    return msgspec.structs.replace(status, problems=list(advice.problems(status)))
 
 
 async def read_views(connection: "Connection[Any]") -> Sequence[View]:
@@ -213,7 +178,40 @@ async def _view(connection: "Connection[Any]", name: str, schema: str) -> View:
     halt = None
     if row["halted_position"] is not None:
         halt = Halt(row["halted_position"], row["halted_error"], row["halted_since"])
-    return View(name, schema, row["position"], row["lag"], row["lag_seconds"], row["caught_up"], row["runners"], halt)
+    drift = None if row["drift"] is None else Drift(row["drift"], row["drift_since"])
+    return View(name, schema, row["position"], row["lag"], row["lag_seconds"], row["caught_up"], row["runners"], halt, drift)
+
+
+async def _rebuilds(connection: "Connection[Any]", head: int) -> list[Rebuild]:
+    """Find the tables that stand beside the live ones."""
+    names = [row["schema"] for row in await connection.fetch(BESIDE)]
+    found = [await _rebuild(connection, p, name, head) for p in PROJECTIONS for name in names if _is_beside(p, name)]
+    return [one for one in found if one is not None]
+
+
+def _is_beside(projection: Projection, schema: str) -> bool:
+    return schema != projection.schema and re.fullmatch(rf"{projection.name}_\d+(_next|_prev)?", schema) is not None
+
+
+async def _rebuild(connection: "Connection[Any]", projection: Projection, schema: str, head: int) -> Rebuild | None:
+    await connection.execute("select set_config('search_path', $1, true)", schema)
+    position: int | None = await connection.fetchval("select position from checkpoint")
+    if position is None:
+        return None
+    if schema == schemas.next_schema(projection):
+        held = await connection.fetchval(schemas.IS_TAKEN, schemas.LOCK_CLASS, projection.schema)
+        return Rebuild(projection.name, schema, "running" if held else "stopped", position, head)
+    kept = schema == schemas.previous_schema(projection)
+    return Rebuild(projection.name, schema, "kept" if kept else "older", position, head)
+
+
+async def _ledger(connection: "Connection[Any]") -> Ledger | None:
+    if await connection.fetchval("select to_regclass('newsletter.mails')") is None:
+        return None
+    row = await connection.fetchrow(READ_LEDGER)
+    assert row is not None  # noqa: S101 - the schedule has one row
+    issues = [Account(**{**r, "mails": _counts.decode(r["mails"])}) for r in await connection.fetch(READ_ACCOUNTS)]
+    return Ledger(row["paused_at"], issues, _counts.decode(row["singles"]), row["overdue_seconds"])
 
 
 async def read_queue(valkey: "Redis") -> Queue:
@@ -223,61 +221,10 @@ async def read_queue(valkey: "Redis") -> Queue:
             jobs: int = await valkey.zcard(default_queue_name)
             first = await valkey.zrange(default_queue_name, 0, 0, withscores=True)
             seconds, microseconds = await valkey.time()
+            tick = await valkey.get(LAST_TICK)
             workers = [key async for key in valkey.scan_iter(match=WORKER_KEYS, count=10_000)]
     except (RedisError, OSError, TimeoutError):
         return Queue(reachable=False)
     now = seconds + microseconds / 1e6
     due = first[0][1] / 1000 if first else now
-    return Queue(True, jobs, max(0.0, now - due), len(set(workers)))
-
-
-def _problems(status: Status) -> Iterator[Problem]:
-    yield from _schema_problems(status.schema)
-    if alone := [view.name for view in status.views if view.runners == 0]:
-        yield Problem(f"No projector looks after {', '.join(alone)}", "start `ballotpress projector`")
-    for view in status.views:
-        yield from _view_problems(view)
-    for transaction in status.transactions:
-        if transaction.blocks or not transaction.waits_for:
-            yield _transaction_problem(transaction)
-    if status.queue is not None:
-        yield from _queue_problems(status.queue)
-
-
-def _schema_problems(schema: Schema) -> Iterator[Problem]:
-    if schema.migration > schema.current:
-        what = f"The database is at migration {schema.migration}, this release knows {schema.current}"
-        yield Problem(what, "run the release that migrated it, or a later one")
-    elif schema.migration < schema.current:
-        what = f"The database is at migration {schema.migration} of {schema.current}"
-        yield Problem(what, "run `ballotpress migrate`")
-    elif schema.missing_views:
-        yield Problem(f"Views are missing: {', '.join(schema.missing_views)}", "run `ballotpress migrate`")
-
-
-def _view_problems(view: View) -> Iterator[Problem]:
-    if view.halt is not None:
-        what = f"{view.name} halted at position {view.halt.position}: {view.halt.error}"
-        drop = f"`ballotpress quarantine drop {view.halt.position} --reason TEXT`"
-        yield Problem(what, f"run a release that can take this event, or let the view pass it: {drop}")
-    elif view.runners and view.lag_seconds > BEHIND_SECONDS:
-        what = f"{view.name} is {view.lag} events ({view.lag_seconds:.0f} s) behind the log"
-        yield Problem(what, "wait if it is catching up; else see the projector's own log")
-
-
-def _transaction_problem(transaction: Transaction) -> Problem:
-    what = f"Process {transaction.pid} ({transaction.application or 'unnamed'}), {transaction.state}"
-    what += f", has a transaction open for {transaction.age_seconds:.0f} s"
-    if transaction.blocks:
-        what += f" and blocks {', '.join(map(str, transaction.blocks))}"
-    return Problem(what, f"wait for it, or end it in psql: select pg_terminate_backend({transaction.pid})")
-
-
-def _queue_problems(queue: Queue) -> Iterator[Problem]:
-    if not queue.reachable:
-        yield Problem("Valkey does not answer: votes go on without limits, jobs wait", "start it, or correct REDIS_URL")
-    elif queue.workers == 0:
-        yield Problem("No worker is alive", "start `ballotpress worker`")
-    elif queue.overdue_seconds > OVERDUE_SECONDS:
-        what = f"The first job has been due for {queue.overdue_seconds:.0f} s"
-        yield Problem(what, "see the worker's own log, or start another `ballotpress worker`")
+    return Queue(True, jobs, max(0.0, now - due), len(set(workers)), None if tick is None else max(0.0, now - float(tick)))

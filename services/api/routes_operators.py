@@ -22,7 +22,8 @@ from services.api.problems import BadInput, FieldError
 from services.api.queries import Position, Query
 from services.api.texts import Reason, check_line
 from services.fresh_ids import fresh_id
-from services.status import Status, read_status
+from services.standing import Status
+from services.status import read_status
 
 MOST_FAULTS: Final = 100
 _UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"

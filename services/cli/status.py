@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-    from services.status import Status, View
+    from services.standing import Account, Rebuild, Status, View
 
 WATCH_EVERY = 2.0
 
@@ -76,6 +76,9 @@ def _described(status: "Status") -> "Group":
     parts: list[Text | Table] = [Text(line) for line in _lines(status)]
     if status.views:
         parts.append(_table(("view", "position", "behind", "seconds", "state"), map(_view_cells, status.views)))
+    parts += [Text(_rebuild_line(rebuild)) for rebuild in status.rebuilds]
+    if status.ledger is not None:
+        parts += [Text(_account_line(account)) for account in status.ledger.issues]
     if status.disk:
         parts.append(_table(("on disk", "table", "indexes"), _disk_cells(status)))
     problems = [Text(f"! {problem.what}\n  {problem.advice}") for problem in status.problems]
@@ -90,7 +93,12 @@ def _lines(status: "Status") -> Iterator[str]:
         yield f"log     position {status.head.position}{since}; {status.head.events_last_minute} events in the last minute"
     yield f"schema  migration {status.schema.migration} of {status.schema.current}"
     if status.queue is not None and status.queue.reachable:
-        yield f"queue   {status.queue.jobs} jobs, {status.queue.workers} workers"
+        tick = "" if status.queue.tick_seconds is None else f"; the clock ticked {status.queue.tick_seconds:.0f} s ago"
+        yield f"queue   {status.queue.jobs} jobs, {status.queue.workers} workers{tick}"
+    if status.ledger is not None:
+        singles = ", ".join(f"{count} {state}" for state, count in status.ledger.singles.items())
+        paused = "" if status.ledger.paused_at is None else f"paused since {utc(status.ledger.paused_at)}; "
+        yield f"mail    {paused}single mails: {singles or 'none waiting'}"
     for transaction in status.transactions:
         waits = f", waits for {', '.join(map(str, transaction.waits_for))}" if transaction.waits_for else ""
         blocks = f", blocks {', '.join(map(str, transaction.blocks))}" if transaction.blocks else ""
@@ -102,9 +110,26 @@ def _view_cells(view: "View") -> tuple[str, ...]:
     state = "up to date" if view.lag == 0 else "following"
     if view.halt is not None:
         state = f"halted at {view.halt.position}"
+    elif view.drift is not None:
+        state = "drifted"
     elif not view.caught_up:
         state = "being built"
     return view.name, str(view.position), str(view.lag), f"{view.lag_seconds:.1f}", state
+
+
+def _rebuild_line(rebuild: "Rebuild") -> str:
+    said = {
+        "running": f"is being rebuilt, at position {rebuild.position} of {rebuild.target}",
+        "stopped": f"was being rebuilt, to position {rebuild.position} of {rebuild.target}",
+        "kept": f"is kept from before, for `ballotpress replay --rollback {rebuild.view}`",
+        "older": f"is of an earlier version, at position {rebuild.position}",
+    }
+    return f"beside  {rebuild.schema} {said[rebuild.kind]}"
+
+
+def _account_line(account: "Account") -> str:
+    mails = ", ".join(f"{count} {state}" for state, count in account.mails.items())
+    return f"issue   {account.issue} ({account.edition}) {account.state}: {account.planned} planned; {mails or 'no mails'}"
 
 
 def _disk_cells(status: "Status") -> Iterator[tuple[str, ...]]:

@@ -21,6 +21,7 @@ from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 
 from services.newsletter.doorbell import JOB
 from services.settings import Settings
+from services.status import LAST_TICK
 from services.worker.newsletter import Mailroom
 from services.worker.receipts import clear_old_receipts
 
@@ -81,6 +82,8 @@ async def _wake(ctx: dict[str, Any]) -> None:
 
 async def _tick(ctx: dict[str, Any]) -> None:
     await _mailroom(ctx).tick()
+    seconds, microseconds = await ctx["redis"].time()
+    await ctx["redis"].set(LAST_TICK, seconds + microseconds / 1e6)
 
 
 async def _forget_unconfirmed(ctx: dict[str, Any]) -> int:

@@ -9,7 +9,8 @@ from redis.asyncio import Redis
 
 from projections import PROJECTIONS
 from services.projector import project
-from services.status import Status, read_status
+from services.standing import Status
+from services.status import read_status
 from tests.cli.conftest import Follow, Vote
 from tests.cli.shell import Shell
 
@@ -26,7 +27,7 @@ async def test_the_command_shows_the_same_as_json(shell: Shell, catalog: int, vo
     assert status["head"]["position"] == status["head"]["events_last_minute"] == catalog + 1
     assert [view["position"] for view in status["views"]] == [catalog + 1] * len(PROJECTIONS)
     assert status["schema"]["migration"] == status["schema"]["current"]
-    assert status["queue"] == {"reachable": True, "jobs": 0, "overdue_seconds": 0.0, "workers": 0}
+    assert status["queue"] == {"reachable": True, "jobs": 0, "overdue_seconds": 0.0, "workers": 0, "tick_seconds": None}
     assert "log.events" in [table["table"] for table in status["disk"]]
     text = shell("status", status=0).out
     assert f"position {catalog + 1}" in text and "log.events" in text and "start `ballotpress worker`" in text
