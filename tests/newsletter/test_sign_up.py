@@ -1,0 +1,157 @@
+"""Signing up, confirming, choosing and leaving over HTTP: nobody learns who reads, and no GET changes anything."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from events.vault import Vault
+from services.newsletter.tokens import MailTokens
+from services.settings import Newsletter
+from tests.newsletter.newsroom import Newsroom
+from tests.sites import client, settings
+
+pytestmark = pytest.mark.anyio
+
+LIMITS = Newsletter(signups_per_hour=6, singles_per_day=3)
+
+
+@pytest.fixture
+async def http(dsn: str, valkey_url: str, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the API, its caller's network unlike any other test's."""
+    async with client(settings(dsn, valkey_url, home=tmp_path, newsletter=LIMITS)) as made:
+        made.headers["x-forwarded-for"] = "ignored"
+        yield made
+
+
+@pytest.fixture
+async def valkey(valkey_url: str) -> AsyncIterator[None]:
+    """Limits that start anew."""
+    from redis.asyncio import Redis
+
+    async with Redis.from_url(valkey_url) as valkey:
+        await valkey.flushdb()
+        yield
+        await valkey.flushdb()
+
+
+@pytest.fixture
+def tokens(http: httpx.AsyncClient) -> MailTokens:
+    """The tokens of the site."""
+    return MailTokens(("first-secret-key-of-32-characters",))
+
+
+async def sign_up(http: httpx.AsyncClient, email: str, **more: Any) -> httpx.Response:
+    return await http.post("/v1/newsletter/subscriptions", json={"email": email, **more})
+
+
+async def mails(connection: Any) -> list[tuple[str, str]]:
+    rows = await connection.fetch("select reader, kind from newsletter.mails where issue = 0 order by planned_at, mail")
+    return [(row["reader"], row["kind"]) for row in rows]
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_every_address_gets_the_same_answer(http: httpx.AsyncClient, tokens: MailTokens, connection: Any) -> None:
+    """New, waiting, confirmed and suppressed addresses are answered alike; they differ in what is mailed to them alone."""
+    first = await sign_up(http, "ada@example.com")
+    again = await sign_up(http, "ADA@Example.com")
+    ((ada, _), _) = await mails(connection)
+    confirmed = await http.post("/v1/newsletter/confirm", json={"token": tokens.confirm(ada, 1)})
+    assert confirmed.status_code == 200
+    third = await sign_up(http, "ada@example.com")
+    capped = await sign_up(http, "ada@example.com")
+    assert {(r.status_code, r.text) for r in (first, again, third, capped)} == {(202, first.text)}
+    assert await mails(connection) == [(ada, "confirmation"), (ada, "confirmation"), (ada, "preferences")]
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_no_address_stands_in_the_log(http: httpx.AsyncClient, connection: Any) -> None:
+    """The address is sealed wherever it is kept; the vault opens it, and its destroyed key doesn't."""
+    await sign_up(http, "ada@example.com")
+    assert "ada@example" not in str(await connection.fetch("select data::text from log.events"))
+    (row,) = await connection.fetch("select data->>'subscriber' as id, data->>'address' as address from log.events")
+    key = await Vault(("A" * 43 + "=",)).key_of(connection, row["id"])
+    assert key.open("address", row["address"]) == "ada@example.com"
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_a_networks_sign_ups_are_counted(http: httpx.AsyncClient) -> None:
+    """Over the limit is 429 with Retry-After."""
+    seen = [(await sign_up(http, f"reader{n}@example.com")).status_code for n in range(8)]
+    assert seen == [202] * 6 + [429] * 2
+
+
+async def test_nobody_signs_up_while_it_cannot_be_counted(dsn: str) -> None:
+    """Without Valkey the form is shut, 503, so that it can't bomb a stranger."""
+    async with client(settings(dsn, "unix:///nonexistent/valkey.sock")) as http:
+        answer = await sign_up(http, "ada@example.com")
+    assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_reading_a_link_changes_nothing_and_its_button_does(
+    http: httpx.AsyncClient, tokens: MailTokens, connection: Any
+) -> None:
+    """Confirm, preferences and unsubscribe: GET shows a form, POST acts, and may be repeated where that is promised."""
+    await sign_up(http, "ada@example.com")
+    ((ada, _),) = await mails(connection)
+    confirm, leave, manage = tokens.confirm(ada, 1), tokens.unsubscribe(ada), tokens.issue("manage", ada)
+    head = "select position from log.head"
+    before = await connection.fetchval(head)
+    for page, token in (("confirm", confirm), ("unsubscribe", leave)):
+        shown = await http.get(f"/newsletter/{page}", params={"token": token})
+        assert (shown.status_code, "<form" in shown.text) == (200, True)
+    assert await connection.fetchval(head) == before
+    done = await http.post("/v1/newsletter/confirm", data={"token": confirm})
+    assert (done.status_code, done.headers["content-type"].partition(";")[0]) == (200, "text/html")
+    used = await http.post("/v1/newsletter/confirm", data={"token": confirm})
+    assert (used.status_code, "text/html" in used.headers["content-type"]) == (410, True)
+    form = {"category": ["Chat"], "frequency": "monthly", "paused_until": ""}
+    saved = await http.post("/newsletter/preferences", params={"token": manage}, data={**form, "do": "save"})
+    assert saved.status_code == 200
+    bearer = {"authorization": f"Bearer {manage}"}
+    kept = await http.get("/v1/newsletter/preferences", headers=bearer)
+    assert kept.json() == {"categories": ["Chat"], "frequency": "monthly", "paused_until": None}
+    for _ in range(2):
+        assert (await http.post("/newsletter/unsubscribe", params={"token": leave}, content=b"x")).status_code == 200
+    assert (await http.get("/v1/newsletter/preferences", headers=bearer)).status_code == 410
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_an_erased_reader_is_forgotten(http: httpx.AsyncClient, tokens: MailTokens, connection: Any) -> None:
+    """Erasure destroys key and look-up; the address may sign up anew as somebody else."""
+    await sign_up(http, "ada@example.com")
+    ((ada, _),) = await mails(connection)
+    await http.post("/v1/newsletter/confirm", json={"token": tokens.confirm(ada, 1)})
+    copy = await http.post("/newsletter/export", params={"token": tokens.issue("export", ada)})
+    assert (copy.json()["email"], copy.json()["status"]) == ("ada@example.com", "confirmed")
+    for _ in range(2):
+        assert (await http.post("/newsletter/erase", params={"token": tokens.issue("erase", ada)})).status_code == 200
+    assert await connection.fetchval("select count(*) from vault.lookups") == 0
+    assert await connection.fetchval("select count(*) from vault.keys where owner = $1", ada) == 0
+    await sign_up(http, "ada@example.com")
+    assert (await mails(connection))[-1][0] != ada
+
+
+@pytest.mark.usefixtures("valkey")
+@pytest.mark.parametrize(
+    "bad",
+    ["", "nobody", "a@b", "x@example.com\r\nBcc: y@example.com", "a" * 400 + "@example.com", "\u00fc@example.com", "x@y\0.com"],
+)
+async def test_what_is_no_address_is_400_and_not_counted(http: httpx.AsyncClient, bad: str) -> None:
+    """A bad address is refused before it costs its network anything."""
+    for _ in range(8):
+        assert (await sign_up(http, bad)).status_code == 400
+
+
+async def test_odd_but_legal_addresses_are_mailed(room: Newsroom) -> None:
+    """Quoted local parts, tags, and international domains arrive, unchanged but for the domain's spelling."""
+    from services.newsletter.addresses import read_address
+
+    odd = ['"odd one"@example.org', "o'hara+news@example.org", "x@ex\u00e4mple.ch"]
+    for address in odd:
+        await room.sign_up(read_address(address))
+    await room.deliver()
+    assert {to for to, _ in room.sink.mails} == {odd[0], odd[1], "x@xn--exmple-cua.ch"}
