@@ -25,6 +25,7 @@ from services.api import (
     routes_tools,
     routes_visitors,
     routes_votes,
+    routes_webhooks,
 )
 from services.api.answers import Answer, Bodiless
 from services.api.domain import REFUSALS
@@ -85,6 +86,8 @@ ROUTES: list[HTTPRouteHandler] = [
     routes_issues.issue_page,
     routes_outbox.mails,
     routes_outbox.mail,
+    routes_webhooks.generic,
+    routes_webhooks.ses,
     routes_moderation.queue,
     routes_moderation.decide,
     routes_operators.import_catalog,

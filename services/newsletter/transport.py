@@ -4,16 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from emails.dkim import Signer
 from emails.smtp import Outcome, Relay
 from services.newsletter import outbox
 from services.newsletter.letters import Letter
 from services.newsletter.sender import Transport
 from services.settings import Dkim, Settings
-
-if TYPE_CHECKING:
-    from emails.dkim import Signer
 
 
 class Filed:
@@ -31,7 +28,7 @@ class Filed:
 class Relayed:
     """Sends through a relay."""
 
-    def __init__(self, relay: Relay, signer: "Signer | None") -> None:
+    def __init__(self, relay: Relay, signer: Signer | None) -> None:
         self._relay = relay
         self._signer = signer
 
@@ -51,9 +48,7 @@ async def open_transport(settings: Settings) -> AsyncIterator[Transport]:
         yield Relayed(relay, _signer(settings.newsletter.dkim))
 
 
-def _signer(dkim: Dkim | None) -> "Signer | None":
+def _signer(dkim: Dkim | None) -> Signer | None:
     if dkim is None:
         return None
-    from emails.dkim import Signer
-
     return Signer(dkim.domain, dkim.selector, dkim.key_file.read_bytes())

@@ -1,0 +1,160 @@
+"""Bounces and complaints: whoever tells of them, each counts once, and means what it means."""
+
+import hmac
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import NameOID
+
+from services.newsletter import reports, sns
+from services.newsletter.reports import Reported
+from services.settings import Newsletter
+from tests.newsletter.newsroom import Newsroom
+from tests.sites import client, settings
+
+pytestmark = pytest.mark.anyio
+
+SECRET = "a-webhook-secret-of-the-tests"
+TOPIC = "arn:aws:sns:eu-west-1:1:bounces"
+
+
+async def tell(room: Newsroom, **report: Any) -> reports.Applied:
+    """Apply one report."""
+    given = Reported(**{"fingerprint": str(report).encode(), **report})
+    finder = await room.vault.finder(room.database)
+    (applied,) = await reports.apply(room.database, room.committer, finder, [given])
+    return applied
+
+
+async def suppressed(room: Newsroom, reader: str) -> str | None:
+    why: str | None = await room.database.fetchval("select suppressed from vault.lookups where person = $1", reader)
+    return why
+
+
+async def test_complaints_and_hard_bounces_suppress_at_once(room: Newsroom) -> None:
+    """Found by our Message-ID or by the address; again is no news; and a stranger's report is about nobody."""
+    ada, bob = await room.subscribe("ada@example.com"), await room.subscribe("bob@example.com")
+    await room.project()
+    number = await room.send_now()
+    by_mail = await tell(room, kind="complaint", message_id=f"<issue-{number}.{ada}@verdicts.example>")
+    by_address = await tell(room, kind="hard", recipient="BOB@example.com")
+    assert (by_mail.reader, by_address.reader) == (ada, bob)
+    assert (await suppressed(room, ada), await suppressed(room, bob)) == ("complaint", "hard bounce")
+    assert await room.accounts(number) == {"cancelled": 2}
+    assert (await tell(room, kind="hard", recipient="stranger@example.com")).reader is None
+    head = await room.database.fetchval("select position from log.head")
+    await tell(room, kind="hard", recipient="bob@example.com")
+    assert await room.database.fetchval("select position from log.head") == head
+
+
+@pytest.mark.parametrize(
+    ("days", "taken_after", "gone"), [((0, 7, 15), None, True), ((0, 7, 14), None, False), ((0, 8, 16), 1, False)]
+)
+async def test_three_soft_bounces_in_a_row_over_fifteen_days(
+    room: Newsroom, days: tuple[int, ...], taken_after: int | None, gone: bool
+) -> None:
+    """Three within a shorter time don't suppress, nor do three with a mail between them that no bounce answered."""
+    ada = await room.subscribe("ada@example.com")
+    for day in days[:2]:
+        await tell(room, kind="soft", recipient="ada@example.com", code=f"4.2.{day}")
+        ago = timedelta(days=days[2] - day)
+        await room.database.execute(
+            "update newsletter.bounces set recorded_at = now() - $2::interval where code = $1", f"4.2.{day}", ago
+        )
+    if taken_after is not None:
+        await room.database.execute(
+            "insert into newsletter.mails (issue, reader, kind, state, not_before, settled_at)"
+            " values (1, $1, 'digest', 'accepted', now(), now() - interval '15 days')",
+            ada,
+        )
+    assert (await tell(room, kind="soft", recipient="ada@example.com", code="4.2.2")).suppressed is gone
+
+
+async def test_a_suppressed_address_stays_so_after_erasure(room: Newsroom) -> None:
+    """Erased, its HMAC alone is kept, and signing up again sends nothing."""
+    from events.subscriber_commands import EraseSubscriber
+
+    ada = await room.subscribe("ada@example.com")
+    await tell(room, kind="complaint", recipient="ada@example.com")
+    await room.committer.submit(EraseSubscriber(ada))
+    await room.deliver()
+    assert await room.sign_up("ada@example.com") is None
+    await room.deliver()
+    assert room.sink.mails == []
+    assert await room.database.fetchval("select person from vault.lookups") is None
+
+
+async def test_the_generic_hook_believes_signatures_only(dsn: str, valkey_url: str, tmp_path: Path, connection: Any) -> None:
+    """Unsigned, wrongly signed and old calls are 401 and change nothing; a signed one may be repeated."""
+    given = settings(dsn, valkey_url, home=tmp_path, newsletter=Newsletter(webhook_secrets=(SECRET,)))
+    body = json.dumps({"events": [{"type": "bounce", "hard": True, "recipient": "x@example.com", "provider": "any"}]}).encode()
+
+    def signed(at: int, secret: str = SECRET) -> dict[str, str]:
+        return {"ballotpress-signature": f"t={at},v1={hmac.digest(secret.encode(), b'%d.' % at + body, 'sha256').hex()}"}
+
+    at = int(time.time())
+    async with client(given) as http:
+        for headers in ({}, signed(at, "another"), signed(at - 400), {"ballotpress-signature": "t=1"}):
+            assert (await http.post("/v1/webhooks/mail/generic", content=body, headers=headers)).status_code == 401
+        for _ in range(2):
+            taken = await http.post("/v1/webhooks/mail/generic", content=body, headers=signed(at))
+            assert (taken.status_code, taken.json()) == (200, {"known": 0, "suppressed": 0})
+        large = await http.post("/v1/webhooks/mail/generic", content=b"x" * (2**20 + 1))
+        assert large.status_code == 413
+
+
+def certificate() -> tuple[rsa.RSAPrivateKey, bytes]:
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2099, 1, 1, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+    return key, made.public_bytes(serialization.Encoding.PEM)
+
+
+def test_amazons_messages_are_verified_and_read() -> None:
+    """A bounce signed by Amazon is read; changed, old, or of another topic or host it is refused."""
+    key, pem = certificate()
+    at = datetime.now(UTC)
+    bounce = {
+        "notificationType": "Bounce",
+        "bounce": {"bounceType": "Permanent", "bouncedRecipients": [{"emailAddress": "ada@example.com", "status": "5.1.1"}]},
+        "mail": {"headers": [{"name": "Message-ID", "value": "<issue-1.x@verdicts.example>"}]},
+    }
+    message = {
+        "Type": "Notification", "MessageId": "m1", "TopicArn": TOPIC, "Message": json.dumps(bounce),
+        "Timestamp": at.strftime("%Y-%m-%dT%H:%M:%S.000Z"), "SignatureVersion": "2",
+        "SigningCertURL": "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-1.pem",
+    }  # fmt: skip
+    signed = "".join(f"{name}\n{message[name]}\n" for name in ("Message", "MessageId", "Timestamp", "TopicArn", "Type"))
+    import base64
+
+    message["Signature"] = base64.b64encode(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())).decode()
+    sns.verify(message, pem, (TOPIC,), at)
+    (report,) = sns.read(message)
+    assert (report.kind, report.recipient, report.code) == ("hard", "ada@example.com", "5.1.1")
+    for wrong, when in (
+        ({**message, "MessageId": "m2"}, at),
+        (message, at + timedelta(hours=2)),
+        ({**message, "TopicArn": "another"}, at),
+        ({**message, "Signature": "AAAA"}, at),
+    ):
+        with pytest.raises(sns.NotSigned):
+            sns.verify(wrong, pem, (TOPIC,), when)
+    for url in ("https://evil.example/a.pem", "http://sns.eu-west-1.amazonaws.com/a.pem", "https://sns.x@evil.example/a.pem"):
+        with pytest.raises(sns.NotSigned):
+            sns.certificate_url({"SigningCertURL": url})
