@@ -14,7 +14,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from events.transfer import Entry, EntryRefused, Time, entries, load
+from events.loading import AnotherLog, EntryRefused, load
+from events.transfer import Entry, Time, entries
 from events.types import REGISTRY
 
 FORMAT: Final = 1
@@ -25,12 +26,13 @@ Progress = Callable[[int, int], None]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an export holds; positions are None of an empty log."""
+    """What an export holds; positions are None of no events. A partial one is for study, and no import takes it."""
 
     format: int
     events: int
     first_position: int | None
     last_position: int | None
+    partial: bool = False
     sha256: str
     release: str
     exported_at: Time
@@ -90,29 +92,36 @@ class _Chain:
         self._hash = sha256(self._hash + text).digest()
         self.lines += 1
 
-    def hex(self) -> str:
-        return self._hash.hex()
+    def digest(self) -> bytes:
+        return self._hash
 
 
 async def export(
-    connection: "asyncpg.Connection[Any]", out: BinaryIO, now: Callable[[], datetime], progress: Progress
+    connection: "asyncpg.Connection[Any]",
+    out: BinaryIO,
+    now: Callable[[], datetime],
+    progress: Progress,
+    first: int = 1,
+    last: int | None = None,
 ) -> Manifest:
-    """Write one snapshot of the whole log; LogBroken, and then no manifest, if a position is missing."""
+    """Write one snapshot of the log, whole unless positions are named; LogBroken, and then no manifest, if one is missing."""
     chain = _Chain()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         head: int = await connection.fetchval("select position from log.head")
-        async for entry in entries(connection):
+        end = max(first - 1, head if last is None else min(last, head))
+        async for entry in entries(connection, first, end):
             text = line(entry)
             out.write(text + b"\n")
             chain.take(text)
             if chain.lines % REPORT_EVERY == 0:
-                progress(chain.lines, head)
+                progress(chain.lines, end - first + 1)
     manifest = Manifest(
         format=FORMAT,
         events=chain.lines,
-        first_position=1 if chain.lines else None,
-        last_position=chain.lines or None,
-        sha256=chain.hex(),
+        first_position=first if chain.lines else None,
+        last_position=end if chain.lines else None,
+        partial=first > 1 or end < head,
+        sha256=chain.digest().hex(),
         release=version("ballotpress"),
         exported_at=now(),
     )
@@ -121,19 +130,23 @@ async def export(
 
 
 async def import_(connection: "asyncpg.Connection[Any]", file: BinaryIO, size: int, progress: Progress) -> int:
-    """Load a whole export into an empty log and verify it; give the head's position. ImportRefused, LogNotEmpty.
+    """Load a whole export into an empty log and verify it; give the head's position. ImportRefused, LogNotEmpty, LoadRunning.
 
-    `size` is the file's, for the progress; 0 when it isn't known.
+    An import of the same file that was cut short is continued. `size` is the file's, for the progress; 0 when it isn't known.
     """
+    chain = _Chain()
     try:
-        return await load(connection, REGISTRY, _read(file, size, progress))
+        return await load(connection, REGISTRY, _read(file, size, progress, chain), chain.digest)
+    except AnotherLog:
+        raise ImportRefused(
+            "An earlier import was cut short, of another file than this one; what it had loaded is dropped: try again"
+        ) from None
     except EntryRefused as error:
         raise ImportRefused(f"The file can't be imported: {error}") from None
 
 
-def _read(file: BinaryIO, size: int, progress: Progress) -> Iterator[Entry]:
+def _read(file: BinaryIO, size: int, progress: Progress, chain: _Chain) -> Iterator[Entry]:
     """Give the file's events, and at the end make sure that they are what the manifest says."""
-    chain = _Chain()
     done = 0
     for text in iter(lambda: file.readline(LONGEST_LINE), b""):
         if text.startswith(b'{"manifest":'):
@@ -141,8 +154,11 @@ def _read(file: BinaryIO, size: int, progress: Progress) -> Iterator[Entry]:
             if file.read(1):
                 raise ImportRefused("The file goes on after its manifest")
             return
-        yield _entry(text, chain.lines + 1)
+        entry = _entry(text, chain.lines + 1)
+        if not chain.lines and entry.position != 1:
+            raise ImportRefused(f"The file begins at position {entry.position}: a partial export is for study only")
         chain.take(text[:-1])
+        yield entry
         done += len(text)
         if chain.lines % REPORT_EVERY == 0:
             progress(done, size)
@@ -171,8 +187,10 @@ def _manifest(text: bytes) -> Manifest:
 
 
 def _must_match(chain: _Chain, manifest: Manifest) -> None:
+    if manifest.partial:
+        raise ImportRefused(f"The file ends at position {manifest.last_position}: a partial export is for study only")
     last = chain.lines or None
     if (manifest.events, manifest.first_position, manifest.last_position) != (chain.lines, last and 1, last):
         raise ImportRefused(f"The file holds {chain.lines} events, its manifest says {manifest.events}")
-    if manifest.sha256 != chain.hex():
+    if manifest.sha256 != chain.digest().hex():
         raise ImportRefused("The file was changed after it was written: its hash is not the manifest's")

@@ -44,12 +44,18 @@ def tail(first: int | None, follow: bool, as_json: bool) -> None:
 
 @events.command("export")
 @click.argument("file", metavar="FILE|-")
-def export_(file: str) -> None:
-    """Write the whole log as JSON Lines to FILE, or to stdout with -; the last line is a manifest.
+@click.option(
+    "--from", "first", type=click.IntRange(1, 2**63 - 1), default=1, help="Position to begin at.  [default: the first]"
+)
+@click.option("--to", "last", type=click.IntRange(1, 2**63 - 1), help="Position to end with.  [default: the last]")
+def export_(file: str, first: int, last: int | None) -> None:
+    """Write the log as JSON Lines to FILE, or to stdout with -; the last line is a manifest.
+
+    It is the whole log unless --from or --to say otherwise; a part of it is for study, and can't be imported.
 
     What the vault holds (keys, addresses) is not in it: once imported elsewhere, sealed texts read as erased.
     """
-    manifest = asyncio.run(_export(file))
+    manifest = asyncio.run(_export(file, first, last))
     from services.cli.terminal import counted
 
     click.echo(f"Exported {counted(manifest.events, 'event')} to {'stdout' if file == '-' else file}", err=file == "-")
@@ -60,6 +66,8 @@ def export_(file: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def import_(file: str, as_json: bool) -> None:
     """Load a whole export from FILE, or from stdin with -, into an empty log, and verify it; all of it or nothing.
+
+    Cut short, it goes on where it was when the same file is imported again.
 
     Where no database is named and `ballotpress up` doesn't run, the private servers are started for as long as it takes.
     """
@@ -123,7 +131,7 @@ def _for_people(entry: "Entry") -> bytes:
     return f"{entry.position} {time} {entry.type} ".encode() + bytes(entry.data)
 
 
-async def _export(file: str) -> "Manifest":
+async def _export(file: str, first: int, last: int | None) -> "Manifest":
     from services.cli.terminal import progress
     from services.clock import now
     from services.embedded.start import reachable_database
@@ -131,7 +139,7 @@ async def _export(file: str) -> "Manifest":
 
     async with reachable_database(_say) as settings, _connected(settings) as connection:
         with _written(file) as out, progress("Exporting") as advance:
-            return await export(connection, out, now, advance)
+            return await export(connection, out, now, advance, first, last)
 
 
 async def _import(file: str) -> int:

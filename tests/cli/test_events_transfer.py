@@ -101,7 +101,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "a missing line": (lambda x: [*x[:5], *x[6:]], "position 7 follows position 5"),
     "a doubled line": (lambda x: [*x[:6], *x[5:]], "position 6 follows position 6"),
     "exchanged lines": (lambda x: [*x[:4], x[5], x[4], *x[6:]], "position 6 follows position 4"),
-    "no first line": (lambda x: x[1:], "position 2 follows position 0"),
+    "no first line": (lambda x: x[1:], "begins at position 2: a partial export"),
     "no last event": (lambda x: [*x[:-2], x[-1]], "holds 9 events, its manifest says 10"),
     "no manifest": (lambda x: x[:-1], "without a manifest"),
     "two exports": (lambda x: x + x, "goes on after its manifest"),
