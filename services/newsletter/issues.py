@@ -161,7 +161,8 @@ async def start_of(database: Database, edition: Edition) -> tuple[int, datetime]
 @asynccontextmanager
 async def _one_at_a_time(dsn: str) -> AsyncIterator["Connection[Any]"]:
     """Give a connection whose transaction is the only one to compile; others wait."""
-    connection = await asyncpg.connect(dsn, timeout=5, server_settings={"timezone": "UTC"})
+    limits = {"timezone": "UTC", "idle_in_transaction_session_timeout": "300000"}  # who stalls holds up the others
+    connection = await asyncpg.connect(dsn, timeout=5, server_settings=limits)
     try:
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)

@@ -75,9 +75,9 @@ async def send_now(
     return sent
 
 
-async def forget_unconfirmed(database: Database, committer: Committer, at: datetime) -> int:
-    """Destroy the keys of addresses that were not confirmed within seven days of the last link; give how many."""
+async def forget_unconfirmed(database: Database, committer: Committer, at: datetime) -> list[str]:
+    """Destroy the keys of addresses that were not confirmed within seven days of the last link; give whose."""
     rows = await database.fetch(UNCONFIRMED, at - FORGET_AFTER)
     for row in rows:
         await committer.submit(EraseSubscriber(row["subscriber"], unconfirmed_only=True))
-    return len(rows)
+    return [row["subscriber"] for row in rows]

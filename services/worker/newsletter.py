@@ -14,6 +14,7 @@ from events.types import REGISTRY
 from events.vault import Vault
 from projections import bell
 from services.clock import now
+from services.newsletter import outbox
 from services.newsletter.letters import Letters
 from services.newsletter.running import forget_unconfirmed, schedule_of, tick
 from services.newsletter.sender import Sender
@@ -88,7 +89,10 @@ class Mailroom:
 
     async def forget(self) -> int:
         """Forget addresses that were never confirmed."""
-        return await forget_unconfirmed(self.database, self._committer, now())
+        forgotten = await forget_unconfirmed(self.database, self._committer, now())
+        for reader in forgotten:
+            outbox.forget(self._settings.home, reader)
+        return len(forgotten)
 
     async def _bounced(self, readers: Sequence[str]) -> None:
         """Suppress addresses that the relay refused for good."""
