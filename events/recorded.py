@@ -34,6 +34,23 @@ from log.recorded_events where stream = $3 and position > $1 order by version li
 """
 
 
+# The newest first. Types have no index, so a search looks at so many positions at a time and says where it stopped.
+SEARCH = """
+select position, stream, version, type, schema_version, data, coalesce(meta, 'null'::jsonb) as meta, recorded_at
+from log.recorded_events
+where position < $1 and position >= $1 - $2 and ($3::text is null or type = $3)
+  and ($4::text is null or strpos(data::text, $4) > 0 or strpos(stream::text, $4) > 0)
+order by position desc limit $5
+"""
+
+
+async def search(
+    database: "asyncpg.Pool[Any]", before: int, span: int, type_: str | None, words: str | None, limit: int
+) -> Sequence[RecordedRow]:
+    """Give up to `limit` events of the `span` positions below one, newest first, of a type and with some words in them."""
+    return [_row(row) for row in await database.fetch(SEARCH, before, span, type_, words, limit)]
+
+
 async def read(
     database: "asyncpg.Pool[Any] | Connection[Any]", after: int, limit: int, stream: UUID | None = None
 ) -> Sequence[RecordedRow]:

@@ -180,6 +180,12 @@ async def pairs_of(pool: "Pool[Any]", tool: str, limit: int) -> Sequence[Pair]:
     return [Pair(**row) for row in await pool.fetch(PAIRS_OF, tool, limit)]
 
 
+async def slugs(pool: "Pool[Any]", tools: Sequence[str]) -> dict[str, str]:
+    """Give the slugs of tools by their ids, those off the site too."""
+    rows = await pool.fetch("select tool, slug from cards_1.tools where tool = any($1::text[])", tools)
+    return {row["tool"]: row["slug"] for row in rows}
+
+
 async def announced(pool: "Pool[Any]", ways: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
     """Tell which of these pairs of tools' ids are announced."""
     rows = await pool.fetch(ANNOUNCED, [left for left, _ in ways], [right for _, right in ways])

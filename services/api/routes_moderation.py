@@ -18,6 +18,7 @@ from services.api.conditional import listed
 from services.api.endpoints import Call, endpoint, operator
 from services.api.queries import Page
 from services.api.sealed import open_words
+from services.api.site import Site
 from services.api.texts import Reason, check_line
 
 
@@ -69,13 +70,19 @@ class JudgementAnswer(msgspec.Struct, frozen=True):
 async def queue(call: Call, query: QueueQuery) -> Answer:
     """List the reviews of a status, oldest first."""
     await call.site.reach(query.after)
+    found = await read_queue(call.site, query)
+    return listed(call, found, found.next, cache=())
+
+
+async def read_queue(site: Site, query: QueueQuery) -> QueuePage:
+    """Read a page of the queue and open what readers wrote."""
     name = f"queue {query.status}"
-    after = call.site.cursors.open(name, query.cursor, int) if query.cursor else None
-    rows = await reviews.queue(call.site.database, query.status, after, query.limit + 1)
+    after = site.cursors.open(name, query.cursor, int) if query.cursor else None
+    rows = await reviews.queue(site.database, query.status, after, query.limit + 1)
     shown = rows[: query.limit]
-    keys = await call.site.vault.keys_of(call.site.database, [row.review for row in shown])
-    more = call.site.cursors.seal(name, shown[-1].position) if len(rows) > query.limit else None
-    return listed(call, QueuePage([_queued(row, keys.get(row.review)) for row in shown], more), more, cache=())
+    keys = await site.vault.keys_of(site.database, [row.review for row in shown])
+    more = site.cursors.seal(name, shown[-1].position) if len(rows) > query.limit else None
+    return QueuePage([_queued(row, keys.get(row.review)) for row in shown], more)
 
 
 @endpoint(
@@ -88,6 +95,11 @@ async def queue(call: Call, query: QueueQuery) -> Answer:
 )
 async def decide(call: Call, judgement: Judgement) -> JudgementAnswer:
     """Approve or reject a review; 409 when its author edited it since the revision named."""
+    return await judge(call, judgement)
+
+
+async def judge(call: Call, judgement: Judgement) -> JudgementAnswer:
+    """Decide, as the call's operator, on the review in the path; BadInput and the refusals of DecideReview."""
     check_line("/reason", judgement.reason)
     command = DecideReview(
         call.path["id"],

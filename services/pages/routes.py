@@ -54,7 +54,7 @@ Form = TypeVar("Form", bound=msgspec.Struct)
 def page(path: str, takes: type[PageQuery]) -> Callable[[Callable[[Call, PageQuery], Awaitable[Answer]]], HTTPRouteHandler]:
     """Make a function a page; `takes` is the Struct of its query, whose `after` the views have reached when it runs."""
     query = QueryReader(takes)
-    check = _checker(path)
+    check = checker(path)
 
     def made(function: Callable[[Call, PageQuery], Awaitable[Answer]]) -> HTTPRouteHandler:
         async def handle(request: Call) -> Answer:
@@ -63,14 +63,14 @@ def page(path: str, takes: type[PageQuery]) -> Callable[[Callable[[Call, PageQue
             await request.site.reach(asked.after)
             return await function(request, asked)
 
-        return _handler("GET", path)(handle)
+        return handler("GET", path)(handle)
 
     return made
 
 
 def action(path: str, takes: type[Form]) -> Callable[[Callable[[Call, Form], Awaitable[Answer]]], HTTPRouteHandler]:
     """Make a function what a visitor's form does; `takes` is the Struct of the form. Empty fields are as if not sent."""
-    check = _checker(path)
+    check = checker(path)
 
     def made(function: Callable[[Call, Form], Awaitable[Answer]]) -> HTTPRouteHandler:
         async def handle(request: Call) -> Answer:
@@ -83,19 +83,20 @@ def action(path: str, takes: type[Form]) -> Callable[[Callable[[Call, Form], Awa
             request.add_headers(tuple(await request.site.limit_write(visitor, request.network)))
             return await function(request, await read_form(request, takes))
 
-        return _handler("POST", path)(handle)
+        return handler("POST", path)(handle)
 
     return made
 
 
-def _handler(method: Any, path: str) -> Callable[[Callable[[Call], Awaitable[Answer]]], HTTPRouteHandler]:
+def handler(method: Any, path: str) -> Callable[[Callable[[Call], Awaitable[Answer]]], HTTPRouteHandler]:
+    """Make a function what is called for a method and a path."""
     litestar_path = re.sub(r"{(\w+)}", r"{\1:str}", path)
     return HTTPRouteHandler(litestar_path, http_method=method, name=f"{method} page {path}", status_code=200)
 
 
 def post(path: str) -> Callable[[Callable[[Call], Awaitable[Answer]]], HTTPRouteHandler]:
     """Make a function what a form of this site does, whoever sends it."""
-    check = _checker(path)
+    check = checker(path)
 
     def made(function: Callable[[Call], Awaitable[Answer]]) -> HTTPRouteHandler:
         async def handle(request: Call) -> Answer:
@@ -103,12 +104,13 @@ def post(path: str) -> Callable[[Callable[[Call], Awaitable[Answer]]], HTTPRoute
             require_same_origin(request)
             return await function(request)
 
-        return _handler("POST", path)(handle)
+        return handler("POST", path)(handle)
 
     return made
 
 
-def _checker(path: str) -> Callable[[Call], None]:
+def checker(path: str) -> Callable[[Call], None]:
+    """Make what refuses (NotFound) a path whose parameters don't fit their patterns."""
     patterns = [(name, re.compile(PATH_PATTERNS[name])) for name in re.findall(r"{(\w+)}", path)]
 
     def check(call: Call) -> None:

@@ -1,0 +1,62 @@
+// Operators' pages: charts that follow, and a moderation queue that is worked by keys. Everything works without it.
+"use strict";
+(() => {
+  const all = (selector) => [...document.querySelectorAll(selector)];
+
+  // The pulse: asked for every two seconds while somebody looks, drawn over two minutes.
+  const EVERY = 2000;
+  const KEPT = 60;
+  const lags = {};
+  const sparks = Object.fromEntries(all("[data-spark]").map((path) => [path.dataset.spark, path]));
+  function draw(path, values) {
+    const top = Math.max(1, ...values);
+    const step = 240 / (KEPT - 1);
+    const first = KEPT - values.length;
+    path.setAttribute("d", "M" + values.map((value, n) => `${((first + n) * step).toFixed(1)} ${(46 - (44 * value) / top).toFixed(1)}`).join(" L"));
+  }
+  async function beat() {
+    if (!document.hidden) {
+      try {
+        const answer = await fetch("/ops/pulse", { redirect: "error" });
+        const pulse = await answer.json();
+        all("[data-pulse=head]").forEach((place) => (place.textContent = pulse.head.toLocaleString("en-US")));
+        for (const { name, lag } of pulse.views) {
+          (lags[name] ||= []).push(lag);
+          if (lags[name].length > KEPT) lags[name].shift();
+          all(`[data-lag="${name}"]`).forEach((place) => (place.textContent = lag));
+          if (sparks[name] && lags[name].length > 1) draw(sparks[name], lags[name]);
+        }
+      } catch {
+        // signed out, or the server is away: the next beat tells
+      }
+    }
+    setTimeout(beat, EVERY);
+  }
+  if (Object.keys(sparks).length) beat();
+
+  // The queue: j and k move, a approves, r rejects, e goes to the reason.
+  const reviews = all("[data-review]");
+  all("[data-keys]").forEach((hint) => (hint.hidden = !reviews.length));
+  const current = () => reviews.findIndex((review) => review.contains(document.activeElement));
+  const go = (n) => reviews[Math.max(0, Math.min(reviews.length - 1, n))].focus();
+  const decide = (how) => {
+    const review = reviews[current()];
+    if (!review || review.dataset.decided) return;
+    review.dataset.decided = how;
+    review.querySelector(`button[value=${how}]`).click();
+  };
+  const KEYS = {
+    j: () => go(current() + 1),
+    k: () => go(Math.max(0, current() - 1)),
+    a: () => decide("approve"),
+    r: () => decide("reject"),
+    e: () => reviews[current()]?.querySelector("input[name=reason]").focus(),
+  };
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, textarea, select");
+    if (event.key === "Escape" && typing) typing.closest("[data-review]")?.focus();
+    if (!reviews.length || typing || event.ctrlKey || event.metaKey || event.altKey || !(event.key in KEYS)) return;
+    event.preventDefault();
+    KEYS[event.key]();
+  });
+})();
