@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from events import subscribers
 from events.event import Event
 from events.people import PersonErased
-from events.subscribers import SubscriberImported, SubscriptionConfirmed, SubscriptionRequested, evolve
+from events.subscribers import BookmarksJoined, SubscriberImported, SubscriptionConfirmed, SubscriptionRequested, evolve
 
 if TYPE_CHECKING:
     from projections.fold import Entry, Key, Row, Tables
@@ -48,8 +48,9 @@ class Subscribers:
             frequency=state.frequency,
             paused_until=date.fromisoformat(state.paused_until) if state.paused_until else None,
             suppressed=state.suppressed,
-            position=entry.position,
         )
+        if not isinstance(event, BookmarksJoined):  # that changes the visitors alone
+            row["position"] = entry.position
         if isinstance(event, (SubscriptionRequested, SubscriberImported)):
             row["requested_at"] = entry.recorded_at
         if isinstance(event, (SubscriptionConfirmed, SubscriberImported)):
