@@ -23,7 +23,11 @@ def running(dsn: str, valkey_url: str) -> Iterator[tuple[int, "subprocess.Popen[
     """Run one API process; give its port."""
     port = free_port()
     environ = clean_environ(
-        DATABASE_URL=dsn, REDIS_URL=valkey_url, BALLOTPRESS_SECRET_KEYS="s" * 40, BALLOTPRESS_VAULT_KEYS="A" * 43 + "="
+        DATABASE_URL=dsn,
+        REDIS_URL=valkey_url,
+        BALLOTPRESS_SECRET_KEYS="s" * 40,
+        BALLOTPRESS_VAULT_KEYS="A" * 43 + "=",
+        BALLOTPRESS_NEW_VISITORS_PER_HOUR="1000000",
     )
     command = (sys.executable, "-P", "-m", "services.cli", "api", "--port", str(port))
     process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, start_new_session=True)
