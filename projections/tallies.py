@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from asyncpg import Pool
+from asyncpg import Connection, Pool
 
 from events import quarantine
 
@@ -85,7 +85,7 @@ group by period
 """
 
 
-async def as_of(pool: "Pool[Any]", tool: str, time: datetime | None, *, corrected: bool) -> Tally:
+async def as_of(pool: "Pool[Any] | Connection[Any]", tool: str, time: datetime | None, *, corrected: bool) -> Tally:
     """Give a tool's tally at a time; without one, as of the view's checkpoint."""
     row = await pool.fetchrow(AS_OF, tool, time, corrected, quarantine.stream("hours"))
     assert row is not None  # noqa: S101 - the checkpoint has one row

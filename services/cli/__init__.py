@@ -21,6 +21,7 @@ COMMANDS = {
     "catalog": "services.cli.catalog:catalog",
     "replay": "services.cli.replay:replay",
     "verify": "services.cli.verify:verify",
+    "explain": "services.cli.explain:explain",
     "status": "services.cli.status:status",
     "digest": "services.cli.digest:digest",
     "subscribers": "services.cli.subscribers:subscribers",

@@ -16,6 +16,9 @@ SUBCOMMANDS = (
     ("events", "tail"),
     ("events", "export"),
     ("events", "import"),
+    ("explain", "tally"),
+    ("explain", "tool"),
+    ("explain", "review"),
 )
 
 
