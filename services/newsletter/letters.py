@@ -102,13 +102,17 @@ class Letters:
         """Write the letters of a chunk; None for a reader whose key is gone."""
         keys = await self._vault.keys_of(self._database, {mail.reader for mail in mails})
         own = await self._own(mails)
+        chosen: dict[tuple[int, tuple[str, ...]], Prepared] = {}
         written: dict[Claimed, Letter | None] = {}
         for mail in mails:
             address = _address(keys.get(mail.reader), mail)
             if address is None:
                 written[mail] = None
             elif mail.kind == "digest":
-                written[mail] = await self._digest(mail, address, own.get((mail.issue, mail.reader), NOTHING_OWN), at)
+                key = (mail.issue, mail.categories)
+                if key not in chosen:  # once a chunk: a review that is erased meanwhile is in no later one
+                    chosen[key] = await self._prepare(*key)
+                written[mail] = self._digest(mail, address, chosen[key], own.get((mail.issue, mail.reader), NOTHING_OWN), at)
             else:
                 written[mail] = self._single(mail, address, at)
         return written
@@ -142,8 +146,7 @@ class Letters:
             "valid_hours": SECONDS["export"] // 3600,
         }
 
-    async def _digest(self, mail: Claimed, address: str, own: Own, at: datetime) -> Letter:
-        prepared = await self._prepare(mail.issue, mail.categories)
+    def _digest(self, mail: Claimed, address: str, prepared: Prepared, own: Own, at: datetime) -> Letter:
         reader = Reader(
             address=address,
             message_id=self.message_id(mail),

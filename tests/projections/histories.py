@@ -8,7 +8,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from events import ids
+from events import ids, subscribers
 from events.ballots import CastVote, Choice
 from events.bookmarks import SetBookmark
 from events.catalog import (
@@ -25,6 +25,7 @@ from events.catalog import (
 from events.command import Command, Decision, View
 from events.committer import Committer
 from events.event import Event
+from events.people import PersonErased
 from events.quarantine import DropEvent
 from events.review_commands import DecideReview, EditReview, SubmitReview, WithdrawReview
 from events.reviews import Changes, Judgement, ReviewEditedSince, ReviewExists, ReviewNotFound
@@ -36,8 +37,18 @@ VOTERS = [ids.new_id(1_780_000_000_000 + n // 2, bytes([0, 0, n] + [7] * 7)) for
 TOOLS = [ids.new_id(1_770_000_000_000 + n, bytes([n] * 10)) for n in range(3)]
 SLUGS = ["one", "two", "three"]
 PERSONAS = ["Builder", "Founder"]
+READERS_DO = ["request", "request", "confirm", "confirm", "choose", "join", "leave", "suppress", "erase", "import"]
 
-REFUSALS = (ToolNotListed, VoterIsDisqualified, VoterUnknown, ReviewExists, ReviewNotFound, ReviewEditedSince)
+REFUSALS = (
+    ToolNotListed,
+    VoterIsDisqualified,
+    VoterUnknown,
+    ReviewExists,
+    ReviewNotFound,
+    ReviewEditedSince,
+    subscribers.LinkUsed,
+    subscribers.NotSubscribed,
+)
 
 _vault = Vault([base64.b64encode(bytes(32)).decode()])
 
@@ -64,6 +75,12 @@ _catalog = st.one_of(
     st.tuples(st.just("panel"), _tool, st.sampled_from(PERSONAS), _verdict, _score),
     st.tuples(st.just("announce"), _tool, _tool),
 )
+_read = st.tuples(
+    st.just("read"),
+    st.integers(0, 2),
+    st.sampled_from(READERS_DO),
+    _voter,
+)
 _rest = st.just(("rest",))  # what a history shrinks to
 
 # A history is about one subject, so that much happens to each thing, and in one window; or about all of them.
@@ -71,6 +88,7 @@ _SUBJECTS = [
     [_vote, _vote, _vote, _correct],
     [_write, _moderate, _write, _moderate, _moderate, _moderate, _write, _moderate, _withdraw],
     [_bookmark, _catalog],
+    [_read],
     [],
 ]
 
@@ -120,6 +138,7 @@ class History:
         self._judged: set[tuple[int, str]] = set()
         self._announced: set[tuple[int, int]] = set()
         self._reviews: dict[tuple[str, int], str] = {}
+        self._readers: dict[int, tuple[str, subscribers.Subscriber | None]] = {}
 
     async def do(self, acts: Sequence[Act]) -> None:
         """Do these acts in turn."""
@@ -162,6 +181,33 @@ class History:
         if (review := self._reviews.get((visitor, tool))) is not None:
             await self._committer.submit(WithdrawReview(visitor, review))
             del self._reviews[visitor, tool]
+
+    async def read(self, reader: int, what: str, visitor: str) -> None:
+        """Do what becomes of a reader of the newsletter, by the rules; an erased one is another from then on."""
+        subscriber, state = self._readers.setdefault(reader, (self._new_id(), None))
+        match what:
+            case "request":
+                events = subscribers.request_subscription(state, subscriber, "sealed", [visitor[-3:]], "form", visitor)
+            case "import":
+                events = subscribers.import_subscriber(state, subscriber, "sealed", ["c"], "proof")
+            case "confirm":
+                events = subscribers.confirm_subscription(state, 1 + (state.round if state else 0), "form", "token")
+            case "choose":
+                events = subscribers.set_preferences(state, [visitor[-2:], "c"], "monthly", "2026-01-31")
+            case "join":
+                events = subscribers.join_bookmarks(state, visitor)
+            case "leave":
+                events = subscribers.unsubscribe(state)
+            case "suppress":
+                events = subscribers.suppress(state, "complaint")
+            case _:
+                events = subscribers.erase(state)
+        for event in events:
+            state = subscribers.evolve(state, event)
+        self._readers[reader] = (subscriber, state)
+        if any(isinstance(event, PersonErased) for event in events):
+            del self._readers[reader]
+        await self._committer.submit(Append(*((subscribers.stream(subscriber), event) for event in events)))
 
     async def describe(self, tool: int, url: str | None) -> None:
         self._made += 1
