@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import rich_click as click
+from msgspec.structs import replace
 
 from services.cli.options import Reason, visitors
 from services.settings import Settings, read_settings
@@ -20,13 +21,14 @@ from log.recorded_events where stream = any($1::uuid[]) and version = 1
 """
 
 
-class Count(msgspec.Struct, frozen=True):
-    """A tally and what it says."""
+class Count(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tally and what it says; with its rank by the community's votes, where that was asked for and the tool is listed."""
 
     ship: int
     skip: int
     ship_percent: int | None
     verdict: str | None
+    rank: int | None = None
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -37,8 +39,8 @@ class Tool(msgspec.Struct, frozen=True):
     after: Count
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """What a correction did or, when dry, would do."""
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a correction did or, when dry, would do; `others_moved` counts the other tools whose rank changes, if asked for."""
 
     dry_run: bool
     action: str
@@ -46,6 +48,7 @@ class Outcome(msgspec.Struct, frozen=True):
     votes: int
     position: int | None
     tools: Sequence[Tool]
+    others_moved: int | None = None
 
 
 @click.group()
@@ -56,33 +59,40 @@ def voters() -> None:
 def _arguments(command: Callable[..., None]) -> Callable[..., None]:
     command = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
     command = click.option("--dry-run", is_flag=True, help="Show the tallies before and after, and change nothing.")(command)
-    command = click.option("--reason", required=True, type=Reason(), help="Why; this is public.")(command)
+    command = click.option("--as-if", is_flag=True, help="Show the ranking with and without them too, and change nothing.")(
+        command
+    )
+    command = click.option("--reason", type=Reason(), help="Why; this is public. Needed to change anything.")(command)
     return click.argument("voter", nargs=-1, required=True)(command)
 
 
 @voters.command()
 @_arguments
-def void(voter: tuple[str, ...], reason: str, dry_run: bool, as_json: bool) -> None:
+def void(voter: tuple[str, ...], reason: str | None, as_if: bool, dry_run: bool, as_json: bool) -> None:
     """Disqualify each VOTER: an id, @FILE with one a line, or - for such lines on stdin.
 
     Their ballots count no more and they can't vote until reinstated. Who is disqualified already is passed over.
     """
-    _correct(voter, reason, dry_run, as_json, reinstate=False)
+    _correct(voter, reason, dry_run, as_if, as_json, reinstate=False)
 
 
 @voters.command()
 @_arguments
-def reinstate(voter: tuple[str, ...], reason: str, dry_run: bool, as_json: bool) -> None:
+def reinstate(voter: tuple[str, ...], reason: str | None, as_if: bool, dry_run: bool, as_json: bool) -> None:
     """Reinstate each VOTER: an id, @FILE with one a line, or - for such lines on stdin.
 
     Their ballots count again. Who isn't disqualified is passed over.
     """
-    _correct(voter, reason, dry_run, as_json, reinstate=True)
+    _correct(voter, reason, dry_run, as_if, as_json, reinstate=True)
 
 
-def _correct(words: Sequence[str], reason: str, dry_run: bool, as_json: bool, *, reinstate: bool) -> None:
+def _correct(words: Sequence[str], reason: str | None, dry_run: bool, as_if: bool, as_json: bool, *, reinstate: bool) -> None:
+    if reason is None and not (dry_run or as_if):
+        raise click.UsageError("Missing option '--reason': say why; it is public")
     settings = read_settings()
-    outcome = asyncio.run(_outcome(settings, visitors(words), reason, dry_run, reinstate))
+    outcome = asyncio.run(_outcome(settings, visitors(words), reason or "", dry_run or as_if, reinstate))
+    if as_if:
+        outcome = asyncio.run(_ranked(settings, outcome))
     if as_json:
         from services.cli.terminal import print_json
 
@@ -128,6 +138,28 @@ def _described(receipt: "Receipt[Any]", slugs: Mapping[str, str], dry_run: bool,
     return Outcome(dry_run, action, correction.voters, correction.votes, position, tools)
 
 
+async def _ranked(settings: Settings, outcome: Outcome) -> Outcome:
+    """Add where the tools stand by the community's votes, before and after."""
+    import asyncpg
+
+    from projections.ranking import listed_tallies, ranks
+
+    connection = await asyncpg.connect(settings.database_url, timeout=5, command_timeout=60)
+    try:
+        listed = await listed_tallies(connection)
+    finally:
+        await connection.close()
+    changed = [tool for tool in outcome.tools if tool.slug in listed]
+    before = ranks(listed | {tool.slug: (tool.before.ship, tool.before.skip) for tool in changed})
+    after = ranks(listed | {tool.slug: (tool.after.ship, tool.after.skip) for tool in changed})
+    tools = [
+        Tool(tool.slug, replace(tool.before, rank=before.get(tool.slug)), replace(tool.after, rank=after.get(tool.slug)))
+        for tool in outcome.tools
+    ]
+    moved = {slug for slug in listed if before[slug] != after[slug]} - {tool.slug for tool in tools}
+    return replace(outcome, tools=tools, others_moved=len(moved))
+
+
 def _count(tally: "Tally") -> Count:
     from projections.tally import community
 
@@ -146,10 +178,12 @@ def _lines(outcome: Outcome) -> list[str]:
     return [
         head[0].upper() + head[1:],
         *(f"  {tool.slug}: {_said(tool.before)} → {_said(tool.after)}" for tool in outcome.tools),
+        *([] if outcome.others_moved is None else [f"Of the other tools, {outcome.others_moved} would change their rank"]),
     ]
 
 
 def _said(count: Count) -> str:
+    rank = "" if count.rank is None else f", rank {count.rank}"
     if count.ship_percent is None:
-        return "no votes"
-    return f"{count.ship} ship / {count.skip} skip, {count.ship_percent}% ship, {count.verdict or 'too early'}"
+        return f"no votes{rank}"
+    return f"{count.ship} ship / {count.skip} skip, {count.ship_percent}% ship, {count.verdict or 'too early'}{rank}"
