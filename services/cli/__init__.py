@@ -25,6 +25,7 @@ COMMANDS = {
     "status": "services.cli.status:status",
     "digest": "services.cli.digest:digest",
     "subscribers": "services.cli.subscribers:subscribers",
+    "mail": "services.cli.mail:mail",
     "voters": "services.cli.voters:voters",
     "visitors": "services.cli.visitors:visitors",
     "quarantine": "services.cli.quarantine:quarantine",

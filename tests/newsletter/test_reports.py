@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from services.newsletter import reports, sns
 from services.newsletter.reports import Reported
+from services.newsletter.returned import read_mail
 from services.settings import Newsletter
 from tests.newsletter.newsroom import Newsroom
 from tests.sites import client, settings
@@ -52,6 +53,52 @@ async def test_complaints_and_hard_bounces_suppress_at_once(room: Newsroom) -> N
     head = await room.database.fetchval("select position from log.head")
     await tell(room, kind="hard", recipient="bob@example.com")
     assert await room.database.fetchval("select position from log.head") == head
+
+
+BOUNCE = b"""From: MAILER-DAEMON@relay.example
+To: digest@verdicts.example
+Subject: Undelivered Mail Returned to Sender
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary="b"
+
+--b
+Content-Type: text/plain
+
+It could not be delivered.
+
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; relay.example
+
+Final-Recipient: rfc822; ada@example.com
+Action: failed
+Status: 5.1.1
+Diagnostic-Code: smtp; 550 5.1.1 no such user
+
+--b
+Content-Type: text/rfc822-headers
+
+Message-ID: <%s>
+Subject: Issue 1
+
+--b--
+"""
+
+
+async def test_a_bounce_by_mail_counts_by_our_message_id_alone(room: Newsroom) -> None:
+    """A notice about a mail of ours suppresses its reader; one that names an address but no mail of ours does nothing."""
+    ada = await room.subscribe("ada@example.com")
+    await room.project()
+    number = await room.send_now()
+    finder = await room.vault.finder(room.database)
+    for message_id, gone in (
+        (b"made-up@verdicts.example", False),
+        (b"issue-%d.%s@verdicts.example" % (number, ada.encode()), True),
+    ):
+        await reports.apply(room.database, room.committer, finder, read_mail(BOUNCE % message_id))
+        assert (await suppressed(room, ada) is not None) is gone
+    assert read_mail(b"Subject: hello\n\nI bounced.") == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""`ballotpress mail ingest`: bounces and complaints that come by mail, for a pipe from a mail server."""
+
+import asyncio
+from typing import TYPE_CHECKING, BinaryIO
+
+import rich_click as click
+
+from services.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from services.newsletter.reports import Applied
+
+LONGEST_MAIL = 10 * 1024 * 1024
+
+
+@click.group()
+def mail() -> None:
+    """Take in what comes back."""
+
+
+@mail.command()
+@click.argument("file", type=click.File("rb"), metavar="FILE|-")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def ingest(file: BinaryIO, as_json: bool) -> None:
+    """Read one mail from FILE, or - for stdin: what it means for the reader whom our mail went to, if it is a report at all.
+
+    Status 0 whatever the mail is, so that a mail server doesn't bounce it.
+    """
+    settings = read_settings()
+    from services.cli.terminal import print_json
+
+    applied = asyncio.run(_ingest(settings, file.read(LONGEST_MAIL)))
+    if as_json:
+        print_json(applied)
+        return
+    for one in applied:
+        about = one.reader or "nobody we know"
+        click.echo(f"A {one.kind} report about {about}" + ("; nothing is sent there any more" if one.suppressed else ""))
+    if not applied:
+        click.echo("No report about a mail of ours")
+
+
+async def _ingest(settings: Settings, raw: bytes) -> "list[Applied]":
+    import asyncpg
+
+    from events import log
+    from events.committer import Committer
+    from events.types import REGISTRY
+    from events.vault import Vault
+    from services.newsletter import reports
+    from services.newsletter.returned import read_mail
+    from services.submit import PATIENCE
+
+    found = read_mail(raw)
+    if not found:
+        return []
+    connection = await asyncpg.connect(settings.database_url, timeout=10)
+    try:
+        finder = await Vault(settings.vault_keys).finder(connection)
+        async with Committer(lambda: log.connect(settings.database_url), REGISTRY, patience=PATIENCE) as committer:
+            return await reports.apply(connection, committer, finder, found)
+    finally:
+        await connection.close()
