@@ -101,7 +101,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         database_url=database_url,
         redis_url=_url(values, "REDIS_URL", ("redis", "rediss", "unix")),
-        smtp_url=_url(values, "SMTP_URL", ("smtp", "smtps")) if "SMTP_URL" in values else None,
+        smtp_url=_url(values, "SMTP_URL", ("smtp", "smtps", "smtp+starttls")) if "SMTP_URL" in values else None,
         home=home,
         base_url=_base_url(values),
         secret_keys=secret_keys,

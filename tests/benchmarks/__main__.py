@@ -5,7 +5,7 @@ from importlib import import_module
 
 from tests.benchmarks.table import Row, machine, render
 
-GROUPS = ("append", "http", "lag")
+GROUPS = ("append", "http", "lag", "emails")
 
 
 def main(names: list[str]) -> int:
