@@ -29,14 +29,17 @@ async def home(call: Call, asked: AskedList) -> Answer:
     rows = await lists.pairs(site.database, before, asked.limit + 1)
     newest = rows[: asked.limit]
     trending = await lists.tools(site.database, "trending", None, None, _TRENDING)
-    found = await site.cards.find([place.slug for place in trending])
+    contested = await lists.contested(site.database, _CONTESTED)
+    slugs = {slug for pair in (*newest, *contested) for slug in (pair.left, pair.right)}
+    found = await site.cards.find([*slugs.union(place.slug for place in trending)])
     return show(
         call,
         "home.html",
         cache=ANYONES,
         newest=newest,
         next=site.cursors.seal("comparisons", newest[-1].position) if len(rows) > asked.limit else None,
-        contested=await lists.contested(site.database, _CONTESTED),
+        contested=contested,
+        tallies={slug: found[slug].card.community for slug in slugs if slug in found},
         trending=[found[place.slug].card for place in trending if place.slug in found],
     )
 
