@@ -88,8 +88,8 @@ async def ses(call: Call) -> Taken:
     body = await call.read_body()
     try:
         message = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise BadInput.at("", str(error)) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise NotSigned("This isn't a message of Amazon's.") from None
     topics = call.site.settings.newsletter.ses_topics
     try:
         if message.get("TopicArn") not in topics:  # before anything is fetched on a stranger's word

@@ -24,6 +24,9 @@ from services.api.metrics import Metrics
 from services.api.queries import Cursors
 from services.api.tokens import OperatorTokens, VisitorTokens
 from services.api.views import Views, schema_check, views_check
+from services.clock import now
+from services.newsletter import issues
+from services.newsletter.running import schedule_of
 from services.newsletter.tokens import MailTokens
 from services.settings import Settings
 
@@ -84,6 +87,7 @@ class Site:
                 schema_check(self.database),
                 *views_check(self.database),
                 self.limits.check(),
+                Check("newsletter", False, self._late_issue),
             ]
             try:
                 async with self._append():
@@ -110,6 +114,9 @@ class Site:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _late_issue(self) -> str | None:
+        return await issues.late(self.database, schedule_of(self.settings.newsletter), now())
 
     def _views_moved(self) -> None:
         self.cards.wake.set()

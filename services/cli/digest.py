@@ -124,6 +124,8 @@ def status(number: int | None, reader: str | None, missed: bool, as_json: bool) 
     if as_json:
         print_json([{"issue": one, "accounts": counts} for one, counts in found_issues])
         return
+    if number is None and (late := _on_database(settings, lambda connection: _late(settings, connection))):
+        click.echo(f"Late: {late}", err=True)
     for one, counts in found_issues:
         click.echo(f"Issue {one.number}, {one.edition}, {one.state}: planned {one.planned} = {_in_words(counts)}")
     if not found_issues:
@@ -181,6 +183,13 @@ def cancel(number: int, yes: bool) -> None:
 
     stopped = _on_database(settings, lambda connection: issues.cancel(connection, number))
     click.echo(f"Issue {number} is cancelled; {counted(stopped, 'mail')} not sent")
+
+
+async def _late(settings: Settings, connection: Any) -> str | None:
+    from services.clock import now
+    from services.newsletter import issues, running
+
+    return await issues.late(connection, running.schedule_of(settings.newsletter), now())
 
 
 def _set_paused(settings: Settings, paused: bool) -> None:

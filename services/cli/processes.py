@@ -31,7 +31,7 @@ def projector() -> None:
 
 @click.command()
 def worker() -> None:
-    """Do what is due: clear old receipts of writes, once an hour."""
+    """Do what is due: compile and send the newsletter, and clear what is old."""
     settings = read_settings()
     from services import logs
     from services.worker import run

@@ -175,6 +175,8 @@ def _announce(settings: Settings, host: str, port: int) -> None:
     token_file = settings.home / "operator.token"
     _say(f"Ballotpress runs at {address} (Ctrl-C stops it)")
     _say(f"  what it can do   {address}/schema")
+    if settings.smtp_url is None:
+        _say(f"  mails            {address}/outbox")
     _say(f"  operator token   {token_file}")
     if sys.stdout.isatty():
         _say(f"                   {token_file.read_text().strip()}")

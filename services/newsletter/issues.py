@@ -129,6 +129,15 @@ async def look(database: Database, schedule: Schedule, at: datetime) -> Due:
     return Due(at=last, editions=missing, unplanned=unplanned)
 
 
+async def late(database: Database, schedule: Schedule, at: datetime) -> str | None:
+    """Say in a sentence which issue is so late that it waits for an operator; None if none is."""
+    due = await look(database, schedule, at)
+    if not due.late:
+        return None
+    editions = " and ".join(due.late)
+    return f"the {editions} issue due at {due.at:%Y-%m-%d %H:%M} UTC is more than a day late: `ballotpress digest send --now`"
+
+
 async def compile_issue(
     dsn: str, edition: Edition, due_at: datetime, at: datetime, *, operator: str | None = None, extra: bool = False
 ) -> int | None:

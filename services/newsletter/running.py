@@ -44,10 +44,8 @@ def schedule_of(newsletter: Newsletter) -> Schedule:
 async def tick(pool: "asyncpg.Pool[Any]", dsn: str, schedule: Schedule, at: datetime) -> Due:
     """Do what the clock asks for: nothing, most minutes, and then nothing is written."""
     due = await issues.look(pool, schedule, at)
-    for edition in due.late:
-        logger.error(
-            "the %s issue due at %s is more than a day late: send it with `ballotpress digest send --now`", edition, due.at
-        )
+    if due.late:
+        logger.error("%s", await issues.late(pool, schedule, at))
     for edition in due.editions:
         number = await issues.compile_issue(dsn, edition, due.at, at)
         if number is not None:

@@ -25,6 +25,8 @@ from services.status import LAST_TICK
 from services.worker.newsletter import Mailroom
 from services.worker.receipts import clear_old_receipts
 
+logger = logging.getLogger(__name__)
+
 HEALTH_EVERY = 20
 """Seconds between two signs of life, under a key of this worker's own."""
 
@@ -33,6 +35,8 @@ def run(settings: Settings) -> None:
     """Work until stopped; raise what Valkey's client raised when it is lost for good."""
     asyncio.set_event_loop(asyncio.new_event_loop())  # arq takes the thread's
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # it would tell of every minute's tick
+    if not settings.base_url.startswith("https:"):
+        logger.warning("BALLOTPRESS_BASE_URL isn't https: mail programs won't offer one-click unsubscribing (RFC 8058)")
     mailroom = Mailroom(settings)
     worker = create_worker(settings, mailroom)
     try:
