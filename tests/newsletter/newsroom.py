@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import asyncpg
+from msgspec.structs import replace
 
 from emails.smtp import Relay
 from events import log
@@ -45,10 +46,11 @@ class Newsroom:
         self.letters = Letters(pool, settings, self.vault, self.tokens)
         self.schedule = running.schedule_of(settings.newsletter)
         self.sender = Sender(
-            pool, self.letters, Relayed(relay, None), clock=now, suppress=self._suppress, lease_seconds=30, chunk=10
+            pool, self.letters, Relayed(relay, None), clock=now, suppress=self.suppress, lease_seconds=30, chunk=10
         )
 
-    async def _suppress(self, readers: Sequence[str]) -> None:
+    async def suppress(self, readers: Sequence[str]) -> None:
+        """Suppress addresses that the relay refused."""
         for reader in readers:
             await self.committer.submit(SuppressSubscriber(reader, "hard bounce"))
 
@@ -128,6 +130,7 @@ async def newsroom(settings: Settings) -> AsyncIterator[Newsroom]:
         Committer(lambda: log.connect(settings.database_url), REGISTRY) as committer,
         Relay(f"smtp://127.0.0.1:{port}", 4) as relay,
     ):
-        yield Newsroom(settings, pool, committer, sink, relay)
+        named = replace(settings, smtp_url=f"smtp://127.0.0.1:{port}")
+        yield Newsroom(named, pool, committer, sink, relay)
     await sink.stop()
     await asyncio.sleep(0)

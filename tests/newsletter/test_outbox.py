@@ -1,0 +1,47 @@
+"""The outbox: for this machine alone, and only where no relay is set."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from services.api.app import create_app
+from services.newsletter import outbox
+from services.settings import Settings
+from tests.sites import settings
+
+pytestmark = pytest.mark.anyio
+
+
+async def status(given: Settings, peer: str, path: str) -> int:
+    """Ask for a path from an address."""
+    app = create_app(given)
+    async with app.lifespan():
+        transport = httpx.ASGITransport(app=app, client=(peer, 4321))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://site.test") as http:
+            return (await http.get(path)).status_code
+
+
+@pytest.mark.parametrize(
+    ("peer", "smtp_url", "expected"),
+    [("127.0.0.1", None, 200), ("::1", None, 200), ("192.0.2.7", None, 404), ("127.0.0.1", "smtp://127.0.0.1", 404)],
+)
+async def test_only_this_machine_looks_into_the_outbox(
+    dsn: str, valkey_url: str, tmp_path: Path, peer: str, smtp_url: str | None, expected: int
+) -> None:
+    """Its mails hold working links: nobody else sees them, and with a relay there is none."""
+    outbox.keep(tmp_path, "confirmation-x", b"To: x\r\n\r\nhello")
+    given = settings(dsn, valkey_url, home=tmp_path, smtp_url=smtp_url)
+    assert await status(given, peer, "/outbox") == expected
+    assert await status(given, peer, "/outbox/confirmation-x") == expected
+    assert await status(given, peer, "/outbox/another") == 404
+
+
+def test_a_kept_mail_is_its_owners_and_whole(tmp_path: Path) -> None:
+    """Files have mode 0600; whoever is forgotten has none left."""
+    outbox.keep(tmp_path, "issue-1-ada", b"one")
+    outbox.keep(tmp_path, "issue-1-bob", b"two")
+    assert {file.path.stat().st_mode & 0o777 for file in outbox.filed(tmp_path)} == {0o600}
+    outbox.forget(tmp_path, "ada")
+    assert [file.name for file in outbox.filed(tmp_path)] == ["issue-1-bob"]
+    assert outbox.read(tmp_path, "../issue-1-bob") is None
