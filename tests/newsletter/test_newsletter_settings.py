@@ -1,0 +1,47 @@
+"""The newsletter's settings: sane without any, and a wrong one is a sentence that names its variable."""
+
+from pathlib import Path
+
+import pytest
+
+from services.settings import SettingsError, read_settings
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """An environment that lacks nothing."""
+    return {
+        "DATABASE_URL": "postgresql://localhost/x",
+        "REDIS_URL": "redis://localhost",
+        "BALLOTPRESS_HOME": str(tmp_path),
+        "BALLOTPRESS_SECRET_KEYS": "s" * 32,
+        "BALLOTPRESS_VAULT_KEYS": "A" * 43 + "=",
+    }
+
+
+def test_without_any_it_is_monday_nine_utc(environ: dict[str, str]) -> None:
+    """The defaults are those that are promised; the sender's domain is the site's."""
+    plain = read_settings(environ).newsletter
+    assert (plain.day, plain.hour, plain.zone) == (0, 9, "UTC")
+    assert (plain.signups_per_hour, plain.singles_per_day, plain.dkim) == (20, 3, None)
+    named = read_settings({**environ, "BALLOTPRESS_BASE_URL": "https://verdicts.example"}).newsletter
+    assert named.sender.endswith("<digest@verdicts.example>")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("BALLOTPRESS_DIGEST_DAY", "someday"),
+        ("BALLOTPRESS_DIGEST_HOUR", "24"),
+        ("BALLOTPRESS_DIGEST_ZONE", "Mars/Olympus"),
+        ("BALLOTPRESS_MAIL_FROM", "nobody"),
+        ("BALLOTPRESS_SIGNUPS_PER_HOUR", "0"),
+        ("BALLOTPRESS_RETIRED_KEYS", "short"),
+        ("BALLOTPRESS_MAIL_WEBHOOK_SECRETS", "short"),
+        ("BALLOTPRESS_DKIM_DOMAIN", "verdicts.example"),
+    ],
+)
+def test_a_wrong_value_stops_the_start(environ: dict[str, str], variable: str, value: str) -> None:
+    """One sentence, with the variable's name in it."""
+    with pytest.raises(SettingsError, match=variable):
+        read_settings({**environ, variable: value})
