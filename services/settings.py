@@ -56,7 +56,7 @@ class Newsletter(msgspec.Struct, frozen=True, kw_only=True):
     `day` counts from Monday, 0; `retired_keys` verify nothing but unsubscribing.
     """
 
-    sender: str = "Weekly AI Tool Verdicts <digest@localhost>"
+    sender: str = "Weekly AI Tool Verdicts <digest@localhost.localdomain>"
     day: int = 0
     hour: int = 9
     zone: str = "UTC"

@@ -18,12 +18,12 @@ CHUNK: Final = 50
 """Mails claimed at once: what a lost worker can leave uncertain is this, times its lanes."""
 
 IS_DUE: Final = """
-select exists (
-    select from newsletter.mails m
-    where m.state in ('pending', 'deferred') and m.not_before <= now()
-      and (m.issue = 0 or (select s.paused_at is null from newsletter.schedule s))
-      and not exists (select from newsletter.slowdowns d where d.name = '' and d.until > now())
-)
+select not exists (select from newsletter.slowdowns d where d.name = '' and d.until > now())
+   and (exists (select from newsletter.mails m
+                where m.state in ('pending', 'deferred') and m.not_before <= now() and m.issue = 0)
+        or (select s.paused_at is null from newsletter.schedule s)
+           and exists (select from newsletter.mails m
+                       where m.state in ('pending', 'deferred') and m.not_before <= now() and m.issue > 0))
 """
 
 # Single mails (issue 0) go first. A digest is for the confirmed, a confirmation for who has yet to confirm.
@@ -93,6 +93,10 @@ insert into newsletter.slowdowns as s (name, until, step) values ($1, now() + $2
 on conflict (name) do update
 set step = least(s.step + 1, 7), until = now() + $2 * power(2, least(s.step + 1, 7)) * interval '1 second'
 where s.until <= now()
+"""
+
+SLOWED: Final = """
+select name, ceil(extract(epoch from greatest(until - now(), interval '0')))::integer as seconds from newsletter.slowdowns
 """
 
 Resolution = Literal["resend", "drop"]
@@ -202,10 +206,10 @@ async def slow_down(database: Database, name: str, seconds: int) -> None:
     await database.execute(SLOW_DOWN, name, seconds)
 
 
-async def slowed(database: Database) -> dict[str, bool]:
-    """Name the domains that asked to slow down, and whether they are left alone now."""
-    rows = await database.fetch("select name, until > now() as now from newsletter.slowdowns")
-    return {row["name"]: row["now"] for row in rows}
+async def slowed(database: Database) -> dict[str, int]:
+    """Name the domains that asked to slow down, and for how many seconds more they are left alone (0: no longer)."""
+    rows = await database.fetch(SLOWED)
+    return {row["name"]: row["seconds"] for row in rows}
 
 
 async def recovered(database: Database, names: Sequence[str]) -> None:

@@ -67,6 +67,9 @@ async def send_now(
         due_at = last if edition in late else coming
         row: Any = None if extra else await connection.fetchrow(SERVED, edition, due_at, last)
         number = row["number"] if row else await issues.compile_issue(dsn, edition, due_at, at, operator=operator, extra=extra)
+        if number is None:  # the clock was faster
+            row = await connection.fetchrow(SERVED, edition, due_at, last)
+            number = row["number"] if row else None
         if number is not None:
             await issues.plan(connection, number, schedule, at)
             sent.append(Sent(await issues.issue(connection, number), row is None))

@@ -146,12 +146,12 @@ class Sender:
             await ledger.recovered(self._database, sorted(taken))
         return settled
 
-    async def _send_one(self, mail: Claimed, letter: Letter | None, slowed: Mapping[str, bool]) -> Settled:
+    async def _send_one(self, mail: Claimed, letter: Letter | None, slowed: Mapping[str, int]) -> Settled:
         if letter is None:
             return Settled(mail, "cancelled", reason="erased", tried=0)
         domain = _domain(letter)
-        if slowed.get(domain) or slowed.get(""):
-            return Settled(mail, "deferred", reason="asked to slow down", tried=0, wait=SLOW_SECONDS)
+        if wait := max(slowed.get(domain, 0), slowed.get("", 0)):
+            return Settled(mail, "deferred", reason="asked to slow down", tried=0, wait=wait)
         try:
             outcome = await self._transport.deliver(letter)
         except Exception as error:  # nobody knows how far it came
