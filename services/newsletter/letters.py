@@ -3,6 +3,7 @@
 Everything personal is opened here and now: a reader's review that was erased since the issue was compiled is a fixed line.
 """
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from email.utils import parseaddr
@@ -11,18 +12,21 @@ from urllib.parse import quote
 
 import msgspec
 
-from emails.message import Prepared, Reader, prepare, single
+from emails.addresses import AddressRefused
+from emails.message import Prepared, Reader, UnsafeHeader, prepare, single
 from emails.message import Sender as From
-from emails.rendering import NOTHING_OWN, Own, render, render_own, render_shared
+from emails.rendering import NOTHING_OWN, MailTooLarge, Own, render, render_own, render_shared
 from events.vault import Erased, Key, SealBroken, Vault
 from services.newsletter import content
 from services.newsletter.content import Content
 from services.newsletter.digest_values import Heading, ReviewText, bookmarked, digest_values
-from services.newsletter.ledger import Claimed, Database
+from services.newsletter.ledger import Claimed, Database, State
 from services.newsletter.tokens import CONFIRM_HOURS, SECONDS, MailTokens
 from services.settings import Settings
 
 MOST_PREPARED: Final = 200
+
+logger = logging.getLogger(__name__)
 
 READ_ISSUE: Final = "select number, edition, period_from, compiled_at, content from newsletter.issues where number = $1"
 READ_REVIEW: Final = """
@@ -44,6 +48,17 @@ class Letter(NamedTuple):
     recipient: str
     message: bytes
     name: str
+
+
+class Unwritten(NamedTuple):
+    """A mail that can't be: its reader's key is gone, or its address can't stand on an envelope."""
+
+    state: State
+    reason: str
+
+
+ERASED: Final = Unwritten("cancelled", "erased")
+UNFIT: Final = Unwritten("rejected", "could not be written")
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -98,23 +113,29 @@ class Letters:
         self._issues: dict[int, Told] = {}
         self._prepared: dict[tuple[object, ...], Prepared] = {}
 
-    async def write(self, mails: Sequence[Claimed], at: datetime) -> dict[Claimed, Letter | None]:
-        """Write the letters of a chunk; None for a reader whose key is gone."""
+    async def write(self, mails: Sequence[Claimed], at: datetime) -> dict[Claimed, Letter | Unwritten]:
+        """Write the letters of a chunk; one that can't be written doesn't hold up the others."""
         keys = await self._vault.keys_of(self._database, {mail.reader for mail in mails})
         own = await self._own(mails)
         chosen: dict[tuple[int, tuple[str, ...]], Prepared] = {}
-        written: dict[Claimed, Letter | None] = {}
+        written: dict[Claimed, Letter | Unwritten] = {}
         for mail in mails:
             address = _address(keys.get(mail.reader), mail)
+            key = (mail.issue, mail.categories)
+            if mail.kind == "digest" and key not in chosen:  # once a chunk: a review erased meanwhile is in no later one
+                chosen[key] = await self._prepare(*key)
             if address is None:
-                written[mail] = None
-            elif mail.kind == "digest":
-                key = (mail.issue, mail.categories)
-                if key not in chosen:  # once a chunk: a review that is erased meanwhile is in no later one
-                    chosen[key] = await self._prepare(*key)
-                written[mail] = self._digest(mail, address, chosen[key], own.get((mail.issue, mail.reader), NOTHING_OWN), at)
-            else:
-                written[mail] = self._single(mail, address, at)
+                written[mail] = ERASED
+                continue
+            try:
+                if mail.kind == "digest":
+                    gap = own.get((mail.issue, mail.reader), NOTHING_OWN)
+                    written[mail] = self._digest(mail, address, chosen[key], gap, at)
+                else:
+                    written[mail] = self._single(mail, address, at)
+            except (AddressRefused, UnsafeHeader, MailTooLarge) as error:
+                logger.warning("a mail of issue %d can't be written: %s", mail.issue, type(error).__name__)
+                written[mail] = UNFIT
         return written
 
     def message_id(self, mail: Claimed) -> str:

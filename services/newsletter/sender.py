@@ -17,7 +17,7 @@ import asyncpg
 from emails.smtp import Outcome
 from services.newsletter import ledger
 from services.newsletter.ledger import CHUNK, Claimed, Settled
-from services.newsletter.letters import Letter, Letters
+from services.newsletter.letters import Letter, Letters, Unwritten
 
 LANES: Final = 2
 POLL_SECONDS: Final = 1.0
@@ -146,9 +146,9 @@ class Sender:
             await ledger.recovered(self._database, sorted(taken))
         return settled
 
-    async def _send_one(self, mail: Claimed, letter: Letter | None, slowed: Mapping[str, int]) -> Settled:
-        if letter is None:
-            return Settled(mail, "cancelled", reason="erased", tried=0)
+    async def _send_one(self, mail: Claimed, letter: Letter | Unwritten, slowed: Mapping[str, int]) -> Settled:
+        if isinstance(letter, Unwritten):
+            return Settled(mail, letter.state, reason=letter.reason, tried=0)
         domain = _domain(letter)
         if wait := max(slowed.get(domain, 0), slowed.get("", 0)):
             return Settled(mail, "deferred", reason="asked to slow down", tried=0, wait=wait)
@@ -179,11 +179,11 @@ class Sender:
         return Settled(mail, "deferred", outcome.code, "put off by the relay", wait=wait)
 
 
-def _domain(letter: Letter | None) -> str:
-    return "" if letter is None else letter.recipient.rpartition("@")[2]
+def _domain(letter: Letter | Unwritten) -> str:
+    return letter.recipient.rpartition("@")[2] if isinstance(letter, Letter) else ""
 
 
-def _taken(settled: Sequence[Settled], letters: Mapping[Claimed, Letter | None]) -> set[str]:
+def _taken(settled: Sequence[Settled], letters: Mapping[Claimed, Letter | Unwritten]) -> set[str]:
     """Name the domains that took mail, and the relay ('') if any did."""
     domains = {_domain(letters[s.mail]) for s in settled if s.state == "accepted"}
     return {"", *domains} if domains else set()

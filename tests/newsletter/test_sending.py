@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
-from events.subscriber_commands import EraseSubscriber, Unsubscribe
+from events.subscriber_commands import EraseSubscriber, Imported, ImportSubscribers, Unsubscribe
 from services.newsletter import issues, ledger
+from services.newsletter.addresses import new_person
 from tests import catalogs
 from tests.newsletter.newsroom import Newsroom
 from tests.newsletter.sink import says_250
@@ -148,3 +149,14 @@ async def test_a_cancelled_issue_stops(room: Newsroom) -> None:
     another = await room.send_now(extra=True)
     first, second = [await issues.issue(room.database, n) for n in (number, another)]
     assert first.from_position == second.from_position
+
+
+async def test_one_address_that_cannot_be_written_to_holds_up_nobody(room: Newsroom) -> None:
+    """Such a mail is rejected with its reason, and the others of its chunk go out."""
+    finder = await room.vault.finder(room.database)
+    broken = new_person(room.vault, finder, "x@nodot")  # as another release's stricter or laxer reading may have let in
+    await room.committer.submit(ImportSubscribers([Imported(broken, "sealed proof")], "op"))
+    number, _ = await planned(room, 2)
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 2, "rejected": 1}
+    assert await room.reasons(number) == {broken.id: "could not be written"}
