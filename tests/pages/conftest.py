@@ -61,7 +61,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def instance(browser: Browser, other: Other) -> Iterator[Instance]:
+def instance(other: Other) -> Iterator[Instance]:
     """A whole `ballotpress up` with the demo catalog."""
     with serving(BALLOTPRESS_CORS_ORIGINS=other.origin) as made:
         yield made

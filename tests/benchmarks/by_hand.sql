@@ -1,0 +1,91 @@
+-- The best single statements that make each view's tables from the whole log.
+
+-- cards
+insert into tools
+select e.data->>'tool', e.data->>'slug', e.data->>'name', e.data->>'tagline', e.data->>'description', e.data->>'category',
+       e.data->>'pricing_tier', e.data->>'pricing_label', e.data->>'best_for', e.data->>'url', true, e.position
+from log.events e where e.type = 'ToolAdded';
+
+-- cards
+insert into panel
+select e.data->>'tool', e.data->>'persona', (e.data->>'score')::integer, e.data->>'verdict', e.data->>'take', e.position,
+       e.position
+from log.events e where e.type = 'PanelReviewPublished';
+
+-- cards
+insert into pairs select e.data->>'left', e.data->>'right', e.position from log.events e where e.type = 'ComparisonAnnounced';
+
+-- tallies
+insert into tallies
+select d.tool, count(*) filter (where d.plus = 'ship') - count(*) filter (where d.minus = 'ship'),
+       count(*) filter (where d.plus = 'skip') - count(*) filter (where d.minus = 'skip'), max(d.position)
+from (
+    select e.data->>'tool' as tool, e.data->>'choice' as plus, e.data->>'previous' as minus, e.position
+    from log.events e where e.type in ('VoteCast', 'VoteRetracted')
+    union all
+    select b.ballot->>0, case when e.type = 'VoterReinstated' then b.ballot->>1 end,
+           case when e.type = 'VoterDisqualified' then b.ballot->>1 end, e.position
+    from log.events e cross join lateral jsonb_array_elements(e.data->'ballots') as b(ballot)
+    where e.type in ('VoterDisqualified', 'VoterReinstated')
+) d
+group by d.tool;
+
+-- hours
+insert into disqualified
+select l.voter from (
+    select distinct on (e.data->>'voter') e.data->>'voter' as voter, e.type from log.events e
+    where e.type in ('VoterDisqualified', 'VoterReinstated') order by e.data->>'voter', e.position desc
+) l where l.type = 'VoterDisqualified';
+
+-- hours
+insert into hours
+select d.tool, date_trunc('hour', d.recorded_at, 'UTC'),
+       sum((d.plus is not distinct from 'ship')::integer - (d.minus is not distinct from 'ship')::integer),
+       sum((d.plus is not distinct from 'skip')::integer - (d.minus is not distinct from 'skip')::integer),
+       coalesce(sum((d.plus is not distinct from 'ship')::integer - (d.minus is not distinct from 'ship')::integer)
+                filter (where d.vote and q.voter is null), 0),
+       coalesce(sum((d.plus is not distinct from 'skip')::integer - (d.minus is not distinct from 'skip')::integer)
+                filter (where d.vote and q.voter is null), 0)
+from (
+    select e.data->>'tool' as tool, e.data->>'voter' as voter, e.data->>'choice' as plus, e.data->>'previous' as minus,
+           e.recorded_at, true as vote
+    from log.events e where e.type in ('VoteCast', 'VoteRetracted')
+    union all
+    select b.ballot->>0, e.data->>'voter', case when e.type = 'VoterReinstated' then b.ballot->>1 end,
+           case when e.type = 'VoterDisqualified' then b.ballot->>1 end, e.recorded_at, false
+    from log.events e cross join lateral jsonb_array_elements(e.data->'ballots') as b(ballot)
+    where e.type in ('VoterDisqualified', 'VoterReinstated')
+) d
+left join disqualified q on q.voter = d.voter
+group by 1, 2;
+
+-- bookmarks
+insert into bookmarks
+select l.data->>'visitor', l.data->>'tool', l.position from (
+    select distinct on (e.stream) e.data, e.type, e.position from log.events e
+    where e.type in ('ToolBookmarked', 'BookmarkRemoved') order by e.stream, e.position desc
+) l where l.type = 'ToolBookmarked';
+
+-- reviews
+insert into reviews
+select s.data->>'review', s.data->>'visitor', s.data->>'tool', case when a.position is null then 'pending' else 'approved' end,
+       1, s.data->>'verdict', (s.data->>'score')::integer, s.data->>'text', s.data->>'name', s.position, s.recorded_at,
+       coalesce(a.position, s.position), (a.data->>'revision')::integer,
+       case when a.position is not null then s.data->>'verdict' end,
+       case when a.position is not null then (s.data->>'score')::integer end,
+       case when a.position is not null then s.data->>'text' end, case when a.position is not null then s.data->>'name' end,
+       a.position, a.recorded_at
+from log.events s left join log.events a on a.stream = s.stream and a.type = 'ReviewApproved'
+where s.type = 'ReviewSubmitted';
+
+-- corrections
+insert into corrections
+select e.data->>'correction', e.data->>'action', e.data->>'reason', (e.data->>'voters')::bigint, (e.data->>'votes')::bigint,
+       e.recorded_at, e.position
+from log.events e where e.type = 'CorrectionRecorded';
+
+-- corrections
+insert into corrected_tools
+select e.data->>'correction', t.tool->>'tool', (t.tool->'before'->>0)::bigint, (t.tool->'before'->>1)::bigint,
+       (t.tool->'after'->>0)::bigint, (t.tool->'after'->>1)::bigint
+from log.events e cross join lateral jsonb_array_elements(e.data->'tools') as t(tool) where e.type = 'CorrectionRecorded';

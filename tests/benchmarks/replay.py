@@ -1,0 +1,207 @@
+"""What operators may rely on, on a log of 10 million events over a year: rebuilding, verifying, and the site meanwhile."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any
+
+import asyncpg
+import uvloop
+
+from events.types import REGISTRY
+from projections import PROJECTIONS, tallies
+from projections.projection import Projection
+from projections.rebuild import PAUSE_SECONDS, Rebuild
+from projections.schemas import only_one
+from projections.verify import verify
+from services.api.tokens import VisitorTokens
+from services.migrate import migrate
+from tests import servers
+from tests.benchmarks import by_hand
+from tests.benchmarks.client import Answered, paced, percentile
+from tests.benchmarks.http import environ, site
+from tests.benchmarks.table import Row
+from tests.benchmarks.world import durable_postgres, new_id
+from tests.benchmarks.year import fill_year
+from tests.projections.views import catch_up
+
+TOOLS = 5_000
+VOTES_A_SECOND = 200
+READS_A_SECOND = 100
+
+Request = tuple[str, str, str, bytes]
+
+
+def measure(events: int | None = None) -> list[Row]:
+    """Measure every row about replaying; `BALLOTPRESS_BENCH_EVENTS` makes the log smaller than 10 million."""
+    events = events or int(os.environ.get("BALLOTPRESS_BENCH_EVENTS", "10_000_000"))
+    with durable_postgres() as server, servers.valkey() as (valkey, _):
+        small = uvloop.run(_year(server, "small", events // 10))
+        large = uvloop.run(_year(server, "large", events))
+        memory = _memory(small, large, valkey, events)
+        speeds = uvloop.run(_speeds(large))
+        with site(large, valkey, server.folder) as api:
+            return [*speeds, memory, *uvloop.run(_meanwhile(large, api.port)), *uvloop.run(_past(large))]
+
+
+async def _year(server: servers.Postgres, name: str, events: int) -> str:
+    connection = await asyncpg.connect(server.dsn())
+    await connection.execute(f"create database {name}")
+    await connection.close()
+    dsn = server.dsn(name)
+    await migrate(dsn)
+    await fill_year(dsn, events, TOOLS)
+    for projection in PROJECTIONS:
+        await catch_up(dsn, projection)
+    return dsn
+
+
+async def _rebuild(dsn: str, projection: Projection, pause: float = 0.0) -> tuple[float, float]:
+    """Rebuild one view and switch; give the seconds in all, and when the switch began."""
+    began = monotonic()
+    async with only_one(dsn, projection):
+        rebuild = Rebuild(dsn, projection, REGISTRY, pause=pause)
+        await rebuild.prepare()
+        await rebuild.catch_up()
+        switching = monotonic()
+        await rebuild.switch(keep_previous=False)
+    return monotonic() - began, switching
+
+
+async def _speeds(dsn: str) -> list[Row]:
+    """Rebuild every view, make the same tables by hand, and verify; three of each in turn."""
+    rebuilt, made, verified = [], [], []
+    for _ in range(3):
+        made.append(await by_hand.make(dsn))
+        rebuilt.append({p.name: (await _rebuild(dsn, p))[0] for p in PROJECTIONS})
+        began = monotonic()
+        for projection in PROJECTIONS:
+            found = await verify(dsn, projection, REGISTRY)
+            assert found.tables == [], found
+        verified.append(monotonic() - began)
+    await by_hand.must_be_equal(dsn)
+    hand, ours = _fastest(made), _fastest(rebuilt)
+    best = hand["cards"] + hand["tallies"]
+    all_hand, all_ours = sum(hand.values()), sum(ours.values())
+    each = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in ours.items())
+    cards = (
+        f"{ours['cards']:.1f} s, all of cards, against {hand['tallies']:.1f} s; for all of cards {best / ours['cards']:.2f} ×"
+    )
+    return [
+        Row("rebuilding the tallies, against the best single SQL statement for it", 0.5, hand["tallies"] / ours["cards"],
+            cards),
+        Row("rebuilding every view, against the best statements for the same tables", 0.5, all_hand / all_ours,
+            f"{all_ours:.1f} s against {all_hand:.1f} s; {each}"),
+        Row("verify of everything, against the rebuild's time", 1.5, min(verified) / all_ours,
+            f"{min(verified):.1f} s against {all_ours:.1f} s", at_least=False),
+    ]  # fmt: skip
+
+
+def _fastest(runs: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: min(run[name] for run in runs) for name in runs[0]}
+
+
+def _memory(small: str, large: str, valkey: str, events: int) -> Row:
+    """Compare what the replaying process takes at its peak."""
+    peaks = [_peak(dsn, valkey) for dsn in (small, large)]
+    return Row(
+        f"peak memory of the replaying process, {events:,} events against {events // 10:,}", 1.1, peaks[1] / peaks[0],
+        f"{peaks[1]:.1f} MB against {peaks[0]:.1f} MB", at_least=False,
+    )  # fmt: skip
+
+
+def _peak(dsn: str, valkey: str) -> float:
+    """Run `replay --dry-run` to its end; give its peak of resident memory in MB."""
+    command = [sys.executable, "-m", "services.cli", "replay", "--dry-run", "--pause", "0"]
+    process = subprocess.Popen(command, env=environ(dsn, valkey), stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    process.returncode = 0
+    return usage.ru_maxrss / 1000
+
+
+async def _meanwhile(dsn: str, port: int) -> list[Row]:
+    """Vote and read at an even pace, first alone, then while everything is rebuilt."""
+    issuer = VisitorTokens(("s" * 40,))
+    fresh = [issuer.issue(new_id()) for _ in range(20_000)]
+    numbers = iter(range(10**9))
+
+    def vote(_: int) -> Request:
+        n = next(numbers)
+        path = f"/v1/tools/tool-{n * 7 % TOOLS}/vote"
+        return ("PUT", path, fresh[n % len(fresh)], b'{"choice":"ship"}' if n // len(fresh) % 2 == 0 else b'{"choice":"skip"}')
+
+    def read(n: int) -> Request:
+        return ("GET", f"/v1/tools/tool-{n % TOOLS}/tally", "", b"")
+
+    async def during(work: Callable[[], Awaitable[Any]]) -> tuple[Any, list[Answered], list[Answered]]:
+        task = asyncio.ensure_future(work())
+        votes, reads = await asyncio.gather(
+            paced(port, vote, VOTES_A_SECOND, lambda: not task.done()),
+            paced(port, read, READS_A_SECOND, lambda: not task.done()),
+        )
+        return await task, votes, reads
+
+    await during(lambda: asyncio.sleep(3))
+    _, alone, _ = await during(lambda: asyncio.sleep(20))
+    switches, votes, reads = await during(lambda: _all_rebuilt(dsn))
+    p99, p99_alone = percentile(votes, 0.99), percentile(alone, 0.99)
+    waits = [answer.seconds for answer in votes + reads if any(_overlaps(answer, *switch) for switch in switches)]
+    held = 1000 * max(end - start for start, end in switches)
+    return [
+        Row("p99 of a vote over HTTP while everything is rebuilt, against p99 without", 3, p99 / p99_alone,
+            f"{1000 * p99:.1f} ms against {1000 * p99_alone:.1f} ms at {VOTES_A_SECOND} votes/s, of {len(votes):,} votes",
+            at_least=False),
+        Row("the switch: longest time a read or a vote waits", 100, 1000 * max(waits, default=0.0),
+            f"{len(waits)} votes and reads during {len(switches)} switches of up to {held:.0f} ms", "ms", at_least=False),
+    ]  # fmt: skip
+
+
+async def _all_rebuilt(dsn: str) -> list[tuple[float, float]]:
+    """Rebuild every view with the default throttle; give when each switch began and ended."""
+    switches = []
+    for projection in PROJECTIONS:
+        _, began = await _rebuild(dsn, projection, PAUSE_SECONDS)
+        switches.append((began, monotonic()))
+        await asyncio.sleep(0.5)
+    return switches
+
+
+def _overlaps(answer: Answered, start: float, end: float) -> bool:
+    return answer.due < end and answer.due + answer.seconds > start
+
+
+async def _past(dsn: str, samples: int = 60) -> list[Row]:
+    """Ask for tallies of random times, and for a year's history, of the tools with most votes and of others."""
+    rows = []
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        by_votes = await pool.fetch("select tool from cards_1.tallies order by ship + skip desc")
+        tools = [by_votes[(n * n) % len(by_votes)]["tool"] for n in range(samples)]
+        now = datetime.now(UTC)
+        times = [now - timedelta(days=n * 37 % 364, seconds=n * 997 % 86_400) for n in range(samples)]
+        for corrected in (False, True):
+            seconds = [
+                await _timed(tallies.as_of(pool, tool, time, corrected=corrected))
+                for tool, time in zip(tools, times, strict=True)
+            ]
+            rows.append(_past_row(f"tally as of a time, {'corrected' if corrected else 'counted'}, p99", seconds))
+        year = now - timedelta(days=365)
+        seconds = [await _timed(tallies.changes(pool, tool, year, now, "day", corrected=False)) for tool in tools]
+        rows.append(_past_row("history of a tally over a year, p99", seconds))
+    return rows
+
+
+async def _timed(work: Awaitable[Any]) -> float:
+    began = monotonic()
+    await work
+    return monotonic() - began
+
+
+def _past_row(name: str, seconds: list[float]) -> Row:
+    seconds.sort()
+    p99, median = (1000 * seconds[int(len(seconds) * share)] for share in (0.99, 0.5))
+    return Row(name, 50, p99, f"median {median:.1f} ms of {len(seconds)}", "ms", at_least=False)
