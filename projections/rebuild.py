@@ -34,9 +34,10 @@ from projections.schemas import (
 
 T = TypeVar("T")
 
-# Votes and reads share the server with a rebuild: windows this small, this far apart, are hardly felt (see `make bench`).
-WINDOW = 20_000
-PAUSE_SECONDS = 0.05
+# A window touches each row once, so large ones cost less an event. Votes and reads share the server with a rebuild: one core
+# for some hundred milliseconds, and then a rest, is hardly felt (see `make bench`).
+WINDOW = 250_000
+PAUSE_SECONDS = 0.2
 # Below this many events the rest is folded inside the switch.
 NEARLY = 2_000
 # How often the live checkpoint's lock, 2 s each time, is tried: a large window of the projector's may hold it.

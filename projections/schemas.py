@@ -14,6 +14,12 @@ PATIENCE_SECONDS = 24 * 3600
 
 LOCK_CLASS = 0x6270  # advisory locks of ours; the second key is a hash of the view's name
 
+# Room to sort and hash in; and one core, for the site needs the others.
+ROOM = """
+select set_config('work_mem', '64MB', false), set_config('temp_buffers', '64MB', false),
+       set_config('max_parallel_workers_per_gather', '0', false)
+"""
+
 EXISTS = "select to_regnamespace($1) is not null"
 TAKE = "select pg_try_advisory_lock($1, hashtext($2))"
 IS_TAKEN = """
@@ -46,7 +52,7 @@ def gone_schema(projection: Projection) -> str:
 async def open_on(dsn: str, schema: str) -> "Connection[Any]":
     """Open a connection for rebuilding or comparing in a schema."""
     connection = await connect(dsn, schema, "ballotpress-replay", PATIENCE_SECONDS)
-    await connection.execute("select set_config('work_mem', '64MB', false), set_config('temp_buffers', '64MB', false)")
+    await connection.execute(ROOM)
     return connection
 
 

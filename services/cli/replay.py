@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from projections.projection import Projection
     from projections.rebuild import Rebuild
 
-PAUSE_MS = 50
+PAUSE_MS = 200
 
 
 class Replayed(msgspec.Struct, frozen=True):
