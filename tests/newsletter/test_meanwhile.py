@@ -12,7 +12,7 @@ from emails.smtp import Relay
 from events.review_commands import DecideReview, SubmitReview, WithdrawReview
 from services.clock import now
 from services.fresh_ids import fresh_id
-from services.newsletter import issues
+from services.newsletter import issues, running
 from services.newsletter.sender import Sender
 from services.newsletter.transport import Relayed
 from tests import catalogs
@@ -131,3 +131,16 @@ async def test_a_very_late_issue_raises_an_alarm_until_it_is_served(room: Newsro
     assert "digest send --now" in (await issues.late(room.database, room.schedule, at) or "")
     await room.send_now(at)
     assert await issues.late(room.database, room.schedule, at) is None
+
+
+async def test_an_address_never_confirmed_is_forgotten_after_seven_days(room: Newsroom) -> None:
+    """Its key and look-up go; a day earlier they stay, and so does whoever confirmed."""
+    waiting, confirmed = await room.sign_up("waiting@example.com"), await room.subscribe("ada@example.com")
+    await room.project()
+    assert await running.forget_unconfirmed(room.database, room.committer, now() + timedelta(days=6)) == []
+    assert await running.forget_unconfirmed(room.database, room.committer, now() + timedelta(days=7, minutes=1)) == [waiting]
+    kept = await room.database.fetch("select person from vault.lookups")
+    assert [row["person"] for row in kept] == [confirmed]
+    assert await room.database.fetchval("select count(*) from vault.keys where owner = $1", waiting) == 0
+    await room.deliver()
+    assert room.sink.mails == []
