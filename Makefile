@@ -6,7 +6,7 @@ INSTALLED = .venv/.installed
 UV = .venv/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test lint types bench lock clean
+.PHONY: help install up test lint types bench screenshots lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -30,6 +30,9 @@ types: $(INSTALLED) ## Check types alone
 
 bench: $(INSTALLED) ## Measure, and print each goal's ratio
 	.venv/bin/python -m tests.benchmarks $(ARGS)
+
+screenshots: $(INSTALLED) ## Make pictures of every page in docs/screenshots (needs Chromium)
+	.venv/bin/python -m tests.pages.screenshots
 
 lock: $(INSTALLED) ## Resolve the packages anew into requirements.lock
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \

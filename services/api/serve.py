@@ -7,6 +7,7 @@ than granian's own processes.
 import asyncio
 import contextlib
 import gc
+import resource
 import signal
 from typing import Final
 
@@ -28,6 +29,8 @@ STOP_SECONDS: Final = 5
 def run(settings: Settings, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; what is under way then is finished, for at most five seconds."""
     configure(settings.log_format)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file, and the usual limit is 1,024
     uvloop.run(serve(settings, host, port))
 
 
