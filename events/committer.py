@@ -129,7 +129,7 @@ class Committer:
             self._in_flight = []
 
     async def _let_gather(self, began: float) -> None:
-        """Under load, let more commands gather: a batch costs as much as dozens of votes. The first after a rest never waits."""
+        """Under load, let more commands gather: a batch costs as much as dozens of votes. After a rest none waits."""
         rest = began + self._pace - monotonic()
         if rest > 0 and len(self._queue) < self._enough:
             await asyncio.sleep(rest)

@@ -8,7 +8,15 @@ from tests.api.site import Caller, Site, assert_problem, pointers
 
 ID = "A" * 22
 OPERATIONS: list[Operation] = [route.opt["operation"] for route in ROUTES]
-PATHS = {"mail": "none.eml", "tool": "no-such-tool", "pair": "a-vs-b", "persona": "nobody", "id": ID, "visitor": ID, "number": "1"}
+PATHS = {
+    "mail": "none.eml",
+    "tool": "no-such-tool",
+    "pair": "a-vs-b",
+    "persona": "nobody",
+    "id": ID,
+    "visitor": ID,
+    "number": "1",
+}
 WITH_BODY = [o for o in OPERATIONS if o.has_body]
 VISITORS = [o for o in OPERATIONS if o.by.kind == "visitor"]
 OPERATORS = [o for o in OPERATIONS if o.by.kind == "operator"]
