@@ -1,0 +1,75 @@
+"""A real mail server takes a real digest and puts it into a mailbox as it was sent."""
+
+import base64
+import email
+import email.policy
+from collections.abc import Iterator
+from datetime import UTC
+from email.message import EmailMessage
+from typing import cast
+
+import dkim
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from emails.dkim import Signer
+from emails.smtp import Relay
+from services.clock import now
+from services.newsletter.sender import Sender
+from services.newsletter.transport import Relayed
+from tests import catalogs
+from tests.newsletter.newsroom import Newsroom
+from tests.newsletter.postfix import Postfix, postfix
+
+pytestmark = pytest.mark.anyio
+
+KEY = rsa.generate_private_key(65537, 2048)
+PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+PUBLIC = base64.b64encode(KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+@pytest.fixture
+def server() -> Iterator[Postfix]:
+    """A running Postfix."""
+    with postfix() as running:
+        yield running
+
+
+async def test_postfix_delivers_a_digest_as_it_was_sent(room: Newsroom, server: Postfix) -> None:
+    """It accepts the digest and delivers it once: headers and both parts whole, and its signature still verifies."""
+    await room.import_tools(catalogs.tool(name="Très Tool"))
+    ada = await room.subscribe("ada@example.com")
+    await room.project()
+    await room.deliver()  # the confirmation, which nobody needs any more
+    number = await room.send_now()
+    async with Relay(f"smtp://127.0.0.1:{server.port}", 2) as relay:
+        transport = Relayed(relay, Signer("verdicts.example", "r1", PEM))
+        await Sender(
+            room.database, room.letters, transport, clock=now, suppress=room.suppress, lease_seconds=30, chunk=10
+        ).turn()
+    assert await room.accounts(number) == {"accepted": 1}
+    (raw,) = server.delivered(1)
+    must_be_whole(room, raw, ada, number)
+    assert dkim.verify(raw.replace(b"\n", b"\r\n"), dnsfunc=lambda name, timeout=5: b"v=DKIM1; k=rsa; p=" + PUBLIC)
+
+
+def must_be_whole(room: Newsroom, raw: bytes, reader: str, number: int) -> None:
+    """Parse a delivered digest and look at all that a mail program needs of it."""
+    mail = cast(EmailMessage, email.message_from_bytes(raw, policy=email.policy.default))
+    assert not mail.defects
+    assert mail["X-Original-To"] == "ada@example.com" and mail["Return-Path"] == "<digest@verdicts.example>"
+    for name in ("From", "To", "Subject", "Date", "Message-ID", "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post"):
+        assert len(mail.get_all(name, [])) == 1, name
+    assert (mail["From"], mail["To"]) == ("Verdicts <digest@verdicts.example>", "ada@example.com")
+    assert "Très Tool" in mail["Subject"]
+    assert mail["Date"].datetime.astimezone(UTC).date() == now().date()
+    assert mail["Message-ID"] == f"<issue-{number}.{reader}@verdicts.example>"
+    assert mail["List-Id"] == "<digest.verdicts.example>"
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    link, _, token = mail["List-Unsubscribe"].strip("<>").partition("?token=")
+    assert link == "https://verdicts.example/newsletter/unsubscribe"
+    assert room.tokens.read_unsubscribe(token) == reader
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+    for part in cast("list[EmailMessage]", list(mail.iter_parts())):
+        assert "Très Tool" in part.get_content() and token in part.get_content()
