@@ -60,16 +60,24 @@ class Progress(msgspec.Struct, frozen=True):
 Report = Callable[[Progress], None]
 
 
+class Pace(msgspec.Struct, frozen=True):
+    """How a fold goes: events in a window, seconds of rest between two, and how few events are left to the end."""
+
+    pause: float = PAUSE_SECONDS
+    window: int = WINDOW
+    nearly: int = NEARLY
+
+
 class Folding:
     """Folds the log into tables on a connection, window by window, towards the live view's position."""
 
     def __init__(
-        self, connection: "Connection[Any]", projection: Projection, registry: Registry, pause: float, report: Report
+        self, connection: "Connection[Any]", projection: Projection, registry: Registry, pace: Pace, report: Report
     ) -> None:
         self._connection = connection
         self._projection = projection
         self._registry = registry
-        self._pause = pause
+        self._pace = pace
         self._report = report
         self._began = monotonic()
         self._taken = 0
@@ -78,20 +86,20 @@ class Folding:
         """Fold until few events are left. Halted where one fails."""
         while True:
             start, target = await self.places()
-            if target - start <= NEARLY:
+            if target - start <= self._pace.nearly:
                 return
-            advanced = await advance(self._connection, self._projection, self._registry, WINDOW, target)
+            advanced = await advance(self._connection, self._projection, self._registry, self._pace.window, target)
             if advanced.end is not None and advanced.start is not None:
                 self._taken += advanced.end - advanced.start
                 rate = self._taken / max(monotonic() - self._began, 1e-6)
                 self._report(Progress(self._projection.name, advanced.end, target, rate))
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(self._pace.pause)
 
     async def rest(self) -> int:
         """Fold to where the live view is held; give that position."""
         start, target = await self.places()
         while start < target:
-            advanced = await advance(self._connection, self._projection, self._registry, WINDOW, target)
+            advanced = await advance(self._connection, self._projection, self._registry, self._pace.window, target)
             start = advanced.end or start
         return start
 
@@ -111,13 +119,13 @@ class Rebuild:
         projection: Projection,
         registry: Registry,
         *,
-        pause: float = PAUSE_SECONDS,
+        pace: Pace = Pace(),  # noqa: B008 - frozen
         report: Report = lambda _: None,
     ) -> None:
         self.projection = projection
         self._dsn = dsn
         self._registry = registry
-        self._pause = pause
+        self._pace = pace
         self._report = report
 
     async def prepare(self) -> bool:
@@ -190,7 +198,7 @@ class Rebuild:
         return monotonic() - began
 
     def _folding(self, connection: "Connection[Any]") -> Folding:
-        return Folding(connection, self.projection, self._registry, self._pause, self._report)
+        return Folding(connection, self.projection, self._registry, self._pace, self._report)
 
 
 async def compared(dsn: str, connection: "Connection[Any]", folding: Folding, projection: Projection, schema: str) -> diff.Diff:
@@ -241,7 +249,7 @@ async def roll_back(dsn: str, projection: Projection, registry: Registry, report
     try:
         if not await connection.fetchval(EXISTS, kept):
             raise NothingKept(projection.name)
-        folding = Folding(connection, projection, registry, 0, report)
+        folding = Folding(connection, projection, registry, Pace(pause=0), report)
         await folding.nearly()
         return await _patiently(lambda: _swap(connection, projection, folding))
     finally:

@@ -7,7 +7,7 @@ from events.event import Registry
 from projections.concerned import add_events
 from projections.diff import Diff
 from projections.projection import Projection
-from projections.rebuild import Folding, Report, compared
+from projections.rebuild import Folding, Pace, Report, compared
 from projections.schemas import open_on
 
 TEMPORARY = "select nspname from pg_namespace where oid = pg_my_temp_schema()"
@@ -22,7 +22,7 @@ async def verify(dsn: str, projection: Projection, registry: Registry, report: R
     try:
         await projection.make_tables(connection)
         schema = await connection.fetchval(TEMPORARY)
-        folding = Folding(connection, projection, registry, 0, report)
+        folding = Folding(connection, projection, registry, Pace(pause=0), report)
         await folding.nearly()
         found = await compared(dsn, connection, folding, projection, schema)
         return await add_events(connection, found)

@@ -81,14 +81,14 @@ async def _replayed(
     show: Callable[[Replayed], None],
 ) -> Sequence[Replayed]:
     from events.types import REGISTRY
-    from projections.rebuild import Rebuild
+    from projections.rebuild import Pace, Rebuild
     from projections.schemas import only_one
 
     done = []
     with shown_progress("Replaying") as report:
         for projection in projections:
             async with only_one(settings.database_url, projection):
-                rebuild = Rebuild(settings.database_url, projection, REGISTRY, pause=pause, report=report)
+                rebuild = Rebuild(settings.database_url, projection, REGISTRY, pace=Pace(pause=pause), report=report)
                 done.append(await _one(rebuild, dry_run, keep_previous, show))
     return done
 

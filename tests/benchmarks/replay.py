@@ -15,7 +15,7 @@ import uvloop
 from events.types import REGISTRY
 from projections import PROJECTIONS, tallies
 from projections.projection import Projection
-from projections.rebuild import PAUSE_SECONDS, Rebuild
+from projections.rebuild import PAUSE_SECONDS, Pace, Rebuild
 from projections.schemas import only_one
 from projections.verify import verify
 from services.api.tokens import VisitorTokens
@@ -64,7 +64,7 @@ async def _rebuild(dsn: str, projection: Projection, pause: float = 0.0) -> tupl
     """Rebuild one view and switch; give the seconds in all, and when the switch began."""
     began = monotonic()
     async with only_one(dsn, projection):
-        rebuild = Rebuild(dsn, projection, REGISTRY, pause=pause)
+        rebuild = Rebuild(dsn, projection, REGISTRY, pace=Pace(pause=pause))
         await rebuild.prepare()
         await rebuild.catch_up()
         switching = monotonic()

@@ -15,7 +15,7 @@ from events.committer import Committer
 from events.types import REGISTRY
 from projections import PROJECTIONS, compare
 from projections.projection import Projection
-from projections.rebuild import Rebuild
+from projections.rebuild import Pace, Rebuild
 from projections.schemas import RebuildRunning, only_one
 from services.migrate import migrate
 from tests import servers
@@ -146,7 +146,7 @@ async def test_drift_in_every_table_is_named_and_mended(dsn: str, connection: An
 async def rebuilt(dsn: str, projection: Projection, keep_previous: bool = False) -> int:
     """Rebuild a view and switch; give how many rows differed."""
     async with only_one(dsn, projection):
-        rebuild = Rebuild(dsn, projection, REGISTRY, pause=0)
+        rebuild = Rebuild(dsn, projection, REGISTRY, pace=Pace(pause=0))
         await rebuild.prepare()
         await rebuild.catch_up()
         found = await rebuild.compare()
@@ -264,10 +264,10 @@ async def test_killed_at_any_moment_nothing_is_lost(year: str, long: Any, valkey
     assert await long.fetchval(SCRATCH) == 0
 
 
-async def test_goes_on_where_it_was_killed(year: str, long: Any, valkey_url: str, tmp_path: Any, monkeypatch: Any) -> None:
+async def test_goes_on_where_it_was_killed(year: str, long: Any, valkey_url: str, tmp_path: Any) -> None:
     """A replay that was cut short goes on at its own checkpoint; one by other statements is begun anew."""
-    monkeypatch.setattr("projections.rebuild.WINDOW", 10_000)
-    first = Rebuild(year, CARDS, REGISTRY, pause=0, report=_stop_at(30_000))
+    pace = Pace(pause=0, window=10_000)
+    first = Rebuild(year, CARDS, REGISTRY, pace=pace, report=_stop_at(30_000))
     assert await first.prepare() is False
     with pytest.raises(KeyboardInterrupt):
         await first.catch_up()
@@ -277,7 +277,7 @@ async def test_goes_on_where_it_was_killed(year: str, long: Any, valkey_url: str
     assert f"cards_1_next was being rebuilt, to position {at}" in status
     assert "`ballotpress replay cards` goes on" in status
     seen: list[int] = []
-    again = Rebuild(year, CARDS, REGISTRY, pause=0, report=lambda progress: seen.append(progress.position))
+    again = Rebuild(year, CARDS, REGISTRY, pace=pace, report=lambda progress: seen.append(progress.position))
     assert await again.prepare() is True
     await again.catch_up()
     assert min(seen) > at
