@@ -107,8 +107,7 @@ def postfix() -> Iterator[Postfix]:
             assert process.poll() is None, running.log()
             yield running
         finally:
-            process.send_signal(signal.SIGTERM)  # the master ends its own
-            process.wait(20)
+            _stop(folder, process)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -125,12 +124,20 @@ def _set_up(folder: Path, port: int) -> None:
 
 
 def _start(folder: Path) -> "subprocess.Popen[bytes]":
-    """Start it in the foreground; `postfix` becomes the master."""
+    """Start it in the foreground: a script that lives as long as the master it starts."""
     with (folder / "output").open("ab") as output:
         command = [PROGRAM, "-c", folder / "etc", "start-fg"]
         return subprocess.Popen(
             command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True, cwd="/"
         )
+
+
+def _stop(folder: Path, process: "subprocess.Popen[bytes]") -> None:
+    """End the master, which ends its own."""
+    pid = folder / "queue" / "pid" / "master.pid"
+    if process.poll() is None:
+        os.kill(int(pid.read_text()) if pid.exists() else process.pid, signal.SIGTERM)
+    process.wait(20)
 
 
 def _answers(port: int) -> bool:
