@@ -1,7 +1,7 @@
 """How an operator's page is written: `@ops_page` and `@ops_action` admit who has signed in with a token that has the scope."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
@@ -18,6 +18,21 @@ from services.settings import OperatorToken
 
 Asked = TypeVar("Asked", bound=Query)
 Form = TypeVar("Form", bound=msgspec.Struct)
+
+
+ENTRIES: Final = (
+    ("read", "/ops", "Overview"),
+    ("moderate", "/ops/reviews", "Moderation"),
+    ("voters", "/ops/voters", "Voters"),
+    ("read", "/ops/quarantine", "Quarantine"),
+    ("read", "/ops/log", "Log"),
+)
+"""The operators' pages: the scope that each needs, its address and its name."""
+
+
+def first_page(operator: OperatorToken) -> str:
+    """Give the first page that an operator's scopes open; the overview, which says what is missing, if none does."""
+    return next((path for scope, path, _ in ENTRIES if scope in operator.scopes), "/ops")
 
 
 def signed_in(call: Call) -> OperatorToken | None:
@@ -83,4 +98,6 @@ def ops_action(
 
 def show_ops(call: Call, template: str, here: str, **values: Any) -> Answer:
     """Render an operator's page; nobody keeps it."""
-    return show(call, template, ops_here=here, operator=call.operator, **values)
+    operator = signed_in(call)
+    entries = [entry for entry in ENTRIES if operator is not None and entry[0] in operator.scopes]
+    return show(call, template, ops_here=here, operator=call.operator, entries=entries, **values)

@@ -48,7 +48,7 @@ async def home(call: Call, asked: AskedList) -> Answer:
 async def comparison(call: Call, asked: Asked) -> Answer:
     """Show two tools side by side, announced or not, with the visitor's own votes."""
     left, right = await resolve(call.site, call.path["pair"])
-    owns = await own_of(call, [left.tool, right.tool])
+    owns = [own._replace(review=None) for own in await own_of(call, [left.tool, right.tool])]
     ours, theirs = left.card, right.card
 
     def make() -> bytes:

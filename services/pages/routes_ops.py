@@ -12,7 +12,7 @@ from services.api.endpoints import Call
 from services.api.queries import Query
 from services.clock import now
 from services.pages.chart import spark
-from services.pages.ops import ops_page, show_ops, signed_in
+from services.pages.ops import first_page, ops_page, show_ops, signed_in
 from services.pages.pulse import pulse, throughput
 from services.pages.rendering import show
 from services.pages.routes import handler, post, read_form
@@ -27,8 +27,9 @@ class SignIn(Struct, frozen=True, kw_only=True):
 
 
 async def _form(request: Call) -> Answer:
-    if signed_in(request) is not None:
-        return _to("/ops")
+    operator = signed_in(request)
+    if operator is not None:
+        return _to(first_page(operator))
     return show(request, "ops_sign_in.html", is_wrong=False)
 
 
@@ -43,7 +44,7 @@ async def sign_in(call: Call) -> Answer:
     operator = call.site.operators.operator_of(form.token.strip().encode())
     if operator is None:
         return show(call, "ops_sign_in.html", status=403, is_wrong=True)
-    return _to("/ops", Sessions(call.site.settings).begin(operator, now().timestamp()))
+    return _to(first_page(operator), Sessions(call.site.settings).begin(operator, now().timestamp()))
 
 
 @post("/ops/sign-out")
@@ -64,7 +65,7 @@ async def overview(call: Call, asked: Query) -> Answer:
     return show_ops(
         call,
         "ops_overview.html",
-        "overview",
+        "/ops",
         standing=status,
         release=version("ballotpress"),
         minutes=minutes,

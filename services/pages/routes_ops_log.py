@@ -46,7 +46,7 @@ async def log(call: Call, asked: Search) -> Answer:
     return show_ops(
         call,
         "ops_log.html",
-        "log",
+        "/ops/log",
         told=[tell(row) for row in rows],
         asked=asked,
         types=sorted(REGISTRY.types),
@@ -63,5 +63,5 @@ async def story(call: Call, asked: OfStream) -> Answer:
     if not rows:
         raise NotFound("No event stands in this stream.")
     return show_ops(
-        call, "ops_story.html", "log", stream=str(stream), told=[tell(row) for row in rows], is_whole=len(rows) < _STORY
+        call, "ops_story.html", "/ops/log", stream=str(stream), told=[tell(row) for row in rows], is_whole=len(rows) < _STORY
     )

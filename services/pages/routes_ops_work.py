@@ -78,7 +78,7 @@ async def queue(call: Call, asked: AskedQueue) -> Answer:
     found = await read_queue(call.site, asked)
     word = _SAID[asked.said] if asked.said else None
     return show_ops(
-        call, "ops_reviews.html", "reviews", items=found.items, next=found.next, queue_status=asked.status, word=word
+        call, "ops_reviews.html", "/ops/reviews", items=found.items, next=found.next, queue_status=asked.status, word=word
     )
 
 
@@ -96,7 +96,7 @@ async def decide(call: Call, form: DecisionForm) -> Answer:
 async def voters(call: Call, asked: AskedWork) -> Answer:
     """Show the form that disqualifies voters or reinstates them."""
     word = _SAID[asked.said] if asked.said else None
-    return show_ops(call, "ops_voters.html", "voters", form=None, preview=None, wrong=None, word=word)
+    return show_ops(call, "ops_voters.html", "/ops/voters", form=None, preview=None, wrong=None, word=word)
 
 
 @ops_action("/ops/voters", "voters", VotersForm)
@@ -112,7 +112,7 @@ async def correct(call: Call, form: VotersForm) -> Answer:
         receipt = await call.site.committer.submit(command)
     except VoterUnknown as error:
         wrong = f"Nobody of these ids has any event: {error}"
-        return show_ops(call, "ops_voters.html", "voters", form=form, preview=None, wrong=wrong, word=None)
+        return show_ops(call, "ops_voters.html", "/ops/voters", form=form, preview=None, wrong=wrong, word=None)
     correction = receipt.value
     if correction is None:
         return back("/ops/voters", None, "nothing")
@@ -121,7 +121,7 @@ async def correct(call: Call, form: VotersForm) -> Answer:
     slugs = await lists.slugs(call.site.database, [tool.tool for tool in correction.tools])
     tools = [(slugs.get(t.tool, t.tool), community(*t.before), community(*t.after)) for t in correction.tools]
     preview = {"voters": correction.voters, "votes": correction.votes, "tools": sorted(tools, key=lambda tool: tool[0])}
-    return show_ops(call, "ops_voters.html", "voters", form=form, preview=preview, wrong=None, word=None)
+    return show_ops(call, "ops_voters.html", "/ops/voters", form=form, preview=preview, wrong=None, word=None)
 
 
 def _ids(text: str) -> list[str]:
@@ -140,7 +140,7 @@ async def quarantine(call: Call, asked: AskedWork) -> Answer:
     async with call.site.database.acquire() as connection:
         views = await read_views(cast("Connection[Any]", connection))
     word = _SAID[asked.said] if asked.said else None
-    return show_ops(call, "ops_quarantine.html", "quarantine", halted=[view for view in views if view.halt], word=word)
+    return show_ops(call, "ops_quarantine.html", "/ops/quarantine", halted=[view for view in views if view.halt], word=word)
 
 
 @ops_action("/ops/quarantine", "voters", DropForm)
