@@ -91,8 +91,9 @@ READ_DISK = """
 select n.nspname || '.' || t.relname as table, pg_table_size(t.oid) as bytes, pg_indexes_size(t.oid) as index_bytes
 from pg_namespace n
 join pg_class t on t.relnamespace = n.oid and t.relkind in ('r', 'p')
-where n.nspname in ('log', 'vault')
-   or exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'checkpoint' and c.relkind = 'r')
+where n.nspname in ('log', 'vault', 'newsletter', 'import')
+   or t.relname <> 'checkpoint'
+      and exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'checkpoint' and c.relkind = 'r')
 order by pg_total_relation_size(t.oid) desc, 1
 """
 
