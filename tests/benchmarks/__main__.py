@@ -5,7 +5,7 @@ from importlib import import_module
 
 from tests.benchmarks.table import Row, machine, render
 
-GROUPS = ("append", "http", "lag", "pages", "replay", "emails")
+GROUPS = ("append", "http", "lag", "pages", "replay", "emails", "newsletter")
 
 
 def main(names: list[str]) -> int:

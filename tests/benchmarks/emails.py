@@ -74,9 +74,10 @@ async def rate(port: int, seconds: float, connections: int = CONNECTIONS) -> flo
         return await _timed(lane(relay, name) for name in range(connections))
 
 
-async def bare_rate(port: int, seconds: float, connections: int = CONNECTIONS) -> float:
-    """Send one mail of the same size again and again by bare aiosmtplib; return mails a second."""
-    message = prepare(render_shared(CONTENT), SENDER, LIST_ID).fill(READER._replace(own=render_own(BOOKMARKED)))
+async def bare_rate(port: int, seconds: float, connections: int = CONNECTIONS, message: bytes | None = None) -> float:
+    """Send one mail (of the sample's size, if none is given) again and again by bare aiosmtplib; return mails a second."""
+    if message is None:
+        message = prepare(render_shared(CONTENT), SENDER, LIST_ID).fill(READER._replace(own=render_own(BOOKMARKED)))
     end = time.perf_counter() + seconds
 
     async def lane() -> int:
