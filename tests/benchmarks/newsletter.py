@@ -1,4 +1,4 @@
-"""What the newsletter costs: mails a second through the ledger, a plan for a million, an idle clock, what a kill leaves open."""
+"""What the newsletter costs: mails a second through the ledger, a million planned for, an idle clock, what a kill leaves."""
 
 import asyncio
 import os
@@ -114,7 +114,7 @@ async def idle(room: Newsroom) -> list[Row]:
         await watching.execute("alter system reset autovacuum")
         await watching.execute("select pg_reload_conf()")
     p99, look = 1000 * sorted(ticks)[TICKS * 99 // 100], 1000 * median(turns)
-    detail = f"median {1000 * median(ticks):.2f} ms, worst {1000 * max(ticks):.1f} ms of {TICKS}; a sender's look, median {look:.2f} ms"
+    detail = f"median {1000 * median(ticks):.2f} ms, worst {1000 * max(ticks):.1f} ms of {TICKS}; a sender's look {look:.2f} ms"
     return [
         Row("a tick with nothing due, p99", 5, p99, detail, "ms", at_least=False),
         Row(f"transactions that wrote anything in {TICKS} ticks and looks with nothing due", 0, written, "autovacuum off",
