@@ -29,7 +29,7 @@ async def tallies_at(connection: Connection, position: int) -> dict[str, tuple[i
     return {row["tool"]: (row["ship"], row["skip"]) for row in view.tables()["tallies"].values()}
 
 
-@settings(random_histories, max_examples=12)
+@settings(random_histories, max_examples=7)
 @given(acts=histories)
 async def test_the_events_make_up_the_number(postgres: servers.Postgres, template: str, acts: Sequence[Act]) -> None:
     """After any history, and as of any position of it, the votes told to count are the tally; each other says why not."""

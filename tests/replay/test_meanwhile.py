@@ -42,7 +42,7 @@ async def replay_all(dsn: str, pace: Pace) -> None:
             await rebuild.switch(keep_previous=False)
 
 
-@settings(random_histories, max_examples=8)
+@settings(random_histories, max_examples=5)
 @given(acts=histories, later=histories, window=st.integers(5, 40), nearly=st.integers(0, 9))
 async def test_rebuilt_while_all_goes_on(
     postgres: servers.Postgres, template: str, acts: Sequence[Act], later: Sequence[Act], window: int, nearly: int

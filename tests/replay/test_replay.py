@@ -250,7 +250,7 @@ async def test_killed_at_any_moment_nothing_is_lost(year: str, long: Any, valkey
     shell = shell_for(tmp_path, year, valkey_url)
     right = {p.schema: await tables(long, p.schema) for p in PROJECTIONS}
     moments = random.Random(4)
-    for _ in range(6):
+    for _ in range(4):
         process = shell.start("replay", "--pause", "30")
         await asyncio.sleep(moments.uniform(0.4, 2.2))
         os.kill(process.pid, signal.SIGKILL)

@@ -40,7 +40,7 @@ async def looked(dsn: str) -> dict[str, str | None]:
     return said
 
 
-@settings(random_histories, max_examples=12)
+@settings(random_histories, max_examples=7)
 @given(acts=histories, drops=st.just([]) | drops, sizes=sizes)
 async def test_says_nothing_of_what_is_right(
     postgres: servers.Postgres, template: str, acts: Sequence[Act], drops: list[tuple[str, int]], sizes: list[int]
