@@ -9,6 +9,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from services.settings import LogFormat
 
+# Tracebacks without local variables: those hold tokens, addresses and what people wrote.
+_WITHOUT_LOCALS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
 # The request being served, so that each of its lines carries its id.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
@@ -21,9 +24,9 @@ def configure(log_format: LogFormat, level: int = logging.INFO) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     rendered: list[Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [_WITHOUT_LOCALS, structlog.processors.JSONRenderer()]
         if log_format == "json"
-        else [structlog.dev.ConsoleRenderer()]
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[*shared, *rendered],
