@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from services.newsletter.issues import SERVE_LATE
 from services.standing import Ledger, Problem, Queue, Rebuild, Schema, Status, Transaction, View
 
 BEHIND_SECONDS: Final = 10.0
@@ -89,6 +90,8 @@ def _ledger_problems(ledger: Ledger) -> Iterator[Problem]:
     elif ledger.overdue_seconds > MAIL_SECONDS:
         what = f"The first mail has been due for {ledger.overdue_seconds:.0f} s"
         yield Problem(what, "see the worker's own log: it tells what the relay answers")
+    if ledger.late is not None:
+        yield Problem(ledger.late, SERVE_LATE)
     for account in ledger.issues:
         if uncertain := account.mails.get("uncertain"):
             what = f"Of issue {account.issue}, {uncertain} mails may or may not have been sent"

@@ -94,12 +94,15 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Ledger(msgspec.Struct, frozen=True):
-    """The mails: open issues and the last one, unsettled single mails by state, and how long the first due one has waited."""
+    """The mails: open issues and the last one, unsettled single mails by state, how long the first due one has waited, and in a
+    sentence which issue is so late that it waits for an operator.
+    """
 
     paused_at: datetime | None
     issues: Sequence[Account]
     singles: Mapping[str, int]
     overdue_seconds: float
+    late: str | None
 
 
 class Queue(msgspec.Struct, frozen=True):

@@ -20,6 +20,8 @@ from events import migrations
 from projections import PROJECTIONS, schemas
 from projections.projection import Projection
 from services import advice
+from services.newsletter.issues import look, said_late
+from services.newsletter.schedule import Schedule
 from services.standing import (
     Account,
     Drift,
@@ -129,7 +131,7 @@ order by i.number
 _counts = msgspec.json.Decoder(dict[str, int])
 
 
-async def read_status(connection: "Connection[Any]", valkey: "Redis | None" = None) -> Status:
+async def read_status(connection: "Connection[Any]", schedule: Schedule, valkey: "Redis | None" = None) -> Status:
     """Read how everything stands. The connection must not be in a transaction; a silent Valkey costs a second."""
     queue = None if valkey is None else await read_queue(valkey)
     async with _snapshot(connection):
@@ -141,7 +143,7 @@ async def read_status(connection: "Connection[Any]", valkey: "Redis | None" = No
         disk = [TableSize(**row) for row in await connection.fetch(READ_DISK)]
         views = await _views(connection, missing) if head else []
         rebuilds = await _rebuilds(connection, head.position) if head else []
-        ledger = await _ledger(connection)
+        ledger = await _ledger(connection, schedule, at)
     schema = Schema(migration, migrations.current(), missing)
     status = Status(at, head, views, rebuilds, schema, transactions, disk, ledger, queue, ())
     return msgspec.structs.replace(status, problems=list(advice.problems(status)))
@@ -206,13 +208,14 @@ async def _rebuild(connection: "Connection[Any]", projection: Projection, schema
     return Rebuild(projection.name, schema, "kept" if kept else "older", position, head)
 
 
-async def _ledger(connection: "Connection[Any]") -> Ledger | None:
+async def _ledger(connection: "Connection[Any]", schedule: Schedule, at: datetime) -> Ledger | None:
     if await connection.fetchval("select to_regclass('newsletter.mails')") is None:
         return None
     row = await connection.fetchrow(READ_LEDGER)
     assert row is not None  # noqa: S101 - the schedule has one row
     issues = [Account(**{**r, "mails": _counts.decode(r["mails"])}) for r in await connection.fetch(READ_ACCOUNTS)]
-    return Ledger(row["paused_at"], issues, _counts.decode(row["singles"]), row["overdue_seconds"])
+    late = said_late(await look(connection, schedule, at))
+    return Ledger(row["paused_at"], issues, _counts.decode(row["singles"]), row["overdue_seconds"], late)
 
 
 async def read_queue(valkey: "Redis") -> Queue:

@@ -17,6 +17,8 @@ from services.api.app import ROUTES
 from services.api.conditional import Versioned
 from services.api.endpoints import PATH_PATTERNS
 from services.api.health import Check, ask_all
+from services.clock import now
+from services.settings import Newsletter
 from tests import servers
 from tests.sites import client, opened, settings
 
@@ -80,6 +82,16 @@ async def test_metrics_count_by_route(site: httpx.AsyncClient) -> None:
     assert 'ballotpress_http_requests_total{method="other",route="unmatched",status="4xx"} 1.0' in text
     assert 'ballotpress_http_request_seconds_bucket{le="+Inf",method="GET",route="unmatched",status="4xx"} 2.0' in text
     assert "process_resident_memory_bytes" in text
+
+
+async def test_metrics_alarm_over_a_very_late_issue(dsn: str, valkey_url: str, connection: Any) -> None:
+    """An edition more than a day late is 1, the other 0; before it was due, both are 0."""
+    two_days_ago = Newsletter(day=(now().weekday() - 2) % 7, hour=now().hour)
+    async with client(settings(dsn, valkey_url, newsletter=two_days_ago)) as site:
+        assert 'ballotpress_issue_late{edition="weekly"} 0.0' in (await site.get("/metrics")).text
+        await connection.execute("update newsletter.schedule set since = now() - interval '30 days'")
+        text = (await site.get("/metrics")).text
+        assert 'ballotpress_issue_late{edition="weekly"} 1.0' in text and 'ballotpress_issue_late{edition="monthly"}' in text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ because routes are named by their templates.
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from services.lag import ViewState
+from services.newsletter.issues import Edition
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
@@ -80,6 +81,21 @@ class ViewGauges(Collector):
         yield from (position, lag, halted, drifted)
 
 
+class IssueGauges(Collector):
+    """Which editions were so late, when the metrics were asked for, that they wait for an operator."""
+
+    def __init__(self) -> None:
+        self.late: Sequence[str] | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """Translate them; nothing while the database can't tell."""
+        text = "1 where an issue is more than a day late: `ballotpress digest send --now` sends it."
+        late = GaugeMetricFamily("ballotpress_issue_late", text, labels=["edition"])
+        for edition in () if self.late is None else get_args(Edition):
+            late.add_metric([edition], float(edition in (self.late or ())))
+        yield late
+
+
 class Metrics:
     """The registry of one process; `registry` takes further collectors."""
 
@@ -87,7 +103,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = Requests()
         self.views = ViewGauges()
+        self.issues = IssueGauges()
         self.registry.register(self.views)
+        self.registry.register(self.issues)
         self.registry.register(self.requests)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)

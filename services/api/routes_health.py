@@ -52,10 +52,12 @@ async def ready(call: Call) -> Ready:
 
 @endpoint("GET", "/metrics", gives=METRICS_MEDIA)
 async def metrics(call: Call) -> Answer:
-    """Give the metrics of this process, and how the views stand, in Prometheus' text format."""
+    """Give the metrics of this process, how the views stand and which issue is late, in Prometheus' text format."""
+    told = call.site.metrics
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            call.site.metrics.views.states = await states(call.site.database)
+            told.views.states = await states(call.site.database)
+            told.issues.late = await call.site.late_editions()
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        call.site.metrics.views.states = ()
-    return Answer(call.site.metrics.text(), media=METRICS_MEDIA)
+        told.views.states, told.issues.late = (), None
+    return Answer(told.text(), media=METRICS_MEDIA)

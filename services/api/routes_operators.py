@@ -124,7 +124,7 @@ async def status(call: Call) -> StatusAnswer:
     """Tell how log, views, database and queue stand, and what is wrong."""
     async with call.site.database.acquire() as connection:
         # The pool's proxy is a connection in all but its type.
-        found = await read_status(cast("Connection[Any]", connection), call.site.valkey)
+        found = await read_status(cast("Connection[Any]", connection), call.site.schedule, call.site.valkey)
     return StatusAnswer(**msgspec.structs.asdict(found), release=version("ballotpress"))
 
 

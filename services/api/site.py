@@ -1,7 +1,7 @@
 """The site: everything a process of the API works with, in one place."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from time import monotonic
@@ -64,6 +64,7 @@ class Site:
         self._network_writes = Limit("network", settings.network_writes_per_minute, 60)
         self._new_visitors = Limit("new-visitors", settings.new_visitors_per_hour, 3600)
         self.mail_tokens = MailTokens(settings.secret_keys, settings.newsletter.retired_keys)
+        self.schedule = schedule_of(settings.newsletter)
         self._finder: Finder | None = None
         self._signups = Limit("sign-ups", settings.newsletter.signups_per_hour, 3600)
         self._signups_in_all = Limit("sign-ups-in-all", settings.newsletter.signups_in_all_per_hour, 3600)
@@ -116,7 +117,11 @@ class Site:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _late_issue(self) -> str | None:
-        return await issues.late(self.database, schedule_of(self.settings.newsletter), now())
+        return await issues.late(self.database, self.schedule, now())
+
+    async def late_editions(self) -> Sequence[str]:
+        """Name the editions that are so late that they wait for an operator."""
+        return (await issues.look(self.database, self.schedule, now())).late
 
     def _views_moved(self) -> None:
         self.cards.wake.set()

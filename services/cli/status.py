@@ -59,12 +59,13 @@ async def _read(settings: Settings) -> "Status":
     import asyncpg
     from redis.asyncio import Redis
 
+    from services.newsletter.running import schedule_of
     from services.status import read_status
 
     connection = await asyncpg.connect(settings.database_url, timeout=5, command_timeout=60)
     try:
         async with Redis.from_url(settings.redis_url, socket_connect_timeout=1) as valkey:
-            return await read_status(connection, valkey)
+            return await read_status(connection, schedule_of(settings.newsletter), valkey)
     finally:
         await connection.close()
 

@@ -23,6 +23,7 @@ from services.newsletter.schedule import LATE_AFTER, Schedule
 
 Edition = Literal["weekly", "monthly"]
 PATIENCE_SECONDS: Final = 20.0
+SERVE_LATE: Final = "`ballotpress digest send --now` sends it"
 _LOCK: Final = 0x697373756573  # any constant: who compiles holds it
 
 # One statement, so that a minute with nothing due costs one look.
@@ -131,11 +132,15 @@ async def look(database: Database, schedule: Schedule, at: datetime) -> Due:
 
 async def late(database: Database, schedule: Schedule, at: datetime) -> str | None:
     """Say in a sentence which issue is so late that it waits for an operator; None if none is."""
-    due = await look(database, schedule, at)
+    what = said_late(await look(database, schedule, at))
+    return None if what is None else f"{what}: {SERVE_LATE}"
+
+
+def said_late(due: Due) -> str | None:
+    """Say which issue is too late, if one is."""
     if not due.late:
         return None
-    editions = " and ".join(due.late)
-    return f"the {editions} issue due at {due.at:%Y-%m-%d %H:%M} UTC is more than a day late: `ballotpress digest send --now`"
+    return f"The {' and '.join(due.late)} issue due at {due.at:%Y-%m-%d %H:%M} UTC is more than a day late"
 
 
 async def compile_issue(

@@ -60,7 +60,7 @@ async def overview(call: Call, asked: Query) -> Answer:
     site = call.site
     async with site.database.acquire() as connection:
         # The pool's proxy is a connection in all but its type.
-        status = await read_status(cast("Connection[Any]", connection), site.valkey)
+        status = await read_status(cast("Connection[Any]", connection), site.schedule, site.valkey)
     minutes = await throughput(site.database)
     return show_ops(
         call,

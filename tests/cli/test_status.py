@@ -8,11 +8,15 @@ import pytest
 from redis.asyncio import Redis
 
 from projections import PROJECTIONS
+from services.clock import now
+from services.newsletter.schedule import Schedule
 from services.projector import project
 from services.standing import Status
 from services.status import read_status
 from tests.cli.conftest import Follow, Vote
 from tests.cli.shell import Shell
+
+MONDAY = Schedule(0, 9, "UTC")
 
 
 def what(status: Status) -> str:
@@ -38,7 +42,7 @@ async def test_views_behind_are_measured(connection: Any, catalog: int, follow: 
     await follow()
     await vote("alpha", ["ship", "skip"])
     await asyncio.sleep(0.2)
-    status = await read_status(connection)
+    status = await read_status(connection, MONDAY)
     for view in status.views:
         assert (view.lag, view.halt) == (2, None)
         assert 0.2 <= view.lag_seconds < 30
@@ -47,11 +51,11 @@ async def test_views_behind_are_measured(connection: Any, catalog: int, follow: 
 
 async def test_projectors_are_seen(connection: Any, dsn: str) -> None:
     """Without a projector that is a problem; with one it is none."""
-    assert "No projector looks after cards, " in what(await read_status(connection))
+    assert "No projector looks after cards, " in what(await read_status(connection, MONDAY))
     projector = asyncio.create_task(project(dsn))
     try:
         async with asyncio.timeout(20):
-            while "No projector" in what(await read_status(connection)):
+            while "No projector" in what(await read_status(connection, MONDAY)):
                 await asyncio.sleep(0.05)
     finally:
         projector.cancel()
@@ -66,7 +70,7 @@ async def test_who_holds_others_up_is_named(connection: Any, dsn: str) -> None:
     await holder.execute(lock)
     waiting = asyncio.create_task(waiter.execute(lock))
     await asyncio.sleep(1.2)
-    status = await read_status(connection)
+    status = await read_status(connection, MONDAY)
     await holder.execute("rollback")
     await waiting
     pids = holder.get_server_pid(), waiter.get_server_pid()
@@ -94,7 +98,7 @@ async def test_overdue_jobs_are_a_problem(connection: Any, valkey_url: str) -> N
         await valkey.zadd("arq:queue", {"a job": (seconds - 300) * 1000})
         await valkey.set("ballotpress:worker:test:1", "alive")
         try:
-            status = await read_status(connection, valkey)
+            status = await read_status(connection, MONDAY, valkey)
         finally:
             await valkey.delete("arq:queue", "ballotpress:worker:test:1")
     assert status.queue is not None
@@ -109,6 +113,15 @@ async def test_overdue_jobs_are_a_problem(connection: Any, valkey_url: str) -> N
 async def test_an_old_schema_is_a_problem(connection: Any, change: str) -> None:
     """A missing view or migration is shown with the command that brings it; the rest is still there."""
     await connection.execute(change)
-    status = await read_status(connection)
+    status = await read_status(connection, MONDAY)
     assert status.head is not None
     assert "run `ballotpress migrate`" in what(status)
+
+
+async def test_a_very_late_issue_is_a_problem_with_its_remedy(connection: Any) -> None:
+    """More than a day late it waits for an operator, who is told; within the day it is the worker's."""
+    await connection.execute("update newsletter.schedule set since = now() - interval '30 days'")
+    for days, is_late in ((0, False), (2, True)):
+        due = Schedule((now().weekday() - days) % 7, now().hour, "UTC")
+        said = what(await read_status(connection, due))
+        assert ("more than a day late: `ballotpress digest send --now`" in said) is is_late
