@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+import uvloop
 from arq import cron, func
 from arq.connections import RedisSettings
 from arq.worker import Worker
@@ -33,7 +34,7 @@ HEALTH_EVERY = 20
 
 def run(settings: Settings) -> None:
     """Work until stopped; raise what Valkey's client raised when it is lost for good."""
-    asyncio.set_event_loop(asyncio.new_event_loop())  # arq takes the thread's
+    asyncio.set_event_loop(uvloop.new_event_loop())  # arq takes the thread's
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # it would tell of every minute's tick
     if not settings.base_url.startswith("https:"):
         logger.warning("BALLOTPRESS_BASE_URL isn't https: mail programs won't offer one-click unsubscribing (RFC 8058)")
