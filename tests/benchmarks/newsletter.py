@@ -57,7 +57,7 @@ NEXT_TRANSACTION = "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint
 AUTOVACUUM_RUNS = "select exists (select from pg_stat_activity where backend_type = 'autovacuum worker')"
 
 
-def measure(readers: int = 6000, subscribers: int | None = None, runs: int = 5, kills: int = 9) -> list[Row]:
+def measure(readers: int = 8000, subscribers: int | None = None, runs: int = 5, kills: int = 9) -> list[Row]:
     """Measure every row about the newsletter; `BALLOTPRESS_BENCH_SUBSCRIBERS` plans for fewer than a million."""
     subscribers = subscribers or int(os.environ.get("BALLOTPRESS_BENCH_SUBSCRIBERS", "1_000_000"))
     with durable_postgres() as server, servers.valkey() as (valkey, _), emails.sink() as sink:
