@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ def environ(tmp_path: Path) -> dict[str, str]:
         "BALLOTPRESS_SECRET_KEYS": SECRET,
         "BALLOTPRESS_VAULT_KEYS": VAULT,
     }
+
+
+def test_the_readme_names_every_variable_and_no_other() -> None:
+    """Whoever sets the site up finds each variable by its whole name."""
+    root = Path(__file__).parents[1]
+    table = (root / "README.md").read_text().split("## Configuration")[1].split("\n## ")[0]
+    variable = re.compile(r"\b(?:BALLOTPRESS_[A-Z_]*[A-Z]|[A-Z]+_URL)\b")
+    assert set(variable.findall(table)) == set(variable.findall((root / "services" / "settings.py").read_text()))
 
 
 def test_what_is_not_set_has_the_documented_default(environ: dict[str, str]) -> None:
