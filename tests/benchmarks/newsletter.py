@@ -63,7 +63,7 @@ def measure(readers: int = 8000, subscribers: int | None = None, runs: int = 5, 
     with durable_postgres() as server, servers.valkey() as (valkey, _), emails.sink() as sink:
         room = Newsroom(asyncio.run(new_database(server, "sending", TOOLS)), valkey, sink)
         some = uvloop.run(room.fill(readers))
-        rows = [sending(room, uvloop.run(room.message(some[0])), sink, runs, server.folder)]
+        rows = [sending(room, uvloop.run(room.message(some[:8])), sink, runs, server.folder)]
         rows += uvloop.run(idle(room))
         rows.append(uvloop.run(killed(room, kills, readers)))
         big = Newsroom(asyncio.run(new_database(server, "planning", TOOLS)), valkey, sink)
