@@ -123,7 +123,7 @@ async def test_unlisting_in_one_process_stops_votes_in_another(dsn: str) -> None
 
 
 async def test_idempotency_key(committer: Committer, connection: Any) -> None:
-    """A retry with the same key appends nothing and gets the first answer, in one batch and later; another request is refused."""
+    """A retry with the same key appends nothing and gets the first answer, in one batch and later; another body is refused."""
     await add_tools(committer, "a")
     voter = new_id()
     key = IdempotencyKey(voter, "k1", b"ship")
@@ -174,7 +174,8 @@ async def test_survives_a_lost_connection(committer: Committer, connection: Any)
     """When the server drops the committer's connection, the next commands go through on a new one."""
     await add_tools(committer, "a")
     await connection.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'ballotpress-log' and datname = current_database()"
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where application_name = 'ballotpress-log' and datname = current_database()"
     )
     done = 0
     for _ in range(20):
