@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 def _pace(projection: Projection) -> float:
     """Keep windows so many seconds apart under load: cards show votes, the others may follow in larger windows."""
-    return 0.02 if projection.name == "cards" else 0.06
+    return 0.03 if projection.name == "cards" else 0.08
 
 
 async def project(dsn: str) -> None:

@@ -145,6 +145,19 @@ class Cards:
         self._edition = f"{self._release}-{state.generation[:8]}"
         self.hear(None)
 
+    def seen(self, slug: str) -> Kept | None:
+        """Give a listed tool's card if it is in memory and memory was checked within the last second."""
+        if self._clock() - self._checked > STALE_SECONDS:
+            return None
+        kept = self._kept.get(slug)
+        if kept is not None:
+            self._kept.move_to_end(slug)
+        return kept
+
+    async def one(self, slug: str) -> Kept | None:
+        """Give a listed tool's card, None if no listed tool has this slug."""
+        return self.seen(slug) or (await self.find([slug])).get(slug)
+
     async def find(self, slugs: Sequence[str]) -> dict[str, Kept]:
         """Give the cards of those slugs that are listed tools; reads what is not in memory."""
         if self._clock() - self._checked > STALE_SECONDS:

@@ -55,6 +55,8 @@ async def comparison(call: Call, query: Query) -> Answer:
 async def resolve(site: Site, pair: str) -> tuple[Kept, Kept]:
     """Find the two tools: an announced pair wins where a slug itself holds `-vs-`, else the shortest left slug; NotFound."""
     ways = splits(pair)
+    if len(ways) == 1 and (near := _in_memory(site, *ways[0])) is not None:
+        return near
     found = await site.cards.find([slug for way in ways for slug in way])
     open_ways = [(found[a], found[b]) for a, b in ways if a in found and b in found and a != b]
     if not open_ways:
@@ -63,3 +65,9 @@ async def resolve(site: Site, pair: str) -> tuple[Kept, Kept]:
         known = await lists.announced(site.database, [(a.tool, b.tool) for a, b in open_ways])
         open_ways.sort(key=lambda way: (way[0].tool, way[1].tool) not in known)  # stable: shortest left first among equals
     return open_ways[0]
+
+
+def _in_memory(site: Site, left: str, right: str) -> tuple[Kept, Kept] | None:
+    """Give both cards if no query is needed: a comparison is read far more often than its cards change."""
+    a, b = site.cards.seen(left), site.cards.seen(right)
+    return (a, b) if a is not None and b is not None and a is not b else None

@@ -135,7 +135,7 @@ async def public(call: Call, page: Page) -> Answer:
     """List a tool's approved reviews, newest first."""
     await call.site.reach(page.after)
     slug = call.path["tool"]
-    kept = (await call.site.cards.find([slug])).get(slug)
+    kept = await call.site.cards.one(slug)
     if kept is None:
         raise NotFound("No listed tool has this slug.")
     shown = await public_reviews(call.site, kept.tool, page)

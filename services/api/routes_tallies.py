@@ -104,7 +104,7 @@ async def history(call: Call, query: HistoryQuery) -> Answer:
 async def _tool(call: Call) -> str:
     """Give the id of the listed tool in the path; NotFound."""
     slug = call.path["tool"]
-    kept = (await call.site.cards.find([slug])).get(slug)
+    kept = await call.site.cards.one(slug)
     if kept is None:
         raise NotFound("No listed tool has this slug.")
     return kept.tool

@@ -60,7 +60,7 @@ async def tool(call: Call, query: Query) -> Answer:
     if query.after is not None:
         await call.site.reach(query.after)
     slug = call.path["tool"]
-    kept = (await call.site.cards.find([slug])).get(slug)
+    kept = await call.site.cards.one(slug)
     if kept is None:
         raise NotFound("No listed tool has this slug.")
     return call.site.cards.answer(kept).answer(call.head.get(b"if-none-match"))

@@ -57,7 +57,7 @@ async def retract(call: Call) -> VoteAnswer:
 async def own(call: Call) -> OwnVote:
     """Tell the visitor's own choice, from the log."""
     slug = call.path["tool"]
-    kept = (await call.site.cards.find([slug])).get(slug)
+    kept = await call.site.cards.one(slug)
     if kept is None:
         raise NotFound("No listed tool has this slug.")
     last = await call.site.log.last(ballots.stream(call.visitor, kept.tool))
@@ -69,7 +69,7 @@ async def own(call: Call) -> OwnVote:
 async def vote_on(call: Call, slug: str, choice: Choice | None) -> VoteAnswer:
     """Vote as the call's visitor, or (None) take the vote back; ToolNotListed, VoterIsDisqualified, LogUnavailable."""
     receipt = await call.site.committer.submit(CastVote(call.visitor, slug, choice, call.key))
-    kept = (await call.site.cards.find([slug])).get(slug)
+    kept = await call.site.cards.one(slug)
     ship, skip, as_of = (kept.ship, kept.skip, call.site.cards.as_of(kept)) if kept else (0, 0, 0)
     more_ship, more_skip = await _own_change(call, receipt, as_of)
     return VoteAnswer(slug, receipt.value.choice, community(ship + more_ship, skip + more_skip), receipt.position)

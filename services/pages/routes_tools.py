@@ -81,7 +81,7 @@ async def tool(call: Call, asked: AskedTool) -> Answer:
 
 async def find_tool(call: Call, slug: str) -> Kept:
     """Find a listed tool by its slug; NotFound."""
-    kept = (await call.site.cards.find([slug])).get(slug)
+    kept = await call.site.cards.one(slug)
     if kept is None:
         raise NotFound("No listed tool has this name.")
     return kept
