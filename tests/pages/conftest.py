@@ -25,7 +25,7 @@ class Other:
         self.policy = ""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def other() -> Iterator[Other]:
     """Another site."""
     site = Other()
@@ -53,21 +53,22 @@ def other() -> Iterator[Other]:
     server.server_close()
 
 
-@pytest.fixture(scope="session")
+# Of the package, not the session: while it lives an event loop runs, beside which no async test could.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Chromium."""
     with browsing() as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def instance(other: Other) -> Iterator[Instance]:
     """A whole `ballotpress up` with the demo catalog."""
     with serving(BALLOTPRESS_CORS_ORIGINS=other.origin) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def base(instance: Instance) -> str:
     """The site's address."""
     return f"http://127.0.0.1:{instance.port}"
