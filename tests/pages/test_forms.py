@@ -61,19 +61,20 @@ def test_an_origin_of_ours_is_enough_where_the_browser_says_no_more(base: str, v
 
 def test_a_first_vote_counts_only_once_the_cookie_came_back(base: str) -> None:
     """Without a cookie the browser is given one and sent here again; without it then, the vote is refused and not counted."""
-    before = total(base)
-    first = httpx.post(base + VOTE, data={"choice": "ship"}, headers=HERE)
-    assert (first.status_code, first.headers["location"]) == (307, f"{VOTE}?cookie=asked")
+    tool = "plinthcast"  # no other test votes on it: the pages may follow a vote by a moment
+    vote, before = f"/tools/{tool}/vote", total(base, tool)
+    first = httpx.post(base + vote, data={"choice": "ship"}, headers=HERE)
+    assert (first.status_code, first.headers["location"]) == (307, f"{vote}?cookie=asked")
     assert "HttpOnly" in first.headers["set-cookie"]
     again = base + first.headers["location"]
     assert httpx.post(again, data={"choice": "ship"}, headers=HERE).status_code == 403
-    assert total(base) == before
+    assert total(base, tool) == before
     cookie = {"Cookie": first.headers["set-cookie"].partition(";")[0]}
     counted = httpx.post(again, data={"choice": "ship"}, headers={**HERE, **cookie})
     assert counted.status_code == 303
     position = parse_qs(urlsplit(counted.headers["location"]).query)["after"][0]
-    httpx.get(f"{base}/v1/tools/assay-bench?after={position}")
-    assert total(base) == before + 1
+    httpx.get(f"{base}/v1/tools/{tool}?after={position}")
+    assert total(base, tool) == before + 1
 
 
 @pytest.mark.parametrize("back", ["//evil.example/x", "https://evil.example", "/\\evil.example", "javascript:alert(1)"])
