@@ -132,7 +132,8 @@ async def create_missing(connection: "Connection[Any]", projections: Iterable[Pr
 async def connect(dsn: str, schema: str, name: str | None = None, patience: int = 60) -> "Connection[Any]":
     """Open a connection that works in a view's schema, with the projector's time-outs; a statement may take `patience` seconds.
 
-    The server knows it by `name`, or else as one that looks after the schema's view.
+    The server knows it by `name`, or else as one that looks after the schema's view. Its commits don't wait for the disk: a
+    window that a crash of the server takes back is folded again, for tables and checkpoint go back together.
     """
     settings = {
         "application_name": name or f"ballotpress-{schema}",
@@ -141,6 +142,8 @@ async def connect(dsn: str, schema: str, name: str | None = None, patience: int 
         "idle_in_transaction_session_timeout": "2000",
         "lock_timeout": "2000",
         "statement_timeout": f"{patience}s",
+        "synchronous_commit": "off",
+        "max_parallel_workers_per_gather": "0",  # one core: the site needs the others
         "tcp_keepalives_idle": "5",
         "tcp_keepalives_interval": "5",
         "tcp_keepalives_count": "1",

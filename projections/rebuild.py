@@ -21,6 +21,7 @@ from projections.runner import advance
 from projections.schemas import (
     EXISTS,
     drop,
+    durably,
     gone_schema,
     holding_live,
     inherit,
@@ -34,8 +35,8 @@ from projections.schemas import (
 
 T = TypeVar("T")
 
-# A window touches each row once, so large ones cost less an event. Votes and reads share the server with a rebuild: one core
-# for some hundred milliseconds, and then a rest, is hardly felt (see `make bench`).
+# A window touches each row once, so large ones cost less an event. Votes and reads share the server with a rebuild: it takes
+# one core, and rests for as long as it worked (see `make bench` for what they feel).
 WINDOW = 250_000
 PAUSE_SECONDS = 0.2
 # Below this many events the rest is folded inside the switch.
@@ -67,6 +68,10 @@ class Pace(msgspec.Struct, frozen=True):
     window: int = WINDOW
     nearly: int = NEARLY
 
+    def rest(self, worked: float) -> float:
+        """Give the seconds to rest after a window: as long as it took, and `pause` at least; with no pause, none."""
+        return max(self.pause, worked) if self.pause else 0.0
+
 
 class Folding:
     """Folds the log into tables on a connection, window by window, towards the live view's position."""
@@ -88,12 +93,13 @@ class Folding:
             start, target = await self.places()
             if target - start <= self._pace.nearly:
                 return
+            began = monotonic()
             advanced = await advance(self._connection, self._projection, self._registry, self._pace.window, target)
             if advanced.end is not None and advanced.start is not None:
                 self._taken += advanced.end - advanced.start
                 rate = self._taken / max(monotonic() - self._began, 1e-6)
                 self._report(Progress(self._projection.name, advanced.end, target, rate))
-            await asyncio.sleep(self._pace.pause)
+            await asyncio.sleep(self._pace.rest(monotonic() - began))
 
     async def rest(self) -> int:
         """Fold to where the live view is held; give that position."""
@@ -187,6 +193,7 @@ class Rebuild:
 
     async def _switch(self, connection: "Connection[Any]") -> float:
         async with connection.transaction():
+            await durably(connection)
             await lock_live(connection, self.projection)
             began = monotonic()
             await self._folding(connection).rest()
@@ -260,6 +267,7 @@ async def _swap(connection: "Connection[Any]", projection: Projection, folding: 
     aside = f"{projection.schema}_swap"
     kept = previous_schema(projection)
     async with connection.transaction():
+        await durably(connection)
         await lock_live(connection, projection)
         position = await folding.rest()
         await rename(connection, projection.schema, aside)

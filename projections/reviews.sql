@@ -67,8 +67,12 @@ from (
     select distinct on (r.stream) r.data->>'review' as review, (r.data->>'revision')::integer as revision,
            r.position, r.recorded_at, w.data
     from log.recorded_events r
-    join log.recorded_events w on w.stream = r.stream and w.type in ('ReviewSubmitted', 'ReviewEdited')
-        and coalesce((w.data->>'revision')::integer, 1) = (r.data->>'revision')::integer and w.position <> all($3::bigint[])
+    cross join lateral (
+        select s.data from log.recorded_events s
+        where s.stream = r.stream and s.type in ('ReviewSubmitted', 'ReviewEdited') and s.position <> all($3::bigint[])
+          and coalesce((s.data->>'revision')::integer, 1) = (r.data->>'revision')::integer
+        offset 0 -- keeps this a look-up by stream; joined freely, the planner may read all the reviews there are
+    ) w
     where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ReviewApproved'
     order by r.stream, r.position desc
 ) a

@@ -14,11 +14,8 @@ PATIENCE_SECONDS = 24 * 3600
 
 LOCK_CLASS = 0x6270  # advisory locks of ours; the second key is a hash of the view's name
 
-# Room to sort and hash in; and one core, for the site needs the others.
-ROOM = """
-select set_config('work_mem', '64MB', false), set_config('temp_buffers', '64MB', false),
-       set_config('max_parallel_workers_per_gather', '0', false)
-"""
+# Room to sort and hash in.
+ROOM = "select set_config('work_mem', '64MB', false), set_config('temp_buffers', '64MB', false)"
 
 EXISTS = "select to_regnamespace($1) is not null"
 TAKE = "select pg_try_advisory_lock($1, hashtext($2))"
@@ -83,6 +80,11 @@ async def holding_live(dsn: str, projection: Projection) -> AsyncIterator[None]:
 async def lock_live(connection: "Connection[Any]", projection: Projection) -> None:
     """Keep the live view where it is until the transaction ends; its readers aren't held up."""
     await connection.execute(await _formatted(connection, "select from %I.checkpoint for update", projection.schema))
+
+
+async def durably(connection: "Connection[Any]") -> None:
+    """Let the commit of this transaction wait for the disk: an operator is told of it."""
+    await connection.execute("set local synchronous_commit to on")
 
 
 async def live_position(connection: "Connection[Any]", projection: Projection) -> int:

@@ -41,7 +41,12 @@ class RolledBack(msgspec.Struct, frozen=True):
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option("--keep-previous", is_flag=True, help="Keep the present tables, for --rollback.")
 @click.option(
-    "--pause", default=PAUSE_MS, show_default=True, type=click.IntRange(0, 10_000), metavar="MS", help="Rest between windows."
+    "--pause",
+    default=PAUSE_MS,
+    show_default=True,
+    type=click.IntRange(0, 10_000),
+    metavar="MS",
+    help="Rest between windows for as long as one took, so long at least; 0: no rest.",
 )
 @click.option("--rollback", type=ProjectionName(), metavar="PROJECTION", help="Go back to the tables kept from before.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
