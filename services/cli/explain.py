@@ -183,8 +183,9 @@ async def _stream_of_review(review: str, as_json: bool) -> None:
 async def _explained(
     connection: "Connection[Any]", view: str, id_: str, stream: Any, fold: Any, sealed: frozenset[str]
 ) -> Explained:
-    """Read a stream and fold it as the view does; what the view passes over is shown, and not folded."""
+    """Read a stream and fold it as the view does; what the view passes over, or halts at, is shown and not folded."""
     from events import recorded
+    from events.event import UnknownEvent
     from events.types import REGISTRY
     from projections import PROJECTIONS
     from projections.fold import Entry
@@ -193,12 +194,17 @@ async def _explained(
     dropped = await dropped_positions(connection, next(p for p in PROJECTIONS if p.name == view))
     events = []
     for row in await recorded.read(connection, 0, 2**31 - 1, stream):
-        event = REGISTRY.decode(row.type, row.schema_version, bytes(row.data))
+        said = {"position": row.position, "recorded_at": row.recorded_at, "type": row.type}
+        try:
+            event = REGISTRY.decode(row.type, row.schema_version, bytes(row.data))
+        except (UnknownEvent, msgspec.DecodeError) as error:
+            events.append({**said, "unreadable": str(error), "data": {}})
+            continue
         if row.position not in dropped:
             fold.take(Entry(row.position, row.recorded_at, event))
         data = {name: value for name, value in msgspec.to_builtins(event).items() if name not in sealed}
         passed = {"passed_over": True} if row.position in dropped else {}
-        events.append({"position": row.position, "recorded_at": row.recorded_at, "type": row.type, **passed, "data": data})
+        events.append({**said, **passed, "data": data})
     rows = [row for table in fold.tables().values() for key, row in table.items() if key == (id_,)]
     now = {name: value for name, value in rows[0].items() if "sealed" not in name} if rows else None
     return Explained(id_, now, events)
@@ -214,6 +220,8 @@ def _show(explained: Explained, as_json: bool) -> None:
     said: dict[str, Any] = {}
     for event in explained.events:
         passed = " (passed over)" if "passed_over" in event else ""
+        if "unreadable" in event:
+            passed = f" (unreadable: {event['unreadable']})"
         changed = {name: value for name, value in event["data"].items() if said.get(name) != value}
         click.echo(f"  {event['position']} {utc(event['recorded_at'])} {event['type']}{passed} {_values(changed)}".rstrip())
         said |= event["data"]

@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 from hypothesis import given, settings
 
-from events import log
+from events import ids, log
 from events.committer import Committer
 from events.types import REGISTRY
 from projections import PROJECTIONS, explain
@@ -95,3 +95,24 @@ async def test_a_tool_and_a_review_are_told_from_their_streams(shell: Shell, com
     assert "sealed" not in told + shell("explain", "review", review, "--json", status=0).out
     shell("explain", "review", "x").failed("is not a review's id")
     shell("explain", "review", VOTERS[3]).failed("There never was a review")
+
+
+async def test_a_stream_that_this_release_cannot_read_is_told_all_the_same(
+    shell: Shell, committer: Committer, connection: Any
+) -> None:
+    """A later release's event, or one with spoiled data, is listed with the reason; what it says is not shown."""
+    await add_tools(committer)
+    stream = ids.stream_of(TOOLS[0])
+    head = await connection.fetchval("select position from log.head")
+    for n, (type_, version) in enumerate([("ToolRenamed", 1), ("ToolListed", 9), ("ToolDescribed", 1)], 1):
+        await connection.execute(
+            "insert into log.events (stream, position, recorded_at, version, schema_version, type, data)"
+            " values ($1, $2, now(), $3, $4, $5, '{\"name\": 7}')",
+            *(stream, head + n, n + 1, version, type_),
+        )
+    await connection.execute("update log.head set position = position + 3")
+    told = shell("explain", "tool", SLUGS[0], status=0).out
+    assert "ToolRenamed (unreadable: ToolRenamed version 1 is not known to this release)" in told
+    assert "ToolListed (unreadable: ToolListed version 9 is not known to this release)" in told
+    assert "ToolDescribed (unreadable: " in told
+    assert [event["data"] for event in shell("explain", "tool", SLUGS[0], "--json").json()["events"]][1:] == [{}, {}, {}]
