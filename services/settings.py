@@ -27,6 +27,7 @@ DEFAULT_BASE_URL: Final = "http://127.0.0.1:8000"
 SECRET_KEY_CHARACTERS: Final = 32
 VAULT_KEY_BYTES: Final = 32
 TOKEN_CHARACTERS: Final = 16
+POSTAL_CHARACTERS: Final = 200
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -57,6 +58,7 @@ class Newsletter(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     sender: str = "Weekly AI Tool Verdicts <digest@localhost.localdomain>"
+    postal_address: str | None = None
     day: int = 0
     hour: int = 9
     zone: str = "UTC"
@@ -124,6 +126,7 @@ def _newsletter(values: Mapping[str, str]) -> Newsletter:
         raise SettingsError(f"{name} holds a key shorter than {SECRET_KEY_CHARACTERS} characters: none of ours was")
     return Newsletter(
         sender=_sender(values),
+        postal_address=_postal_address(values),
         day=_day(values),
         hour=_hour(values),
         zone=_zone(values),
@@ -148,6 +151,14 @@ def _sender(values: Mapping[str, str]) -> str:
     if "@" not in address or not sender.isprintable() or not address.isascii():
         raise SettingsError(f"{name} must be an address such as Verdicts <digest@example.com>, not {sender!r}")
     return sender
+
+
+def _postal_address(values: Mapping[str, str]) -> str | None:
+    name = "BALLOTPRESS_POSTAL_ADDRESS"
+    address = values.get(name)
+    if address is not None and not (address.isprintable() and len(address) <= POSTAL_CHARACTERS):
+        raise SettingsError(f"{name} must be one line of up to {POSTAL_CHARACTERS} characters")
+    return address
 
 
 def _day(values: Mapping[str, str]) -> int:

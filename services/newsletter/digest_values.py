@@ -8,6 +8,7 @@ import msgspec
 
 from projections.tally import community, percent
 from services.newsletter.content import Content, Tally, ToolFact
+from services.settings import Settings
 
 MOST: Final[Mapping[str, int]] = {"new_comparisons": 8, "new_tools": 8, "movers": 5, "closest": 3, "disagreements": 3}
 TAKEN_BACK: Final = "Its author took this review back."
@@ -62,6 +63,14 @@ def digest_values(
         "best_review": _review(own, review, base_url),
         "archive_url": f"{base_url}/issues/{heading.number}",
     }
+
+
+def mail_values(
+    heading: Heading, content: Content, categories: Collection[str], review: ReviewText | None, settings: Settings
+) -> dict[str, Any]:
+    """Give the same for a mail, whose footer says who sends it and from where."""
+    values = digest_values(heading, content, categories, review, settings.base_url)
+    return {**values, "postal_address": settings.newsletter.postal_address}
 
 
 def bookmarked(content: Content, tools: Collection[str], base_url: str) -> list[dict[str, str]]:

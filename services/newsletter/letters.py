@@ -19,7 +19,7 @@ from emails.rendering import NOTHING_OWN, MailTooLarge, Own, render, render_own,
 from events.vault import Erased, Key, SealBroken, Vault
 from services.newsletter import content
 from services.newsletter.content import Content
-from services.newsletter.digest_values import Heading, ReviewText, bookmarked, digest_values
+from services.newsletter.digest_values import Heading, ReviewText, bookmarked, mail_values
 from services.newsletter.ledger import Claimed, Database, State
 from services.newsletter.tokens import CONFIRM_HOURS, SECONDS, MailTokens
 from services.settings import Settings
@@ -184,7 +184,7 @@ class Letters:
         review = await open_review(self._database, self._vault, said)
         key = (number, tuple(sorted(categories)), review)
         if (known := self._prepared.get(key)) is None:
-            values = digest_values(told.heading, told.content, categories, review, self._settings.base_url)
+            values = mail_values(told.heading, told.content, categories, review, self._settings)
             known = prepare(render_shared(values), self._from, f"digest.{self._domain}", f"issue-{number}:digest")
             if len(self._prepared) >= MOST_PREPARED:
                 self._prepared.clear()

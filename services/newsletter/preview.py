@@ -13,7 +13,7 @@ from events.vault import Vault
 from services.clock import now
 from services.newsletter import content, issues, people
 from services.newsletter.content import Content
-from services.newsletter.digest_values import Heading, bookmarked, digest_values
+from services.newsletter.digest_values import Heading, bookmarked, mail_values
 from services.newsletter.issues import Edition
 from services.newsletter.letters import open_review, read_bookmarks
 from services.newsletter.running import schedule_of
@@ -71,7 +71,7 @@ async def _write(
         tools = (await read_bookmarks(connection, said, [reader])).get(reader, ())
         own = render_own(bookmarked(said, tools, settings.base_url))
     review = await open_review(connection, vault, said.within(categories))
-    values = digest_values(heading, said, categories, review, settings.base_url)
+    values = mail_values(heading, said, categories, review, settings)
     shared = render_shared(values)
     name, sender = parseaddr(settings.newsletter.sender)
     domain = sender.rpartition("@")[2]

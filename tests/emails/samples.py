@@ -43,6 +43,7 @@ CONTENT: dict[str, Any] = {
         "display_name": "Ana M.",
     },
     "archive_url": f"{SITE}/issues/12",
+    "postal_address": "Verdicts & Sons, 1 Main Street, Springfield",
 }
 
 QUIET: dict[str, Any] = {

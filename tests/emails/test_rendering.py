@@ -101,6 +101,15 @@ def test_a_digest_shows_what_it_was_given() -> None:
     assert "quiet week" in text and html.count("<h2") == 0 and html.count("<h1") == 1
 
 
+def test_the_footer_says_from_where_it_comes() -> None:
+    """The postal address is in both bodies where the site has one, and nothing is in its place where it has none."""
+    _, text, html = render("digest", DIGEST)
+    assert text.endswith(f"{UNSUBSCRIBE}\n\nVerdicts & Sons, 1 Main Street, Springfield\n")
+    assert "<br>Verdicts &amp; Sons, 1 Main Street, Springfield</td>" in html
+    _, text, html = render("digest", {**DIGEST, "postal_address": None})
+    assert text.endswith(f"{UNSUBSCRIBE}\n") and "Unsubscribe</a></td>" in html
+
+
 @pytest.mark.parametrize(
     "values, subject",
     [

@@ -35,6 +35,7 @@ def test_without_any_it_is_monday_nine_utc(environ: dict[str, str]) -> None:
         ("BALLOTPRESS_DIGEST_HOUR", "24"),
         ("BALLOTPRESS_DIGEST_ZONE", "Mars/Olympus"),
         ("BALLOTPRESS_MAIL_FROM", "nobody"),
+        ("BALLOTPRESS_POSTAL_ADDRESS", "1 Main Street\nSpringfield"),
         ("BALLOTPRESS_SIGNUPS_PER_HOUR", "0"),
         ("BALLOTPRESS_RETIRED_KEYS", "short"),
         ("BALLOTPRESS_MAIL_WEBHOOK_SECRETS", "short"),
