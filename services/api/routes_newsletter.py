@@ -1,5 +1,6 @@
 """The newsletter for programs: sign up, confirm, read and set preferences. The pages are in `routes_reader_pages`."""
 
+from collections.abc import Iterable
 from datetime import date
 from hashlib import sha256
 from typing import Annotated, Final, Literal
@@ -71,11 +72,20 @@ async def sign_up(call: Call, wanted: SignUp) -> SignedUp:
         address = read_address(wanted.email)
     except AddressInvalid as error:
         raise BadInput.at("/email", str(error)) from None
+    await request_subscription(call, address, wanted.categories)
+    return SignedUp()
+
+
+async def request_subscription(call: Call, address: str, categories: Iterable[str]) -> None:
+    """Record that somebody asked for the newsletter at an address that `read_address` gave, within the limits; mail it soon.
+
+    TooManyRequests.
+    """
     site = call.site
     call.add_headers(tuple(await site.limit_signup(call.network)))
     command = RequestSubscription(
         new_person(site.vault, await site.finder(), address),
-        sorted(set(wanted.categories)),
+        sorted(set(categories)),
         FORM,
         find_visitor(call.head, site.tokens),
         mail=fresh_id(),
@@ -83,7 +93,6 @@ async def sign_up(call: Call, wanted: SignUp) -> SignedUp:
     )
     await site.committer.submit(command)
     await ring(site.valkey)
-    return SignedUp()
 
 
 @endpoint("POST", "/v1/newsletter/confirm", takes=Confirm, gives=Confirmed, problems=(410,), form=True)

@@ -2,19 +2,15 @@
 
 from typing import Any, Final
 
-from events.subscriber_commands import RequestSubscription
 from projections import corrections, lists
 from projections.tally import community
 from services.api.answers import Answer, Bodiless
-from services.api.auth import find_visitor
 from services.api.endpoints import Call
 from services.api.forms import fields
 from services.api.queries import Query
 from services.api.routes_issues import lines
-from services.api.routes_newsletter import FORM
-from services.fresh_ids import fresh_id
-from services.newsletter.addresses import MOST_CHARACTERS, AddressInvalid, new_person, read_address
-from services.newsletter.doorbell import ring
+from services.api.routes_newsletter import request_subscription
+from services.newsletter.addresses import MOST_CHARACTERS, AddressInvalid, read_address
 from services.pages.rendering import ANYONES, show
 from services.pages.routes import page, post
 from services.pages.shown import AskedList
@@ -38,19 +34,8 @@ async def sign_up(call: Call) -> Answer:
         address = read_address(email[: MOST_CHARACTERS * 2])
     except AddressInvalid as error:
         return await _form(call, email=email, wrong=str(error))
-    site = call.site
-    call.add_headers(tuple(await site.limit_signup(call.network)))
-    known = {category.name for category in await lists.categories(site.database)}
-    command = RequestSubscription(
-        new_person(site.vault, await site.finder(), address),
-        sorted(known & set(sent.get("category", [])[:_MOST_CATEGORIES])),
-        FORM,
-        find_visitor(call.head, site.tokens),
-        mail=fresh_id(),
-        cap=site.settings.newsletter.singles_per_day,
-    )
-    await site.committer.submit(command)
-    await ring(site.valkey)
+    known = {category.name for category in await lists.categories(call.site.database)}
+    await request_subscription(call, address, known & set(sent.get("category", [])[:_MOST_CATEGORIES]))
     return Bodiless(303, ((b"location", b"/newsletter/sent"), (b"cache-control", b"no-store")))
 
 
