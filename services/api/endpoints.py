@@ -41,6 +41,7 @@ PATH_PATTERNS: Final[Mapping[str, str]] = {
     "id": ID,
     "visitor": ID,
     "mail": r"^[A-Za-z0-9_-]{1,160}$(?!\n)",
+    "problem": r"^[a-z-]{1,40}$(?!\n)",
     "number": r"^[1-9][0-9]{0,8}$(?!\n)",
 }
 BODY_SECONDS: Final = 20.0

@@ -12,6 +12,7 @@ from services.pages import (
     routes_ops,
     routes_ops_log,
     routes_ops_work,
+    routes_problems,
     routes_tools,
     static_routes,
 )
@@ -36,6 +37,7 @@ PAGES: Final[list[HTTPRouteHandler]] = [
     routes_news.sent,
     routes_news.issues,
     routes_news.corrected,
+    routes_problems.problem,
     routes_ops.sign_in_page,
     routes_ops.sign_in,
     routes_ops.sign_out,

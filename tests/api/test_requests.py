@@ -4,6 +4,7 @@ import pytest
 
 from services.api.app import ROUTES
 from services.api.endpoints import Operation
+from services.api.problems import KINDS, UNEXPECTED
 from tests.api.site import Caller, Site, assert_problem, pointers
 
 ID = "A" * 22
@@ -184,3 +185,11 @@ def test_every_page_of_a_list_is_linked(site: Site) -> None:
         page = site.anyone.get(page.links["next"]["url"])
     assert sorted(seen) == sorted(slugs)
     assert "link" not in page.headers
+
+
+def test_the_type_of_every_problem_leads_somewhere(site: Site) -> None:
+    """The `type` of a refusal is a path on this site, and its page says what it means."""
+    for kind in (UNEXPECTED, *KINDS.values()):
+        shown = site.anyone.get(kind.type)
+        assert (shown.status_code, kind.title in shown.text) == (200, True), kind.type
+    assert site.anyone.get("/problems/no-such").status_code == 404
