@@ -25,14 +25,15 @@ STALE_SECONDS: Final = 1.0
 
 
 class Kept:
-    """A card in memory: the struct, and its answer once somebody asked for it."""
+    """A card in memory: the struct, and its answer once somebody asked for it; `is_followed` while refreshes reach it."""
 
-    __slots__ = ("_card", "_versioned", "as_of", "base_position", "ship", "skip", "tally_position", "tool")
+    __slots__ = ("_card", "_versioned", "as_of", "is_followed", "position", "ship", "skip", "tally_position", "tool")
 
     def __init__(self, loaded: Loaded, as_of: int) -> None:
         self.as_of = as_of
+        self.is_followed = False
         self.tool = loaded.tool
-        self.base_position = loaded.base_position
+        self.position = loaded.card.position
         self.ship = loaded.card.community.ship
         self.skip = loaded.card.community.skip
         self.tally_position = loaded.card.position
@@ -43,6 +44,7 @@ class Kept:
         """Take a newer tally in; what it says is worked out when somebody asks."""
         if tally.position > self.tally_position:
             self.ship, self.skip, self.tally_position = tally.ship, tally.skip, tally.position
+            self.position = max(self.position, tally.position)
             self._versioned = None
 
     @property
@@ -53,9 +55,8 @@ class Kept:
     @property
     def card(self) -> Card:
         """Give the card as it stands; the same object until the tally changes."""
-        position = max(self.base_position, self.tally_position)
-        if position != self._card.position:
-            self._card = replace(self._card, community=community(self.ship, self.skip), position=position)
+        if self.position != self._card.position:
+            self._card = replace(self._card, community=community(self.ship, self.skip), position=self.position)
         return self._card
 
     def versioned(self, edition: str) -> Versioned:
@@ -63,6 +64,29 @@ class Kept:
         if self._versioned is None:
             self._versioned = Versioned(encoder.encode(self.card), weak_etag(edition, self.card.position))
         return self._versioned
+
+
+class Pair:
+    """A comparison in memory, made of two cards as they were."""
+
+    __slots__ = ("_left", "_left_position", "_right", "_right_position", "versioned")
+
+    def __init__(self, left: Kept, right: Kept, edition: str) -> None:
+        self._left, self._left_position = left, left.position
+        self._right, self._right_position = right, right.position
+        self.versioned = Versioned(
+            encoder.encode(compare(left.card, right.card)), weak_etag(edition, left.position, right.position)
+        )
+
+    def holds(self) -> bool:
+        """Tell whether both cards are still followed and as they were."""
+        left, right = self._left, self._right
+        return (
+            left.position == self._left_position
+            and right.position == self._right_position
+            and left.is_followed
+            and right.is_followed
+        )
 
 
 class Cards:
@@ -78,7 +102,7 @@ class Cards:
         self._most_pairs = most_pairs
         self._kept: OrderedDict[str, Kept] = OrderedDict()
         self._by_tool: dict[str, Kept] = {}
-        self._pairs: OrderedDict[tuple[str, str], tuple[Card, Card, Versioned]] = OrderedDict()
+        self._pairs: OrderedDict[str, Pair] = OrderedDict()
         self._state = State("", 0)
         self._edition = release
         self._checked = -STALE_SECONDS
@@ -94,8 +118,7 @@ class Cards:
 
     def as_of(self, kept: Kept) -> int:
         """Give the position of the log that a card is true of; those in memory follow every refresh."""
-        in_memory = self._by_tool.get(kept.tool) is kept
-        return max(kept.as_of, self._state.position) if in_memory else kept.as_of
+        return max(kept.as_of, self._state.position) if kept.is_followed else kept.as_of
 
     async def run(self) -> None:
         """Refresh at each wake-up and every 100 ms, until cancelled."""
@@ -133,11 +156,14 @@ class Cards:
                 kept.recount(tally)
         for tool in changes.tools:
             if (kept := self._by_tool.pop(tool, None)) is not None:
+                kept.is_followed = False
                 del self._kept[kept.slug]
         self.hear(changes.tallies)
 
     def _forget(self, state: State) -> None:
         """Start anew: the view was rebuilt, and what is in memory is of another generation."""
+        for kept in self._kept.values():
+            kept.is_followed = False
         self._kept.clear()
         self._by_tool.clear()
         self._pairs.clear()
@@ -176,28 +202,35 @@ class Cards:
         found = {one.card.slug: Kept(one, state.position) for one in loaded}
         if state.generation == self._state.generation and state.position >= self._state.position:
             for slug, kept in found.items():
+                if (older := self._by_tool.get(kept.tool)) is not None:  # two readers missed it at once
+                    older.is_followed = False
+                kept.is_followed = True
                 self._kept[slug] = self._by_tool[kept.tool] = kept
         return found
 
     def _shrink(self) -> None:
         while len(self._kept) > self._most_cards:
             _, oldest = self._kept.popitem(last=False)
+            oldest.is_followed = False
             del self._by_tool[oldest.tool]
-        while len(self._pairs) > self._most_pairs:
-            self._pairs.popitem(last=False)
 
     def answer(self, kept: Kept) -> Versioned:
         """Give a card's answer."""
         return kept.versioned(self._edition)
 
-    def comparison(self, left: Kept, right: Kept) -> Versioned:
-        """Give the answer of two cards side by side; put together anew only when one of them changed."""
-        key = (left.slug, right.slug)
-        known = self._pairs.get(key)
-        if known is not None and known[0] is left.card and known[1] is right.card:
-            self._pairs.move_to_end(key)
-            return known[2]
-        etag = weak_etag(self._edition, left.card.position, right.card.position)
-        versioned = Versioned(encoder.encode(compare(left.card, right.card)), etag)
-        self._pairs[key] = (left.card, right.card, versioned)
-        return versioned
+    def known_comparison(self, pair: str) -> Versioned | None:
+        """Give the answer of `left-vs-right` if it was made before and nothing that it is made of has changed."""
+        known = self._pairs.get(pair)
+        if known is None or not known.holds() or self._clock() - self._checked > STALE_SECONDS:
+            return None
+        self._pairs.move_to_end(pair)
+        return known.versioned
+
+    def comparison(self, left: Kept, right: Kept, pair: str | None) -> Versioned:
+        """Give the answer of two cards side by side, and keep it for whoever asks for `pair`, if that can mean no other two."""
+        made = Pair(left, right, self._edition)
+        if pair is not None:
+            self._pairs[pair] = made
+            if len(self._pairs) > self._most_pairs:
+                self._pairs.popitem(last=False)
+        return made.versioned

@@ -48,15 +48,17 @@ async def comparison(call: Call, query: Query) -> Answer:
     """Put two listed tools side by side, announced or not."""
     if query.after is not None:
         await call.site.reach(query.after)
-    left, right = await resolve(call.site, call.path["pair"])
-    return call.site.cards.comparison(left, right).answer(call.head.get(b"if-none-match"))
+    pair, cards = call.path["pair"], call.site.cards
+    versioned = cards.known_comparison(pair)
+    if versioned is None:
+        left, right = await resolve(call.site, pair)
+        versioned = cards.comparison(left, right, pair if len(splits(pair)) == 1 else None)
+    return versioned.answer(call.head.get(b"if-none-match"))
 
 
 async def resolve(site: Site, pair: str) -> tuple[Kept, Kept]:
     """Find the two tools: an announced pair wins where a slug itself holds `-vs-`, else the shortest left slug; NotFound."""
     ways = splits(pair)
-    if len(ways) == 1 and (near := _in_memory(site, *ways[0])) is not None:
-        return near
     found = await site.cards.find([slug for way in ways for slug in way])
     open_ways = [(found[a], found[b]) for a, b in ways if a in found and b in found and a != b]
     if not open_ways:
@@ -65,9 +67,3 @@ async def resolve(site: Site, pair: str) -> tuple[Kept, Kept]:
         known = await lists.announced(site.database, [(a.tool, b.tool) for a, b in open_ways])
         open_ways.sort(key=lambda way: (way[0].tool, way[1].tool) not in known)  # stable: shortest left first among equals
     return open_ways[0]
-
-
-def _in_memory(site: Site, left: str, right: str) -> tuple[Kept, Kept] | None:
-    """Give both cards if no query is needed: a comparison is read far more often than its cards change."""
-    a, b = site.cards.seen(left), site.cards.seen(right)
-    return (a, b) if a is not None and b is not None and a is not b else None

@@ -63,8 +63,10 @@ def test_lists_sort_as_they_say(site: Site) -> None:
 
 
 def test_an_unlisted_tool_is_off_the_site(site: Site) -> None:
-    """No page, no list, no comparison, no count of a category knows it."""
+    """No page, no list, no comparison, no count of a category knows it, whatever was in memory before."""
     slug, other = site.add_tool(category="Off"), site.add_tool(category="Off")
+    for _ in range(2):
+        assert site.anyone.get(f"/v1/comparisons/{slug}-vs-{other}").status_code == 200
     site.add_tool(slug=slug, category="Off", listed=False)
     assert_problem(site.anyone.get(f"/v1/tools/{slug}"), 404)
     assert_problem(site.anyone.get(f"/v1/comparisons/{slug}-vs-{other}"), 404)
