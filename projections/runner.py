@@ -148,10 +148,11 @@ class Runner:
 
     async def _follow(self, connection: "Connection[Any]") -> None:
         while True:
+            woken = self.wake.is_set()
             self.wake.clear()
             if monotonic() >= self._next_look:
                 await self._look(connection)
-            if await self._behind(connection):
+            if woken or await self._behind(connection):
                 try:
                     await self._turn(connection)
                 except Halted as halt:
