@@ -55,11 +55,10 @@ class Card(msgspec.Struct, frozen=True):
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """A card as read from the views, with its tool's id and the part of its position that is not the tally's."""
+    """A card as read from the views, with its tool's id."""
 
     tool: str
     card: Card
-    base_position: int
 
 
 class TallyRow(msgspec.Struct, frozen=True):
@@ -90,8 +89,7 @@ class Changes(msgspec.Struct, frozen=True):
 LOAD = """
 select c.generation, c.position as as_of, t.tool, t.slug, t.name, t.tagline, t.description, t.category, t.pricing_tier,
        t.pricing_label, t.best_for, t.url, coalesce(y.ship, 0) as ship, coalesce(y.skip, 0) as skip,
-       greatest(t.position, coalesce(p.position, 0)) as base_position, coalesce(y.position, 0) as tally_position,
-       coalesce(p.reviews, '[]') as reviews
+       greatest(t.position, p.position, y.position) as position, coalesce(p.reviews, '[]') as reviews
 from cards_1.checkpoint c
 left join cards_1.tools t on t.slug = any($1::text[]) and t.listed
 left join cards_1.tallies y on y.tool = t.tool
@@ -161,9 +159,9 @@ def _loaded(row: Any) -> Loaded:
         url=row["url"],
         panel=panel(_reviews.decode(row["reviews"])),
         community=community(row["ship"], row["skip"]),
-        position=max(row["base_position"], row["tally_position"]),
+        position=row["position"],
     )
-    return Loaded(row["tool"], card, row["base_position"])
+    return Loaded(row["tool"], card)
 
 
 async def load(pool: "Pool[Any]", slugs: Sequence[str]) -> tuple[State, list[Loaded]]:

@@ -27,7 +27,7 @@ STALE_SECONDS: Final = 1.0
 class Kept:
     """A card in memory: the struct, and its answer once somebody asked for it; `is_followed` while refreshes reach it."""
 
-    __slots__ = ("_card", "_versioned", "as_of", "is_followed", "position", "ship", "skip", "tally_position", "tool")
+    __slots__ = ("_card", "_versioned", "as_of", "is_followed", "position", "ship", "skip", "tool")
 
     def __init__(self, loaded: Loaded, as_of: int) -> None:
         self.as_of = as_of
@@ -36,15 +36,13 @@ class Kept:
         self.position = loaded.card.position
         self.ship = loaded.card.community.ship
         self.skip = loaded.card.community.skip
-        self.tally_position = loaded.card.position
         self._card = loaded.card
         self._versioned: Versioned | None = None
 
     def recount(self, tally: TallyRow) -> None:
         """Take a newer tally in; what it says is worked out when somebody asks."""
-        if tally.position > self.tally_position:
-            self.ship, self.skip, self.tally_position = tally.ship, tally.skip, tally.position
-            self.position = max(self.position, tally.position)
+        if tally.position > self.position:
+            self.ship, self.skip, self.position = tally.ship, tally.skip, tally.position
             self._versioned = None
 
     @property

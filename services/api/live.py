@@ -45,7 +45,7 @@ class _Watched:
 
     def __init__(self, kept: Kept) -> None:
         self.slug = kept.slug
-        self.ship, self.skip, self.position = kept.ship, kept.skip, kept.tally_position
+        self.ship, self.skip, self.position = kept.ship, kept.skip, kept.position
         self.viewers: set[Viewer] = set()
 
     def event(self) -> bytes:
@@ -132,7 +132,7 @@ class Live:
         viewer = Viewer([kept.tool for kept in found.values()])
         for kept in found.values():
             self._watched.setdefault(kept.tool, _Watched(kept)).viewers.add(viewer)
-        self.hear([TallyRow(kept.tool, kept.ship, kept.skip, kept.tally_position) for kept in found.values()])
+        self.hear([TallyRow(kept.tool, kept.ship, kept.skip, kept.position) for kept in found.values()])
         watched = sorted((self._watched[tool].position, tool) for tool in viewer.tools)
         newest = watched[-1][0]
         for position, tool in watched:
@@ -182,7 +182,7 @@ class Live:
             watched = self._watched.get(kept.tool)
             if watched is not None and (watched.ship, watched.skip) != (kept.ship, kept.skip):
                 watched.ship, watched.skip = kept.ship, kept.skip
-                watched.position = max(watched.position, kept.tally_position)
+                watched.position = max(watched.position, kept.position)
                 self._changed.add(kept.tool)
 
     async def _flush(self) -> None:
