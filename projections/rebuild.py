@@ -62,7 +62,7 @@ Report = Callable[[Progress], None]
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How a fold goes: events in a window, seconds of rest between two, and how few events are left to the end."""
+    """How a fold goes: events in a window, the least seconds of rest between two, and how few events are left to the end."""
 
     pause: float = PAUSE_SECONDS
     window: int = WINDOW
