@@ -23,7 +23,7 @@ lint: $(INSTALLED) types ## Check style, types, which folder imports which, and 
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
-	.venv/bin/squawk events/migrations/*.sql
+	.venv/bin/squawk events/log/migrations/*.sql
 
 types: $(INSTALLED) ## Check types alone
 	.venv/bin/mypy
@@ -32,7 +32,7 @@ bench: $(INSTALLED) ## Measure, and print each goal's ratio
 	.venv/bin/python -m tests.benchmarks $(ARGS)
 
 screenshots: $(INSTALLED) ## Make pictures of every page in docs/screenshots (needs Chromium)
-	.venv/bin/python -m tests.pages.screenshots
+	.venv/bin/python -m tests.support.screenshots
 
 lock: $(INSTALLED) ## Resolve the packages anew into requirements.lock
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \

@@ -5,10 +5,11 @@ from uuid import UUID
 
 import msgspec
 
-from events import ids, voters
+from events import voters
 from events.catalog import Listing, Verdict
-from events.command import Command, Decision, IdempotencyKey, Receipt, View
-from events.event import Event
+from events.log import ids
+from events.log.command import Command, Decision, IdempotencyKey, Receipt, View
+from events.log.event import Event
 
 Choice = Verdict
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from events import ids, voters
+from events import voters
 from events.catalog import Listing
-from events.command import Command, Decision, IdempotencyKey, View
-from events.event import Event
+from events.log import ids
+from events.log.command import Command, Decision, IdempotencyKey, View
+from events.log.event import Event
 
 
 class ToolBookmarked(Event, frozen=True, kw_only=True):

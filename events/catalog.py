@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from events.event import Event
+from events.log.event import Event
 
 Verdict = Literal["ship", "skip"]
 Tier = Literal["free", "paid", "freemium"]

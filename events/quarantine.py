@@ -2,9 +2,9 @@
 
 from uuid import UUID
 
-from events import ids
-from events.command import Command, Decision, View
-from events.event import Event
+from events.log import ids
+from events.log.command import Command, Decision, View
+from events.log.event import Event
 
 
 class EventDropped(Event, frozen=True, kw_only=True):

@@ -12,9 +12,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from events import ids
 from events.catalog import Verdict
-from events.event import Event, Recorded
+from events.log import ids
+from events.log.event import Event, Recorded
 
 Status = Literal["pending", "approved", "rejected", "withdrawn"]
 Judgement = Literal["approve", "reject"]

@@ -11,9 +11,9 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from events import ids
-from events.event import Event, Recorded
-from events.people import PersonErased
+from events.erasure import PersonErased
+from events.log import ids
+from events.log.event import Event, Recorded
 
 Frequency = Literal["weekly", "monthly"]
 Reason = Literal["hard bounce", "complaint", "soft bounces"]

@@ -11,10 +11,10 @@ from uuid import UUID
 import msgspec
 from asyncpg import Connection
 
-from events import ids
 from events.catalog import Verdict
-from events.command import Command, Decision, IdempotencyKey, Receipt, View
-from events.event import Event
+from events.log import ids
+from events.log.command import Command, Decision, IdempotencyKey, Receipt, View
+from events.log.event import Event
 
 Ballots = list[tuple[str, Verdict]]
 Tally = tuple[int, int]

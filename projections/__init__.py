@@ -1,6 +1,6 @@
 """Read models: tables that can be thrown away and rebuilt from the log."""
 
-from projections.projection import Projection
+from projections.engine.projection import Projection
 
 PROJECTIONS = (
     Projection("cards", 1),

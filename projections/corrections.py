@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from asyncpg import Pool
 
-from events.event import Event
+from events.log.event import Event
 from events.voters import CorrectionRecorded, Tally
 
 if TYPE_CHECKING:

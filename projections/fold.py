@@ -24,7 +24,7 @@ from events.catalog import (
     ToolUnlisted,
     Verdict,
 )
-from events.event import Event
+from events.log.event import Event
 from events.reviews import ReviewApproved, ReviewEdited, ReviewRejected, ReviewSubmitted, ReviewWithdrawn
 from events.voters import VoterDisqualified, VoterReinstated
 from projections.corrections import Corrections

@@ -4,8 +4,8 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from events import subscribers
-from events.event import Event
-from events.people import PersonErased
+from events.erasure import PersonErased
+from events.log.event import Event
 from events.subscribers import BookmarksJoined, SubscriberImported, SubscriptionConfirmed, SubscriptionRequested, evolve
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import secrets
 
-from events.ids import new_id
+from events.log.ids import new_id
 from services.clock import now
 
 

@@ -2,9 +2,9 @@
 
 import asyncpg
 
-from events import migrations
+from events.log import migrate as migrations
 from projections import PROJECTIONS
-from projections.projection import create_missing
+from projections.engine.projection import create_missing
 
 
 async def migrate(dsn: str) -> None:

@@ -6,10 +6,11 @@ import signal
 
 import uvloop
 
-from events.types import REGISTRY
-from projections import PROJECTIONS, bell
-from projections.projection import Projection
-from projections.runner import Runner
+from events.registry import REGISTRY
+from projections import PROJECTIONS
+from projections.engine import notify
+from projections.engine.projection import Projection
+from projections.engine.runner import Runner
 from services.clock import now
 from services.settings import Settings
 
@@ -23,7 +24,7 @@ def _pace(projection: Projection) -> float:
 
 async def project(dsn: str) -> None:
     """Keep every view up with the log until cancelled."""
-    views = bell.Bell(dsn, bell.VIEWS)
+    views = notify.Bell(dsn, notify.VIEWS)
     runners = [Runner(dsn, p, REGISTRY, on_advance=views.ring, clock=now, pace=_pace(p)) for p in PROJECTIONS]
 
     def wake() -> None:
@@ -32,7 +33,7 @@ async def project(dsn: str) -> None:
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(views.run())
-        tasks.create_task(bell.listen(dsn, bell.LOG, wake))
+        tasks.create_task(notify.listen(dsn, notify.LOG, wake))
         for runner in runners:
             tasks.create_task(runner.run())
 

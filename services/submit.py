@@ -2,10 +2,10 @@
 
 from typing import Final, TypeVar
 
-from events import log
-from events.command import Command, Receipt
-from events.committer import Committer
-from events.types import REGISTRY
+from events.log import store
+from events.log.command import Command, Receipt
+from events.log.committer import Committer
+from events.registry import REGISTRY
 from services.settings import Settings
 
 V = TypeVar("V")
@@ -18,5 +18,5 @@ PATIENCE: Final = 30.0
 
 async def submit(settings: Settings, command: Command[V]) -> Receipt[V]:
     """Submit a command and give its receipt; raise what its rule raises, LogUnavailable."""
-    async with Committer(lambda: log.connect(settings.database_url), REGISTRY, patience=PATIENCE) as committer:
+    async with Committer(lambda: store.connect(settings.database_url), REGISTRY, patience=PATIENCE) as committer:
         return await committer.submit(command)

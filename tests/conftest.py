@@ -8,11 +8,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from events import log
-from events.committer import Committer
-from events.types import REGISTRY
+from events.log import store
+from events.log.committer import Committer
+from events.registry import REGISTRY
 from services.migrate import migrate
-from tests import servers
+from tests.support import servers
 
 _numbers = itertools.count(1)
 
@@ -73,5 +73,5 @@ async def connection(dsn: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
 @pytest.fixture
 async def committer(dsn: str) -> AsyncIterator[Committer]:
     """A committer on the test's database."""
-    async with Committer(lambda: log.connect(dsn), REGISTRY) as committer:
+    async with Committer(lambda: store.connect(dsn), REGISTRY) as committer:
         yield committer

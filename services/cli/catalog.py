@@ -19,7 +19,7 @@ def catalog() -> None:
 def import_(file: Path, as_json: bool) -> None:
     """Append what differs from the present catalog; the same FILE twice appends nothing."""
     settings = read_settings()
-    from services.catalog_import import import_catalog
+    from services.cli.catalog_import import import_catalog
     from services.cli.terminal import counted, print_json
 
     appended = asyncio.run(import_catalog(settings, file))

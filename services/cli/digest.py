@@ -54,7 +54,7 @@ def preview(reader: str | None, edition: Literal["weekly", "monthly"], folder: P
 def compile_(number: int | None, edition: Literal["weekly", "monthly"]) -> int:
     """Print the facts the running issue would have, keeping nothing; or compile issue N from the log again and compare."""
     settings = read_settings()
-    from services.newsletter import content, issues
+    from services.newsletter import facts, issues
 
     if number is not None:
         same = asyncio.run(issues.verify(settings.database_url, number))
@@ -63,7 +63,7 @@ def compile_(number: int | None, edition: Literal["weekly", "monthly"]) -> int:
 
     async def running(connection: Any) -> str:
         start, _ = await issues.start_of(connection, edition)
-        return content.encode((await issues.compile_content(settings.database_url, start))[1])[0]
+        return facts.encode((await issues.compile_content(settings.database_url, start))[1])[0]
 
     click.echo(_on_database(settings, running))
     return 0
@@ -78,12 +78,12 @@ def send(now: bool, extra: bool, as_json: bool) -> None:
     settings = read_settings()
     from services import clock
     from services.cli.terminal import print_json, utc
-    from services.newsletter import ledger, running
+    from services.newsletter import ledger, schedule_run
     from services.submit import OPERATOR
 
-    async def work(connection: Any) -> list[tuple[running.Sent, dict[str, int]]]:
-        schedule = running.schedule_of(settings.newsletter)
-        sent = await running.send_now(connection, settings.database_url, schedule, clock.now(), OPERATOR, extra=extra)
+    async def work(connection: Any) -> list[tuple[schedule_run.Sent, dict[str, int]]]:
+        schedule = schedule_run.schedule_of(settings.newsletter)
+        sent = await schedule_run.send_now(connection, settings.database_url, schedule, clock.now(), OPERATOR, extra=extra)
         return [(one, await ledger.accounts(connection, one.issue.number)) for one in sent]
 
     sent = _on_database(settings, work)
@@ -107,10 +107,10 @@ def status(number: int | None, reader: str | None, missed: bool, as_json: bool) 
     """Show the accounts of issue NUMBER (of the last ones, without it), or the fate of its readers."""
     settings = read_settings()
     from services.cli.terminal import print_json
-    from services.newsletter import fates, issues, ledger
+    from services.newsletter import issues, ledger, outcomes
 
     if number is not None and (reader or missed):
-        found = _on_database(settings, lambda connection: fates.fates(connection, number, reader))
+        found = _on_database(settings, lambda connection: outcomes.fates(connection, number, reader))
         for fate in found:
             if reader or fate.state != "accepted":
                 print_json(fate) if as_json else click.echo(fate.in_words)
@@ -187,9 +187,9 @@ def cancel(number: int, yes: bool) -> None:
 
 async def _late(settings: Settings, connection: Any) -> str | None:
     from services.clock import now
-    from services.newsletter import issues, running
+    from services.newsletter import issues, schedule_run
 
-    return await issues.late(connection, running.schedule_of(settings.newsletter), now())
+    return await issues.late(connection, schedule_run.schedule_of(settings.newsletter), now())
 
 
 def _set_paused(settings: Settings, paused: bool) -> None:

@@ -15,8 +15,8 @@ from services.settings import Settings, read_settings
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-    from events.transfer import Entry
-    from services.export import Manifest
+    from events.log.export import Manifest
+    from events.log.transfer import Entry
 
 LAST = 10
 AT_ONCE = 500
@@ -83,11 +83,11 @@ def import_(file: str, as_json: bool) -> None:
 
 
 async def _tail(settings: Settings, first: int | None, follow: bool, as_json: bool) -> None:
-    from projections import bell
+    from projections.engine import notify
     from services.cli.terminal import must_be_read
 
     woken = asyncio.Event()
-    listening = asyncio.create_task(bell.listen(settings.database_url, bell.LOG, woken.set)) if follow else None
+    listening = asyncio.create_task(notify.listen(settings.database_url, notify.LOG, woken.set)) if follow else None
     try:
         async with _connected(settings) as connection:
             after = await _beginning(connection, first)
@@ -115,8 +115,8 @@ async def _beginning(connection: "Connection[Any]", first: int | None) -> int:
 
 async def _show_after(connection: "Connection[Any]", after: int, as_json: bool) -> int | None:
     """Print what stands after a position; give the last position printed."""
-    from events.transfer import as_entry
-    from services.export import line
+    from events.log.export import line
+    from events.log.transfer import as_entry
 
     entries = [as_entry(row) for row in await connection.fetch(READ_AFTER, after, AT_ONCE)]
     if not entries:
@@ -132,10 +132,10 @@ def _for_people(entry: "Entry") -> bytes:
 
 
 async def _export(file: str, first: int, last: int | None) -> "Manifest":
+    from events.log.export import export
     from services.cli.terminal import progress
     from services.clock import now
     from services.embedded.start import reachable_database
-    from services.export import export
 
     async with reachable_database(_say) as settings, _connected(settings) as connection:
         with _written(file) as out, progress("Exporting") as advance:
@@ -143,9 +143,9 @@ async def _export(file: str, first: int, last: int | None) -> "Manifest":
 
 
 async def _import(file: str) -> int:
+    from events.log.export import import_
     from services.cli.terminal import progress
     from services.embedded.start import reachable_database
-    from services.export import import_
 
     with _opened(file) as (source, size):
         async with reachable_database(_say) as settings, _connected(settings) as connection:

@@ -14,7 +14,7 @@ from services.settings import read_settings
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-    from projections.explain import Story, Told
+    from projections.history import Story, Told
     from projections.tally import Community
 
 SHOWN = 20
@@ -104,17 +104,17 @@ async def _connected() -> "AsyncIterator[Connection[Any]]":
 
 
 async def _tally(slug: str, as_of: datetime | None, limit: int | None, as_json: bool) -> None:
-    from projections import PROJECTIONS, tallies
-    from projections import explain as told
+    from projections import PROJECTIONS, hours
+    from projections import history as told
+    from projections.engine.window import dropped_positions
     from projections.tally import community
-    from projections.window import dropped_positions
     from services.cli.terminal import print_json
 
     async with _connected() as connection:
         tool = await told.tool_of(connection, slug)
         if tool is None:
             raise click.ClickException(f"There never was a tool {slug!r}")
-        shown = await tallies.as_of(connection, tool, as_of, corrected=False)
+        shown = await hours.as_of(connection, tool, as_of, corrected=False)
         story = await told.tell(connection, tool, shown.position, await dropped_positions(connection, PROJECTIONS[0]))
         said = community(story.ship, story.skip)
         if as_json:
@@ -155,9 +155,9 @@ def _event_line(event: "Told") -> str:
 
 
 async def _stream_of_tool(slug: str, as_json: bool) -> None:
-    from events import ids
-    from projections.explain import tool_of
+    from events.log import ids
     from projections.fold import Cards
+    from projections.history import tool_of
 
     async with _connected() as connection:
         tool = await tool_of(connection, slug)
@@ -168,7 +168,7 @@ async def _stream_of_tool(slug: str, as_json: bool) -> None:
 
 
 async def _stream_of_review(review: str, as_json: bool) -> None:
-    from events import ids
+    from events.log import ids
     from projections.fold import Reviews
 
     if not ids.is_id(review):
@@ -184,12 +184,12 @@ async def _explained(
     connection: "Connection[Any]", view: str, id_: str, stream: Any, fold: Any, sealed: frozenset[str]
 ) -> Explained:
     """Read a stream and fold it as the view does; what the view passes over, or halts at, is shown and not folded."""
-    from events import recorded
-    from events.event import UnknownEvent
-    from events.types import REGISTRY
+    from events.log import recorded
+    from events.log.event import UnknownEvent
+    from events.registry import REGISTRY
     from projections import PROJECTIONS
+    from projections.engine.window import dropped_positions
     from projections.fold import Entry
-    from projections.window import dropped_positions
 
     dropped = await dropped_positions(connection, next(p for p in PROJECTIONS if p.name == view))
     events = []

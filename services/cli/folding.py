@@ -11,9 +11,9 @@ import rich_click as click
 from services.cli.terminal import PROGRESS_AFTER
 
 if TYPE_CHECKING:
-    from projections.diff import Diff, RowDifference
-    from projections.projection import Projection
-    from projections.rebuild import Progress
+    from projections.engine.diff import Diff, RowDifference
+    from projections.engine.projection import Projection
+    from projections.engine.rebuild import Progress
 
 LINE_EVERY = 5.0
 """Seconds between two lines where there is no terminal to draw on."""

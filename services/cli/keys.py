@@ -32,7 +32,7 @@ def rewrap(as_json: bool) -> None:
 async def _rewrapped(settings: Settings) -> int:
     import asyncpg
 
-    from events.vault import Vault
+    from events.log.vault import Vault
     from services.cli.terminal import progress
 
     connection = await asyncpg.connect(settings.database_url, timeout=5, command_timeout=60)

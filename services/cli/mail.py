@@ -43,12 +43,12 @@ def ingest(file: BinaryIO, as_json: bool) -> None:
 async def _ingest(settings: Settings, raw: bytes) -> "list[Applied]":
     import asyncpg
 
-    from events import log
-    from events.committer import Committer
-    from events.types import REGISTRY
-    from events.vault import Vault
+    from events.log import store
+    from events.log.committer import Committer
+    from events.log.vault import Vault
+    from events.registry import REGISTRY
     from services.newsletter import reports
-    from services.newsletter.returned import read_mail
+    from services.newsletter.inbound import read_mail
     from services.submit import PATIENCE
 
     found = read_mail(raw)
@@ -57,7 +57,7 @@ async def _ingest(settings: Settings, raw: bytes) -> "list[Applied]":
     connection = await asyncpg.connect(settings.database_url, timeout=10)
     try:
         finder = await Vault(settings.vault_keys).finder(connection)
-        async with Committer(lambda: log.connect(settings.database_url), REGISTRY, patience=PATIENCE) as committer:
+        async with Committer(lambda: store.connect(settings.database_url), REGISTRY, patience=PATIENCE) as committer:
             return await reports.apply(connection, committer, finder, found)
     finally:
         await connection.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from events import ids
+from events.log import ids
 
 LONGEST_REASON = 1000
 

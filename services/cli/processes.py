@@ -13,7 +13,7 @@ from services.settings import read_settings
 def api(host: str, port: int) -> None:
     """Serve HTTP."""
     settings = read_settings()
-    from services.api.serve import run
+    from services.web.serve import run
 
     run(settings, host, port)
 

@@ -71,7 +71,7 @@ def drop(position: int, reason: str, as_json: bool) -> None:
 async def _halted(settings: Settings) -> Sequence[Halted]:
     import asyncpg
 
-    from services.status import read_views
+    from services.status.read import read_views
 
     connection = await asyncpg.connect(settings.database_url, timeout=5, command_timeout=60)
     try:

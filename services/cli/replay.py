@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import rich_click as click
 
-from projections.diff import Diff
+from projections.engine.diff import Diff
 from services.cli.folding import ProjectionName, chosen, difference_lines, shown_progress
 from services.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from projections.projection import Projection
-    from projections.rebuild import Rebuild
+    from projections.engine.projection import Projection
+    from projections.engine.rebuild import Rebuild
 
 PAUSE_MS = 200
 
@@ -85,9 +85,9 @@ async def _replayed(
     pause: float,
     show: Callable[[Replayed], None],
 ) -> Sequence[Replayed]:
-    from events.types import REGISTRY
-    from projections.rebuild import Pace, Rebuild
-    from projections.schemas import only_one
+    from events.registry import REGISTRY
+    from projections.engine.rebuild import Pace, Rebuild
+    from projections.engine.schemas import only_one
 
     done = []
     with shown_progress("Replaying") as report:
@@ -140,9 +140,9 @@ def _show(replayed: Replayed) -> None:
 
 
 async def _rolled_back(settings: Settings, projection: "Projection") -> RolledBack:
-    from events.types import REGISTRY
-    from projections.rebuild import roll_back
-    from projections.schemas import only_one
+    from events.registry import REGISTRY
+    from projections.engine.rebuild import roll_back
+    from projections.engine.schemas import only_one
 
     with shown_progress("Catching up") as report:
         async with only_one(settings.database_url, projection):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-    from services.standing import Account, Rebuild, Status, View
+    from services.status.model import Account, Rebuild, Status, View
 
 WATCH_EVERY = 2.0
 
@@ -59,8 +59,8 @@ async def _read(settings: Settings) -> "Status":
     import asyncpg
     from redis.asyncio import Redis
 
-    from services.newsletter.running import schedule_of
-    from services.status import read_status
+    from services.newsletter.schedule_run import schedule_of
+    from services.status.read import read_status
 
     connection = await asyncpg.connect(settings.database_url, timeout=5, command_timeout=60)
     try:

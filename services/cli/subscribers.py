@@ -69,17 +69,17 @@ def erase(email: str, yes: bool) -> None:
 async def _export(settings: Settings, email: str) -> dict[str, Any]:
     import asyncpg
 
-    from events.vault import Vault
-    from services.newsletter import people
+    from events.log.vault import Vault
+    from services.newsletter import data_export
 
     vault = Vault(settings.vault_keys)
     connection = await asyncpg.connect(settings.database_url, timeout=10)
     try:
-        person, suppressed = await people.find(connection, await vault.finder(connection), email)
+        person, suppressed = await data_export.find(connection, await vault.finder(connection), email)
         if person is not None:
-            return await people.export(connection, vault, person)
+            return await data_export.export(connection, vault, person)
         kept: dict[str, Any] = {"email": email, "status": None}
-        return {**kept, "suppressed": suppressed, "note": people.SUPPRESSED_NOTE} if suppressed else kept
+        return {**kept, "suppressed": suppressed, "note": data_export.SUPPRESSED_NOTE} if suppressed else kept
     finally:
         await connection.close()
 
@@ -87,15 +87,15 @@ async def _export(settings: Settings, email: str) -> dict[str, Any]:
 async def _erase(settings: Settings, email: str) -> bool:
     import asyncpg
 
-    from events.people import EraseVisitor
-    from events.subscriber_commands import EraseSubscriber
-    from events.vault import Vault
-    from services.newsletter import outbox, people
+    from events.commands.subscribers import EraseSubscriber
+    from events.erasure import EraseVisitor
+    from events.log.vault import Vault
+    from services.newsletter import data_export, outbox
     from services.submit import OPERATOR, submit
 
     connection = await asyncpg.connect(settings.database_url, timeout=10)
     try:
-        person, _ = await people.find(connection, await Vault(settings.vault_keys).finder(connection), email)
+        person, _ = await data_export.find(connection, await Vault(settings.vault_keys).finder(connection), email)
     finally:
         await connection.close()
     if person is None:

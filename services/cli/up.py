@@ -112,7 +112,7 @@ async def _load(settings: Settings, catalog: Path | None) -> None:
     """Load the catalog if nothing was ever logged."""
     import asyncpg
 
-    from services.catalog_import import import_catalog
+    from services.cli.catalog_import import import_catalog
 
     connection = await asyncpg.connect(settings.database_url)
     try:
@@ -125,7 +125,7 @@ async def _load(settings: Settings, catalog: Path | None) -> None:
 
 async def _wait_for_views(database_url: str) -> None:
     """Wait until the views show the whole log; after a minute let readers see what there is, readiness says the rest."""
-    from services.lag import views_caught_up
+    from services.status.views import views_caught_up
 
     deadline = time.monotonic() + VIEWS_WITHIN
     while not await views_caught_up(database_url):

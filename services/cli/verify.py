@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import rich_click as click
 
-from projections.diff import Diff
+from projections.engine.diff import Diff
 from services.cli.folding import ProjectionName, chosen, difference_lines, shown_progress
 from services.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from projections.projection import Projection
+    from projections.engine.projection import Projection
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -46,8 +46,8 @@ def verify(projection: "tuple[Projection, ...]", as_json: bool) -> int:
 
 
 async def _verified(settings: Settings, projections: "Sequence[Projection]") -> Sequence[Verified]:
-    from events.types import REGISTRY
-    from projections.verify import verify as verify_one
+    from events.registry import REGISTRY
+    from projections.engine.verify import verify as verify_one
 
     with shown_progress("Verifying") as report:
         return [Verified(p.name, await verify_one(settings.database_url, p, REGISTRY, report)) for p in projections]

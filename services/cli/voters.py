@@ -12,7 +12,7 @@ from services.cli.options import Reason, visitors
 from services.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from events.command import Receipt
+    from events.log.command import Receipt
     from events.voters import CorrectionRecorded, Tally
 
 SLUGS = """
@@ -117,7 +117,7 @@ async def _slugs(settings: Settings, correction: "CorrectionRecorded | None") ->
     """Read the slugs of the tools that a correction concerns."""
     import asyncpg
 
-    from events import ids
+    from events.log import ids
 
     tools = [tool.tool for tool in correction.tools] if correction else []
     connection = await asyncpg.connect(settings.database_url, timeout=5, command_timeout=60)

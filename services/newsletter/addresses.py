@@ -4,8 +4,8 @@ from typing import Final
 
 from email_validator import EmailNotValidError, validate_email
 
-from events.subscriber_commands import Person
-from events.vault import Finder, Vault
+from events.commands.subscribers import Person
+from events.log.vault import Finder, Vault
 from services.fresh_ids import fresh_id
 
 MOST_CHARACTERS: Final = 254  # RFC 5321, 4.5.3.1.3, without the angle brackets

@@ -12,11 +12,11 @@ from typing import BinaryIO, Final
 import asyncpg
 import msgspec
 
-from events import log
-from events.committer import Committer
-from events.subscriber_commands import Imported, ImportSubscribers, Person
-from events.types import REGISTRY
-from events.vault import Finder, Vault
+from events.commands.subscribers import Imported, ImportSubscribers, Person
+from events.log import store
+from events.log.committer import Committer
+from events.log.vault import Finder, Vault
+from events.registry import REGISTRY
 from services.fresh_ids import fresh_id
 from services.newsletter.addresses import AddressInvalid, read_address
 from services.settings import Settings
@@ -64,7 +64,7 @@ async def import_subscribers(settings: Settings, path: Path, report: Report, pro
     finally:
         await connection.close()
     done = Imports()
-    async with Committer(lambda: log.connect(settings.database_url), REGISTRY, patience=PATIENCE) as committer:
+    async with Committer(lambda: store.connect(settings.database_url), REGISTRY, patience=PATIENCE) as committer:
         for rows in _chunks(path, done, report, progress):
             receipt = await committer.submit(ImportSubscribers([_sealed(row, vault, finder) for row in rows], OPERATOR))
             done.imported += sum(receipt.value)

@@ -13,11 +13,12 @@ import asyncpg
 import msgspec
 from asyncpg import Connection
 
-from events.types import REGISTRY
-from projections import PROJECTIONS, window
-from projections.projection import work_in
-from services.newsletter import content
-from services.newsletter.content import Content
+from events.registry import REGISTRY
+from projections import PROJECTIONS
+from projections.engine import window
+from projections.engine.projection import work_in
+from services.newsletter import facts
+from services.newsletter.facts import Content
 from services.newsletter.ledger import Database
 from services.newsletter.schedule import LATE_AFTER, Schedule
 
@@ -150,7 +151,7 @@ async def compile_issue(
     async with _one_at_a_time(dsn) as connection:
         start, since = await start_of(connection, edition)
         end, said = await compile_content(dsn, start)
-        raw, digest = content.encode(said)
+        raw, digest = facts.encode(said)
         number: int | None = await connection.fetchval(
             KEEP, edition, due_at, start, end, since, operator, raw, digest, extra, at
         )
@@ -160,7 +161,7 @@ async def compile_issue(
 async def compile_content(dsn: str, start: int) -> tuple[int, Content]:
     """Compile what an issue would say that begins after `start`; give the cut-off with it."""
     async with snapshot(dsn) as (connection, end):
-        return end, await content.read(connection, start, end)
+        return end, await facts.read(connection, start, end)
 
 
 async def start_of(database: Database, edition: Edition) -> tuple[int, datetime]:
@@ -238,7 +239,7 @@ async def verify(dsn: str, number: int) -> bool:
             said = await _folded(connection, row["from_position"], row["to_position"])
         finally:
             await transaction.rollback()
-        return bool(content.encode(said)[1] == row["content_hash"])
+        return bool(facts.encode(said)[1] == row["content_hash"])
     finally:
         connection.terminate()
 
@@ -248,11 +249,11 @@ async def _folded(connection: "Connection[Any]", start: int, end: int, largest: 
     for projection in PROJECTIONS:
         schemas.append(f"{projection.schema}_proof")
         await projection.create(connection, schemas[-1])
-        left_out = await content.dropped(connection, projection.name, end)
+        left_out = await facts.dropped(connection, projection.name, end)
         for low in range(0, end, largest):
             await window.apply(connection, projection, REGISTRY, low, min(low + largest, end), left_out)
     await connection.execute("select set_config('search_path', $1, true)", ", ".join(schemas))
-    return await content.read(connection, start, end)
+    return await facts.read(connection, start, end)
 
 
 async def plan(database: Database, number: int, schedule: Schedule, at: datetime) -> int:
@@ -260,7 +261,7 @@ async def plan(database: Database, number: int, schedule: Schedule, at: datetime
     row = await database.fetchrow("select edition, state, content from newsletter.issues where number = $1", number)
     if row is None:
         raise IssueUnknown(number)
-    said = content.decode(row["content"])
+    said = facts.decode(row["content"])
     today = at.astimezone(schedule.tzinfo).date()
     tools = [tool.tool for tool in said.changes]
     if row["state"] == "compiled":

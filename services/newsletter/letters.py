@@ -16,10 +16,10 @@ from emails.addresses import AddressRefused
 from emails.message import Prepared, Reader, UnsafeHeader, prepare, single
 from emails.message import Sender as From
 from emails.rendering import NOTHING_OWN, MailTooLarge, Own, render, render_own, render_shared
-from events.vault import Erased, Key, SealBroken, Vault
-from services.newsletter import content
-from services.newsletter.content import Content
-from services.newsletter.digest_values import Heading, ReviewText, bookmarked, mail_values
+from events.log.vault import Erased, Key, SealBroken, Vault
+from services.newsletter import facts as content
+from services.newsletter.digest import Heading, ReviewText, bookmarked, mail_values
+from services.newsletter.facts import Content
 from services.newsletter.ledger import Claimed, Database, State
 from services.newsletter.tokens import CONFIRM_HOURS, SECONDS, MailTokens
 from services.settings import Settings

@@ -9,14 +9,14 @@ import msgspec
 from emails.message import Reader, prepare
 from emails.message import Sender as From
 from emails.rendering import NOTHING_OWN, fill, render_own, render_shared
-from events.vault import Vault
+from events.log.vault import Vault
 from services.clock import now
-from services.newsletter import content, issues, people
-from services.newsletter.content import Content
-from services.newsletter.digest_values import Heading, bookmarked, mail_values
+from services.newsletter import data_export, facts, issues
+from services.newsletter.digest import Heading, bookmarked, mail_values
+from services.newsletter.facts import Content
 from services.newsletter.issues import Edition
 from services.newsletter.letters import open_review, read_bookmarks
-from services.newsletter.running import schedule_of
+from services.newsletter.schedule_run import schedule_of
 from services.settings import Settings
 
 NOBODY: Final = "reader@example.com"
@@ -44,7 +44,7 @@ async def preview(settings: Settings, edition: Edition, reader: str | None) -> P
         transaction = connection.transaction()
         await transaction.start()
         try:
-            raw, digest = content.encode(said)
+            raw, digest = facts.encode(said)
             number = await connection.fetchval(
                 issues.KEEP, edition, schedule.next(at), start, end, since, "preview", raw, digest, True, at
             )
@@ -66,7 +66,7 @@ async def _write(
     own = NOTHING_OWN
     address = NOBODY
     if reader is not None:
-        kept = await people.export(connection, vault, reader)
+        kept = await data_export.export(connection, vault, reader)
         categories, address = tuple(kept["categories"]), kept["email"] or NOBODY
         tools = (await read_bookmarks(connection, said, [reader])).get(reader, ())
         own = render_own(bookmarked(said, tools, settings.base_url))

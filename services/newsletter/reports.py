@@ -11,12 +11,12 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from events.committer import Committer
-from events.ids import is_id
-from events.subscriber_commands import SuppressSubscriber
+from events.commands.subscribers import SuppressSubscriber
+from events.log.committer import Committer
+from events.log.ids import is_id
+from events.log.vault import Finder
 from events.subscribers import Reason
-from events.vault import Finder
-from services.newsletter import people
+from services.newsletter import data_export
 from services.newsletter.addresses import AddressInvalid
 from services.newsletter.ledger import Database
 
@@ -91,7 +91,7 @@ async def _reader(database: Database, finder: Finder, report: Reported) -> str |
     if report.recipient is None:
         return None
     try:
-        return (await people.find(database, finder, report.recipient))[0]
+        return (await data_export.find(database, finder, report.recipient))[0]
     except AddressInvalid:
         return None
 

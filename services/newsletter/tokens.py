@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from itsdangerous import BadSignature, Signer, TimestampSigner
 
-from events.ids import is_id
+from events.log.ids import is_id
 
 Purpose = Literal["manage", "export", "erase"]
 

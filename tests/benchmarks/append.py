@@ -9,9 +9,9 @@ import asyncpg
 import uvloop
 
 from events.ballots import CastVote
-from tests import servers
 from tests.benchmarks.table import Row, pairs
 from tests.benchmarks.world import committer, durable_postgres, new_database, new_id, pgbench
+from tests.support import servers
 
 # The same columns, indexes and width; every id rises, which suits the index best.
 EQUAL_TABLE = """

@@ -9,7 +9,8 @@ from time import monotonic
 
 import asyncpg
 
-from projections import PROJECTIONS, diff
+from projections import PROJECTIONS
+from projections.engine import diff
 
 _BLOCK = re.compile(r"^-- (\w+)\n(.*?);$", re.MULTILINE | re.DOTALL)
 

@@ -16,7 +16,7 @@ from emails.message import Reader, prepare
 from emails.rendering import render_own, render_shared
 from emails.smtp import Relay
 from tests.benchmarks.table import Row, pairs
-from tests.emails.samples import BOOKMARKED, CONTENT, LIST_ID, MANAGE, READER, SENDER, UNSUBSCRIBE, WHEN
+from tests.support.mails import BOOKMARKED, CONTENT, LIST_ID, MANAGE, READER, SENDER, UNSUBSCRIBE, WHEN
 
 CONNECTIONS = 8
 

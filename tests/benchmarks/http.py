@@ -16,11 +16,11 @@ from urllib.request import Request, urlopen
 
 import asyncpg
 
-from services.api.tokens import VisitorTokens
-from tests import servers
+from services.web.http.tokens import VisitorTokens
 from tests.benchmarks.table import Row, pairs
 from tests.benchmarks.world import durable_postgres, new_database, new_id
-from tests.instances import free_port
+from tests.support import servers
+from tests.support.processes import free_port
 
 # Each request votes with the next token; when all have voted on a tool, the next tool's turn has come.
 VOTE_SCRIPT = """

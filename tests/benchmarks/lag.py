@@ -9,12 +9,13 @@ import asyncpg
 import uvloop
 
 from events.ballots import CastVote
-from projections import bell, cards
-from services.api.cards import Cards
-from tests import servers
+from projections import cards
+from projections.engine import notify
+from services.web.card_cache import Cards
 from tests.benchmarks.http import environ, running
 from tests.benchmarks.table import Row
 from tests.benchmarks.world import committer, durable_postgres, new_database, new_id
+from tests.support import servers
 
 
 class Watched(Cards):
@@ -34,9 +35,10 @@ async def lags(dsn: str, rate: int, seconds: float) -> list[float]:
     commits: list[tuple[float, int]] = []
     async with asyncpg.create_pool(dsn, min_size=1, max_size=4) as pool:
         watched = Watched(pool)
-        ring = bell.Bell(dsn, bell.LOG)
+        ring = notify.Bell(dsn, notify.LOG)
         tasks = [
-            asyncio.create_task(work) for work in (watched.run(), ring.run(), bell.listen(dsn, bell.VIEWS, watched.wake.set))
+            asyncio.create_task(work)
+            for work in (watched.run(), ring.run(), notify.listen(dsn, notify.VIEWS, watched.wake.set))
         ]
         async with committer(dsn, on_commit=ring.ring) as running_committer:
 

@@ -17,15 +17,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from projections import PROJECTIONS
 from services.clock import now
 from services.newsletter import ledger
-from services.newsletter.running import schedule_of, tick
 from services.newsletter.schedule import Schedule
+from services.newsletter.schedule_run import schedule_of, tick
 from services.settings import DAYS
-from tests import servers
 from tests.benchmarks import emails
 from tests.benchmarks.newsroom import CONNECTIONS, LEASE_SECONDS, Newsroom, peak_megabytes, until
 from tests.benchmarks.table import Row, pairs
 from tests.benchmarks.world import durable_postgres, new_database
-from tests.projections.views import catch_up
+from tests.support import servers
+from tests.support.runners import catch_up
 
 TICKS = 300
 TOOLS = 1000

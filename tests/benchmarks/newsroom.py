@@ -12,19 +12,19 @@ import asyncpg
 
 from events.ballots import CastVote
 from events.bookmarks import SetBookmark
-from events.command import Command
-from events.committer import Committer
-from events.subscriber_commands import Imported, ImportSubscribers, JoinBookmarks
-from events.vault import Vault
+from events.commands.subscribers import Imported, ImportSubscribers, JoinBookmarks
+from events.log.command import Command
+from events.log.committer import Committer
+from events.log.vault import Vault
 from projections import PROJECTIONS
 from services.clock import now
-from services.newsletter import running as newsletter
+from services.newsletter import schedule_run as newsletter
 from services.newsletter.addresses import new_person
 from services.newsletter.preview import preview
 from services.settings import read_settings
 from tests.benchmarks.http import environ, running
 from tests.benchmarks.world import committer, new_id
-from tests.projections.views import catch_up
+from tests.support.runners import catch_up
 
 CONNECTIONS = 10
 LEASE_SECONDS = 5

@@ -11,10 +11,10 @@ from statistics import median, quantiles
 
 import httpx
 
-from tests import servers
 from tests.benchmarks.http import Api, Voting, site, tokens
 from tests.benchmarks.table import Row
 from tests.benchmarks.world import durable_postgres, new_database
+from tests.support import servers
 
 PAIR = "tool-1-vs-tool-2"
 

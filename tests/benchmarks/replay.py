@@ -12,22 +12,22 @@ from typing import Any
 import asyncpg
 import uvloop
 
-from events.types import REGISTRY
-from projections import PROJECTIONS, tallies
-from projections.projection import Projection
-from projections.rebuild import PAUSE_SECONDS, Pace, Rebuild
-from projections.schemas import only_one
-from projections.verify import verify
-from services.api.tokens import VisitorTokens
+from events.registry import REGISTRY
+from projections import PROJECTIONS, hours
+from projections.engine.projection import Projection
+from projections.engine.rebuild import PAUSE_SECONDS, Pace, Rebuild
+from projections.engine.schemas import only_one
+from projections.engine.verify import verify
 from services.migrate import migrate
-from tests import servers
+from services.web.http.tokens import VisitorTokens
 from tests.benchmarks import by_hand
 from tests.benchmarks.client import Answered, paced, percentile
 from tests.benchmarks.http import environ, site
 from tests.benchmarks.table import Row
 from tests.benchmarks.world import durable_postgres, new_id
-from tests.benchmarks.year import fill_year
-from tests.projections.views import catch_up
+from tests.support import servers
+from tests.support.runners import catch_up
+from tests.support.year import fill_year
 
 TOOLS = 5_000
 VOTES_A_SECOND = 200
@@ -195,12 +195,12 @@ async def _past(dsn: str, samples: int = 60) -> list[Row]:
         times = [now - timedelta(days=n * 37 % 364, seconds=n * 997 % 86_400) for n in range(samples)]
         for corrected in (False, True):
             seconds = [
-                await _timed(tallies.as_of(pool, tool, time, corrected=corrected))
+                await _timed(hours.as_of(pool, tool, time, corrected=corrected))
                 for tool, time in zip(tools, times, strict=True)
             ]
             rows.append(_past_row(f"tally as of a time, {'corrected' if corrected else 'counted'}, p99", seconds))
         year = now - timedelta(days=365)
-        seconds = [await _timed(tallies.changes(pool, tool, year, now, "day", corrected=False)) for tool in tools]
+        seconds = [await _timed(hours.changes(pool, tool, year, now, "day", corrected=False)) for tool in tools]
         rows.append(_past_row("history of a tally over a year, p99", seconds))
     return rows
 

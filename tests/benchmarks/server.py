@@ -6,14 +6,14 @@ from typing import Final
 import msgspec
 
 from projections.tally import community
-from services.api import app, serve
-from services.api.answers import Answer
-from services.api.auth import require_visitor
-from services.api.conditional import Versioned, weak_etag
-from services.api.endpoints import ANYONE, VISITOR, Call, endpoint
-from services.api.queries import Query
-from services.api.routes_votes import VoteAnswer, VoteChoice
 from services.settings import read_settings
+from services.web import app, serve
+from services.web.http.answers import Answer
+from services.web.http.auth import require_visitor
+from services.web.http.conditional import Versioned, weak_etag
+from services.web.http.endpoints import ANYONE, VISITOR, Call, endpoint
+from services.web.http.queries import Query
+from services.web.votes import VoteAnswer, VoteChoice
 
 _ANSWER: Final = VoteAnswer("tool-0", "ship", community(10, 5), 1)
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import asyncpg
 
-from events import ids, log
 from events.catalog import ToolAdded
-from events.command import Command, Decision, View
-from events.committer import Committer
-from events.types import REGISTRY
+from events.log import ids, store
+from events.log.command import Command, Decision, View
+from events.log.committer import Committer
+from events.registry import REGISTRY
 from services.migrate import migrate
-from tests import servers
+from tests.support import servers
 
 # As `up` runs it: fsync and synchronous_commit are on.
 SETTINGS = {
@@ -74,7 +74,7 @@ async def new_database(server: servers.Postgres, name: str, tools: int = 1000) -
 @asynccontextmanager
 async def committer(dsn: str, **options: Any) -> AsyncIterator[Committer]:
     """Run a committer."""
-    async with Committer(lambda: log.connect(dsn), REGISTRY, **options) as running:
+    async with Committer(lambda: store.connect(dsn), REGISTRY, **options) as running:
         yield running
 
 

@@ -9,17 +9,17 @@ from typing import Any
 import asyncpg
 import pytest
 
-from events import ids
 from events.ballots import CastVote, Choice
-from events.committer import Committer
-from events.types import REGISTRY
+from events.log import ids
+from events.log.committer import Committer
+from events.registry import REGISTRY
 from projections import PROJECTIONS
-from projections.projection import connect
-from projections.runner import advance
-from services.catalog_import import import_catalog
+from projections.engine.projection import connect
+from projections.engine.runner import advance
+from services.cli.catalog_import import import_catalog
 from services.settings import read_settings
-from tests import servers
-from tests.cli.shell import Shell, shell_for
+from tests.support import servers
+from tests.support.shell import Shell, shell_for
 
 Vote = Callable[[str, Sequence[Choice]], Awaitable[list[str]]]
 Follow = Callable[[], Awaitable[None]]

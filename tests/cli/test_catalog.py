@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.conftest import a_tool
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 
 async def test_the_same_file_twice_appends_nothing(shell: Shell, catalog_file: Path) -> None:

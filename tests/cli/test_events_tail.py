@@ -6,7 +6,7 @@ from typing import IO
 import pytest
 
 from tests.cli.conftest import Vote
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 pytestmark = pytest.mark.usefixtures("catalog")
 

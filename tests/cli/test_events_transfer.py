@@ -11,13 +11,13 @@ import asyncpg
 import pytest
 
 from events.ballots import CastVote
-from events.committer import Committer
-from events.transfer import LogBroken, LogNotEmpty
+from events.log.committer import Committer
+from events.log.export import ImportRefused, export, import_
+from events.log.transfer import LogBroken, LogNotEmpty
 from services.clock import now
-from services.export import ImportRefused, export, import_
 from tests.cli.conftest import Vote
-from tests.cli.shell import Shell
-from tests.instances import Instance
+from tests.support.processes import Instance
+from tests.support.shell import Shell
 
 HEAD = "select position, recorded_at, listing_position from log.head"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from services.cli import COMMANDS
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 SUBCOMMANDS = (
     ("catalog", "import"),

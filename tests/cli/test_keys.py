@@ -3,8 +3,8 @@
 from base64 import b64encode
 from typing import Any
 
-from events.vault import Vault
-from tests.cli.shell import VAULT_KEY, Shell
+from events.log.vault import Vault
+from tests.support.shell import VAULT_KEY, Shell
 
 NEW = b64encode(b"n" * 32).decode()
 

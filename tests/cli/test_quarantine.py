@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from events.types import REGISTRY
+from events.registry import REGISTRY
 from projections import PROJECTIONS
-from projections.projection import connect
-from projections.runner import Halted, advance
+from projections.engine.projection import connect
+from projections.engine.runner import Halted, advance
 from services.projector import project
 from tests.cli.conftest import Follow
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 pytestmark = pytest.mark.usefixtures("catalog")
 

@@ -11,10 +11,10 @@ from projections import PROJECTIONS
 from services.clock import now
 from services.newsletter.schedule import Schedule
 from services.projector import project
-from services.standing import Status
-from services.status import read_status
+from services.status.model import Status
+from services.status.read import read_status
 from tests.cli.conftest import Follow, Vote
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 MONDAY = Schedule(0, 9, "UTC")
 

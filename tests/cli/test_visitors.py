@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from events import ids
 from events.bookmarks import SetBookmark
-from events.committer import Committer
+from events.log import ids
+from events.log.committer import Committer
 from tests.cli.conftest import Vote
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 pytestmark = pytest.mark.usefixtures("catalog")
 

@@ -7,7 +7,7 @@ import pytest
 
 from events.ballots import Choice
 from tests.cli.conftest import Follow, Vote
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 pytestmark = pytest.mark.usefixtures("catalog")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from emails.dkim import KeyRefused, Signer
 from emails.message import prepare, single
 from emails.rendering import render, render_shared
-from tests.emails.samples import CONTENT, LIST_ID, READER, SENDER, SINGLE_MAILS, WHEN
+from tests.support.mails import CONTENT, LIST_ID, READER, SENDER, SINGLE_MAILS, WHEN
 
 RSA = rsa.generate_private_key(65537, 2048)
 DIGEST = prepare(render_shared(CONTENT), SENDER, LIST_ID).fill(READER)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from emails.addresses import AddressRefused, NeedsSmtpUtf8, ascii_address
 from emails.message import Reader, Sender, UnsafeHeader, header_text, prepare, single
 from emails.rendering import HTML_BUDGET, MailTooLarge, Own, Rendered, Shared, fill, render, render_own, render_shared
-from tests.emails.samples import BOOKMARKED, CONTENT, LIST_ID, MANAGE, READER, SENDER, SINGLE_MAILS, UNSUBSCRIBE, WHEN
+from tests.support.mails import BOOKMARKED, CONTENT, LIST_ID, MANAGE, READER, SENDER, SINGLE_MAILS, UNSUBSCRIBE, WHEN
 
 PREPARED = prepare(render_shared(CONTENT), SENDER, LIST_ID)
 

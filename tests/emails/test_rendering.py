@@ -8,7 +8,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from emails.rendering import HTML_BUDGET, NOTHING_OWN, Mail, MailTooLarge, Rendered, fill, render, render_own, render_shared
-from tests.emails.samples import BOOKMARKED, CONTENT, MANAGE, PERSONAL, QUIET, SINGLE_MAILS, UNSUBSCRIBE, tool
+from tests.support.mails import BOOKMARKED, CONTENT, MANAGE, PERSONAL, QUIET, SINGLE_MAILS, UNSUBSCRIBE, tool
 
 DIGEST = {**CONTENT, **PERSONAL}
 EVERY_MAIL: list[tuple[Any, dict[str, Any]]] = [*SINGLE_MAILS.items(), ("digest", DIGEST), ("digest", {**QUIET, **PERSONAL})]

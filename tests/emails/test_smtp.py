@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from emails.relay_url import parse_relay_url
 from emails.smtp import Outcome, Relay, Timeouts
-from tests.emails.relays import Reply, relay, saying
+from tests.support.relays import Reply, relay, saying
 
 pytestmark = pytest.mark.anyio
 

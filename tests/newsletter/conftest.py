@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.settings import Newsletter, Settings
-from tests.newsletter.newsroom import Newsroom, newsroom
+from tests.support.newsroom import Newsroom, newsroom
 
 
 @pytest.fixture

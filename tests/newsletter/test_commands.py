@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.instances import Instance, wait_for
+from tests.support.processes import Instance, wait_for
 
 
 @pytest.fixture(scope="module")

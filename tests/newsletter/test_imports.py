@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import pytest
 from asyncpg import Connection
 
-from tests.instances import COMMAND, clean_environ
+from tests.support.processes import COMMAND, clean_environ
 
 pytestmark = pytest.mark.anyio
 

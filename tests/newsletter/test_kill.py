@@ -17,21 +17,21 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from events import log
-from events.committer import Committer
-from events.subscriber_commands import Imported, ImportSubscribers
-from events.types import REGISTRY
-from events.vault import Vault
+from events.commands.subscribers import Imported, ImportSubscribers
+from events.log import store
+from events.log.committer import Committer
+from events.log.vault import Vault
+from events.registry import REGISTRY
 from projections import PROJECTIONS
-from projections.projection import connect
-from projections.runner import advance
+from projections.engine.projection import connect
+from projections.engine.runner import advance
 from services.clock import now
 from services.migrate import migrate
-from services.newsletter import ledger, running
+from services.newsletter import ledger, schedule_run
 from services.newsletter.addresses import new_person
 from services.settings import read_settings
-from tests import servers
-from tests.instances import clean_environ, free_port
+from tests.support import servers
+from tests.support.processes import clean_environ, free_port
 
 ROUNDS = int(os.environ.get("BALLOTPRESS_KILL_ROUNDS", "3"))
 READERS = 600
@@ -62,7 +62,7 @@ class World:
         self.starts: dict[str, Callable[[], Process]] = {
             "postgres": self._postgres,
             "valkey": self._valkey,
-            "sink": lambda: self._python("-m", "tests.newsletter.sink", str(self.port), str(self.kept)),
+            "sink": lambda: self._python("-m", "tests.support.sink", str(self.port), str(self.kept)),
             "worker 1": lambda: self._python("-P", "-m", "services.cli", "worker"),
             "worker 2": lambda: self._python("-P", "-m", "services.cli", "worker"),
         }
@@ -128,7 +128,7 @@ async def populate(world: World) -> None:
     connection = await asyncpg.connect(dsn)
     finder = await vault.finder(connection)
     await connection.close()
-    async with Committer(lambda: log.connect(dsn), REGISTRY) as committer:
+    async with Committer(lambda: store.connect(dsn), REGISTRY) as committer:
         people = [new_person(vault, finder, f"reader{n}@example.com") for n in range(READERS)]
         for start in range(0, READERS, 100):
             rows = [Imported(person, "sealed proof") for person in people[start : start + 100]]
@@ -143,8 +143,8 @@ async def plan(world: World) -> int:
     """Plan another issue for all readers."""
     dsn = world.settings.database_url
     connection = await asyncpg.connect(dsn, server_settings={"timezone": "UTC"})
-    schedule = running.schedule_of(world.settings.newsletter)
-    sent = await running.send_now(connection, dsn, schedule, now(), "op", extra=True)
+    schedule = schedule_run.schedule_of(world.settings.newsletter)
+    sent = await schedule_run.send_now(connection, dsn, schedule, now(), "op", extra=True)
     await connection.close()
     return sent[0].issue.number
 

@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from emails.smtp import Relay
-from events.review_commands import DecideReview, SubmitReview, WithdrawReview
+from events.commands.reviews import DecideReview, SubmitReview, WithdrawReview
 from services.clock import now
 from services.fresh_ids import fresh_id
-from services.newsletter import issues, running
+from services.newsletter import issues, schedule_run
 from services.newsletter.sender import Sender
 from services.newsletter.transport import Relayed
-from tests import catalogs
-from tests.newsletter.newsroom import Newsroom
+from tests.support import catalogs
+from tests.support.newsroom import Newsroom
 
 pytestmark = pytest.mark.anyio
 
@@ -137,8 +137,10 @@ async def test_an_address_never_confirmed_is_forgotten_after_seven_days(room: Ne
     """Its key and look-up go; a day earlier they stay, and so does whoever confirmed."""
     waiting, confirmed = await room.sign_up("waiting@example.com"), await room.subscribe("ada@example.com")
     await room.project()
-    assert await running.forget_unconfirmed(room.database, room.committer, now() + timedelta(days=6)) == []
-    assert await running.forget_unconfirmed(room.database, room.committer, now() + timedelta(days=7, minutes=1)) == [waiting]
+    assert await schedule_run.forget_unconfirmed(room.database, room.committer, now() + timedelta(days=6)) == []
+    assert await schedule_run.forget_unconfirmed(room.database, room.committer, now() + timedelta(days=7, minutes=1)) == [
+        waiting
+    ]
     kept = await room.database.fetch("select person from vault.lookups")
     assert [row["person"] for row in kept] == [confirmed]
     assert await room.database.fetchval("select count(*) from vault.keys where owner = $1", waiting) == 0

@@ -5,10 +5,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.api.app import create_app
 from services.newsletter import outbox
 from services.settings import Settings
-from tests.sites import settings
+from services.web.app import create_app
+from tests.support.sites import settings
 
 pytestmark = pytest.mark.anyio
 

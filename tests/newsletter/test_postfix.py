@@ -18,9 +18,9 @@ from emails.smtp import Relay
 from services.clock import now
 from services.newsletter.sender import Sender
 from services.newsletter.transport import Relayed
-from tests import catalogs
-from tests.newsletter.newsroom import Newsroom
-from tests.newsletter.postfix import Postfix, postfix
+from tests.support import catalogs
+from tests.support.newsroom import Newsroom
+from tests.support.postfix import Postfix, postfix
 
 pytestmark = pytest.mark.anyio
 

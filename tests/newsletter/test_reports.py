@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
-from services.newsletter import reports, sns
+from services.newsletter import reports, ses
+from services.newsletter.inbound import read_mail
 from services.newsletter.reports import Reported
-from services.newsletter.returned import read_mail
 from services.settings import Newsletter
-from tests.newsletter.newsroom import Newsroom
-from tests.sites import client, settings
+from tests.support.newsroom import Newsroom
+from tests.support.sites import client, settings
 
 pytestmark = pytest.mark.anyio
 
@@ -126,7 +126,7 @@ async def test_three_soft_bounces_in_a_row_over_fifteen_days(
 
 async def test_a_suppressed_address_stays_so_after_erasure(room: Newsroom) -> None:
     """Erased, its HMAC alone is kept, and signing up again sends nothing."""
-    from events.subscriber_commands import EraseSubscriber
+    from events.commands.subscribers import EraseSubscriber
 
     ada = await room.subscribe("ada@example.com")
     await tell(room, kind="complaint", recipient="ada@example.com")
@@ -191,8 +191,8 @@ def test_amazons_messages_are_verified_and_read() -> None:
     import base64
 
     message["Signature"] = base64.b64encode(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())).decode()
-    sns.verify(message, pem, (TOPIC,), at)
-    (report,) = sns.read(message)
+    ses.verify(message, pem, (TOPIC,), at)
+    (report,) = ses.read(message)
     assert (report.kind, report.recipient, report.code) == ("hard", "ada@example.com", "5.1.1")
     for wrong, when in (
         ({**message, "MessageId": "m2"}, at),
@@ -200,8 +200,8 @@ def test_amazons_messages_are_verified_and_read() -> None:
         ({**message, "TopicArn": "another"}, at),
         ({**message, "Signature": "AAAA"}, at),
     ):
-        with pytest.raises(sns.NotSigned):
-            sns.verify(wrong, pem, (TOPIC,), when)
+        with pytest.raises(ses.NotSigned):
+            ses.verify(wrong, pem, (TOPIC,), when)
     for url in ("https://evil.example/a.pem", "http://sns.eu-west-1.amazonaws.com/a.pem", "https://sns.x@evil.example/a.pem"):
-        with pytest.raises(sns.NotSigned):
-            sns.certificate_url({"SigningCertURL": url})
+        with pytest.raises(ses.NotSigned):
+            ses.certificate_url({"SigningCertURL": url})

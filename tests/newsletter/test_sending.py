@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
-from events.subscriber_commands import EraseSubscriber, Imported, ImportSubscribers, Unsubscribe
+from events.commands.subscribers import EraseSubscriber, Imported, ImportSubscribers, Unsubscribe
 from services.newsletter import issues, ledger
 from services.newsletter.addresses import new_person
-from tests import catalogs
-from tests.newsletter.newsroom import Newsroom
-from tests.newsletter.sink import says_250
+from tests.support import catalogs
+from tests.support.newsroom import Newsroom
+from tests.support.sink import says_250
 
 pytestmark = pytest.mark.anyio
 

@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from events.vault import Vault
+from events.log.vault import Vault
 from services.newsletter.tokens import MailTokens
 from services.settings import Newsletter
-from tests.newsletter.newsroom import Newsroom
-from tests.sites import client, settings
+from tests.support.newsroom import Newsroom
+from tests.support.sites import client, settings
 
 pytestmark = pytest.mark.anyio
 

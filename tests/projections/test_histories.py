@@ -8,16 +8,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from events import log
-from events.committer import Committer
-from events.types import REGISTRY
-from projections import PROJECTIONS, compare, window
+from events.log import store
+from events.log.committer import Committer
+from events.registry import REGISTRY
+from projections import PROJECTIONS
+from projections.engine import window
+from projections.engine.projection import connect
+from projections.engine.runner import advance
 from projections.fold import Tables
-from projections.projection import connect
-from projections.runner import advance
-from tests import servers
-from tests.projections.histories import SLUGS, TOOLS, VOTERS, Act, History, add_tools, histories
-from tests.projections.views import Connection, catch_up, database, rebuild, tables, told_by_the_log
+from tests.oracle import compare
+from tests.support import servers
+from tests.support.histories import SLUGS, TOOLS, VOTERS, Act, History, add_tools, histories
+from tests.support.runners import Connection, catch_up, database, rebuild, tables, told_by_the_log
 
 EXAMPLES = int(os.environ.get("BALLOTPRESS_EXAMPLES", "25"))
 
@@ -34,7 +36,7 @@ random_histories = settings(
 
 async def record(dsn: str, connection: Connection, acts: list[Act], drops: list[tuple[str, int]], minutes: int) -> None:
     """Let a history happen, its events `minutes` apart, and drop positions, counted round and round the log."""
-    async with Committer(lambda: log.connect(dsn), REGISTRY) as committer:
+    async with Committer(lambda: store.connect(dsn), REGISTRY) as committer:
         await add_tools(committer)
         history = History(committer)
         await history.do(acts)

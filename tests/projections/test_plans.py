@@ -8,13 +8,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from events import ids, log
-from events.event import encode
+from events.log import ids, store
+from events.log.event import encode
 from events.voters import VoterDisqualified
-from projections import PROJECTIONS, tallies, window
-from projections.projection import work_in
-from tests.projections.histories import TOOLS, VOTERS
-from tests.projections.views import Connection
+from projections import PROJECTIONS, hours
+from projections.engine import window
+from projections.engine.projection import work_in
+from tests.support.histories import TOOLS, VOTERS
+from tests.support.runners import Connection
 
 VOTES = 20_000
 
@@ -91,7 +92,7 @@ async def test_a_decision_reads_the_ends_of_its_streams(long_log: Connection, mo
     """The last event of each stream that a batch names is found by the log's primary key, inside the head's lock too."""
     source = await long_log.fetchval("select prosrc from pg_proc where oid = 'log.lock_and_read(uuid[])'::regprocedure")
     locked = source.rpartition("return query")[2].partition(";")[0].replace("unnest(streams)", "unnest($1::uuid[])")
-    for sql in (log.READ_LASTS, locked):
+    for sql in (store.READ_LASTS, locked):
         ((index, condition),) = await scans(long_log, mode, sql, "array_fill(gen_random_uuid(), array[64])")
         assert (index, "stream" in condition) == ("events_pkey", True), sql
 
@@ -99,13 +100,13 @@ async def test_a_decision_reads_the_ends_of_its_streams(long_log: Connection, mo
 @pytest.mark.parametrize("mode", PLAN_MODES)
 async def test_the_listing_is_read_by_its_own_index(long_log: Connection, mode: str) -> None:
     """A process that starts reads which tools are listed without passing over the votes."""
-    assert {index for index, _ in await scans(long_log, mode, log.READ_LISTING, "0")} == {"events_listing_idx"}
+    assert {index for index, _ in await scans(long_log, mode, store.READ_LISTING, "0")} == {"events_listing_idx"}
 
 
 @pytest.mark.parametrize("mode", PLAN_MODES)
 async def test_a_tally_of_the_past_reads_the_rest_of_one_hour(long_log: Connection, mode: str) -> None:
     """What a tally takes from the log lies between two positions; what was passed over is found by its stream."""
-    found = await scans(long_log, mode, tallies.AS_OF, "'tool', '2026-03-01 02:30+00', false, gen_random_uuid()")
+    found = await scans(long_log, mode, hours.AS_OF, "'tool', '2026-03-01 02:30+00', false, gen_random_uuid()")
     assert {index for index, _ in found} == {"events_position_key", "events_pkey"}
     for index, condition in found:
         assert "stream" in condition if index == "events_pkey" else '"position" >' in condition and '"position" <=' in condition

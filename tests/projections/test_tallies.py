@@ -10,18 +10,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from events import ids, quarantine
+from events import quarantine
 from events.ballots import VoteCast, VoteRetracted
-from events.event import Event, encode
+from events.log import ids
+from events.log.event import Event, encode
 from events.quarantine import EventDropped
-from events.types import REGISTRY
+from events.registry import REGISTRY
 from events.voters import VoterDisqualified, VoterReinstated
-from projections import PROJECTIONS, tallies
-from projections.projection import connect
-from projections.runner import advance
-from tests import servers
-from tests.projections.histories import TOOLS, VOTERS
-from tests.projections.views import database
+from projections import PROJECTIONS, hours
+from projections.engine.projection import connect
+from projections.engine.runner import advance
+from tests.support import servers
+from tests.support.histories import TOOLS, VOTERS
+from tests.support.runners import database
 
 START = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)  # the day after is a Monday
 HOURS = next(projection for projection in PROJECTIONS if projection.name == "hours")
@@ -149,7 +150,7 @@ async def test_a_tally_as_of_any_time_is_what_a_fold_says(
         for time in [None, *moments(events)]:
             before = [(at, event) for at, event in seen if time is None or at <= time]
             for corrected in (False, True):
-                found = await tallies.as_of(pool, TOOLS[0], time, corrected=corrected)
+                found = await hours.as_of(pool, TOOLS[0], time, corrected=corrected)
                 wanted = told(before, TOOLS[0], gone, corrected=corrected)
                 assert ((found.ship, found.skip), found.position) == (wanted, len(before)), (time, corrected)
 
@@ -157,7 +158,7 @@ async def test_a_tally_as_of_any_time_is_what_a_fold_says(
 @given(acts=histories, every=st.sampled_from(["hour", "day", "week"]), window=st.integers(1, 50))
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 async def test_the_changes_of_periods_are_what_a_fold_says(
-    postgres: servers.Postgres, template: str, acts: list[Any], every: tallies.Every, window: int
+    postgres: servers.Postgres, template: str, acts: list[Any], every: hours.Every, window: int
 ) -> None:
     """Summed up period by period, from a beginning that leaves events before it, the changes are the folds at their ends."""
     events = happen(acts)
@@ -169,7 +170,7 @@ async def test_the_changes_of_periods_are_what_a_fold_says(
             await record(connection, events)
         await look(dsn, len(events), window)
         for corrected in (False, True):
-            changes = await tallies.changes(pool, TOOLS[0], begin, begin + 50 * length, every, corrected=corrected)
+            changes = await hours.changes(pool, TOOLS[0], begin, begin + 50 * length, every, corrected=corrected)
             ship, skip = changes.get(None, (0, 0))
             for n in range(50):
                 more_ship, more_skip = changes.get(begin + n * length, (0, 0))
@@ -197,5 +198,5 @@ async def test_what_the_view_passed_over_is_left_out(dsn: str, pool: "asyncpg.Po
         await record(connection, events)
     await look(dsn, len(events), 10)
     for minutes, ships in ((1, 1), (2, 1), (3, 2), (40, 2)):
-        found = await tallies.as_of(pool, TOOLS[0], hour + timedelta(minutes=minutes), corrected=False)
+        found = await hours.as_of(pool, TOOLS[0], hour + timedelta(minutes=minutes), corrected=False)
         assert found.ship == ships

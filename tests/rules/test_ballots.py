@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from events import ballots
 from events.ballots import VoteCast, VoteRetracted, cast_vote, retract_vote
-from events.event import Event
+from events.log.event import Event
 from events.voters import VoterDisqualified, VoterReinstated
-from tests.rules.given import Given, an_id, given
+from tests.support.given import Given, an_id, given
 
 VOTER, TOOL = an_id(1), an_id(2)
 

@@ -2,8 +2,8 @@
 
 from events import bookmarks
 from events.bookmarks import BookmarkRemoved, ToolBookmarked, set_bookmark
-from events.people import PersonErased
-from tests.rules.given import an_id, given
+from events.erasure import PersonErased
+from tests.support.given import an_id, given
 
 VISITOR, TOOL = an_id(1), an_id(2)
 KEPT = ToolBookmarked(visitor=VISITOR, tool=TOOL)

@@ -20,10 +20,10 @@ from events.catalog import (
     ToolNotListed,
     ToolUnlisted,
 )
-from events.catalog_file import CatalogFile, check, check_pairs, import_catalog
-from events.event import Event
-from tests.catalogs import file, opinion, tool
-from tests.rules.given import an_id
+from events.commands.catalog import CatalogFile, check, check_pairs, import_catalog
+from events.log.event import Event
+from tests.support.catalogs import file, opinion, tool
+from tests.support.given import an_id
 
 ALPHA, BETA = an_id(1), an_id(2)
 IDS = {"alpha": ALPHA, "beta": BETA}

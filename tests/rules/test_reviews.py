@@ -6,7 +6,7 @@ from hypothesis import given as for_any
 from hypothesis import strategies as st
 
 from events import reviews
-from events.event import Event
+from events.log.event import Event
 from events.reviews import (
     Changes,
     Review,
@@ -25,7 +25,7 @@ from events.reviews import (
     submit_review,
     withdraw_review,
 )
-from tests.rules.given import Given, an_id, given
+from tests.support.given import Given, an_id, given
 
 ADA, BOB, TOOL, REVIEW = (an_id(n) for n in range(1, 5))
 SUBMITTED = ReviewSubmitted(review=REVIEW, visitor=ADA, tool=TOOL, verdict="ship", score=78, text="sealed", name="sealed name")

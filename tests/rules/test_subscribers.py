@@ -1,7 +1,7 @@
 """What the rules of the newsletter's subscribers promise."""
 
-from events.event import Event
-from events.people import PersonErased
+from events.erasure import PersonErased
+from events.log.event import Event
 from events.subscribers import (
     BookmarksJoined,
     LinkUsed,
@@ -22,7 +22,7 @@ from events.subscribers import (
     suppress,
     unsubscribe,
 )
-from tests.rules.given import Given, an_id, given
+from tests.support.given import Given, an_id, given
 
 ADA, VISITOR = an_id(1), an_id(2)
 REQUESTED = SubscriptionRequested(subscriber=ADA, round=1, form="form 1", categories=["Chat"], address="sealed")

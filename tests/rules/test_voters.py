@@ -16,7 +16,7 @@ from events.voters import (
     must_be_allowed,
     record_correction,
 )
-from tests.rules.given import an_id
+from tests.support.given import an_id
 
 ADA, BOB, FIRST, SECOND, CORRECTION = (an_id(n) for n in range(1, 6))
 

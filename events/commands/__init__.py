@@ -1,0 +1,1 @@
+"""Commands: what each reads under the head's lock, and what it decides."""

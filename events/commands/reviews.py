@@ -1,0 +1,229 @@
+"""The commands on readers' reviews: submit, edit, withdraw, decide. Texts come sealed; see `events.log.vault`."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from asyncpg import Connection
+from msgspec.structs import replace
+
+from events import voters
+from events.catalog import Listing, Verdict
+from events.log import ids, store, vault
+from events.log.command import Command, Decision, Effect, IdempotencyKey, Receipt, View
+from events.log.event import Event, Recorded, Registry
+from events.reviews import (
+    Changes,
+    Judgement,
+    Review,
+    ReviewCleared,
+    ReviewNotFound,
+    ReviewPlaced,
+    ReviewSubmitted,
+    ReviewWithdrawn,
+    begin,
+    decide_review,
+    edit_review,
+    evolve,
+    fold,
+    place_stream,
+    stream,
+    submit_review,
+    withdraw_review,
+)
+
+# The last event, of these types, of each of a visitor's own streams; they are one range of the primary key.
+LASTS_OF_VISITOR = """
+select distinct on (r.stream) r.stream, r.version, r.position, r.type, r.schema_version, r.data
+from log.recorded_events r
+where r.stream between log.first_stream($1) and log.last_stream($1)
+  and r.type = any($2::text[]) and r.data->>'visitor' = $1
+order by r.stream, r.version desc
+"""
+
+
+async def lasts_of_visitor(connection: "Connection[Any]", visitor: str, types: tuple[type[Event], ...]) -> list[Recorded[Any]]:
+    """Read the last events of a visitor's own streams, of these types; other types of those streams would go unseen."""
+    registry = Registry(types)
+    return [store.decode(registry, row) for row in await connection.fetch(LASTS_OF_VISITOR, visitor, list(registry.types))]
+
+
+def _must_be_allowed(view: View, visitor: str) -> None:
+    voter = view.last(ids.stream_of(visitor))
+    if voter is not None:
+        voters.must_be_allowed(voter.event)
+
+
+def _decision(view: View, at: UUID, events: Sequence[Event]) -> Decision[Review]:
+    """Put events on a review's stream; the answer is the review after them."""
+    whole = view.whole(at)
+    state = fold(whole)
+    for event in events:
+        state = evolve(state, event)
+    if state is None:
+        raise ReviewNotFound
+    return Decision(events=[(at, event) for event in events], value=state, position=whole[-1].position if whole else None)
+
+
+class SubmitReview(Command[Review]):
+    """Review a listed tool.
+
+    Texts come sealed under a new key; `keep` is the effect that keeps it, in the transaction of the events.
+    """
+
+    __slots__ = ("_texts", "keep", "review", "score", "slug", "tool", "verdict", "visitor")
+    receipt_type = Receipt[Review]
+
+    def __init__(
+        self,
+        *,
+        visitor: str,
+        slug: str,
+        review: str,
+        verdict: Verdict,
+        score: int | None,
+        text: str,
+        name: str | None,
+        keep: Effect,
+        key: IdempotencyKey | None = None,
+    ) -> None:
+        super().__init__(key)
+        self.visitor = visitor
+        self.slug = slug
+        self.review = review
+        self.verdict: Verdict = verdict
+        self.score = score
+        self._texts = (text, name)
+        self.keep = keep
+
+    def lasts(self, listing: Listing) -> Sequence[UUID]:
+        """Read the visitor's place for this review and the voter."""
+        self.tool = listing.listed(self.slug)
+        return (place_stream(self.visitor, self.tool), ids.stream_of(self.visitor))
+
+    def decide(self, view: View) -> Decision[Review]:
+        """Decide by the rule; ToolNotListed, VoterIsDisqualified, ReviewExists."""
+        _must_be_allowed(view, self.visitor)
+        text, name = self._texts
+        submitted = ReviewSubmitted(
+            review=self.review,
+            visitor=self.visitor,
+            tool=self.tool,
+            verdict=self.verdict,
+            score=self.score,
+            text=text,
+            name=name,
+        )
+        at = place_stream(self.visitor, self.tool)
+        place = view.last(at)
+        events = submit_review(None if place is None else place.event, submitted)
+        streams = (stream(self.review), at)
+        return Decision(events=list(zip(streams, events, strict=True)), value=begin(submitted), effects=(self.keep,))
+
+
+class EditReview(Command[Review]):
+    """Write a new revision of one's own review; texts come sealed under the review's key."""
+
+    __slots__ = ("changes", "review", "visitor")
+    receipt_type = Receipt[Review]
+
+    def __init__(self, visitor: str, review: str, changes: Changes, key: IdempotencyKey | None = None) -> None:
+        super().__init__(key)
+        self.visitor = visitor
+        self.review = review
+        self.changes = changes
+
+    def lasts(self, listing: object) -> Sequence[UUID]:
+        """Read the voter."""
+        return (ids.stream_of(self.visitor),)
+
+    def wholes(self, listing: object) -> Sequence[UUID]:
+        """Read the review."""
+        return (stream(self.review),)
+
+    def decide(self, view: View) -> Decision[Review]:
+        """Decide by the rule; VoterIsDisqualified, ReviewNotFound."""
+        _must_be_allowed(view, self.visitor)
+        at = stream(self.review)
+        return _decision(view, at, edit_review(fold(view.whole(at)), self.visitor, self.changes))
+
+
+class WithdrawReview(Command[None]):
+    """Take one's own review back; its key is destroyed in the same transaction."""
+
+    __slots__ = ("_places", "review", "visitor")
+    exclusive = True
+
+    def __init__(self, visitor: str, review: str, key: IdempotencyKey | None = None) -> None:
+        super().__init__(key)
+        self.visitor = visitor
+        self.review = review
+
+    def lasts(self, listing: object) -> Sequence[UUID]:
+        """Read the voter."""
+        return (ids.stream_of(self.visitor),)
+
+    def wholes(self, listing: object) -> Sequence[UUID]:
+        """Read the review."""
+        return (stream(self.review),)
+
+    async def look_up(self, connection: "Connection[Any]") -> None:
+        """Read the visitor's places: which one is the review's is known only from the review."""
+        self._places = await lasts_of_visitor(connection, self.visitor, (ReviewPlaced, ReviewCleared))
+
+    def decide(self, view: View) -> Decision[None]:
+        """Decide by the rule; VoterIsDisqualified, ReviewNotFound."""
+        _must_be_allowed(view, self.visitor)
+        for place in self._places:
+            view.take(place)
+        whole = view.whole(stream(self.review))
+        events = withdraw_review(fold(whole), self.visitor)
+        return withdrawal(events, whole[-1].position)
+
+
+def withdrawal(events: Sequence[Event], position: int | None) -> Decision[None]:
+    """Put the events of withdrawn reviews on their streams, with the destruction of their keys."""
+    placed: list[tuple[UUID, Event]] = []
+    effects: list[Effect] = []
+    for event in events:
+        match event:
+            case ReviewWithdrawn():
+                placed.append((stream(event.review), event))
+                effects.append(vault.destroy(event.review))
+            case ReviewCleared():
+                placed.append((place_stream(event.visitor, event.tool), event))
+    return Decision(events=placed, value=None, position=position, effects=effects)
+
+
+class DecideReview(Command[Review]):
+    """Approve or reject a review, as an operator."""
+
+    __slots__ = ("judgement", "operator", "reason", "review", "revision")
+    receipt_type = Receipt[Review]
+
+    def __init__(
+        self,
+        review: str,
+        judgement: Judgement,
+        *,
+        operator: str,
+        revision: int | None = None,
+        reason: str | None = None,
+        key: IdempotencyKey | None = None,
+    ) -> None:
+        super().__init__(key)
+        self.review = review
+        self.judgement: Judgement = judgement
+        self.operator = operator
+        self.revision = revision
+        self.reason = reason
+
+    def wholes(self, listing: object) -> Sequence[UUID]:
+        """Read the review."""
+        return (stream(self.review),)
+
+    def decide(self, view: View) -> Decision[Review]:
+        """Decide by the rule; ReviewNotFound, ReviewEditedSince."""
+        at = stream(self.review)
+        events = decide_review(fold(view.whole(at)), self.judgement, self.revision, self.reason)
+        return replace(_decision(view, at, events), meta={"operator": self.operator})

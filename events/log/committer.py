@@ -1,0 +1,219 @@
+"""Group commit: many commands, one transaction, each decided under the head's lock.
+
+No decision can lose a race, no answer is given before its events are durable, and no command spoils its neighbours.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import Any, TypeVar
+
+import asyncpg
+from asyncpg import Connection
+
+from events.catalog import Listing
+from events.log import store
+from events.log.command import Command, Receipt
+from events.log.event import Registry
+from events.log.transaction import Outcome, decide_and_append
+
+V = TypeVar("V")
+
+logger = logging.getLogger(__name__)
+
+
+class LogUnavailable(Exception):
+    """The log could not take the command in time. Whether it was recorded is not known; the same idempotency key is safe."""
+
+
+_UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncio.TimeoutError, EOFError,
+                asyncpg.exceptions.OperatorInterventionError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError,
+                asyncpg.IdleInTransactionSessionTimeoutError, asyncpg.exceptions.InsufficientResourcesError,
+                asyncpg.exceptions.CannotConnectNowError, asyncpg.ReadOnlySQLTransactionError)  # fmt: skip
+"""What means that the server, not the command, is at fault."""
+
+
+class _Waiting:
+    """A command in the queue, the caller that waits for it, and until when."""
+
+    __slots__ = ("command", "done", "until")
+
+    def __init__(self, command: Command[Any], done: "asyncio.Future[Receipt[Any]]", until: float) -> None:
+        self.command = command
+        self.done = done
+        self.until = until
+
+
+class Committer:
+    """One per process: takes commands, commits them in batches, answers each caller after its commit.
+
+    `on_commit` is called after each commit that appended something, off the commit's path.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], "Awaitable[Connection[Any]]"],
+        registry: Registry,
+        *,
+        on_commit: Callable[[], None] = lambda: None,
+        patience: float = 2.0,
+        pace: float = 0.003,
+        enough: int = 32,
+        largest_batch: int = 512,
+        longest_queue: int = 20_000,
+    ) -> None:
+        self._connect = connect
+        self._registry = registry
+        self._on_commit = on_commit
+        self._patience = patience
+        self._pace = pace
+        self._enough = enough
+        self._largest_batch = largest_batch
+        self._longest_queue = longest_queue
+        self._queue: deque[_Waiting] = deque()
+        self._in_flight: list[_Waiting] = []
+        self._arrived = asyncio.Event()
+        self._connection: Connection[Any] | None = None
+        self._begun = False
+        self.listing = Listing()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "Committer":
+        """Start taking commands."""
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._watch())]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Commit what is queued, then stop."""
+        deadline = monotonic() + self._patience
+        while (self._queue or self._in_flight) and monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._disconnect()
+
+    def submit(self, command: Command[V]) -> "asyncio.Future[Receipt[V]]":
+        """Queue a command; the future is done when its events are durable or it is refused.
+
+        The future raises what the rule raised, KeyReused, or LogUnavailable after `patience` seconds or when the queue is full.
+        """
+        done: asyncio.Future[Receipt[V]] = asyncio.get_running_loop().create_future()
+        if len(self._queue) >= self._longest_queue:
+            done.set_exception(LogUnavailable("too many commands are waiting"))
+            return done
+        self._queue.append(_Waiting(command, done, monotonic() + (command.seconds or self._patience)))
+        self._arrived.set()
+        return done
+
+    async def _run(self) -> None:
+        """Take what has gathered, commit it, answer; for ever."""
+        began = 0.0
+        while True:
+            await self._arrived.wait()
+            await self._let_gather(began)
+            began = monotonic()
+            self._in_flight = self._gather()
+            if not self._queue:
+                self._arrived.clear()
+            if not self._in_flight:
+                continue
+            try:
+                await self._settle(self._in_flight)
+            except Exception:  # a defect of ours must not end the loop that every caller waits for
+                logger.exception("a batch failed unexpectedly")
+                _refuse(self._in_flight, LogUnavailable("the batch failed"))
+                await self._disconnect()
+            self._in_flight = []
+
+    async def _let_gather(self, began: float) -> None:
+        """Under load, let more commands gather: a batch costs as much as dozens of votes. After a rest none waits."""
+        rest = began + self._pace - monotonic()
+        if rest > 0 and len(self._queue) < self._enough:
+            await asyncio.sleep(rest)
+
+    def _gather(self) -> list[_Waiting]:
+        """Take up to a batch from the queue; an exclusive command comes alone."""
+        taken: list[_Waiting] = []
+        while self._queue and len(taken) < self._largest_batch:
+            if self._queue[0].command.exclusive and taken:
+                break
+            waiting = self._queue.popleft()
+            if not waiting.done.done():
+                taken.append(waiting)
+                if waiting.command.exclusive:
+                    break
+        return taken
+
+    async def _settle(self, waiting: list[_Waiting]) -> None:
+        """Commit a batch and answer; if its SQL is refused, run its commands one by one."""
+        try:
+            outcomes = await self._commit([w.command for w in waiting])
+        except (ValueError, TypeError, OverflowError) as error:  # asyncpg could not encode an argument
+            await self._retry_singly(waiting, error)
+            return
+        except _UNREACHABLE as error:
+            logger.warning("the log is unavailable: %r", error)
+            await self._disconnect()
+            _refuse(waiting, LogUnavailable(str(error)))
+            await asyncio.sleep(0.05)
+            return
+        except asyncpg.PostgresError as error:
+            await self._retry_singly(waiting, error)
+            return
+        for one, outcome in zip(waiting, outcomes, strict=True):
+            if one.done.done():
+                continue
+            if isinstance(outcome, Exception):
+                one.done.set_exception(outcome)
+            else:
+                one.done.set_result(outcome)
+
+    async def _retry_singly(self, waiting: Sequence[_Waiting], error: Exception) -> None:
+        """Find the command whose data the server refuses: it alone is refused."""
+        await self._disconnect()
+        if len(waiting) == 1:
+            _refuse(waiting, error)
+            return
+        for one in waiting:
+            if not one.done.done():
+                await self._settle([one])
+
+    async def _commit(self, commands: Sequence[Command[Any]]) -> list[Outcome]:
+        """Decide and append a batch in one transaction; give each command's receipt or refusal."""
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            connection = self._connection = await self._connect()
+        if not self._begun:
+            await connection.execute("begin")
+        self._begun = False
+        if commands[0].seconds is not None:  # it is alone, and may think for longer than a vote while it holds the head
+            await connection.execute(store.ALLOW_SECONDS, f"{commands[0].seconds}s")
+        outcomes, appended = await decide_and_append(connection, self._registry, self.listing, commands)
+        self._begun = bool(self._queue)
+        await connection.execute("commit and chain" if self._begun else "commit")
+        if appended:
+            self._on_commit()
+        return outcomes
+
+    async def _watch(self) -> None:
+        """Answer those who have waited too long, whatever holds the batch up."""
+        while True:
+            await asyncio.sleep(0.1)
+            now = monotonic()
+            late = [waiting for waiting in (*self._in_flight, *self._queue) if waiting.until < now]
+            _refuse(late, LogUnavailable("the log did not answer in time"))
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        self._begun = False
+        if connection is not None:
+            connection.terminate()
+
+
+def _refuse(waiting: Sequence[_Waiting], error: Exception) -> None:
+    for one in waiting:
+        if not one.done.done():
+            one.done.set_exception(error)

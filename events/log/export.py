@@ -1,0 +1,196 @@
+"""The log as a file of JSON Lines: one event a line, the last line a manifest, without which the file is not whole.
+
+The manifest's hash is a chain: a line's is SHA-256 of the hash before it (32 zero bytes at first) and the line without its
+newline. What the vault holds is not in it.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from hashlib import sha256
+from importlib.metadata import version
+from typing import Any, BinaryIO, Final
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from events.log.loading import AnotherLog, EntryRefused, load
+from events.log.transfer import Entry, Time, entries
+from events.registry import REGISTRY
+
+FORMAT: Final = 1
+LONGEST_LINE: Final = 16 * 1024 * 1024
+REPORT_EVERY: Final = 5_000
+
+Progress = Callable[[int, int], None]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an export holds; positions are None of no events. A partial one is for study, and no import takes it."""
+
+    format: int
+    events: int
+    first_position: int | None
+    last_position: int | None
+    partial: bool = False
+    sha256: str
+    release: str
+    exported_at: Time
+
+
+class LastLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The last line of an export."""
+
+    manifest: Manifest
+
+
+class _Format(msgspec.Struct, frozen=True):
+    """What the manifest of any format says."""
+
+    format: int
+
+
+class ImportRefused(Exception):
+    """The file is not a whole and unchanged export; the message is one sentence."""
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """An event's line; the time always has its microseconds."""
+
+    position: int
+    stream: UUID
+    version: int
+    type: str
+    schema_version: int
+    recorded_at: str
+    data: msgspec.Raw
+    meta: msgspec.Raw
+
+
+_encoder = msgspec.json.Encoder()
+_entries = msgspec.json.Decoder(Entry)
+_formats = msgspec.json.Decoder(dict[str, _Format])
+_last_lines = msgspec.json.Decoder(LastLine)
+
+
+def line(entry: Entry) -> bytes:
+    """Write an event as a line of JSON, without its newline."""
+    time = entry.recorded_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return _encoder.encode(
+        _Line(entry.position, entry.stream, entry.version, entry.type, entry.schema_version, time, entry.data, entry.meta)
+    )
+
+
+class _Chain:
+    """The hash of the lines so far, and their number."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self._hash = bytes(32)
+
+    def take(self, text: bytes) -> None:
+        self._hash = sha256(self._hash + text).digest()
+        self.lines += 1
+
+    def digest(self) -> bytes:
+        return self._hash
+
+
+async def export(
+    connection: "asyncpg.Connection[Any]",
+    out: BinaryIO,
+    now: Callable[[], datetime],
+    progress: Progress,
+    first: int = 1,
+    last: int | None = None,
+) -> Manifest:
+    """Write one snapshot of the log, whole unless positions are named; LogBroken, and then no manifest, if one is missing."""
+    chain = _Chain()
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        head: int = await connection.fetchval("select position from log.head")
+        end = max(first - 1, head if last is None else min(last, head))
+        async for entry in entries(connection, first, end):
+            text = line(entry)
+            out.write(text + b"\n")
+            chain.take(text)
+            if chain.lines % REPORT_EVERY == 0:
+                progress(chain.lines, end - first + 1)
+    manifest = Manifest(
+        format=FORMAT,
+        events=chain.lines,
+        first_position=first if chain.lines else None,
+        last_position=end if chain.lines else None,
+        partial=first > 1 or end < head,
+        sha256=chain.digest().hex(),
+        release=version("ballotpress"),
+        exported_at=now(),
+    )
+    out.write(_encoder.encode(LastLine(manifest)) + b"\n")
+    return manifest
+
+
+async def import_(connection: "asyncpg.Connection[Any]", file: BinaryIO, size: int, progress: Progress) -> int:
+    """Load a whole export into an empty log and verify it; give the head's position. ImportRefused, LogNotEmpty, LoadRunning.
+
+    An import of the same file that was cut short is continued. `size` is the file's, for the progress; 0 when it isn't known.
+    """
+    chain = _Chain()
+    try:
+        return await load(connection, REGISTRY, _read(file, size, progress, chain), chain.digest)
+    except AnotherLog:
+        raise ImportRefused(
+            "An earlier import was cut short, of another file than this one; what it had loaded is dropped: try again"
+        ) from None
+    except EntryRefused as error:
+        raise ImportRefused(f"The file can't be imported: {error}") from None
+
+
+def _read(file: BinaryIO, size: int, progress: Progress, chain: _Chain) -> Iterator[Entry]:
+    """Give the file's events, and at the end make sure that they are what the manifest says."""
+    done = 0
+    for text in iter(lambda: file.readline(LONGEST_LINE), b""):
+        if text.startswith(b'{"manifest":'):
+            _must_match(chain, _manifest(text))
+            if file.read(1):
+                raise ImportRefused("The file goes on after its manifest")
+            return
+        entry = _entry(text, chain.lines + 1)
+        if not chain.lines and entry.position != 1:
+            raise ImportRefused(f"The file begins at position {entry.position}: a partial export is for study only")
+        chain.take(text[:-1])
+        yield entry
+        done += len(text)
+        if chain.lines % REPORT_EVERY == 0:
+            progress(done, size)
+    raise ImportRefused(f"The file ends after {chain.lines} events without a manifest: it was cut short")
+
+
+def _entry(text: bytes, number: int) -> Entry:
+    if not text.endswith(b"\n"):
+        raise ImportRefused(f"The file is cut short, or not an export: line {number} does not end")
+    try:
+        text.decode()  # a Raw field isn't looked into
+        return _entries.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ImportRefused(f"Line {number} is not an event of an export: {error}") from None
+
+
+def _manifest(text: bytes) -> Manifest:
+    """Read the manifest; its format first, because another one may have other fields."""
+    try:
+        format_ = _formats.decode(text)["manifest"].format
+        if format_ != FORMAT:
+            raise ImportRefused(f"The file is of format {format_}, this release reads format {FORMAT}")
+        return _last_lines.decode(text).manifest
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ImportRefused(f"The manifest can't be read: {error}") from None
+
+
+def _must_match(chain: _Chain, manifest: Manifest) -> None:
+    if manifest.partial:
+        raise ImportRefused(f"The file ends at position {manifest.last_position}: a partial export is for study only")
+    last = chain.lines or None
+    if (manifest.events, manifest.first_position, manifest.last_position) != (chain.lines, last and 1, last):
+        raise ImportRefused(f"The file holds {chain.lines} events, its manifest says {manifest.events}")
+    if manifest.sha256 != chain.digest().hex():
+        raise ImportRefused("The file was changed after it was written: its hash is not the manifest's")

@@ -1,0 +1,17 @@
+"""The one list of all event types of this release."""
+
+from events import ballots, bookmarks, catalog, erasure, quarantine, reviews, subscribers, voters
+from events.log.event import Registry
+
+REGISTRY = Registry(
+    (
+        *catalog.EVENTS,
+        *ballots.EVENTS,
+        *bookmarks.EVENTS,
+        *reviews.EVENTS,
+        *voters.EVENTS,
+        *erasure.EVENTS,
+        *subscribers.EVENTS,
+        *quarantine.EVENTS,
+    )
+)

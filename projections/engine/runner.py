@@ -1,0 +1,209 @@
+"""Keep one view up with the log, for ever: wait, take a window, move on; halt where an event fails.
+
+The checkpoint's row lock, taken anew for each window, makes one runner the only one at work; any number may run, and the next
+one goes on the moment a lock is free. A stalled one loses its lock to the server's time-out.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from time import monotonic
+from typing import Any
+
+import asyncpg
+import msgspec
+from asyncpg import Connection
+
+from events.log.event import Registry
+from projections.engine import drift, window
+from projections.engine.projection import Projection, connect
+
+logger = logging.getLogger(__name__)
+
+# What says that the server or the way to it is at fault, not an event: try again, do not halt.
+TRANSIENT = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg says now and then when its backend goes away between two messages
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.exceptions.TransactionRollbackError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.UndefinedTableError,
+    window.CheckpointMoved,
+)
+
+
+LOCK_CHECKPOINT = "select position, caught_up, totals, totals_position from checkpoint for update skip locked"
+
+
+class Advanced(msgspec.Struct, frozen=True):
+    """What one turn did: the view's position before and after, and the head it saw. All None when another runner is at work."""
+
+    start: int | None
+    end: int | None
+    head: int | None
+
+
+class Halted(Exception):
+    """The view cannot pass the event at `position`."""
+
+    def __init__(self, position: int, cause: Exception) -> None:
+        super().__init__(f"{type(cause).__name__}: {cause}")
+        self.position = position
+
+
+async def advance(
+    connection: "Connection[Any]", projection: Projection, registry: Registry, largest: int, until: int | None = None
+) -> Advanced:
+    """Take the next window, of up to `largest` events and not beyond `until`, in one transaction.
+
+    Halted when its first event fails by itself.
+    """
+    try:
+        return await _advance(connection, projection, registry, largest, until)
+    except TRANSIENT:
+        raise
+    except (asyncpg.PostgresError, window.HoleInLog, window.EventTypeUnknown) as error:
+        if largest > 1:
+            return await advance(connection, projection, registry, _halved(largest, error), until)
+        position = await connection.fetchval("select position + 1 from checkpoint")
+        raise Halted(position, error) from error
+
+
+def _halved(largest: int, error: Exception) -> int:
+    logger.info("a window of up to %d events failed (%s), trying half of it", largest, error)
+    return largest // 2
+
+
+async def _advance(
+    connection: "Connection[Any]", projection: Projection, registry: Registry, largest: int, until: int | None
+) -> Advanced:
+    async with connection.transaction():
+        row = await connection.fetchrow(LOCK_CHECKPOINT)
+        if row is None:
+            return Advanced(None, None, None)
+        start = row["position"]
+        head = await connection.fetchval("select position from log.head")
+        end = min(head, start + largest, head if until is None else until)
+        if end > start:
+            dropped = await window.dropped_positions(connection, projection)
+            sums = drift.decode(row["totals"]) if row["totals_position"] == start else None
+            await window.apply(connection, projection, registry, start, end, dropped, sums)
+        if end == head and not row["caught_up"]:
+            await connection.execute("update checkpoint set caught_up = true")
+        return Advanced(start, end, head)
+
+
+class Runner:
+    """Runs one projection. `wake` is set from outside when the log has grown; `on_advance` is called after each window."""
+
+    def __init__(
+        self,
+        dsn: str,
+        projection: Projection,
+        registry: Registry,
+        *,
+        clock: Callable[[], datetime],
+        on_advance: Callable[[], None] = lambda: None,
+        largest: int = 20_000,
+        pace: float = 0.02,
+        poll: float = 0.5,
+        look_every: float = 20.0,
+    ) -> None:
+        self.projection = projection
+        self.wake = asyncio.Event()
+        self._dsn = dsn
+        self._registry = registry
+        self._on_advance = on_advance
+        self._clock = clock
+        self._largest = self._size = largest
+        self._pace = pace
+        self._poll = poll
+        self._look_every = look_every
+        self._next_look = 0.0
+
+    async def run(self) -> None:
+        """Follow the log until cancelled; whatever fails is logged and tried again."""
+        pause = self._pace
+        while True:
+            try:
+                connection = await connect(self._dsn, self.projection.schema)
+                try:
+                    pause = self._pace
+                    await self._follow(connection)
+                finally:
+                    connection.terminate()
+            except TRANSIENT as error:
+                logger.warning("%s waits for the database: %r", self.projection.schema, error)
+                self._size = max(1, self._size // 2)  # a window that outlasts the statements' time-out would never pass whole
+            except Exception:
+                logger.exception("%s failed, trying again", self.projection.schema)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 2.0)
+
+    async def _follow(self, connection: "Connection[Any]") -> None:
+        while True:
+            woken = self.wake.is_set()
+            self.wake.clear()
+            if monotonic() >= self._next_look:
+                await self._look(connection)
+            if woken or await self._behind(connection):
+                try:
+                    await self._turn(connection)
+                except Halted as halt:
+                    await self._record_halt(connection, halt)
+                    self._size = 1  # try again, now and then, what it halted at: a `drop` lets it pass
+            await self._wait()
+
+    async def _behind(self, connection: "Connection[Any]") -> bool:
+        """Tell whether there is work, without a lock: an idle poll must not write."""
+        behind: bool = await connection.fetchval(
+            "select h.position > c.position or not c.caught_up from log.head h, checkpoint c"
+        )
+        return behind
+
+    async def _turn(self, connection: "Connection[Any]") -> None:
+        advanced = await advance(connection, self.projection, self._registry, self._size)
+        if advanced.end is None or advanced.end == advanced.start:
+            return
+        self._size = self._largest
+        self._on_advance()
+        if advanced.head is not None and advanced.end < advanced.head:
+            self.wake.set()
+
+    async def _wait(self) -> None:
+        # Windows a little apart are larger, and cost less a vote, than windows as fast as can be.
+        await asyncio.sleep(self._pace)
+        try:
+            async with asyncio.timeout(self._poll):
+                await self.wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _look(self, connection: "Connection[Any]") -> None:
+        """Compare the view with its totals and say what is wrong; at most one part in fifty of the time is spent so."""
+        began = monotonic()
+        dropped = await window.dropped_positions(connection, self.projection)
+        wrong, said = await drift.look(connection, self.projection, dropped)
+        if wrong != said:
+            await connection.execute(drift.SAY, wrong, self._clock())
+            if wrong is not None:
+                logger.error("%s has drifted from the log: %s", self.projection.schema, wrong)
+        ended = monotonic()
+        self._next_look = ended + max(self._look_every, 50 * (ended - began))
+
+    async def _record_halt(self, connection: "Connection[Any]", halt: Halted) -> None:
+        recorded = await connection.execute(
+            "update checkpoint set halted_position = $1, halted_error = $2, halted_since = $3"
+            " where halted_position is distinct from $1 or halted_error is distinct from $2",
+            halt.position,
+            str(halt)[:1000],
+            self._clock(),
+        )
+        if recorded == "UPDATE 1":
+            logger.error("%s halted at position %d: %s", self.projection.schema, halt.position, halt)

@@ -1,0 +1,100 @@
+"""The newsletter's part of the worker: a sender that runs beside arq's jobs, woken by the doorbell, and the minute's tick."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import asyncpg
+
+from events.commands.subscribers import SuppressSubscriber
+from events.log import store
+from events.log.committer import Committer
+from events.log.vault import Vault
+from events.registry import REGISTRY
+from projections.engine import notify
+from services.clock import now
+from services.newsletter import outbox
+from services.newsletter.letters import Letters
+from services.newsletter.schedule_run import forget_unconfirmed, schedule_of, tick
+from services.newsletter.sender import Sender
+from services.newsletter.tokens import MailTokens
+from services.newsletter.transport import open_transport
+from services.settings import Settings
+
+STOP_SECONDS: Final = 20.0
+
+# The server ends what stands still, so that a stalled worker holds no lock for long.
+CONNECTION: Final = {
+    "application_name": "ballotpress-worker",
+    "idle_in_transaction_session_timeout": "5000",
+    "timezone": "UTC",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "2",
+}
+
+
+class Mailroom:
+    """Everything one worker needs to send; open between `open` and `close`."""
+
+    database: "asyncpg.Pool[Any]"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._schedule = schedule_of(settings.newsletter)
+        self._stack = AsyncExitStack()
+        self._sending: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Connect, and begin to send."""
+        settings, newsletter = self._settings, self._settings.newsletter
+        self.database = await self._stack.enter_async_context(
+            asyncpg.create_pool(settings.database_url, min_size=0, max_size=6, timeout=5, command_timeout=60,
+                                server_settings=CONNECTION)
+        )  # fmt: skip
+        transport = await self._stack.enter_async_context(open_transport(settings))
+        tokens = MailTokens(settings.secret_keys, newsletter.retired_keys)
+        letters = Letters(self.database, settings, Vault(settings.vault_keys), tokens)
+        dsn = settings.database_url
+        rung = notify.Bell(dsn, notify.LOG)
+        self._ringing = asyncio.create_task(rung.run())
+        self._committer = await self._stack.enter_async_context(
+            Committer(lambda: store.connect(dsn), REGISTRY, on_commit=rung.ring)
+        )
+        self._sender = Sender(
+            self.database, letters, transport, clock=now, suppress=self._bounced, lease_seconds=newsletter.lease_seconds
+        )
+        self._sending = asyncio.create_task(self._sender.run())
+
+    async def close(self) -> None:
+        """Finish the chunks under way and disconnect."""
+        if self._sending is not None:
+            self._sender.stop()
+            await asyncio.wait([self._sending], timeout=STOP_SECONDS)
+            self._sending.cancel()
+            self._ringing.cancel()
+            await asyncio.gather(self._sending, self._ringing, return_exceptions=True)
+        await self._stack.aclose()
+
+    def wake(self) -> None:
+        """Say that there may be something to send."""
+        self._sender.wake.set()
+
+    async def tick(self) -> None:
+        """Do what is due."""
+        due = await tick(self.database, self._settings.database_url, self._schedule, now())
+        if due.editions or due.unplanned:
+            self.wake()
+
+    async def forget(self) -> int:
+        """Forget addresses that were never confirmed."""
+        forgotten = await forget_unconfirmed(self.database, self._committer, now())
+        for reader in forgotten:
+            outbox.forget(self._settings.home, reader)
+        return len(forgotten)
+
+    async def _bounced(self, readers: Sequence[str]) -> None:
+        """Suppress addresses that the relay refused for good."""
+        for reader in readers:
+            await self._committer.submit(SuppressSubscriber(reader, "hard bounce"))

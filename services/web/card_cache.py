@@ -1,0 +1,234 @@
+"""Cards in memory: encoded once, served many times, never unchecked for more than a second.
+
+A card is kept with what it is true of. Changed tallies come with each refresh; whatever else changed is dropped and read anew
+when it is asked for. Bounded: the least recently used goes first.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from asyncpg import Pool
+from msgspec.structs import replace
+
+from projections import cards
+from projections.cards import Card, Changes, Loaded, State, TallyRow
+from projections.comparison import compare
+from projections.tally import community
+from services.web.http.answers import encoder
+from services.web.http.conditional import Versioned, weak_etag
+
+POLL_SECONDS: Final = 0.1
+PACE_SECONDS: Final = 0.03  # refreshes are this far apart at least, however often the bell rings
+STALE_SECONDS: Final = 1.0
+
+
+class Kept:
+    """A card in memory: the struct, and its answer once somebody asked for it; `is_followed` while refreshes reach it."""
+
+    __slots__ = ("_card", "_versioned", "as_of", "is_followed", "position", "ship", "skip", "tool")
+
+    def __init__(self, loaded: Loaded, as_of: int) -> None:
+        self.as_of = as_of
+        self.is_followed = False
+        self.tool = loaded.tool
+        self.position = loaded.card.position
+        self.ship = loaded.card.community.ship
+        self.skip = loaded.card.community.skip
+        self._card = loaded.card
+        self._versioned: Versioned | None = None
+
+    def recount(self, tally: TallyRow) -> None:
+        """Take a newer tally in; what it says is worked out when somebody asks."""
+        if tally.position > self.position:
+            self.ship, self.skip, self.position = tally.ship, tally.skip, tally.position
+            self._versioned = None
+
+    @property
+    def slug(self) -> str:
+        """Name the tool."""
+        return self._card.slug
+
+    @property
+    def card(self) -> Card:
+        """Give the card as it stands; the same object until the tally changes."""
+        if self.position != self._card.position:
+            self._card = replace(self._card, community=community(self.ship, self.skip), position=self.position)
+        return self._card
+
+    def versioned(self, edition: str) -> Versioned:
+        """Give the card's answer."""
+        if self._versioned is None:
+            self._versioned = Versioned(encoder.encode(self.card), weak_etag(edition, self.card.position))
+        return self._versioned
+
+
+class Pair:
+    """A comparison in memory, made of two cards as they were."""
+
+    __slots__ = ("_left", "_left_position", "_right", "_right_position", "versioned")
+
+    def __init__(self, left: Kept, right: Kept, edition: str) -> None:
+        self._left, self._left_position = left, left.position
+        self._right, self._right_position = right, right.position
+        self.versioned = Versioned(
+            encoder.encode(compare(left.card, right.card)), weak_etag(edition, left.position, right.position)
+        )
+
+    def holds(self) -> bool:
+        """Tell whether both cards are still followed and as they were."""
+        left, right = self._left, self._right
+        return (
+            left.position == self._left_position
+            and right.position == self._right_position
+            and left.is_followed
+            and right.is_followed
+        )
+
+
+class Cards:
+    """The cards of one API process."""
+
+    def __init__(
+        self, pool: "Pool[Any]", release: str, clock: Callable[[], float], *, most_cards: int = 1000, most_pairs: int = 500
+    ) -> None:
+        self._pool = pool
+        self._release = release
+        self._clock = clock
+        self._most_cards = most_cards
+        self._most_pairs = most_pairs
+        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._by_tool: dict[str, Kept] = {}
+        self._pairs: OrderedDict[str, Pair] = OrderedDict()
+        self._state = State("", 0)
+        self._edition = release
+        self._checked = -STALE_SECONDS
+        self._refreshing: asyncio.Task[None] | None = None
+        self.wake = asyncio.Event()
+        self.hear: Callable[[Sequence[TallyRow] | None], None] = lambda tallies: None
+        """Called with the tallies of each refresh that changed; with None when all must be read anew."""
+
+    @property
+    def position(self) -> int:
+        """Give the position of the log that memory is true of."""
+        return self._state.position
+
+    def as_of(self, kept: Kept) -> int:
+        """Give the position of the log that a card is true of; those in memory follow every refresh."""
+        return max(kept.as_of, self._state.position) if kept.is_followed else kept.as_of
+
+    async def run(self) -> None:
+        """Refresh at each wake-up and every 100 ms, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self.wake.wait()
+            except TimeoutError:
+                pass
+            self.wake.clear()
+            try:
+                await self.refresh()
+            except Exception:  # the next reader is told by _fresh; the loop must live
+                await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(PACE_SECONDS)
+
+    async def refresh(self) -> None:
+        """Bring memory up to the views; whoever asks while a refresh runs waits for that one. Raises the database's errors."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh())
+        await asyncio.shield(self._refreshing)
+
+    async def _refresh(self) -> None:
+        began = self._clock()
+        self._take(await cards.changes(self._pool, self._state.position))
+        self._checked = began
+
+    def _take(self, changes: Changes) -> None:
+        if changes.state.generation != self._state.generation or changes.state.position < self._state.position:
+            self._forget(changes.state)
+            return
+        self._state = changes.state
+        for tally in changes.tallies:
+            if (kept := self._by_tool.get(tally.tool)) is not None:
+                kept.recount(tally)
+        for tool in changes.tools:
+            if (kept := self._by_tool.pop(tool, None)) is not None:
+                kept.is_followed = False
+                del self._kept[kept.slug]
+        self.hear(changes.tallies)
+
+    def _forget(self, state: State) -> None:
+        """Start anew: the view was rebuilt, and what is in memory is of another generation."""
+        for kept in self._kept.values():
+            kept.is_followed = False
+        self._kept.clear()
+        self._by_tool.clear()
+        self._pairs.clear()
+        self._state = state
+        self._edition = f"{self._release}-{state.generation[:8]}"
+        self.hear(None)
+
+    def seen(self, slug: str) -> Kept | None:
+        """Give a listed tool's card if it is in memory and memory was checked within the last second."""
+        if self._clock() - self._checked > STALE_SECONDS:
+            return None
+        kept = self._kept.get(slug)
+        if kept is not None:
+            self._kept.move_to_end(slug)
+        return kept
+
+    async def one(self, slug: str) -> Kept | None:
+        """Give a listed tool's card, None if no listed tool has this slug."""
+        return self.seen(slug) or (await self.find([slug])).get(slug)
+
+    async def find(self, slugs: Sequence[str]) -> dict[str, Kept]:
+        """Give the cards of those slugs that are listed tools; reads what is not in memory."""
+        if self._clock() - self._checked > STALE_SECONDS:
+            await self.refresh()
+        missing = [slug for slug in slugs if slug not in self._kept]
+        found = await self._load(missing) if missing else {}
+        for slug in slugs:
+            if (kept := self._kept.get(slug)) is not None:
+                self._kept.move_to_end(slug)
+                found[slug] = kept
+        self._shrink()
+        return found
+
+    async def _load(self, slugs: Sequence[str]) -> dict[str, Kept]:
+        state, loaded = await cards.load(self._pool, slugs)
+        found = {one.card.slug: Kept(one, state.position) for one in loaded}
+        if state.generation == self._state.generation and state.position >= self._state.position:
+            for slug, kept in found.items():
+                if (older := self._by_tool.get(kept.tool)) is not None:  # two readers missed it at once
+                    older.is_followed = False
+                kept.is_followed = True
+                self._kept[slug] = self._by_tool[kept.tool] = kept
+        return found
+
+    def _shrink(self) -> None:
+        while len(self._kept) > self._most_cards:
+            _, oldest = self._kept.popitem(last=False)
+            oldest.is_followed = False
+            del self._by_tool[oldest.tool]
+
+    def answer(self, kept: Kept) -> Versioned:
+        """Give a card's answer."""
+        return kept.versioned(self._edition)
+
+    def known_comparison(self, pair: str) -> Versioned | None:
+        """Give the answer of `left-vs-right` if it was made before and nothing that it is made of has changed."""
+        known = self._pairs.get(pair)
+        if known is None or not known.holds() or self._clock() - self._checked > STALE_SECONDS:
+            return None
+        self._pairs.move_to_end(pair)
+        return known.versioned
+
+    def comparison(self, left: Kept, right: Kept, pair: str | None) -> Versioned:
+        """Give the answer of two cards side by side, and keep it for whoever asks for `pair`, if that can mean no other two."""
+        made = Pair(left, right, self._edition)
+        if pair is not None:
+            self._pairs[pair] = made
+            if len(self._pairs) > self._most_pairs:
+                self._pairs.popitem(last=False)
+        return made.versioned

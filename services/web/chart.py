@@ -1,0 +1,103 @@
+"""Charts as SVG: a tally over time with its Wilson band, and plain lines for operators. Geometry only; the template draws."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from projections.tally import wilson
+from services.web.filters import count
+
+WIDTH: Final = 640
+HEIGHT: Final = 220
+_LEFT: Final = 44
+_RIGHT: Final = 12
+_TOP: Final = 12
+_BOTTOM: Final = 28
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """A labelled place on an axis."""
+
+    at: float
+    label: str
+
+
+class Trend(msgspec.Struct, frozen=True):
+    """A chart of a tally: its line and band as paths, ticks, and the last point."""
+
+    line: str
+    band: str
+    days: Sequence[Tick]
+    percents: Sequence[Tick]
+    last: tuple[float, float]
+    summary: str
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A tally at a time."""
+
+    at: datetime
+    ship: int
+    skip: int
+
+
+def trend(points: Sequence[Standing]) -> Trend | None:
+    """Draw the share of ship votes over time; None as long as nobody has voted, or there is one point only."""
+    voted = [(n, point) for n, point in enumerate(points) if point.ship + point.skip > 0]
+    if not voted or len(points) < 2:
+        return None
+    shares = [(n, point, *_bounds(point)) for n, point in voted]
+    line = [(_x(n, len(points)), _y(100 * p.ship / (p.ship + p.skip))) for n, p, _, _ in shares]
+    if len(line) == 1:  # one day is no line: let it reach to where it began
+        line = [(line[0][0] - (_x(1, len(points)) - _x(0, len(points))) / 2, line[0][1]), *line]
+    above = [(x, _y(high)) for (x, _), (_, _, _, high) in zip(line[-len(shares) :], shares, strict=True)]
+    below = [(x, _y(low)) for (x, _), (_, _, low, _) in zip(line[-len(shares) :], shares, strict=True)]
+    if len(shares) == 1:
+        above, below = [(line[0][0], above[0][1]), *above], [(line[0][0], below[0][1]), *below]
+    return Trend(
+        line=_path(line),
+        band=f"{_path(above)} L{_path(below[::-1])[1:]} Z",
+        days=_days(points),
+        percents=[Tick(_y(percent), f"{percent}%") for percent in (0, 25, 50, 75, 100)],
+        last=line[-1],
+        summary=_summary(voted[0][1], voted[-1][1]),
+    )
+
+
+def _bounds(point: Standing) -> tuple[float, float]:
+    return wilson(point.ship, point.ship + point.skip)
+
+
+def _summary(first: Standing, last: Standing) -> str:
+    low, high = _bounds(last)
+    total = last.ship + last.skip
+    return (
+        f"From {first.at:%-d %B} to {last.at:%-d %B}: now {100 * last.ship / total:.0f}% ship of {count(total, 'vote')}, "
+        f"95% interval {low:.0f} to {high:.0f}%."
+    )
+
+
+def _x(n: int, length: int) -> float:
+    return round(_LEFT + (WIDTH - _LEFT - _RIGHT) * n / max(1, length - 1), 1)
+
+
+def _y(percent: float) -> float:
+    return round(_TOP + (HEIGHT - _TOP - _BOTTOM) * (1 - percent / 100), 1)
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return "M" + " L".join(f"{x:g} {y:g}" for x, y in points)
+
+
+def _days(points: Sequence[Standing]) -> list[Tick]:
+    step = max(1, (len(points) - 1) // 4)
+    return [Tick(_x(n, len(points)), f"{points[n].at:%-d %b}") for n in range(0, len(points), step)]
+
+
+def spark(values: Sequence[float], width: int = 240, height: int = 48) -> str:
+    """Draw values as one line from left to right, the highest at the top; as a path."""
+    top = max([*values, 1e-9])
+    step = width / max(1, len(values) - 1)
+    return _path([(round(step * n, 1), round(2 + (height - 4) * (1 - value / top), 1)) for n, value in enumerate(values)])

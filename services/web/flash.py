@@ -1,0 +1,44 @@
+"""What pages are asked with, and the word they say about what was just done."""
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta
+
+from services.web.http.queries import Page, Query
+
+Said = Literal["voted", "retracted", "kept", "removed", "reviewed", "edited", "withdrawn", "reviewed-before", "unchanged"]
+
+SAID: Final[dict[str, str]] = {
+    "voted": "Your vote is counted. You can change it or take it back at any time.",
+    "retracted": "Your vote is taken back.",
+    "kept": "Saved to your bookmarks.",
+    "removed": "Removed from your bookmarks.",
+    "reviewed": "Thank you. A moderator reads your review before it is shown.",
+    "edited": "Your edit waits for a moderator; what was approved before stays up until then.",
+    "withdrawn": "Your review is withdrawn and its text destroyed.",
+    "reviewed-before": "You have reviewed this tool already: here is your review, to edit or withdraw.",
+    "unchanged": "Nothing was changed.",
+}
+
+
+class Asked(Query, frozen=True, kw_only=True):
+    """A page, and what was just done on it."""
+
+    said: Said | None = None
+
+    @property
+    def word(self) -> str | None:
+        """Say what was just done."""
+        return None if self.said is None else SAID[self.said]
+
+
+class AskedList(Page, frozen=True, kw_only=True):
+    """A page of a list, and what was just done on it."""
+
+    category: Annotated[str, Meta(max_length=120)] | None = None
+    said: Said | None = None
+
+    @property
+    def word(self) -> str | None:
+        """Say what was just done."""
+        return None if self.said is None else SAID[self.said]

@@ -1,0 +1,1 @@
+"""The HTTP kit: requests, answers, limits and pages. It knows no subject."""

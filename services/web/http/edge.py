@@ -1,0 +1,244 @@
+"""The edge: the outermost wrapper of every request.
+
+Request ids, security headers, CORS, HEAD, the limit on bodies, refusals as problems, the access log and metrics: in one
+place and one pass, because each layer of middleware costs every vote. Exceptions end here and nowhere else.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from itertools import count
+from logging import DEBUG
+from secrets import token_hex
+from time import perf_counter
+from typing import Any, Final
+
+import structlog
+from litestar.enums import HttpMethod, ScopeType
+from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Message, Receive, Scope, Send
+
+from services.logs import request_id as logged_request_id
+from services.web.http.answers import Answer, Bodiless
+from services.web.http.endpoints import ClientGone
+from services.web.http.problems import BodyTooLarge, kind_of
+from services.web.site import Site
+
+BODY_LIMIT: Final = 64 * 1024
+CATALOG_LIMIT: Final = 16 * 1024 * 1024
+CATALOG_PATH: Final = "/v1/ops/catalog"
+WEBHOOK_LIMIT: Final = 1024 * 1024
+WEBHOOK_PATHS: Final = "/v1/webhooks/"
+SLOW_SECONDS: Final = 1.0
+
+_EXPOSED: Final = b"ETag, Link, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+CSP: Final = b"content-security-policy"
+_NO_CONTENT: Final = (CSP, b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+_SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_DRAINED_BYTES: Final = 4 * 1024 * 1024
+
+
+Refuse = Callable[[Exception, str, HTTPScope, Mapping[bytes, bytes]], Answer]
+"""Makes the answer to an exception, given the request's id, scope and headers."""
+
+
+class Edge:
+    """Wraps an ASGI application."""
+
+    def __init__(self, app: ASGIApp, site: Site, refusal: Refuse) -> None:
+        self._app = app
+        self._refusal = refusal
+        self._site = site
+        self._log = structlog.get_logger().bind()
+        self._logs_all = self._log.is_enabled_for(DEBUG)
+        self._origins = frozenset(origin.encode("ascii") for origin in site.settings.cors_origins)
+        self._headers = _standing_headers(site)
+        self._ids = _numbered_ids()
+        self._note = site.metrics.requests.note
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; anything else than HTTP passes."""
+        if scope["type"] != ScopeType.HTTP:
+            return await self._app(scope, receive, send)
+        started = perf_counter()
+        extra: dict[str, Any] = scope  # type: ignore[assignment]
+        extra["site"] = self._site
+        extra["head"] = head = dict(scope["headers"])
+        extra["request_id"] = request_id = self._request_id(head)
+        extra["more_headers"] = ()
+        method = scope["method"]
+        outgoing = _Outgoing(send, extra, self._headers_for(head, request_id), is_head=method == "HEAD")
+        if outgoing.is_head:
+            scope["method"] = HttpMethod.GET
+        try:
+            if b"access-control-request-method" in head and self._is_admitted(head):
+                await _PREFLIGHT(scope, receive, outgoing.send)
+            else:
+                await self._app(scope, _bounded(scope, head, receive), outgoing.send)
+        except Exception as error:
+            await self._refuse(error, scope, receive, outgoing, request_id)
+        self._record(method, extra.get("path_template", "unmatched"), outgoing, (outgoing.began or perf_counter()) - started)
+
+    def _record(self, method: str, route: str, outgoing: "_Outgoing", seconds: float) -> None:
+        """Count a request, and log it where it matters. What counts is when the answer begins: streams go on for hours."""
+        status = outgoing.status
+        self._note(method, route, status, seconds)
+        if status >= 500 or seconds > SLOW_SECONDS:
+            log = self._log.warning
+        elif self._logs_all:
+            log = self._log.debug
+        else:
+            return
+        log("answered", method=method, route=route, status=status, seconds=round(seconds, 6), error=outgoing.error)
+
+    async def _refuse(
+        self, error: Exception, scope: HTTPScope, receive: Receive, outgoing: "_Outgoing", request_id: str
+    ) -> None:
+        """Answer an exception as a problem; if the answer has begun already, all that is left is to break it off."""
+        if outgoing.is_complete or isinstance(error, ClientGone):
+            return
+        if outgoing.status:
+            self._log.error("answer broken off", exc_info=error)
+            raise error
+        status = kind_of(error).status
+        if status == 500:
+            self._log.error("request failed", path=scope["path"], exc_info=error)
+        elif status > 500:
+            outgoing.error = repr(error)
+        if isinstance(error, BodyTooLarge):
+            await _drain(receive)
+        await self._refusal(error, request_id, scope, dict(scope["headers"]))(scope, receive, outgoing.send)
+
+    def _request_id(self, head: Mapping[bytes, bytes]) -> str:
+        given = head.get(b"x-request-id")
+        request_id = given.decode("ascii") if given and _SANE_ID.fullmatch(given) else next(self._ids)
+        logged_request_id.set(request_id)
+        return request_id
+
+    def _is_admitted(self, head: Mapping[bytes, bytes]) -> bool:
+        return head.get(b"origin") in self._origins
+
+    def _headers_for(self, head: Mapping[bytes, bytes], request_id: str) -> list[tuple[bytes, bytes]]:
+        headers = [*self._headers, (b"x-request-id", request_id.encode("ascii"))]
+        if b"origin" in head and self._is_admitted(head):
+            headers += [
+                (b"access-control-allow-origin", head[b"origin"]),
+                (b"access-control-allow-credentials", b"true"),
+                (
+                    b"access-control-expose-headers",
+                    _EXPOSED,
+                ),
+            ]
+        return headers
+
+
+class _Outgoing:
+    """Sends an answer with the edge's headers, without its body where HEAD was asked, and remembers how it went."""
+
+    __slots__ = ("_headers", "_scope", "_send", "began", "error", "is_complete", "is_head", "status")
+
+    def __init__(self, send: Send, scope: dict[str, Any], headers: list[tuple[bytes, bytes]], *, is_head: bool) -> None:
+        self._send = send
+        self._scope = scope
+        self._headers = headers
+        self.is_head = is_head
+        self.began = 0.0
+        self.error: str | None = None
+        self.is_complete = False
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on."""
+        if message["type"] == "http.response.start":
+            message = self._dressed(message)
+        elif message["type"] == "http.response.body":
+            has_more = message.get("more_body", False)
+            if self.is_head:
+                message = {"type": "http.response.body", "body": b"", "more_body": False}
+            self.is_complete = self.is_head or not has_more
+            await self._send(message)
+            if self.is_head and has_more:
+                raise ClientGone  # ends what would go on streaming to nobody
+            return
+        await self._send(message)
+
+    def _dressed(self, start: HTTPResponseStartEvent) -> HTTPResponseStartEvent:
+        """Add headers to a copy: answers are shared. A page's own content policy stands."""
+        self.began = perf_counter()
+        self.status = start["status"]
+        headers = [*start["headers"], *self._headers, *self._scope["more_headers"]]
+        for name, _ in start["headers"]:
+            if name == CSP:
+                break
+        else:
+            headers.append(_NO_CONTENT)
+        return {"type": "http.response.start", "status": self.status, "headers": headers}
+
+
+def _standing_headers(site: Site) -> list[tuple[bytes, bytes]]:
+    headers = [
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-frame-options", b"DENY"),
+        (b"referrer-policy", b"no-referrer"),
+    ]
+    if site.settings.base_url.startswith("https:"):
+        headers.append((b"strict-transport-security", b"max-age=31536000"))
+    if site.settings.cors_origins:
+        headers.append((b"vary", b"Origin"))
+    return headers
+
+
+def _numbered_ids() -> Any:
+    """Number requests under a prefix of this process' own: unique, and cheaper than randomness each time."""
+    prefix = token_hex(6)
+    return (f"{prefix}-{number:x}" for number in count(1))
+
+
+# The answer to a browser that asks before it sends (Fetch, 4.8), from an origin we admit.
+_PREFLIGHT: Final = Bodiless(
+    204,
+    [
+        (b"access-control-allow-methods", b"GET, HEAD, PUT, POST, PATCH, DELETE"),
+        (b"access-control-allow-headers", b"Authorization, Content-Type, Idempotency-Key, If-None-Match, X-Request-Id"),
+        (b"access-control-max-age", b"600"),
+    ],
+)
+
+
+def _bounded(scope: HTTPScope, head: Mapping[bytes, bytes], receive: Receive) -> Receive:
+    """Refuse a body over the limit: by its announced length, else by counting. BodyTooLarge."""
+    length = head.get(b"content-length")
+    if length is None:
+        return receive if scope["method"] == "GET" else _counted(receive, _limit_of(scope))
+    if len(length) > 4 and int(length[:20]) > _limit_of(scope):
+        raise BodyTooLarge(f"A body may have {_limit_of(scope)} bytes here.")
+    return receive
+
+
+def _limit_of(scope: HTTPScope) -> int:
+    if scope["path"].startswith(WEBHOOK_PATHS):
+        return WEBHOOK_LIMIT
+    return CATALOG_LIMIT if scope["path"] == CATALOG_PATH else BODY_LIMIT
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    total = 0
+
+    async def counting() -> Any:
+        nonlocal total
+        message = await receive()
+        if message["type"] == "http.request":
+            total += len(message["body"])
+            if total > limit:
+                raise BodyTooLarge(f"A body may have {limit} bytes here.")
+        return message
+
+    return counting
+
+
+async def _drain(receive: Receive) -> None:
+    """Read on for a while, so that the refusal isn't lost with the connection while the caller still writes."""
+    left = _DRAINED_BYTES
+    while left > 0:
+        message = await receive()
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return
+        left -= len(message["body"])

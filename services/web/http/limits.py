@@ -1,0 +1,198 @@
+"""Limits: how many writes a visitor and a network may make, counted in Valkey for all processes together.
+
+A window that slides in six slices: never more than the limit within five sixths of it, and whoever waits a whole window
+may write again. A fixed window lets through twice the limit about its end, GCRA with so large a burst within the first one.
+Claims that arrive while a call is under way are gathered and decided by the next one. Without Valkey nothing is limited:
+after one failed call no other waits for it until a probe, about once a second, has got through.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha1
+from importlib.resources import files
+from typing import Final, NamedTuple, cast
+
+import hiredis
+import msgspec
+import structlog
+from redis import exceptions
+from redis.asyncio import Connection, Redis
+
+from services.web.http.checks import Check
+from services.web.http.problems import TooManyRequests
+
+PATIENCE_SECONDS: Final = 0.1
+PROBE_SECONDS: Final = 1.0
+MOST_IN_A_BATCH: Final = 500
+ENOUGH_FOR_A_BATCH: Final = 64
+PACE_SECONDS: Final = 0.001  # one call costs as much as thirty claims: under load, more gather before the next
+
+_SCRIPT: Final = files(__package__).joinpath("limits.lua").read_text("utf-8")
+_SHA: Final = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """So many in so many seconds, for each owner; `item` is its name in the RateLimit headers."""
+
+    item: str
+    most: int
+    seconds: int
+
+    @cached_property
+    def policy(self) -> bytes:
+        """The limit as an item of the RateLimit-Policy header."""
+        return f'"{self.item}";q={self.most};w={self.seconds}'.encode("ascii")
+
+
+class Claim(NamedTuple):
+    """One thing somebody wants to do, and the limits it counts against, each with its owner."""
+
+    counters: tuple[tuple[Limit, str], ...]
+    decided: asyncio.Future[Headers]
+
+
+class Limits:
+    """Grants or refuses claims; made once a process, inside its event loop."""
+
+    def __init__(self, valkey: Redis) -> None:
+        self._valkey = valkey
+        self._connection: Connection | None = None
+        self._waiting: list[Claim] = []
+        self._deciding: asyncio.Task[None] | None = None
+        self._probing: asyncio.Task[None] | None = None
+
+    def check(self) -> Check:
+        """Check that limits are in force."""
+
+        async def ask() -> str | None:
+            return None if self._probing is None else "Valkey does not answer; nothing is limited"
+
+        return Check("limits", False, ask)
+
+    async def take(self, *counters: tuple[Limit, str]) -> Headers:
+        """Count one against each limit, and give the headers that tell the caller; TooManyRequests if one is used up."""
+        if self._probing is not None:
+            return ()
+        claim = Claim(counters, asyncio.get_running_loop().create_future())
+        self._waiting.append(claim)
+        if self._deciding is None:
+            self._deciding = asyncio.create_task(self._decide())
+        return await claim.decided
+
+    async def close(self) -> None:
+        """Stop what still runs."""
+        for task in (self._deciding, self._probing):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        if self._connection is not None:
+            await self._valkey.connection_pool.release(self._connection)
+            self._connection = None
+
+    async def _decide(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MOST_IN_A_BATCH], self._waiting[MOST_IN_A_BATCH:]
+                await self._decide_batch(batch)
+                if self._waiting and len(self._waiting) < ENOUGH_FOR_A_BATCH:
+                    await asyncio.sleep(PACE_SECONDS)
+        finally:
+            self._deciding = None
+
+    async def _decide_batch(self, batch: Sequence[Claim]) -> None:
+        limits, keys, claims = _numbered(batch)
+        bounds = [number for limit in limits for number in (limit.most, limit.seconds * 1000)]
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                answers = await self._call(keys, msgspec.msgpack.encode((bounds, claims)))
+        except Exception as error:  # whatever ails the limits, it must not stop a vote
+            self._lift(error)
+            for claim in batch:
+                _settle(claim, ())
+            return
+        for claim, place in zip(batch, range(0, len(answers), 4), strict=True):
+            wait, scarcest, remaining, reset = answers[place : place + 4]
+            _tell(claim, wait, limits[scarcest - 1], remaining, reset)
+
+    async def _call(self, keys: list[str], asked: bytes) -> list[int]:
+        """Run the script; once more if Valkey doesn't know it yet, or has dropped an idle connection."""
+        try:
+            return await self._command("EVALSHA", _SHA, len(keys), *keys, asked)
+        except (exceptions.NoScriptError, exceptions.ConnectionError):
+            return await self._command("EVAL", _SCRIPT, len(keys), *keys, asked)
+
+    async def _command(self, *words: str | int | bytes) -> list[int]:
+        """Send one command on the connection kept for this; the client's own way costs five times the processor time."""
+        connection = self._connection or await self._valkey.connection_pool.get_connection()
+        self._connection = None  # not kept, unless all goes well: what comes late must not answer the next call
+        try:
+            packed = hiredis.pack_command(words)  # type: ignore[arg-type] # the stub knows tuples of one word only
+            await connection.send_packed_command([packed])
+            answer: list[int] = await connection.read_response()
+        except exceptions.NoScriptError:
+            self._connection = connection
+            raise
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            await self._valkey.connection_pool.release(connection)
+            raise
+        self._connection = connection
+        return answer
+
+    def _lift(self, error: Exception) -> None:
+        if self._probing is None:
+            structlog.get_logger().warning("limits lifted: Valkey does not answer", error=repr(error))
+            self._probing = asyncio.create_task(self._probe())
+
+    async def _probe(self) -> None:
+        while True:
+            await asyncio.sleep(PROBE_SECONDS)
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await cast(Awaitable[bool], self._valkey.ping())
+            except (exceptions.RedisError, OSError):
+                continue
+            structlog.get_logger().info("limits in force again")
+            self._probing = None
+            return
+
+
+def _numbered(batch: Sequence[Claim]) -> tuple[list[Limit], list[str], list[int]]:
+    """Number the counters of a batch: their limits, their keys, and the claims as the script reads them."""
+    places: dict[str, int] = {}
+    limits: list[Limit] = []
+    claims: list[int] = []
+    for claim in batch:
+        claims.append(len(claim.counters))
+        for limit, owner in claim.counters:
+            key = f"limit:{limit.item}:{owner}"
+            if key not in places:
+                limits.append(limit)
+                places[key] = len(limits)
+            claims.append(places[key])
+    return limits, list(places), claims
+
+
+def _tell(claim: Claim, wait: int, limit: Limit, remaining: int, reset: int) -> None:
+    """Grant or refuse one claim (headers as in draft-ietf-httpapi-ratelimit-headers-10)."""
+    headers = (
+        (b"ratelimit-policy", b", ".join([counted.policy for counted, _ in claim.counters])),
+        (b"ratelimit", b'"%s";r=%d;t=%d' % (limit.item.encode("ascii"), remaining, -(-(wait or reset) // 1000))),
+    )
+    if not wait:
+        _settle(claim, headers)
+    elif not claim.decided.done():
+        seconds = -(-wait // 1000)
+        detail = f"No more than {limit.most} in {limit.seconds} seconds; try again in {seconds} s."
+        claim.decided.set_exception(TooManyRequests(detail, headers=[*headers, (b"retry-after", str(seconds).encode("ascii"))]))
+
+
+def _settle(claim: Claim, headers: Headers) -> None:
+    if not claim.decided.done():  # the caller may have gone
+        claim.decided.set_result(headers)

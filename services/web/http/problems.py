@@ -1,0 +1,190 @@
+"""Problems (RFC 9457): how every refusal is written.
+
+`KINDS` is the one place where an exception gets its status, title and type. Rules and log raise plain exceptions that
+know nothing of HTTP; what the API itself refuses is a `Refusal`. Whatever stands in neither is a 500 without internals.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import asyncpg
+import msgspec
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+
+from services.web.http.answers import Answer, encoder
+
+MEDIA = b"application/problem+json"
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One thing wrong with the input. The pointer is a JSON pointer into the body, or `/name` of a parameter."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The body of every refusal."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: tuple[FieldError, ...] = ()
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one sort of refusal is shown.
+
+    `detail` stands in for the exception's own words; `members` names attributes of it that become members of the problem.
+    """
+
+    status: int
+    name: str
+    title: str
+    detail: str | None = None
+    retry_after: int | None = None
+    members: tuple[str, ...] = ()
+
+    @property
+    def type(self) -> str:
+        """The problem's type, a path on this site."""
+        return f"/problems/{self.name}"
+
+
+class Refusal(Exception):
+    """Something the API itself refuses, before any rule is asked."""
+
+    def __init__(self, detail: str, *, errors: Sequence[FieldError] = (), headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        super().__init__(detail)
+        self.errors = tuple(errors)
+        self.headers = tuple(headers)
+
+
+class BadInput(Refusal):
+    """The body, a parameter or a header can't be understood; `errors` names where."""
+
+    @classmethod
+    def at(cls, pointer: str, detail: str) -> "BadInput":
+        """Refuse one field."""
+        return cls(detail, errors=[FieldError(pointer, detail)])
+
+
+class NoToken(Refusal):
+    """The call needs a token, and none that is valid was presented."""
+
+
+class MissingScope(Refusal):
+    """The operator's token is valid but doesn't carry the scope."""
+
+
+class NotFound(Refusal):
+    """There is nothing under this path."""
+
+
+class BodyTooLarge(Refusal):
+    """The body is over the limit of its route."""
+
+
+class WrongMediaType(Refusal):
+    """The body isn't said to be JSON."""
+
+
+class TooManyRequests(Refusal):
+    """A limit is used up; the headers say when to come back."""
+
+
+class BodyTooSlow(Refusal):
+    """The body didn't arrive in time."""
+
+
+UNAVAILABLE = Kind(
+    503, "unavailable", "Temporarily unavailable", "The database can't be reached at the moment; try again.", retry_after=1
+)
+UNEXPECTED = Kind(500, "internal", "Internal error", "Something went wrong here; the request id says where to look.")
+
+KINDS: dict[type[Exception], Kind] = {
+    BadInput: Kind(400, "bad-input", "Bad input"),
+    NoToken: Kind(401, "unauthorized", "Token required"),
+    MissingScope: Kind(403, "forbidden", "Not allowed"),
+    NotFound: Kind(404, "not-found", "Not found"),
+    BodyTooSlow: Kind(408, "body-too-slow", "Body too slow"),
+    BodyTooLarge: Kind(413, "body-too-large", "Body too large"),
+    WrongMediaType: Kind(415, "wrong-media-type", "Wrong media type"),
+    TooManyRequests: Kind(429, "too-many-requests", "Too many requests"),
+    NotFoundException: Kind(404, "not-found", "Not found", "Nothing is served at this path."),
+    MethodNotAllowedException: Kind(405, "method-not-allowed", "Method not allowed", "`Allow` names what this path takes."),
+    # What PostgreSQL and its connections throw while it is away, starting, stopping, or slow.
+    OSError: UNAVAILABLE,  # refused and reset connections, missing sockets, and TimeoutError
+    asyncpg.PostgresConnectionError: UNAVAILABLE,
+    asyncpg.InterfaceError: UNAVAILABLE,  # a connection that is closed, or a pool that is closing
+    asyncpg.DataError: UNEXPECTED,  # an InterfaceError too, but a defect of ours
+    asyncpg.OperatorInterventionError: UNAVAILABLE,  # shutting down, starting up, statement time-out
+    asyncpg.InsufficientResourcesError: UNAVAILABLE,
+    asyncpg.LockNotAvailableError: UNAVAILABLE,
+    asyncpg.IdleInTransactionSessionTimeoutError: UNAVAILABLE,
+    asyncpg.SerializationError: UNAVAILABLE,
+    asyncpg.UndefinedTableError: UNAVAILABLE,  # views that no projector has built yet
+    asyncpg.InvalidCachedStatementError: UNAVAILABLE,  # views that were just switched
+    asyncpg.DeadlockDetectedError: UNAVAILABLE,
+}
+
+
+def add_kinds(kinds: dict[type[Exception], Kind]) -> None:
+    """Add a module's domain errors to the table; ValueError if one is there already."""
+    if known := kinds.keys() & KINDS.keys():
+        raise ValueError(f"already in the table: {known}")
+    KINDS.update(kinds)
+
+
+def kind_of(error: Exception) -> Kind:
+    """Find an exception's row by its nearest class; what stands nowhere is unexpected."""
+    for cls in type(error).__mro__:
+        if found := KINDS.get(cls):
+            return found
+    if isinstance(error, HTTPException):
+        phrase = HTTPStatus(error.status_code).phrase
+        return Kind(error.status_code, phrase.lower().replace(" ", "-"), phrase)
+    return UNEXPECTED
+
+
+def problem_answer(error: Exception, request_id: str) -> Answer:
+    """Write an exception as a problem. 5xx say nothing of their cause but the request id under which it was logged."""
+    kind = kind_of(error)
+    problem = Problem(
+        type=kind.type,
+        title=kind.title,
+        status=kind.status,
+        detail=words_of(error, kind),
+        errors=getattr(error, "errors", ()),
+        request_id=request_id if kind.status >= 500 else None,
+    )
+    body: dict[str, object] = msgspec.to_builtins(problem)
+    body.update({member: getattr(error, member) for member in kind.members})
+    return Answer(encoder.encode(body), kind.status, MEDIA, headers_of(error, kind))
+
+
+def words_of(error: Exception, kind: Kind) -> str:
+    """Say what went wrong: in the words of its kind, else its own."""
+    return kind.detail or (error.detail if isinstance(error, HTTPException) else str(error)) or kind.title
+
+
+def headers_of(error: Exception, kind: Kind) -> list[tuple[bytes, bytes]]:
+    """Give the headers that a refusal is answered with: its own, when to come back, what the path takes."""
+    headers = [*getattr(error, "headers", ())] if isinstance(error, Refusal) else []
+    if kind.retry_after is not None:
+        headers.append((b"retry-after", str(kind.retry_after).encode("ascii")))
+    if kind.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, HTTPException) and error.headers and (allow := error.headers.get("allow")):
+        headers.append((b"allow", _allow(allow).encode("ascii")))
+    return headers
+
+
+def _allow(methods: str) -> str:
+    """Add HEAD to the methods of a path where GET is one of them."""
+    names = {name.strip() for name in methods.split(",")}
+    return ", ".join(sorted(names | {"HEAD"} if "GET" in names else names))

@@ -1,0 +1,83 @@
+"""The newsletter's sign-up form, its issues, and the corrections of tallies."""
+
+from typing import Any, Final
+
+from projections import corrections, tools
+from projections.tally import community
+from services.newsletter.addresses import MOST_CHARACTERS, AddressInvalid, read_address
+from services.web.flash import AskedList
+from services.web.http.answers import Answer, Bodiless
+from services.web.http.endpoints import Call
+from services.web.http.forms import fields
+from services.web.http.pages import page, post
+from services.web.http.queries import Query
+from services.web.http.rendering import ANYONES, show
+from services.web.issues import lines
+from services.web.newsletter import request_subscription
+
+_NEWEST: Final = 2**31 - 1
+_MOST_CATEGORIES: Final = 50
+
+
+@page("/newsletter", Query)
+async def newsletter(call: Call, asked: Query) -> Answer:
+    """Show the form to sign up."""
+    return await _form(call, cache_it=True)
+
+
+@post("/newsletter")
+async def sign_up(call: Call) -> Answer:
+    """Sign an address up; the page that follows is the same for every address."""
+    sent = fields(await call.read_body())
+    email = sent.get("email", [""])[-1]
+    try:
+        address = read_address(email[: MOST_CHARACTERS * 2])
+    except AddressInvalid as error:
+        return await _form(call, email=email, wrong=str(error))
+    known = {category.name for category in await tools.categories(call.site.database)}
+    await request_subscription(call, address, known & set(sent.get("category", [])[:_MOST_CATEGORIES]))
+    return Bodiless(303, ((b"location", b"/newsletter/sent"), (b"cache-control", b"no-store")))
+
+
+@page("/newsletter/sent", Query)
+async def sent(call: Call, asked: Query) -> Answer:
+    """Say that a mail is on its way, whatever is known of the address."""
+    return show(call, "newsletter_sent.html", cache=ANYONES, outbox=call.site.settings.smtp_url is None)
+
+
+async def _form(call: Call, email: str = "", wrong: str | None = None, *, cache_it: bool = False) -> Answer:
+    values: dict[str, Any] = {"categories": await tools.categories(call.site.database), "email": email, "wrong": wrong}
+    if cache_it:
+        return show(call, "newsletter.html", cache=ANYONES, **values)
+    return show(call, "newsletter.html", status=400, **values)
+
+
+@page("/issues", AskedList)
+async def issues(call: Call, asked: AskedList) -> Answer:
+    """List the issues that were sent, newest first."""
+    before = call.site.cursors.open("issues", asked.cursor, int) if asked.cursor else _NEWEST
+    found = await lines(call, before, asked.limit + 1)
+    more = call.site.cursors.seal("issues", found[asked.limit - 1].number) if len(found) > asked.limit else None
+    return show(call, "issues.html", cache=ANYONES, items=found[: asked.limit], next=more)
+
+
+@page("/corrections", AskedList)
+async def corrected(call: Call, asked: AskedList) -> Answer:
+    """List what was corrected, newest first."""
+    site = call.site
+    before = site.cursors.open("corrections", asked.cursor, int) if asked.cursor else None
+    rows = await corrections.corrections(site.database, before, asked.limit + 1)
+    more = site.cursors.seal("corrections", rows[asked.limit - 1].position) if len(rows) > asked.limit else None
+    items = [
+        {
+            "action": row.action,
+            "reason": row.reason,
+            "voters": row.voters,
+            "votes": row.votes,
+            "recorded_at": row.recorded_at,
+            "position": row.position,
+            "tools": [(tool.slug, community(*tool.before), community(*tool.after)) for tool in row.tools],
+        }
+        for row in rows[: asked.limit]
+    ]
+    return show(call, "corrections.html", cache=ANYONES, items=items, next=more)

@@ -1,0 +1,84 @@
+"""The operator's first page: signing in and out, how everything stands, and the pulse that its charts follow."""
+
+from importlib.metadata import version
+from typing import Annotated, Any, cast
+
+from asyncpg import Connection
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+
+from services.clock import now
+from services.status.pulse import pulse, throughput
+from services.status.read import read_status
+from services.web.chart import spark
+from services.web.http.answers import Answer, Bodiless, json_answer
+from services.web.http.endpoints import Call
+from services.web.http.pages import handler, post, read_form
+from services.web.http.queries import Query
+from services.web.http.rendering import show
+from services.web.http.session import Sessions
+from services.web.ops import first_page, ops_page, show_ops, signed_in
+
+
+class SignIn(Struct, frozen=True, kw_only=True):
+    """An operator's token."""
+
+    token: Annotated[str, Meta(max_length=400)]
+
+
+async def _form(request: Call) -> Answer:
+    operator = signed_in(request)
+    if operator is not None:
+        return _to(first_page(operator))
+    return show(request, "ops_sign_in.html", is_wrong=False)
+
+
+sign_in_page: HTTPRouteHandler = handler("GET", "/ops/sign-in")(_form)
+
+
+@post("/ops/sign-in")
+async def sign_in(call: Call) -> Answer:
+    """Sign an operator in; tries are counted as writes of the network are."""
+    call.add_headers(tuple(await call.site.limit_write(f"sign-in {call.network}", call.network)))
+    form = await read_form(call, SignIn)
+    operator = call.site.operators.operator_of(form.token.strip().encode())
+    if operator is None:
+        return show(call, "ops_sign_in.html", status=403, is_wrong=True)
+    return _to(first_page(operator), Sessions(call.site.settings).begin(operator, now().timestamp()))
+
+
+@post("/ops/sign-out")
+async def sign_out(call: Call) -> Answer:
+    """Sign out."""
+    await call.read_body()
+    return _to("/ops/sign-in", Sessions(call.site.settings).end())
+
+
+@ops_page("/ops", "read", Query)
+async def overview(call: Call, asked: Query) -> Answer:
+    """Show how log, views, queue and issues stand, what is wrong, and what to do about it."""
+    site = call.site
+    async with site.database.acquire() as connection:
+        # The pool's proxy is a connection in all but its type.
+        status = await read_status(cast("Connection[Any]", connection), site.schedule, site.valkey)
+    minutes = await throughput(site.database)
+    return show_ops(
+        call,
+        "ops_overview.html",
+        "/ops",
+        standing=status,
+        release=version("ballotpress"),
+        minutes=minutes,
+        line=spark(minutes, 600, 120),
+        viewers=site.live.viewers,
+    )
+
+
+@ops_page("/ops/pulse", "read", Query)
+async def beat(call: Call, asked: Query) -> Answer:
+    """Give the pulse as JSON, for the charts."""
+    return json_answer(await pulse(call.site.database), headers=[(b"cache-control", b"no-store")])
+
+
+def _to(path: str, *headers: tuple[bytes, bytes]) -> Answer:
+    return Bodiless(303, ((b"location", path.encode("ascii")), (b"cache-control", b"no-store"), *headers))

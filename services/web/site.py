@@ -1,0 +1,155 @@
+"""The site: everything a process of the API works with, in one place."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from time import monotonic
+
+import asyncpg
+from redis.asyncio import Redis
+
+from events.log import store as log
+from events.log.committer import Committer
+from events.log.store import Log
+from events.log.vault import Finder, Vault
+from events.registry import REGISTRY
+from projections.engine import notify
+from services.clock import now
+from services.newsletter import issues
+from services.newsletter.schedule_run import schedule_of
+from services.newsletter.tokens import MailTokens
+from services.settings import Settings
+from services.web.card_cache import Cards
+from services.web.http.checks import Check, database_check
+from services.web.http.limits import Headers, Limit, Limits
+from services.web.http.metrics import Metrics
+from services.web.http.networks import Networks
+from services.web.http.queries import Cursors
+from services.web.http.tokens import OperatorTokens, VisitorTokens
+from services.web.live import Live
+from services.web.wait import Views, schema_check, views_check
+
+
+async def _leave(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Leave a connection as it is: our statements set nothing, and asyncpg's own reset costs a round trip each time."""
+
+
+class LimitsAway(Exception):
+    """What must be counted can't be, while Valkey doesn't answer."""
+
+
+class Site:
+    """The wiring of one process. What needs an event loop is there between `open` and its end only."""
+
+    database: "asyncpg.Pool[asyncpg.Record]"
+    valkey: Redis
+    limits: Limits
+    log: Log
+    committer: Committer
+    cards: Cards
+    live: Live
+    views: Views
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.tokens = VisitorTokens(settings.secret_keys)
+        self.operators = OperatorTokens(settings.operator_tokens)
+        self.cursors = Cursors(settings.secret_keys)
+        self.networks = Networks(settings.trusted_proxies)
+        self.metrics = Metrics()
+        self.vault = Vault(settings.vault_keys)
+        self.checks: list[Check] = []
+        self._visitor_writes = Limit("visitor", settings.writes_per_minute, 60)
+        self._network_writes = Limit("network", settings.network_writes_per_minute, 60)
+        self._new_visitors = Limit("new-visitors", settings.new_visitors_per_hour, 3600)
+        self.mail_tokens = MailTokens(settings.secret_keys, settings.newsletter.retired_keys)
+        self.schedule = schedule_of(settings.newsletter)
+        self._finder: Finder | None = None
+        self._signups = Limit("sign-ups", settings.newsletter.signups_per_hour, 3600)
+        self._signups_in_all = Limit("sign-ups-in-all", settings.newsletter.signups_in_all_per_hour, 3600)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Open what the process works with, and close it in reverse. PostgreSQL and Valkey may be away meanwhile."""
+        async with (
+            asyncpg.create_pool(
+                self.settings.database_url, min_size=0, max_size=10, timeout=2, command_timeout=5, reset=_leave
+            ) as self.database,
+            Redis.from_url(self.settings.redis_url, socket_connect_timeout=1) as self.valkey,
+        ):
+            self.limits = Limits(self.valkey)
+            self.log = Log(self.database, REGISTRY)
+            self.cards = Cards(self.database, version("ballotpress"), monotonic)
+            self.live = Live(self.cards, monotonic)
+            self.views = Views(self.database)
+            self.checks += [
+                database_check(self.database),
+                schema_check(self.database),
+                *views_check(self.database),
+                self.limits.check(),
+                Check("newsletter", False, self._late_issue),
+            ]
+            try:
+                async with self._append():
+                    yield
+            finally:
+                await self.limits.close()
+
+    @asynccontextmanager
+    async def _append(self) -> AsyncIterator[None]:
+        """Run the committer and what keeps this process in step with the log and the views."""
+        dsn = self.settings.database_url
+        rung = notify.Bell(dsn, notify.LOG)
+        tasks = [
+            asyncio.create_task(rung.run()),
+            asyncio.create_task(notify.listen(dsn, notify.VIEWS, self._views_moved)),
+            asyncio.create_task(self.cards.run()),
+            asyncio.create_task(self.live.run()),
+        ]
+        try:
+            async with Committer(lambda: log.connect(dsn), REGISTRY, on_commit=rung.ring) as self.committer:
+                yield
+        finally:
+            self.live.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _late_issue(self) -> str | None:
+        return await issues.late(self.database, self.schedule, now())
+
+    async def late_editions(self) -> Sequence[str]:
+        """Name the editions that are so late that they wait for an operator."""
+        return (await issues.look(self.database, self.schedule, now())).late
+
+    def _views_moved(self) -> None:
+        self.cards.wake.set()
+        self.views.wake()
+
+    async def reach(self, position: int | None) -> None:
+        """Wait until the views, and the cards in memory, have reached a position (None: any); ViewsBehind after 2 s."""
+        if position is not None:
+            await self.views.reach(position)
+            await self.cards.refresh()
+
+    async def limit_write(self, visitor: str, network: str) -> Headers:
+        """Count a visitor's write; TooManyRequests."""
+        return await self.limits.take((self._visitor_writes, visitor), (self._network_writes, network))
+
+    async def limit_signup(self, network: str) -> Headers:
+        """Count a sign-up; TooManyRequests. Nobody can sign up while it can't be counted: LimitsAway."""
+        headers = await self.limits.take((self._signups, network), (self._signups_in_all, "all"))
+        if not headers:
+            raise LimitsAway
+        return headers
+
+    async def finder(self) -> Finder:
+        """Give what finds a person by an address; read once."""
+        if self._finder is None:
+            self._finder = await self.vault.finder(self.database)
+        return self._finder
+
+    async def limit_new_visitor(self, network: str) -> Headers:
+        """Count a visitor that is about to be created; TooManyRequests."""
+        return await self.limits.take((self._new_visitors, network))

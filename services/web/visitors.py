@@ -1,0 +1,44 @@
+"""Visitors: who is voting, without an account."""
+
+from typing import Final
+
+import msgspec
+
+from services.fresh_ids import fresh_id
+from services.web.http.answers import Answer, json_answer
+from services.web.http.auth import COOKIE, find_visitor
+from services.web.http.bodies import Id
+from services.web.http.endpoints import Call, endpoint
+
+_COOKIE_SECONDS: Final = 400 * 24 * 3600  # the longest that browsers keep one
+_NO_STORE: Final = (b"cache-control", b"no-store")
+
+
+class NewVisitor(msgspec.Struct, frozen=True):
+    """A visitor and the token that later calls present."""
+
+    visitor: Id
+    token: str
+
+
+@endpoint("POST", "/v1/visitors", gives=NewVisitor, statuses=(201, 200), problems=(429,))
+async def create(call: Call) -> Answer:
+    """Issue a visitor's token.
+
+    With a valid token, as Bearer or cookie, the same visitor is answered (200) with a token under the newest key.
+    """
+    visitor = find_visitor(call.head, call.site.tokens)
+    status = 200
+    if visitor is None:
+        call.add_headers(await call.site.limit_new_visitor(call.network))
+        visitor = fresh_id()
+        status = 201
+    token = call.site.tokens.issue(visitor)
+    return json_answer(NewVisitor(visitor, token), status, [_NO_STORE, cookie(call, token)])
+
+
+def cookie(call: Call, token: str) -> tuple[bytes, bytes]:
+    """Make the header that keeps a visitor's token in the browser."""
+    secure = b"; Secure" if call.site.settings.base_url.startswith("https:") else b""
+    value = token.encode("ascii")
+    return b"set-cookie", b"%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%s" % (COOKIE, value, _COOKIE_SECONDS, secure)

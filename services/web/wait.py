@@ -1,0 +1,70 @@
+"""How far the views are: waiting for them, and saying how they stand."""
+
+import asyncio
+from time import monotonic
+from typing import Any, Final
+
+from asyncpg import Pool
+
+from events.log import migrate
+from services.status.views import states
+from services.web.http.checks import Check
+
+PATIENCE_SECONDS: Final = 2.0
+
+
+class ViewsBehind(Exception):
+    """The views have not reached the position in time."""
+
+
+class Views:
+    """Waits for the views on behalf of callers who must see their write."""
+
+    def __init__(self, pool: "Pool[Any]") -> None:
+        self._pool = pool
+        self._moved = asyncio.Event()
+
+    def wake(self) -> None:
+        """Say that a view has moved."""
+        self._moved.set()
+
+    async def reach(self, position: int) -> None:
+        """Return when all views have reached a position; ViewsBehind after 2 s."""
+        deadline = monotonic() + PATIENCE_SECONDS
+        while min(state.position for state in await states(self._pool)) < position:
+            if monotonic() > deadline:
+                raise ViewsBehind(position)
+            self._moved.clear()
+            try:
+                async with asyncio.timeout(0.05):
+                    await self._moved.wait()
+            except TimeoutError:
+                pass
+
+
+def schema_check(pool: "Pool[Any]") -> Check:
+    """Check that the database has this release's schema."""
+
+    async def ask() -> str | None:
+        seen, ours = await migrate.migrated(pool), migrate.current()
+        return None if seen >= ours else f"the database is at migration {seen} of {ours}; run `ballotpress migrate`"
+
+    return Check("schema", True, ask)
+
+
+def views_check(pool: "Pool[Any]") -> list[Check]:
+    """Check that every view is built and was once caught up (vital), and that none has halted or drifted."""
+
+    async def built() -> str | None:
+        missing = [state.name for state in await states(pool) if not state.caught_up]
+        return f"{', '.join(missing)} not yet caught up with the log" if missing else None
+
+    async def moving() -> str | None:
+        halted = [f"{s.name} halted at position {s.halted_position}" for s in await states(pool) if s.halted_position]
+        return "; ".join(halted) or None
+
+    async def right() -> str | None:
+        drifted = [f"{s.name} has drifted from the log: {s.drift}" for s in await states(pool) if s.drift]
+        return "; ".join(drifted) or None
+
+    return [Check("views", True, built), Check("projections", False, moving), Check("drift", False, right)]

@@ -1,0 +1,108 @@
+"""The worker: what is due by the clock, and mail. Valkey is its clock and doorbell, never the truth; that is in PostgreSQL.
+
+It retries a lost Valkey for some seconds and then ends with an error, for whoever supervises it to start it again.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from datetime import UTC
+from typing import Any
+
+import asyncpg
+import msgspec
+import uvloop
+from arq import cron, func
+from arq.connections import RedisSettings
+from arq.worker import Worker
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
+
+from events.log.receipts import clear_old_receipts
+from services.newsletter.doorbell import JOB
+from services.newsletter.mailroom import Mailroom
+from services.settings import Settings
+from services.status.read import LAST_TICK
+
+logger = logging.getLogger(__name__)
+
+HEALTH_EVERY = 20
+"""Seconds between two signs of life, under a key of this worker's own."""
+
+
+def run(settings: Settings) -> None:
+    """Work until stopped; raise what Valkey's client raised when it is lost for good."""
+    asyncio.set_event_loop(uvloop.new_event_loop())  # arq takes the thread's
+    logging.getLogger("arq.worker").setLevel(logging.WARNING)  # it would tell of every minute's tick
+    if not settings.base_url.startswith("https:"):
+        logger.warning("BALLOTPRESS_BASE_URL isn't https: mail programs won't offer one-click unsubscribing (RFC 8058)")
+    mailroom = Mailroom(settings)
+    worker = create_worker(settings, mailroom)
+    try:
+        worker.run()
+    finally:
+        # Not by arq's on_shutdown, which isn't reached when Valkey is gone: a chunk under way is finished in any case.
+        worker.loop.run_until_complete(mailroom.close())
+
+
+def create_worker(settings: Settings, mailroom: Mailroom) -> Worker:
+    """Return a worker that isn't running yet; it opens the mailroom."""
+    return Worker(
+        functions=[func(_wake, name=JOB, keep_result=0)],
+        cron_jobs=[
+            cron(_clear_old_receipts, minute=7, run_at_startup=True),
+            cron(_forget_unconfirmed, minute=37),
+            cron(_tick, minute=set(range(60)), run_at_startup=True, keep_result=0),
+        ],
+        on_startup=_open,
+        redis_settings=_redis_settings(settings.redis_url),
+        ctx={"database_url": settings.database_url, "mailroom": mailroom},
+        job_serializer=msgspec.msgpack.Encoder(enc_hook=repr).encode,
+        job_deserializer=msgspec.msgpack.decode,
+        health_check_key=f"ballotpress:worker:{socket.gethostname()}:{os.getpid()}",
+        health_check_interval=HEALTH_EVERY,
+        job_timeout=300,
+        timezone=UTC,
+    )
+
+
+def _redis_settings(url: str) -> RedisSettings:
+    settings = RedisSettings.from_dsn(url)
+    settings.conn_timeout = 5
+    settings.conn_retries = 10
+    settings.retry = Retry(ExponentialBackoff(cap=2, base=0.1), retries=8)
+    settings.retry_on_error = [ConnectionError, TimeoutError, BusyLoadingError, OSError]
+    return settings
+
+
+async def _open(ctx: dict[str, Any]) -> None:
+    await _mailroom(ctx).open()
+
+
+async def _wake(ctx: dict[str, Any]) -> None:
+    _mailroom(ctx).wake()
+
+
+async def _tick(ctx: dict[str, Any]) -> None:
+    await _mailroom(ctx).tick()
+    seconds, microseconds = await ctx["redis"].time()
+    await ctx["redis"].set(LAST_TICK, seconds + microseconds / 1e6)
+
+
+async def _forget_unconfirmed(ctx: dict[str, Any]) -> int:
+    return await _mailroom(ctx).forget()
+
+
+def _mailroom(ctx: dict[str, Any]) -> Mailroom:
+    mailroom: Mailroom = ctx["mailroom"]
+    return mailroom
+
+
+async def _clear_old_receipts(ctx: dict[str, Any]) -> int:
+    connection = await asyncpg.connect(ctx["database_url"], timeout=10)
+    try:
+        return await clear_old_receipts(connection)
+    finally:
+        await connection.close()

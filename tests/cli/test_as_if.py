@@ -1,0 +1,56 @@
+"""`voters void --as-if`: what the site would say without a cohort, before anything is appended."""
+
+from typing import Any
+
+import asyncpg
+
+from events.log.committer import Committer
+from projections import PROJECTIONS, tools
+from projections.ranking import ranks
+from tests.support.histories import VOTERS, History, add_tools
+from tests.support.runners import catch_up
+from tests.support.shell import Shell
+
+
+async def order(dsn: str) -> list[str]:
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        return [place.slug for place in await tools.tools(pool, "community", None, None, 10)]
+
+
+async def follow(dsn: str) -> None:
+    for projection in PROJECTIONS:
+        await catch_up(dsn, projection)
+
+
+async def test_ranks_are_what_the_list_shows_then(shell: Shell, dsn: str, connection: Any, committer: Committer) -> None:
+    """Tallies and ranks with and without a cohort are those that the list has before and after; nothing is appended."""
+    await add_tools(committer)
+    await History(committer).do(
+        [("vote", voter, 0, "ship") for voter in VOTERS[:3]] + [("vote", voter, 1, "ship") for voter in VOTERS[2:]]
+    )
+    await follow(dsn)
+    assert await order(dsn) == ["one", "two", "three"]
+    head = await connection.fetchval("select position from log.head")
+    words = ("voters", "void", VOTERS[0], VOTERS[1])
+    as_if = shell(*words, "--as-if", "--json").json()
+    assert await connection.fetchval("select position from log.head") == head
+    (tool,) = as_if["tools"]
+    assert (tool["slug"], tool["before"]["rank"], tool["after"]["rank"], as_if["others_moved"]) == ("one", 1, 2, 1)
+    text = shell(*words, "--as-if", status=0).out
+    assert "  one: 3 ship / 0 skip, 100% ship, too early, rank 1 → 1 ship / 0 skip, 100% ship, too early, rank 2" in text
+    assert "Of the other tools, 1 would change their rank" in text
+    shell(*words).failed("say why", status=2)
+    shell(*words, "--reason", "why", status=0)
+    await follow(dsn)
+    assert await order(dsn) == ["two", "one", "three"]
+
+
+def test_ranks_go_by_the_lower_bound() -> None:
+    """More votes of the same share stand higher; tools without votes stand last, ties go by slug."""
+    assert ranks({"b": (0, 0), "a": (0, 0), "c": (1, 1), "d": (10, 10), "e": (0, 5)}) == {
+        "d": 1,
+        "c": 2,
+        "e": 3,
+        "a": 4,
+        "b": 5,
+    }

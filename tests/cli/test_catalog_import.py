@@ -1,0 +1,115 @@
+"""What an import of a catalog promises: whole or not at all, once, however it is raced."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from events.ballots import CastVote
+from events.catalog import ToolNotListed
+from events.commands.catalog import CatalogFile, CatalogInvalid, ImportCatalog
+from events.log import store
+from events.log.committer import Committer
+from events.registry import REGISTRY
+from services.cli import catalog_import
+from services.settings import Settings
+from tests.support.catalogs import file, import_tools, new_id, opinion, tool
+
+
+def command(said: CatalogFile) -> ImportCatalog:
+    return ImportCatalog(said, new_id, "op")
+
+
+async def types(connection: Any) -> list[str]:
+    return [row["type"] for row in await connection.fetch("select type from log.events order by position")]
+
+
+SMALL = file(tool(panel=[opinion()]), tool("beta", listed=False), comparisons=(("alpha", "beta"),))
+
+
+async def test_the_same_file_twice_appends_nothing(committer: Committer, connection: Any) -> None:
+    """A second import of a file finds everything as it says."""
+    first = await committer.submit(command(SMALL))
+    assert (first.value, first.appended, first.position) == (5, 5, 5)
+    assert await types(connection) == ["ToolAdded", "PanelReviewPublished", "ToolAdded", "ToolUnlisted", "ComparisonAnnounced"]
+    assert (await committer.submit(command(SMALL))).value == 0
+    assert await connection.fetchval("select count(*) from log.events where meta->>'operator' = 'op'") == 5
+
+
+async def test_raced_imports_add_a_tool_once(dsn: str, connection: Any) -> None:
+    """The same file imported by two processes at once, many times, adds each tool once."""
+    async with Committer(lambda: store.connect(dsn), REGISTRY) as one, Committer(lambda: store.connect(dsn), REGISTRY) as two:
+        receipts = await asyncio.gather(*(c.submit(command(SMALL)) for _ in range(5) for c in (one, two)))
+    assert sorted(receipt.appended for receipt in receipts) == [0] * 9 + [5]
+    assert await connection.fetchval("select count(*) from log.events") == 5
+
+
+async def test_a_stale_process_sees_what_another_imported(dsn: str, committer: Committer) -> None:
+    """A process that last read the catalog before another's import still finds its tools."""
+    await import_tools(committer, "alpha")
+    async with Committer(lambda: store.connect(dsn), REGISTRY) as other:
+        await import_tools(other, "beta")
+    assert (await committer.submit(command(file(comparisons=(("alpha", "beta"),))))).appended == 1
+
+
+async def test_a_faulty_file_leaves_nothing_behind(committer: Committer, connection: Any) -> None:
+    """One fault refuses the whole file, and all of them are told."""
+    said = file(tool(name="NUL \0"), tool("beta"), comparisons=(("alpha", "gamma"),))
+    with pytest.raises(CatalogInvalid) as caught:
+        await committer.submit(command(said))
+    assert [pointer for pointer, _ in caught.value.faults] == ["/tools/0/name", "/comparisons/0/right"]
+    assert await types(connection) == []
+
+
+async def test_an_unlisted_tool_takes_no_votes_until_it_is_listed(committer: Committer) -> None:
+    """Taking a tool off the site and putting it back is felt by the next vote."""
+    await import_tools(committer, "alpha")
+    await committer.submit(command(file(tool(listed=False))))
+    with pytest.raises(ToolNotListed):
+        await committer.submit(CastVote(new_id(), "alpha", "ship"))
+    await committer.submit(command(file(tool(listed=True))))
+    assert (await committer.submit(CastVote(new_id(), "alpha", "ship"))).appended == 1
+
+
+def settings(dsn: str, home: Path) -> Settings:
+    return Settings(database_url=dsn, redis_url="redis://127.0.0.1", home=home, secret_keys=("k" * 32,), vault_keys=())
+
+
+async def test_the_demo_catalog_is_imported(dsn: str, tmp_path: Path, connection: Any) -> None:
+    """The catalog that comes with the program is sound, and a second import appends nothing."""
+    demo = Path(catalog_import.__file__).parent / "demo_catalog.json"
+    appended = await catalog_import.import_catalog(settings(dsn, tmp_path), demo)
+    assert appended == await connection.fetchval("select count(*) from log.events") > 0
+    assert await catalog_import.import_catalog(settings(dsn, tmp_path), demo) == 0
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b'{"tools": [{"slug": "x"}]}', "at /tools/0/name: Object missing"),
+        (b'{"tools": [', "at its beginning: The body isn't valid JSON"),
+        (b'{"tools": [], "extra": 1}', "at /extra: "),
+        (
+            json.dumps({"tools": [], "comparisons": [{"left": "a", "right": "b"}]}).encode(),
+            "at /comparisons/0/left: There is no",
+        ),
+        (msgspec.json.encode({"tools": [tool(), tool(), tool()]}), "at /tools/1/slug: .* \\(and 1 more\\)"),
+    ],
+)
+async def test_a_refused_file_is_told_in_one_line(dsn: str, tmp_path: Path, raw: bytes, said: str) -> None:
+    """The operator reads which file, where in it, and what."""
+    path = tmp_path / "catalog.json"
+    path.write_bytes(raw)
+    with pytest.raises(catalog_import.CatalogRefused, match=said) as caught:
+        await catalog_import.import_catalog(settings(dsn, tmp_path), path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+async def test_a_file_that_is_not_there_is_told_in_one_line(dsn: str, tmp_path: Path) -> None:
+    """A missing file is named."""
+    with pytest.raises(catalog_import.CatalogRefused, match=r"gone\.json can't be read: No such file"):
+        await catalog_import.import_catalog(settings(dsn, tmp_path), tmp_path / "gone.json")

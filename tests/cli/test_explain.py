@@ -1,0 +1,119 @@
+"""`ballotpress explain`: every number, told again from its events, is the number that the site showed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+from hypothesis import given, settings
+
+from events.log import ids, store
+from events.log.committer import Committer
+from events.registry import REGISTRY
+from projections import PROJECTIONS
+from projections import history as explain
+from projections.fold import Cards, Entry
+from tests.projections.test_histories import random_histories
+from tests.support import servers
+from tests.support.histories import SLUGS, TOOLS, VOTERS, Act, History, add_tools, histories
+from tests.support.runners import Connection, catch_up, database
+from tests.support.shell import Shell
+
+SUPERSEDED = {"changed", "retracted", "voided"}
+
+
+async def tallies_at(connection: Connection, position: int) -> dict[str, tuple[int, int]]:
+    """Fold the log up to a position in Python; give each tool's (ship, skip)."""
+    view = Cards()
+    for row in await connection.fetch("select * from log.recorded_events where position <= $1 order by position", position):
+        event = REGISTRY.decode(row["type"], row["schema_version"], row["data"])
+        view.take(Entry(row["position"], row["recorded_at"], event))
+    return {row["tool"]: (row["ship"], row["skip"]) for row in view.tables()["tallies"].values()}
+
+
+@settings(random_histories, max_examples=7)
+@given(acts=histories)
+async def test_the_events_make_up_the_number(postgres: servers.Postgres, template: str, acts: Sequence[Act]) -> None:
+    """After any history, and as of any position of it, the votes told to count are the tally; each other says why not."""
+    async with database(postgres, template) as dsn:
+        connection = await asyncpg.connect(dsn)
+        async with Committer(lambda: store.connect(dsn), REGISTRY) as committer:
+            await add_tools(committer)
+            await History(committer).do(acts)
+        head = await connection.fetchval("select position from log.head")
+        for position in {head, head // 2}:
+            right = await tallies_at(connection, position)
+            for tool in TOOLS:
+                story = await explain.tell(connection, tool, position, [])
+                told = [event async for event in explain.events(connection, None)]
+                counting = [event.choice for event in told if event.fate == "counts"]
+                assert (story.ship, story.skip) == right.get(tool, (0, 0))
+                assert (counting.count("ship"), counting.count("skip")) == (story.ship, story.skip)
+                assert all((event.by is not None) == (event.fate in SUPERSEDED) for event in told)
+                assert len(told) == sum(story.fates.values())
+        await connection.close()
+
+
+async def test_the_command_tells_counted_changed_retracted_and_voided(
+    shell: Shell, dsn: str, connection: Any, committer: Committer
+) -> None:
+    """`explain tally` says the number, how it came about, and whether the site says otherwise; also as of an earlier time."""
+    await add_tools(committer)
+    history = History(committer)
+    await history.do([("vote", voter, 0, "ship") for voter in VOTERS])
+    then = await connection.fetchval("select clock_timestamp()")
+    await history.do([("vote", VOTERS[0], 0, "skip"), ("vote", VOTERS[1], 0, None), ("correct", [VOTERS[2]], False)])
+    for projection in PROJECTIONS:
+        await catch_up(dsn, projection)
+    out = shell("explain", "tally", SLUGS[0], status=0).out
+    assert "one: 1 ship / 1 skip, 50% ship, too early, at position 11" in out
+    assert "4 voters; of 5 votes: 2 counted, 1 changed later, 1 retracted, 1 voided" in out
+    assert "disqualified 1 voter, 1 vote: why" in out and "! The site says" not in out
+    earlier = shell("explain", "tally", SLUGS[0], "--as-of", then.isoformat(), "--json").json()
+    assert (earlier["community"]["ship"], earlier["position"], earlier["shown"]) == (4, 7, [4, 0])
+    await connection.execute("update hours_1.hours set ship = 7")
+    assert "! The site says 7 ship" in shell("explain", "tally", SLUGS[0], status=0).out
+    shell("explain", "tally", "nothing").failed("There never was a tool 'nothing'")
+    shell("explain", "tally", "one", "--as-of", "noon").failed("is not a time", status=2)
+
+
+async def test_a_tool_and_a_review_are_told_from_their_streams(shell: Shell, committer: Committer, connection: Any) -> None:
+    """`explain tool` and `explain review` list every event of the stream and what it comes to; nothing sealed is in it."""
+    await add_tools(committer)
+    await History(committer).do(
+        [
+            ("describe", 0, None),
+            ("review", VOTERS[0], 0, "ship", 40),
+            ("moderate", VOTERS[0], 0, "approve", None),
+            ("review", VOTERS[0], 0, "skip", 30),
+        ]
+    )
+    tool = shell("explain", "tool", SLUGS[0], "--json").json()
+    assert [event["type"] for event in tool["events"]] == ["ToolAdded", "ToolDescribed"]
+    assert tool["now"]["pricing_tier"] == "paid"
+    review = await connection.fetchval("select data->>'review' from log.events where type = 'ReviewSubmitted'")
+    told = shell("explain", "review", review, status=0).out
+    assert "ReviewApproved" in told and 'status="pending"' in told and "public_revision=1" in told
+    assert "sealed" not in told + shell("explain", "review", review, "--json", status=0).out
+    shell("explain", "review", "x").failed("is not a review's id")
+    shell("explain", "review", VOTERS[3]).failed("There never was a review")
+
+
+async def test_a_stream_that_this_release_cannot_read_is_told_all_the_same(
+    shell: Shell, committer: Committer, connection: Any
+) -> None:
+    """A later release's event, or one with spoiled data, is listed with the reason; what it says is not shown."""
+    await add_tools(committer)
+    stream = ids.stream_of(TOOLS[0])
+    head = await connection.fetchval("select position from log.head")
+    for n, (type_, version) in enumerate([("ToolRenamed", 1), ("ToolListed", 9), ("ToolDescribed", 1)], 1):
+        await connection.execute(
+            "insert into log.events (stream, position, recorded_at, version, schema_version, type, data)"
+            " values ($1, $2, now(), $3, $4, $5, '{\"name\": 7}')",
+            *(stream, head + n, n + 1, version, type_),
+        )
+    await connection.execute("update log.head set position = position + 3")
+    told = shell("explain", "tool", SLUGS[0], status=0).out
+    assert "ToolRenamed (unreadable: ToolRenamed version 1 is not known to this release)" in told
+    assert "ToolListed (unreadable: ToolListed version 9 is not known to this release)" in told
+    assert "ToolDescribed (unreadable: " in told
+    assert [event["data"] for event in shell("explain", "tool", SLUGS[0], "--json").json()["events"]][1:] == [{}, {}, {}]

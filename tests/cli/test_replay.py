@@ -1,0 +1,313 @@
+"""`ballotpress replay`: beside the live views, shown before it switches, and harmless however it ends."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from events.log.committer import Committer
+from events.registry import REGISTRY
+from projections import PROJECTIONS
+from projections.engine.projection import Projection
+from projections.engine.rebuild import Pace, Rebuild
+from projections.engine.schemas import RebuildRunning, only_one
+from services.migrate import migrate
+from tests.oracle import compare
+from tests.projections.test_runner import A_DAY, at_head, runner, running, until
+from tests.support import servers
+from tests.support.histories import TOOLS, VOTERS, History, add_tools
+from tests.support.runners import Connection, catch_up, must_be_right, tables
+from tests.support.shell import Shell, shell_for
+from tests.support.year import fill_year
+
+SCRATCH = "select count(*) from pg_namespace where nspname ~ '_(next|prev|gone|swap)$'"
+CARDS = PROJECTIONS[0]
+
+# A change, a missing row and an extra row for every table; the tables that stay empty here get the extra row only.
+DRIFTS = {
+    "cards.tools": [
+        "update cards_1.tools set name = 'x' where slug = 'one'",
+        "delete from cards_1.tools where slug = 'one'",
+        "insert into cards_1.tools select 'x', 'x', name, tagline, description, category, pricing_tier,"
+        " pricing_label, best_for, url, listed, position from cards_1.tools limit 1",
+    ],
+    "cards.panel": [
+        "update cards_1.panel set score = 1",
+        "delete from cards_1.panel",
+        "insert into cards_1.panel select tool, 'Nobody', score, verdict, take, 1, 1 from cards_1.panel limit 1",
+    ],
+    "cards.tallies": [
+        "update cards_1.tallies set ship = ship + 1",
+        "delete from cards_1.tallies",
+        "insert into cards_1.tallies values ('x', 0, 0, 1)",
+    ],
+    "cards.pairs": [
+        "update cards_1.pairs set position = 1",
+        "delete from cards_1.pairs",
+        "insert into cards_1.pairs values ('x', 'y', 1)",
+    ],
+    "hours.hours": [
+        "update hours_1.hours set corrected_skip = corrected_skip + 1",
+        "delete from hours_1.hours",
+        "insert into hours_1.hours values ('x', '2026-01-01', 0, 0, 0, 0)",
+    ],
+    "hours.disqualified": [
+        "update hours_1.disqualified set voter = 'x'",
+        "delete from hours_1.disqualified",
+        "insert into hours_1.disqualified values ('x')",
+    ],
+    "bookmarks.bookmarks": [
+        "update bookmarks_1.bookmarks set position = 1",
+        "delete from bookmarks_1.bookmarks",
+        "insert into bookmarks_1.bookmarks values ('x', 'y', 1)",
+    ],
+    "reviews.reviews": [
+        "update reviews_1.reviews set public_revision = null",
+        "delete from reviews_1.reviews",
+        "insert into reviews_1.reviews (review, visitor, tool, status, revision, verdict, sealed_text,"
+        " submitted_position, submitted_at, position) values ('x', 'x', 'x', 'pending', 1, 'ship', '', 1, now(), 1)",
+    ],
+    "subscribers.subscribers": [
+        "update subscribers_1.subscribers set status = 'confirmed'",
+        "delete from subscribers_1.subscribers",
+        "insert into subscribers_1.subscribers values ('x', '', 'pending', 0, '{}', 'weekly', null, null, now(), null, 1)",
+    ],
+    "subscribers.visitors": [
+        "update subscribers_1.visitors set position = 1",
+        "delete from subscribers_1.visitors",
+        "insert into subscribers_1.visitors values ('x', 'y', 1)",
+    ],
+    "corrections.corrections": [
+        "update corrections_1.corrections set votes = 99",
+        "delete from corrections_1.corrections",
+        "insert into corrections_1.corrections values ('x', 'disqualified', '', 0, 0, now(), 1)",
+    ],
+    "corrections.corrected_tools": [
+        "update corrections_1.corrected_tools set after_ship = 99",
+        "delete from corrections_1.corrected_tools",
+        "insert into corrections_1.corrected_tools values ('x', 'y', 0, 0, 0, 0)",
+    ],
+}
+
+
+async def live(connection: Connection) -> dict[str, Any]:
+    """Give all live tables, with their checkpoints and generations."""
+    found: dict[str, Any] = {p.schema: await tables(connection, p.schema) for p in PROJECTIONS}
+    for projection in PROJECTIONS:
+        checkpoint = await connection.fetchrow(f"select position, generation from {projection.schema}.checkpoint")  # noqa: S608
+        found[f"{projection.schema} checkpoint"] = tuple(checkpoint)
+    return found
+
+
+@pytest.fixture
+async def full(committer: Committer, dsn: str) -> None:
+    """A log that has something for every table, and views at its head."""
+    await add_tools(committer)
+    await History(committer).do(
+        [
+            *A_DAY,
+            ("panel", 0, "Builder", "ship", 80),
+            ("announce", 0, 1),
+            ("read", 0, "request", VOTERS[0]),
+        ]
+    )
+    for projection in PROJECTIONS:
+        await catch_up(dsn, projection)
+
+
+@pytest.mark.usefixtures("full")
+async def test_drift_in_every_table_is_named_and_mended(dsn: str, connection: Any, subtests: pytest.Subtests) -> None:
+    """A changed, a missing and an extra row in any table: verify names table and key, and a rebuild mends it."""
+    from projections.engine.verify import verify
+
+    names = [f"{p.name}.{t['name']}" for p in PROJECTIONS for t in await connection.fetch(compare.READ_TABLES, p.schema)]
+    assert sorted(DRIFTS) == sorted(names)
+    for place, drifts in DRIFTS.items():
+        name, _, table = place.partition(".")
+        projection = next(p for p in PROJECTIONS if p.name == name)
+        right = await tables(connection, projection.schema)
+        assert right.get(table), f"nothing is in {place} to drift"
+        for drift in drifts:
+            with subtests.test(drift):
+                assert (await verify(dsn, projection, REGISTRY)).tables == []
+                await connection.execute(drift)
+                found = await verify(dsn, projection, REGISTRY)
+                assert table in {t.table for t in found.tables}
+                assert await connection.fetchval(SCRATCH) == 0
+                assert await rebuilt(dsn, projection) == found.count
+                assert await tables(connection, projection.schema) == right
+
+
+async def rebuilt(dsn: str, projection: Projection, keep_previous: bool = False) -> int:
+    """Rebuild a view and switch; give how many rows differed."""
+    async with only_one(dsn, projection):
+        rebuild = Rebuild(dsn, projection, REGISTRY, pace=Pace(pause=0))
+        await rebuild.prepare()
+        await rebuild.catch_up()
+        found = await rebuild.compare()
+        await rebuild.switch(keep_previous=keep_previous)
+    return found.count
+
+
+@pytest.mark.usefixtures("full")
+@pytest.mark.parametrize("moved", ["position + 1000", "position - 5"])
+async def test_a_moved_checkpoint_is_named_and_mended(shell: Shell, dsn: str, connection: Any, moved: str) -> None:
+    """A checkpoint that was moved on or back, also once a projector went on from there, shows as drift; a replay mends it."""
+    async with running(*(runner(dsn, p) for p in PROJECTIONS)):
+        await until(lambda: at_head(connection))
+        for name in ("cards", "hours"):
+            await connection.execute(f"update {name}_1.checkpoint set position = {moved}")  # noqa: S608
+        await asyncio.sleep(1)
+        ran = shell("verify", "--json", status=1)
+        said = json.loads(ran.out)
+        wrong = {one["projection"] for one in said["verified"] if one["diff"]["tables"]}
+        assert wrong == {"cards", "hours"}, said
+        shell("replay", "cards", "hours", status=0)
+        shell("verify", status=0)
+        await until(lambda: at_head(connection))
+    await must_be_right(connection, dsn)
+
+
+@pytest.mark.usefixtures("full")
+async def test_a_dry_run_shows_and_changes_nothing(shell: Shell, connection: Any) -> None:
+    """The dry run lists what differs by table and key, leaves the live tables, and nothing beside them."""
+    await connection.execute("update cards_1.tallies set ship = 77 where tool = $1", TOOLS[0])
+    before = await live(connection)
+    out = shell("replay", "--dry-run", status=0).out
+    assert "cards: rebuilt to position" in out and f"tool={TOOLS[0]}: ship is 77, should be" in out
+    assert "switching" not in out and "hours: rebuilt" in out
+    assert await live(connection) == before
+    assert await connection.fetchval(SCRATCH) == 0
+
+
+@pytest.mark.usefixtures("full")
+async def test_previous_tables_come_back_caught_up(shell: Shell, dsn: str, connection: Any, committer: Committer) -> None:
+    """`--keep-previous` keeps the tables, `--rollback` brings them back at the head of today, and forth again."""
+    await connection.execute("update cards_1.tools set name = 'kept' where slug = 'one'")
+    shell("replay", "cards", "--keep-previous", status=0)
+    name = "select name from cards_1.tools where slug = 'one'"
+    assert await connection.fetchval(name) == "One"
+    await History(committer, 1_000).do([("vote", VOTERS[1], 1, None), ("vote", VOTERS[3], 2, "skip")])
+    await catch_up(dsn, CARDS)
+    right = (await tables(connection, CARDS.schema))["tallies"]
+    rolled = shell("replay", "--rollback", "cards", "--json").json()
+    assert rolled["position"] == await connection.fetchval("select position from log.head")
+    assert await connection.fetchval(name) == "kept"
+    assert (await tables(connection, CARDS.schema))["tallies"] == right
+    shell("replay", "--rollback", "cards", status=0)
+    assert await connection.fetchval(name) == "One"
+    shell("replay", "cards", status=0)
+    assert await connection.fetchval(SCRATCH) == 0
+    shell("replay", "--rollback", "cards").failed("No earlier tables of cards")
+    shell("replay", "--rollback", "cards", "--dry-run").failed("--rollback goes with", status=2)
+    shell("replay", "nothing").failed("there is no projection 'nothing'", status=2)
+
+
+@pytest.mark.usefixtures("full")
+async def test_two_replays_of_one_view(shell: Shell, dsn: str) -> None:
+    """The second is told so in one line; another view may be replayed meanwhile."""
+    async with only_one(dsn, CARDS):
+        shell("replay", "cards").failed("Another replay of cards is at work")
+        shell("replay", "hours", status=0)
+        with pytest.raises(RebuildRunning):
+            async with only_one(dsn, CARDS):
+                pass
+    shell("replay", "cards", status=0)
+
+
+@pytest.fixture(scope="module")
+def year(postgres: servers.Postgres) -> str:
+    """A database with the log of a year, and views at its head."""
+
+    async def make() -> None:
+        server = await asyncpg.connect(postgres.dsn())
+        await server.execute("create database year_of_replays")
+        await server.close()
+        await migrate(postgres.dsn("year_of_replays"))
+        await fill_year(postgres.dsn("year_of_replays"), 60_000, 50)
+        for projection in PROJECTIONS:
+            await catch_up(postgres.dsn("year_of_replays"), projection)
+
+    asyncio.run(make())
+    return postgres.dsn("year_of_replays")
+
+
+@pytest.fixture
+async def long(year: str) -> AsyncIterator[Connection]:
+    """A connection to the log of a year."""
+    connection = await asyncpg.connect(year)
+    yield connection
+    await connection.close()
+
+
+async def test_killed_at_any_moment_nothing_is_lost(year: str, long: Any, valkey_url: str, tmp_path: Any) -> None:
+    """SIGKILL at random moments leaves every view live and right, the old one or the new; the next run takes it from there."""
+    shell = shell_for(tmp_path, year, valkey_url)
+    right = {p.schema: await tables(long, p.schema) for p in PROJECTIONS}
+    moments = random.Random(4)
+    for _ in range(4):
+        process = shell.start("replay", "--pause", "30")
+        await asyncio.sleep(moments.uniform(0.4, 2.2))
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        await asyncio.sleep(0.05)
+        assert {p.schema: await tables(long, p.schema) for p in PROJECTIONS} == right
+    said = shell("replay", "--json").json()
+    assert [one["switched"] for one in said["replayed"]] == [True] * len(PROJECTIONS)
+    assert all(one["diff"]["tables"] == [] for one in said["replayed"])
+    assert {p.schema: await tables(long, p.schema) for p in PROJECTIONS} == right
+    assert await long.fetchval(SCRATCH) == 0
+
+
+async def test_goes_on_where_it_was_killed(year: str, long: Any, valkey_url: str, tmp_path: Any) -> None:
+    """A replay that was cut short goes on at its own checkpoint; one by other statements is begun anew."""
+    pace = Pace(pause=0, window=10_000)
+    first = Rebuild(year, CARDS, REGISTRY, pace=pace, report=_stop_at(30_000))
+    assert await first.prepare() is False
+    with pytest.raises(KeyboardInterrupt):
+        await first.catch_up()
+    at = await long.fetchval("select position from cards_1_next.checkpoint")
+    assert 30_000 <= at < 45_000
+    status = shell_for(tmp_path, year, valkey_url)("status", status=0).out
+    assert f"cards_1_next was being rebuilt, to position {at}" in status
+    assert "`ballotpress replay cards` goes on" in status
+    seen: list[int] = []
+    again = Rebuild(year, CARDS, REGISTRY, pace=pace, report=lambda progress: seen.append(progress.position))
+    assert await again.prepare() is True
+    await again.catch_up()
+    assert min(seen) > at
+    assert (await again.compare()).tables == []
+    await long.execute("update cards_1_next.checkpoint set made_by = 'another release'")
+    assert await again.prepare() is False
+    assert await long.fetchval("select position from cards_1_next.checkpoint") == 0
+    await again.abandon()
+    assert await long.fetchval(SCRATCH) == 0
+
+
+def _stop_at(position: int) -> Any:
+    def report(progress: Any) -> None:
+        if progress.position >= position:
+            raise KeyboardInterrupt
+
+    return report
+
+
+async def test_a_hole_below_the_checkpoint_is_said(shell: Shell, dsn: str, connection: Any, committer: Committer) -> None:
+    """Where the log itself was damaged, replay and verify stop there with one line, and the live views stay."""
+    await add_tools(committer)
+    await History(committer).do([("vote", voter, 0, "ship") for voter in VOTERS])
+    for projection in PROJECTIONS:
+        await catch_up(dsn, projection)
+    await connection.execute("alter table log.events disable trigger events_append_only")
+    await connection.execute("delete from log.events where position = 5")
+    before = await live(connection)
+    for command in ("replay", "verify"):
+        ran = shell(command, "cards", status=1)
+        assert "Position 5 can't be folded" in ran.err and ran.err.count("\n") == 1
+    assert await live(connection) == before

@@ -1,0 +1,218 @@
+"""The site while views are rebuilt: it votes, reads and follows, before, during and after the switch."""
+
+import asyncio
+import os
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from events.log import store
+from events.log.committer import Committer
+from events.registry import REGISTRY
+from projections import PROJECTIONS
+from projections.engine.rebuild import Pace, Rebuild
+from projections.engine.schemas import only_one
+from services.projector import project
+from tests.projections.test_histories import random_histories
+from tests.projections.test_runner import A_DAY, at_head, runner, running, until
+from tests.support import servers, sites
+from tests.support.histories import TOOLS, VOTERS, Act, History, add_tools, histories
+from tests.support.runners import catch_up, database, must_be_right, tables
+from tests.support.shell import Shell, shell_for
+from tests.support.year import fill_year
+
+
+async def replay_all(dsn: str, pace: Pace) -> None:
+    """Rebuild and switch every view, one after another."""
+    for projection in PROJECTIONS:
+        async with only_one(dsn, projection):
+            rebuild = Rebuild(dsn, projection, REGISTRY, pace=pace)
+            await rebuild.prepare()
+            await rebuild.catch_up()
+            assert (await rebuild.compare()).tables == []
+            await rebuild.switch(keep_previous=False)
+
+
+@settings(random_histories, max_examples=5)
+@given(acts=histories, later=histories, window=st.integers(5, 40), nearly=st.integers(0, 9))
+async def test_rebuilt_while_all_goes_on(
+    postgres: servers.Postgres, template: str, acts: Sequence[Act], later: Sequence[Act], window: int, nearly: int
+) -> None:
+    """Votes, edits and voids all the while: no comparison sees a difference, and after the switches rebuilt = live = fold."""
+    async with database(postgres, template) as dsn:
+        connection = await asyncpg.connect(dsn)
+        async with Committer(lambda: store.connect(dsn), REGISTRY) as committer:
+            await add_tools(committer)
+            history = History(committer)
+            await history.do(acts)
+            async with running(*(runner(dsn, projection) for projection in PROJECTIONS)):
+                replaying = asyncio.create_task(replay_all(dsn, Pace(pause=0.001, window=window, nearly=nearly)))
+                await history.do(later)
+                while not replaying.done():
+                    await history.do([("vote", VOTERS[3], 0, "ship"), ("vote", VOTERS[3], 0, "skip")])
+                    await asyncio.sleep(0.03)
+                await replaying
+                await until(lambda: at_head(connection))
+        await must_be_right(connection, dsn)
+        await connection.close()
+
+
+@asynccontextmanager
+async def projecting(dsn: str) -> AsyncIterator[None]:
+    """Run a projector."""
+    task = asyncio.create_task(project(dsn))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+READS = (
+    *(f"/v1/tools?sort={sort}" for sort in ("name", "community", "panel", "trending")),
+    "/v1/tools/one",
+    "/v1/tools/one/tally",
+    "/v1/tools/one/tally/history",
+    "/v1/tools/three/reviews",
+    "/v1/comparisons",
+    "/v1/comparisons/one-vs-two",
+    "/v1/corrections",
+    "/v1/categories",
+    "/v1/bookmarks",
+    "/health/ready",
+)
+
+
+async def test_a_running_site_survives_switches(
+    shell: Shell, dsn: str, connection: Any, committer: Committer, valkey_url: str
+) -> None:
+    """Prepared statements of a running API and projector follow every switch and rollback: all is answered."""
+    await add_tools(committer)
+    await History(committer).do(A_DAY)
+    async with projecting(dsn), sites.client(sites.settings(dsn, valkey_url, writes_per_minute=10**6)) as site:
+        await until(lambda: at_head(connection))
+        visitor = {"authorization": f"Bearer {(await site.post('/v1/visitors')).json()['token']}"}
+        stop = asyncio.Event()
+        asking = asyncio.create_task(keep_asking(site, visitor, stop))
+        for words in (["--keep-previous"], ["--rollback", "cards"], ["--rollback", "hours"], []):
+            ran = await asyncio.to_thread(shell, "replay", *words)
+            assert ran.status == 0, ran.err
+        stop.set()
+        assert await asking > 50
+        await until(lambda: at_head(connection))
+        ready = (await site.get("/health/ready")).json()
+        assert ready == {"status": "ok"}, ready
+    await must_be_right(connection, dsn)
+
+
+async def keep_asking(site: httpx.AsyncClient, visitor: dict[str, str], stop: asyncio.Event) -> int:
+    """Read everything and vote until told; give how many answers came, all of them good."""
+    answers = 0
+    while not stop.is_set():
+        for choice in ("ship", "skip"):
+            voted = await site.put("/v1/tools/one/vote", json={"choice": choice}, headers=visitor)
+            assert voted.status_code == 200, voted.text
+            for path in READS:
+                answer = await site.get(path, headers=visitor)
+                assert answer.status_code == 200, (path, answer.text)
+                answers += 1
+            seen = await site.get(f"/v1/tools/one?after={voted.json()['position']}")
+            assert seen.json()["community"] == voted.json()["community"]
+    return answers
+
+
+async def test_a_mended_number_is_served(
+    shell: Shell, dsn: str, connection: Any, committer: Committer, valkey_url: str
+) -> None:
+    """A drifted count alarms in readiness, metrics and status; after the replay the right one is served."""
+    await add_tools(committer)
+    await History(committer).do(A_DAY)
+    for projection in PROJECTIONS:
+        await catch_up(dsn, projection)
+    await connection.execute("update cards_1.tallies set ship = 77 where tool = $1", TOOLS[0])
+    cards = PROJECTIONS[0]
+    async with sites.client(sites.settings(dsn, valkey_url)) as site:
+        assert (await site.get("/v1/tools/one")).json()["community"]["ship"] == 77
+        async with running(runner(dsn, cards, look_every=0.05)):
+            await asyncio.sleep(0.3)
+            await connection.execute("update cards_1.tallies set skip = 7 where tool = $1", TOOLS[0])
+
+            async def alarmed() -> bool:
+                return bool((await site.get("/health/ready")).json()["status"] == "degraded")
+
+            await until(alarmed)
+            (reason,) = (await site.get("/health/ready")).json()["reasons"]
+            assert "cards has drifted from the log: skip sum up to" in reason
+            assert 'ballotpress_view_drifted{view="cards"} 1.0' in (await site.get("/metrics")).text
+            assert "`ballotpress replay cards` mends them" in shell("status", status=0).out
+            shell("replay", "cards", status=0)
+
+            async def served() -> bool:
+                return bool((await site.get("/v1/tools/one")).json()["community"]["ship"] < 5)
+
+            await until(served)
+        assert (await site.get("/health/ready")).json() == {"status": "ok"}
+
+
+@pytest.fixture
+def small_disk(postgres: servers.Postgres) -> Iterator[Path]:
+    """A folder of the server's on a file system that holds 3 MB; needs the right to mount one."""
+    folder = Path(tempfile.mkdtemp(prefix="bp-"))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m,mode=0755", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        folder.rmdir()
+        pytest.skip("only root can mount a small file system to fill")
+    (folder / "space").mkdir()
+    owner = postgres.folder.stat()
+    os.chown(folder / "space", owner.st_uid, owner.st_gid)
+    yield folder / "space"
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+    folder.rmdir()
+
+
+SPACES = ("default_tablespace", "temp_tablespaces")
+
+
+@asynccontextmanager
+async def tablespace(postgres: servers.Postgres, folder: Path) -> AsyncIterator[str]:
+    """Make a tablespace in a folder."""
+    server = await asyncpg.connect(postgres.dsn())
+    await server.execute(f"create tablespace small location '{folder}'")
+    yield "small"
+    await server.execute("drop tablespace small")
+    await server.close()
+
+
+async def test_a_full_disk_is_said_and_leaves_the_live_views(
+    postgres: servers.Postgres, template: str, valkey_url: str, tmp_path: Path, small_disk: Path
+) -> None:
+    """When the disk is full, replay and verify end with one clear line, give the space back, and the live views stay."""
+    async with tablespace(postgres, small_disk) as space, database(postgres, template) as dsn:
+        await fill_year(dsn, 40_000, 50)
+        for projection in PROJECTIONS:
+            await catch_up(dsn, projection)
+        connection = await asyncpg.connect(dsn)
+        before = await tables(connection, "hours_1")
+        name = await connection.fetchval("select current_database()")
+        for setting in SPACES:
+            await connection.execute(f"alter database {name} set {setting} = {space}")
+        shell = shell_for(tmp_path, dsn, valkey_url)
+        for command in ("replay", "verify"):
+            ran = shell(command, "hours", status=1)
+            assert "disk is full" in ran.err and ran.err.count("\n") == 1, ran.err
+            assert await connection.fetchval("select to_regnamespace('hours_1_next')") is None
+        for setting in SPACES:
+            await connection.execute(f"alter database {name} reset {setting}")
+        assert await tables(connection, "hours_1") == before
+        assert "nothing differs" in shell("replay", "hours", status=0).out
+        await connection.close()

@@ -1,0 +1,188 @@
+"""What the log promises: dense positions, decisions that cannot lose a race, no neighbour spoiled, nothing changed."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from events.ballots import CastVote
+from events.catalog import ToolAdded, ToolNotListed, ToolUnlisted
+from events.log import ids, store
+from events.log.command import Command, Decision, IdempotencyKey, View
+from events.log.committer import Committer, LogUnavailable
+from events.log.event import Event
+from events.log.transaction import KeyReused
+from events.registry import REGISTRY
+
+
+def new_id() -> str:
+    return ids.new_id(1_800_000_000_000, os.urandom(10))
+
+
+def tool_added(slug: str, tool: str) -> ToolAdded:
+    return ToolAdded(
+        tool=tool, slug=slug, name=slug, tagline="t", description="d", category="c",
+        pricing_tier="free", pricing_label="Free", best_for="b", url=None,
+    )  # fmt: skip
+
+
+class Append(Command[None]):
+    """Append these events, whatever the log holds."""
+
+    def __init__(self, events: Sequence[tuple[UUID, Event]], key: IdempotencyKey | None = None) -> None:
+        super().__init__(key)
+        self.events = events
+
+    def lasts(self, listing: object) -> Sequence[UUID]:
+        return [stream for stream, _ in self.events]
+
+    def decide(self, view: View) -> Decision[None]:
+        return Decision(events=self.events, value=None)
+
+
+async def add_tools(committer: Committer, *slugs: str) -> dict[str, str]:
+    tools = {slug: new_id() for slug in slugs}
+    await committer.submit(Append([(ids.stream_of(tool), tool_added(slug, tool)) for slug, tool in tools.items()]))
+    return tools
+
+
+async def positions(connection: "asyncpg.Connection[Any]") -> list[int]:
+    return [row["position"] for row in await connection.fetch("select position from log.events order by position")]
+
+
+@pytest.mark.parametrize("statement", ["update log.events set version = 9", "delete from log.events", "truncate log.events"])
+async def test_refuses_change(committer: Committer, connection: Any, statement: str) -> None:
+    """UPDATE, DELETE and TRUNCATE of the log are refused by the database itself."""
+    await add_tools(committer, "a")
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="append-only"):
+        await connection.execute(statement)
+
+
+async def test_positions_are_dense_with_many_committers(dsn: str, connection: Any) -> None:
+    """Positions have no hole whatever processes append at once, and each visitor's 20 racing votes are one choice."""
+    async with Committer(lambda: store.connect(dsn), REGISTRY) as one, Committer(lambda: store.connect(dsn), REGISTRY) as two:
+        await add_tools(one, "a", "b")
+        voters = [new_id() for _ in range(30)]
+        votes = [CastVote(v, slug, choice) for v in voters for slug in "ab" for choice in ("ship", "skip") for _ in range(5)]
+        receipts = await asyncio.gather(*((one, two)[n % 2].submit(vote) for n, vote in enumerate(votes)))
+    found = await positions(connection)
+    assert found == list(range(1, len(found) + 1))
+    assert sum(r.appended for r in receipts) == len(found) - 2
+    chained = await connection.fetchval(
+        "select bool_and(data->>'previous' is not distinct from before) from ("
+        " select data, lag(data->>'choice') over (partition by stream order by version) as before"
+        " from log.events where type = 'VoteCast') t"
+    )
+    assert chained is True
+
+
+async def test_times_rise_with_positions(committer: Committer, connection: Any) -> None:
+    """A time is a position: recorded_at never falls, and position_at finds each event's own."""
+    await add_tools(committer, "a")
+    for _ in range(5):
+        await committer.submit(CastVote(new_id(), "a", "ship"))
+    rows = await connection.fetch(
+        "select position, recorded_at, log.position_at(recorded_at) as at from log.events order by position"
+    )
+    assert [r["at"] for r in rows] == [r["position"] for r in rows]
+    times = [r["recorded_at"] for r in rows]
+    assert times == sorted(set(times))
+    assert await connection.fetchval("select log.position_at('-infinity')") == 0
+    assert await connection.fetchval("select log.position_at('infinity')") == len(rows)
+
+
+async def test_a_refused_command_spoils_no_neighbour(committer: Committer, connection: Any) -> None:
+    """A rule that refuses, and data that the server refuses, cost only their own command."""
+    tools = await add_tools(committer, "a")
+    poison = ToolUnlisted(tool="\x00")
+    outcomes = await asyncio.gather(
+        committer.submit(CastVote(new_id(), "a", "ship")),
+        committer.submit(CastVote(new_id(), "none", "ship")),
+        committer.submit(Append([(ids.stream_of(tools["a"]), poison)])),
+        committer.submit(CastVote(new_id(), "a", "skip")),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[1], ToolNotListed)
+    assert isinstance(outcomes[2], asyncpg.PostgresError)
+    assert [o.appended for o in outcomes if not isinstance(o, BaseException)] == [1, 1]
+    assert await positions(connection) == [1, 2, 3]
+
+
+async def test_unlisting_in_one_process_stops_votes_in_another(dsn: str) -> None:
+    """The listing is judged under the lock: the moment an unlisting is answered, no process takes a vote."""
+    async with Committer(lambda: store.connect(dsn), REGISTRY) as one, Committer(lambda: store.connect(dsn), REGISTRY) as two:
+        tools = await add_tools(one, "a")
+        await two.submit(CastVote(new_id(), "a", "ship"))
+        await one.submit(Append([(ids.stream_of(tools["a"]), ToolUnlisted(tool=tools["a"]))]))
+        with pytest.raises(ToolNotListed):
+            await two.submit(CastVote(new_id(), "a", "ship"))
+
+
+async def test_idempotency_key(committer: Committer, connection: Any) -> None:
+    """A retry with the same key appends nothing and gets the first answer, in one batch and later; another body is refused."""
+    await add_tools(committer, "a")
+    voter = new_id()
+    key = IdempotencyKey(voter, "k1", b"ship")
+    first, second = await asyncio.gather(*(committer.submit(CastVote(voter, "a", "ship", key)) for _ in range(2)))
+    await committer.submit(CastVote(voter, "a", "skip"))
+    third = await committer.submit(CastVote(voter, "a", "ship", key))
+    assert first == second == third
+    with pytest.raises(KeyReused):
+        await committer.submit(CastVote(voter, "a", "skip", IdempotencyKey(voter, "k1", b"skip")))
+    assert len(await positions(connection)) == 3
+
+
+async def test_a_refusal_is_not_kept(committer: Committer) -> None:
+    """Only successes are kept: what was refused may be asked again with the same key."""
+    key = IdempotencyKey("v", "k", b"x")
+    voter = new_id()
+    with pytest.raises(ToolNotListed):
+        await committer.submit(CastVote(voter, "late", "ship", key))
+    await add_tools(committer, "late")
+    assert (await committer.submit(CastVote(voter, "late", "ship", key))).appended == 1
+
+
+async def test_a_held_head_costs_two_seconds_at_most(committer: Committer, dsn: str) -> None:
+    """While somebody sits on the head's lock, callers get LogUnavailable within about 2 s; then all goes on."""
+    await add_tools(committer, "a")
+    blocker = await asyncpg.connect(dsn)
+    await blocker.execute("begin")
+    await blocker.execute("select * from log.head for update")
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(LogUnavailable):
+        await committer.submit(CastVote(new_id(), "a", "ship"))
+    assert asyncio.get_running_loop().time() - began < 2.6
+    await blocker.close()
+    await asyncio.sleep(0.3)
+    assert (await committer.submit(CastVote(new_id(), "a", "ship"))).appended == 1
+
+
+async def test_a_full_queue_refuses_at_once(dsn: str) -> None:
+    """The queue is bounded: what does not fit is refused without waiting."""
+    async with Committer(lambda: store.connect(dsn), REGISTRY, longest_queue=2) as committer:
+        outcomes = await asyncio.gather(
+            *(committer.submit(CastVote(new_id(), "none", "ship")) for _ in range(5)), return_exceptions=True
+        )
+    assert sum(isinstance(o, LogUnavailable) for o in outcomes) == 3
+
+
+async def test_survives_a_lost_connection(committer: Committer, connection: Any) -> None:
+    """When the server drops the committer's connection, the next commands go through on a new one."""
+    await add_tools(committer, "a")
+    await connection.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where application_name = 'ballotpress-log' and datname = current_database()"
+    )
+    done = 0
+    for _ in range(20):
+        try:
+            done += (await committer.submit(CastVote(new_id(), "a", "ship"))).appended
+        except LogUnavailable:
+            await asyncio.sleep(0.05)
+    assert done >= 15
+    found = await positions(connection)
+    assert found == list(range(1, len(found) + 1))

@@ -1,0 +1,1 @@
+"""Plain Python folds of every projection, to hold the SQL to."""

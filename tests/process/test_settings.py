@@ -1,0 +1,159 @@
+"""Settings: where each comes from, and the one sentence that a wrong one is answered with."""
+
+import base64
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from services.embedded.runfile import Run, process_named, write_run
+from services.settings import SCOPES, OperatorToken, SettingsError, read_settings
+
+SECRET = "s" * 32
+VAULT = base64.b64encode(bytes(range(32))).decode()
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """The least that a process needs."""
+    return {
+        "DATABASE_URL": "postgresql://localhost/ballotpress",
+        "REDIS_URL": "redis://localhost",
+        "BALLOTPRESS_HOME": str(tmp_path / "home"),
+        "BALLOTPRESS_SECRET_KEYS": SECRET,
+        "BALLOTPRESS_VAULT_KEYS": VAULT,
+    }
+
+
+def test_the_readme_names_every_variable_and_no_other() -> None:
+    """Whoever sets the site up finds each variable by its whole name."""
+    root = Path(__file__).parents[2]
+    table = (root / "README.md").read_text().split("## Configuration")[1].split("\n## ")[0]
+    variable = re.compile(r"\b(?:BALLOTPRESS_[A-Z_]*[A-Z]|[A-Z]+_URL)\b")
+    assert set(variable.findall(table)) == set(variable.findall((root / "services" / "settings.py").read_text()))
+
+
+def test_what_is_not_set_has_the_documented_default(environ: dict[str, str]) -> None:
+    """The limits, the address and the log's form are as documented; nobody is trusted, no origin allowed."""
+    settings = read_settings(environ)
+    assert (settings.writes_per_minute, settings.network_writes_per_minute, settings.new_visitors_per_hour) == (120, 1200, 600)
+    assert settings.base_url == "http://127.0.0.1:8000"
+    assert settings.log_format == "json"
+    assert settings.smtp_url is None
+    assert settings.operator_tokens == settings.trusted_proxies == settings.cors_origins == ()
+
+
+def test_keys_stand_newest_first(environ: dict[str, str]) -> None:
+    """Keys keep the order they are written in, spaces around the commas or not."""
+    settings = read_settings({**environ, "BALLOTPRESS_SECRET_KEYS": f"{'n' * 40} , {SECRET}"})
+    assert settings.secret_keys == ("n" * 40, SECRET)
+
+
+def test_operator_tokens_carry_their_scopes(environ: dict[str, str]) -> None:
+    """A token is read as name, scopes and secret; several are separated by commas."""
+    tokens = f"ci:catalog+read:{'t' * 16},mods:moderate:{'u' * 16}"
+    settings = read_settings({**environ, "BALLOTPRESS_OPERATOR_TOKENS": tokens})
+    assert settings.operator_tokens == (
+        OperatorToken(name="ci", scopes=frozenset({"catalog", "read"}), token="t" * 16),
+        OperatorToken(name="mods", scopes=frozenset({"moderate"}), token="u" * 16),
+    )
+
+
+def test_lists_are_read(environ: dict[str, str]) -> None:
+    """Proxies are addresses or networks, origins are scheme and host; an empty variable is an unset one."""
+    lists = {
+        "BALLOTPRESS_TRUSTED_PROXIES": "10.0.0.0/8, ::1",
+        "BALLOTPRESS_CORS_ORIGINS": "https://a.example,http://b.example:81",
+    }
+    settings = read_settings({**environ, **lists, "SMTP_URL": ""})
+    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
+    assert settings.cors_origins == ("https://a.example", "http://b.example:81")
+    assert settings.smtp_url is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DATABASE_URL", "mysql://localhost/x"),
+        ("REDIS_URL", "localhost:6379"),
+        ("SMTP_URL", "http://mail"),
+        ("BALLOTPRESS_BASE_URL", "example.com"),
+        ("BALLOTPRESS_SECRET_KEYS", "short"),
+        ("BALLOTPRESS_SECRET_KEYS", ""),
+        ("BALLOTPRESS_VAULT_KEYS", "not base64 of 32 bytes"),
+        ("BALLOTPRESS_VAULT_KEYS", base64.b64encode(b"31 bytes are one byte too few..").decode()),
+        ("BALLOTPRESS_VAULT_KEYS", ""),
+        ("BALLOTPRESS_OPERATOR_TOKENS", "no-token"),
+        ("BALLOTPRESS_OPERATOR_TOKENS", "ci:catalog:short"),
+        ("BALLOTPRESS_OPERATOR_TOKENS", f"ci:catalogue:{'t' * 16}"),
+        ("BALLOTPRESS_TRUSTED_PROXIES", "proxy.example"),
+        ("BALLOTPRESS_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("BALLOTPRESS_CORS_ORIGINS", "*"),
+        ("BALLOTPRESS_CORS_ORIGINS", "https://example.com/page"),
+        ("BALLOTPRESS_WRITES_PER_MINUTE", "0"),
+        ("BALLOTPRESS_NETWORK_WRITES_PER_MINUTE", "many"),
+        ("BALLOTPRESS_NEW_VISITORS_PER_HOUR", "-5"),
+        ("BALLOTPRESS_LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_wrong_value_is_named(environ: dict[str, str], variable: str, value: str) -> None:
+    """A wrong value is refused with one line that names its variable."""
+    with pytest.raises(SettingsError, match=variable) as refusal:
+        read_settings({**environ, variable: value})
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_vault_key_is_never_a_secret_key(environ: dict[str, str]) -> None:
+    """What signs tokens may not also wrap personal keys."""
+    with pytest.raises(SettingsError, match="BALLOTPRESS_VAULT_KEYS"):
+        read_settings({**environ, "BALLOTPRESS_SECRET_KEYS": f"{SECRET},{VAULT}"})
+
+
+def test_a_refusal_never_repeats_a_secret(environ: dict[str, str]) -> None:
+    """What stands in an error message may be logged, so no key or token does."""
+    wrong = {"BALLOTPRESS_OPERATOR_TOKENS": "ci:nonsense:tell-nobody-of-this", "BALLOTPRESS_SECRET_KEYS": "tell-nobody-of-this"}
+    for variable, value in wrong.items():
+        with pytest.raises(SettingsError) as refusal:
+            read_settings({**environ, variable: value})
+        assert "tell-nobody" not in str(refusal.value)
+
+
+def test_without_a_database_the_way_to_one_is_told(tmp_path: Path) -> None:
+    """With neither DATABASE_URL nor a running `up`, the message says how to get either."""
+    with pytest.raises(SettingsError) as refusal:
+        read_settings({"BALLOTPRESS_HOME": str(tmp_path)})
+    assert str(refusal.value) == "Set DATABASE_URL, or start one with `ballotpress up`"
+
+
+def _home(folder: Path, up: int) -> Path:
+    (folder / "secrets").write_text(f"BALLOTPRESS_SECRET_KEYS={SECRET}\nBALLOTPRESS_VAULT_KEYS={VAULT}\n")
+    (folder / "operator.token").write_text("o" * 43 + "\n")
+    urls = {"DATABASE_URL": "postgresql:///ballotpress?host=/run/x", "REDIS_URL": "unix:///run/x/valkey.sock"}
+    write_run(folder, Run(up=process_named("up", up), settings=urls))
+    return folder
+
+
+def test_a_running_up_is_found_by_its_home(tmp_path: Path) -> None:
+    """With the home folder alone, a command has the URLs, the keys and the operator's token of the running `up`."""
+    settings = read_settings({"BALLOTPRESS_HOME": str(_home(tmp_path, os.getpid()))})
+    assert settings.database_url == "postgresql:///ballotpress?host=/run/x"
+    assert settings.redis_url == "unix:///run/x/valkey.sock"
+    assert settings.secret_keys == (SECRET,)
+    assert settings.operator_tokens[0].scopes == SCOPES
+
+
+def test_the_environment_wins_over_a_running_up(environ: dict[str, str], tmp_path: Path) -> None:
+    """What the environment says is used, whatever the home folder knows."""
+    settings = read_settings({**environ, "BALLOTPRESS_HOME": str(_home(tmp_path, os.getpid()))})
+    assert settings.database_url == environ["DATABASE_URL"]
+
+
+def test_an_up_that_ended_is_not_taken_for_a_running_one(tmp_path: Path) -> None:
+    """A process id that was used again does not make an old `run.json` a live one."""
+    home = _home(tmp_path, os.getpid())
+    text = (home / "run.json").read_text()
+    started = process_named("up", os.getpid()).started
+    (home / "run.json").write_text(text.replace(str(started), str(started - 1)))
+    with pytest.raises(SettingsError, match="ballotpress up"):
+        read_settings({"BALLOTPRESS_HOME": str(home)})

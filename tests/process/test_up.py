@@ -1,0 +1,289 @@
+"""`ballotpress up`: everything starts with one command, stops with it, and survives what it should."""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from services.embedded.guard import end_run
+from services.embedded.runfile import Run, process_named, write_run
+from tests.support import servers
+from tests.support.processes import Instance, wait_for
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user can only be tried out as root")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An empty folder; not pytest's own, to which another run of pytest takes the servers' way away."""
+    with tempfile.TemporaryDirectory(prefix="test-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def instance(folder: Path) -> Iterator[Instance]:
+    """An `up` on a fresh home folder, not started yet; nothing of it outlives the test."""
+    instance = Instance(folder / "home")
+    yield instance
+    instance.stop()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Instance]:
+    """A running `up` for tests that only look, or kill what is started again."""
+    with tempfile.TemporaryDirectory(prefix="test-", dir="/tmp") as folder:
+        instance = Instance(Path(folder) / "home").start()
+        try:
+            yield instance.ready()
+        finally:
+            instance.stop()
+
+
+def ask(instance: Instance, query: str) -> object:
+    """Ask the instance's PostgreSQL for one value."""
+
+    async def answer() -> object:
+        connection = await asyncpg.connect(instance.database_url(), timeout=5)
+        try:
+            return await connection.fetchval(query)
+        finally:
+            await connection.close()
+
+    return asyncio.run(answer())
+
+
+async def execute(url: str, statement: str) -> None:
+    """Run one statement."""
+    connection = await asyncpg.connect(url, timeout=5)
+    await connection.execute(statement)
+    await connection.close()
+
+
+def answers(instance: Instance) -> bool:
+    """Tell whether the instance's PostgreSQL answers."""
+    try:
+        return ask(instance, "select 1") == 1
+    except (OSError, TimeoutError, asyncpg.PostgresError):
+        return False
+
+
+def guards(instance: Instance) -> list[int]:
+    """Return the guard's process id."""
+    return [pid for pid in instance.processes() if b"embedded.guard" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_everything_is_still_there_after_a_restart(instance: Instance) -> None:
+    """Ctrl-C stops all within 30 s, with status 0; started again, the log is as it was and no catalog is loaded twice."""
+    instance.start().ready()
+    position = ask(instance, "select position from log.head")
+    assert isinstance(position, int) and position > 0
+    assert instance.signal(signal.SIGINT) == 0
+    assert instance.is_gone()
+    assert not (instance.home / "run.json").exists()
+    instance.start().ready()
+    assert ask(instance, "select position from log.head") == position
+
+
+def test_the_log_stays_empty_without_a_catalog(folder: Path) -> None:
+    """`--catalog none` loads nothing."""
+    instance = Instance(folder / "home", "--catalog", "none").start()
+    try:
+        instance.ready()
+        assert ask(instance, "select position from log.head") == 0
+    finally:
+        instance.stop()
+
+
+def test_another_up_on_the_same_home_is_refused(shared: Instance) -> None:
+    """A second `up` says in one line that one runs already, ends with status 1, and leaves the first one alone."""
+    second = shared.command("up", "--port", str(shared.port))
+    assert second.returncode == 1
+    assert second.stderr.count("\n") == 1 and "already runs" in second.stderr
+    assert shared.status("/health/ready") == 200
+
+
+def test_a_taken_port_is_said_at_once(instance: Instance) -> None:
+    """When something listens on the port, `up` says so in one line before it starts anything."""
+    with socket.create_server(("127.0.0.1", instance.port)):
+        refused = instance.command("up", "--port", str(instance.port))
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1 and f"Port {instance.port}" in refused.stderr
+    assert not (instance.home / "postgres").exists()
+
+
+def test_every_command_finds_a_running_up_by_its_home(shared: Instance) -> None:
+    """With BALLOTPRESS_HOME alone, a command works on the running instance."""
+    assert shared.command("migrate").returncode == 0
+
+
+def test_secrets_are_for_their_owner_only(shared: Instance) -> None:
+    """Keys, the operator's token and run.json have mode 0600, and the token isn't printed into a file."""
+    for name in ("secrets", "operator.token", "run.json", "postgres.log", "valkey.log"):
+        assert stat.S_IMODE((shared.home / name).stat().st_mode) == 0o600, name
+    token = (shared.home / "operator.token").read_text().strip()
+    assert len(token) >= 32 and token not in shared.output.read_text()
+
+
+@as_root
+def test_no_other_user_reaches_the_servers(shared: Instance) -> None:
+    """Another user of the machine, even knowing the password, can enter no folder, open no socket, read no secret."""
+    attempts = f"""
+import os, socket, sys
+from pathlib import Path
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+home = Path({str(shared.home)!r})
+for folder in (home, home / "sockets", home / "postgres", home / "valkey"):
+    try:
+        sys.exit(f"listed {{folder}}: {{os.listdir(folder)}}")
+    except PermissionError:
+        pass
+for file in ("secrets", "operator.token", "run.json", "up.lock", "postgres.log"):
+    try:
+        sys.exit(f"read {{file}}: {{(home / file).read_text()}}")
+    except PermissionError:
+        pass
+for name in (".s.PGSQL.5432", "valkey.sock"):
+    try:
+        socket.socket(socket.AF_UNIX).connect(str(home / "sockets" / name))
+        sys.exit("connected to " + name)
+    except PermissionError:
+        pass
+"""
+    outcome = subprocess.run([sys.executable, "-c", attempts], capture_output=True, text=True, check=False, cwd="/")
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+
+
+@as_root
+def test_servers_do_not_run_as_root(shared: Instance) -> None:
+    """Started by root, the servers and their data belong to a system user, and their folders are closed to all others."""
+    for server in ("postgres", "valkey"):
+        owner = (shared.home / server).stat()
+        assert owner.st_uid != 0
+        assert stat.S_IMODE(owner.st_mode) == 0o700
+        assert Path(f"/proc/{shared.pid(server)}").stat().st_uid == owner.st_uid
+    assert stat.S_IMODE((shared.home / "sockets").stat().st_mode) == 0o700
+
+
+def test_the_servers_listen_on_no_network(shared: Instance) -> None:
+    """PostgreSQL and Valkey hold no socket of the Internet families."""
+    for server in ("postgres", "valkey"):
+        held = {str(f.readlink()) for f in Path(f"/proc/{shared.pid(server)}/fd").iterdir() if f.is_symlink()}
+        for table in ("tcp", "tcp6", "udp", "udp6"):
+            rows = Path(f"/proc/{shared.pid(server)}/net/{table}").read_text().splitlines()[1:]
+            assert not held & {f"socket:[{row.split()[9]}]" for row in rows}
+
+
+def test_a_wrong_password_is_refused(shared: Instance) -> None:
+    """Whoever gets to the socket still needs the password."""
+    password = (shared.home / "secrets").read_text().rpartition("POSTGRES_PASSWORD=")[2].strip()
+    url = shared.database_url().replace(password, "guessed")
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        asyncio.run(asyncpg.connect(url, timeout=5))
+
+
+@pytest.mark.parametrize("server", ["postgres", "valkey", "projector", "worker", "api"])
+def test_what_dies_is_started_again(shared: Instance, server: str) -> None:
+    """A killed process is back within seconds, and the instance serves again."""
+    killed = shared.pid(server)
+    os.kill(killed, signal.SIGKILL)
+    assert wait_for(lambda: shared.pid(server) not in (0, killed))
+    assert wait_for(lambda: answers(shared) and shared.status("/health/ready") == 200)
+
+
+def test_a_killed_up_leaves_nothing_and_the_next_one_works(instance: Instance) -> None:
+    """After SIGKILL of `up`, and of its guard before, nothing runs within 5 s; the next `up` serves what was there."""
+    instance.start().ready()
+    killed = guards(instance)
+    os.kill(killed[0], signal.SIGKILL)
+    assert wait_for(lambda: len(guards(instance)) == 1 and guards(instance) != killed)
+    position = ask(instance, "select position from log.head")
+    assert instance.signal(signal.SIGKILL) == -signal.SIGKILL
+    assert instance.is_gone()
+    instance.start().ready()
+    assert ask(instance, "select position from log.head") == position
+
+
+def test_an_up_killed_while_it_starts_leaves_nothing(instance: Instance) -> None:
+    """Whatever moment of its start an `up` is killed in, nothing is left, and nothing stops the next one."""
+    for moment in (0.15, 0.4, 0.8, random.uniform(0.2, 2.0)):
+        instance.start()
+        time.sleep(moment)
+        instance.signal(signal.SIGKILL)
+        assert instance.is_gone(), f"killed after {moment} s"
+    instance.start().ready()
+
+
+def test_what_a_killed_guard_left_is_ended_by_the_next_start(instance: Instance) -> None:
+    """With `up` and its guard both killed, the next `up` ends what still runs, and starts anew."""
+    instance.start().ready()
+    left = [instance.pid(name) for name in ("postgres", "valkey", "projector", "worker", "api")]
+    assert instance.process is not None
+    for pid in (instance.process.pid, *guards(instance)):
+        os.kill(pid, signal.SIGKILL)
+    instance.process.wait()
+    assert set(left) <= set(instance.processes())
+    instance.start()
+    assert wait_for(lambda: not set(left) & set(instance.processes()))
+    instance.ready()
+
+
+def test_a_process_id_used_again_is_left_alone(tmp_path: Path) -> None:
+    """What run.json names is ended only if it started when run.json says."""
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as bystander:
+        named = process_named("api", bystander.pid)
+        run = Run(up=replace(named, started=1), processes=[replace(named, started=named.started - 1)])
+        write_run(tmp_path, run)
+        assert end_run(tmp_path)
+        assert bystander.poll() is None
+        run.processes = [named]
+        write_run(tmp_path, run)
+        assert end_run(tmp_path)
+        assert bystander.wait(5) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("name", ["long" * 45, "with space, comma & 'quote' ü%41"])
+def test_any_home_folder_will_do(folder: Path, name: str) -> None:
+    """A home folder whose path is too long for a socket, or odd, works; no folder of sockets stays behind elsewhere."""
+    instance = Instance(folder / name).start()
+    try:
+        instance.ready()
+        sockets = Path(str(instance.run()["socket_folder"]))
+        assert not sockets.is_relative_to(instance.home)
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+        assert instance.signal(signal.SIGTERM) == 0
+        assert not sockets.exists()
+    finally:
+        instance.stop()
+
+
+def test_given_servers_are_used_and_none_embedded(folder: Path, postgres: servers.Postgres, valkey_url: str) -> None:
+    """With DATABASE_URL and REDIS_URL set, `up` starts no server of its own."""
+    asyncio.run(execute(postgres.dsn(), "create database of_their_own"))
+    instance = Instance(folder / "home", DATABASE_URL=postgres.dsn("of_their_own"), REDIS_URL=valkey_url).start()
+    try:
+        instance.ready()
+        assert (instance.pid("postgres"), instance.pid("valkey")) == (0, 0)
+        assert not (instance.home / "postgres").exists()
+    finally:
+        instance.stop()
+
+
+@pytest.mark.parametrize(("variable", "value"), [("SMTP_URL", "nonsense"), ("BALLOTPRESS_SECRET_KEYS", "short")])
+def test_a_wrong_setting_stops_the_start(folder: Path, variable: str, value: str) -> None:
+    """A wrong value stops `up` with one line that names the variable."""
+    instance = Instance(folder / "home", **{variable: value}).start()
+    assert instance.process is not None and instance.process.wait(30) == 1
+    assert variable in instance.output.read_text().splitlines()[-1]
+    assert instance.is_gone()

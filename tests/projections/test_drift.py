@@ -1,0 +1,93 @@
+"""The watch that every runner keeps: silent while a view is right, loud within moments when it isn't."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from events.log import store
+from events.log.committer import Committer
+from events.registry import REGISTRY
+from projections import PROJECTIONS
+from projections.engine import drift as totals
+from projections.engine.projection import connect
+from projections.engine.window import dropped_positions
+from tests.projections.test_histories import drops, random_histories, sizes
+from tests.projections.test_runner import A_DAY, at_head, runner, running, until
+from tests.support import servers
+from tests.support.histories import VOTERS, Act, History, add_tools, histories
+from tests.support.runners import Connection, catch_up, database
+
+DRIFTS = {
+    "cards": "update cards_1.tallies set ship = ship + 1 where tool = (select min(tool) from cards_1.tallies)",
+    "hours": "delete from hours_1.disqualified",
+    "bookmarks": "insert into bookmarks_1.bookmarks (visitor, tool, position) values ('v', 't', 1)",
+    "reviews": "delete from reviews_1.reviews",
+    "subscribers": "update subscribers_1.checkpoint set position = position - 1, caught_up = true, halted_position = 0",
+    "corrections": "update corrections_1.checkpoint set position = position + 1000",
+}
+
+
+async def looked(dsn: str) -> dict[str, str | None]:
+    """Look at every view once, as its runner does."""
+    said = {}
+    for projection in PROJECTIONS:
+        connection = await connect(dsn, projection.schema)
+        said[projection.name], _ = await totals.look(connection, projection, await dropped_positions(connection, projection))
+        await connection.close()
+    return said
+
+
+@settings(random_histories, max_examples=7)
+@given(acts=histories, drops=st.just([]) | drops, sizes=sizes)
+async def test_says_nothing_of_what_is_right(
+    postgres: servers.Postgres, template: str, acts: Sequence[Act], drops: list[tuple[str, int]], sizes: list[int]
+) -> None:
+    """After any history, in windows of any sizes and whatever was passed over, the totals hold."""
+    async with database(postgres, template) as dsn:
+        connection = await asyncpg.connect(dsn)
+        await looked(dsn)
+        async with Committer(lambda: store.connect(dsn), REGISTRY) as committer:
+            await add_tools(committer)
+            history = History(committer)
+            await history.do(acts)
+            head = await connection.fetchval("select position from log.head")
+            await history.do([("drop", projection, (position - 1) % head + 1) for projection, position in drops])
+        for projection in PROJECTIONS:
+            await catch_up(dsn, projection, sizes)
+        assert await looked(dsn) == dict.fromkeys(p.name for p in PROJECTIONS)
+        await connection.close()
+
+
+@pytest.mark.parametrize("name", DRIFTS)
+async def test_says_what_drifted(dsn: str, connection: Connection, committer: Committer, name: str) -> None:
+    """A changed count, a missing or surplus row, a moved checkpoint: the runner says so within moments."""
+    projection = next(p for p in PROJECTIONS if p.name == name)
+    async with running(*(runner(dsn, p, look_every=0.05) for p in PROJECTIONS)):
+        await add_tools(committer)
+        await History(committer).do([*A_DAY, ("read", 0, "request", VOTERS[0])])
+        await until(lambda: at_head(connection))
+        assert set((await drifts(connection)).values()) == {None}
+        await connection.execute(DRIFTS[name])
+        await until(lambda: has_drifted(connection, name))
+    assert {other for other, drift in (await drifts(connection)).items() if drift} == {projection.name}
+
+
+async def drifts(connection: Connection) -> dict[str, Any]:
+    return {
+        p.name: await connection.fetchval(f"select drift from {p.schema}.checkpoint")  # noqa: S608
+        for p in PROJECTIONS
+    }
+
+
+async def has_drifted(connection: Connection, name: str) -> bool:
+    return (await drifts(connection))[name] is not None
+
+
+def test_every_view_has_totals() -> None:
+    """Each projection says what its tables sum up to, and how events change that."""
+    for projection in PROJECTIONS:
+        assert projection.totals and projection.changes.types

@@ -1,1 +1,0 @@
-"""What operators rebuild, check and question while the site runs."""

@@ -1,0 +1,1 @@
+"""What tests share: servers, processes, settings, histories, clients."""

@@ -1,0 +1,251 @@
+"""Random histories: what people and operators do to a few tools, through the real commands and a real committer."""
+
+import base64
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+from events import subscribers
+from events.ballots import CastVote, Choice
+from events.bookmarks import SetBookmark
+from events.catalog import (
+    ComparisonAnnounced,
+    PanelReviewPublished,
+    PanelReviewRevised,
+    ToolAdded,
+    ToolDescribed,
+    ToolListed,
+    ToolNotListed,
+    ToolUnlisted,
+    Verdict,
+)
+from events.commands.reviews import DecideReview, EditReview, SubmitReview, WithdrawReview
+from events.erasure import PersonErased
+from events.log import ids
+from events.log.command import Command, Decision, View
+from events.log.committer import Committer
+from events.log.event import Event
+from events.log.vault import Vault
+from events.quarantine import DropEvent
+from events.reviews import Changes, Judgement, ReviewEditedSince, ReviewExists, ReviewNotFound
+from events.voters import CorrectVoters, Tally, VoterIsDisqualified, VoterUnknown
+
+# The voters' first 8 bytes are alike in pairs, so that their ballots' streams lie in one range of the log's primary key.
+VOTERS = [ids.new_id(1_780_000_000_000 + n // 2, bytes([0, 0, n] + [7] * 7)) for n in range(4)]
+TOOLS = [ids.new_id(1_770_000_000_000 + n, bytes([n] * 10)) for n in range(3)]
+SLUGS = ["one", "two", "three"]
+PERSONAS = ["Builder", "Founder"]
+READERS_DO = ["request", "request", "confirm", "confirm", "choose", "join", "leave", "suppress", "erase", "import"]
+
+REFUSALS = (
+    ToolNotListed,
+    VoterIsDisqualified,
+    VoterUnknown,
+    ReviewExists,
+    ReviewNotFound,
+    ReviewEditedSince,
+    subscribers.LinkUsed,
+    subscribers.NotSubscribed,
+)
+
+_vault = Vault([base64.b64encode(bytes(32)).decode()])
+
+Act = tuple[Any, ...]
+
+_voter = st.sampled_from(VOTERS)
+_cohort = st.lists(_voter, min_size=1, max_size=2)
+_tool = st.integers(0, 2)
+_verdict = st.sampled_from(["ship", "skip"])
+_score = st.none() | st.integers(0, 100)
+
+_vote = st.tuples(st.just("vote"), _voter, _tool, st.sampled_from(["ship", "skip", None]))
+_bookmark = st.tuples(st.just("bookmark"), _voter, _tool, st.booleans())
+_correct = st.tuples(st.just("correct"), _cohort, st.sampled_from([True, False, True]))
+# Few reviews, so that much happens to each, and in one window.
+_reviewed = (st.sampled_from(VOTERS[:2]), st.just(0))
+_write = st.tuples(st.just("review"), *_reviewed, _verdict, _score)
+_judgement = st.sampled_from(["approve", "reject"])
+_moderate = st.tuples(st.just("moderate"), *_reviewed, _judgement, st.sampled_from([None, None, 1, 2]))
+_withdraw = st.tuples(st.just("withdraw"), *_reviewed)
+_catalog = st.one_of(
+    st.tuples(st.just("describe"), _tool, st.none() | st.text("ab\u00e9", max_size=3)),
+    st.tuples(st.just("relist"), st.integers(1, 2)),
+    st.tuples(st.just("panel"), _tool, st.sampled_from(PERSONAS), _verdict, _score),
+    st.tuples(st.just("announce"), _tool, _tool),
+)
+_read = st.tuples(
+    st.just("read"),
+    st.integers(0, 2),
+    st.sampled_from(READERS_DO),
+    _voter,
+)
+_rest = st.just(("rest",))  # what a history shrinks to
+
+# A history is about one subject, so that much happens to each thing, and in one window; or about all of them.
+_SUBJECTS = [
+    [_vote, _vote, _vote, _correct],
+    [_write, _moderate, _write, _moderate, _moderate, _moderate, _write, _moderate, _withdraw],
+    [_bookmark, _catalog],
+    [_read],
+    [],
+]
+
+
+def _about(subject: list[st.SearchStrategy[Act]]) -> st.SearchStrategy[list[Act]]:
+    acts = [_rest, *(subject or [act for subject in _SUBJECTS for act in subject])]
+    return st.lists(st.sampled_from(acts).flatmap(lambda act: act), min_size=20, max_size=50)
+
+
+histories = st.one_of([_about(subject) for subject in _SUBJECTS])
+
+
+class Append(Command[None]):
+    """Append these events, whatever the log holds."""
+
+    def __init__(self, *events: tuple[UUID, Event]) -> None:
+        super().__init__()
+        self._events = events
+
+    def lasts(self, listing: object) -> Sequence[UUID]:
+        return [stream for stream, _ in self._events]
+
+    def decide(self, view: View) -> Decision[None]:
+        return Decision(events=self._events, value=None)
+
+
+def tool_added(tool: str, slug: str) -> ToolAdded:
+    return ToolAdded(
+        tool=tool, slug=slug, name=slug.title(), tagline="t", description="d", category="c",
+        pricing_tier="free", pricing_label="Free", best_for="b", url=None,
+    )  # fmt: skip
+
+
+async def add_tools(committer: Committer) -> None:
+    """Add the three tools."""
+    events = [(ids.stream_of(tool), tool_added(tool, slug)) for tool, slug in zip(TOOLS, SLUGS, strict=True)]
+    await committer.submit(Append(*events))
+
+
+class History:
+    """Does one act after another; what a rule refuses is no event. Its ids are numbered from `first_id`."""
+
+    def __init__(self, committer: Committer, first_id: int = 0) -> None:
+        self._committer = committer
+        self._made = first_id
+        self._unlisted: set[int] = set()
+        self._judged: set[tuple[int, str]] = set()
+        self._announced: set[tuple[int, int]] = set()
+        self._reviews: dict[tuple[str, int], str] = {}
+        self._readers: dict[int, tuple[str, subscribers.Subscriber | None]] = {}
+
+    async def do(self, acts: Sequence[Act]) -> None:
+        """Do these acts in turn."""
+        for name, *args in acts:
+            with suppress(*REFUSALS):
+                await getattr(self, name)(*args)
+
+    async def rest(self) -> None:
+        """Do nothing."""
+
+    async def vote(self, voter: str, tool: int, choice: Choice | None) -> None:
+        await self._committer.submit(CastVote(voter, SLUGS[tool], choice))
+
+    async def bookmark(self, visitor: str, tool: int, keep: bool) -> None:
+        await self._committer.submit(SetBookmark(visitor, SLUGS[tool], keep))
+
+    async def correct(self, cohort: list[str], reinstate: bool) -> None:
+        correction = self._new_id()
+        await self._committer.submit(CorrectVoters(correction, cohort, "why", _no_tallies, reinstate=reinstate, operator="op"))
+
+    async def review(self, visitor: str, tool: int, verdict: Verdict, score: int | None) -> None:
+        """Submit a review, or edit the one there is."""
+        text = f"sealed {self._new_id()}"
+        if (review := self._reviews.get((visitor, tool))) is not None:
+            await self._committer.submit(EditReview(visitor, review, Changes(verdict=verdict, score=score, text=text)))
+            return
+        review = self._new_id()
+        submit = SubmitReview(
+            visitor=visitor, slug=SLUGS[tool], review=review, verdict=verdict, score=score, text=text, name=None,
+            keep=_vault.new_key(review)[1],
+        )  # fmt: skip
+        await self._committer.submit(submit)
+        self._reviews[visitor, tool] = review
+
+    async def moderate(self, visitor: str, tool: int, judgement: Judgement, revision: int | None) -> None:
+        if (review := self._reviews.get((visitor, tool))) is not None:
+            await self._committer.submit(DecideReview(review, judgement, operator="op", revision=revision))
+
+    async def withdraw(self, visitor: str, tool: int) -> None:
+        if (review := self._reviews.get((visitor, tool))) is not None:
+            await self._committer.submit(WithdrawReview(visitor, review))
+            del self._reviews[visitor, tool]
+
+    async def read(self, reader: int, what: str, visitor: str) -> None:
+        """Do what becomes of a reader of the newsletter, by the rules; an erased one is another from then on."""
+        subscriber, state = self._readers.setdefault(reader, (self._new_id(), None))
+        match what:
+            case "request":
+                events = subscribers.request_subscription(state, subscriber, "sealed", [visitor[-3:]], "form", visitor)
+            case "import":
+                events = subscribers.import_subscriber(state, subscriber, "sealed", ["c"], "proof")
+            case "confirm":
+                events = subscribers.confirm_subscription(state, 1 + (state.round if state else 0), "form", "token")
+            case "choose":
+                events = subscribers.set_preferences(state, [visitor[-2:], "c"], "monthly", "2026-01-31")
+            case "join":
+                events = subscribers.join_bookmarks(state, visitor)
+            case "leave":
+                events = subscribers.unsubscribe(state)
+            case "suppress":
+                events = subscribers.suppress(state, "complaint")
+            case _:
+                events = subscribers.erase(state)
+        for event in events:
+            state = subscribers.evolve(state, event)
+        self._readers[reader] = (subscriber, state)
+        if any(isinstance(event, PersonErased) for event in events):
+            del self._readers[reader]
+        await self._committer.submit(Append(*((subscribers.stream(subscriber), event) for event in events)))
+
+    async def describe(self, tool: int, url: str | None) -> None:
+        self._made += 1
+        described = ToolDescribed(
+            tool=TOOLS[tool], name=f"n{self._made}", tagline="", description="d", category="k",
+            pricing_tier="paid", pricing_label="$", best_for="b", url=url,
+        )  # fmt: skip
+        await self._catalog(described, tool)
+
+    async def relist(self, tool: int) -> None:
+        """Take a tool off the site, or bring it back."""
+        kind = ToolListed if tool in self._unlisted else ToolUnlisted
+        self._unlisted ^= {tool}
+        await self._catalog(kind(tool=TOOLS[tool]), tool)
+
+    async def panel(self, tool: int, persona: str, verdict: Verdict, score: int | None) -> None:
+        kind = PanelReviewRevised if (tool, persona) in self._judged else PanelReviewPublished
+        self._judged.add((tool, persona))
+        self._made += 1
+        await self._catalog(kind(tool=TOOLS[tool], persona=persona, score=score, verdict=verdict, take=f"{self._made}"), tool)
+
+    async def announce(self, left: int, right: int) -> None:
+        if left != right and (left, right) not in self._announced:
+            self._announced.add((left, right))
+            await self._catalog(ComparisonAnnounced(left=TOOLS[left], right=TOOLS[right]), left)
+
+    async def drop(self, projection: str, position: int) -> None:
+        await self._committer.submit(DropEvent([projection], position, "why", "op"))
+
+    async def _catalog(self, event: Event, tool: int) -> None:
+        await self._committer.submit(Append((ids.stream_of(TOOLS[tool]), event)))
+
+    def _new_id(self) -> str:
+        self._made += 1
+        return ids.new_id(1_790_000_000_000 + self._made, bytes(10))
+
+
+async def _no_tallies(_connection: object, _tools: Sequence[str]) -> dict[str, Tally]:
+    """The correction's summary is in no view of these tests: it may say that the tallies were nil."""
+    return {}

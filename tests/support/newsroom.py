@@ -1,0 +1,136 @@
+"""A newsroom for the tests: real commands, real steps of the views, a real sender and a real socket."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+from msgspec.structs import replace
+
+from emails.smtp import Relay
+from events.ballots import CastVote
+from events.commands.catalog import ImportCatalog
+from events.commands.subscribers import ConfirmSubscription, RequestSubscription, SetPreferences, SuppressSubscriber
+from events.log import store
+from events.log.committer import Committer
+from events.log.vault import Vault
+from events.registry import REGISTRY
+from projections import PROJECTIONS
+from projections.engine.projection import connect
+from projections.engine.runner import advance
+from services.clock import now
+from services.fresh_ids import fresh_id
+from services.newsletter import issues, ledger, schedule_run
+from services.newsletter.addresses import new_person
+from services.newsletter.letters import Letters
+from services.newsletter.sender import Sender
+from services.newsletter.tokens import MailTokens
+from services.newsletter.transport import Relayed
+from services.settings import Settings
+from tests.support import catalogs
+from tests.support.sink import Sink
+
+
+class Newsroom:
+    """One database, one sink, one sender."""
+
+    def __init__(self, settings: Settings, pool: "asyncpg.Pool[Any]", committer: Committer, sink: Sink, relay: Relay) -> None:
+        self.settings = settings
+        self.database = pool
+        self.committer = committer
+        self.sink = sink
+        self.vault = Vault(settings.vault_keys)
+        self.tokens = MailTokens(settings.secret_keys, settings.newsletter.retired_keys)
+        self.letters = Letters(pool, settings, self.vault, self.tokens)
+        self.schedule = schedule_run.schedule_of(settings.newsletter)
+        self.sender = Sender(
+            pool, self.letters, Relayed(relay, None), clock=now, suppress=self.suppress, lease_seconds=30, chunk=10
+        )
+
+    async def suppress(self, readers: Sequence[str]) -> None:
+        """Suppress addresses that the relay refused."""
+        for reader in readers:
+            await self.committer.submit(SuppressSubscriber(reader, "hard bounce"))
+
+    async def sign_up(self, address: str, *categories: str, visitor: str | None = None, cap: int = 3) -> str | None:
+        """Sign an address up; give the subscriber's id if there is one."""
+        finder = await self.vault.finder(self.database)
+        person = new_person(self.vault, finder, address)
+        await self.committer.submit(RequestSubscription(person, categories, "form", visitor, mail=fresh_id(), cap=cap))
+        found: str | None = await self.database.fetchval(
+            "select person from vault.lookups where mark = $1", finder.mark(address)
+        )
+        return found
+
+    async def subscribe(self, address: str, *categories: str, visitor: str | None = None) -> str:
+        """Sign an address up and confirm it."""
+        subscriber = await self.sign_up(address, *categories, visitor=visitor)
+        assert subscriber is not None
+        await self.committer.submit(ConfirmSubscription(subscriber, 1, "form", "hash"))
+        return subscriber
+
+    async def prefer(self, subscriber: str, **more: Any) -> None:
+        """Set preferences."""
+        wanted = {"categories": [], "frequency": "weekly", "paused_until": None, **more}
+        await self.committer.submit(SetPreferences(subscriber, **wanted))
+
+    async def import_tools(self, *tools: dict[str, Any], pairs: tuple[tuple[str, str], ...] = ()) -> None:
+        """Import a catalog of tools and pairs of slugs."""
+        await self.committer.submit(ImportCatalog(catalogs.file(*tools, comparisons=pairs), fresh_id, "op"))
+
+    async def vote(self, slug: str, ships: int, skips: int) -> list[str]:
+        """Let so many new visitors vote; give their ids."""
+        voters = [fresh_id() for _ in range(ships + skips)]
+        votes = [CastVote(v, slug, "ship" if n < ships else "skip") for n, v in enumerate(voters)]
+        await asyncio.gather(*(self.committer.submit(vote) for vote in votes))
+        return voters
+
+    async def project(self) -> None:
+        """Bring every view up to the log."""
+        for projection in PROJECTIONS:
+            connection = await connect(self.settings.database_url, projection.schema)
+            try:
+                await advance(connection, projection, REGISTRY, 10_000)
+            finally:
+                await connection.close()
+
+    async def send_now(self, at: datetime | None = None, *, extra: bool = False) -> int:
+        """Compile and plan the running weekly issue; give its number."""
+        dsn = self.settings.database_url
+        sent = await schedule_run.send_now(self.database, dsn, self.schedule, at or now(), "op", extra=extra)
+        return sent[0].issue.number
+
+    async def deliver(self) -> None:
+        """Send what is due, and a second time what was put off for a moment."""
+        await self.sender.turn()
+
+    async def accounts(self, number: int) -> dict[str, int]:
+        """Give an issue's accounts without nils; they must add up to what was planned."""
+        counted = await ledger.accounts(self.database, number)
+        assert sum(counted.values()) == (await issues.issue(self.database, number)).planned
+        return {state: mails for state, mails in counted.items() if mails}
+
+    async def reasons(self, number: int) -> dict[str, str]:
+        """Give the reason of each mail of an issue that has one, by reader."""
+        rows = await self.database.fetch(
+            "select reader, reason from newsletter.mails where issue = $1 and reason is not null", number
+        )
+        return {row["reader"]: row["reason"] for row in rows}
+
+
+@asynccontextmanager
+async def newsroom(settings: Settings) -> AsyncIterator[Newsroom]:
+    """Open a newsroom."""
+    sink = Sink()
+    port = await sink.start()
+    async with (
+        asyncpg.create_pool(settings.database_url, min_size=0, max_size=6, server_settings={"timezone": "UTC"}) as pool,
+        Committer(lambda: store.connect(settings.database_url), REGISTRY) as committer,
+        Relay(f"smtp://127.0.0.1:{port}", 4) as relay,
+    ):
+        named = replace(settings, smtp_url=f"smtp://127.0.0.1:{port}")
+        yield Newsroom(named, pool, committer, sink, relay)
+    await sink.stop()
+    await asyncio.sleep(0)

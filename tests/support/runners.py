@@ -1,0 +1,83 @@
+"""What the tests of views share: views brought up to the head, rebuilt beside the live ones, and told from the log."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from events.log import store
+from events.registry import REGISTRY
+from projections import PROJECTIONS
+from projections.engine.projection import Projection, connect
+from projections.engine.runner import advance
+from projections.engine.window import dropped_positions
+from projections.fold import Entry, Tables, fold
+from tests.oracle import compare
+from tests.support import servers
+
+Connection: TypeAlias = "asyncpg.Connection[Any]"
+
+_numbers = itertools.count(1)
+
+
+@asynccontextmanager
+async def database(postgres: servers.Postgres, template: str) -> AsyncIterator[str]:
+    """Make a database for one example of a property; give its dsn."""
+    name = f"example_{next(_numbers)}"
+    server = await asyncpg.connect(postgres.dsn())
+    await server.execute(f"create database {name} template {template} strategy file_copy")
+    try:
+        yield postgres.dsn(name)
+    finally:
+        await server.execute(f"drop database {name} with (force)")
+        await server.close()
+
+
+async def catch_up(dsn: str, projection: Projection, sizes: Iterable[int] = (20_000,), schema: str | None = None) -> None:
+    """Take the log into a view in windows of these sizes, over and over, up to the head."""
+    connection = await connect(dsn, schema or projection.schema)
+    try:
+        for size in itertools.cycle(sizes):
+            advanced = await advance(connection, projection, REGISTRY, size)
+            if advanced.end == advanced.head:
+                return
+    finally:
+        await connection.close()
+
+
+async def rebuild(connection: Connection, dsn: str, projection: Projection, sizes: Iterable[int] = (20_000,)) -> str:
+    """Build a view afresh beside the live one; give its schema."""
+    schema = f"{projection.schema}_next"
+    await projection.create(connection, schema)
+    await catch_up(dsn, projection, sizes, schema)
+    return schema
+
+
+async def tables(connection: Connection, schema: str) -> Tables:
+    """Read a view's tables; those without rows are left out."""
+    read: Tables = {}
+    async with connection.transaction():
+        async for table, key, row in compare.rows(connection, schema):
+            read.setdefault(table, {})[key] = row
+    return read
+
+
+async def told_by_the_log(connection: Connection) -> dict[str, Tables]:
+    """Fold the whole log in Python; tables without rows are left out, as `tables` leaves them out."""
+    dropped = {p.name: await dropped_positions(connection, p) for p in PROJECTIONS}
+    records = await connection.fetch(
+        "select stream, version, position, recorded_at, type, schema_version, data from log.recorded_events order by position"
+    )
+    entries = [Entry(r["position"], r["recorded_at"], store.decode(REGISTRY, r).event) for r in records]
+    folded = fold(entries, dropped)
+    return {name: {table: rows for table, rows in told.items() if rows} for name, told in folded.items()}
+
+
+async def must_be_right(connection: Connection, dsn: str) -> None:
+    """Assert of every view that live = rebuilt = fold; each must have reached the head."""
+    for projection in PROJECTIONS:
+        assert await compare.differences(connection, projection, REGISTRY) == []
+        rebuilt = await rebuild(connection, dsn, projection)
+        assert await tables(connection, rebuilt) == await tables(connection, projection.schema), projection.name

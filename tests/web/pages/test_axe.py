@@ -1,0 +1,69 @@
+"""Every page, at both widths and in both schemes: no violation that axe-core finds, nothing wider than the window."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.pages.conftest import Windows
+from tests.support.browser import SCHEMES, WIDTHS, sign_in
+
+READERS = (
+    "/",
+    "/compare/ollama-vs-llama-cpp",
+    "/tools",
+    "/tools/ollama",
+    "/reviewers",
+    "/reviewers/builder",
+    "/bookmarks",
+    "/newsletter",
+    "/newsletter/sent",
+    "/issues",
+    "/corrections",
+    "/outbox",
+    "/ops/sign-in",
+    "/no-such-page",
+)
+OPERATORS = ("/ops", "/ops/reviews", "/ops/voters", "/ops/quarantine", "/ops/log", "/ops/log?type=ToolAdded")
+VIEWS = [(width, scheme) for width in WIDTHS for scheme in SCHEMES]
+
+
+@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+def test_readers_pages_have_no_violation(window: Windows, base: str, width: int, scheme: str) -> None:
+    """Readers' pages are accessible and fit the window."""
+    page = window(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    faults = [fault for path in READERS for fault in _faults(page, base + path)]
+    assert faults == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+def test_operators_pages_have_no_violation(window: Windows, base: str, token: str, width: int, scheme: str) -> None:
+    """Operators' pages are accessible and fit the window."""
+    page = window(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    sign_in(page, base, token)
+    faults = [fault for path in OPERATORS for fault in _faults(page, base + path)]
+    assert faults == []
+
+
+def _faults(page: Page, address: str) -> list[str]:
+    page.goto(address)
+    found = Axe().run(page).response["violations"]
+    faults = [f"{address}: {one['id']}: {[node['html'][:120] for node in one['nodes'][:2]]}" for one in found]
+    wider = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+    return [*faults, *([f"{address}: {wider} px too wide"] if wider > 0 else [])]
+
+
+def test_the_keyboard_alone_votes(window: Windows, base: str) -> None:
+    """Tab and Enter reach the content, and a ballot's button; the focus stays there."""
+    page = window()
+    page.goto(f"{base}/tools/swatchmoor")
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.textContent") == "Skip to content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("() => document.activeElement.id") == "main"
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("() => document.activeElement.value") == "ship":
+            break
+    page.keyboard.press("Enter")
+    page.get_by_text("Your vote is counted: ship.").wait_for()
+    assert page.evaluate("() => document.activeElement.getAttribute('aria-pressed')") == "true"

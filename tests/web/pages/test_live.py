@@ -1,0 +1,107 @@
+"""The stream of tallies: told at once, then what changes, at most once a second, and resumed where it broke off."""
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import httpx
+import pytest
+
+from tests.support.browser import serving
+from tests.support.processes import Instance
+from tests.support.streams import streaming
+
+Votes = Callable[[str, str, int], None]
+COMMUNITY = {"ship", "skip", "total", "ship_percent", "verdict", "interval", "provisional", "flips_to_change"}
+
+
+def test_every_tool_asked_for_is_told_at_once_as_its_community_object(base: str) -> None:
+    """A new viewer gets one event a tool: the community object and the tool."""
+    with streaming(base, "stackwarden-pull-request-reviewer", "plinthcast") as stream:
+        told = [stream.next(), stream.next()]
+    assert {event.data["tool"] for event in told} == {"stackwarden-pull-request-reviewer", "plinthcast"}
+    for event in told:
+        tool = event.data.pop("tool")
+        assert event.data == httpx.get(f"{base}/v1/tools/{tool}").json()["community"]
+        assert event.data.keys() == COMMUNITY
+
+
+def test_a_storm_of_votes_is_one_event_a_second(base: str, votes: Votes) -> None:
+    """However many votes come, a tool is told at most once a second, and the last event counts them all."""
+    with streaming(base, "plinthcast") as stream:
+        before = stream.next().data["total"]
+        began = time.monotonic()
+        votes("plinthcast", "ship", 120)
+        seconds = time.monotonic() - began
+        told = [stream.next()]
+        while told[-1].data["total"] < before + 120:
+            told.append(stream.next())
+    assert len(told) <= seconds + 3
+    gaps = [later.at - earlier.at for earlier, later in pairwise(told)]
+    assert all(gap > 0.9 for gap in gaps)
+    assert [event.id for event in told] == sorted(event.id for event in told)
+
+
+def test_a_lonely_vote_is_told_soon(base: str, votes: Votes) -> None:
+    """After a quiet second a vote is told within half a second."""
+    with streaming(base, "swatchmoor") as stream:
+        stream.next()
+        time.sleep(1.2)
+        began = time.monotonic()
+        votes("swatchmoor", "skip", 1)
+        assert stream.next().at - began < 0.7
+
+
+def test_who_comes_back_is_told_what_changed_and_nothing_else(base: str, votes: Votes) -> None:
+    """Last-Event-ID leaves out what was told before, and only that; one beyond the log is as none."""
+    with streaming(base, "errandloom", "scribewren") as stream:
+        last = max(stream.next().id, stream.next().id)
+    with streaming(base, "errandloom", "scribewren", headers={"Last-Event-ID": str(last)}) as stream:
+        assert stream.is_quiet(1.5)
+    votes("errandloom", "ship", 1)
+    with streaming(base, "errandloom", "scribewren", headers={"Last-Event-ID": str(last)}) as stream:
+        event = stream.next()
+        assert (event.data["tool"], event.data["total"]) == ("errandloom", 1)
+        assert stream.is_quiet(1.5)
+    with streaming(base, "errandloom", "scribewren", headers={"Last-Event-ID": str(10**12)}) as stream:
+        assert {stream.next().data["tool"], stream.next().data["tool"]} == {"errandloom", "scribewren"}
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("tool=no-such-tool", 404), ("", 400), ("tool=A", 400), ("&".join(f"tool=t{n}" for n in range(51)), 400)],
+)
+def test_what_cannot_be_watched_is_refused(base: str, query: str, status: int) -> None:
+    """Unknown tools, none at all, or too many are refused as problems."""
+    answer = httpx.get(f"{base}/v1/tallies/live?{query}")
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_head_of_the_stream_ends(base: str) -> None:
+    """HEAD answers the headers and ends."""
+    answer = httpx.head(f"{base}/v1/tallies/live?tool=ollama", timeout=5)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream")
+
+
+def test_streams_end_when_the_server_stops_and_do_not_hold_it_up() -> None:
+    """A server that is told to stop ends its streams cleanly, and is gone within five seconds."""
+    with serving("--catalog", "none") as instance:
+        _add_tool(instance)
+        with streaming(f"http://127.0.0.1:{instance.port}", "alpha") as stream:
+            stream.next()
+            began = time.monotonic()
+            instance.stop()
+            assert stream.ends(5)
+        assert time.monotonic() - began < 10
+        assert "cut off" not in instance.output.read_text()
+
+
+def _add_tool(instance: Instance) -> None:
+    token = (instance.home / "operator.token").read_text().strip()
+    tool = {"slug": "alpha", "name": "Alpha", "tagline": "t", "description": "d", "category": "Tools", "best_for": "b"}
+    catalog = {"tools": [{**tool, "pricing": {"tier": "free", "label": "Free"}, "panel": []}], "comparisons": []}
+    base = f"http://127.0.0.1:{instance.port}"
+    answer = httpx.post(f"{base}/v1/ops/catalog", json=catalog, headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200, answer.text
+    httpx.get(f"{base}/v1/tools?after={answer.json()['appended']}")

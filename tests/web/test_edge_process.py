@@ -1,0 +1,201 @@
+"""The API as a process: real bytes on a real port, and an orderly end."""
+
+import asyncio
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+import pytest
+
+from tests.support import servers
+from tests.support.processes import clean_environ, free_port, wait_for
+
+
+@contextmanager
+def running(dsn: str, valkey_url: str) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
+    """Run one API process; give its port."""
+    port = free_port()
+    environ = clean_environ(
+        DATABASE_URL=dsn,
+        REDIS_URL=valkey_url,
+        BALLOTPRESS_SECRET_KEYS="s" * 40,
+        BALLOTPRESS_VAULT_KEYS="A" * 43 + "=",
+        BALLOTPRESS_NEW_VISITORS_PER_HOUR="1000000",
+    )
+    command = (sys.executable, "-P", "-m", "services.cli", "api", "--port", str(port))
+    process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        assert wait_for(lambda: _answers(port) or process.poll() is not None)
+        yield port, process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def database(postgres: servers.Postgres, template: str) -> Iterator[str]:
+    """A migrated database for the processes of this file."""
+
+    async def change(statement: str) -> None:
+        connection = await asyncpg.connect(postgres.dsn())
+        await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(change(f"create database test_processes template {template}"))
+    yield postgres.dsn("test_processes")
+    asyncio.run(change("drop database test_processes with (force)"))
+
+
+@pytest.fixture(scope="module")
+def port(database: str, valkey_url: str) -> Iterator[int]:
+    """The port of one API process that all tests share which don't end it."""
+    with running(database, valkey_url) as (port, _):
+        yield port
+
+
+@pytest.fixture
+def api(database: str, valkey_url: str) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
+    """An API process of the test's own."""
+    with running(database, valkey_url) as made:
+        yield made
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def said(port: int, raw: bytes) -> bytes:
+    """Send bytes as they are, and give all that comes back."""
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.sendall(raw)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("line", "statuses"),
+    [
+        (b"GET /health/live HTTP/1.1", (200,)),
+        (b"HEAD /health/live HTTP/1.1", (200,)),
+        (b"GET /v1/tools/%ff HTTP/1.1", (400, 404)),
+        (b"GET /v1/tools/%00 HTTP/1.1", (400, 404)),
+        (b"GET /v1/tools/% HTTP/1.1", (400, 404)),
+        (b"GET /v1/tools/\xff\xfe HTTP/1.1", (400, 404)),
+        (b"GET /v1/tools/..%2f..%2fetc HTTP/1.1", (400, 404)),
+        (b"GET /v1/tools?cursor=%ff HTTP/1.1", (400,)),
+        (b"GET /v1/tools?limit=\xff HTTP/1.1", (400,)),
+        (b"GET /" + b"a" * 8000 + b" HTTP/1.1", (404, 414)),
+        (b"BREW /health/live HTTP/1.1", (405,)),
+        (b"GET /health/live HTTP/9.9", (400, 505)),
+        (b"nonsense", (400,)),
+    ],
+)
+def test_odd_request_lines_are_the_caller_s_fault(port: int, line: bytes, statuses: tuple[int, ...]) -> None:
+    """Broken escapes, NUL, raw bytes and unknown methods are 4xx; the process goes on."""
+    answer = said(port, line + b"\r\nHost: site.test\r\nConnection: close\r\n\r\n")
+    assert int(answer.split()[1]) in statuses, answer
+    assert b" 200 " in said(port, b"GET /health/live HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "head", [b"Host: a b", b"Host: site.test\r\nContent-Length: abc", b"Host: site.test\r\nContent-Length: -1"]
+)
+def test_odd_heads_are_the_caller_s_fault(port: int, head: bytes) -> None:
+    """Heads that make no sense are 400."""
+    answer = said(port, b"POST /v1/visitors HTTP/1.1\r\n" + head + b"\r\nConnection: close\r\n\r\n")
+    assert answer.split()[1] == b"400", answer
+
+
+def test_a_refused_large_body_does_not_cost_the_answer(port: int) -> None:
+    """A caller that sends a body over the limit reads 413 rather than a reset connection."""
+    token = json.loads(_post(port, "/v1/visitors", b"", {})[1])["token"]
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("PUT", "/v1/tools/some-tool/vote", b" " * 2_000_000, headers)
+    answer = connection.getresponse()
+    assert answer.status == 413
+    assert json.loads(answer.read())["type"] == "/problems/body-too-large"
+    connection.close()
+
+
+def _post(port: int, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("POST", path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_a_caller_that_hangs_up_leaves_no_trace(api: tuple[int, "subprocess.Popen[bytes]"]) -> None:
+    """A body that breaks off is no error of ours: nothing is logged, and the next caller is served."""
+    port, process = api
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port), 5) as connection:
+            connection.sendall(_vote_head(port, 100) + b'{"choice"')
+            time.sleep(0.05)
+    assert _post(port, "/v1/visitors", b"", {})[0] == 201
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=10)
+    assert b'"level": "error"' not in errors, errors
+    assert b"Traceback" not in errors, errors
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+def test_what_is_under_way_is_finished(api: tuple[int, "subprocess.Popen[bytes]"], name: signal.Signals) -> None:
+    """A signal ends the process with 0, after the answers it owes and within its five seconds."""
+    port, process = api
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(_vote_head(port, 17))
+        time.sleep(0.3)
+        process.send_signal(name)
+        time.sleep(0.7)
+        assert process.poll() is None
+        connection.sendall(b'{"choice":"ship"}')
+        assert connection.recv(65536).splitlines()[0] == b"HTTP/1.1 404 Not Found"
+    assert process.wait(7) == 0
+    assert not _answers(port)
+
+
+def test_the_end_does_not_wait_for_ever(api: tuple[int, "subprocess.Popen[bytes]"]) -> None:
+    """A caller that never finishes its request holds the end up for five seconds, no longer."""
+    port, process = api
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(_vote_head(port, 17))
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(8) == 0
+
+
+def _vote_head(port: int, length: int) -> bytes:
+    token = json.loads(_post(port, "/v1/visitors", b"", {})[1])["token"]
+    lines = [
+        "PUT /v1/tools/no-such-tool/vote HTTP/1.1",
+        "Host: site.test",
+        f"Authorization: Bearer {token}",
+        "Content-Type: application/json",
+        f"Content-Length: {length}",
+        "Connection: close",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+def test_the_process_outlives_absent_servers() -> None:
+    """With neither PostgreSQL nor Valkey in reach the process starts, serves what it can, and stops as asked."""
+    with running("postgresql://nobody@/none?host=/nonexistent", "unix:///nonexistent/valkey.sock") as (port, process):
+        assert _post(port, "/v1/visitors", b"", {})[0] == 201
+        answer = said(port, b"GET /health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b" 503 " in answer.splitlines()[0]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(7) == 0

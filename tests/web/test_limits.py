@@ -1,0 +1,177 @@
+"""Limits: so many writes and no more, counted for all processes together, and no vote lost when Valkey is away."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from subprocess import Popen
+
+import pytest
+from redis.asyncio import Redis
+
+from services.web.http.limits import PATIENCE_SECONDS, Headers, Limit, Limits
+from services.web.http.problems import TooManyRequests
+from tests.support import servers
+
+TEN = Limit("ten", 10, 60)
+FIVE_IN_A_SECOND = Limit("five", 5, 1)
+
+
+@pytest.fixture
+async def valkey(valkey_url: str) -> AsyncIterator[Redis]:
+    """An empty Valkey."""
+    async with Redis.from_url(valkey_url) as client:
+        await client.flushall()
+        yield client
+
+
+@pytest.fixture
+async def limits(valkey: Redis) -> AsyncIterator[Limits]:
+    """The limits of one process."""
+    made = Limits(valkey)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[tuple[str, "Popen[bytes]"]]:
+    """A Valkey that a test may stop or kill."""
+    with servers.valkey() as (url, process):
+        yield url, process
+
+
+async def granted(limits: Limits, times: int, *counters: tuple[Limit, str]) -> int:
+    """Make claims at once and count those that were granted."""
+    answers = await asyncio.gather(*(limits.take(*counters) for _ in range(times)), return_exceptions=True)
+    assert all(isinstance(answer, tuple | TooManyRequests) for answer in answers), answers
+    return sum(isinstance(answer, tuple) for answer in answers)
+
+
+def header(headers: Headers, name: bytes) -> str:
+    """Read one header."""
+    return dict(headers)[name].decode("ascii")
+
+
+async def test_exactly_the_limit_is_granted(limits: Limits) -> None:
+    """Of many claims at once, within one batch and over several, no more and no fewer are granted than the limit says."""
+    assert await granted(limits, 25, (TEN, "a")) == 10
+    assert await granted(limits, 25, (TEN, "a")) == 0
+
+
+async def test_owners_do_not_share(limits: Limits) -> None:
+    """One owner's writes leave another's alone."""
+    assert await granted(limits, 12, (TEN, "a")) == 10
+    assert await granted(limits, 3, (TEN, "b")) == 3
+
+
+async def test_processes_share(limits: Limits, valkey: Redis) -> None:
+    """Two processes count together."""
+    other = Limits(valkey)
+    found = await asyncio.gather(granted(limits, 9, (TEN, "a")), granted(other, 9, (TEN, "a")))
+    await other.close()
+    assert sum(found) == 10
+
+
+async def test_a_refused_claim_counts_against_nothing(limits: Limits) -> None:
+    """A visitor over its own limit doesn't use up its network's."""
+    two = Limit("two", 2, 60)
+    assert await granted(limits, 20, (two, "visitor"), (TEN, "network")) == 2
+    assert await granted(limits, 20, (TEN, "network")) == 8
+
+
+async def test_a_refusal_says_when_to_come_back(limits: Limits) -> None:
+    """After Retry-After, and not before it, a claim is granted again."""
+    assert await granted(limits, 6, (FIVE_IN_A_SECOND, "a")) == 5
+    with pytest.raises(TooManyRequests) as refused:
+        await limits.take((FIVE_IN_A_SECOND, "a"))
+    wait = int(header(refused.value.headers, b"retry-after"))
+    assert wait == 1
+    assert header(refused.value.headers, b"ratelimit").startswith('"five";r=0;t=')
+    await asyncio.sleep(wait)
+    assert await granted(limits, 1, (FIVE_IN_A_SECOND, "a")) == 1
+
+
+async def test_the_window_slides(limits: Limits) -> None:
+    """What was written late in a window still counts early in the next: there is no moment to write twice the limit."""
+    assert await granted(limits, 1, (FIVE_IN_A_SECOND, "a")) == 1
+    await asyncio.sleep(0.7)
+    assert await granted(limits, 5, (FIVE_IN_A_SECOND, "a")) == 4
+    await asyncio.sleep(0.4)
+    assert await granted(limits, 5, (FIVE_IN_A_SECOND, "a")) == 1
+    await asyncio.sleep(0.7)
+    assert await granted(limits, 5, (FIVE_IN_A_SECOND, "a")) == 4
+
+
+async def test_the_headers_tell_policy_and_rest(limits: Limits) -> None:
+    """A granted claim is told its limits, and what remains of the scarcest."""
+    three = Limit("three", 3, 60)
+    headers = await limits.take((TEN, "a"), (three, "b"))
+    assert header(headers, b"ratelimit-policy") == '"ten";q=10;w=60, "three";q=3;w=60'
+    assert header(headers, b"ratelimit") == '"three";r=2;t=60'
+
+
+async def test_counters_do_not_stay(limits: Limits, valkey: Redis) -> None:
+    """Every counter expires by itself."""
+    await granted(limits, 3, (TEN, "a"), (FIVE_IN_A_SECOND, "b"))
+    assert [0 < await valkey.ttl(key) <= 60 for key in await valkey.keys("*")] == [True, True]
+
+
+async def test_claims_are_gathered(limits: Limits, valkey: Redis) -> None:
+    """What arrives while a call is under way is decided by one further call."""
+    await granted(limits, 1, (TEN, "a"))
+    before = (await valkey.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert await granted(limits, 200, (Limit("many", 1000, 60), "a")) == 200
+    after = (await valkey.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert after - before <= 3
+
+
+async def test_a_valkey_that_forgot_the_script_is_told_again(limits: Limits, valkey: Redis) -> None:
+    """After a restart or a flush of its scripts, limits hold on without a gap."""
+    assert await granted(limits, 10, (TEN, "a")) == 10
+    await valkey.script_flush()
+    assert await granted(limits, 5, (TEN, "a")) == 0
+
+
+async def test_a_dropped_connection_lifts_nothing(limits: Limits, valkey: Redis) -> None:
+    """A connection that Valkey closed is replaced within the same claim."""
+    assert await granted(limits, 10, (TEN, "a")) == 10
+    await valkey.execute_command("CLIENT", "KILL", "SKIPME", "yes", "TYPE", "normal")
+    assert await granted(limits, 5, (TEN, "a")) == 0
+
+
+async def test_without_valkey_nothing_is_limited(own_valkey: tuple[str, "Popen[bytes]"]) -> None:
+    """Claims are granted without headers while Valkey is gone, the check says so, and limits come back by themselves."""
+    url, process = own_valkey
+    async with Redis.from_url(url) as client:
+        limits = Limits(client)
+        assert await granted(limits, 12, (TEN, "a")) == 10
+        process.kill()
+        process.wait(5)
+        assert await granted(limits, 30, (TEN, "a")) == 30
+        assert await limits.take((TEN, "a")) == ()
+        assert "nothing is limited" in (await limits.check().ask() or "")
+        await limits.close()
+
+
+async def test_a_stalled_valkey_costs_its_patience_once(own_valkey: tuple[str, "Popen[bytes]"]) -> None:
+    """When Valkey stops answering, one batch waits; the others go on at once, and limits hold again when it answers."""
+    url, process = own_valkey
+    async with Redis.from_url(url) as client:
+        limits = Limits(client)
+        assert await granted(limits, 10, (TEN, "a")) == 10
+        os.kill(process.pid, signal.SIGSTOP)
+        started = time.monotonic()
+        assert await granted(limits, 5, (TEN, "a")) == 5
+        waited = time.monotonic() - started
+        for _ in range(50):
+            assert await granted(limits, 1, (TEN, "a")) == 1
+        assert waited < PATIENCE_SECONDS + 0.3
+        assert time.monotonic() - started - waited < PATIENCE_SECONDS
+        os.kill(process.pid, signal.SIGCONT)
+        for _ in range(40):
+            if await limits.check().ask() is None:
+                break
+            await asyncio.sleep(0.1)
+        assert await granted(limits, 5, (TEN, "a")) == 0
+        await limits.close()

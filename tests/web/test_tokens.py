@@ -1,0 +1,89 @@
+"""Tokens: who is calling can be told without a look-up, and nobody can make one up."""
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.log.ids import new_id
+from services.settings import OperatorToken
+from services.web.http.tokens import OperatorTokens, VisitorTokens
+
+VISITOR = new_id(1_700_000_000_000, b"0123456789")
+OLD, NEW = "old-secret-key-of-32-characters--", "new-secret-key-of-32-characters--"
+ALPHABET = string.ascii_letters + string.digits + "-_"
+
+
+def test_a_token_tells_its_visitor() -> None:
+    """What was issued is read back."""
+    tokens = VisitorTokens([NEW])
+    assert tokens.visitor_of(tokens.issue(VISITOR).encode()) == VISITOR
+
+
+def test_a_token_holds_the_id_and_a_signature_only() -> None:
+    """Nothing but the id, which tells when it was issued, can be read from a token."""
+    visitor, signature = VisitorTokens([NEW]).issue(VISITOR).split(".")
+    assert visitor == VISITOR
+    assert len(signature) == 44
+
+
+def test_tokens_survive_key_rotation() -> None:
+    """A token of an old key is valid as long as that key is listed; the newest key signs."""
+    before = VisitorTokens([OLD]).issue(VISITOR)
+    rotated = VisitorTokens([NEW, OLD])
+    assert rotated.visitor_of(before.encode()) == VISITOR
+    assert rotated.issue(VISITOR) == VisitorTokens([NEW]).issue(VISITOR)
+    assert VisitorTokens([NEW]).visitor_of(before.encode()) is None
+
+
+@given(st.data())
+def test_a_changed_token_is_refused(data: st.DataObject) -> None:
+    """Whichever character is changed, to whichever other, the token dies: there is no second spelling of it."""
+    tokens = VisitorTokens([NEW])
+    token = tokens.issue(VISITOR)
+    place = data.draw(st.integers(0, len(token) - 1))
+    other = data.draw(st.sampled_from(ALPHABET + ".=+/ ").filter(lambda character: character != token[place]))
+    assert tokens.visitor_of((token[:place] + other + token[place + 1 :]).encode()) is None
+
+
+@given(st.integers(0, 66))
+def test_a_cut_token_is_refused(length: int) -> None:
+    """No beginning of a token is a token."""
+    tokens = VisitorTokens([NEW])
+    assert tokens.visitor_of(tokens.issue(VISITOR)[:length].encode()) is None
+
+
+@given(st.binary(max_size=100))
+def test_noise_is_refused(noise: bytes) -> None:
+    """Whatever bytes are presented, the answer is a plain no."""
+    assert VisitorTokens([NEW]).visitor_of(noise) is None
+
+
+def test_a_signed_text_that_is_no_id_is_refused() -> None:
+    """A signature under our key over something else than an id opens nothing."""
+    tokens = VisitorTokens([NEW])
+    assert tokens.visitor_of(tokens.issue("not-an-id").encode()) is None
+    assert tokens.visitor_of(tokens.issue(VISITOR + "A").encode()) is None
+
+
+@pytest.mark.parametrize("token", [b"", b"second-token", b"second-token-of-operators2", b"\xff"])
+def test_unknown_operator_tokens_are_refused(token: bytes) -> None:
+    """Only a configured token, whole and unchanged, is an operator's."""
+    assert _operators().operator_of(token) is None
+
+
+def test_operators_are_told_apart_by_their_tokens() -> None:
+    """Each configured token names its own operator."""
+    found = _operators().operator_of(b"second-token-of-operators")
+    assert found is not None
+    assert found.name == "second"
+
+
+def _operators() -> OperatorTokens:
+    return OperatorTokens(
+        [
+            OperatorToken(name=name, scopes=frozenset({"read"}), token=f"{name}-token-of-operators")
+            for name in ("first", "second")
+        ]
+    )
