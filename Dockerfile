@@ -5,6 +5,7 @@ FROM python:3.11-slim AS build
 RUN python -m venv /opt/ballotpress && pip install --no-cache-dir --disable-pip-version-check uv==0.13.9
 WORKDIR /src
 COPY pyproject.toml requirements.lock README.md ./
+COPY emails emails
 COPY events events
 COPY projections projections
 COPY services services
