@@ -1,19 +1,24 @@
-# One image for api, projector, worker and migrate; docker-compose.yml says which runs what.
-# The locked versions and their hashes are what `make` installs too, without the tools of development.
+# One image for migrate, api, projector and worker; docker-compose.yml says which runs what.
+# Every package comes by requirements.lock, uv and setuptools among them: one whose hash is wrong or missing ends the build.
 
 FROM python:3.11-slim AS build
-RUN python -m venv /opt/ballotpress && pip install --no-cache-dir --disable-pip-version-check uv==0.13.9
 WORKDIR /src
-COPY pyproject.toml requirements.lock README.md ./
+COPY pyproject.toml requirements.lock ./
+RUN sed -n '/^uv==/,/[^\]$/p' requirements.lock > uv.lock \
+    && pip install --no-cache-dir --disable-pip-version-check --require-hashes -r uv.lock
+RUN python -m venv --without-pip /opt/ballotpress \
+    && uv pip install --no-cache --compile-bytecode --python /opt/ballotpress/bin/python \
+        --require-hashes --constraints requirements.lock -r pyproject.toml
+COPY LICENSE README.md ./
 COPY emails emails
 COPY events events
 COPY projections projections
 COPY services services
-RUN uv pip install --no-cache --python /opt/ballotpress/bin/python --verify-hashes \
-        --constraints requirements.lock --build-constraints requirements.lock .
+RUN uv pip install --no-cache --compile-bytecode --python /opt/ballotpress/bin/python \
+        --no-deps --build-constraints requirements.lock .
 
 FROM python:3.11-slim
-RUN useradd --system --user-group --no-create-home --shell /usr/sbin/nologin ballotpress
+RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin ballotpress
 COPY --from=build /opt/ballotpress /opt/ballotpress
 ENV PATH=/opt/ballotpress/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /var/lib/ballotpress

@@ -1,7 +1,6 @@
 # Everything here needs only Python 3.11+ with venv, and make: the first target sets up .venv, the rest use it.
 
 PYTHON ?= python3
-UV_VERSION = 0.13.9
 INSTALLED = .venv/.installed
 UV = .venv/bin/uv
 
@@ -45,7 +44,8 @@ $(INSTALLED): pyproject.toml requirements.lock Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed: name one with make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	sed -n '/^uv==/,/[^\]$$/p' requirements.lock > .venv/uv.lock # the lines of uv itself
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
 	$(UV) pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
 	$(UV) pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
