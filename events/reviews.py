@@ -151,7 +151,9 @@ def evolve(state: Review | None, event: Event) -> Review | None:
             edited = Revision(event.revision, event.verdict, event.score, event.text, event.name)
             return replace(state, status="pending", current=edited, reason=None)
         case ReviewApproved():
-            return replace(state, status="approved", published=state.current, reason=None)
+            # An approval names an older revision only where the newer one was passed over: that makes nothing public.
+            public = state.current if event.revision == state.current.number else state.published
+            return replace(state, status="approved", published=public, reason=None)
         case ReviewRejected():
             up = state.published
             still_up = None if up is not None and up.number == event.revision else up

@@ -1,12 +1,1 @@
 """Read models: tables that can be thrown away and rebuilt from the log."""
-
-from projections.engine.projection import Projection
-
-PROJECTIONS = (
-    Projection("cards", 1),
-    Projection("hours", 1),
-    Projection("bookmarks", 1),
-    Projection("reviews", 1),
-    Projection("subscribers", 1),
-    Projection("corrections", 1),
-)

@@ -1,17 +1,13 @@
-"""Corrections, read; and folded in plain Python: what the view must hold, for the tests."""
+"""Read corrections of tallies."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 from asyncpg import Pool
 
-from events.log.event import Event
-from events.voters import CorrectionRecorded, Tally
-
-if TYPE_CHECKING:
-    from projections.fold import Entry, Key, Row, Tables
+from events.voters import Tally
 
 
 class ToolCorrection(msgspec.Struct, frozen=True):
@@ -54,41 +50,3 @@ async def corrections(pool: "Pool[Any]", before: int | None, limit: int) -> Sequ
     """Give up to `limit` corrections, newest first, recorded before a position."""
     rows = await pool.fetch(CORRECTIONS, before, limit)
     return [Correction(**{**row, "tools": [ToolCorrection(*tool) for tool in _tools.decode(row["tools"])]}) for row in rows]
-
-
-class Corrections:
-    """What each correction did."""
-
-    concerns: tuple[type[Event], ...] = (CorrectionRecorded,)
-
-    def __init__(self) -> None:
-        self._corrections: dict[Key, Row] = {}
-        self._tools: dict[Key, Row] = {}
-
-    def take(self, entry: "Entry") -> None:
-        """Take in the next event."""
-        event = entry.event
-        if not isinstance(event, CorrectionRecorded):
-            return
-        self._corrections[event.correction,] = {
-            "correction": event.correction,
-            "action": event.action,
-            "reason": event.reason,
-            "voters": event.voters,
-            "votes": event.votes,
-            "recorded_at": entry.recorded_at,
-            "position": entry.position,
-        }
-        for tool in event.tools:
-            self._tools[event.correction, tool.tool] = {
-                "correction": event.correction,
-                "tool": tool.tool,
-                "before_ship": tool.before[0],
-                "before_skip": tool.before[1],
-                "after_ship": tool.after[0],
-                "after_skip": tool.after[1],
-            }
-
-    def tables(self) -> "Tables":
-        """Give the rows."""
-        return {"corrections": self._corrections, "corrected_tools": self._tools}

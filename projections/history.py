@@ -1,6 +1,6 @@
-"""How a tally came about: every vote on a tool up to a position, and what became of it.
+"""How a tally came about: every vote on a tool up to a position, and its fate.
 
-Read from the log alone, in SQL, into a temporary table: a tool of a million votes takes no memory here.
+Read from the log alone, in SQL, into a temporary table, so that a tool of a million votes takes no memory here.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -14,10 +14,10 @@ Fate = Literal["counts", "changed", "retracted", "voided", "retracts", "disquali
 
 FIND_TOOL = "select data->>'tool' from log.recorded_events where type = 'ToolAdded' and data->>'slug' = $1"
 
-# A vote counts unless the same voter voted anew, retracted, or is disqualified at the end; `by` is the event that said so.
-# A voter has one ballot on a tool, so all of one voter's events here are about one ballot.
-TELL = """
-create temp table told as
+# A vote counts unless its voter voted again, retracted it, or is disqualified at the end; `by` is the event that did so.
+# A voter has one ballot on a tool, so all events of a voter here are about one ballot.
+MAKE_HISTORY = """
+create temp table history as
 with votes as (
     select e.position, e.recorded_at, e.type, e.data->>'voter' as voter, e.data->>'choice' as choice,
            e.data->>'previous' as previous
@@ -55,13 +55,13 @@ from bans
 SUM = """
 select fate, count(*) as events,
        count(*) filter (where choice = 'ship') as ship, count(*) filter (where choice = 'skip') as skip
-from told group by fate
+from history group by fate
 """
 
-VOTERS = "select count(distinct voter) from told"
+VOTERS = "select count(distinct voter) from history"
 
 EVENTS = """
-select position, recorded_at, fate, choice, voter, by from told order by position desc limit $1
+select position, recorded_at, fate, choice, voter, by from history order by position desc limit $1
 """
 
 CORRECTIONS = """
@@ -71,8 +71,8 @@ where t.tool = $1 and c.position <= $2 order by c.position
 """
 
 
-class Told(msgspec.Struct, frozen=True):
-    """An event of a tally and what became of it; `by` is the position of the one that superseded it."""
+class EventLine(msgspec.Struct, frozen=True):
+    """An event of a tally with its fate; `by` is the position of the event that superseded it."""
 
     position: int
     recorded_at: datetime
@@ -93,8 +93,8 @@ class Correction(msgspec.Struct, frozen=True):
     votes: int
 
 
-class Story(msgspec.Struct, frozen=True):
-    """How a tally came about: the number, how many voters and events of each fate, and the corrections."""
+class TallyHistory(msgspec.Struct, frozen=True):
+    """A tally, the number of its voters, the number of its events by fate, and the corrections of it."""
 
     ship: int
     skip: int
@@ -103,19 +103,19 @@ class Story(msgspec.Struct, frozen=True):
     corrections: Sequence[Correction]
 
 
-async def tool_of(connection: "Connection[Any]", slug: str) -> str | None:
-    """Find a tool, listed or not, by its slug."""
+async def find_tool(connection: "Connection[Any]", slug: str) -> str | None:
+    """Return the id of the tool with this slug, listed or not."""
     tool: str | None = await connection.fetchval(FIND_TOOL, slug)
     return tool
 
 
-async def tell(connection: "Connection[Any]", tool: str, position: int, dropped: Sequence[int]) -> Story:
-    """Tell how a tool's tally came about up to a position; what was told stays with the connection, for `events`."""
-    await connection.execute("drop table if exists pg_temp.told")
-    await connection.execute(TELL, tool, position, dropped)
+async def read_history(connection: "Connection[Any]", tool: str, position: int, dropped: Sequence[int]) -> TallyHistory:
+    """Read the history of a tool's tally up to a position. Its events stay with the connection, for `read_events`."""
+    await connection.execute("drop table if exists pg_temp.history")
+    await connection.execute(MAKE_HISTORY, tool, position, dropped)
     sums = {row["fate"]: row for row in await connection.fetch(SUM)}
     counts = sums.get("counts")
-    return Story(
+    return TallyHistory(
         ship=counts["ship"] if counts else 0,
         skip=counts["skip"] if counts else 0,
         voters=await connection.fetchval(VOTERS),
@@ -124,8 +124,8 @@ async def tell(connection: "Connection[Any]", tool: str, position: int, dropped:
     )
 
 
-async def events(connection: "Connection[Any]", limit: int | None) -> AsyncIterator[Told]:
-    """Give up to `limit` of the events that were told, the last first."""
+async def read_events(connection: "Connection[Any]", limit: int | None) -> AsyncIterator[EventLine]:
+    """Read up to `limit` events of the history that `read_history` left, the last first."""
     async with connection.transaction():
         async for row in connection.cursor(EVENTS, limit, prefetch=1_000):
-            yield Told(**row)
+            yield EventLine(**row)

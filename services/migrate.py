@@ -3,8 +3,8 @@
 import asyncpg
 
 from events.log import migrate as migrations
-from projections import PROJECTIONS
 from projections.engine.projection import create_missing
+from projections.registry import PROJECTIONS
 
 
 async def migrate(dsn: str) -> None:

@@ -7,10 +7,10 @@ import signal
 import uvloop
 
 from events.registry import REGISTRY
-from projections import PROJECTIONS
 from projections.engine import notify
 from projections.engine.projection import Projection
 from projections.engine.runner import Runner
+from projections.registry import PROJECTIONS
 from services.clock import now
 from services.settings import Settings
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,13 @@ from services.settings import read_settings
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-    from projections.history import Story, Told
+    from events.log.event import Event
+    from events.log.recorded import RecordedRow
+    from events.reviews import Revision
+    from projections.history import EventLine, TallyHistory
     from projections.tally import Community
+
+    Decoded = tuple[RecordedRow, Event]
 
 SHOWN = 20
 LONGEST_VALUE = 60
@@ -46,8 +51,8 @@ class TallyExplained(msgspec.Struct, frozen=True):
     position: int
     community: "Community"
     shown: tuple[int, int]
-    story: "Story"
-    events: "Sequence[Told]"
+    story: "TallyHistory"
+    events: "Sequence[EventLine]"
 
 
 class Explained(msgspec.Struct, frozen=True):
@@ -104,32 +109,34 @@ async def _connected() -> "AsyncIterator[Connection[Any]]":
 
 
 async def _tally(slug: str, as_of: datetime | None, limit: int | None, as_json: bool) -> None:
-    from projections import PROJECTIONS, hours
-    from projections import history as told
+    from projections import history, hours
     from projections.engine.window import dropped_positions
+    from projections.registry import PROJECTIONS
     from projections.tally import community
     from services.cli.terminal import print_json
 
     async with _connected() as connection:
-        tool = await told.tool_of(connection, slug)
+        tool = await history.find_tool(connection, slug)
         if tool is None:
             raise click.ClickException(f"There never was a tool {slug!r}")
         shown = await hours.as_of(connection, tool, as_of, corrected=False)
-        story = await told.tell(connection, tool, shown.position, await dropped_positions(connection, PROJECTIONS[0]))
+        story = await history.read_history(
+            connection, tool, shown.position, await dropped_positions(connection, PROJECTIONS[0])
+        )
         said = community(story.ship, story.skip)
         if as_json:
-            events = [event async for event in told.events(connection, limit)]
+            events = [event async for event in history.read_events(connection, limit)]
             print_json(TallyExplained(slug, shown.position, said, (shown.ship, shown.skip), story, events))
             return
         for line in _tally_lines(slug, shown, said, story):
             click.echo(line)
-        async for event in told.events(connection, limit):
+        async for event in history.read_events(connection, limit):
             click.echo(_event_line(event))
         if limit is not None and sum(story.fates.values()) > limit:
             click.echo(f"  … and {sum(story.fates.values()) - limit} before; --all lists them")
 
 
-def _tally_lines(slug: str, shown: Any, said: "Community", story: "Story") -> Iterator[str]:
+def _tally_lines(slug: str, shown: Any, said: "Community", story: "TallyHistory") -> Iterator[str]:
     from services.cli.terminal import counted, utc
 
     percent = "no votes" if said.ship_percent is None else f"{said.ship_percent}% ship, {said.verdict or 'too early'}"
@@ -145,7 +152,7 @@ def _tally_lines(slug: str, shown: Any, said: "Community", story: "Story") -> It
         yield f"  {one.position} {utc(one.recorded_at)} {one.action} {counted(one.voters, 'voter')}, {votes}: {one.reason}"
 
 
-def _event_line(event: "Told") -> str:
+def _event_line(event: "EventLine") -> str:
     from services.cli.terminal import utc
 
     by = "" if event.by is None else f" by {event.by}"
@@ -156,58 +163,107 @@ def _event_line(event: "Told") -> str:
 
 async def _stream_of_tool(slug: str, as_json: bool) -> None:
     from events.log import ids
-    from projections.fold import Cards
-    from projections.history import tool_of
+    from projections.history import find_tool
 
     async with _connected() as connection:
-        tool = await tool_of(connection, slug)
+        tool = await find_tool(connection, slug)
         if tool is None:
             raise click.ClickException(f"There never was a tool {slug!r}")
-        explained = await _explained(connection, "cards", tool, ids.stream_of(tool), Cards(), frozenset())
+        explained = await _explained(connection, "cards", tool, ids.stream_of(tool), _tool_now, frozenset())
         _show(explained, as_json)
 
 
 async def _stream_of_review(review: str, as_json: bool) -> None:
     from events.log import ids
-    from projections.fold import Reviews
 
     if not ids.is_id(review):
         raise click.ClickException(f"{review!r} is not a review's id")
     async with _connected() as connection:
-        explained = await _explained(connection, "reviews", review, ids.stream_of(review), Reviews(), SEALED)
+        explained = await _explained(connection, "reviews", review, ids.stream_of(review), _review_now, SEALED)
     if not explained.events:
         raise click.ClickException(f"There never was a review {review}")
     _show(explained, as_json)
 
 
 async def _explained(
-    connection: "Connection[Any]", view: str, id_: str, stream: Any, fold: Any, sealed: frozenset[str]
+    connection: "Connection[Any]",
+    name: str,
+    id_: str,
+    stream: Any,
+    now: "Callable[[Sequence[Decoded]], dict[str, Any] | None]",
+    sealed: frozenset[str],
 ) -> Explained:
-    """Read a stream and fold it as the view does; what the view passes over, or halts at, is shown and not folded."""
+    """Read a stream and fold it; an event that the projection passes over, or halts at, is shown and not folded."""
     from events.log import recorded
     from events.log.event import UnknownEvent
     from events.registry import REGISTRY
-    from projections import PROJECTIONS
     from projections.engine.window import dropped_positions
-    from projections.fold import Entry
+    from projections.registry import PROJECTIONS
 
-    dropped = await dropped_positions(connection, next(p for p in PROJECTIONS if p.name == view))
-    events = []
+    dropped = await dropped_positions(connection, next(p for p in PROJECTIONS if p.name == name))
+    events, decoded = [], []
     for row in await recorded.read(connection, 0, 2**31 - 1, stream):
-        said = {"position": row.position, "recorded_at": row.recorded_at, "type": row.type}
+        line = {"position": row.position, "recorded_at": row.recorded_at, "type": row.type}
         try:
             event = REGISTRY.decode(row.type, row.schema_version, bytes(row.data))
         except (UnknownEvent, msgspec.DecodeError) as error:
-            events.append({**said, "unreadable": str(error), "data": {}})
+            events.append({**line, "unreadable": str(error), "data": {}})
             continue
         if row.position not in dropped:
-            fold.take(Entry(row.position, row.recorded_at, event))
+            decoded.append((row, event))
         data = {name: value for name, value in msgspec.to_builtins(event).items() if name not in sealed}
         passed = {"passed_over": True} if row.position in dropped else {}
-        events.append({**said, **passed, "data": data})
-    rows = [row for table in fold.tables().values() for key, row in table.items() if key == (id_,)]
-    now = {name: value for name, value in rows[0].items() if "sealed" not in name} if rows else None
-    return Explained(id_, now, events)
+        events.append({**line, **passed, "data": data})
+    return Explained(id_, now(decoded), events)
+
+
+def _tool_now(decoded: "Sequence[Decoded]") -> dict[str, Any] | None:
+    """Return the tool after its events; `position` is that of the last one about the tool itself."""
+    from events import catalog
+
+    state, position = None, 0
+    for row, event in decoded:
+        state = catalog.evolve(state, event)
+        if not isinstance(event, catalog.PanelReviewPublished | catalog.PanelReviewRevised):
+            position = row.position
+    if state is None:
+        return None
+    description = msgspec.structs.asdict(state.description)
+    return {"tool": state.tool, "slug": state.slug, **description, "listed": state.listed, "position": position}
+
+
+def _review_now(decoded: "Sequence[Decoded]") -> dict[str, Any] | None:
+    """Return the review after its events, without its texts; None once withdrawn."""
+    from events import reviews
+
+    state, first, approval = None, None, None
+    for row, event in decoded:
+        state = reviews.evolve(state, event)
+        first = first or (row if state else None)
+        if state and isinstance(event, reviews.ReviewApproved) and event.revision == state.current.number:
+            approval = row
+    if state is None or first is None or state.status == "withdrawn":
+        return None
+    approval = approval if state.published else None
+    return {
+        "review": state.review,
+        "visitor": state.visitor,
+        "tool": state.tool,
+        "status": state.status,
+        **_opinion(state.current),
+        "submitted_position": first.position,
+        "submitted_at": first.recorded_at,
+        "position": decoded[-1][0].position,
+        **{f"public_{name}": value for name, value in _opinion(state.published).items()},
+        "public_position": approval and approval.position,
+        "published_at": approval and approval.recorded_at,
+    }
+
+
+def _opinion(revision: "Revision | None") -> dict[str, Any]:
+    if revision is None:
+        return {"revision": None, "verdict": None, "score": None}
+    return {"revision": revision.number, "verdict": revision.verdict, "score": revision.score}
 
 
 def _show(explained: Explained, as_json: bool) -> None:

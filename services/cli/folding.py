@@ -26,7 +26,7 @@ class ProjectionName(click.ParamType["Projection"]):
 
     def convert(self, value: "str | Projection", param: click.Parameter | None, ctx: click.Context | None) -> "Projection":
         """Return the projection of this name."""
-        from projections import PROJECTIONS
+        from projections.registry import PROJECTIONS
 
         names = {projection.name: projection for projection in PROJECTIONS}
         if not isinstance(value, str):
@@ -38,7 +38,7 @@ class ProjectionName(click.ParamType["Projection"]):
 
 def chosen(named: Sequence["Projection"]) -> Sequence["Projection"]:
     """Give the projections that were named, once each; all if none was."""
-    from projections import PROJECTIONS
+    from projections.registry import PROJECTIONS
 
     return list(dict.fromkeys(named)) or PROJECTIONS
 

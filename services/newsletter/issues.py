@@ -14,9 +14,9 @@ import msgspec
 from asyncpg import Connection
 
 from events.registry import REGISTRY
-from projections import PROJECTIONS
 from projections.engine import window
 from projections.engine.projection import work_in
+from projections.registry import PROJECTIONS
 from services.newsletter import facts
 from services.newsletter.facts import Content
 from services.newsletter.ledger import Database

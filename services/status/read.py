@@ -17,9 +17,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from events.log import migrate
-from projections import PROJECTIONS
 from projections.engine import schemas
 from projections.engine.projection import Projection
+from projections.registry import PROJECTIONS
 from services.newsletter.issues import look, said_late
 from services.newsletter.schedule import Schedule
 from services.status import advice

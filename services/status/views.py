@@ -6,7 +6,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from projections import PROJECTIONS
+from projections.registry import PROJECTIONS
 
 
 class ViewState(msgspec.Struct, frozen=True):

@@ -9,8 +9,8 @@ from time import monotonic
 
 import asyncpg
 
-from projections import PROJECTIONS
 from projections.engine import diff
+from projections.registry import PROJECTIONS
 
 _BLOCK = re.compile(r"^-- (\w+)\n(.*?);$", re.MULTILINE | re.DOTALL)
 

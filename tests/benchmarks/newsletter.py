@@ -14,7 +14,7 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from projections import PROJECTIONS
+from projections.registry import PROJECTIONS
 from services.clock import now
 from services.newsletter import ledger
 from services.newsletter.schedule import Schedule

@@ -16,7 +16,7 @@ from events.commands.subscribers import Imported, ImportSubscribers, JoinBookmar
 from events.log.command import Command
 from events.log.committer import Committer
 from events.log.vault import Vault
-from projections import PROJECTIONS
+from projections.registry import PROJECTIONS
 from services.clock import now
 from services.newsletter import schedule_run as newsletter
 from services.newsletter.addresses import new_person

@@ -13,11 +13,12 @@ import asyncpg
 import uvloop
 
 from events.registry import REGISTRY
-from projections import PROJECTIONS, hours
+from projections import hours
 from projections.engine.projection import Projection
 from projections.engine.rebuild import PAUSE_SECONDS, Pace, Rebuild
 from projections.engine.schemas import only_one
 from projections.engine.verify import verify
+from projections.registry import PROJECTIONS
 from services.migrate import migrate
 from services.web.http.tokens import VisitorTokens
 from tests.benchmarks import by_hand

@@ -13,9 +13,9 @@ from events.ballots import CastVote, Choice
 from events.log import ids
 from events.log.committer import Committer
 from events.registry import REGISTRY
-from projections import PROJECTIONS
 from projections.engine.projection import connect
 from projections.engine.runner import advance
+from projections.registry import PROJECTIONS
 from services.cli.catalog_import import import_catalog
 from services.settings import read_settings
 from tests.support import servers

@@ -5,8 +5,9 @@ from typing import Any
 import asyncpg
 
 from events.log.committer import Committer
-from projections import PROJECTIONS, tools
+from projections import tools
 from projections.ranking import ranks
+from projections.registry import PROJECTIONS
 from tests.support.histories import VOTERS, History, add_tools
 from tests.support.runners import catch_up
 from tests.support.shell import Shell

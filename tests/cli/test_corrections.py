@@ -5,8 +5,8 @@ from typing import Any
 from events.log.command import Receipt
 from events.log.committer import Committer
 from events.voters import CorrectVoters
-from projections import PROJECTIONS
 from projections.cards import tallies_at_head
+from projections.registry import PROJECTIONS
 from tests.support import sites
 from tests.support.histories import SLUGS, VOTERS, History, add_tools
 from tests.support.runners import catch_up

@@ -1,6 +1,7 @@
 """`ballotpress explain`: every number, told again from its events, is the number that the site showed."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -9,9 +10,9 @@ from hypothesis import given, settings
 from events.log import ids, store
 from events.log.committer import Committer
 from events.registry import REGISTRY
-from projections import PROJECTIONS
-from projections import history as explain
-from projections.fold import Cards, Entry
+from projections import history as tally_history
+from projections.registry import PROJECTIONS
+from tests.oracle.fold import Cards, Entry
 from tests.projections.test_histories import random_histories
 from tests.support import servers
 from tests.support.histories import SLUGS, TOOLS, VOTERS, Act, History, add_tools, histories
@@ -43,8 +44,8 @@ async def test_the_events_make_up_the_number(postgres: servers.Postgres, templat
         for position in {head, head // 2}:
             right = await tallies_at(connection, position)
             for tool in TOOLS:
-                story = await explain.tell(connection, tool, position, [])
-                told = [event async for event in explain.events(connection, None)]
+                story = await tally_history.read_history(connection, tool, position, [])
+                told = [event async for event in tally_history.read_events(connection, None)]
                 counting = [event.choice for event in told if event.fate == "counts"]
                 assert (story.ship, story.skip) == right.get(tool, (0, 0))
                 assert (counting.count("ship"), counting.count("skip")) == (story.ship, story.skip)
@@ -96,6 +97,25 @@ async def test_a_tool_and_a_review_are_told_from_their_streams(shell: Shell, com
     assert "sealed" not in told + shell("explain", "review", review, "--json", status=0).out
     shell("explain", "review", "x").failed("is not a review's id")
     shell("explain", "review", VOTERS[3]).failed("There never was a review")
+
+
+async def test_what_a_stream_comes_to_is_the_row_of_the_view(
+    shell: Shell, dsn: str, committer: Committer, connection: Connection
+) -> None:
+    """What `explain tool` and `explain review` fold from a stream is the projection's row, without what is sealed."""
+    await add_tools(committer)
+    approved = [("review", VOTERS[0], 0, "ship", 40), ("moderate", VOTERS[0], 0, "approve", None)]
+    await History(committer).do([("describe", 0, None), *approved, ("review", VOTERS[0], 0, "skip", 30), ("relist", 0)])
+    for projection in PROJECTIONS:
+        await catch_up(dsn, projection)
+    review = await connection.fetchval("select review from reviews_1.reviews")
+    tool = await connection.fetchrow("select * from cards_1.tools where slug = $1", SLUGS[0])
+    assert shell("explain", "tool", SLUGS[0], "--json").json()["now"] == dict(tool or {})
+    row = await connection.fetchrow("select * from reviews_1.reviews")
+    now = shell("explain", "review", review, "--json").json()["now"]
+    for column in ("submitted_at", "published_at"):
+        now[column] = datetime.fromisoformat(now[column])
+    assert now == {column: value for column, value in (row or {}).items() if "sealed" not in column}
 
 
 async def test_a_stream_that_this_release_cannot_read_is_told_all_the_same(

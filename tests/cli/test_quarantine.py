@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from events.registry import REGISTRY
-from projections import PROJECTIONS
 from projections.engine.projection import connect
 from projections.engine.runner import Halted, advance
+from projections.registry import PROJECTIONS
 from services.projector import project
 from tests.cli.conftest import Follow
 from tests.support.shell import Shell

@@ -13,10 +13,10 @@ import pytest
 
 from events.log.committer import Committer
 from events.registry import REGISTRY
-from projections import PROJECTIONS
 from projections.engine.projection import Projection
 from projections.engine.rebuild import Pace, Rebuild
 from projections.engine.schemas import RebuildRunning, only_one
+from projections.registry import PROJECTIONS
 from services.migrate import migrate
 from tests.oracle import compare
 from tests.projections.test_runner import A_DAY, at_head, runner, running, until

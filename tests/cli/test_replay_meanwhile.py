@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from events.log import store
 from events.log.committer import Committer
 from events.registry import REGISTRY
-from projections import PROJECTIONS
 from projections.engine.rebuild import Pace, Rebuild
 from projections.engine.schemas import only_one
+from projections.registry import PROJECTIONS
 from services.projector import project
 from tests.projections.test_histories import random_histories
 from tests.projections.test_runner import A_DAY, at_head, runner, running, until

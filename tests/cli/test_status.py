@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from projections import PROJECTIONS
+from projections.registry import PROJECTIONS
 from services.clock import now
 from services.newsletter.schedule import Schedule
 from services.projector import project

@@ -20,9 +20,10 @@ from events.log import store
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from events.voters import CorrectVoters, VoterIsDisqualified, VoterUnknown
-from projections import PROJECTIONS, cards
+from projections import cards
 from projections.engine.projection import connect
 from projections.engine.runner import advance
+from projections.registry import PROJECTIONS
 from tests.log.test_log import add_tools
 from tests.oracle.compare import differences
 from tests.support import servers

@@ -12,7 +12,7 @@ from asyncpg import Connection
 from events.log.event import Registry
 from projections.engine import window
 from projections.engine.projection import Projection
-from projections.fold import FOLDS, Entry, Fold, Key, Row
+from tests.oracle.fold import FOLDS, Entry, Fold, Key, Row
 
 # Read through a cursor: this many rows a round trip.
 _AT_ONCE = 2_000

@@ -26,7 +26,7 @@ import pytest
 from events.log import ids, store
 from events.log.committer import Committer
 from events.registry import REGISTRY
-from projections import PROJECTIONS
+from projections.registry import PROJECTIONS
 from services.migrate import migrate
 from services.status.views import states
 from services.web.http.tokens import VisitorTokens

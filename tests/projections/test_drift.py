@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from events.log import store
 from events.log.committer import Committer
 from events.registry import REGISTRY
-from projections import PROJECTIONS
 from projections.engine import drift as totals
 from projections.engine.projection import connect
 from projections.engine.window import dropped_positions
+from projections.registry import PROJECTIONS
 from tests.projections.test_histories import drops, random_histories, sizes
 from tests.projections.test_runner import A_DAY, at_head, runner, running, until
 from tests.support import servers

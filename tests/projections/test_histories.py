@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from events.log import store
 from events.log.committer import Committer
 from events.registry import REGISTRY
-from projections import PROJECTIONS
 from projections.engine import window
 from projections.engine.projection import connect
 from projections.engine.runner import advance
-from projections.fold import Tables
+from projections.registry import PROJECTIONS
 from tests.oracle import compare
+from tests.oracle.fold import Tables
 from tests.support import servers
 from tests.support.histories import SLUGS, TOOLS, VOTERS, Act, History, add_tools, histories
 from tests.support.runners import Connection, catch_up, database, rebuild, tables, told_by_the_log

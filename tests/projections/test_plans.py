@@ -11,9 +11,10 @@ import pytest
 from events.log import ids, store
 from events.log.event import encode
 from events.voters import VoterDisqualified
-from projections import PROJECTIONS, hours
+from projections import hours
 from projections.engine import window
 from projections.engine.projection import work_in
+from projections.registry import PROJECTIONS
 from tests.support.histories import TOOLS, VOTERS
 from tests.support.runners import Connection
 

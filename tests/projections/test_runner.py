@@ -20,10 +20,10 @@ from events.log.committer import Committer
 from events.log.ids import stream_named
 from events.quarantine import DropEvent
 from events.registry import REGISTRY
-from projections import PROJECTIONS
 from projections.engine import notify
 from projections.engine.projection import Projection, connect
 from projections.engine.runner import Runner
+from projections.registry import PROJECTIONS
 from services.migrate import migrate
 from tests.oracle import compare
 from tests.support import servers

@@ -17,9 +17,10 @@ from events.log.event import Event, encode
 from events.quarantine import EventDropped
 from events.registry import REGISTRY
 from events.voters import VoterDisqualified, VoterReinstated
-from projections import PROJECTIONS, hours
+from projections import hours
 from projections.engine.projection import connect
 from projections.engine.runner import advance
+from projections.registry import PROJECTIONS
 from tests.support import servers
 from tests.support.histories import TOOLS, VOTERS
 from tests.support.runners import database

@@ -17,9 +17,9 @@ from events.log import store
 from events.log.committer import Committer
 from events.log.vault import Vault
 from events.registry import REGISTRY
-from projections import PROJECTIONS
 from projections.engine.projection import connect
 from projections.engine.runner import advance
+from projections.registry import PROJECTIONS
 from services.clock import now
 from services.fresh_ids import fresh_id
 from services.newsletter import issues, ledger, schedule_run

@@ -9,12 +9,12 @@ import asyncpg
 
 from events.log import store
 from events.registry import REGISTRY
-from projections import PROJECTIONS
 from projections.engine.projection import Projection, connect
 from projections.engine.runner import advance
 from projections.engine.window import dropped_positions
-from projections.fold import Entry, Tables, fold
+from projections.registry import PROJECTIONS
 from tests.oracle import compare
+from tests.oracle.fold import Entry, Tables, fold
 from tests.support import servers
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"

@@ -1,17 +1,17 @@
-"""The log folded in plain Python: what every view must hold, told from the events' meaning alone.
+"""Fold the log in plain Python: what every projection's tables must hold, by the meaning of the events alone.
 
-The oracle of `verify` and the tests. It knows the views' tables and columns and nothing of their SQL. One event at a time, in
-the log's order; positions that a projection passes over are never shown to it.
+The oracle of the tests. It knows the tables and their columns and nothing of the SQL that fills them. It takes one event at a
+time, in the log's order, and never sees the positions that a projection passes over.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import asdict
 
-from events import ballots, bookmarks, catalog, reviews
+from events import ballots, bookmarks, catalog, reviews, subscribers
 from events.ballots import VoteCast, VoteRetracted
 from events.bookmarks import BookmarkRemoved, ToolBookmarked
 from events.catalog import (
@@ -24,11 +24,11 @@ from events.catalog import (
     ToolUnlisted,
     Verdict,
 )
+from events.erasure import PersonErased
 from events.log.event import Event
 from events.reviews import ReviewApproved, ReviewEdited, ReviewRejected, ReviewSubmitted, ReviewWithdrawn
-from events.voters import VoterDisqualified, VoterReinstated
-from projections.corrections import Corrections
-from projections.subscribers import Subscribers
+from events.subscribers import BookmarksJoined, SubscriberImported, SubscriptionConfirmed, SubscriptionRequested
+from events.voters import CorrectionRecorded, VoterDisqualified, VoterReinstated
 
 Key = tuple[Any, ...]
 Row = dict[str, Any]
@@ -38,7 +38,7 @@ Later = ReviewEdited | ReviewApproved | ReviewRejected | ReviewWithdrawn
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What a fold needs of a recorded event; `recorded_at` knows its zone."""
+    """A recorded event as the folds take it; `recorded_at` has a time zone."""
 
     position: int
     recorded_at: datetime
@@ -46,15 +46,15 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Fold(Protocol):
-    """A view in the making."""
+    """A projection's tables while events are folded into them."""
 
     concerns: tuple[type[Event], ...]
 
     def take(self, entry: Entry) -> None:
-        """Take in the next event; one that the view does not concern changes nothing."""
+        """Fold the next event in; an event of no concern to the projection changes nothing."""
 
     def tables(self) -> Tables:
-        """Give each table's rows, with all their columns, by primary key."""
+        """Return each table's rows, with all their columns, by primary key."""
 
 
 class Cards:
@@ -69,7 +69,7 @@ class Cards:
         self._pairs: dict[Key, Row] = {}
 
     def take(self, entry: Entry) -> None:
-        """Take in the next event."""
+        """Fold the next event in."""
         event, at = entry.event, entry.position
         match event:
             case ToolAdded():
@@ -95,7 +95,7 @@ class Cards:
                     self._count(tool, choice, sign, at)
 
     def tables(self) -> Tables:
-        """Give the rows."""
+        """Return the rows."""
         return {"tools": self._tools, "panel": self._panel, "tallies": self._tallies, "pairs": self._pairs}
 
     def _change(self, tool: str, changes: Row) -> None:
@@ -116,7 +116,7 @@ class Cards:
 
 
 class Hours:
-    """Changes of tallies by hour: as counted then, and corrected, by the votes of those alone who are allowed at the end."""
+    """Changes of tallies by hour: as counted then, and corrected, without the votes of voters disqualified at the end."""
 
     concerns: tuple[type[Event], ...] = (*ballots.EVENTS, VoterDisqualified, VoterReinstated)
 
@@ -127,7 +127,7 @@ class Hours:
         self._changes: dict[Change, Change] = {}
 
     def take(self, entry: Entry) -> None:
-        """Take in the next event."""
+        """Fold the next event in."""
         event = entry.event
         hour = entry.recorded_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         match event:
@@ -145,7 +145,7 @@ class Hours:
                     self._count((tool, hour), choice, None)
 
     def tables(self) -> Tables:
-        """Give the rows."""
+        """Return the rows."""
         hours = {key: {**row, "corrected_ship": 0, "corrected_skip": 0} for key, row in self._hours.items()}
         for voter, changes in self._votes.items():
             if (voter,) not in self._disqualified:
@@ -176,7 +176,7 @@ class Bookmarks:
         self._bookmarks: dict[Key, Row] = {}
 
     def take(self, entry: Entry) -> None:
-        """Take in the next event."""
+        """Fold the next event in."""
         event = entry.event
         match event:
             case ToolBookmarked():
@@ -185,7 +185,7 @@ class Bookmarks:
                 self._bookmarks.pop((event.visitor, event.tool), None)
 
     def tables(self) -> Tables:
-        """Give the rows."""
+        """Return the rows."""
         return {"bookmarks": self._bookmarks}
 
 
@@ -203,7 +203,7 @@ _NOT_PUBLIC: Row = {
 class Reviews:
     """Readers' reviews that were not withdrawn: the current revision, and the public one.
 
-    An approval of a revision that was passed over makes nothing public: what it would show was left out.
+    An approval of a revision that was passed over makes nothing public, as its texts were left out.
     """
 
     concerns: tuple[type[Event], ...] = reviews.EVENTS
@@ -213,7 +213,7 @@ class Reviews:
         self._revisions: dict[Key, dict[int, Row]] = {}
 
     def take(self, entry: Entry) -> None:
-        """Take in the next event."""
+        """Fold the next event in."""
         event = entry.event
         if isinstance(event, ReviewSubmitted):
             self._submit(event, entry)
@@ -221,19 +221,19 @@ class Reviews:
             self._go_on(row, event, entry)
 
     def tables(self) -> Tables:
-        """Give the rows."""
+        """Return the rows."""
         return {"reviews": self._reviews}
 
     def _submit(self, event: ReviewSubmitted, entry: Entry) -> None:
-        said = _said(event)
-        self._revisions[event.review,] = {1: said}
+        written = _written(event)
+        self._revisions[event.review,] = {1: written}
         self._reviews[event.review,] = {
             "review": event.review,
             "visitor": event.visitor,
             "tool": event.tool,
             "status": "pending",
             "revision": 1,
-            **said,
+            **written,
             "submitted_position": entry.position,
             "submitted_at": entry.recorded_at,
             "position": entry.position,
@@ -245,12 +245,12 @@ class Reviews:
         row["position"] = entry.position
         match event:
             case ReviewEdited():
-                self._revisions[key][event.revision] = _said(event)
-                row.update({**_said(event), "revision": event.revision, "status": "pending"})
+                self._revisions[key][event.revision] = _written(event)
+                row.update({**_written(event), "revision": event.revision, "status": "pending"})
             case ReviewApproved():
                 row["status"] = "approved"
-                if (said := self._revisions[key].get(event.revision)) is not None:
-                    row.update({f"public_{column}": value for column, value in said.items()})
+                if (written := self._revisions[key].get(event.revision)) is not None:
+                    row.update({f"public_{column}": value for column, value in written.items()})
                     row["public_revision"] = event.revision
                     row["public_position"] = entry.position
                     row["published_at"] = entry.recorded_at
@@ -262,8 +262,100 @@ class Reviews:
                 del self._reviews[key], self._revisions[key]
 
 
-def _said(event: ReviewSubmitted | ReviewEdited) -> Row:
+def _written(event: ReviewSubmitted | ReviewEdited) -> Row:
     return {"verdict": event.verdict, "score": event.score, "sealed_text": event.text, "sealed_name": event.name}
+
+
+class Subscribers:
+    """Subscribers that were not erased, and the visitors whose bookmarks each of them joined."""
+
+    concerns: tuple[type[Event], ...] = (*subscribers.EVENTS, PersonErased)
+
+    def __init__(self) -> None:
+        self._states: dict[str, subscribers.Subscriber] = {}
+        self._rows: dict[Key, Row] = {}
+        self._visitors: dict[Key, Row] = {}
+
+    def take(self, entry: Entry) -> None:
+        """Fold the next event in."""
+        event = entry.event
+        if isinstance(event, PersonErased):
+            self._forget(event.person)
+        elif isinstance(event, subscribers.EVENTS):
+            self._change(event.subscriber, event, entry)
+
+    def tables(self) -> Tables:
+        """Return the rows."""
+        return {"subscribers": self._rows, "visitors": self._visitors}
+
+    def _change(self, subscriber: str, event: Event, entry: Entry) -> None:
+        state = subscribers.evolve(self._states.get(subscriber), event)
+        if state is None or not state.address:  # its first event, which holds the address, was passed over
+            return
+        self._states[subscriber] = state
+        row: dict[str, Any] = self._rows.setdefault((subscriber,), {"subscriber": subscriber, "confirmed_at": None})
+        row.update(
+            sealed_address=state.address,
+            status=state.status,
+            round=state.round,
+            categories=list(state.categories),
+            frequency=state.frequency,
+            paused_until=date.fromisoformat(state.paused_until) if state.paused_until else None,
+            suppressed=state.suppressed,
+        )
+        if not isinstance(event, BookmarksJoined):  # a joined visitor changes the other table alone
+            row["position"] = entry.position
+        if isinstance(event, (SubscriptionRequested, SubscriberImported)):
+            row["requested_at"] = entry.recorded_at
+        if isinstance(event, (SubscriptionConfirmed, SubscriberImported)):
+            row["confirmed_at"] = entry.recorded_at
+        for visitor in state.visitors:
+            seen = {"subscriber": subscriber, "visitor": visitor, "position": entry.position}
+            self._visitors.setdefault((subscriber, visitor), seen)
+
+    def _forget(self, person: str) -> None:
+        self._states.pop(person, None)
+        self._rows.pop((person,), None)
+        for key in [key for key in self._visitors if key[0] == person]:
+            del self._visitors[key]
+
+
+class Corrections:
+    """Corrections, and the tallies that each changed."""
+
+    concerns: tuple[type[Event], ...] = (CorrectionRecorded,)
+
+    def __init__(self) -> None:
+        self._corrections: dict[Key, Row] = {}
+        self._tools: dict[Key, Row] = {}
+
+    def take(self, entry: Entry) -> None:
+        """Fold the next event in."""
+        event = entry.event
+        if not isinstance(event, CorrectionRecorded):
+            return
+        self._corrections[event.correction,] = {
+            "correction": event.correction,
+            "action": event.action,
+            "reason": event.reason,
+            "voters": event.voters,
+            "votes": event.votes,
+            "recorded_at": entry.recorded_at,
+            "position": entry.position,
+        }
+        for tool in event.tools:
+            self._tools[event.correction, tool.tool] = {
+                "correction": event.correction,
+                "tool": tool.tool,
+                "before_ship": tool.before[0],
+                "before_skip": tool.before[1],
+                "after_ship": tool.after[0],
+                "after_skip": tool.after[1],
+            }
+
+    def tables(self) -> Tables:
+        """Return the rows."""
+        return {"corrections": self._corrections, "corrected_tools": self._tools}
 
 
 FOLDS: Mapping[str, type[Fold]] = {
@@ -277,7 +369,7 @@ FOLDS: Mapping[str, type[Fold]] = {
 
 
 def fold(entries: Iterable[Entry], dropped: Mapping[str, Collection[int]]) -> dict[str, Tables]:
-    """Fold entries, in the log's order, into every projection's tables, without the positions `dropped` for each."""
+    """Return every projection's tables after these entries, in the log's order, without the positions `dropped` for each."""
     folds = {name: begin() for name, begin in FOLDS.items()}
     for entry in entries:
         for name, view in folds.items():
