@@ -1,9 +1,13 @@
-"""Addresses as they stand in headers and envelopes: ASCII throughout, the domain by IDNA, nothing that could end a line."""
+"""Read addresses: strictly where people type them, quickly where mail is built. Both give an address one spelling.
+
+An address is ASCII throughout, its domain by IDNA, and holds nothing that could end a header's line.
+"""
 
 import re
 from functools import lru_cache
 
 import idna
+from email_validator import EmailNotValidError, validate_email
 
 LOCAL_LONGEST, ADDRESS_LONGEST = 64, 254  # RFC 5321 4.5.3.1
 
@@ -20,8 +24,22 @@ class NeedsSmtpUtf8(AddressRefused):
     """The part before the @ is not ASCII, so only a relay and a mailbox with SMTPUTF8 (RFC 6531) could take it."""
 
 
+def read_address(text: str) -> str:
+    """Return the address that a person typed, as `ascii_address` spells it. Raises AddressRefused.
+
+    Asks nothing of the network. Refuses domains that are reserved, and local parts that aren't ASCII: few relays take them.
+    """
+    if len(text) > ADDRESS_LONGEST:
+        raise AddressRefused("it is too long")
+    try:
+        found = validate_email(text.strip(), check_deliverability=False, allow_quoted_local=True, allow_smtputf8=False)
+        return ascii_address(found.ascii_email or "")
+    except (EmailNotValidError, AddressRefused):
+        raise AddressRefused("it is not an address that mail can be sent to") from None
+
+
 def ascii_address(address: str) -> str:
-    """Return the address with its domain in A-labels and lower case; raise AddressRefused."""
+    """Return the address with its domain in A-labels and lower case. Raises AddressRefused."""
     local, at, domain = address.rpartition("@")
     if not at or not local or not domain:
         raise AddressRefused("an address has a name, an @ and a domain")

@@ -19,7 +19,7 @@ SENTENCES: Final = {
     "services.newsletter.issues:IssueUnknown": "There is no issue {error}",
     "services.newsletter.issues:ViewsHalted": "{error}",
     "services.newsletter.imports:ImportUnreadable": "{error}",
-    "services.newsletter.addresses:AddressInvalid": "The address can't be used: {error}",
+    "emails.addresses:AddressRefused": "The address can't be used: {error}",
     "emails.dkim:KeyRefused": "{error}",
     "events.log.vault:VaultKeyMissing": "{error}",
     "events.log.vault:SealBroken": "The vault's key of {error} does not open: its row was changed",

@@ -70,16 +70,16 @@ async def _export(settings: Settings, email: str) -> dict[str, Any]:
     import asyncpg
 
     from events.log.vault import Vault
-    from services.newsletter import data_export
+    from services.newsletter import subscribers
 
     vault = Vault(settings.vault_keys)
     connection = await asyncpg.connect(settings.database_url, timeout=10)
     try:
-        person, suppressed = await data_export.find(connection, await vault.finder(connection), email)
+        person, suppressed = await subscribers.find(connection, await vault.finder(connection), email)
         if person is not None:
-            return await data_export.export(connection, vault, person)
+            return await subscribers.export(connection, vault, person)
         kept: dict[str, Any] = {"email": email, "status": None}
-        return {**kept, "suppressed": suppressed, "note": data_export.SUPPRESSED_NOTE} if suppressed else kept
+        return {**kept, "suppressed": suppressed, "note": subscribers.SUPPRESSED_NOTE} if suppressed else kept
     finally:
         await connection.close()
 
@@ -90,12 +90,12 @@ async def _erase(settings: Settings, email: str) -> bool:
     from events.commands.subscribers import EraseSubscriber
     from events.erasure import EraseVisitor
     from events.log.vault import Vault
-    from services.newsletter import data_export, outbox
+    from services.newsletter import outbox, subscribers
     from services.submit import OPERATOR, submit
 
     connection = await asyncpg.connect(settings.database_url, timeout=10)
     try:
-        person, _ = await data_export.find(connection, await Vault(settings.vault_keys).finder(connection), email)
+        person, _ = await subscribers.find(connection, await Vault(settings.vault_keys).finder(connection), email)
     finally:
         await connection.close()
     if person is None:

@@ -12,13 +12,13 @@ from typing import BinaryIO, Final
 import asyncpg
 import msgspec
 
-from events.commands.subscribers import Imported, ImportSubscribers, Person
+from emails.addresses import AddressRefused, read_address
+from events.commands.subscribers import Imported, ImportSubscribers
 from events.log import store
 from events.log.committer import Committer
 from events.log.vault import Finder, Vault
 from events.registry import REGISTRY
-from services.fresh_ids import fresh_id
-from services.newsletter.addresses import AddressInvalid, read_address
+from services.newsletter.subscribers import seal_person
 from services.settings import Settings
 from services.submit import OPERATOR, PATIENCE
 
@@ -73,10 +73,8 @@ async def import_subscribers(settings: Settings, path: Path, report: Report, pro
 
 
 def _sealed(row: Row, vault: Vault, finder: Finder) -> Imported:
-    person = fresh_id()
-    key, keep = vault.new_key(person)
-    sealed = Person(person, key.seal("address", row.address), finder.mark(row.address), keep)
-    return Imported(sealed, key.seal("proof", row.proof), row.categories)
+    person, key = seal_person(vault, finder, row.address)
+    return Imported(person, key.seal("proof", row.proof), row.categories)
 
 
 def _chunks(path: Path, done: Imports, report: Report, progress: Progress) -> Iterator[list[Row]]:
@@ -145,7 +143,7 @@ def _row(header: list[str], line: str | None) -> Row:
     values = dict(zip(header, cells, strict=True))
     try:
         address = read_address(values["email"])
-    except AddressInvalid as error:
+    except AddressRefused as error:
         raise RowRefused(f"of its address: {error}") from None
     proof = values["proof"].strip()
     if not proof or len(proof) > LONGEST_PROOF or not proof.isprintable():

@@ -11,7 +11,7 @@ from emails.message import Sender as From
 from emails.rendering import NOTHING_OWN, fill, render_own, render_shared
 from events.log.vault import Vault
 from services.clock import now
-from services.newsletter import data_export, facts, issues
+from services.newsletter import facts, issues, subscribers
 from services.newsletter.digest import Heading, bookmarked, mail_values
 from services.newsletter.facts import Content
 from services.newsletter.issues import Edition
@@ -66,7 +66,7 @@ async def _write(
     own = NOTHING_OWN
     address = NOBODY
     if reader is not None:
-        kept = await data_export.export(connection, vault, reader)
+        kept = await subscribers.export(connection, vault, reader)
         categories, address = tuple(kept["categories"]), kept["email"] or NOBODY
         tools = (await read_bookmarks(connection, said, [reader])).get(reader, ())
         own = render_own(bookmarked(said, tools, settings.base_url))

@@ -11,13 +11,13 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from emails.addresses import AddressRefused
 from events.commands.subscribers import SuppressSubscriber
 from events.log.committer import Committer
 from events.log.ids import is_id
 from events.log.vault import Finder
 from events.subscribers import Reason
-from services.newsletter import data_export
-from services.newsletter.addresses import AddressInvalid
+from services.newsletter import subscribers
 from services.newsletter.ledger import Database
 
 Kind = Literal["complaint", "hard", "soft"]
@@ -91,8 +91,8 @@ async def _reader(database: Database, finder: Finder, report: Reported) -> str |
     if report.recipient is None:
         return None
     try:
-        return (await data_export.find(database, finder, report.recipient))[0]
-    except AddressInvalid:
+        return (await subscribers.find(database, finder, report.recipient))[0]
+    except AddressRefused:
         return None
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
+from emails.addresses import ADDRESS_LONGEST, AddressRefused, read_address
 from projections import corrections, tools
 from projections.tally import community
-from services.newsletter.addresses import MOST_CHARACTERS, AddressInvalid, read_address
 from services.web.flash import AskedList
 from services.web.http.answers import Answer, Bodiless
 from services.web.http.endpoints import Call
@@ -31,8 +31,8 @@ async def sign_up(call: Call) -> Answer:
     sent = fields(await call.read_body())
     email = sent.get("email", [""])[-1]
     try:
-        address = read_address(email[: MOST_CHARACTERS * 2])
-    except AddressInvalid as error:
+        address = read_address(email[: ADDRESS_LONGEST * 2])
+    except AddressRefused as error:
         return await _form(call, email=email, wrong=str(error))
     known = {category.name for category in await tools.categories(call.site.database)}
     await request_subscription(call, address, known & set(sent.get("category", [])[:_MOST_CATEGORIES]))

@@ -8,11 +8,12 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from emails.addresses import ADDRESS_LONGEST, AddressRefused, read_address
 from events.commands.subscribers import ConfirmSubscription, RequestSubscription, SetPreferences
 from events.subscribers import Frequency, LinkUsed, NotSubscribed, Subscriber, fold, stream
 from services.fresh_ids import fresh_id
-from services.newsletter.addresses import MOST_CHARACTERS, AddressInvalid, new_person, read_address
 from services.newsletter.doorbell import ring
+from services.newsletter.subscribers import new_person
 from services.newsletter.tokens import TokenInvalid
 from services.web.http.answers import Answer, json_answer
 from services.web.http.auth import bearer, find_visitor
@@ -34,7 +35,7 @@ Token = Annotated[str, Meta(min_length=1, max_length=300)]
 class SignUp(Input, frozen=True, kw_only=True):
     """An address, and the categories it wants to read of (none: all)."""
 
-    email: Annotated[str, Meta(max_length=MOST_CHARACTERS * 2)]
+    email: Annotated[str, Meta(max_length=ADDRESS_LONGEST * 2)]
     categories: Categories = msgspec.field(default_factory=list)
 
 
@@ -70,7 +71,7 @@ async def sign_up(call: Call, wanted: SignUp) -> SignedUp:
     """Sign an address up: it gets a mail with a link to confirm, or to its preferences if it is confirmed."""
     try:
         address = read_address(wanted.email)
-    except AddressInvalid as error:
+    except AddressRefused as error:
         raise BadInput.at("/email", str(error)) from None
     await request_subscription(call, address, wanted.categories)
     return SignedUp()

@@ -11,7 +11,7 @@ from events.erasure import EraseVisitor
 from events.subscribers import NotSubscribed
 from projections import tools
 from services.fresh_ids import fresh_id
-from services.newsletter import data_export, outbox
+from services.newsletter import outbox, subscribers
 from services.newsletter.doorbell import ring
 from services.newsletter.tokens import Purpose, TokenInvalid
 from services.web.http.answers import JSON, Answer
@@ -161,7 +161,7 @@ async def export(call: Call) -> Answer:
     except TokenInvalid:
         return too_old(call)
     await call.read_body()
-    found = await data_export.export(call.site.database, call.site.vault, subscriber)
+    found = await subscribers.export(call.site.database, call.site.vault, subscriber)
     headers = [(b"content-disposition", b'attachment; filename="your-data.json"'), (b"cache-control", b"private, no-store")]
     return Answer(msgspec.json.format(msgspec.json.encode(found)), 200, JSON, headers)
 

@@ -19,8 +19,8 @@ from events.log.vault import Vault
 from projections.registry import PROJECTIONS
 from services.clock import now
 from services.newsletter import schedule_run as newsletter
-from services.newsletter.addresses import new_person
 from services.newsletter.preview import preview
+from services.newsletter.subscribers import new_person
 from services.settings import read_settings
 from tests.benchmarks.http import environ, running
 from tests.benchmarks.world import committer, new_id

@@ -28,7 +28,7 @@ from projections.registry import PROJECTIONS
 from services.clock import now
 from services.migrate import migrate
 from services.newsletter import ledger, schedule_run
-from services.newsletter.addresses import new_person
+from services.newsletter.subscribers import new_person
 from services.settings import read_settings
 from tests.support import servers
 from tests.support.processes import clean_environ, free_port

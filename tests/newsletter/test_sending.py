@@ -8,7 +8,7 @@ import pytest
 
 from events.commands.subscribers import EraseSubscriber, Imported, ImportSubscribers, Unsubscribe
 from services.newsletter import issues, ledger
-from services.newsletter.addresses import new_person
+from services.newsletter.subscribers import new_person
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
 from tests.support.sink import says_250

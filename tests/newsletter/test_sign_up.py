@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from emails.addresses import read_address
 from events.log.vault import Vault
 from services.newsletter.tokens import MailTokens
 from services.settings import Newsletter
@@ -148,8 +149,6 @@ async def test_what_is_no_address_is_400_and_not_counted(http: httpx.AsyncClient
 
 async def test_odd_but_legal_addresses_are_mailed(room: Newsroom) -> None:
     """Quoted local parts, tags, and international domains arrive, unchanged but for the domain's spelling."""
-    from services.newsletter.addresses import read_address
-
     odd = ['"odd one"@example.org', "o'hara+news@example.org", "x@ex\u00e4mple.ch"]
     for address in odd:
         await room.sign_up(read_address(address))

@@ -23,9 +23,9 @@ from projections.registry import PROJECTIONS
 from services.clock import now
 from services.fresh_ids import fresh_id
 from services.newsletter import issues, ledger, schedule_run
-from services.newsletter.addresses import new_person
 from services.newsletter.letters import Letters
 from services.newsletter.sender import Sender
+from services.newsletter.subscribers import new_person
 from services.newsletter.tokens import MailTokens
 from services.newsletter.transport import Relayed
 from services.settings import Settings

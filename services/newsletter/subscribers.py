@@ -1,13 +1,15 @@
-"""What is kept about a subscriber, for the subscriber: opened, complete, and in words."""
+"""Subscribers: one made of an address, one found by it, and a copy of everything that is kept about one."""
 
 from typing import Any, Final
 
+from emails.addresses import read_address
+from events.commands.subscribers import Person
 from events.erasure import PersonErased
 from events.log import store
 from events.log.event import Registry
-from events.log.vault import Erased, Finder, Vault
+from events.log.vault import Erased, Finder, Key, Vault
 from events.subscribers import EVENTS, fold, stream
-from services.newsletter.addresses import read_address
+from services.fresh_ids import fresh_id
 from services.newsletter.ledger import Database
 
 SUPPRESSED_NOTE: Final = (
@@ -29,14 +31,29 @@ READ_PERSON: Final = "select person, suppressed from vault.lookups where mark = 
 _registry = Registry((*EVENTS, PersonErased))
 
 
+def new_person(vault: Vault, finder: Finder, address: str) -> Person:
+    """Build a prospective subscriber: a new id and the address, sealed under a new key."""
+    return seal_person(vault, finder, address)[0]
+
+
+def seal_person(vault: Vault, finder: Finder, address: str) -> tuple[Person, Key]:
+    """Build a prospective subscriber; return its new key too, for whatever else of it is to be sealed."""
+    person = fresh_id()
+    key, keep = vault.new_key(person)
+    return Person(person, key.seal("address", address), finder.mark(address), keep), key
+
+
 async def find(database: Database, finder: Finder, address: str) -> tuple[str | None, str | None]:
-    """Find by an address who it is, and why it is suppressed; None for each that isn't so. AddressInvalid."""
+    """Return the id of an address's subscriber, and why the address is suppressed; None for each that isn't so.
+
+    Raises AddressRefused.
+    """
     row = await database.fetchrow(READ_PERSON, finder.mark(read_address(address)))
     return (None, None) if row is None else (row["person"], row["suppressed"])
 
 
 async def export(database: Database, vault: Vault, subscriber: str) -> dict[str, Any]:
-    """Give everything that is kept about a subscriber."""
+    """Return everything that is kept about a subscriber, opened, under names that a reader understands."""
     at = stream(subscriber)
     whole = [store.decode(_registry, row) for row in await database.fetch(store.READ_WHOLES, [at])]
     state = fold(whole)
