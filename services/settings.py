@@ -1,18 +1,17 @@
-"""The settings of a process, read once from its environment.
+"""The settings of a process, read once from its environment, by the table of variables below.
 
-The only module that reads `os.environ`. What the environment leaves out is taken from the home folder: the URLs of a
-running `ballotpress up` from `run.json`, the keys from `secrets`, the operator's token from `operator.token`.
+The only module that reads `os.environ`. What the environment leaves out comes from the home folder: the URLs of a
+running `ballotpress up`, the keys in `secrets`, the operator's token in `operator.token`.
 A wrong value raises `SettingsError` with one sentence that names the variable.
 """
 
-import base64
-import binascii
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import parseaddr
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal, get_origin
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -21,13 +20,7 @@ import msgspec
 LogFormat = Literal["json", "console"]
 
 SCOPES: Final = frozenset({"catalog", "moderate", "voters", "digest", "read"})
-SERVER_URLS: Final = frozenset({"DATABASE_URL", "REDIS_URL", "SMTP_URL"})
-DEFAULT_HOME: Final = ".ballotpress"
-DEFAULT_BASE_URL: Final = "http://127.0.0.1:8000"
-SECRET_KEY_CHARACTERS: Final = 32
-VAULT_KEY_BYTES: Final = 32
-TOKEN_CHARACTERS: Final = 16
-POSTAL_CHARACTERS: Final = 200
+HOME: Final = "BALLOTPRESS_HOME"
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -44,7 +37,7 @@ class OperatorToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dkim(msgspec.Struct, frozen=True, kw_only=True):
-    """Which key signs mails, and under which name it is published."""
+    """The key that signs mails, and the domain and selector it is published under."""
 
     domain: str
     selector: str
@@ -52,9 +45,9 @@ class Dkim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Newsletter(msgspec.Struct, frozen=True, kw_only=True):
-    """When issues are due, who they come from, and what keeps the sign-up form from bombing strangers.
+    """The schedule and sender of issues, and the limits that keep the sign-up form from bombing strangers.
 
-    `day` counts from Monday, 0; `retired_keys` verify nothing but unsubscribing.
+    `day` counts from Monday, 0; `retired_keys` verify unsubscribe links only.
     """
 
     sender: str = "Weekly AI Tool Verdicts <digest@localhost.localdomain>"
@@ -74,14 +67,14 @@ class Newsletter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a process is told from outside; keys stand newest first, limits count per minute or hour."""
+    """All settings of a process; keys stand newest first, limits count per minute or hour."""
 
     database_url: str
     redis_url: str
     home: Path
     secret_keys: tuple[str, ...]
     vault_keys: tuple[str, ...]
-    base_url: str = DEFAULT_BASE_URL
+    base_url: str = "http://127.0.0.1:8000"
     smtp_url: str | None = None
     operator_tokens: tuple[OperatorToken, ...] = ()
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -93,120 +86,196 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     newsletter: Newsletter = Newsletter()
 
 
-def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings from the environment, or from `environ`; raise SettingsError at the first wrong value."""
-    given = dict(os.environ if environ is None else environ)
-    home = home_folder(given)
-    values = _completed({name: value.strip() for name, value in given.items() if value.strip()}, home)
-    database_url = _url(values, "DATABASE_URL", ("postgresql", "postgres"))
-    secret_keys = _secret_keys(values)
-    return Settings(
-        database_url=database_url,
-        redis_url=_url(values, "REDIS_URL", ("redis", "rediss", "unix")),
-        smtp_url=_url(values, "SMTP_URL", ("smtp", "smtps", "smtp+starttls")) if "SMTP_URL" in values else None,
-        home=home,
-        base_url=_base_url(values),
-        secret_keys=secret_keys,
-        vault_keys=_vault_keys(values, secret_keys),
-        operator_tokens=_operator_tokens(values, home),
-        trusted_proxies=tuple(_network(word) for word in _words(values, "BALLOTPRESS_TRUSTED_PROXIES")),
-        cors_origins=tuple(_origin(word) for word in _words(values, "BALLOTPRESS_CORS_ORIGINS")),
-        writes_per_minute=_count(values, "BALLOTPRESS_WRITES_PER_MINUTE", 120),
-        network_writes_per_minute=_count(values, "BALLOTPRESS_NETWORK_WRITES_PER_MINUTE", 1200),
-        new_visitors_per_hour=_count(values, "BALLOTPRESS_NEW_VISITORS_PER_HOUR", 600),
-        log_format=_log_format(values),
-        newsletter=_newsletter(values),
-    )
+class Variable(msgspec.Struct, frozen=True):
+    """A variable: the pattern of its value (in a list, of each word), its reader, and the refusals of a wrong and no value.
+
+    A refusal follows the variable's name and may repeat the value as `{!r}`; that of a secret doesn't.
+    """
+
+    name: str
+    pattern: str
+    refusal: str
+    read: Callable[[str], Any] = str
+    missing: str = ", or start one with `ballotpress up`"
+
+    def value(self, word: str) -> Any:
+        """Return the value that a word stands for. Raises SettingsError."""
+        try:
+            return self.read(_checked(word, re.fullmatch(self.pattern, word)))
+        except ValueError:
+            raise SettingsError(f"{self.name} {self.refusal.format(word)}") from None
 
 
-def _newsletter(values: Mapping[str, str]) -> Newsletter:
-    name = "BALLOTPRESS_RETIRED_KEYS"
-    retired = tuple(_words(values, name))
-    if any(len(key) < SECRET_KEY_CHARACTERS for key in retired):
-        raise SettingsError(f"{name} holds a key shorter than {SECRET_KEY_CHARACTERS} characters: none of ours was")
-    return Newsletter(
-        sender=_sender(values),
-        postal_address=_postal_address(values),
-        day=_day(values),
-        hour=_hour(values),
-        zone=_zone(values),
-        signups_per_hour=_count(values, "BALLOTPRESS_SIGNUPS_PER_HOUR", 20),
-        signups_in_all_per_hour=_count(values, "BALLOTPRESS_SIGNUPS_IN_ALL_PER_HOUR", 1000),
-        singles_per_day=_count(values, "BALLOTPRESS_CONFIRMATIONS_PER_DAY", 3),
-        retired_keys=retired,
-        webhook_secrets=_webhook_secrets(values),
-        ses_topics=tuple(_words(values, "BALLOTPRESS_SES_TOPICS")),
-        dkim=_dkim(values),
-        connections=_count(values, "BALLOTPRESS_SMTP_CONNECTIONS", 10),
-        lease_seconds=_count(values, "BALLOTPRESS_MAIL_LEASE_SECONDS", 60),
-    )
-
-
-def _sender(values: Mapping[str, str]) -> str:
-    name = "BALLOTPRESS_MAIL_FROM"
-    host = urlsplit(_base_url(values)).hostname or "localhost"
-    domain = host if "." in host and not host.replace(".", "").isdecimal() else "localhost.localdomain"
-    sender = values.get(name, f"Weekly AI Tool Verdicts <digest@{domain}>")
-    address = parseaddr(sender)[1]
-    if "@" not in address or not sender.isprintable() or not address.isascii():
-        raise SettingsError(f"{name} must be an address such as Verdicts <digest@example.com>, not {sender!r}")
-    return sender
-
-
-def _postal_address(values: Mapping[str, str]) -> str | None:
-    name = "BALLOTPRESS_POSTAL_ADDRESS"
-    address = values.get(name)
-    if address is not None and not (address.isprintable() and len(address) <= POSTAL_CHARACTERS):
-        raise SettingsError(f"{name} must be one line of up to {POSTAL_CHARACTERS} characters")
-    return address
-
-
-def _day(values: Mapping[str, str]) -> int:
-    name = "BALLOTPRESS_DIGEST_DAY"
-    word = values.get(name, "monday").lower()
-    if word not in DAYS:
-        raise SettingsError(f"{name} must be a day of the week such as monday, not {word!r}")
-    return DAYS.index(word)
-
-
-def _hour(values: Mapping[str, str]) -> int:
-    name = "BALLOTPRESS_DIGEST_HOUR"
-    word = values.get(name, "9")
-    if not (word.isascii() and word.isdecimal() and int(word) < 24):
-        raise SettingsError(f"{name} must be an hour from 0 to 23, not {word!r}")
-    return int(word)
-
-
-def _zone(values: Mapping[str, str]) -> str:
-    name = "BALLOTPRESS_DIGEST_ZONE"
-    word = values.get(name, "UTC")
-    try:
-        if word != "UTC":  # needs no database of zones, which a small machine may lack
-            ZoneInfo(word)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise SettingsError(f"{name} must be a time zone such as Europe/Berlin, not {word!r}") from None
+def _checked(word: str, right: object) -> str:
+    if not right:
+        raise ValueError
     return word
 
 
-def _webhook_secrets(values: Mapping[str, str]) -> tuple[str, ...]:
-    name = "BALLOTPRESS_MAIL_WEBHOOK_SECRETS"
-    secrets = tuple(_words(values, name))
-    if any(len(secret) < TOKEN_CHARACTERS for secret in secrets):
-        raise SettingsError(f"{name} holds a secret under {TOKEN_CHARACTERS} characters: use a longer one")
-    return secrets
+def _one_line(word: str) -> str:
+    return _checked(word, word.isprintable())
+
+
+def _sender(word: str) -> str:
+    address = parseaddr(_one_line(word))[1]
+    return _checked(word, "@" in address and address.isascii())
+
+
+def _zone(word: str) -> str:
+    try:
+        return _checked(word, word == "UTC" or ZoneInfo(word))  # a small machine may lack the database of zones
+    except (ZoneInfoNotFoundError, OSError):
+        raise ValueError from None
+
+
+def _file(word: str) -> Path:
+    return Path(_checked(word, Path(word).is_file()))
+
+
+def _operator_token(word: str) -> OperatorToken:
+    name, words, token = word.split(":", 2)
+    scopes = frozenset(filter(None, words.split("+")))
+    gives = f"BALLOTPRESS_OPERATOR_TOKENS gives {name!r}"  # and never repeats the token
+    if unknown := sorted(scopes - SCOPES):
+        raise SettingsError(f"{gives} the unknown scope {unknown[0]!r}: use {', '.join(sorted(SCOPES))}")
+    if len(token) < 16:
+        raise SettingsError(f"{gives} a token under 16 characters: use a longer one")
+    return OperatorToken(name=name, scopes=scopes, token=token)
+
+
+def _count(name: str) -> Variable:
+    return Variable(name, "0*[1-9][0-9]*", "must be a whole number above 0, not {!r}", int)
+
+
+# fmt: off
+_TABLE: Final = {
+    "database_url": Variable("DATABASE_URL", "(?i)postgres(ql)?://.*", "must be a URL that begins with postgresql://"),
+    "redis_url": Variable("REDIS_URL", "(?i)(rediss?|unix)://.*", "must be a URL that begins with redis://"),
+    "smtp_url": Variable("SMTP_URL", r"(?i)smtp(s|\+starttls)?://.*", "must be a URL that begins with smtp://"),
+    "secret_keys": Variable(
+        "BALLOTPRESS_SECRET_KEYS", ".{32,}", "holds a key shorter than 32 characters: use a longer one",
+        missing=" to one or more random keys of 32 characters, newest first",
+    ),
+    "vault_keys": Variable(
+        "BALLOTPRESS_VAULT_KEYS", "[A-Za-z0-9+/]{43}=", "holds a key that is not 32 bytes in base64: use one that is",
+        missing=" to one or more keys of 32 random bytes in base64, newest first",
+    ),
+    "base_url": Variable(
+        "BALLOTPRESS_BASE_URL", r"(?i)https?://[^/?#\s]+[^?#\s]*", "must be the site's address, such as https://example.com",
+        lambda word: word.rstrip("/"),
+    ),
+    "operator_tokens": Variable(
+        "BALLOTPRESS_OPERATOR_TOKENS", r"[^:]+:\+*[^:+][^:]*:.+",
+        "must be a comma-separated list of name:scope+scope:token", _operator_token,
+    ),
+    "trusted_proxies": Variable(
+        "BALLOTPRESS_TRUSTED_PROXIES", ".*", "must list addresses or networks such as 10.0.0.0/8, not {!r}", ip_network,
+    ),
+    "cors_origins": Variable(
+        "BALLOTPRESS_CORS_ORIGINS", r"https?://[^/?#\s]+",
+        "must list origins such as https://example.com, not {!r} (and never '*': any site could vote as its visitors)",
+    ),
+    "writes_per_minute": _count("BALLOTPRESS_WRITES_PER_MINUTE"),
+    "network_writes_per_minute": _count("BALLOTPRESS_NETWORK_WRITES_PER_MINUTE"),
+    "new_visitors_per_hour": _count("BALLOTPRESS_NEW_VISITORS_PER_HOUR"),
+    "log_format": Variable("BALLOTPRESS_LOG_FORMAT", "json|console", "must be json or console, not {!r}"),
+    "sender": Variable(
+        "BALLOTPRESS_MAIL_FROM", ".*", "must be an address such as Verdicts <digest@example.com>, not {!r}", _sender,
+    ),
+    "postal_address": Variable(
+        "BALLOTPRESS_POSTAL_ADDRESS", ".{,200}", "must be one line of up to 200 characters", _one_line,
+    ),
+    "day": Variable(
+        "BALLOTPRESS_DIGEST_DAY", ".*", "must be a day of the week such as monday, not {!r}",
+        lambda word: DAYS.index(word.lower()),
+    ),
+    "hour": Variable("BALLOTPRESS_DIGEST_HOUR", "0*([01]?[0-9]|2[0-3])", "must be an hour from 0 to 23, not {!r}", int),
+    "zone": Variable("BALLOTPRESS_DIGEST_ZONE", ".*", "must be a time zone such as Europe/Berlin, not {!r}", _zone),
+    "signups_per_hour": _count("BALLOTPRESS_SIGNUPS_PER_HOUR"),
+    "signups_in_all_per_hour": _count("BALLOTPRESS_SIGNUPS_IN_ALL_PER_HOUR"),
+    "singles_per_day": _count("BALLOTPRESS_CONFIRMATIONS_PER_DAY"),
+    "retired_keys": Variable(
+        "BALLOTPRESS_RETIRED_KEYS", ".{32,}", "holds a key shorter than 32 characters: no former key was",
+    ),
+    "webhook_secrets": Variable(
+        "BALLOTPRESS_MAIL_WEBHOOK_SECRETS", ".{16,}", "holds a secret under 16 characters: use a longer one",
+    ),
+    "ses_topics": Variable("BALLOTPRESS_SES_TOPICS", ".*", "must list topics"),
+    "connections": _count("BALLOTPRESS_SMTP_CONNECTIONS"),
+    "lease_seconds": _count("BALLOTPRESS_MAIL_LEASE_SECONDS"),
+    "domain": Variable("BALLOTPRESS_DKIM_DOMAIN", ".*", "must be a domain"),
+    "selector": Variable("BALLOTPRESS_DKIM_SELECTOR", ".*", "must be a selector"),
+    "key_file": Variable("BALLOTPRESS_DKIM_KEY_FILE", ".*", "names no file: {}", _file),
+}
+# fmt: on
+
+VARIABLES: Final = (HOME, *(variable.name for variable in _TABLE.values()))
+"""The names of all variables."""
+
+Running = Callable[[Path], Mapping[str, str]]
+"""Returns the variables of the `up` that runs on a home folder; none when none runs."""
+
+
+def read_settings(environ: Mapping[str, str] | None = None, running: Running = lambda home: {}) -> Settings:
+    """Return the settings in the environment, or in `environ`. Raises SettingsError at the first wrong value."""
+    given = dict(os.environ if environ is None else environ)
+    home = home_folder(given)
+    values = _completed({name: value.strip() for name, value in given.items() if value.strip()}, home, running)
+    settings = Settings(**_read(Settings, values), home=home)
+    if set(settings.vault_keys) & set(settings.secret_keys):
+        raise SettingsError("BALLOTPRESS_VAULT_KEYS shares a key with BALLOTPRESS_SECRET_KEYS: use different ones")
+    default = {"sender": f"Weekly AI Tool Verdicts <digest@{_mail_domain(settings.base_url)}>"}
+    newsletter = Newsletter(**(default | _read(Newsletter, values)), dkim=_dkim(values))
+    return msgspec.structs.replace(settings, newsletter=newsletter)
+
+
+def _read(table: type[msgspec.Struct], values: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of a Struct that have a value. Raises SettingsError for a required one without."""
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(table):
+        if (variable := _TABLE.get(field.name)) is None:
+            continue
+        text, is_list = values.get(variable.name, ""), get_origin(field.type) is tuple
+        if words := [word.strip() for word in (text.split(",") if is_list else [text]) if word.strip()]:
+            read = tuple(map(variable.value, words))
+            found[field.name] = read if is_list else read[0]
+        elif field.required:
+            raise SettingsError(f"Set {variable.name}{variable.missing}")
+    return found
+
+
+def _mail_domain(base_url: str) -> str:
+    host = urlsplit(base_url).hostname or "localhost"
+    return host if "." in host and not host.replace(".", "").isdecimal() else "localhost.localdomain"
 
 
 def _dkim(values: Mapping[str, str]) -> Dkim | None:
-    names = ("BALLOTPRESS_DKIM_DOMAIN", "BALLOTPRESS_DKIM_SELECTOR", "BALLOTPRESS_DKIM_KEY_FILE")
-    given = [values.get(name) for name in names]
-    if not any(given):
+    names = [_TABLE[setting].name for setting in Dkim.__struct_fields__]
+    if values.keys().isdisjoint(names):
         return None
-    domain, selector, key_file = given
-    if not (domain and selector and key_file):
+    if not values.keys() >= set(names):
         raise SettingsError(f"Set all of {', '.join(names)}, or none")
-    if not Path(key_file).is_file():
-        raise SettingsError(f"{names[2]} names no file: {key_file}")
-    return Dkim(domain=domain, selector=selector, key_file=Path(key_file))
+    return Dkim(**_read(Dkim, values))
+
+
+def _completed(given: Mapping[str, str], home: Path, running: Running) -> Mapping[str, str]:
+    """Return the variables of the home folder and of an `up` that runs there, under those of the environment."""
+    try:
+        lines = [line.partition("=") for line in _lines(home / "secrets") if "=" in line and not line.startswith("#")]
+        kept = {name.strip(): value.strip() for name, _, value in lines}
+        if token := "".join(_lines(home / "operator.token")).strip():
+            kept["BALLOTPRESS_OPERATOR_TOKENS"] = f"operator:{'+'.join(sorted(SCOPES))}:{token}"
+        found = running(home) if {"DATABASE_URL", "REDIS_URL"} - given.keys() else {}
+    except PermissionError as error:
+        raise SettingsError(f"{error.filename} may not be read: run this as its owner, or set {HOME}") from None
+    return {**kept, **found, **given}
+
+
+def _lines(path: Path) -> Sequence[str]:
+    try:
+        return path.read_text().splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
 
 
 def process_environ(**changes: str) -> dict[str, str]:
@@ -215,148 +284,10 @@ def process_environ(**changes: str) -> dict[str, str]:
 
 
 def our_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that set us up, but for the home folder's; an empty one says nothing."""
-    names = (name for name in environ if name.startswith("BALLOTPRESS_") or name in SERVER_URLS)
-    return {name: environ[name] for name in names if name != "BALLOTPRESS_HOME" and environ[name].strip()}
+    """Return the non-empty variables that configure Ballotpress, except BALLOTPRESS_HOME."""
+    return {name: environ[name] for name in VARIABLES if name != HOME and environ.get(name, "").strip()}
 
 
 def home_folder(environ: Mapping[str, str]) -> Path:
     """Return the absolute path of the home folder."""
-    return Path(environ.get("BALLOTPRESS_HOME") or DEFAULT_HOME).expanduser().resolve()
-
-
-def _completed(given: dict[str, str], home: Path) -> dict[str, str]:
-    """Add what the home folder knows to what the environment says; the environment wins."""
-    try:
-        kept = _env_file(home / "secrets")
-        running: dict[str, str] = {}
-        if "DATABASE_URL" not in given or "REDIS_URL" not in given:
-            from services.embedded.runfile import settings_of_running
-
-            running = settings_of_running(home)
-    except PermissionError as error:
-        raise SettingsError(f"{error.filename} may not be read: run this as its owner, or set BALLOTPRESS_HOME") from None
-    return {**kept, **running, **given}
-
-
-def _env_file(path: Path) -> dict[str, str]:
-    """Read lines of `NAME=value`; an absent file is an empty one."""
-    try:
-        lines = path.read_text().splitlines()
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
-    return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def _words(values: Mapping[str, str], name: str) -> list[str]:
-    return [word.strip() for word in values.get(name, "").split(",") if word.strip()]
-
-
-def _url(values: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> str:
-    if name not in values:
-        raise SettingsError(f"Set {name}, or start one with `ballotpress up`")
-    if urlsplit(values[name]).scheme not in schemes or "://" not in values[name]:
-        raise SettingsError(f"{name} must be a URL that begins with {schemes[0]}://")
-    return values[name]
-
-
-def _base_url(values: Mapping[str, str]) -> str:
-    url = values.get("BALLOTPRESS_BASE_URL", DEFAULT_BASE_URL)
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
-        raise SettingsError("BALLOTPRESS_BASE_URL must be the site's address, such as https://example.com")
-    return url.rstrip("/")
-
-
-def _secret_keys(values: Mapping[str, str]) -> tuple[str, ...]:
-    name = "BALLOTPRESS_SECRET_KEYS"
-    keys = tuple(_words(values, name))
-    if not keys:
-        raise SettingsError(f"Set {name} to one or more random keys of {SECRET_KEY_CHARACTERS} characters, newest first")
-    if any(len(key) < SECRET_KEY_CHARACTERS for key in keys):
-        raise SettingsError(f"{name} holds a key shorter than {SECRET_KEY_CHARACTERS} characters: use a longer one")
-    return keys
-
-
-def _vault_keys(values: Mapping[str, str], secret_keys: tuple[str, ...]) -> tuple[str, ...]:
-    name = "BALLOTPRESS_VAULT_KEYS"
-    keys = tuple(_words(values, name))
-    if not keys:
-        raise SettingsError(f"Set {name} to one or more keys of {VAULT_KEY_BYTES} random bytes in base64, newest first")
-    if any(_decoded_length(key) != VAULT_KEY_BYTES for key in keys):
-        raise SettingsError(f"{name} holds a key that is not {VAULT_KEY_BYTES} bytes in base64: use one that is")
-    if set(keys) & set(secret_keys):
-        raise SettingsError(f"{name} shares a key with BALLOTPRESS_SECRET_KEYS: use different ones")
-    return keys
-
-
-def _decoded_length(key: str) -> int:
-    try:
-        return len(base64.b64decode(key, validate=True))
-    except (binascii.Error, ValueError):
-        return -1
-
-
-def _operator_tokens(values: Mapping[str, str], home: Path) -> tuple[OperatorToken, ...]:
-    entries = _words(values, "BALLOTPRESS_OPERATOR_TOKENS")
-    if entries:
-        return tuple(_operator_token(entry) for entry in entries)
-    try:
-        token = (home / "operator.token").read_text().strip()
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
-    except PermissionError as error:
-        raise SettingsError(f"{error.filename} may not be read: run this as its owner, or set BALLOTPRESS_HOME") from None
-    return (_operator_token(f"operator:{'+'.join(sorted(SCOPES))}:{token}"),)
-
-
-def _operator_token(entry: str) -> OperatorToken:
-    """Read `name:scope+scope:token`; no message repeats the token."""
-    variable = "BALLOTPRESS_OPERATOR_TOKENS"
-    name, _, rest = entry.partition(":")
-    words, _, token = rest.partition(":")
-    scopes = frozenset(word for word in words.split("+") if word)
-    if not (name and scopes and token):
-        raise SettingsError(f"{variable} must be a comma-separated list of name:scope+scope:token")
-    if unknown := sorted(scopes - SCOPES):
-        raise SettingsError(f"{variable} gives {name!r} the unknown scope {unknown[0]!r}: use {', '.join(sorted(SCOPES))}")
-    if len(token) < TOKEN_CHARACTERS:
-        raise SettingsError(f"{variable} gives {name!r} a token under {TOKEN_CHARACTERS} characters: use a longer one")
-    return OperatorToken(name=name, scopes=scopes, token=token)
-
-
-def _network(word: str) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(word)
-    except ValueError:
-        raise SettingsError(
-            f"BALLOTPRESS_TRUSTED_PROXIES must list addresses or networks such as 10.0.0.0/8, not {word!r}"
-        ) from None
-
-
-def _origin(word: str) -> str:
-    name = "BALLOTPRESS_CORS_ORIGINS"
-    if word == "*":
-        raise SettingsError(f"{name} may not be '*', which lets any site vote as its visitors: list the origins")
-    parts = urlsplit(word)
-    if parts.scheme not in ("http", "https") or word != f"{parts.scheme}://{parts.netloc}" or not parts.netloc:
-        raise SettingsError(f"{name} must list origins such as https://example.com, not {word!r}")
-    return word
-
-
-def _count(values: Mapping[str, str], name: str, default: int) -> int:
-    text = values.get(name, str(default))
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise SettingsError(f"{name} must be a whole number above 0, not {text!r}")
-    return int(text)
-
-
-def _log_format(values: Mapping[str, str]) -> LogFormat:
-    match values.get("BALLOTPRESS_LOG_FORMAT", "json"):
-        case "json":
-            return "json"
-        case "console":
-            return "console"
-        case other:
-            raise SettingsError(f"BALLOTPRESS_LOG_FORMAT must be json or console, not {other!r}")
+    return Path(environ.get(HOME) or ".ballotpress").expanduser().resolve()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from services.settings import read_settings
+from services.embedded.start import find_settings
 
 
 @click.group()
@@ -18,7 +18,7 @@ def catalog() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def import_(file: Path, as_json: bool) -> None:
     """Append what differs from the present catalog; the same FILE twice appends nothing."""
-    settings = read_settings()
+    settings = find_settings()
     from services.cli.catalog_import import import_catalog
     from services.cli.terminal import counted, print_json
 

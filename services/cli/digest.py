@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import rich_click as click
 
 from services.cli.options import Visitor
-from services.settings import Settings, read_settings
+from services.embedded.start import find_settings
+from services.settings import Settings
 
 if TYPE_CHECKING:
     from services.newsletter.issues import Issue
@@ -31,7 +32,7 @@ def digest() -> None:
 @_json
 def preview(reader: str | None, edition: Literal["weekly", "monthly"], folder: Path, as_json: bool) -> None:
     """Write the running issue as digest-preview.eml and .html, and say who would get it. Nothing is kept or sent."""
-    settings = read_settings()
+    settings = find_settings()
     from services.cli.terminal import print_json, size
     from services.newsletter.preview import preview as make
 
@@ -53,7 +54,7 @@ def preview(reader: str | None, edition: Literal["weekly", "monthly"], folder: P
 @click.option("--edition", type=click.Choice(["weekly", "monthly"]), default="weekly", show_default=True, help="Which one.")
 def compile_(number: int | None, edition: Literal["weekly", "monthly"]) -> int:
     """Print the facts the running issue would have, keeping nothing; or compile issue N from the log again and compare."""
-    settings = read_settings()
+    settings = find_settings()
     from services.newsletter import facts, issues
 
     if number is not None:
@@ -75,7 +76,7 @@ def compile_(number: int | None, edition: Literal["weekly", "monthly"]) -> int:
 @_json
 def send(now: bool, extra: bool, as_json: bool) -> None:
     """Compile and plan the running period's issue, and let the worker send it. Once a period, however often it is asked for."""
-    settings = read_settings()
+    settings = find_settings()
     from services import clock
     from services.cli.terminal import print_json, utc
     from services.newsletter import ledger, schedule_run
@@ -105,7 +106,7 @@ def send(now: bool, extra: bool, as_json: bool) -> None:
 @_json
 def status(number: int | None, reader: str | None, missed: bool, as_json: bool) -> None:
     """Show the accounts of issue NUMBER (of the last ones, without it), or the fate of its readers."""
-    settings = read_settings()
+    settings = find_settings()
     from services.cli.terminal import print_json
     from services.newsletter import issues, ledger, outcomes
 
@@ -138,7 +139,7 @@ def status(number: int | None, reader: str | None, missed: bool, as_json: bool) 
 @_json
 def resolve(number: int, how: Literal["resend", "drop"], as_json: bool) -> None:
     """Decide on the mails of ISSUE whose fate is uncertain: send them again (some may arrive twice), or let them be."""
-    settings = read_settings()
+    settings = find_settings()
     from services.cli.terminal import counted, print_json
     from services.newsletter import issues, ledger
 
@@ -157,14 +158,14 @@ def resolve(number: int, how: Literal["resend", "drop"], as_json: bool) -> None:
 @digest.command()
 def pause() -> None:
     """Send no digest, and compile none, until `resume`. Single mails, such as confirmations, still go out."""
-    _set_paused(read_settings(), True)
+    _set_paused(find_settings(), True)
     click.echo("Digests are paused")
 
 
 @digest.command()
 def resume() -> None:
     """Go on after `pause`."""
-    settings = read_settings()
+    settings = find_settings()
     _set_paused(settings, False)
     asyncio.run(_ring(settings))
     click.echo("Digests go on")
@@ -175,7 +176,7 @@ def resume() -> None:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def cancel(number: int, yes: bool) -> None:
     """Send no further mail of ISSUE; what went out stays sent, and the next issue tells of its period too."""
-    settings = read_settings()
+    settings = find_settings()
     if not yes and sys.stdin.isatty():
         click.confirm(f"Stop issue {number} for good?", abort=True, err=True)
     from services.cli.terminal import counted

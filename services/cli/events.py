@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import rich_click as click
 
-from services.settings import Settings, read_settings
+from services.embedded.start import find_settings
+from services.settings import Settings
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -39,7 +40,7 @@ def events() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line an event.")
 def tail(first: int | None, follow: bool, as_json: bool) -> None:
     """Show the last events and those that follow."""
-    asyncio.run(_tail(read_settings(), first, follow, as_json))
+    asyncio.run(_tail(find_settings(), first, follow, as_json))
 
 
 @events.command("export")

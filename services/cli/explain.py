@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import rich_click as click
 
-from services.settings import read_settings
+from services.embedded.start import find_settings
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -98,7 +98,7 @@ def review(review: str, as_json: bool) -> None:
 async def _connected() -> "AsyncIterator[Connection[Any]]":
     import asyncpg
 
-    settings = read_settings()
+    settings = find_settings()
     connection = await asyncpg.connect(
         settings.database_url, timeout=5, server_settings={"timezone": "UTC", "application_name": "ballotpress-explain"}
     )

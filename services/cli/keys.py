@@ -4,7 +4,8 @@ import asyncio
 
 import rich_click as click
 
-from services.settings import Settings, read_settings
+from services.embedded.start import find_settings
+from services.settings import Settings
 
 
 @click.group()
@@ -19,7 +20,7 @@ def rewrap(as_json: bool) -> None:
 
     Stopped at any moment it may be run again.
     """
-    settings = read_settings()
+    settings = find_settings()
     from services.cli.terminal import counted, print_json
 
     rewrapped = asyncio.run(_rewrapped(settings))

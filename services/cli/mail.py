@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import rich_click as click
 
-from services.settings import Settings, read_settings
+from services.embedded.start import find_settings
+from services.settings import Settings
 
 if TYPE_CHECKING:
     from services.newsletter.reports import Applied
@@ -26,7 +27,7 @@ def ingest(file: BinaryIO, as_json: bool) -> None:
 
     Status 0 whatever the mail is, so that a mail server doesn't bounce it.
     """
-    settings = read_settings()
+    settings = find_settings()
     from services.cli.terminal import print_json
 
     applied = asyncio.run(_ingest(settings, file.read(LONGEST_MAIL)))

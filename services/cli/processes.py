@@ -4,7 +4,7 @@ import asyncio
 
 import rich_click as click
 
-from services.settings import read_settings
+from services.embedded.start import find_settings
 
 
 @click.command()
@@ -12,7 +12,7 @@ from services.settings import read_settings
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 def api(host: str, port: int) -> None:
     """Serve HTTP."""
-    settings = read_settings()
+    settings = find_settings()
     from services.web.serve import run
 
     run(settings, host, port)
@@ -21,7 +21,7 @@ def api(host: str, port: int) -> None:
 @click.command()
 def projector() -> None:
     """Keep the views up with the log; beside another projector, stand by."""
-    settings = read_settings()
+    settings = find_settings()
     from services import logs
     from services.projector import run
 
@@ -32,7 +32,7 @@ def projector() -> None:
 @click.command()
 def worker() -> None:
     """Do what is due: compile and send the newsletter, and clear what is old."""
-    settings = read_settings()
+    settings = find_settings()
     from services import logs
     from services.worker import run
 
@@ -43,7 +43,7 @@ def worker() -> None:
 @click.command()
 def migrate() -> None:
     """Bring the database to the current schema; safe to run twice and from two hosts at once."""
-    settings = read_settings()
+    settings = find_settings()
     from services.migrate import migrate as bring_up_to_date
 
     asyncio.run(bring_up_to_date(settings.database_url))

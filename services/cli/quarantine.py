@@ -9,7 +9,8 @@ import msgspec
 import rich_click as click
 
 from services.cli.options import Reason
-from services.settings import Settings, read_settings
+from services.embedded.start import find_settings
+from services.settings import Settings
 
 READ_EVENT = """
 select type, schema_version, data from log.recorded_events where position = $1
@@ -37,7 +38,7 @@ def quarantine() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> None:
     """List the projections that have halted, each with its position, error and the event there."""
-    settings = read_settings()
+    settings = find_settings()
     from services.cli.terminal import print_json, utc
 
     halted = asyncio.run(_halted(settings))
@@ -58,7 +59,7 @@ def list_(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def drop(position: int, reason: str, as_json: bool) -> None:
     """Let each projection that has halted at POSITION pass the event there, now and in every rebuild."""
-    settings = read_settings()
+    settings = find_settings()
     from services.cli.terminal import print_json
 
     projections, appended = asyncio.run(_dropped(settings, position, reason))

@@ -10,7 +10,8 @@ import rich_click as click
 
 from projections.engine.diff import Diff
 from services.cli.folding import ProjectionName, chosen, difference_lines, shown_progress
-from services.settings import Settings, read_settings
+from services.embedded.start import find_settings
+from services.settings import Settings
 
 if TYPE_CHECKING:
     from projections.engine.projection import Projection
@@ -65,7 +66,7 @@ def replay(
     """
     if rollback is not None and (projection or dry_run or keep_previous):
         raise click.UsageError("--rollback goes with no other projection, nor with --dry-run or --keep-previous")
-    settings = read_settings()
+    settings = find_settings()
     if rollback is not None:
         _show_rolled_back(asyncio.run(_rolled_back(settings, rollback)), as_json)
         return

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from services.settings import Settings, read_settings
+from services.embedded.start import find_settings
+from services.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -23,7 +24,7 @@ WATCH_EVERY = 2.0
 @click.option("--watch", is_flag=True, help="Show it anew every two seconds, until Ctrl-C.")
 def status(as_json: bool, watch: bool) -> None:
     """Show the log's head, the views, what is stuck and why, and what to do about it."""
-    settings = read_settings()
+    settings = find_settings()
     from services.cli.terminal import must_be_read
 
     _show(settings, as_json, watch)

@@ -7,7 +7,8 @@ from typing import Any
 
 import rich_click as click
 
-from services.settings import Settings, read_settings
+from services.embedded.start import find_settings
+from services.settings import Settings
 
 
 @click.group()
@@ -24,7 +25,7 @@ def import_(file: Path, as_json: bool) -> int:
     Each refused row is named on stderr, and the rest is imported; status 1 if any was refused. Known and suppressed
     addresses stay as they are.
     """
-    settings = read_settings()
+    settings = find_settings()
     from services.cli.terminal import counted, print_json, progress
     from services.newsletter.imports import import_subscribers
 
@@ -44,7 +45,7 @@ def import_(file: Path, as_json: bool) -> int:
 @click.argument("email")
 def export(email: str) -> int:
     """Print as JSON what is kept about EMAIL."""
-    settings = read_settings()
+    settings = find_settings()
     import msgspec
 
     found = asyncio.run(_export(settings, email))
@@ -57,7 +58,7 @@ def export(email: str) -> int:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def erase(email: str, yes: bool) -> None:
     """Destroy what is kept about EMAIL, and what the visitors it joined wrote. A suppressed address keeps its HMAC alone."""
-    settings = read_settings()
+    settings = find_settings()
     if not yes and sys.stdin.isatty():
         click.confirm("This can't be undone. Erase this person?", abort=True, err=True)
     if asyncio.run(_erase(settings, email)):

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from services.settings import Settings, home_folder, process_environ, read_settings
+from services.embedded.start import find_settings
+from services.settings import Settings, home_folder, process_environ
 
 if TYPE_CHECKING:
     from services.embedded.supervisor import Program
@@ -90,7 +91,7 @@ async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | No
         _refuse_taken_port(host, port)
         keys = keep_keys(home)
         await start_servers(supervisor, environ, keys["POSTGRES_PASSWORD"])
-        settings = read_settings(environ)
+        settings = find_settings(environ)
         await _migrate(settings.database_url)
         await supervisor.start(_program("projector", environ))
         await supervisor.start(_program("worker", environ))

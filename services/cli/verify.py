@@ -9,7 +9,8 @@ import rich_click as click
 
 from projections.engine.diff import Diff
 from services.cli.folding import ProjectionName, chosen, difference_lines, shown_progress
-from services.settings import Settings, read_settings
+from services.embedded.start import find_settings
+from services.settings import Settings
 
 if TYPE_CHECKING:
     from projections.engine.projection import Projection
@@ -30,7 +31,7 @@ def verify(projection: "tuple[Projection, ...]", as_json: bool) -> int:
 
     Status 1 and a list of the rows that differ, should any. Nothing is changed: `ballotpress replay` mends.
     """
-    settings = read_settings()
+    settings = find_settings()
     verified = asyncio.run(_verified(settings, chosen(projection)))
     wrong = [one.projection for one in verified if one.diff.tables]
     if as_json:

@@ -6,7 +6,7 @@ import sys
 import rich_click as click
 
 from services.cli.options import Visitor
-from services.settings import read_settings
+from services.embedded.start import find_settings
 
 
 @click.group()
@@ -20,7 +20,7 @@ def visitors() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def erase(visitor: str, yes: bool, as_json: bool) -> None:
     """Destroy what VISITOR wrote: its reviews and bookmarks. Its votes hold nothing personal and stay counted."""
-    settings = read_settings()
+    settings = find_settings()
     if not yes and sys.stdin.isatty():
         click.confirm("This can't be undone. Erase what this visitor wrote?", abort=True, err=True)
     from events.erasure import EraseVisitor

@@ -9,7 +9,8 @@ import rich_click as click
 from msgspec.structs import replace
 
 from services.cli.options import Reason, visitors
-from services.settings import Settings, read_settings
+from services.embedded.start import find_settings
+from services.settings import Settings
 
 if TYPE_CHECKING:
     from events.log.command import Receipt
@@ -89,7 +90,7 @@ def reinstate(voter: tuple[str, ...], reason: str | None, as_if: bool, dry_run: 
 def _correct(words: Sequence[str], reason: str | None, dry_run: bool, as_if: bool, as_json: bool, *, reinstate: bool) -> None:
     if reason is None and not (dry_run or as_if):
         raise click.UsageError("Missing option '--reason': say why; it is public")
-    settings = read_settings()
+    settings = find_settings()
     outcome = asyncio.run(_outcome(settings, visitors(words), reason or "", dry_run or as_if, reinstate))
     if as_if:
         outcome = asyncio.run(_ranked(settings, outcome))

@@ -9,6 +9,11 @@ from services.embedded.supervisor import Say, Supervisor
 from services.settings import Settings, home_folder, our_variables, process_environ, read_settings
 
 
+def find_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings in the environment; a database and Valkey that it leaves out are those of a running `up`."""
+    return read_settings(environ, settings_of_running)
+
+
 async def start_servers(supervisor: Supervisor, environ: Mapping[str, str], password: str) -> None:
     """Start the servers that the environment names no other for, and let every command find what we run with."""
     found = {}
@@ -32,12 +37,12 @@ async def reachable_database(say: Say) -> AsyncIterator[Settings]:
     environ = process_environ()
     home = home_folder(environ)
     if environ.get("DATABASE_URL") or settings_of_running(home):
-        yield read_settings(environ)
+        yield find_settings(environ)
         return
     from services.migrate import migrate
 
     async with opened_home(home, say) as supervisor:
         await start_servers(supervisor, environ, keep_keys(home)["POSTGRES_PASSWORD"])
-        settings = read_settings(environ)
+        settings = find_settings(environ)
         await migrate(settings.database_url)
         yield settings

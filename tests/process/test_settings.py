@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from services.embedded.runfile import Run, process_named, write_run
-from services.settings import SCOPES, OperatorToken, SettingsError, read_settings
+from services.embedded.start import find_settings
+from services.settings import SCOPES, VARIABLES, OperatorToken, SettingsError, read_settings
 
 SECRET = "s" * 32
 VAULT = base64.b64encode(bytes(range(32))).decode()
@@ -28,10 +29,9 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 def test_the_readme_names_every_variable_and_no_other() -> None:
     """Whoever sets the site up finds each variable by its whole name."""
-    root = Path(__file__).parents[2]
-    table = (root / "README.md").read_text().split("## Configuration")[1].split("\n## ")[0]
-    variable = re.compile(r"\b(?:BALLOTPRESS_[A-Z_]*[A-Z]|[A-Z]+_URL)\b")
-    assert set(variable.findall(table)) == set(variable.findall((root / "services" / "settings.py").read_text()))
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    table = readme.split("## Configuration")[1].split("\n## ")[0]
+    assert set(re.findall(r"\b(?:BALLOTPRESS_[A-Z_]*[A-Z]|[A-Z]+_URL)\b", table)) == set(VARIABLES)
 
 
 def test_what_is_not_set_has_the_documented_default(environ: dict[str, str]) -> None:
@@ -95,6 +95,14 @@ def test_lists_are_read(environ: dict[str, str]) -> None:
         ("BALLOTPRESS_NETWORK_WRITES_PER_MINUTE", "many"),
         ("BALLOTPRESS_NEW_VISITORS_PER_HOUR", "-5"),
         ("BALLOTPRESS_LOG_FORMAT", "xml"),
+        ("BALLOTPRESS_MAIL_FROM", "Verdicts\t<digest@example.com>"),
+        ("BALLOTPRESS_POSTAL_ADDRESS", "x" * 201),
+        ("BALLOTPRESS_DIGEST_HOUR", "1e1"),
+        ("BALLOTPRESS_SIGNUPS_IN_ALL_PER_HOUR", "1.0"),
+        ("BALLOTPRESS_CONFIRMATIONS_PER_DAY", "+3"),
+        ("BALLOTPRESS_SMTP_CONNECTIONS", "000"),
+        ("BALLOTPRESS_MAIL_LEASE_SECONDS", "\u0663"),
+        ("BALLOTPRESS_DKIM_SELECTOR", "only"),
     ],
 )
 def test_a_wrong_value_is_named(environ: dict[str, str], variable: str, value: str) -> None:
@@ -102,6 +110,44 @@ def test_a_wrong_value_is_named(environ: dict[str, str], variable: str, value: s
     with pytest.raises(SettingsError, match=variable) as refusal:
         read_settings({**environ, variable: value})
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("DATABASE_URL", "mysql://x", "DATABASE_URL must be a URL that begins with postgresql://"),
+        ("BALLOTPRESS_DIGEST_HOUR", "24", "BALLOTPRESS_DIGEST_HOUR must be an hour from 0 to 23, not '24'"),
+        ("BALLOTPRESS_TRUSTED_PROXIES", "::1,me", "such as 10.0.0.0/8, not 'me'"),
+        ("BALLOTPRESS_WRITES_PER_MINUTE", "0", "must be a whole number above 0, not '0'"),
+        ("BALLOTPRESS_SECRET_KEYS", ",", "Set BALLOTPRESS_SECRET_KEYS to one or more random keys of 32 characters"),
+        ("BALLOTPRESS_VAULT_KEYS", " ", "Set BALLOTPRESS_VAULT_KEYS to one or more keys of 32 random bytes in base64"),
+        ("BALLOTPRESS_OPERATOR_TOKENS", f"ci:all:{'t' * 16}", "gives 'ci' the unknown scope 'all': use catalog, digest"),
+        ("BALLOTPRESS_OPERATOR_TOKENS", "ci:read:short", "gives 'ci' a token under 16 characters: use a longer one"),
+    ],
+)
+def test_a_refusal_says_what_would_do(environ: dict[str, str], variable: str, value: str, sentence: str) -> None:
+    """A refusal repeats the wrong word of a list, and says what would be right."""
+    with pytest.raises(SettingsError, match=re.escape(sentence)):
+        read_settings({**environ, variable: value})
+
+
+def test_whole_numbers_may_have_leading_zeros(environ: dict[str, str]) -> None:
+    """An hour is often written as 09."""
+    settings = read_settings({**environ, "BALLOTPRESS_DIGEST_HOUR": "09", "BALLOTPRESS_WRITES_PER_MINUTE": "0060"})
+    assert (settings.newsletter.hour, settings.writes_per_minute) == (9, 60)
+
+
+def test_dkim_needs_all_three_and_its_key_file(environ: dict[str, str], tmp_path: Path) -> None:
+    """DKIM is set up whole; a key file that isn't there is named at the start, not at the first mail."""
+    names = ("BALLOTPRESS_DKIM_DOMAIN", "BALLOTPRESS_DKIM_SELECTOR", "BALLOTPRESS_DKIM_KEY_FILE")
+    key = tmp_path / "key.pem"
+    given = {**environ, **dict(zip(names, ("verdicts.example", "s1", str(key)), strict=True))}
+    with pytest.raises(SettingsError, match=f"BALLOTPRESS_DKIM_KEY_FILE names no file: {key}"):
+        read_settings(given)
+    key.touch()
+    dkim = read_settings(given).newsletter.dkim
+    assert dkim is not None
+    assert (dkim.domain, dkim.selector, dkim.key_file) == ("verdicts.example", "s1", key)
 
 
 def test_a_vault_key_is_never_a_secret_key(environ: dict[str, str]) -> None:
@@ -136,7 +182,7 @@ def _home(folder: Path, up: int) -> Path:
 
 def test_a_running_up_is_found_by_its_home(tmp_path: Path) -> None:
     """With the home folder alone, a command has the URLs, the keys and the operator's token of the running `up`."""
-    settings = read_settings({"BALLOTPRESS_HOME": str(_home(tmp_path, os.getpid()))})
+    settings = find_settings({"BALLOTPRESS_HOME": str(_home(tmp_path, os.getpid()))})
     assert settings.database_url == "postgresql:///ballotpress?host=/run/x"
     assert settings.redis_url == "unix:///run/x/valkey.sock"
     assert settings.secret_keys == (SECRET,)
@@ -145,7 +191,7 @@ def test_a_running_up_is_found_by_its_home(tmp_path: Path) -> None:
 
 def test_the_environment_wins_over_a_running_up(environ: dict[str, str], tmp_path: Path) -> None:
     """What the environment says is used, whatever the home folder knows."""
-    settings = read_settings({**environ, "BALLOTPRESS_HOME": str(_home(tmp_path, os.getpid()))})
+    settings = find_settings({**environ, "BALLOTPRESS_HOME": str(_home(tmp_path, os.getpid()))})
     assert settings.database_url == environ["DATABASE_URL"]
 
 
@@ -156,4 +202,4 @@ def test_an_up_that_ended_is_not_taken_for_a_running_one(tmp_path: Path) -> None
     started = process_named("up", os.getpid()).started
     (home / "run.json").write_text(text.replace(str(started), str(started - 1)))
     with pytest.raises(SettingsError, match="ballotpress up"):
-        read_settings({"BALLOTPRESS_HOME": str(home)})
+        find_settings({"BALLOTPRESS_HOME": str(home)})
