@@ -1,15 +1,14 @@
 """Bring a database to the schema of this release: the log's migrations, then the views' schemas."""
 
-import asyncpg
-
 from events.log import migrate as migrations
+from events.log import postgres
 from projections.engine.projection import create_missing
 from projections.registry import PROJECTIONS
 
 
 async def migrate(dsn: str) -> None:
     """Migrate the log and create the views that are missing; safe to run twice and from two hosts at once."""
-    connection = await asyncpg.connect(dsn, timeout=10)
+    connection = await postgres.connect(dsn, "migrate")
     try:
         await migrations.migrate(connection)
         await create_missing(connection, PROJECTIONS)

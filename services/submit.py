@@ -2,7 +2,6 @@
 
 from typing import Final, TypeVar
 
-from events.log import store
 from events.log.command import Command, Receipt
 from events.log.committer import Committer
 from events.registry import REGISTRY
@@ -18,5 +17,5 @@ PATIENCE: Final = 30.0
 
 async def submit(settings: Settings, command: Command[V]) -> Receipt[V]:
     """Submit a command and give its receipt; raise what its rule raises, LogUnavailable."""
-    async with Committer(lambda: store.connect(settings.database_url), REGISTRY, patience=PATIENCE) as committer:
+    async with Committer(settings.database_url, REGISTRY, patience=PATIENCE) as committer:
         return await committer.submit(command)

@@ -10,7 +10,6 @@ import socket
 from datetime import UTC
 from typing import Any
 
-import asyncpg
 import msgspec
 import uvloop
 from arq import cron, func
@@ -20,6 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 
+from events.log import postgres
 from events.log.receipts import clear_old_receipts
 from services.newsletter.doorbell import JOB
 from services.newsletter.mailroom import Mailroom
@@ -101,7 +101,7 @@ def _mailroom(ctx: dict[str, Any]) -> Mailroom:
 
 
 async def _clear_old_receipts(ctx: dict[str, Any]) -> int:
-    connection = await asyncpg.connect(ctx["database_url"], timeout=10)
+    connection = await postgres.connect(ctx["database_url"], "worker")
     try:
         return await clear_old_receipts(connection)
     finally:

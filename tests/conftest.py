@@ -8,7 +8,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from events.log import store
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from services.migrate import migrate
@@ -73,5 +72,5 @@ async def connection(dsn: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
 @pytest.fixture
 async def committer(dsn: str) -> AsyncIterator[Committer]:
     """A committer on the test's database."""
-    async with Committer(lambda: store.connect(dsn), REGISTRY) as committer:
+    async with Committer(dsn, REGISTRY) as committer:
         yield committer

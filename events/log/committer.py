@@ -6,7 +6,7 @@ No decision can lose a race, no answer is given before its events are durable, a
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ import asyncpg
 from asyncpg import Connection
 
 from events.catalog import Listing
-from events.log import store
+from events.log import postgres, store
 from events.log.command import Command, Receipt
 from events.log.event import Registry
 from events.log.transaction import Outcome, decide_and_append
@@ -26,13 +26,6 @@ logger = logging.getLogger(__name__)
 
 class LogUnavailable(Exception):
     """The log could not take the command in time. Whether it was recorded is not known; the same idempotency key is safe."""
-
-
-_UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncio.TimeoutError, EOFError,
-                asyncpg.exceptions.OperatorInterventionError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError,
-                asyncpg.IdleInTransactionSessionTimeoutError, asyncpg.exceptions.InsufficientResourcesError,
-                asyncpg.exceptions.CannotConnectNowError, asyncpg.ReadOnlySQLTransactionError)  # fmt: skip
-"""What means that the server, not the command, is at fault."""
 
 
 class _Waiting:
@@ -54,7 +47,7 @@ class Committer:
 
     def __init__(
         self,
-        connect: Callable[[], "Awaitable[Connection[Any]]"],
+        dsn: str,
         registry: Registry,
         *,
         on_commit: Callable[[], None] = lambda: None,
@@ -64,7 +57,7 @@ class Committer:
         largest_batch: int = 512,
         longest_queue: int = 20_000,
     ) -> None:
-        self._connect = connect
+        self._dsn = dsn
         self._registry = registry
         self._on_commit = on_commit
         self._patience = patience
@@ -154,7 +147,7 @@ class Committer:
         except (ValueError, TypeError, OverflowError) as error:  # asyncpg could not encode an argument
             await self._retry_singly(waiting, error)
             return
-        except _UNREACHABLE as error:
+        except postgres.UNAVAILABLE as error:
             logger.warning("the log is unavailable: %r", error)
             await self._disconnect()
             _refuse(waiting, LogUnavailable(str(error)))
@@ -185,7 +178,7 @@ class Committer:
         """Decide and append a batch in one transaction; give each command's receipt or refusal."""
         connection = self._connection
         if connection is None or connection.is_closed():
-            connection = self._connection = await self._connect()
+            connection = self._connection = await postgres.connect_appender(self._dsn)
         if not self._begun:
             await connection.execute("begin")
         self._begun = False

@@ -9,19 +9,16 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-import asyncpg
 import msgspec
 from asyncpg import Connection
 
 from events.catalog import LISTING
+from events.log import postgres
 from events.log.event import Registry, UnknownEvent
 from events.log.transfer import AT_ONCE, COLUMNS, NO_META, Entry, LogBroken, LogNotEmpty
 
 IN_A_PART = 10
 """Round trips between two commits."""
-
-INTERRUPTIONS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""After these, as after a kill, an import goes on; whatever else goes wrong is the file's fault."""
 
 _LOCK_KEY = 0x696D706F
 
@@ -88,7 +85,7 @@ async def load(connection: "Connection[Any]", registry: Registry, whole: Iterabl
         try:
             await _stage(connection, checks.checked(whole), digest)
             await _take(connection, checks)
-        except INTERRUPTIONS:
+        except postgres.FAILED:  # as after a kill, the next import goes on from here; all else is the file's fault
             raise
         except Exception:
             await connection.execute(UNSTAGE)

@@ -1,4 +1,4 @@
-"""The only door to the log: connecting, reading, and the statements of the append.
+"""The only door to the log: reading, and the statements of the append.
 
 Positions are dense and in commit order. What was answered is durable. Appending goes through `events.log.committer`.
 """
@@ -9,21 +9,8 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from asyncpg import Connection
 
 from events.log.event import Event, Recorded, Registry
-
-# One stalled process must never stop the others: the server ends what does not move (milliseconds).
-APPENDER_SETTINGS = {
-    "application_name": "ballotpress-log",
-    "idle_in_transaction_session_timeout": "1500",
-    "lock_timeout": "2000",
-    "statement_timeout": "5000",
-    "tcp_keepalives_idle": "5",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "1",
-    "timezone": "UTC",
-}
 
 ALLOW_SECONDS = "select set_config('idle_in_transaction_session_timeout', $1, true)"
 
@@ -79,11 +66,6 @@ from unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) as k(scope, key, fi
 on conflict (scope, key) do update
 set fingerprint = excluded.fingerprint, receipt = excluded.receipt, recorded_at = excluded.recorded_at
 """
-
-
-async def connect(dsn: str, settings: dict[str, str] | None = None) -> "Connection[Any]":
-    """Open a connection with the time-outs that keep a stalled process from stopping the others."""
-    return await asyncpg.connect(dsn, server_settings=settings or APPENDER_SETTINGS, timeout=5, command_timeout=10)
 
 
 def decode(registry: Registry, row: Any, stream: UUID | None = None) -> Recorded[Any]:

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import Any, cast
 from uuid import UUID
 
-import asyncpg
 import msgspec
 from asyncpg import Connection
 
 from events.catalog import LISTING, Listing
-from events.log import store
+from events.log import postgres, store
 from events.log.command import Command, Effect, Receipt, View
 from events.log.event import Recorded, Registry, UnknownEvent, encode
 
@@ -146,7 +145,7 @@ async def _read_more(
                 wholes.update(dict.fromkeys(command.wholes(batch.view.listing)))
                 if command.exclusive:
                     await command.look_up(connection)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            except postgres.FAILED:  # what the server raises ends the whole transaction
                 raise
             except Exception as error:
                 refusals[n] = error

@@ -7,13 +7,12 @@ from typing import Any
 
 import asyncpg
 
+from events.log import postgres
+
 logger = logging.getLogger(__name__)
 
 LOG = "ballotpress_log"
 VIEWS = "ballotpress_views"
-
-# All that a connection raises when it is lost; whichever it is, the loops here must go on.
-_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Bell:
@@ -36,9 +35,7 @@ class Bell:
         """Send notifications until cancelled; a lost one costs its listeners a poll's time, no more."""
         while True:
             try:
-                connection = await asyncpg.connect(
-                    self._dsn, timeout=5, command_timeout=5, server_settings={"synchronous_commit": "off"}
-                )
+                connection = await postgres.connect(self._dsn, "notify", seconds=5, synchronous_commit="off")
                 try:
                     while True:
                         await self._rung.wait()
@@ -47,7 +44,7 @@ class Bell:
                         await asyncio.sleep(self._pace)
                 finally:
                     connection.terminate()
-            except _LOST as error:
+            except postgres.FAILED as error:
                 logger.info("cannot ring %s: %r", self._channel, error)
                 await asyncio.sleep(0.5)
 
@@ -56,14 +53,14 @@ async def listen(dsn: str, channel: str, heard: Callable[[], None]) -> None:
     """Call `heard` at each notification until cancelled, connecting again when the connection is lost."""
     while True:
         try:
-            connection = await asyncpg.connect(dsn, timeout=5, command_timeout=5)
+            connection = await postgres.connect(dsn, "listen", seconds=5)
             try:
                 await connection.add_listener(channel, lambda *_: heard())
                 heard()
                 await _until_lost(connection)
             finally:
                 connection.terminate()
-        except _LOST as error:
+        except postgres.FAILED as error:
             logger.info("cannot listen on %s: %r", channel, error)
             await asyncio.sleep(0.5)
 

@@ -11,9 +11,10 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-import asyncpg
 import msgspec
 from asyncpg import Connection
+
+from events.log import postgres
 
 # Every view's checkpoint. `generation` is new with every rebuild, so that caches and cursors can tell. `made_by` is a digest of
 # the statements: a rebuild that was cut short is resumed by the same ones only. `caught_up` is set once the view has reached
@@ -135,17 +136,14 @@ async def connect(dsn: str, schema: str, name: str | None = None, patience: int 
     The server knows it by `name`, or else as one that looks after the schema's view. Its commits don't wait for the disk: a
     window that a crash of the server takes back is folded again, for tables and checkpoint go back together.
     """
-    settings = {
-        "application_name": name or f"ballotpress-{schema}",
-        "search_path": schema,
-        "timezone": "UTC",
-        "idle_in_transaction_session_timeout": "2000",
-        "lock_timeout": "2000",
-        "statement_timeout": f"{patience}s",
-        "synchronous_commit": "off",
-        "max_parallel_workers_per_gather": "0",  # one core: the site needs the others
-        "tcp_keepalives_idle": "5",
-        "tcp_keepalives_interval": "5",
-        "tcp_keepalives_count": "1",
-    }
-    return await asyncpg.connect(dsn, server_settings=settings, timeout=5, command_timeout=patience + 10)
+    return await postgres.connect(
+        dsn,
+        name or schema,
+        seconds=patience + 10,
+        search_path=schema,
+        idle_in_transaction_session_timeout="2000",
+        lock_timeout="2000",
+        statement_timeout=f"{patience}s",
+        synchronous_commit="off",
+        max_parallel_workers_per_gather="0",  # one core: the site needs the others
+    )

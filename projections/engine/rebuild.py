@@ -14,6 +14,7 @@ import asyncpg
 import msgspec
 from asyncpg import Connection
 
+from events.log import postgres
 from events.log.event import Registry
 from projections.engine import diff
 from projections.engine.projection import Projection, work_in
@@ -185,7 +186,7 @@ class Rebuild:
 
     async def abandon(self) -> None:
         """Drop what was built beside the live view."""
-        connection = await asyncpg.connect(self._dsn, timeout=5)
+        connection = await postgres.connect(self._dsn, "replay")
         try:
             await drop(connection, next_schema(self.projection))
         finally:

@@ -16,26 +16,14 @@ import msgspec
 from asyncpg import Connection
 
 from events.log.event import Registry
+from events.log.postgres import UNAVAILABLE
 from projections.engine import drift, window
 from projections.engine.projection import Projection, connect
 
 logger = logging.getLogger(__name__)
 
-# What says that the server or the way to it is at fault, not an event: try again, do not halt.
-TRANSIENT = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # what asyncpg says now and then when its backend goes away between two messages
-    asyncpg.exceptions.OperatorInterventionError,
-    asyncpg.exceptions.InsufficientResourcesError,
-    asyncpg.exceptions.TransactionRollbackError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.UndefinedTableError,
-    window.CheckpointMoved,
-)
+# After these try again, do not halt: no event is at fault. The table is missing while a view is built or switched.
+TRANSIENT = (*UNAVAILABLE, asyncpg.UndefinedTableError, window.CheckpointMoved)
 
 
 LOCK_CHECKPOINT = "select position, caught_up, totals, totals_position from checkpoint for update skip locked"

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 from asyncpg import Connection
 
+from events.log import postgres
 from projections.engine.projection import Projection, connect
 
 # What takes as long as the log is long: a comparison of whole tables.
@@ -48,7 +48,7 @@ def gone_schema(projection: Projection) -> str:
 
 async def open_on(dsn: str, schema: str) -> "Connection[Any]":
     """Open a connection for rebuilding or comparing in a schema."""
-    connection = await connect(dsn, schema, "ballotpress-replay", PATIENCE_SECONDS)
+    connection = await connect(dsn, schema, "replay", PATIENCE_SECONDS)
     await connection.execute(ROOM)
     return connection
 
@@ -56,7 +56,7 @@ async def open_on(dsn: str, schema: str) -> "Connection[Any]":
 @asynccontextmanager
 async def only_one(dsn: str, projection: Projection) -> "AsyncIterator[None]":
     """Hold the one place of a rebuild of this view; RebuildRunning when it is taken."""
-    connection = await asyncpg.connect(dsn, timeout=5, server_settings={"application_name": "ballotpress-replay"})
+    connection = await postgres.connect(dsn, "replay")
     try:
         if not await connection.fetchval(TAKE, LOCK_CLASS, projection.schema):
             raise RebuildRunning(projection.name)

@@ -203,9 +203,9 @@ def _on_database(settings: Settings, work: Callable[[Any], Awaitable[T]]) -> T:
     """Do some work on a connection of its own."""
 
     async def connected() -> T:
-        import asyncpg
+        from events.log import postgres
 
-        connection = await asyncpg.connect(settings.database_url, timeout=10, server_settings={"timezone": "UTC"})
+        connection = await postgres.connect(settings.database_url, "shell")
         try:
             return await work(connection)
         finally:

@@ -37,6 +37,7 @@ SENTENCES: Final = {
     "asyncpg:InvalidSchemaNameError": "The database lacks a schema: run `ballotpress migrate` first ({error})",
     "asyncpg:PostgresError": "PostgreSQL failed: {error}",
     "asyncpg:InterfaceError": "PostgreSQL cannot be used: {error}",
+    "asyncpg:InternalClientError": "PostgreSQL cannot be used: {error}",
     "redis:RedisError": "Valkey cannot be used: {error}",
     "socket:gaierror": "The host that DATABASE_URL or REDIS_URL names is not known: {error.strerror}",
     "builtins:ConnectionError": "PostgreSQL or Valkey cannot be reached: {error}",

@@ -160,9 +160,9 @@ def _say(line: str) -> None:
 
 @contextlib.asynccontextmanager
 async def _connected(settings: Settings) -> "AsyncIterator[Connection[Any]]":
-    import asyncpg
+    from events.log import postgres
 
-    connection = await asyncpg.connect(settings.database_url, timeout=5, server_settings={"timezone": "UTC"})
+    connection = await postgres.connect(settings.database_url, "shell")
     try:
         yield connection
     finally:

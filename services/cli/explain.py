@@ -96,12 +96,10 @@ def review(review: str, as_json: bool) -> None:
 
 @contextlib.asynccontextmanager
 async def _connected() -> "AsyncIterator[Connection[Any]]":
-    import asyncpg
+    from events.log import postgres
 
     settings = find_settings()
-    connection = await asyncpg.connect(
-        settings.database_url, timeout=5, server_settings={"timezone": "UTC", "application_name": "ballotpress-explain"}
-    )
+    connection = await postgres.connect(settings.database_url, "explain")
     try:
         yield connection
     finally:

@@ -31,12 +31,11 @@ def rewrap(as_json: bool) -> None:
 
 
 async def _rewrapped(settings: Settings) -> int:
-    import asyncpg
-
+    from events.log import postgres
     from events.log.vault import Vault
     from services.cli.terminal import progress
 
-    connection = await asyncpg.connect(settings.database_url, timeout=5, command_timeout=60)
+    connection = await postgres.connect(settings.database_url, "shell", seconds=60)
     try:
         with progress("Rewrapping keys") as advance:
             return await Vault(settings.vault_keys).rewrap(connection, advance)

@@ -42,9 +42,7 @@ def ingest(file: BinaryIO, as_json: bool) -> None:
 
 
 async def _ingest(settings: Settings, raw: bytes) -> "list[Applied]":
-    import asyncpg
-
-    from events.log import store
+    from events.log import postgres
     from events.log.committer import Committer
     from events.log.vault import Vault
     from events.registry import REGISTRY
@@ -55,10 +53,10 @@ async def _ingest(settings: Settings, raw: bytes) -> "list[Applied]":
     found = read_mail(raw)
     if not found:
         return []
-    connection = await asyncpg.connect(settings.database_url, timeout=10)
+    connection = await postgres.connect(settings.database_url, "shell", seconds=60)
     try:
         finder = await Vault(settings.vault_keys).finder(connection)
-        async with Committer(lambda: store.connect(settings.database_url), REGISTRY, patience=PATIENCE) as committer:
+        async with Committer(settings.database_url, REGISTRY, patience=PATIENCE) as committer:
             return await reports.apply(connection, committer, finder, found)
     finally:
         await connection.close()

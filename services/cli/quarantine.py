@@ -70,11 +70,10 @@ def drop(position: int, reason: str, as_json: bool) -> None:
 
 
 async def _halted(settings: Settings) -> Sequence[Halted]:
-    import asyncpg
-
+    from events.log import postgres
     from services.status.read import read_views
 
-    connection = await asyncpg.connect(settings.database_url, timeout=5, command_timeout=60)
+    connection = await postgres.connect(settings.database_url, "shell", seconds=60)
     try:
         halts = [(view.name, view.halt) for view in await read_views(connection) if view.halt is not None]
         events = {halt.position: await connection.fetchrow(READ_EVENT, halt.position) for _, halt in halts}

@@ -57,13 +57,13 @@ def _show(settings: Settings, as_json: bool, watch: bool) -> None:
 
 
 async def _read(settings: Settings) -> "Status":
-    import asyncpg
     from redis.asyncio import Redis
 
+    from events.log import postgres
     from services.newsletter.schedule_run import schedule_of
     from services.status.read import read_status
 
-    connection = await asyncpg.connect(settings.database_url, timeout=5, command_timeout=60)
+    connection = await postgres.connect(settings.database_url, "status", seconds=60)
     try:
         async with Redis.from_url(settings.redis_url, socket_connect_timeout=1) as valkey:
             return await read_status(connection, schedule_of(settings.newsletter), valkey)

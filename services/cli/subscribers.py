@@ -68,13 +68,12 @@ def erase(email: str, yes: bool) -> None:
 
 
 async def _export(settings: Settings, email: str) -> dict[str, Any]:
-    import asyncpg
-
+    from events.log import postgres
     from events.log.vault import Vault
     from services.newsletter import subscribers
 
     vault = Vault(settings.vault_keys)
-    connection = await asyncpg.connect(settings.database_url, timeout=10)
+    connection = await postgres.connect(settings.database_url, "shell", seconds=60)
     try:
         person, suppressed = await subscribers.find(connection, await vault.finder(connection), email)
         if person is not None:
@@ -86,15 +85,14 @@ async def _export(settings: Settings, email: str) -> dict[str, Any]:
 
 
 async def _erase(settings: Settings, email: str) -> bool:
-    import asyncpg
-
     from events.commands.subscribers import EraseSubscriber
     from events.erasure import EraseVisitor
+    from events.log import postgres
     from events.log.vault import Vault
     from services.newsletter import outbox, subscribers
     from services.submit import OPERATOR, submit
 
-    connection = await asyncpg.connect(settings.database_url, timeout=10)
+    connection = await postgres.connect(settings.database_url, "shell", seconds=60)
     try:
         person, _ = await subscribers.find(connection, await Vault(settings.vault_keys).finder(connection), email)
     finally:

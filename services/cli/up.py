@@ -111,11 +111,10 @@ async def _migrate(database_url: str) -> None:
 
 async def _load(settings: Settings, catalog: Path | None) -> None:
     """Load the catalog if nothing was ever logged."""
-    import asyncpg
-
+    from events.log import postgres
     from services.cli.catalog_import import import_catalog
 
-    connection = await asyncpg.connect(settings.database_url)
+    connection = await postgres.connect(settings.database_url, "up", seconds=60)
     try:
         empty = await connection.fetchval("select position = 0 from log.head")
     finally:

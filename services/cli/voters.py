@@ -116,12 +116,10 @@ async def _outcome(settings: Settings, voters: Sequence[str], reason: str, dry_r
 
 async def _slugs(settings: Settings, correction: "CorrectionRecorded | None") -> Mapping[str, str]:
     """Read the slugs of the tools that a correction concerns."""
-    import asyncpg
-
-    from events.log import ids
+    from events.log import ids, postgres
 
     tools = [tool.tool for tool in correction.tools] if correction else []
-    connection = await asyncpg.connect(settings.database_url, timeout=5, command_timeout=60)
+    connection = await postgres.connect(settings.database_url, "shell", seconds=60)
     try:
         rows = await connection.fetch(SLUGS, [ids.stream_of(tool) for tool in tools])
         return {row["tool"]: row["slug"] for row in rows}
@@ -141,11 +139,10 @@ def _described(receipt: "Receipt[Any]", slugs: Mapping[str, str], dry_run: bool,
 
 async def _ranked(settings: Settings, outcome: Outcome) -> Outcome:
     """Add where the tools stand by the community's votes, before and after."""
-    import asyncpg
-
+    from events.log import postgres
     from projections.ranking import listed_tallies, ranks
 
-    connection = await asyncpg.connect(settings.database_url, timeout=5, command_timeout=60)
+    connection = await postgres.connect(settings.database_url, "shell", seconds=60)
     try:
         listed = await listed_tallies(connection)
     finally:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import asyncpg
 
+from events.log import postgres
 from services.embedded.account import Account, own, server_account
 from services.embedded.runfile import write_private
 from services.embedded.servers import SERVER_ENVIRON, make_reachable, package_folder, socket_folder
@@ -93,17 +94,17 @@ def _url(sockets: Path, password: str, database: str) -> str:
 
 async def _answers(url: str) -> bool:
     try:
-        connection = await asyncpg.connect(url, timeout=5)
+        connection = await postgres.connect(url, "up")
     except asyncpg.InvalidPasswordError:
         raise NotStarted("HOME/secrets is not the file that HOME/postgres was made with: bring that one back") from None
-    except (OSError, TimeoutError, asyncpg.PostgresError):
+    except postgres.FAILED:  # whatever it says while it starts
         return False
     await connection.close()
     return True
 
 
 async def _make_database(url: str) -> None:
-    connection = await asyncpg.connect(url, timeout=5)
+    connection = await postgres.connect(url, "up")
     try:
         if not await connection.fetchval("select 1 from pg_database where datname = 'ballotpress'"):
             await connection.execute("create database ballotpress")

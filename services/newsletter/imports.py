@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-import asyncpg
 import msgspec
 
 from emails.addresses import AddressRefused, read_address
 from events.commands.subscribers import Imported, ImportSubscribers
-from events.log import store
+from events.log import postgres
 from events.log.committer import Committer
 from events.log.vault import Finder, Vault
 from events.registry import REGISTRY
@@ -58,13 +57,13 @@ class Row(msgspec.Struct, frozen=True):
 async def import_subscribers(settings: Settings, path: Path, report: Report, progress: Progress) -> Imports:
     """Import a file, chunk by chunk; `report` is told of each refused row by its line. ImportUnreadable, LogUnavailable."""
     vault = Vault(settings.vault_keys)
-    connection = await asyncpg.connect(settings.database_url, timeout=10)
+    connection = await postgres.connect(settings.database_url, "shell", seconds=60)
     try:
         finder = await vault.finder(connection)
     finally:
         await connection.close()
     done = Imports()
-    async with Committer(lambda: store.connect(settings.database_url), REGISTRY, patience=PATIENCE) as committer:
+    async with Committer(settings.database_url, REGISTRY, patience=PATIENCE) as committer:
         for rows in _chunks(path, done, report, progress):
             receipt = await committer.submit(ImportSubscribers([_sealed(row, vault, finder) for row in rows], OPERATOR))
             done.imported += sum(receipt.value)

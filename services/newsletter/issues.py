@@ -13,6 +13,7 @@ import asyncpg
 import msgspec
 from asyncpg import Connection
 
+from events.log import postgres
 from events.registry import REGISTRY
 from projections.engine import window
 from projections.engine.projection import work_in
@@ -176,8 +177,8 @@ async def start_of(database: Database, edition: Edition) -> tuple[int, datetime]
 @asynccontextmanager
 async def _one_at_a_time(dsn: str) -> AsyncIterator["Connection[Any]"]:
     """Give a connection whose transaction is the only one to compile; others wait."""
-    limits = {"timezone": "UTC", "idle_in_transaction_session_timeout": "300000"}  # who stalls holds up the others
-    connection = await asyncpg.connect(dsn, timeout=5, server_settings=limits)
+    # A compilation that stalls holds up the others.
+    connection = await postgres.connect(dsn, "digest", idle_in_transaction_session_timeout="300000")
     try:
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
@@ -189,8 +190,8 @@ async def _one_at_a_time(dsn: str) -> AsyncIterator["Connection[Any]"]:
 @asynccontextmanager
 async def snapshot(dsn: str) -> AsyncIterator[tuple["Connection[Any]", int]]:
     """Give a connection that sees all views at one position, and that position. The views are held for a moment only."""
-    holder = await asyncpg.connect(dsn, timeout=5, command_timeout=60, server_settings={"timezone": "UTC"})
-    reader = await asyncpg.connect(dsn, timeout=5, command_timeout=300, server_settings={"timezone": "UTC"})
+    holder = await postgres.connect(dsn, "digest", seconds=60)
+    reader = await postgres.connect(dsn, "digest", seconds=300)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while (end := await _settled_at(holder, reader)) is None:
@@ -226,7 +227,7 @@ async def _settled_at(holder: "Connection[Any]", reader: "Connection[Any]") -> i
 
 async def verify(dsn: str, number: int) -> bool:
     """Fold the log to an issue's cut-off in schemas of the moment, compile again, and tell whether it says the same."""
-    connection = await asyncpg.connect(dsn, timeout=5, server_settings={"timezone": "UTC"})
+    connection = await postgres.connect(dsn, "digest")
     try:
         row = await connection.fetchrow(
             "select from_position, to_position, content_hash from newsletter.issues where number = $1", number

@@ -8,7 +8,7 @@ from typing import Any, Final
 import asyncpg
 
 from events.commands.subscribers import SuppressSubscriber
-from events.log import store
+from events.log import postgres
 from events.log.committer import Committer
 from events.log.vault import Vault
 from events.registry import REGISTRY
@@ -23,16 +23,6 @@ from services.newsletter.transport import open_transport
 from services.settings import Settings
 
 STOP_SECONDS: Final = 20.0
-
-# The server ends what stands still, so that a stalled worker holds no lock for long.
-CONNECTION: Final = {
-    "application_name": "ballotpress-worker",
-    "idle_in_transaction_session_timeout": "5000",
-    "timezone": "UTC",
-    "tcp_keepalives_idle": "5",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "2",
-}
 
 
 class Mailroom:
@@ -50,18 +40,16 @@ class Mailroom:
         """Connect, and begin to send."""
         settings, newsletter = self._settings, self._settings.newsletter
         self.database = await self._stack.enter_async_context(
-            asyncpg.create_pool(settings.database_url, min_size=0, max_size=6, timeout=5, command_timeout=60,
-                                server_settings=CONNECTION)
-        )  # fmt: skip
+            # The server ends what stands still, so that a stalled worker holds no lock for long.
+            postgres.pool(settings.database_url, "worker", size=6, seconds=60, idle_in_transaction_session_timeout="5000")
+        )
         transport = await self._stack.enter_async_context(open_transport(settings))
         tokens = MailTokens(settings.secret_keys, newsletter.retired_keys)
         letters = Letters(self.database, settings, Vault(settings.vault_keys), tokens)
         dsn = settings.database_url
         rung = notify.Bell(dsn, notify.LOG)
         self._ringing = asyncio.create_task(rung.run())
-        self._committer = await self._stack.enter_async_context(
-            Committer(lambda: store.connect(dsn), REGISTRY, on_commit=rung.ring)
-        )
+        self._committer = await self._stack.enter_async_context(Committer(dsn, REGISTRY, on_commit=rung.ring))
         self._sender = Sender(
             self.database, letters, transport, clock=now, suppress=self._bounced, lease_seconds=newsletter.lease_seconds
         )

@@ -3,12 +3,12 @@
 from email.utils import parseaddr
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 
 from emails.message import Reader, prepare
 from emails.message import Sender as From
 from emails.rendering import NOTHING_OWN, fill, render_own, render_shared
+from events.log import postgres
 from events.log.vault import Vault
 from services.clock import now
 from services.newsletter import facts, issues, subscribers
@@ -35,7 +35,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 
 async def preview(settings: Settings, edition: Edition, reader: str | None) -> Preview:
     """Write the mail of the running issue to a reader, or to anybody; all that is kept for it is rolled back."""
-    connection = await asyncpg.connect(settings.database_url, timeout=10, server_settings={"timezone": "UTC"})
+    connection = await postgres.connect(settings.database_url, "digest")
     try:
         start, since = await issues.start_of(connection, edition)
         end, said = await issues.compile_content(settings.database_url, start)

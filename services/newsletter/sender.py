@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import asyncpg
 
 from emails.smtp import Outcome
+from events.log import postgres
 from services.newsletter import ledger
 from services.newsletter.ledger import CHUNK, Claimed, Settled
 from services.newsletter.letters import Letter, Letters, Unwritten
@@ -66,7 +67,7 @@ class Sender:
         while not self._stopping:
             try:
                 await self.turn()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except postgres.UNAVAILABLE as error:
                 logger.warning("sending waits for the database: %r", error)
             except Exception:
                 logger.exception("sending failed, trying again")
@@ -117,7 +118,7 @@ class Sender:
     async def _renew(self, name: str) -> None:
         while True:
             await asyncio.sleep(self._lease_seconds / 3)
-            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with contextlib.suppress(*postgres.UNAVAILABLE):
                 await ledger.renew(self._database, name, self._lease_seconds)
 
     async def _record(self, name: str, settled: Sequence[Settled]) -> None:
@@ -126,7 +127,7 @@ class Sender:
         while True:
             try:
                 return await ledger.record(self._database, name, settled)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except postgres.UNAVAILABLE as error:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
                 logger.warning("outcomes wait for the database: %r", error)
@@ -161,7 +162,7 @@ class Sender:
 
     async def _settled(self, mail: Claimed, outcome: Outcome, domain: str) -> Settled:
         if outcome.slow_down or (outcome.whole_relay and outcome.kind in ("not_sent", "deferred")):
-            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with contextlib.suppress(*postgres.FAILED):  # the mail's outcome must be recorded in any case
                 seconds = SLOW_SECONDS if outcome.slow_down else UNREACHABLE_SECONDS
                 await ledger.slow_down(self._database, "" if outcome.whole_relay else domain, seconds)
         match outcome.kind:

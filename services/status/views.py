@@ -6,6 +6,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from events.log import postgres
 from projections.registry import PROJECTIONS
 
 
@@ -41,7 +42,7 @@ async def states(database: "asyncpg.Pool[Any] | asyncpg.Connection[Any]") -> Seq
 
 async def views_caught_up(dsn: str) -> bool:
     """Tell whether every view has reached the head of the log."""
-    connection = await asyncpg.connect(dsn, timeout=5)
+    connection = await postgres.connect(dsn, "status")
     try:
         return all(state.caught_up and state.lag == 0 for state in await states(connection))
     finally:

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Final, Literal
 
-import asyncpg
 import msgspec
 
+from events.log import postgres
 from services.status.views import states
 from services.web.http.answers import Answer
 from services.web.http.checks import PATIENCE_SECONDS, ask_all
@@ -58,6 +58,6 @@ async def metrics(call: Call) -> Answer:
         async with asyncio.timeout(PATIENCE_SECONDS):
             told.views.states = await states(call.site.database)
             told.issues.late = await call.site.late_editions()
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except postgres.FAILED:  # the process's own metrics are there in any case
         told.views.states, told.issues.late = (), None
     return Answer(told.text(), media=METRICS_MEDIA)

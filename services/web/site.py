@@ -9,7 +9,7 @@ from time import monotonic
 import asyncpg
 from redis.asyncio import Redis
 
-from events.log import store as log
+from events.log import postgres
 from events.log.committer import Committer
 from events.log.store import Log
 from events.log.vault import Finder, Vault
@@ -73,8 +73,8 @@ class Site:
     async def open(self) -> AsyncIterator[None]:
         """Open what the process works with, and close it in reverse. PostgreSQL and Valkey may be away meanwhile."""
         async with (
-            asyncpg.create_pool(
-                self.settings.database_url, min_size=0, max_size=10, timeout=2, command_timeout=5, reset=_leave
+            postgres.pool(
+                self.settings.database_url, "web", size=10, seconds=5, connect_seconds=2, reset=_leave
             ) as self.database,
             Redis.from_url(self.settings.redis_url, socket_connect_timeout=1) as self.valkey,
         ):
@@ -108,7 +108,7 @@ class Site:
             asyncio.create_task(self.live.run()),
         ]
         try:
-            async with Committer(lambda: log.connect(dsn), REGISTRY, on_commit=rung.ring) as self.committer:
+            async with Committer(dsn, REGISTRY, on_commit=rung.ring) as self.committer:
                 yield
         finally:
             self.live.close()

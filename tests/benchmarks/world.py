@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 
 from events.catalog import ToolAdded
-from events.log import ids, store
+from events.log import ids
 from events.log.command import Command, Decision, View
 from events.log.committer import Committer
 from events.registry import REGISTRY
@@ -74,7 +74,7 @@ async def new_database(server: servers.Postgres, name: str, tools: int = 1000) -
 @asynccontextmanager
 async def committer(dsn: str, **options: Any) -> AsyncIterator[Committer]:
     """Run a committer."""
-    async with Committer(lambda: store.connect(dsn), REGISTRY, **options) as running:
+    async with Committer(dsn, REGISTRY, **options) as running:
         yield running
 
 

@@ -11,7 +11,6 @@ import pytest
 from events.ballots import CastVote
 from events.catalog import ToolNotListed
 from events.commands.catalog import CatalogFile, CatalogInvalid, ImportCatalog
-from events.log import store
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from services.cli import catalog_import
@@ -41,7 +40,7 @@ async def test_the_same_file_twice_appends_nothing(committer: Committer, connect
 
 async def test_raced_imports_add_a_tool_once(dsn: str, connection: Any) -> None:
     """The same file imported by two processes at once, many times, adds each tool once."""
-    async with Committer(lambda: store.connect(dsn), REGISTRY) as one, Committer(lambda: store.connect(dsn), REGISTRY) as two:
+    async with Committer(dsn, REGISTRY) as one, Committer(dsn, REGISTRY) as two:
         receipts = await asyncio.gather(*(c.submit(command(SMALL)) for _ in range(5) for c in (one, two)))
     assert sorted(receipt.appended for receipt in receipts) == [0] * 9 + [5]
     assert await connection.fetchval("select count(*) from log.events") == 5
@@ -50,7 +49,7 @@ async def test_raced_imports_add_a_tool_once(dsn: str, connection: Any) -> None:
 async def test_a_stale_process_sees_what_another_imported(dsn: str, committer: Committer) -> None:
     """A process that last read the catalog before another's import still finds its tools."""
     await import_tools(committer, "alpha")
-    async with Committer(lambda: store.connect(dsn), REGISTRY) as other:
+    async with Committer(dsn, REGISTRY) as other:
         await import_tools(other, "beta")
     assert (await committer.submit(command(file(comparisons=(("alpha", "beta"),))))).appended == 1
 

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 from hypothesis import given, settings
 
-from events.log import ids, store
+from events.log import ids
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from projections import history as tally_history
@@ -37,7 +37,7 @@ async def test_the_events_make_up_the_number(postgres: servers.Postgres, templat
     """After any history, and as of any position of it, the votes told to count are the tally; each other says why not."""
     async with database(postgres, template) as dsn:
         connection = await asyncpg.connect(dsn)
-        async with Committer(lambda: store.connect(dsn), REGISTRY) as committer:
+        async with Committer(dsn, REGISTRY) as committer:
             await add_tools(committer)
             await History(committer).do(acts)
         head = await connection.fetchval("select position from log.head")

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from events.log import store
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from projections.engine.rebuild import Pace, Rebuild
@@ -50,7 +49,7 @@ async def test_rebuilt_while_all_goes_on(
     """Votes, edits and voids all the while: no comparison sees a difference, and after the switches rebuilt = live = fold."""
     async with database(postgres, template) as dsn:
         connection = await asyncpg.connect(dsn)
-        async with Committer(lambda: store.connect(dsn), REGISTRY) as committer:
+        async with Committer(dsn, REGISTRY) as committer:
             await add_tools(committer)
             history = History(committer)
             await history.do(acts)

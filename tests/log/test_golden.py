@@ -104,7 +104,7 @@ async def test_one_step_in_the_view_brings_an_old_version_up(connection: Any, ds
     stream = ids.stream_of(ids.new_id(1_800_000_000_000, os.urandom(10)))
     await write(connection, stream, 1, "TemperatureTaken", 1, '{"fahrenheit": 212}')
     await connection.execute(UPCAST)
-    async with Committer(lambda: store.connect(dsn), TEMPERATURES) as committer:
+    async with Committer(dsn, TEMPERATURES) as committer:
         assert (await committer.submit(WarmUp(stream))).value == 101
     rows = await connection.fetch(store.READ_WHOLES, [stream])
     assert [store.decode(TEMPERATURES, row).event for row in rows] == [
@@ -122,7 +122,7 @@ async def test_a_later_version_is_not_guessed_at(connection: Any, dsn: str) -> N
     """An event that a later release wrote refuses who asks for its stream, and nobody else."""
     stream, other = ids.stream_named("golden", "later"), ids.stream_named("golden", "other")
     await write(connection, stream, 1, "TemperatureTaken", 3, '{"kelvin": 273}')
-    async with Committer(lambda: store.connect(dsn), TEMPERATURES) as committer:
+    async with Committer(dsn, TEMPERATURES) as committer:
         refused, done = committer.submit(WarmUp(stream)), committer.submit(WarmUp(other))
         with pytest.raises(UnknownEvent):
             await refused

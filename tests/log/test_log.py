@@ -11,7 +11,7 @@ import pytest
 
 from events.ballots import CastVote
 from events.catalog import ToolAdded, ToolNotListed, ToolUnlisted
-from events.log import ids, store
+from events.log import ids
 from events.log.command import Command, Decision, IdempotencyKey, View
 from events.log.committer import Committer, LogUnavailable
 from events.log.event import Event
@@ -64,7 +64,7 @@ async def test_refuses_change(committer: Committer, connection: Any, statement: 
 
 async def test_positions_are_dense_with_many_committers(dsn: str, connection: Any) -> None:
     """Positions have no hole whatever processes append at once, and each visitor's 20 racing votes are one choice."""
-    async with Committer(lambda: store.connect(dsn), REGISTRY) as one, Committer(lambda: store.connect(dsn), REGISTRY) as two:
+    async with Committer(dsn, REGISTRY) as one, Committer(dsn, REGISTRY) as two:
         await add_tools(one, "a", "b")
         voters = [new_id() for _ in range(30)]
         votes = [CastVote(v, slug, choice) for v in voters for slug in "ab" for choice in ("ship", "skip") for _ in range(5)]
@@ -114,7 +114,7 @@ async def test_a_refused_command_spoils_no_neighbour(committer: Committer, conne
 
 async def test_unlisting_in_one_process_stops_votes_in_another(dsn: str) -> None:
     """The listing is judged under the lock: the moment an unlisting is answered, no process takes a vote."""
-    async with Committer(lambda: store.connect(dsn), REGISTRY) as one, Committer(lambda: store.connect(dsn), REGISTRY) as two:
+    async with Committer(dsn, REGISTRY) as one, Committer(dsn, REGISTRY) as two:
         tools = await add_tools(one, "a")
         await two.submit(CastVote(new_id(), "a", "ship"))
         await one.submit(Append([(ids.stream_of(tools["a"]), ToolUnlisted(tool=tools["a"]))]))
@@ -163,7 +163,7 @@ async def test_a_held_head_costs_two_seconds_at_most(committer: Committer, dsn: 
 
 async def test_a_full_queue_refuses_at_once(dsn: str) -> None:
     """The queue is bounded: what does not fit is refused without waiting."""
-    async with Committer(lambda: store.connect(dsn), REGISTRY, longest_queue=2) as committer:
+    async with Committer(dsn, REGISTRY, longest_queue=2) as committer:
         outcomes = await asyncio.gather(
             *(committer.submit(CastVote(new_id(), "none", "ship")) for _ in range(5)), return_exceptions=True
         )

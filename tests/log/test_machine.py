@@ -72,7 +72,7 @@ class Voting(RuleBasedStateMachine):
 
     async def _open(self) -> None:
         dsn = self.server.dsn(self.name)
-        self.committer = await Committer(lambda: store.connect(dsn), REGISTRY).__aenter__()
+        self.committer = await Committer(dsn, REGISTRY).__aenter__()
 
     @rule(target=voters)
     def arrive(self) -> str:

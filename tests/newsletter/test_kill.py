@@ -18,7 +18,6 @@ import asyncpg
 import pytest
 
 from events.commands.subscribers import Imported, ImportSubscribers
-from events.log import store
 from events.log.committer import Committer
 from events.log.vault import Vault
 from events.registry import REGISTRY
@@ -128,7 +127,7 @@ async def populate(world: World) -> None:
     connection = await asyncpg.connect(dsn)
     finder = await vault.finder(connection)
     await connection.close()
-    async with Committer(lambda: store.connect(dsn), REGISTRY) as committer:
+    async with Committer(dsn, REGISTRY) as committer:
         people = [new_person(vault, finder, f"reader{n}@example.com") for n in range(READERS)]
         for start in range(0, READERS, 100):
             rows = [Imported(person, "sealed proof") for person in people[start : start + 100]]

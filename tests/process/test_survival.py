@@ -23,7 +23,7 @@ import httpx
 import msgspec
 import pytest
 
-from events.log import ids, store
+from events.log import ids
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from projections.registry import PROJECTIONS
@@ -136,7 +136,7 @@ def folder_of_postgres() -> Iterator[Path]:
 
 
 async def add_tools(dsn: str) -> None:
-    async with Committer(lambda: store.connect(dsn), REGISTRY) as committer:
+    async with Committer(dsn, REGISTRY) as committer:
         tools = [(new_id(), f"tool-{n}") for n in range(TOOLS)]
         await committer.submit(Append([(ids.stream_of(tool), tool_added(slug, tool)) for tool, slug in tools]))
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from events.log import store
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from projections.engine import drift as totals
@@ -50,7 +49,7 @@ async def test_says_nothing_of_what_is_right(
     async with database(postgres, template) as dsn:
         connection = await asyncpg.connect(dsn)
         await looked(dsn)
-        async with Committer(lambda: store.connect(dsn), REGISTRY) as committer:
+        async with Committer(dsn, REGISTRY) as committer:
             await add_tools(committer)
             history = History(committer)
             await history.do(acts)

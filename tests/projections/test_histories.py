@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from events.log import store
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from projections.engine import window
@@ -36,7 +35,7 @@ random_histories = settings(
 
 async def record(dsn: str, connection: Connection, acts: list[Act], drops: list[tuple[str, int]], minutes: int) -> None:
     """Let a history happen, its events `minutes` apart, and drop positions, counted round and round the log."""
-    async with Committer(lambda: store.connect(dsn), REGISTRY) as committer:
+    async with Committer(dsn, REGISTRY) as committer:
         await add_tools(committer)
         history = History(committer)
         await history.do(acts)

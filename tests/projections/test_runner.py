@@ -15,7 +15,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from events.log import store
 from events.log.committer import Committer
 from events.log.ids import stream_named
 from events.quarantine import DropEvent
@@ -127,7 +126,7 @@ async def test_wakes_by_bell(dsn: str, connection: Any) -> None:
     advanced = asyncio.Event()
     log_bell, one = notify.Bell(dsn, notify.LOG), runner(dsn, poll=60, on_advance=advanced.set)
     ringing = [asyncio.create_task(log_bell.run()), asyncio.create_task(notify.listen(dsn, notify.LOG, one.wake.set))]
-    async with Committer(lambda: store.connect(dsn), REGISTRY, on_commit=log_bell.ring) as committer, running(one):
+    async with Committer(dsn, REGISTRY, on_commit=log_bell.ring) as committer, running(one):
         await add_tools(committer)
         await cards_at_head(connection)
         advanced.clear()
@@ -356,7 +355,7 @@ async def test_a_restart_of_the_server_never_halts(caplog: pytest.LogCaptureFixt
 
 async def a_day(dsn: str, first_id: int = 0) -> None:
     """Let a day pass, with tools on the first one."""
-    async with Committer(lambda: store.connect(dsn), REGISTRY) as committer:
+    async with Committer(dsn, REGISTRY) as committer:
         if first_id == 0:
             await add_tools(committer)
         await History(committer, first_id).do(A_DAY)

@@ -13,7 +13,6 @@ from emails.smtp import Relay
 from events.ballots import CastVote
 from events.commands.catalog import ImportCatalog
 from events.commands.subscribers import ConfirmSubscription, RequestSubscription, SetPreferences, SuppressSubscriber
-from events.log import store
 from events.log.committer import Committer
 from events.log.vault import Vault
 from events.registry import REGISTRY
@@ -127,7 +126,7 @@ async def newsroom(settings: Settings) -> AsyncIterator[Newsroom]:
     port = await sink.start()
     async with (
         asyncpg.create_pool(settings.database_url, min_size=0, max_size=6, server_settings={"timezone": "UTC"}) as pool,
-        Committer(lambda: store.connect(settings.database_url), REGISTRY) as committer,
+        Committer(settings.database_url, REGISTRY) as committer,
         Relay(f"smtp://127.0.0.1:{port}", 4) as relay,
     ):
         named = replace(settings, smtp_url=f"smtp://127.0.0.1:{port}")

@@ -7,7 +7,6 @@ from pathlib import Path
 import asyncpg
 
 from events.catalog import ComparisonAnnounced, PanelReviewPublished, ToolAdded
-from events.log import store
 from events.log.command import Command, Decision
 from events.log.committer import Committer
 from events.log.event import Event
@@ -50,7 +49,7 @@ class AddCatalog(Command[None]):
 
 async def fill_year(dsn: str, events: int, tools: int = 5_000) -> int:
     """Make a year's log of so many events, the catalog's beside them, in an empty one; give the head's position."""
-    async with Committer(lambda: store.connect(dsn), REGISTRY) as committer:
+    async with Committer(dsn, REGISTRY) as committer:
         await committer.submit(AddCatalog(tools))
     connection = await asyncpg.connect(dsn, server_settings={"synchronous_commit": "off"})
     await connection.execute("alter table log.events disable trigger events_append_only")

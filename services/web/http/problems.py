@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
+from events.log import postgres
 from services.web.http.answers import Answer, encoder
 
 MEDIA = b"application/problem+json"
@@ -118,18 +119,9 @@ KINDS: dict[type[Exception], Kind] = {
     NotFoundException: Kind(404, "not-found", "Not found", "Nothing is served at this path."),
     MethodNotAllowedException: Kind(405, "method-not-allowed", "Method not allowed", "`Allow` names what this path takes."),
     # What PostgreSQL and its connections throw while it is away, starting, stopping, or slow.
-    OSError: UNAVAILABLE,  # refused and reset connections, missing sockets, and TimeoutError
-    asyncpg.PostgresConnectionError: UNAVAILABLE,
-    asyncpg.InterfaceError: UNAVAILABLE,  # a connection that is closed, or a pool that is closing
-    asyncpg.DataError: UNEXPECTED,  # an InterfaceError too, but a defect of ours
-    asyncpg.OperatorInterventionError: UNAVAILABLE,  # shutting down, starting up, statement time-out
-    asyncpg.InsufficientResourcesError: UNAVAILABLE,
-    asyncpg.LockNotAvailableError: UNAVAILABLE,
-    asyncpg.IdleInTransactionSessionTimeoutError: UNAVAILABLE,
-    asyncpg.SerializationError: UNAVAILABLE,
+    **dict.fromkeys(postgres.UNAVAILABLE, UNAVAILABLE),
     asyncpg.UndefinedTableError: UNAVAILABLE,  # views that no projector has built yet
     asyncpg.InvalidCachedStatementError: UNAVAILABLE,  # views that were just switched
-    asyncpg.DeadlockDetectedError: UNAVAILABLE,
 }
 
 

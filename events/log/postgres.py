@@ -1,0 +1,75 @@
+"""PostgreSQL: the one place that connects to it, and the one that says which errors mean that it is away."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import asyncpg
+from asyncpg import Connection, Pool
+
+UNAVAILABLE: Final = (
+    OSError,  # refused and reset connections, missing sockets, and TimeoutError
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,  # a connection that is closed, or a pool that is closing
+    asyncpg.InternalClientError,  # raised now and then when the backend goes away between two messages
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, statement time-out
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, until it is promoted
+    asyncpg.TransactionRollbackError,  # deadlocks and serialization failures
+)
+"""The server or the way to it is at fault, not the statement: the same statement may succeed later."""
+
+FAILED: Final = (*UNAVAILABLE, asyncpg.PostgresError)
+"""Everything a statement raises, refusals of the server included: for callers that must go on in any case."""
+
+CONNECT_SECONDS: Final = 5.0
+
+# A peer that vanished without a word is noticed within ten seconds.
+_SETTINGS: Final = {
+    "timezone": "UTC",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "1",
+}
+
+
+async def connect(dsn: str, role: str, *, seconds: float | None = None, **settings: str) -> "Connection[Any]":
+    """Open a connection; the server lists it as `ballotpress-ROLE`.
+
+    After `seconds` (None: never) a statement raises TimeoutError here. `settings` are the server's, for this session.
+    """
+    return await asyncpg.connect(
+        dsn, timeout=CONNECT_SECONDS, command_timeout=seconds, server_settings=_settings(role, settings)
+    )
+
+
+async def connect_appender(dsn: str) -> "Connection[Any]":
+    """Open a connection to append through. A stalled process must not stop the others: the server ends what does not move."""
+    return await connect(
+        dsn, "log", seconds=10, idle_in_transaction_session_timeout="1500", lock_timeout="2000", statement_timeout="5000"
+    )
+
+
+def pool(
+    dsn: str,
+    role: str,
+    *,
+    size: int,
+    seconds: float,
+    connect_seconds: float = CONNECT_SECONDS,
+    reset: "Callable[[Connection[Any]], Awaitable[None]] | None" = None,
+    **settings: str,
+) -> "Pool[Any]":
+    """Make a pool of up to `size` connections like those of `connect`; it opens none before it is used.
+
+    `reset` replaces asyncpg's own, which costs a round trip each time a connection is given back.
+    """
+    return asyncpg.create_pool(
+        dsn, min_size=0, max_size=size, timeout=connect_seconds, command_timeout=seconds, reset=reset,
+        server_settings=_settings(role, settings),
+    )  # fmt: skip
+
+
+def _settings(role: str, settings: dict[str, str]) -> dict[str, str]:
+    return {**_SETTINGS, "application_name": f"ballotpress-{role}", **settings}
