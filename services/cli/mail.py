@@ -47,10 +47,9 @@ async def _ingest(settings: Settings, raw: bytes) -> "list[Applied]":
     from events.log.vault import Vault
     from events.registry import REGISTRY
     from services.newsletter import reports
-    from services.newsletter.inbound import read_mail
     from services.submit import PATIENCE
 
-    found = read_mail(raw)
+    found = reports.read_mail(raw)
     if not found:
         return []
     connection = await postgres.connect(settings.database_url, "shell", seconds=60)

@@ -1,29 +1,33 @@
-"""What bounces and complaints mean for a subscriber, however they are told of: by mail, or by a provider's call.
+"""From what came back, by mail or by a provider's webhook, to what it means for a subscriber.
 
-A complaint or hard bounce suppresses at once; soft bounces do when three in a row span fifteen days or more. A mail that was
-taken and that no report followed within five days breaks the row. The same report twice counts once.
+A complaint or hard bounce suppresses the address at once; soft bounces do when three in a row span fifteen days or more. An
+accepted mail that no report followed within five days breaks the row. The same report counts once, however often it arrives.
 """
 
 import logging
 import re
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any, Final, Literal
 
 import msgspec
 
+from emails import ses
 from emails.addresses import AddressRefused
+from emails.bounces import classify
 from events.commands.subscribers import SuppressSubscriber
 from events.log.committer import Committer
 from events.log.ids import is_id
 from events.log.vault import Finder
 from events.subscribers import Reason
-from services.newsletter import subscribers
 from services.newsletter.ledger import Database
+from services.newsletter.subscribers import find
 
 Kind = Literal["complaint", "hard", "soft"]
 
 _OURS: Final = re.compile(r"<?(?:issue-(?P<issue>\d{1,9})|mail-[A-Za-z0-9_-]{22})\.(?P<reader>[A-Za-z0-9_-]{22})@")
 _REASONS: Final[dict[Kind, Reason]] = {"complaint": "complaint", "hard": "hard bounce"}
+_KINDS: Final[dict[str, Kind]] = {"hard_bounce": "hard", "soft_bounce": "soft", "complaint": "complaint"}
 
 IS_MAILED: Final = "select exists (select from newsletter.mails where reader = $1)"
 KEEP: Final = """
@@ -47,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 
 class Reported(msgspec.Struct, frozen=True, kw_only=True):
-    """One bounce or complaint: whose, by our Message-ID or the address, and what tells the report from all others."""
+    """A bounce or complaint. Our Message-ID or the address says whose; a repeated report has the same fingerprint."""
 
     kind: Kind
     fingerprint: bytes
@@ -57,15 +61,69 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """What a report came to: the reader it is about, None for nobody we know, and whether nothing is sent there any more."""
+    """The result of a report: its reader, None if nobody we know, and whether it suppressed the address."""
 
     kind: Kind
     reader: str | None = None
     suppressed: bool = False
 
 
+class WebhookEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A bounce or complaint as the generic webhook reports it; `id` is the provider's own, if it has one."""
+
+    type: Literal["bounce", "complaint"]
+    hard: bool = False
+    recipient: str | None = None
+    message_id: str | None = None
+    code: str | None = None
+    id: str | None = None
+
+
+def read_mail(raw: bytes) -> list[Reported]:
+    """Return what a mail that came back reports; empty unless it is a bounce or complaint about a mail of ours.
+
+    Anybody can write such a mail, so no address in it is believed: only a Message-ID of ours, which its reader alone has seen.
+    """
+    report = classify(raw)
+    kind = _KINDS.get(report.kind)
+    if kind is None or report.message_id is None:
+        return []
+    code = next((recipient.status for recipient in report.recipients if recipient.status), None)
+    fingerprint = _fingerprint(f"{report.kind} {report.message_id}", b"mail")
+    return [Reported(kind=kind, fingerprint=fingerprint, message_id=report.message_id, code=code)]
+
+
+def read_ses(message: dict[str, Any]) -> list[Reported]:
+    """Return what a verified notification of Amazon's reports."""
+    return [
+        Reported(
+            kind=_KINDS[notice.kind],
+            fingerprint=_fingerprint(notice.id, b"ses"),
+            message_id=notice.message_id,
+            recipient=notice.recipient,
+            code=notice.status,
+        )
+        for notice in ses.read(message)
+    ]
+
+
+def read_event(event: WebhookEvent, fingerprint: bytes) -> Reported:
+    """Return what an event of the generic webhook reports."""
+    return Reported(
+        kind="complaint" if event.type == "complaint" else "hard" if event.hard else "soft",
+        fingerprint=fingerprint,
+        message_id=event.message_id,
+        recipient=event.recipient,
+        code=event.code[:40] if event.code else None,
+    )
+
+
+def _fingerprint(text: str, source: bytes) -> bytes:
+    return blake2b(text.encode(), digest_size=16, person=source).digest()
+
+
 async def apply(database: Database, committer: Committer, finder: Finder, reports: Sequence[Reported]) -> list[Applied]:
-    """Take reports in, in turn; safe to repeat."""
+    """Record reports, in turn, and suppress the addresses they say are gone; safe to repeat."""
     return [await _apply(database, committer, finder, report) for report in reports]
 
 
@@ -84,31 +142,13 @@ async def _apply(database: Database, committer: Committer, finder: Finder, repor
 
 
 async def _reader(database: Database, finder: Finder, report: Reported) -> str | None:
-    """Find who a report is about: by the mail it answers, which names its reader, else by the address."""
+    """Return the reader of the mail that a report answers, else of the address that it names."""
     found = _OURS.match(report.message_id or "")
     if found is not None and is_id(found["reader"]) and await database.fetchval(IS_MAILED, found["reader"]):
         return found["reader"]
     if report.recipient is None:
         return None
     try:
-        return (await subscribers.find(database, finder, report.recipient))[0]
+        return (await find(database, finder, report.recipient))[0]
     except AddressRefused:
         return None
-
-
-class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """A bounce or complaint as the generic webhook tells it; `id` is the provider's own, if it has one."""
-
-    type: Literal["bounce", "complaint"]
-    hard: bool = False
-    recipient: str | None = None
-    message_id: str | None = None
-    code: str | None = None
-    id: str | None = None
-
-
-def reported(told: Told, fingerprint: bytes) -> Reported:
-    """Read what the generic webhook tells."""
-    kind: Kind = "complaint" if told.type == "complaint" else "hard" if told.hard else "soft"
-    code: Any = told.code[:40] if told.code else None
-    return Reported(kind=kind, fingerprint=fingerprint, message_id=told.message_id, recipient=told.recipient, code=code)

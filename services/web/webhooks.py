@@ -14,10 +14,10 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from emails import ses as sns
 from services.clock import now
 from services.newsletter import reports
-from services.newsletter import ses as sns
-from services.newsletter.reports import Reported, Told, reported
+from services.newsletter.reports import Reported, WebhookEvent, read_event, read_ses
 from services.web.http.endpoints import Call, endpoint
 from services.web.http.problems import BadInput, Kind, Refusal, add_kinds
 
@@ -38,7 +38,7 @@ add_kinds({NotSigned: Kind(401, "not-signed", "Signature required")})
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What the generic hook tells."""
 
-    events: Annotated[list[Told], Meta(max_length=1000)]
+    events: Annotated[list[WebhookEvent], Meta(max_length=1000)]
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ async def generic(call: Call) -> Taken:
         told = _batch.decode(body).events
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadInput.at("", str(error)) from None
-    return await _take(call, [reported(one, _fingerprint(one, body, place)) for place, one in enumerate(told)])
+    return await _take(call, [read_event(one, _fingerprint(one, body, place)) for place, one in enumerate(told)])
 
 
 def _must_be_signed(call: Call, body: bytes) -> None:
@@ -77,7 +77,7 @@ def _must_be_signed(call: Call, body: bytes) -> None:
     raise NotSigned("The signature is wrong.")
 
 
-def _fingerprint(told: Told, body: bytes, place: int) -> bytes:
+def _fingerprint(told: WebhookEvent, body: bytes, place: int) -> bytes:
     """Tell a report from all others: by the provider's id, else by where it stands in what was sent."""
     said = f"id {told.id}".encode() if told.id else b"%d " % place + body
     return blake2b(said, digest_size=16, person=b"generic").digest()
@@ -100,7 +100,7 @@ async def ses(call: Call) -> Taken:
         raise NotSigned(f"This isn't a message we can trust: {error}.") from None
     if message["Type"] == "SubscriptionConfirmation":
         logger.warning("open this address once to let Amazon tell of bounces: %s", message.get("SubscribeURL"))
-    return await _take(call, sns.read(message))
+    return await _take(call, read_ses(message))
 
 
 async def _certificate(url: str) -> bytes:

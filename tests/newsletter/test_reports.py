@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
-from services.newsletter import reports, ses
-from services.newsletter.inbound import read_mail
-from services.newsletter.reports import Reported
+from emails import ses
+from services.newsletter import reports
+from services.newsletter.reports import Reported, read_mail, read_ses
 from services.settings import Newsletter
 from tests.support.newsroom import Newsroom
 from tests.support.sites import client, settings
@@ -192,7 +192,7 @@ def test_amazons_messages_are_verified_and_read() -> None:
 
     message["Signature"] = base64.b64encode(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())).decode()
     ses.verify(message, pem, (TOPIC,), at)
-    (report,) = ses.read(message)
+    (report,) = read_ses(message)
     assert (report.kind, report.recipient, report.code) == ("hard", "ada@example.com", "5.1.1")
     for wrong, when in (
         ({**message, "MessageId": "m2"}, at),

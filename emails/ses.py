@@ -1,6 +1,6 @@
-"""Amazon SES by way of SNS: notifications verified by Amazon's certificate, and read into reports.
+"""Verify and read what Amazon SES reports through SNS: bounces and complaints, signed under Amazon's certificate.
 
-See "Verifying the signatures of Amazon SNS messages" in Amazon's developer guide: which fields are signed, in which order.
+"Verifying the signatures of Amazon SNS messages" in Amazon's developer guide says which fields are signed, in which order.
 """
 
 import base64
@@ -8,8 +8,7 @@ import re
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from services.newsletter.reports import Kind, Reported
+Kind = Literal["hard_bounce", "soft_bounce", "complaint"]
 
 OLDEST: Final = timedelta(hours=1)
 _HOST: Final = re.compile(r"sns\.[a-z0-9-]{3,40}\.amazonaws\.com(\.cn)?")
@@ -32,18 +31,30 @@ Fetch = Callable[[str], bytes]
 
 
 class NotSigned(Exception):
-    """The message isn't from one of our topics, or not signed by Amazon, or too old."""
+    """The message is from another topic, isn't signed by Amazon, or is too old."""
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """A bounce or complaint about one recipient; `id` is the same whenever SNS repeats it."""
+
+    kind: Kind
+    id: str
+    message_id: str | None
+    """The Message-ID of the mail that was sent."""
+    recipient: str
+    status: str | None
+    """RFC 3463, such as 5.1.1."""
 
 
 def fetch_certificate(url: str) -> bytes:
-    """Fetch a certificate; the address must have been checked."""
+    """Return the certificate at an address that `certificate_url` checked."""
     with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - https and Amazon's host, see `certificate_url`
         body: bytes = answer.read(64 * 1024)
         return body
 
 
 def certificate_url(message: dict[str, Any]) -> str:
-    """Give the address of the signing certificate if it is Amazon's own; NotSigned."""
+    """Return the address of the signing certificate. Raises NotSigned unless the host is Amazon's."""
     url = str(message.get("SigningCertURL", ""))
     parts = urlsplit(url)
     if parts.scheme != "https" or not _HOST.fullmatch(parts.netloc) or not parts.path.endswith(".pem"):
@@ -52,7 +63,7 @@ def certificate_url(message: dict[str, Any]) -> str:
 
 
 def verify(message: dict[str, Any], certificate: bytes, topics: tuple[str, ...], at: datetime) -> None:
-    """Check that a message is from one of our topics, recent, and signed under this certificate; NotSigned."""
+    """Raise NotSigned unless a message is from one of these topics, recent, and signed under this certificate."""
     if message.get("TopicArn") not in topics:
         raise NotSigned("the topic isn't one of ours")
     try:
@@ -73,38 +84,32 @@ def verify(message: dict[str, Any], certificate: bytes, topics: tuple[str, ...],
         raise NotSigned("the signature is wrong") from None
 
 
-def read(message: dict[str, Any]) -> list[Reported]:
-    """Read a notification's bounces and complaints; none for anything else that SES tells."""
+def read(message: dict[str, Any]) -> list[Notice]:
+    """Return a notification's bounces and complaints; empty for anything else that SES reports."""
     if message.get("Type") != "Notification":
         return []
     try:
-        told = msgspec.json.decode(str(message["Message"]), type=dict[str, Any])
-        mail = told.get("mail", {})
-        headers = {str(header["name"]).lower(): str(header["value"]) for header in mail.get("headers", [])}
-        match told.get("notificationType") or told.get("eventType"):
+        report = msgspec.json.decode(str(message["Message"]), type=dict[str, Any])
+        match report.get("notificationType") or report.get("eventType"):
             case "Bounce":
-                return _read(told["bounce"], "bouncedRecipients", _kind_of_bounce(told["bounce"]), headers, message)
+                kind: Kind = "hard_bounce" if report["bounce"].get("bounceType") == "Permanent" else "soft_bounce"
+                return _notices(kind, report, report["bounce"]["bouncedRecipients"], message["MessageId"])
             case "Complaint":
-                return _read(told["complaint"], "complainedRecipients", "complaint", headers, message)
+                return _notices("complaint", report, report["complaint"]["complainedRecipients"], message["MessageId"])
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
         return []
     return []
 
 
-def _kind_of_bounce(bounce: dict[str, Any]) -> Kind:
-    return "hard" if bounce.get("bounceType") == "Permanent" else "soft"
-
-
-def _read(
-    told: dict[str, Any], recipients: str, kind: Kind, headers: dict[str, str], message: dict[str, Any]
-) -> list[Reported]:
+def _notices(kind: Kind, report: dict[str, Any], recipients: list[dict[str, Any]], name: str) -> list[Notice]:
+    headers = {str(header["name"]).lower(): str(header["value"]) for header in report.get("mail", {}).get("headers", [])}
     return [
-        Reported(
+        Notice(
             kind=kind,
-            fingerprint=blake2b(f"{message['MessageId']} {place}".encode(), digest_size=16, person=b"ses").digest(),
+            id=f"{name} {place}",
             message_id=headers.get("message-id"),
             recipient=str(recipient["emailAddress"]),
-            code=str(recipient.get("status", ""))[:40] or None,
+            status=str(recipient.get("status", ""))[:40] or None,
         )
-        for place, recipient in enumerate(told[recipients])
+        for place, recipient in enumerate(recipients)
     ]
