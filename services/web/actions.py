@@ -8,9 +8,9 @@ from events.bookmarks import SetBookmark
 from events.catalog import Verdict
 from events.reviews import ReviewExists
 from services.web.http.answers import Answer
-from services.web.http.endpoints import Call
 from services.web.http.pages import action, back
 from services.web.reviews import EditedReview, NewReview, edit_review, submit_review, withdraw_review
+from services.web.site import Call
 from services.web.votes import vote_on
 
 Back = Annotated[str, Meta(max_length=400)]

@@ -1,7 +1,9 @@
-"""The API as a Litestar application: its routes, its wiring, its edge."""
+"""The web process as a Litestar application: its routes, its wiring, its edge."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from types import ModuleType
+from typing import Final
 
 from litestar import Litestar
 from litestar.enums import HttpMethod
@@ -9,95 +11,93 @@ from litestar.handlers import HTTPRouteHandler
 
 from services.settings import Settings
 from services.web import (
+    actions,
     bookmarks,
+    compare_pages,
     comparisons,
     corrections,
     feed,
     health,
     issues,
+    list_pages,
     live_stream,
     me,
     moderation,
+    news_pages,
     newsletter,
     operators,
+    ops_log,
+    ops_pages,
+    ops_work,
     outbox,
     preferences,
+    problem_pages,
     reviews,
     tallies,
+    tool_pages,
     tools,
     visitors,
     votes,
     webhooks,
 )
-from services.web.http.answers import Answer, Bodiless
-from services.web.http.edge import Edge
-from services.web.http.endpoints import Call
+from services.web.filters import FILTERS
+from services.web.http import assets
+from services.web.http.answers import Answer, EmptyAnswer
+from services.web.http.call import Call as HttpCall
+from services.web.http.edge import Edge, body_limits
 from services.web.http.openapi import documentation
+from services.web.http.pages import TEMPLATES
 from services.web.http.problems import add_kinds
-from services.web.refusal_pages import refusal
-from services.web.refusals import REFUSALS
-from services.web.site import Site
-from services.web.sitemap import PAGES
+from services.web.refusals import REFUSALS, refusal
+from services.web.site import Call, Site
+
+SUBJECTS: Final[tuple[ModuleType, ...]] = (
+    health,
+    visitors,
+    tools,
+    comparisons,
+    votes,
+    tallies,
+    live_stream,
+    corrections,
+    bookmarks,
+    reviews,
+    me,
+    newsletter,
+    preferences,
+    issues,
+    feed,
+    outbox,
+    webhooks,
+    moderation,
+    operators,
+    assets,
+    compare_pages,
+    tool_pages,
+    list_pages,
+    actions,
+    news_pages,
+    problem_pages,
+    ops_pages,
+    ops_work,
+    ops_log,
+)
+"""The modules whose routes are served: all that they define."""
+
+
+def _routes_of(modules: Sequence[ModuleType]) -> list[HTTPRouteHandler]:
+    """Return the route handlers in these modules, each once."""
+    found = [value for module in modules for value in vars(module).values() if isinstance(value, HTTPRouteHandler)]
+    return list({id(route): route for route in found}.values())
+
+
+_ALL: Final = _routes_of(SUBJECTS)
+ROUTES: Final = [route for route in _ALL if "operation" in route.opt]
+"""The API: routes that stand in the OpenAPI document."""
+PAGES: Final = [route for route in _ALL if "operation" not in route.opt]
 
 add_kinds(REFUSALS)
-
-ROUTES: list[HTTPRouteHandler] = [
-    health.live,
-    health.ready,
-    health.metrics,
-    visitors.create,
-    tools.tools,
-    tools.tool,
-    tools.categories,
-    tools.reviewers,
-    tools.verdicts,
-    comparisons.announced,
-    comparisons.comparison,
-    votes.cast,
-    votes.retract,
-    votes.own,
-    tallies.tally,
-    tallies.history,
-    live_stream.live,
-    corrections.recorded,
-    bookmarks.keep,
-    bookmarks.remove,
-    bookmarks.own,
-    reviews.submit,
-    reviews.public,
-    reviews.own,
-    reviews.edit,
-    reviews.withdraw,
-    me.erase,
-    newsletter.sign_up,
-    newsletter.confirm,
-    newsletter.preferences,
-    newsletter.set_preferences,
-    preferences.confirm_page,
-    preferences.unsubscribe_page,
-    preferences.unsubscribe,
-    preferences.preferences_page,
-    preferences.save_preferences,
-    preferences.export_page,
-    preferences.export,
-    preferences.erase_page,
-    preferences.erase,
-    issues.issues,
-    issues.issue,
-    issues.issue_page,
-    feed.feed,
-    outbox.mails,
-    outbox.mail,
-    webhooks.generic,
-    webhooks.ses,
-    moderation.queue,
-    moderation.decide,
-    operators.import_catalog,
-    operators.disqualify,
-    operators.reinstate,
-    operators.status,
-    operators.events,
-]
+TEMPLATES.filters.update(FILTERS)
 
 
 def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) -> Litestar:
@@ -119,7 +119,7 @@ def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) 
     )
     app.state.site = site
     # The router alone, without Litestar's own handling of exceptions: they are the edge's.
-    app.asgi_handler = Edge(app.asgi_router, site, refusal)
+    app.asgi_handler = Edge(app.asgi_router, site, refusal, body_limits(routes))
     return app
 
 
@@ -133,9 +133,9 @@ def _all_options(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
 
 
 def _options(path: str, methods: set[str]) -> HTTPRouteHandler:
-    answer = Bodiless(204, [(b"allow", ", ".join(sorted(methods)).encode("ascii"))])
+    answer = EmptyAnswer(204, [(b"allow", ", ".join(sorted(methods)).encode("ascii"))])
 
-    async def handle(request: Call) -> Answer:
+    async def handle(request: HttpCall) -> Answer:
         return answer
 
     return HTTPRouteHandler(path, http_method=HttpMethod.OPTIONS, name=f"OPTIONS {path}", status_code=200)(handle)

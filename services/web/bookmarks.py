@@ -7,9 +7,10 @@ from projections import bookmarks
 from projections.cards import Card
 from services.web.http.answers import Answer
 from services.web.http.bodies import Slug
-from services.web.http.conditional import listed
-from services.web.http.endpoints import VISITOR, Call, endpoint
-from services.web.http.queries import Page
+from services.web.http.call import VISITOR
+from services.web.http.endpoints import endpoint
+from services.web.http.queries import ListQuery, listed
+from services.web.site import Call
 
 
 class BookmarkAnswer(msgspec.Struct, frozen=True):
@@ -39,8 +40,8 @@ async def remove(call: Call) -> BookmarkAnswer:
     return await _set(call, keep=False)
 
 
-@endpoint("GET", "/v1/bookmarks", by=VISITOR, takes=Page, gives=BookmarksPage, statuses=(200, 304), problems=(503,))
-async def own(call: Call, page: Page) -> Answer:
+@endpoint("GET", "/v1/bookmarks", by=VISITOR, takes=ListQuery, gives=BookmarksPage, statuses=(200, 304), problems=(503,))
+async def own(call: Call, page: ListQuery) -> Answer:
     """List the tools that the visitor keeps, newest first."""
     await call.site.reach(page.after)
     name = f"bookmarks {call.visitor}"

@@ -16,15 +16,14 @@ from projections import cards
 from projections.cards import Card, Changes, Loaded, State, TallyRow
 from projections.comparison import compare
 from projections.tally import community
-from services.web.http.answers import encoder
-from services.web.http.conditional import Versioned, weak_etag
+from services.web.http.answers import Versioned, encoder, weak_etag
 
 POLL_SECONDS: Final = 0.1
 PACE_SECONDS: Final = 0.03  # refreshes are this far apart at least, however often the bell rings
 STALE_SECONDS: Final = 1.0
 
 
-class Kept:
+class CachedCard:
     """A card in memory: the struct, and its answer once somebody asked for it; `is_followed` while refreshes reach it."""
 
     __slots__ = ("_card", "_versioned", "as_of", "is_followed", "position", "ship", "skip", "tool")
@@ -69,7 +68,7 @@ class Pair:
 
     __slots__ = ("_left", "_left_position", "_right", "_right_position", "versioned")
 
-    def __init__(self, left: Kept, right: Kept, edition: str) -> None:
+    def __init__(self, left: CachedCard, right: CachedCard, edition: str) -> None:
         self._left, self._left_position = left, left.position
         self._right, self._right_position = right, right.position
         self.versioned = Versioned(
@@ -98,8 +97,8 @@ class Cards:
         self._clock = clock
         self._most_cards = most_cards
         self._most_pairs = most_pairs
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
-        self._by_tool: dict[str, Kept] = {}
+        self._kept: OrderedDict[str, CachedCard] = OrderedDict()
+        self._by_tool: dict[str, CachedCard] = {}
         self._pairs: OrderedDict[str, Pair] = OrderedDict()
         self._state = State("", 0)
         self._edition = release
@@ -114,7 +113,7 @@ class Cards:
         """Give the position of the log that memory is true of."""
         return self._state.position
 
-    def as_of(self, kept: Kept) -> int:
+    def as_of(self, kept: CachedCard) -> int:
         """Give the position of the log that a card is true of; those in memory follow every refresh."""
         return max(kept.as_of, self._state.position) if kept.is_followed else kept.as_of
 
@@ -169,7 +168,7 @@ class Cards:
         self._edition = f"{self._release}-{state.generation[:8]}"
         self.hear(None)
 
-    def seen(self, slug: str) -> Kept | None:
+    def seen(self, slug: str) -> CachedCard | None:
         """Give a listed tool's card if it is in memory and memory was checked within the last second."""
         if self._clock() - self._checked > STALE_SECONDS:
             return None
@@ -178,11 +177,11 @@ class Cards:
             self._kept.move_to_end(slug)
         return kept
 
-    async def one(self, slug: str) -> Kept | None:
+    async def one(self, slug: str) -> CachedCard | None:
         """Give a listed tool's card, None if no listed tool has this slug."""
         return self.seen(slug) or (await self.find([slug])).get(slug)
 
-    async def find(self, slugs: Sequence[str]) -> dict[str, Kept]:
+    async def find(self, slugs: Sequence[str]) -> dict[str, CachedCard]:
         """Give the cards of those slugs that are listed tools; reads what is not in memory."""
         if self._clock() - self._checked > STALE_SECONDS:
             await self.refresh()
@@ -195,9 +194,9 @@ class Cards:
         self._shrink()
         return found
 
-    async def _load(self, slugs: Sequence[str]) -> dict[str, Kept]:
+    async def _load(self, slugs: Sequence[str]) -> dict[str, CachedCard]:
         state, loaded = await cards.load(self._pool, slugs)
-        found = {one.card.slug: Kept(one, state.position) for one in loaded}
+        found = {one.card.slug: CachedCard(one, state.position) for one in loaded}
         if state.generation == self._state.generation and state.position >= self._state.position:
             for slug, kept in found.items():
                 if (older := self._by_tool.get(kept.tool)) is not None:  # two readers missed it at once
@@ -212,7 +211,7 @@ class Cards:
             oldest.is_followed = False
             del self._by_tool[oldest.tool]
 
-    def answer(self, kept: Kept) -> Versioned:
+    def answer(self, kept: CachedCard) -> Versioned:
         """Give a card's answer."""
         return kept.versioned(self._edition)
 
@@ -224,7 +223,7 @@ class Cards:
         self._pairs.move_to_end(pair)
         return known.versioned
 
-    def comparison(self, left: Kept, right: Kept, pair: str | None) -> Versioned:
+    def comparison(self, left: CachedCard, right: CachedCard, pair: str | None) -> Versioned:
         """Give the answer of two cards side by side, and keep it for whoever asks for `pair`, if that can mean no other two."""
         made = Pair(left, right, self._edition)
         if pair is not None:

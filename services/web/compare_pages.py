@@ -7,22 +7,20 @@ from msgspec import structs
 from projections import tools
 from projections.comparison import compare
 from services.web.comparisons import resolve
-from services.web.flash import Asked, AskedList
+from services.web.flash import ListPageQuery, PageQuery
 from services.web.http.answers import Answer
-from services.web.http.endpoints import Call
-from services.web.http.pages import page
-from services.web.http.rendering import ANYONES, show
-from services.web.http.templates import render
+from services.web.http.pages import ANYONES, page, render, show
 from services.web.own import cache_for, own_of
-from services.web.page_cache import Shelf
+from services.web.page_cache import PageCache
+from services.web.site import Call
 
-_SHELF: Final = Shelf()
+_SHELF: Final = PageCache()
 _CONTESTED: Final = 5
 _TRENDING: Final = 4
 
 
-@page("/", AskedList)
-async def home(call: Call, asked: AskedList) -> Answer:
+@page("/", ListPageQuery)
+async def home(call: Call, asked: ListPageQuery) -> Answer:
     """Show the announced comparisons, newest first, the most contested of them, and what trends."""
     site = call.site
     before = site.cursors.open("comparisons", asked.cursor, int) if asked.cursor else None
@@ -44,8 +42,8 @@ async def home(call: Call, asked: AskedList) -> Answer:
     )
 
 
-@page("/compare/{pair}", Asked)
-async def comparison(call: Call, asked: Asked) -> Answer:
+@page("/compare/{pair}", PageQuery)
+async def comparison(call: Call, asked: PageQuery) -> Answer:
     """Show two tools side by side, announced or not, with the visitor's own votes."""
     left, right = await resolve(call.site, call.path["pair"])
     owns = [own._replace(review=None) for own in await own_of(call, [left.tool, right.tool])]

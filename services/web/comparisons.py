@@ -4,14 +4,13 @@ import msgspec
 
 from projections import tools
 from projections.comparison import Comparison, splits
-from services.web.card_cache import Kept
+from services.web.card_cache import CachedCard
 from services.web.http.answers import Answer
 from services.web.http.bodies import Slug
-from services.web.http.conditional import listed
-from services.web.http.endpoints import Call, endpoint
+from services.web.http.endpoints import endpoint
 from services.web.http.problems import NotFound
-from services.web.http.queries import Page, Query
-from services.web.site import Site
+from services.web.http.queries import ListQuery, Query, listed
+from services.web.site import Call, Site
 
 
 class Announced(msgspec.Struct, frozen=True):
@@ -30,8 +29,8 @@ class AnnouncedPage(msgspec.Struct, frozen=True):
     next: str | None
 
 
-@endpoint("GET", "/v1/comparisons", takes=Page, gives=AnnouncedPage, statuses=(200, 304), problems=(503,))
-async def announced(call: Call, page: Page) -> Answer:
+@endpoint("GET", "/v1/comparisons", takes=ListQuery, gives=AnnouncedPage, statuses=(200, 304), problems=(503,))
+async def announced(call: Call, page: ListQuery) -> Answer:
     """List the announced pairs, newest first."""
     await call.site.reach(page.after)
     before = call.site.cursors.open("comparisons", page.cursor, int) if page.cursor else None
@@ -56,7 +55,7 @@ async def comparison(call: Call, query: Query) -> Answer:
     return versioned.answer(call.head.get(b"if-none-match"))
 
 
-async def resolve(site: Site, pair: str) -> tuple[Kept, Kept]:
+async def resolve(site: Site, pair: str) -> tuple[CachedCard, CachedCard]:
     """Find the two tools: an announced pair wins where a slug itself holds `-vs-`, else the shortest left slug; NotFound."""
     ways = splits(pair)
     found = await site.cards.find([slug for way in ways for slug in way])

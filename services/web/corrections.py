@@ -10,9 +10,9 @@ from projections.corrections import Correction
 from projections.tally import Community, community
 from services.web.http.answers import Answer
 from services.web.http.bodies import Slug
-from services.web.http.conditional import listed
-from services.web.http.endpoints import Call, endpoint
-from services.web.http.queries import Page
+from services.web.http.endpoints import endpoint
+from services.web.http.queries import ListQuery, listed
+from services.web.site import Call
 
 
 class CorrectedTool(msgspec.Struct, frozen=True):
@@ -42,8 +42,8 @@ class CorrectionsPage(msgspec.Struct, frozen=True):
     next: str | None
 
 
-@endpoint("GET", "/v1/corrections", takes=Page, gives=CorrectionsPage, statuses=(200, 304), problems=(503,))
-async def recorded(call: Call, page: Page) -> Answer:
+@endpoint("GET", "/v1/corrections", takes=ListQuery, gives=CorrectionsPage, statuses=(200, 304), problems=(503,))
+async def recorded(call: Call, page: ListQuery) -> Answer:
     """List the corrections, newest first: when, how many votes, of which tools, before and after, and why; never who."""
     await call.site.reach(page.after)
     before = call.site.cursors.open("corrections", page.cursor, int) if page.cursor else None

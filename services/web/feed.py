@@ -4,10 +4,10 @@ from hashlib import blake2b
 from typing import Final
 
 from emails.feed import Entry, atom
-from services.web.http.answers import Answer
-from services.web.http.conditional import Versioned, weak_etag
-from services.web.http.endpoints import Call, endpoint
+from services.web.http.answers import Answer, Versioned, weak_etag
+from services.web.http.endpoints import endpoint
 from services.web.issues import IssueLine, lines
+from services.web.site import Call
 
 FEED: Final = b"application/atom+xml; charset=utf-8"
 TITLE: Final = "Weekly AI Tool Verdicts"

@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from services.web.http.queries import Page, Query
+from services.web.http.queries import ListQuery, Query
 
 Said = Literal["voted", "retracted", "kept", "removed", "reviewed", "edited", "withdrawn", "reviewed-before", "unchanged"]
 
@@ -21,7 +21,7 @@ SAID: Final[dict[str, str]] = {
 }
 
 
-class Asked(Query, frozen=True, kw_only=True):
+class PageQuery(Query, frozen=True, kw_only=True):
     """A page, and what was just done on it."""
 
     said: Said | None = None
@@ -32,7 +32,7 @@ class Asked(Query, frozen=True, kw_only=True):
         return None if self.said is None else SAID[self.said]
 
 
-class AskedList(Page, frozen=True, kw_only=True):
+class ListPageQuery(ListQuery, frozen=True, kw_only=True):
     """A page of a list, and what was just done on it."""
 
     category: Annotated[str, Meta(max_length=120)] | None = None

@@ -1,16 +1,20 @@
 """Health and metrics, for load balancers and Prometheus; without a token, and never cached."""
 
 import asyncio
-from typing import Final, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, Literal, get_args
 
 import msgspec
 
 from events.log import postgres
-from services.status.views import states
+from services.newsletter.issues import Edition
+from services.status.views import ViewState, states
 from services.web.http.answers import Answer
 from services.web.http.checks import PATIENCE_SECONDS, ask_all
-from services.web.http.endpoints import Call, endpoint
-from services.web.http.problems import Kind, Refusal, add_kinds
+from services.web.http.endpoints import endpoint
+from services.web.http.metrics import Gauge
+from services.web.http.problems import Refusal
+from services.web.site import Call
 
 METRICS_MEDIA: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -32,9 +36,6 @@ class NotReady(Refusal):
     """The process can't serve; the message says why."""
 
 
-add_kinds({NotReady: Kind(503, "not-ready", "Not ready", retry_after=1)})
-
-
 @endpoint("GET", "/health/live", gives=Live)
 async def live(call: Call) -> Live:
     """Tell that the process runs."""
@@ -53,11 +54,30 @@ async def ready(call: Call) -> Ready:
 @endpoint("GET", "/metrics", gives=METRICS_MEDIA)
 async def metrics(call: Call) -> Answer:
     """Give the metrics of this process, how the views stand and which issue is late, in Prometheus' text format."""
-    told = call.site.metrics
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            told.views.states = await states(call.site.database)
-            told.issues.late = await call.site.late_editions()
+            gauges = _gauges(await states(call.site.database), await call.site.late_editions())
     except postgres.FAILED:  # the process's own metrics are there in any case
-        told.views.states, told.issues.late = (), None
-    return Answer(told.text(), media=METRICS_MEDIA)
+        gauges = _gauges((), None)
+    return Answer(call.site.metrics.text(gauges), media=METRICS_MEDIA)
+
+
+def _gauges(views: Sequence[ViewState], late: Collection[str] | None) -> list[Gauge]:
+    """Return how the views and issues stand; nothing but names while the database is away (no views, None)."""
+    editions = {} if late is None else {edition: float(edition in late) for edition in get_args(Edition)}
+    return [
+        _of_views("position", "The last event taken into a view.", {view.name: view.position for view in views}),
+        _of_views("lag_events", "Events that a view is behind the log.", {view.name: view.lag for view in views}),
+        _of_views("halted", "1 where a view has halted at an event.", {v.name: v.halted_position is not None for v in views}),
+        _of_views("drifted", "1 where a view is not what the log says.", {view.name: view.drift is not None for view in views}),
+        Gauge(
+            "ballotpress_issue_late",
+            "1 where an issue is more than a day late: `ballotpress digest send --now` sends it.",
+            "edition",
+            editions,
+        ),
+    ]
+
+
+def _of_views(name: str, text: str, values: Mapping[str, float]) -> Gauge:
+    return Gauge(f"ballotpress_view_{name}", text, "view", values)

@@ -8,11 +8,11 @@ import msgspec
 from services.newsletter.digest import digest_values
 from services.newsletter.letters import Told, open_review, read_issue
 from services.web.http.answers import Answer
-from services.web.http.conditional import listed
-from services.web.http.endpoints import Call, endpoint
+from services.web.http.endpoints import endpoint
+from services.web.http.pages import ANYONES, HTML, show
 from services.web.http.problems import NotFound
-from services.web.http.queries import Page
-from services.web.http.rendering import ANYONES, HTML, show
+from services.web.http.queries import ListQuery, listed
+from services.web.site import Call
 
 PUBLISHED: Final = """
 select i.number, i.edition, i.period_from, i.compiled_at
@@ -94,8 +94,8 @@ class IssueAnswer(msgspec.Struct, frozen=True):
     archive_url: str
 
 
-@endpoint("GET", "/v1/issues", takes=Page, gives=IssuePage, statuses=(200, 304))
-async def issues(call: Call, page: Page) -> Answer:
+@endpoint("GET", "/v1/issues", takes=ListQuery, gives=IssuePage, statuses=(200, 304))
+async def issues(call: Call, page: ListQuery) -> Answer:
     """List the issues that were sent, newest first."""
     before = call.site.cursors.open("issues", page.cursor, int) if page.cursor else 2**31 - 1
     found = await lines(call, before, page.limit + 1)

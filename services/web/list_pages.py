@@ -5,23 +5,22 @@ from itertools import groupby
 
 from projections import bookmarks, tools
 from projections.tools import PersonaVerdict
-from services.web.flash import AskedList
+from services.web.flash import ListPageQuery
 from services.web.http.answers import Answer
 from services.web.http.auth import find_visitor
-from services.web.http.endpoints import Call
-from services.web.http.pages import page
+from services.web.http.pages import ANYONES, SECRET, page, show
 from services.web.http.problems import NotFound
-from services.web.http.rendering import ANYONES, SECRET, show
+from services.web.site import Call
 
 
-@page("/reviewers", AskedList)
-async def reviewers(call: Call, asked: AskedList) -> Answer:
+@page("/reviewers", ListPageQuery)
+async def reviewers(call: Call, asked: ListPageQuery) -> Answer:
     """List the panel."""
     return show(call, "reviewers.html", cache=ANYONES, reviewers=await tools.reviewers(call.site.database))
 
 
-@page("/reviewers/{persona}", AskedList)
-async def reviewer(call: Call, asked: AskedList) -> Answer:
+@page("/reviewers/{persona}", ListPageQuery)
+async def reviewer(call: Call, asked: ListPageQuery) -> Answer:
     """Show a persona's verdicts by category, last changed first."""
     site, lower = call.site, call.path["persona"]
     known = next((one for one in await tools.reviewers(site.database) if one.persona.lower() == lower), None)
@@ -48,8 +47,8 @@ def _by_category(rows: Sequence[PersonaVerdict]) -> list[tuple[str, list[Persona
     return [(category, list(group)) for category, group in groupby(ordered, key=lambda row: row.category)]
 
 
-@page("/bookmarks", AskedList)
-async def kept(call: Call, asked: AskedList) -> Answer:
+@page("/bookmarks", ListPageQuery)
+async def kept(call: Call, asked: ListPageQuery) -> Answer:
     """Show the tools that the visitor keeps, newest first."""
     site = call.site
     visitor = find_visitor(call.head, site.tokens)

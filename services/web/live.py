@@ -14,7 +14,7 @@ from litestar.types import HTTPResponseBodyEvent, Receive, Scope, Send
 
 from projections.cards import TallyRow
 from projections.tally import Community, community
-from services.web.card_cache import Cards, Kept
+from services.web.card_cache import CachedCard, Cards
 from services.web.http.answers import Answer
 
 EVENT_STREAM: Final = b"text/event-stream"
@@ -43,7 +43,7 @@ class _Watched:
 
     __slots__ = ("position", "ship", "skip", "slug", "viewers")
 
-    def __init__(self, kept: Kept) -> None:
+    def __init__(self, kept: CachedCard) -> None:
         self.slug = kept.slug
         self.ship, self.skip, self.position = kept.ship, kept.skip, kept.position
         self.viewers: set[Viewer] = set()
@@ -127,7 +127,7 @@ class Live:
                 self._changed.add(tally.tool)
                 self._moved.set()
 
-    def join(self, found: Mapping[str, Kept], last_id: int | None) -> Viewer:
+    def join(self, found: Mapping[str, CachedCard], last_id: int | None) -> Viewer:
         """Begin to watch these tools; what changed since the event `last_id` (None: everything) is told at once."""
         viewer = Viewer([kept.tool for kept in found.values()])
         for kept in found.values():

@@ -6,19 +6,17 @@ from msgspec import Meta
 
 from services.web.http.answers import Answer
 from services.web.http.bodies import Slug
-from services.web.http.endpoints import Call, endpoint
-from services.web.http.problems import Kind, NotFound, Refusal, add_kinds
+from services.web.http.endpoints import endpoint
+from services.web.http.problems import NotFound, Refusal
 from services.web.http.queries import Query
 from services.web.live import EVENT_STREAM, MOST_VIEWERS
+from services.web.site import Call
 
 MOST_TOOLS: Final = 50
 
 
 class TooManyViewers(Refusal):
     """As many watch this process as it has places for."""
-
-
-add_kinds({TooManyViewers: Kind(503, "too-many-viewers", "Temporarily unavailable", retry_after=30)})
 
 
 class LiveQuery(Query, frozen=True, kw_only=True):

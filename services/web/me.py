@@ -4,7 +4,9 @@ import msgspec
 
 from events.erasure import EraseVisitor
 from services.web.http.bodies import Id
-from services.web.http.endpoints import AUTHOR, Call, endpoint
+from services.web.http.call import AUTHOR
+from services.web.http.endpoints import endpoint
+from services.web.site import Call
 
 
 class ErasureAnswer(msgspec.Struct, frozen=True):

@@ -13,16 +13,15 @@ from events.reviews import Status
 from projections import reviews
 from projections.reviews import QueuedReview
 from services.web.http.answers import Answer
-from services.web.http.bodies import Id, Input, Slug
-from services.web.http.conditional import listed
-from services.web.http.endpoints import Call, endpoint, operator
-from services.web.http.queries import Page
-from services.web.http.text_rules import Reason, check_line
+from services.web.http.bodies import Id, Input, Reason, Slug, check_line
+from services.web.http.call import operator
+from services.web.http.endpoints import endpoint
+from services.web.http.queries import ListQuery, listed
 from services.web.sealed import open_words
-from services.web.site import Site
+from services.web.site import Call, Site
 
 
-class QueueQuery(Page, frozen=True, kw_only=True):
+class QueueQuery(ListQuery, frozen=True, kw_only=True):
     """Which reviews."""
 
     status: Literal["pending", "approved", "rejected"] = "pending"

@@ -5,15 +5,14 @@ from typing import Any, Final
 from emails.addresses import ADDRESS_LONGEST, AddressRefused, read_address
 from projections import corrections, tools
 from projections.tally import community
-from services.web.flash import AskedList
-from services.web.http.answers import Answer, Bodiless
-from services.web.http.endpoints import Call
-from services.web.http.forms import fields
-from services.web.http.pages import page, post
+from services.web.flash import ListPageQuery
+from services.web.http.answers import Answer, EmptyAnswer
+from services.web.http.bodies import fields
+from services.web.http.pages import ANYONES, page, post, show
 from services.web.http.queries import Query
-from services.web.http.rendering import ANYONES, show
 from services.web.issues import lines
 from services.web.newsletter import request_subscription
+from services.web.site import Call
 
 _NEWEST: Final = 2**31 - 1
 _MOST_CATEGORIES: Final = 50
@@ -36,7 +35,7 @@ async def sign_up(call: Call) -> Answer:
         return await _form(call, email=email, wrong=str(error))
     known = {category.name for category in await tools.categories(call.site.database)}
     await request_subscription(call, address, known & set(sent.get("category", [])[:_MOST_CATEGORIES]))
-    return Bodiless(303, ((b"location", b"/newsletter/sent"), (b"cache-control", b"no-store")))
+    return EmptyAnswer(303, ((b"location", b"/newsletter/sent"), (b"cache-control", b"no-store")))
 
 
 @page("/newsletter/sent", Query)
@@ -52,8 +51,8 @@ async def _form(call: Call, email: str = "", wrong: str | None = None, *, cache_
     return show(call, "newsletter.html", status=400, **values)
 
 
-@page("/issues", AskedList)
-async def issues(call: Call, asked: AskedList) -> Answer:
+@page("/issues", ListPageQuery)
+async def issues(call: Call, asked: ListPageQuery) -> Answer:
     """List the issues that were sent, newest first."""
     before = call.site.cursors.open("issues", asked.cursor, int) if asked.cursor else _NEWEST
     found = await lines(call, before, asked.limit + 1)
@@ -61,8 +60,8 @@ async def issues(call: Call, asked: AskedList) -> Answer:
     return show(call, "issues.html", cache=ANYONES, items=found[: asked.limit], next=more)
 
 
-@page("/corrections", AskedList)
-async def corrected(call: Call, asked: AskedList) -> Answer:
+@page("/corrections", ListPageQuery)
+async def corrected(call: Call, asked: ListPageQuery) -> Answer:
     """List what was corrected, newest first."""
     site = call.site
     before = site.cursors.open("corrections", asked.cursor, int) if asked.cursor else None

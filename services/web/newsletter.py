@@ -15,14 +15,13 @@ from services.fresh_ids import fresh_id
 from services.newsletter.doorbell import ring
 from services.newsletter.subscribers import new_person
 from services.newsletter.tokens import TokenInvalid
-from services.web.http.answers import Answer, json_answer
+from services.web.http.answers import NO_STORE, Answer, json_answer
 from services.web.http.auth import bearer, find_visitor
-from services.web.http.bodies import Input
-from services.web.http.conditional import NO_STORE
-from services.web.http.endpoints import Call, endpoint
-from services.web.http.forms import is_form
+from services.web.http.bodies import Input, is_form
+from services.web.http.endpoints import endpoint
+from services.web.http.pages import show
 from services.web.http.problems import BadInput, NoToken
-from services.web.http.rendering import show
+from services.web.site import Call
 
 FORM: Final = "sign-up 1"
 """The version of the words people agree to; new words, new name."""

@@ -18,14 +18,15 @@ from services.fresh_ids import fresh_id
 from services.status.model import Status
 from services.status.read import read_status
 from services.web.http.answers import Answer, json_answer
-from services.web.http.bodies import ID, Id, Input
-from services.web.http.conditional import next_link
-from services.web.http.endpoints import Call, endpoint, operator
+from services.web.http.bodies import ID, Id, Input, Reason, check_line
+from services.web.http.call import operator
+from services.web.http.endpoints import endpoint
 from services.web.http.problems import BadInput, FieldError
-from services.web.http.queries import Position, Query
-from services.web.http.text_rules import Reason, check_line
+from services.web.http.queries import Position, Query, next_link
+from services.web.site import Call
 
 MOST_FAULTS: Final = 100
+CATALOG_LIMIT: Final = 16 * 1024 * 1024
 _UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
@@ -77,7 +78,15 @@ class EventsPage(msgspec.Struct, frozen=True):
     next: int | None
 
 
-@endpoint("POST", "/v1/ops/catalog", by=operator("catalog"), takes=CatalogFile, gives=CatalogAnswer, problems=(422, 503))
+@endpoint(
+    "POST",
+    "/v1/ops/catalog",
+    by=operator("catalog"),
+    takes=CatalogFile,
+    gives=CatalogAnswer,
+    problems=(422, 503),
+    max_body=CATALOG_LIMIT,
+)
 async def import_catalog(call: Call, file: CatalogFile) -> CatalogAnswer:
     """Import a catalog file: what differs from the present catalog is appended, whole or not at all."""
     try:

@@ -10,10 +10,12 @@ from events.registry import REGISTRY
 from services.web.event_lines import tell
 from services.web.http.answers import Answer
 from services.web.http.bodies import ID
-from services.web.http.endpoints import Call
+from services.web.http.call import operator
+from services.web.http.pages import page
 from services.web.http.problems import NotFound
 from services.web.http.queries import Position, Query
-from services.web.ops import ops_page, show_ops
+from services.web.ops import show_ops
+from services.web.site import Call
 
 _LIMIT: Final = 50
 _SPAN: Final = 20_000
@@ -35,7 +37,7 @@ class OfStream(Query, frozen=True, kw_only=True):
     stream: Annotated[str, Meta(pattern=rf"^{_UUID}$(?!\n)|{ID}")]
 
 
-@ops_page("/ops/log", "read", Search)
+@page("/ops/log", Search, operator("read"))
 async def log(call: Call, asked: Search) -> Answer:
     """Search the log."""
     top = asked.before or await call.site.log.head() + 1
@@ -55,7 +57,7 @@ async def log(call: Call, asked: Search) -> Answer:
     )
 
 
-@ops_page("/ops/log/story", "read", OfStream)
+@page("/ops/log/story", OfStream, operator("read"))
 async def story(call: Call, asked: OfStream) -> Answer:
     """Tell a stream's story."""
     stream = ids.stream_of(asked.stream) if ids.is_id(asked.stream) else UUID(asked.stream)

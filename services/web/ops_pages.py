@@ -4,20 +4,19 @@ from importlib.metadata import version
 from typing import Annotated, Any, cast
 
 from asyncpg import Connection
-from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta, Struct
 
 from services.clock import now
 from services.status.pulse import pulse, throughput
 from services.status.read import read_status
 from services.web.chart import spark
-from services.web.http.answers import Answer, Bodiless, json_answer
-from services.web.http.endpoints import Call
-from services.web.http.pages import handler, post, read_form
+from services.web.http.answers import Answer, EmptyAnswer, json_answer
+from services.web.http.auth import Sessions
+from services.web.http.call import operator
+from services.web.http.pages import page, post, read_form, show, signed_in
 from services.web.http.queries import Query
-from services.web.http.rendering import show
-from services.web.http.session import Sessions
-from services.web.ops import first_page, ops_page, show_ops, signed_in
+from services.web.ops import first_page, show_ops
+from services.web.site import Call
 
 
 class SignIn(Struct, frozen=True, kw_only=True):
@@ -26,14 +25,13 @@ class SignIn(Struct, frozen=True, kw_only=True):
     token: Annotated[str, Meta(max_length=400)]
 
 
-async def _form(request: Call) -> Answer:
-    operator = signed_in(request)
+@page("/ops/sign-in", Query)
+async def sign_in_page(call: Call, query: Query) -> Answer:
+    """Show the form to sign in; lead on whoever has."""
+    operator = signed_in(call)
     if operator is not None:
         return _to(first_page(operator))
-    return show(request, "ops_sign_in.html", is_wrong=False)
-
-
-sign_in_page: HTTPRouteHandler = handler("GET", "/ops/sign-in")(_form)
+    return show(call, "ops_sign_in.html", is_wrong=False)
 
 
 @post("/ops/sign-in")
@@ -54,7 +52,7 @@ async def sign_out(call: Call) -> Answer:
     return _to("/ops/sign-in", Sessions(call.site.settings).end())
 
 
-@ops_page("/ops", "read", Query)
+@page("/ops", Query, operator("read"))
 async def overview(call: Call, asked: Query) -> Answer:
     """Show how log, views, queue and issues stand, what is wrong, and what to do about it."""
     site = call.site
@@ -74,11 +72,11 @@ async def overview(call: Call, asked: Query) -> Answer:
     )
 
 
-@ops_page("/ops/pulse", "read", Query)
+@page("/ops/pulse", Query, operator("read"))
 async def beat(call: Call, asked: Query) -> Answer:
     """Give the pulse as JSON, for the charts."""
     return json_answer(await pulse(call.site.database), headers=[(b"cache-control", b"no-store")])
 
 
 def _to(path: str, *headers: tuple[bytes, bytes]) -> Answer:
-    return Bodiless(303, ((b"location", path.encode("ascii")), (b"cache-control", b"no-store"), *headers))
+    return EmptyAnswer(303, ((b"location", path.encode("ascii")), (b"cache-control", b"no-store"), *headers))

@@ -15,13 +15,14 @@ from projections.tally import community
 from services.fresh_ids import fresh_id
 from services.status.read import read_views
 from services.web.http.answers import Answer
-from services.web.http.endpoints import Call
-from services.web.http.pages import back
+from services.web.http.bodies import REASON_MOST, check_line
+from services.web.http.call import operator
+from services.web.http.pages import action, back, page
 from services.web.http.problems import BadInput
 from services.web.http.queries import Query
-from services.web.http.text_rules import REASON_MOST, check_line
 from services.web.moderation import Judgement, QueueQuery, judge, read_queue
-from services.web.ops import ops_action, ops_page, show_ops
+from services.web.ops import show_ops
+from services.web.site import Call
 
 _SAID: Final = {
     "approved": "Approved.",
@@ -72,7 +73,7 @@ class DropForm(Struct, frozen=True, kw_only=True):
     reason: _Text
 
 
-@ops_page("/ops/reviews", "moderate", AskedQueue)
+@page("/ops/reviews", AskedQueue, operator("moderate"))
 async def queue(call: Call, asked: AskedQueue) -> Answer:
     """Show the moderation queue."""
     found = await read_queue(call.site, asked)
@@ -82,7 +83,7 @@ async def queue(call: Call, asked: AskedQueue) -> Answer:
     )
 
 
-@ops_action("/ops/reviews/{id}/decision", "moderate", DecisionForm)
+@action("/ops/reviews/{id}/decision", DecisionForm, operator("moderate"))
 async def decide(call: Call, form: DecisionForm) -> Answer:
     """Approve or reject a review."""
     try:
@@ -92,14 +93,14 @@ async def decide(call: Call, form: DecisionForm) -> Answer:
     return back("/ops/reviews", answer.position, "approved" if form.decision == "approve" else "rejected")
 
 
-@ops_page("/ops/voters", "voters", AskedWork)
+@page("/ops/voters", AskedWork, operator("voters"))
 async def voters(call: Call, asked: AskedWork) -> Answer:
     """Show the form that disqualifies voters or reinstates them."""
     word = _SAID[asked.said] if asked.said else None
     return show_ops(call, "ops_voters.html", "/ops/voters", form=None, preview=None, wrong=None, word=word)
 
 
-@ops_action("/ops/voters", "voters", VotersForm)
+@action("/ops/voters", VotersForm, operator("voters"))
 async def correct(call: Call, form: VotersForm) -> Answer:
     """Show what a correction would do to the tallies, or do it."""
     check_line("/reason", form.reason)
@@ -134,7 +135,7 @@ def _ids(text: str) -> list[str]:
     return words
 
 
-@ops_page("/ops/quarantine", "read", AskedWork)
+@page("/ops/quarantine", AskedWork, operator("read"))
 async def quarantine(call: Call, asked: AskedWork) -> Answer:
     """Show where views have halted."""
     async with call.site.database.acquire() as connection:
@@ -143,7 +144,7 @@ async def quarantine(call: Call, asked: AskedWork) -> Answer:
     return show_ops(call, "ops_quarantine.html", "/ops/quarantine", halted=[view for view in views if view.halt], word=word)
 
 
-@ops_action("/ops/quarantine", "voters", DropForm)
+@action("/ops/quarantine", DropForm, operator("voters"))
 async def drop(call: Call, form: DropForm) -> Answer:
     """Let every view that has halted at a position pass it."""
     check_line("/reason", form.reason)

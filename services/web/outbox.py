@@ -4,9 +4,10 @@ from typing import Final
 
 from services.newsletter import outbox
 from services.web.http.answers import Answer
-from services.web.http.endpoints import Call, endpoint
+from services.web.http.endpoints import endpoint
+from services.web.http.pages import HTML, SECRET, show
 from services.web.http.problems import NotFound
-from services.web.http.rendering import HTML, SECRET, show
+from services.web.site import Call
 
 TEXT: Final = b"text/plain; charset=utf-8"
 _LOOPBACK: Final = ("127.0.0.0/24", "::/64", "local")

@@ -9,8 +9,8 @@ from events.log.event import Event, Recorded
 from events.reviews import ReviewPlaced, place_stream
 from services.web.http.answers import Headers
 from services.web.http.auth import find_visitor
-from services.web.http.endpoints import Call
-from services.web.http.rendering import ANYONES, VISITORS
+from services.web.http.pages import ANYONES, VISITORS
+from services.web.site import Call
 
 
 class Own(NamedTuple):

@@ -4,25 +4,25 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Final
 
-from services.web.http.rendering import Page
+from services.web.http.pages import PageAnswer
 
 _MOST: Final = 256
 
 
-class Shelf:
+class PageCache:
     """Pages by key, each with the objects it was made of; cards in memory stay the same objects until they change."""
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
-        self._pages: OrderedDict[Hashable, tuple[tuple[object, ...], Page]] = OrderedDict()
+        self._pages: OrderedDict[Hashable, tuple[tuple[object, ...], PageAnswer]] = OrderedDict()
 
-    def page(self, key: Hashable, made_of: tuple[object, ...], make: Callable[[], bytes]) -> Page:
+    def page(self, key: Hashable, made_of: tuple[object, ...], make: Callable[[], bytes]) -> PageAnswer:
         """Give the page under a key, made of these very objects."""
         known = self._pages.get(key)
         if known is not None and all(ours is theirs for ours, theirs in zip(known[0], made_of, strict=True)):
             self._pages.move_to_end(key)
             return known[1]
-        page = Page(make())
+        page = PageAnswer(make())
         self._pages[key] = (made_of, page)
         self._pages.move_to_end(key)
         if len(self._pages) > self._most:

@@ -16,12 +16,13 @@ from services.newsletter.doorbell import ring
 from services.newsletter.tokens import Purpose, TokenInvalid
 from services.web.http.answers import JSON, Answer
 from services.web.http.auth import find_visitor
-from services.web.http.endpoints import Call, endpoint
-from services.web.http.forms import fields
+from services.web.http.bodies import fields
+from services.web.http.endpoints import endpoint
+from services.web.http.pages import HTML, show
 from services.web.http.problems import BadInput
 from services.web.http.queries import Query, QueryReader
-from services.web.http.rendering import HTML, show
 from services.web.newsletter import Preferences, Token, read_subscriber, save, tell, too_old
+from services.web.site import Call
 
 
 class WithToken(Query, frozen=True, kw_only=True):

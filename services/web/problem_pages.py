@@ -3,11 +3,10 @@
 from inspect import cleandoc
 
 from services.web.http.answers import Answer
-from services.web.http.endpoints import Call
-from services.web.http.pages import page
+from services.web.http.pages import ANYONES, page, show
 from services.web.http.problems import KINDS, UNEXPECTED, NotFound
 from services.web.http.queries import Query
-from services.web.http.rendering import ANYONES, show
+from services.web.site import Call
 
 
 @page("/problems/{problem}", Query)

@@ -1,4 +1,12 @@
-"""How the domain's refusals are shown: rules and log know nothing of HTTP, this table does."""
+"""How the site's refusals are shown: a table of the exceptions that rules, log and subjects raise, and the page for people.
+
+Rules and log know nothing of HTTP, this table does. Programs get a problem (RFC 9457) of the same refusal.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from litestar.types import HTTPScope
 
 from events.catalog import ToolNotListed
 from events.log.committer import LogUnavailable
@@ -9,11 +17,16 @@ from events.reviews import ReviewEditedSince, ReviewExists, ReviewNotFound
 from events.subscribers import LinkUsed, NotSubscribed
 from events.voters import VoterIsDisqualified, VoterUnknown
 from services.newsletter.tokens import TokenInvalid
-from services.web.http.problems import Kind
+from services.web.health import NotReady
+from services.web.http.answers import Answer
+from services.web.http.pages import HTML, POLICY, render
+from services.web.http.problems import Kind, headers_of, kind_of, problem_answer, words_of
+from services.web.live_stream import TooManyViewers
 from services.web.site import LimitsAway
 from services.web.wait import ViewsBehind
+from services.web.webhooks import NotSigned
 
-REFUSALS: dict[type[Exception], Kind] = {
+REFUSALS: Final[dict[type[Exception], Kind]] = {
     ToolNotListed: Kind(404, "tool-not-listed", "Not found", "No listed tool has this slug."),
     VoterIsDisqualified: Kind(403, "disqualified", "Not allowed", "This visitor is disqualified and can't write."),
     VoterUnknown: Kind(404, "voter-unknown", "Not found", "This visitor has no events."),
@@ -45,4 +58,31 @@ REFUSALS: dict[type[Exception], Kind] = {
     ViewsBehind: Kind(
         503, "views-behind", "Temporarily unavailable", "The views haven't reached `after` yet; try again.", retry_after=1
     ),
+    NotReady: Kind(503, "not-ready", "Not ready", retry_after=1),
+    NotSigned: Kind(401, "not-signed", "Signature required"),
+    TooManyViewers: Kind(503, "too-many-viewers", "Temporarily unavailable", retry_after=30),
 }
+_FOR_PROGRAMS: Final = ("/v1/", "/schema", "/metrics", "/health/")
+_ADVICE: Final = {
+    404: "It may have been renamed or taken off the site.",
+    429: "That was a lot at once. Wait a little and try again.",
+    503: "Nothing is lost. Try again in a moment.",
+}
+
+
+def refusal(error: Exception, request_id: str, scope: HTTPScope, head: Mapping[bytes, bytes]) -> Answer:
+    """Answer an exception: with a page if a browser asked, else with a problem."""
+    if scope["path"].startswith(_FOR_PROGRAMS) or b"text/html" not in head.get(b"accept", b""):
+        return problem_answer(error, request_id)
+    kind = kind_of(error)
+    html = render(
+        "refusal.html",
+        title=kind.title,
+        status=kind.status,
+        detail=words_of(error, kind),
+        faults=[(fault.pointer.lstrip("/").replace("_", " "), fault.detail) for fault in getattr(error, "errors", ())],
+        advice=_ADVICE.get(kind.status),
+        request_id=request_id if kind.status >= 500 else None,
+    )
+    headers = ((b"cache-control", b"private, no-store"), POLICY, *headers_of(error, kind))
+    return Answer(html, kind.status, HTML, headers)

@@ -15,14 +15,13 @@ from events.reviews import Changes, Review, ReviewNotFound, Revision, Status
 from projections import reviews as views
 from services.fresh_ids import fresh_id
 from services.web.http.answers import Answer
-from services.web.http.bodies import Id, Input, Slug
-from services.web.http.conditional import listed
-from services.web.http.endpoints import AUTHOR, Call, endpoint
+from services.web.http.bodies import Id, Input, Name, Prose, Slug, check_line, check_prose
+from services.web.http.call import AUTHOR
+from services.web.http.endpoints import endpoint
 from services.web.http.problems import NotFound
-from services.web.http.queries import Page
-from services.web.http.text_rules import Name, Prose, check_line, check_prose
+from services.web.http.queries import ListQuery, listed
 from services.web.sealed import open_words, seal_name, seal_text
-from services.web.site import Site
+from services.web.site import Call, Site
 
 Score = Annotated[int, Meta(ge=0, le=100)]
 _WRITE_PROBLEMS: Final = (403, 404, 422, 503)
@@ -131,8 +130,8 @@ async def submit_review(call: Call, new: NewReview) -> ReviewAnswer:
     return ReviewAnswer(receipt.value.review, receipt.value.status, receipt.position)
 
 
-@endpoint("GET", "/v1/tools/{tool}/reviews", takes=Page, gives=PublicReviews, statuses=(200, 304), problems=(404, 503))
-async def public(call: Call, page: Page) -> Answer:
+@endpoint("GET", "/v1/tools/{tool}/reviews", takes=ListQuery, gives=PublicReviews, statuses=(200, 304), problems=(404, 503))
+async def public(call: Call, page: ListQuery) -> Answer:
     """List a tool's approved reviews, newest first."""
     await call.site.reach(page.after)
     slug = call.path["tool"]
@@ -143,7 +142,7 @@ async def public(call: Call, page: Page) -> Answer:
     return listed(call, shown, shown.next)
 
 
-async def public_reviews(site: Site, tool: str, page: Page) -> PublicReviews:
+async def public_reviews(site: Site, tool: str, page: ListQuery) -> PublicReviews:
     """Give a page of the approved reviews of a tool, by its id, newest first."""
     name = f"reviews {tool}"
     before = site.cursors.open(name, page.cursor, int) if page.cursor else None

@@ -21,14 +21,15 @@ from services.newsletter.schedule_run import schedule_of
 from services.newsletter.tokens import MailTokens
 from services.settings import Settings
 from services.web.card_cache import Cards
+from services.web.http import call
+from services.web.http.auth import OperatorTokens, VisitorTokens
 from services.web.http.checks import Check, database_check
+from services.web.http.cursors import Cursors
 from services.web.http.limits import Headers, Limit, Limits
 from services.web.http.metrics import Metrics
 from services.web.http.networks import Networks
-from services.web.http.queries import Cursors
-from services.web.http.tokens import OperatorTokens, VisitorTokens
 from services.web.live import Live
-from services.web.wait import Views, schema_check, views_check
+from services.web.wait import ViewProgress, schema_check, views_check
 
 
 async def _leave(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -49,7 +50,7 @@ class Site:
     committer: Committer
     cards: Cards
     live: Live
-    views: Views
+    views: ViewProgress
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -82,7 +83,7 @@ class Site:
             self.log = Log(self.database, REGISTRY)
             self.cards = Cards(self.database, version("ballotpress"), monotonic)
             self.live = Live(self.cards, monotonic)
-            self.views = Views(self.database)
+            self.views = ViewProgress(self.database)
             self.checks += [
                 database_check(self.database),
                 schema_check(self.database),
@@ -153,3 +154,14 @@ class Site:
     async def limit_new_visitor(self, network: str) -> Headers:
         """Count a visitor that is about to be created; TooManyRequests."""
         return await self.limits.take((self._new_visitors, network))
+
+
+class Call(call.Call):
+    """A request, with everything that this process works with."""
+
+    __slots__ = ()
+
+    @property
+    def site(self) -> Site:
+        """What this process works with."""
+        return self.scope["site"]  # type: ignore[typeddict-item, no-any-return]

@@ -13,10 +13,10 @@ from projections.tally import Community, community, percent
 from services.clock import now
 from services.web.http.answers import Answer
 from services.web.http.bodies import Slug
-from services.web.http.conditional import listed
-from services.web.http.endpoints import Call, endpoint
+from services.web.http.endpoints import endpoint
 from services.web.http.problems import BadInput, NotFound
-from services.web.http.queries import Query, Time
+from services.web.http.queries import Query, Time, listed
+from services.web.site import Call
 
 Basis = Literal["counted", "corrected"]
 

@@ -7,31 +7,30 @@ from projections import hours
 from projections import tools as lists
 from projections.tools import Place
 from services.clock import now
-from services.web.card_cache import Kept
+from services.web.card_cache import CachedCard
 from services.web.chart import Standing, Trend, trend
-from services.web.flash import Asked, AskedList
+from services.web.flash import ListPageQuery, PageQuery
 from services.web.http.answers import Answer
 from services.web.http.auth import find_visitor
-from services.web.http.endpoints import Call
-from services.web.http.pages import page
+from services.web.http.pages import ANYONES, page, show
 from services.web.http.problems import NotFound
-from services.web.http.queries import Page
-from services.web.http.rendering import ANYONES, show
+from services.web.http.queries import ListQuery
 from services.web.own import Own, cache_for, own_of
 from services.web.reviews import OwnReview, own_review, public_reviews
+from services.web.site import Call
 
 SORTS: Final = {"name": "Name", "community": "Community", "panel": "Panel", "trending": "Trending"}
 DAYS: Final = 30
 _PAIRS: Final = 6
 
 
-class AskedTools(AskedList, frozen=True, kw_only=True):
+class AskedTools(ListPageQuery, frozen=True, kw_only=True):
     """Which tools, in which order."""
 
     sort: Literal["name", "community", "panel", "trending"] = "name"
 
 
-class AskedTool(Asked, frozen=True, kw_only=True):
+class AskedTool(PageQuery, frozen=True, kw_only=True):
     """A tool, and where its reviews go on."""
 
     cursor: str | None = None
@@ -64,7 +63,7 @@ async def tool(call: Call, asked: AskedTool) -> Answer:
     """Show a tool."""
     kept = await find_tool(call, call.path["tool"])
     [own] = await own_of(call, [kept.tool])
-    reviews = await public_reviews(call.site, kept.tool, Page(limit=10, cursor=asked.cursor))
+    reviews = await public_reviews(call.site, kept.tool, ListQuery(limit=10, cursor=asked.cursor))
     return show(
         call,
         "tool.html",
@@ -80,7 +79,7 @@ async def tool(call: Call, asked: AskedTool) -> Answer:
     )
 
 
-async def find_tool(call: Call, slug: str) -> Kept:
+async def find_tool(call: Call, slug: str) -> CachedCard:
     """Find a listed tool by its slug; NotFound."""
     kept = await call.site.cards.one(slug)
     if kept is None:

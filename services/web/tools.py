@@ -8,13 +8,13 @@ from msgspec import Meta
 from projections import tools as lists
 from projections.cards import Card
 from services.web.http.answers import Answer
-from services.web.http.conditional import listed
-from services.web.http.endpoints import Call, endpoint
+from services.web.http.endpoints import endpoint
 from services.web.http.problems import NotFound
-from services.web.http.queries import Page, Query
+from services.web.http.queries import ListQuery, Query, listed
+from services.web.site import Call
 
 
-class ToolsQuery(Page, frozen=True, kw_only=True):
+class ToolsQuery(ListQuery, frozen=True, kw_only=True):
     """Which tools, in which order."""
 
     category: Annotated[str, Meta(max_length=120)] | None = None
@@ -40,7 +40,7 @@ class Reviewers(msgspec.Struct, frozen=True):
     items: list[lists.Reviewer]
 
 
-class VerdictsQuery(Page, frozen=True, kw_only=True):
+class VerdictsQuery(ListQuery, frozen=True, kw_only=True):
     """Which of a persona's verdicts."""
 
     category: Annotated[str, Meta(max_length=120)] | None = None

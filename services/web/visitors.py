@@ -6,11 +6,11 @@ import msgspec
 
 from services.fresh_ids import fresh_id
 from services.web.http.answers import Answer, json_answer
-from services.web.http.auth import COOKIE, find_visitor
+from services.web.http.auth import find_visitor, visitor_cookie
 from services.web.http.bodies import Id
-from services.web.http.endpoints import Call, endpoint
+from services.web.http.endpoints import endpoint
+from services.web.site import Call
 
-_COOKIE_SECONDS: Final = 400 * 24 * 3600  # the longest that browsers keep one
 _NO_STORE: Final = (b"cache-control", b"no-store")
 
 
@@ -34,11 +34,4 @@ async def create(call: Call) -> Answer:
         visitor = fresh_id()
         status = 201
     token = call.site.tokens.issue(visitor)
-    return json_answer(NewVisitor(visitor, token), status, [_NO_STORE, cookie(call, token)])
-
-
-def cookie(call: Call, token: str) -> tuple[bytes, bytes]:
-    """Make the header that keeps a visitor's token in the browser."""
-    secure = b"; Secure" if call.site.settings.base_url.startswith("https:") else b""
-    value = token.encode("ascii")
-    return b"set-cookie", b"%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%s" % (COOKIE, value, _COOKIE_SECONDS, secure)
+    return json_answer(NewVisitor(visitor, token), status, [_NO_STORE, visitor_cookie(token, call.site.settings.base_url)])

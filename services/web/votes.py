@@ -15,8 +15,10 @@ from events.log.event import Event
 from events.voters import VoterDisqualified, VoterReinstated
 from projections.tally import Community, community
 from services.web.http.bodies import Input, Slug
-from services.web.http.endpoints import VISITOR, Call, endpoint
+from services.web.http.call import VISITOR
+from services.web.http.endpoints import endpoint
 from services.web.http.problems import NotFound
+from services.web.site import Call
 
 
 class VoteChoice(Input, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ class ViewsBehind(Exception):
     """The views have not reached the position in time."""
 
 
-class Views:
+class ViewProgress:
     """Waits for the views on behalf of callers who must see their write."""
 
     def __init__(self, pool: "Pool[Any]") -> None:

@@ -18,11 +18,13 @@ from emails import ses as sns
 from services.clock import now
 from services.newsletter import reports
 from services.newsletter.reports import Reported, WebhookEvent, read_event, read_ses
-from services.web.http.endpoints import Call, endpoint
-from services.web.http.problems import BadInput, Kind, Refusal, add_kinds
+from services.web.http.endpoints import endpoint
+from services.web.http.problems import BadInput, Refusal
+from services.web.site import Call
 
 SIGNATURE: Final = b"ballotpress-signature"
 OLDEST_SECONDS: Final = 300
+BODY_LIMIT: Final = 1024 * 1024
 _SIGNATURE: Final = re.compile(r"t=(\d{1,12}),v1=([0-9a-f]{64})")
 
 logger = logging.getLogger(__name__)
@@ -30,9 +32,6 @@ logger = logging.getLogger(__name__)
 
 class NotSigned(Refusal):
     """The call isn't signed by a provider we know, or its signature is too old."""
-
-
-add_kinds({NotSigned: Kind(401, "not-signed", "Signature required")})
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +51,7 @@ _batch: Final = msgspec.json.Decoder(Batch)
 _certificates: Final[dict[str, bytes]] = {}
 
 
-@endpoint("POST", "/v1/webhooks/mail/generic", gives=Taken, problems=(401, 413))
+@endpoint("POST", "/v1/webhooks/mail/generic", gives=Taken, problems=(401, 413), max_body=BODY_LIMIT)
 async def generic(call: Call) -> Taken:
     """Take bounces and complaints from any provider: `{"events": [{"type", "hard", "recipient", "message_id", "id"}]}`."""
     body = await call.read_body()
@@ -83,7 +82,7 @@ def _fingerprint(told: WebhookEvent, body: bytes, place: int) -> bytes:
     return blake2b(said, digest_size=16, person=b"generic").digest()
 
 
-@endpoint("POST", "/v1/webhooks/mail/ses", gives=Taken, problems=(401, 413))
+@endpoint("POST", "/v1/webhooks/mail/ses", gives=Taken, problems=(401, 413), max_body=BODY_LIMIT)
 async def ses(call: Call) -> Taken:
     """Take bounces and complaints from Amazon SES, by an SNS topic that BALLOTPRESS_SES_TOPICS names."""
     body = await call.read_body()

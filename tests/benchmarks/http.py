@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 
 import asyncpg
 
-from services.web.http.tokens import VisitorTokens
+from services.web.http.auth import VisitorTokens
 from tests.benchmarks.table import Row, pairs
 from tests.benchmarks.world import durable_postgres, new_database, new_id
 from tests.support import servers

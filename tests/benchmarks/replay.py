@@ -20,7 +20,7 @@ from projections.engine.schemas import only_one
 from projections.engine.verify import verify
 from projections.registry import PROJECTIONS
 from services.migrate import migrate
-from services.web.http.tokens import VisitorTokens
+from services.web.http.auth import VisitorTokens
 from tests.benchmarks import by_hand
 from tests.benchmarks.client import Answered, paced, percentile
 from tests.benchmarks.http import environ, site

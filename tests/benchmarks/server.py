@@ -8,11 +8,12 @@ import msgspec
 from projections.tally import community
 from services.settings import read_settings
 from services.web import app, serve
-from services.web.http.answers import Answer
+from services.web.http.answers import Answer, Versioned, weak_etag
 from services.web.http.auth import require_visitor
-from services.web.http.conditional import Versioned, weak_etag
-from services.web.http.endpoints import ANYONE, VISITOR, Call, endpoint
+from services.web.http.call import ANYONE, VISITOR
+from services.web.http.endpoints import endpoint
 from services.web.http.queries import Query
+from services.web.site import Call
 from services.web.votes import VoteAnswer, VoteChoice
 
 _ANSWER: Final = VoteAnswer("tool-0", "ship", community(10, 5), 1)

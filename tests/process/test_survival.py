@@ -29,7 +29,7 @@ from events.registry import REGISTRY
 from projections.registry import PROJECTIONS
 from services.migrate import migrate
 from services.status.views import states
-from services.web.http.tokens import VisitorTokens
+from services.web.http.auth import VisitorTokens
 from tests.log.test_log import Append, tool_added
 from tests.oracle.compare import differences
 from tests.support import servers

@@ -13,11 +13,13 @@ from litestar.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from services.web.app import ROUTES
-from services.web.http import endpoints
+from services.web.http import call
 from services.web.http.answers import Answer
 from services.web.http.bodies import Input
-from services.web.http.endpoints import VISITOR, Call, endpoint, operator
+from services.web.http.call import VISITOR, operator
+from services.web.http.endpoints import endpoint
 from services.web.http.problems import Kind, add_kinds, problem_answer
+from services.web.site import Call
 from tests.support.sites import OPERATOR, client, settings
 
 
@@ -50,7 +52,7 @@ async def choose(call: Call, choice: Choice) -> Said:
     return Said(f"{call.visitor} {call.path['tool']} {choice.choice}")
 
 
-@endpoint("POST", "/v1/ops/catalog", by=operator("catalog"), takes=Choice, gives=Said)
+@endpoint("POST", "/v1/ops/catalog", by=operator("catalog"), takes=Choice, gives=Said, max_body=16 * 1024 * 1024)
 async def operate(call: Call, choice: Choice) -> Said:
     """Say which operator it was."""
     return Said(call.operator)
@@ -252,7 +254,7 @@ async def test_a_body_that_does_not_come_is_given_up(
     site: httpx.AsyncClient, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A caller that goes silent inside its body gets 408, and its place is free again."""
-    monkeypatch.setattr(endpoints, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(call, "BODY_SECONDS", 0.2)
 
     async def stalling() -> AsyncIterator[bytes]:
         yield b'{"choice"'

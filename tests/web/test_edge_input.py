@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.web.http.bodies import BodyReader, Id, Input, Slug
+from services.web.http.cursors import Cursors
 from services.web.http.problems import BadInput, WrongMediaType
-from services.web.http.queries import Cursors, Page, Position, Query, QueryReader, Time
+from services.web.http.queries import ListQuery, Position, Query, QueryReader, Time
 
 JSON = b"application/json"
 
@@ -31,7 +32,7 @@ class Whole(Input):
     kind: Literal["a", "b"] = "a"
 
 
-class Search(Page, frozen=True, kw_only=True):
+class Search(ListQuery, frozen=True, kw_only=True):
     """A query of every kind of field."""
 
     since: Time | None = None

@@ -15,9 +15,9 @@ import pytest
 from services.clock import now
 from services.settings import Newsletter
 from services.web.app import ROUTES
+from services.web.http.answers import Versioned
+from services.web.http.bodies import PATH_PATTERNS
 from services.web.http.checks import Check, ask_all
-from services.web.http.conditional import Versioned
-from services.web.http.endpoints import PATH_PATTERNS
 from services.web.http.networks import Networks
 from tests.support import servers
 from tests.support.sites import client, opened, settings

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from events.log.ids import new_id
 from services.settings import OperatorToken
-from services.web.http.tokens import OperatorTokens, VisitorTokens
+from services.web.http.auth import OperatorTokens, VisitorTokens
 
 VISITOR = new_id(1_700_000_000_000, b"0123456789")
 OLD, NEW = "old-secret-key-of-32-characters--", "new-secret-key-of-32-characters--"

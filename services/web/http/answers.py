@@ -1,21 +1,27 @@
 """Answers: a body, a status and headers, ready to be sent.
 
-An answer may be sent any number of times, to any number of callers, and is never changed once made.
+An answer may be sent any number of times, to any number of callers, and never changes once made. A conditional answer
+carries a weak ETag and is a 304 for callers that have its body already (RFC 9110, 13.1.2).
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
 Headers = Iterable[tuple[bytes, bytes]]
 
-JSON = b"application/json"
+JSON: Final = b"application/json"
+PUBLIC: Final = ((b"cache-control", b"public, max-age=0, must-revalidate"),)
+PRIVATE: Final = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization, Cookie"))
+NO_STORE: Final = ((b"cache-control", b"private, no-store"), (b"vary", b"Authorization, Cookie"))
+
 encoder = msgspec.json.Encoder()
 
 
 class Answer:
-    """What goes back to a caller; an ASGI application, so that the framework has nothing left to do."""
+    """An HTTP response. It is an ASGI application, so the framework has nothing left to do."""
 
     __slots__ = ("_body", "_start", "status")
 
@@ -39,8 +45,8 @@ class Answer:
         await send(self._body)
 
 
-class Bodiless(Answer):
-    """An answer that has no body by its status (204, 304): RFC 9110 wants no length or type there."""
+class EmptyAnswer(Answer):
+    """An answer without a body, as its status demands (204, 304, redirects): no length and no type are sent."""
 
     __slots__ = ()
 
@@ -51,3 +57,41 @@ class Bodiless(Answer):
 def json_answer(value: object, status: int = 200, headers: Headers = ()) -> Answer:
     """Encode a Struct (or anything msgspec knows) as the answer's JSON."""
     return Answer(encoder.encode(value), status, JSON, headers)
+
+
+def redirect(path: str, *headers: tuple[bytes, bytes], status: int = 303) -> Answer:
+    """Send the browser on to a page of this site; nobody keeps the answer."""
+    location = (b"location", path.encode("ascii", "ignore"))
+    return EmptyAnswer(status, (location, (b"cache-control", b"no-store"), *headers))
+
+
+def weak_etag(*parts: object) -> bytes:
+    """Return a weak ETag of the parts that identify a representation: release, view generation, positions."""
+    return b'W/"' + "-".join(map(str, parts)).encode("ascii") + b'"'
+
+
+class Versioned:
+    """A body with its ETag, and the two answers it can get, 200 and 304, made once."""
+
+    __slots__ = ("_full", "_opaque", "_unchanged", "etag")
+
+    def __init__(self, body: bytes, etag: bytes, *, cache: Headers = PUBLIC, media: bytes = JSON) -> None:
+        headers = ((b"etag", etag), *cache)
+        self.etag = etag
+        self._opaque = etag.removeprefix(b"W/")
+        self._full = Answer(body, 200, media, headers)
+        self._unchanged = EmptyAnswer(304, headers)
+
+    def answer(self, if_none_match: bytes | None) -> Answer:
+        """Choose the answer to a request with this If-None-Match header."""
+        if if_none_match is None:
+            return self._full
+        if if_none_match == self.etag or self._is_among(if_none_match):
+            return self._unchanged
+        return self._full
+
+    def _is_among(self, if_none_match: bytes) -> bool:
+        """Compare weakly with each tag of a list; `*` matches any."""
+        if if_none_match.strip() == b"*":
+            return True
+        return any(tag.strip().removeprefix(b"W/") == self._opaque for tag in if_none_match.split(b","))

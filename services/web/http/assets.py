@@ -5,7 +5,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from services.web.http.answers import Answer, Headers
+from services.web.http.answers import Answer, EmptyAnswer, Headers
+from services.web.http.call import Call
+from services.web.http.endpoints import route
+from services.web.http.problems import NotFound
 
 STATIC: Final = Path(__file__).parents[1] / "static"
 FOREVER: Final = ((b"cache-control", b"public, max-age=31536000, immutable"),)
@@ -15,12 +18,12 @@ _MEDIA: Final = {".css": b"text/css; charset=utf-8", ".js": b"text/javascript; c
 
 
 def pack(body: bytes) -> bytes:
-    """Compress a body; the same bytes come out whenever it is done."""
+    """Compress a body, to the same bytes each time."""
     return gzip.compress(body, 9, mtime=0)
 
 
 def takes_gzip(accept_encoding: bytes | None) -> bool:
-    """Tell whether whoever sends this Accept-Encoding reads gzip."""
+    """Tell whether an Accept-Encoding allows gzip."""
     if accept_encoding is None:
         return False
     words = (word.replace(b" ", b"") for word in accept_encoding.lower().split(b","))
@@ -40,7 +43,7 @@ class Asset(NamedTuple):
 
 
 def asset(body: bytes, name: str, cache: Headers = FOREVER) -> Asset:
-    """Make an asset of a file's content."""
+    """Return the asset of a file's content."""
     stem, dot, ending = name.rpartition(".")
     media = _MEDIA[dot + ending]
     hashed = f"{stem}.{blake2b(body, digest_size=6).hexdigest()}.{ending}"
@@ -60,5 +63,29 @@ BY_HASHED_NAME: Final = {found.name: found for found in ASSETS.values()}
 
 
 def url(name: str) -> str:
-    """Give the address of a static file by its plain name; KeyError if there is none."""
+    """Return the address of a static file by its plain name. Raises KeyError if there is none."""
     return f"/static/{ASSETS[name].name}"
+
+
+async def _static(request: Call) -> Answer:
+    found = BY_HASHED_NAME.get(request.path["name"])
+    if found is None:
+        raise NotFound("No such file; the page that names it was made by another release.")
+    return found.answer(request.head.get(b"accept-encoding"))
+
+
+static: Final = route("GET", "/static/{name}", "GET /static/{name:str}", _static)
+
+# One name for ever, so it is asked for again after an hour; it is small, and unchanged it costs a 304.
+_EMBED_ETAG: Final = (b"etag", b'W/"' + ASSETS["embed.js"].name.encode("ascii") + b'"')
+_EMBED_HEADERS: Final = ((b"cache-control", b"public, max-age=3600"), _EMBED_ETAG)
+_EMBED: Final = asset((STATIC / "embed.js").read_bytes(), "embed.js", _EMBED_HEADERS)
+
+
+async def _embed(request: Call) -> Answer:
+    if request.head.get(b"if-none-match") == _EMBED_ETAG[1]:
+        return EmptyAnswer(304, _EMBED_HEADERS)
+    return _EMBED.answer(request.head.get(b"accept-encoding"))
+
+
+embed: Final = route("GET", "/embed.js", "GET /embed.js", _embed)

@@ -1,23 +1,52 @@
-"""Bodies: JSON read strictly into msgspec Structs.
+"""Bodies: JSON and forms read strictly into msgspec Structs, and the patterns of what may stand in them.
 
-Whatever is wrong with a body is a `BadInput` that names the place by JSON pointer: unknown fields, wrong types, broken
-UTF-8, lone surrogates, NUL (PostgreSQL's text can't hold one), nesting beyond reason.
+A fault in a body is a `BadInput` that names the place by JSON pointer: unknown fields, wrong types, broken UTF-8, lone
+surrogates, NUL (PostgreSQL's text can't hold one), nesting beyond reason. Forms may have fields we don't know.
 """
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Annotated, Generic, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Final, Generic, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec import Meta
 
 from services.web.http.problems import BadInput, FieldError, WrongMediaType
 
 # `$` alone would let a newline follow.
-SLUG = r"^[a-z0-9-]{1,120}$(?!\n)"
-ID = r"^[A-Za-z0-9_-]{21}[AQgw]$(?!\n)"
-Slug = Annotated[str, msgspec.Meta(pattern=SLUG, max_length=120)]
-Id = Annotated[str, msgspec.Meta(pattern=ID, max_length=22)]
+SLUG: Final = r"^[a-z0-9-]{1,120}$(?!\n)"
+ID: Final = r"^[A-Za-z0-9_-]{21}[AQgw]$(?!\n)"
+PATH_PATTERNS: Final[Mapping[str, str]] = {
+    "tool": SLUG,
+    "pair": r"^[a-z0-9-]{1,120}-vs-[a-z0-9-]{1,120}$(?!\n)",
+    "persona": r"^[^/\x00-\x20A-Z][^/\x00-\x1fA-Z]{0,79}$(?!\n)",
+    "id": ID,
+    "visitor": ID,
+    "mail": r"^[A-Za-z0-9_-]{1,160}$(?!\n)",
+    "problem": r"^[a-z-]{1,40}$(?!\n)",
+    "number": r"^[1-9][0-9]{0,8}$(?!\n)",
+}
+"""The parameters that a path may have."""
+
+Slug = Annotated[str, Meta(pattern=SLUG, max_length=120)]
+Id = Annotated[str, Meta(pattern=ID, max_length=22)]
+
+# A line stands in pages and mails beside our own words: no control characters, no line or paragraph separators, nothing that
+# overrides the direction of what follows (Unicode UAX 9). Prose is kept as written; space around it doesn't count.
+NAME_MOST: Final = 60
+REASON_MOST: Final = 500
+PROSE_LEAST, PROSE_MOST = 20, 4000
+
+_UNSEEN: Final = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+_LINE: Final = rf"^ *[^\s{_UNSEEN}][^{_UNSEEN}]*$(?!\n)"
+_PROSE: Final = rf"^\s*[^\s\x00][^\x00]{{{PROSE_LEAST - 2},{PROSE_MOST - 2}}}[^\s\x00]\s*$"
+_LINE_RE: Final = re.compile(_LINE)
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_MOST, extra_json_schema={"pattern": _LINE})]
+Reason = Annotated[str, Meta(min_length=1, max_length=REASON_MOST, extra_json_schema={"pattern": _LINE})]
+Prose = Annotated[str, Meta(extra_json_schema={"pattern": _PROSE})]
 
 T = TypeVar("T")
 
@@ -26,6 +55,9 @@ _PLACE = re.compile(r"(?s)(?P<detail>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`
 _FIELD = re.compile(r"Object (?:missing required|contains unknown) field `(?P<name>.*)`", re.S)
 _STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+FORM: Final = b"application/x-www-form-urlencoded"
+_MOST_FIELDS: Final = 200
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -118,3 +150,55 @@ def _bad_texts_in(pointer: str, value: object) -> Iterator[FieldError]:
     elif isinstance(value, list):
         for index, member in enumerate(value):
             yield from _bad_texts_in(f"{pointer}/{index}", member)
+
+
+def is_form(media: bytes | None) -> bool:
+    """Tell whether a body is said to be a form."""
+    return media is not None and media.partition(b";")[0].strip().lower() == FORM
+
+
+def fields(raw: bytes) -> dict[str, list[str]]:
+    """Give a form's fields, each with its values in order; BadInput."""
+    try:
+        pairs = parse_qsl(raw.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise BadInput("The form isn't valid UTF-8, or has too many fields.") from None
+    found: dict[str, list[str]] = {}
+    for name, value in pairs:
+        if "\0" in value:
+            raise BadInput.at(f"/{name}", "NUL can't be stored")
+        found.setdefault(name, []).append(value)
+    return found
+
+
+class FormReader(BodyReader[T]):
+    """Reads a body that a form or a program may send."""
+
+    __slots__ = ("_names", "_type")
+
+    def __init__(self, type_: type[T]) -> None:
+        super().__init__(type_)
+        self._type = type_
+        self._names = {field.encode_name for field in msgspec.inspect.type_info(type_).fields}  # type: ignore[attr-defined]
+
+    def read(self, media: bytes | None, raw: bytes) -> T:
+        """Decode a form of single values, or JSON; BadInput, WrongMediaType."""
+        if not is_form(media):
+            return super().read(media, raw)
+        values = {name: given[-1] for name, given in fields(raw).items() if name in self._names}
+        try:
+            return msgspec.convert(values, self._type, strict=False)
+        except msgspec.ValidationError as error:
+            raise bad_input(error) from None
+
+
+def check_line(pointer: str, text: str | None) -> None:
+    """Refuse a line that shows nothing or isn't one line; None is none. BadInput."""
+    if text is not None and not _LINE_RE.search(text):
+        raise BadInput.at(pointer, "must be one line with something to read in it, without control or direction characters")
+
+
+def check_prose(pointer: str, text: str) -> None:
+    """Refuse prose that is too short or too long. BadInput."""
+    if not PROSE_LEAST <= len(text.strip()) <= PROSE_MOST:
+        raise BadInput.at(pointer, f"must have {PROSE_LEAST} to {PROSE_MOST} characters; space around them doesn't count")

@@ -5,7 +5,7 @@ place and one pass, because each layer of middleware costs every vote. Exception
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from logging import DEBUG
 from secrets import token_hex
@@ -14,19 +14,15 @@ from typing import Any, Final
 
 import structlog
 from litestar.enums import HttpMethod, ScopeType
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Message, Receive, Scope, Send
 
 from services.logs import request_id as logged_request_id
-from services.web.http.answers import Answer, Bodiless
-from services.web.http.endpoints import ClientGone
+from services.web.http.answers import Answer, EmptyAnswer
+from services.web.http.call import ClientGone, Site
+from services.web.http.endpoints import BODY_LIMIT, Operation
 from services.web.http.problems import BodyTooLarge, kind_of
-from services.web.site import Site
 
-BODY_LIMIT: Final = 64 * 1024
-CATALOG_LIMIT: Final = 16 * 1024 * 1024
-CATALOG_PATH: Final = "/v1/ops/catalog"
-WEBHOOK_LIMIT: Final = 1024 * 1024
-WEBHOOK_PATHS: Final = "/v1/webhooks/"
 SLOW_SECONDS: Final = 1.0
 
 _EXPOSED: Final = b"ETag, Link, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
@@ -43,9 +39,10 @@ Refuse = Callable[[Exception, str, HTTPScope, Mapping[bytes, bytes]], Answer]
 class Edge:
     """Wraps an ASGI application."""
 
-    def __init__(self, app: ASGIApp, site: Site, refusal: Refuse) -> None:
+    def __init__(self, app: ASGIApp, site: Site, refusal: Refuse, limits: Mapping[str, int]) -> None:
         self._app = app
         self._refusal = refusal
+        self._limits = limits
         self._site = site
         self._log = structlog.get_logger().bind()
         self._logs_all = self._log.is_enabled_for(DEBUG)
@@ -72,7 +69,7 @@ class Edge:
             if b"access-control-request-method" in head and self._is_admitted(head):
                 await _PREFLIGHT(scope, receive, outgoing.send)
             else:
-                await self._app(scope, _bounded(scope, head, receive), outgoing.send)
+                await self._app(scope, self._bounded(scope, head, receive), outgoing.send)
         except Exception as error:
             await self._refuse(error, scope, receive, outgoing, request_id)
         self._record(method, extra.get("path_template", "unmatched"), outgoing, (outgoing.began or perf_counter()) - started)
@@ -113,6 +110,18 @@ class Edge:
         logged_request_id.set(request_id)
         return request_id
 
+    def _bounded(self, scope: HTTPScope, head: Mapping[bytes, bytes], receive: Receive) -> Receive:
+        """Refuse a body over its endpoint's limit: by its announced length, else by counting. Raises BodyTooLarge."""
+        length = head.get(b"content-length")
+        if length is None:
+            return receive if scope["method"] == "GET" else _counted(receive, self._limit_of(scope))
+        if len(length) > 4 and int(length[:20]) > self._limit_of(scope):
+            raise BodyTooLarge(f"A body may have {self._limit_of(scope)} bytes here.")
+        return receive
+
+    def _limit_of(self, scope: HTTPScope) -> int:
+        return self._limits.get(scope["path"], BODY_LIMIT)
+
     def _is_admitted(self, head: Mapping[bytes, bytes]) -> bool:
         return head.get(b"origin") in self._origins
 
@@ -122,10 +131,7 @@ class Edge:
             headers += [
                 (b"access-control-allow-origin", head[b"origin"]),
                 (b"access-control-allow-credentials", b"true"),
-                (
-                    b"access-control-expose-headers",
-                    _EXPOSED,
-                ),
+                (b"access-control-expose-headers", _EXPOSED),
             ]
         return headers
 
@@ -193,7 +199,7 @@ def _numbered_ids() -> Any:
 
 
 # The answer to a browser that asks before it sends (Fetch, 4.8), from an origin we admit.
-_PREFLIGHT: Final = Bodiless(
+_PREFLIGHT: Final = EmptyAnswer(
     204,
     [
         (b"access-control-allow-methods", b"GET, HEAD, PUT, POST, PATCH, DELETE"),
@@ -203,20 +209,10 @@ _PREFLIGHT: Final = Bodiless(
 )
 
 
-def _bounded(scope: HTTPScope, head: Mapping[bytes, bytes], receive: Receive) -> Receive:
-    """Refuse a body over the limit: by its announced length, else by counting. BodyTooLarge."""
-    length = head.get(b"content-length")
-    if length is None:
-        return receive if scope["method"] == "GET" else _counted(receive, _limit_of(scope))
-    if len(length) > 4 and int(length[:20]) > _limit_of(scope):
-        raise BodyTooLarge(f"A body may have {_limit_of(scope)} bytes here.")
-    return receive
-
-
-def _limit_of(scope: HTTPScope) -> int:
-    if scope["path"].startswith(WEBHOOK_PATHS):
-        return WEBHOOK_LIMIT
-    return CATALOG_LIMIT if scope["path"] == CATALOG_PATH else BODY_LIMIT
+def body_limits(routes: Sequence[HTTPRouteHandler]) -> dict[str, int]:
+    """Return the paths whose bodies may be larger than usual, with their limits in bytes."""
+    operations: list[Operation] = [route.opt["operation"] for route in routes]
+    return {operation.path: operation.max_body for operation in operations if operation.max_body != BODY_LIMIT}
 
 
 def _counted(receive: Receive, limit: int) -> Receive:

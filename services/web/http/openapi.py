@@ -14,9 +14,10 @@ import msgspec
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
-from services.web.http.answers import Answer, encoder
-from services.web.http.conditional import PUBLIC, Versioned, weak_etag
-from services.web.http.endpoints import ANYONE, KEY, PATH_PATTERNS, Call, Operation
+from services.web.http.answers import PUBLIC, Answer, Versioned, encoder, weak_etag
+from services.web.http.bodies import PATH_PATTERNS
+from services.web.http.call import ANYONE, KEY, Call
+from services.web.http.endpoints import Operation
 from services.web.http.problems import MEDIA, Problem
 
 _TEMPLATE: Final = "#/components/schemas/{name}"

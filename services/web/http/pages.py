@@ -1,117 +1,120 @@
-"""How a page's route is written: `@page` for what is read, `@action` for what a form does.
+"""Pages: how a route for people at browsers is written. `@page` shows, `@action` and `@post` do what a form asks.
 
-An action is refused unless a page of this site posted it, and done once the browser has shown that it keeps our cookie: who has
-none is given one and sent to the same action again (307), so that a vote without a cookie never counts. It answers 303.
+A form is refused unless a page of this site posted it. A visitor's action is done once the browser has shown that it keeps our
+cookie: a browser without it is given one and sent to the same action again (307), so a vote without a cookie never counts.
+
+Every template extends base.html, with everything escaped and nothing undefined; pages work without JavaScript. No inline
+script or style, and nothing from another site: `POLICY` says so, and every page carries it.
 """
 
-import re
+import gzip
 from collections.abc import Awaitable, Callable
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar.handlers import HTTPRouteHandler
 
+from services.clock import now
 from services.fresh_ids import fresh_id
-from services.web.http.answers import Answer, Bodiless
-from services.web.http.auth import find_visitor
-from services.web.http.bodies import bad_input
-from services.web.http.endpoints import PATH_PATTERNS, Call
-from services.web.http.forms import fields, is_form
-from services.web.http.problems import Kind, NotFound, Refusal, WrongMediaType, add_kinds
+from services.settings import OperatorToken
+from services.web.http.answers import Answer, EmptyAnswer, Headers, redirect, weak_etag
+from services.web.http.assets import PACKED, takes_gzip, url
+from services.web.http.auth import Sessions, find_visitor, visitor_cookie
+from services.web.http.bodies import bad_input, fields, is_form
+from services.web.http.call import ANYONE, VISITOR, AnyCall, Call, Caller
+from services.web.http.endpoints import path_patterns, route
+from services.web.http.problems import CookieRefused, MissingScope, NotFound, NotFromHere, WrongMediaType
 from services.web.http.queries import Query, QueryReader
-from services.web.visitors import cookie
 
-_ASKED: Final = "cookie=asked"
-_NO_STORE: Final = (b"cache-control", b"no-store")
-
-
-class NotFromHere(Refusal):
-    """Another site posted the form."""
-
-
-class CookieRefused(Refusal):
-    """The browser doesn't keep our cookie."""
-
-
-add_kinds(
-    {
-        NotFromHere: Kind(403, "cross-origin", "Not from here", "This form was sent from another site, so nothing was done."),
-        CookieRefused: Kind(
-            403,
-            "cookie-refused",
-            "Your browser refused our cookie",
-            "So this can't count: the cookie is all that keeps one reader to one vote. It holds a random number and nothing"
-            " about you. Allow cookies for this site, go back, and press the button again.",
-        ),
-    }
+HTML: Final = b"text/html; charset=utf-8"
+POLICY: Final = (
+    b"content-security-policy",
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 )
+_VARIES: Final = (b"vary", b"Cookie, Accept-Encoding")
+ANYONES: Final = ((b"cache-control", b"public, max-age=0, must-revalidate"), _VARIES, POLICY)
+VISITORS: Final = ((b"cache-control", b"private, no-cache"), _VARIES, POLICY)
+SECRET: Final = ((b"cache-control", b"private, no-store"), _VARIES, POLICY)
+_FAST: Final = 5  # a level of gzip: 9 takes three times as long for 1 % less
+_ASKED: Final = "cookie=asked"
 
-PageQuery = TypeVar("PageQuery", bound=Query)
+QueryT = TypeVar("QueryT", bound=Query)
 Form = TypeVar("Form", bound=msgspec.Struct)
 
+TEMPLATES: Final = Environment(
+    loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+"""The site's templates. The site adds the filters that they use."""
+TEMPLATES.globals["asset"] = url
 
-def page(path: str, takes: type[PageQuery]) -> Callable[[Callable[[Call, PageQuery], Awaitable[Answer]]], HTTPRouteHandler]:
-    """Make a function a page; `takes` is the Struct of its query, whose `after` the views have reached when it runs."""
+
+def page(
+    path: str, takes: type[QueryT], by: Caller = ANYONE
+) -> Callable[[Callable[[AnyCall, QueryT], Awaitable[Answer]]], HTTPRouteHandler]:
+    """Register a function as a page, of anyone or of operators with a scope, who are led to the sign-in page first.
+
+    `takes` is the Struct of its query, whose `after` the views have reached when the function runs.
+    """
     query = QueryReader(takes)
-    check = checker(path)
+    check = _checker(path)
 
-    def made(function: Callable[[Call, PageQuery], Awaitable[Answer]]) -> HTTPRouteHandler:
+    def made(function: Callable[..., Awaitable[Answer]]) -> HTTPRouteHandler:
         async def handle(request: Call) -> Answer:
             check(request)
+            if by.kind == "operator" and not _admit(request, by.scope):
+                return _TO_SIGN_IN
             asked = query.read(request.scope["query_string"])
             await request.site.reach(asked.after)
             return await function(request, asked)
 
-        return handler("GET", path)(handle)
+        return route("GET", path, f"GET page {path}", handle)
 
     return made
 
 
-def action(path: str, takes: type[Form]) -> Callable[[Callable[[Call, Form], Awaitable[Answer]]], HTTPRouteHandler]:
-    """Make a function what a visitor's form does; `takes` is the Struct of the form. Empty fields are as if not sent."""
-    check = checker(path)
+def action(
+    path: str, takes: type[Form], by: Caller = VISITOR
+) -> Callable[[Callable[[AnyCall, Form], Awaitable[Answer]]], HTTPRouteHandler]:
+    """Register what a form does, for a visitor or an operator with a scope; `takes` is the Struct of the form."""
+    admit = _admit_visitor if by.kind == "visitor" else _operators(by.scope)
 
-    def made(function: Callable[[Call, Form], Awaitable[Answer]]) -> HTTPRouteHandler:
+    def made(function: Callable[..., Awaitable[Answer]]) -> HTTPRouteHandler:
         async def handle(request: Call) -> Answer:
-            check(request)
-            require_same_origin(request)
-            visitor = find_visitor(request.head, request.site.tokens)
-            if visitor is None:
-                return await _introduce(request)
-            request.visitor = visitor
-            request.add_headers(tuple(await request.site.limit_write(visitor, request.network)))
-            return await function(request, await read_form(request, takes))
+            return await admit(request) or await function(request, await read_form(request, takes))
 
-        return handler("POST", path)(handle)
+        return post(path)(handle)
 
     return made
 
 
-def handler(method: Any, path: str) -> Callable[[Callable[[Call], Awaitable[Answer]]], HTTPRouteHandler]:
-    """Make a function what is called for a method and a path."""
-    litestar_path = re.sub(r"{(\w+)}", r"{\1:str}", path)
-    return HTTPRouteHandler(litestar_path, http_method=method, name=f"{method} page {path}", status_code=200)
+def post(path: str) -> Callable[[Callable[[AnyCall], Awaitable[Answer]]], HTTPRouteHandler]:
+    """Register a POST handler for a form; the caller needs no visitor's cookie."""
+    check = _checker(path)
 
-
-def post(path: str) -> Callable[[Callable[[Call], Awaitable[Answer]]], HTTPRouteHandler]:
-    """Make a function what a form of this site does, whoever sends it."""
-    check = checker(path)
-
-    def made(function: Callable[[Call], Awaitable[Answer]]) -> HTTPRouteHandler:
+    def made(function: Callable[..., Awaitable[Answer]]) -> HTTPRouteHandler:
         async def handle(request: Call) -> Answer:
             check(request)
             require_same_origin(request)
             return await function(request)
 
-        return handler("POST", path)(handle)
+        return route("POST", path, f"POST page {path}", handle)
 
     return made
 
 
-def checker(path: str) -> Callable[[Call], None]:
-    """Make what refuses (NotFound) a path whose parameters don't fit their patterns."""
-    patterns = [(name, re.compile(PATH_PATTERNS[name])) for name in re.findall(r"{(\w+)}", path)]
+def _checker(path: str) -> Callable[[Call], None]:
+    """Return a check that raises NotFound when a path parameter doesn't match its pattern."""
+    patterns = path_patterns(path)
 
     def check(call: Call) -> None:
         if not all(pattern.search(call.path[name]) for name, pattern in patterns):
@@ -121,7 +124,7 @@ def checker(path: str) -> Callable[[Call], None]:
 
 
 def require_same_origin(call: Call) -> None:
-    """Refuse what another site posted, by what browsers say of it and scripts can't change; NotFromHere.
+    """Refuse a form that another site posted, by headers that scripts can't change. Raises NotFromHere.
 
     `Sec-Fetch-Site` where the browser sends it (it does over https and on loopback), else `Origin`, which all send with a POST.
     """
@@ -136,17 +139,48 @@ def require_same_origin(call: Call) -> None:
         raise NotFromHere("no origin of ours")
 
 
-async def _introduce(call: Call) -> Answer:
-    """Give the browser a visitor's cookie and send it here again; CookieRefused when that was done before."""
+async def _admit_visitor(call: Call) -> Answer | None:
+    """Admit and count a browser that has our cookie; else return the answer that gives it one. Raises CookieRefused."""
+    visitor = find_visitor(call.head, call.site.tokens)
+    if visitor is not None:
+        call.visitor = visitor
+        call.add_headers(await call.site.limit_write(visitor, call.network))
+        return None
     if call.scope["query_string"] == _ASKED.encode():
         raise CookieRefused("no cookie came back")
-    call.add_headers(tuple(await call.site.limit_new_visitor(call.network)))
-    again = f"{call.scope['path']}?{_ASKED}".encode("ascii")
-    return Bodiless(307, (cookie(call, call.site.tokens.issue(fresh_id())), (b"location", again), _NO_STORE))
+    call.add_headers(await call.site.limit_new_visitor(call.network))
+    cookie = visitor_cookie(call.site.tokens.issue(fresh_id()), call.site.settings.base_url)
+    return redirect(f"{call.scope['path']}?{_ASKED}", cookie, status=307)
+
+
+def _operators(scope: str) -> Callable[[Call], Awaitable[Answer | None]]:
+    async def admit(call: Call) -> Answer | None:
+        return None if _admit(call, scope) else _TO_SIGN_IN
+
+    return admit
+
+
+_TO_SIGN_IN: Final = redirect("/ops/sign-in")
+
+
+def signed_in(call: Call) -> OperatorToken | None:
+    """Return the operator whose browser calls, or None if it has not signed in."""
+    return Sessions(call.site.settings).operator(call.head, now().timestamp())
+
+
+def _admit(call: Call, scope: str) -> bool:
+    """Admit an operator with the scope; return False if nobody is signed in. Raises MissingScope."""
+    operator = signed_in(call)
+    if operator is None:
+        return False
+    if scope not in operator.scopes:
+        raise MissingScope(f"Your token doesn't carry the scope {scope!r}.")
+    call.operator = operator.name
+    return True
 
 
 async def read_form(call: Call, type_: type[Form]) -> Form:
-    """Read a form of single values; empty ones are as if not sent, fields we don't know are ignored. BadInput."""
+    """Read a form of single values. Empty ones are as if not sent, unknown fields are ignored. Raises BadInput."""
     if not is_form(call.head.get(b"content-type")):
         raise WrongMediaType("This takes a form.")
     known = {field.encode_name for field in msgspec.structs.fields(type_)}
@@ -159,10 +193,43 @@ async def read_form(call: Call, type_: type[Form]) -> Form:
 
 
 def back(path: str, position: int | None = None, said: str | None = None, fragment: str = "") -> Answer:
-    """Send the browser on to a page of ours (303) that shows what was written at a position, and says a word about it."""
+    """Send the browser on to a page of this site (303) that shows the event at a position, and confirms it by `said`."""
     extra = [f"after={position}"] if position else []
     extra += [f"said={said}"] if said else []
     if not path.startswith("/") or path.startswith("//") or "\\" in path:
         path = "/"
-    target = path + (("&" if "?" in path else "?") + "&".join(extra) if extra else "") + (f"#{fragment}" if fragment else "")
-    return Bodiless(303, ((b"location", target.encode("ascii", "ignore")), _NO_STORE))
+    return redirect(
+        path + (("&" if "?" in path else "?") + "&".join(extra) if extra else "") + (f"#{fragment}" if fragment else "")
+    )
+
+
+class PageAnswer:
+    """A rendered page: packed once, sent any number of times."""
+
+    __slots__ = ("_body", "_etag", "_packed")
+
+    def __init__(self, html: bytes) -> None:
+        self._body = html
+        self._packed: bytes | None = None
+        self._etag = weak_etag(blake2b(html, digest_size=12).hexdigest())
+
+    def answer(self, call: Call, cache: Headers = ANYONES, status: int = 200) -> Answer:
+        """Answer a request for the page: packed if the browser takes it, 304 if the browser has it."""
+        headers = ((b"etag", self._etag), *cache)
+        if status == 200 and call.head.get(b"if-none-match") == self._etag:
+            return EmptyAnswer(304, headers)
+        if not takes_gzip(call.head.get(b"accept-encoding")):
+            return Answer(self._body, status, HTML, headers)
+        if self._packed is None:
+            self._packed = gzip.compress(self._body, _FAST, mtime=0)
+        return Answer(self._packed, status, HTML, (*headers, *PACKED))
+
+
+def render(template: str, **values: Any) -> bytes:
+    """Render a template. Raises jinja2.UndefinedError for a value that it names and isn't given."""
+    return TEMPLATES.get_template(template).render(values).encode("utf-8")
+
+
+def show(call: Call, template: str, *, cache: Headers = SECRET, status: int = 200, **values: Any) -> Answer:
+    """Render a page and answer with it; nobody may keep it, unless `cache` says otherwise."""
+    return PageAnswer(render(template, **values)).answer(call, cache, status)

@@ -1,7 +1,7 @@
 """Problems (RFC 9457): how every refusal is written.
 
-`KINDS` is the one place where an exception gets its status, title and type. Rules and log raise plain exceptions that
-know nothing of HTTP; what the API itself refuses is a `Refusal`. Whatever stands in neither is a 500 without internals.
+`KINDS` is the one table where an exception gets its status, title and type. Its rows here are this kit's own refusals and the
+database's; the site adds those of its domain once, as it is wired. An exception without a row is a 500 without internals.
 """
 
 from collections.abc import Sequence
@@ -102,6 +102,14 @@ class BodyTooSlow(Refusal):
     """The body didn't arrive in time."""
 
 
+class NotFromHere(Refusal):
+    """Another site posted the form."""
+
+
+class CookieRefused(Refusal):
+    """The browser doesn't keep our cookie."""
+
+
 UNAVAILABLE = Kind(
     503, "unavailable", "Temporarily unavailable", "The database can't be reached at the moment; try again.", retry_after=1
 )
@@ -116,6 +124,14 @@ KINDS: dict[type[Exception], Kind] = {
     BodyTooLarge: Kind(413, "body-too-large", "Body too large"),
     WrongMediaType: Kind(415, "wrong-media-type", "Wrong media type"),
     TooManyRequests: Kind(429, "too-many-requests", "Too many requests"),
+    NotFromHere: Kind(403, "cross-origin", "Not from here", "This form was sent from another site, so nothing was done."),
+    CookieRefused: Kind(
+        403,
+        "cookie-refused",
+        "Your browser refused our cookie",
+        "So this can't count: the cookie is all that keeps one reader to one vote. It holds a random number and nothing"
+        " about you. Allow cookies for this site, go back, and press the button again.",
+    ),
     NotFoundException: Kind(404, "not-found", "Not found", "Nothing is served at this path."),
     MethodNotAllowedException: Kind(405, "method-not-allowed", "Method not allowed", "`Allow` names what this path takes."),
     # What PostgreSQL and its connections throw while it is away, starting, stopping, or slow.
@@ -126,7 +142,7 @@ KINDS: dict[type[Exception], Kind] = {
 
 
 def add_kinds(kinds: dict[type[Exception], Kind]) -> None:
-    """Add a module's domain errors to the table; ValueError if one is there already."""
+    """Add a site's own exceptions to the table. Raises ValueError if one is there already."""
     if known := kinds.keys() & KINDS.keys():
         raise ValueError(f"already in the table: {known}")
     KINDS.update(kinds)

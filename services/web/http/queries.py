@@ -1,27 +1,29 @@
-"""Queries: parameters read strictly into msgspec Structs, and the cursors of lists.
+"""Queries: parameters read strictly into msgspec Structs, and pages of lists.
 
-A parameter that doesn't fit is a `BadInput` whose pointer is `/name`. Parameters we don't know are ignored.
+A parameter that doesn't fit is a `BadInput` whose pointer is `/name`. Unknown parameters are ignored.
 """
 
-import base64
-import binascii
-import hmac
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Final, Generic, TypeVar
-from urllib.parse import parse_qsl
+from hashlib import blake2b
+from operator import attrgetter
+from typing import Annotated, Any, Final, Generic, TypeVar
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from msgspec import Meta
 
+from services.web.http.answers import PUBLIC, Answer, Headers, Versioned, encoder, weak_etag
 from services.web.http.bodies import bad_input
+from services.web.http.call import Call
 from services.web.http.problems import BadInput
 
 Position = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Time = Annotated[datetime, Meta(tz=True)]
 
 T = TypeVar("T")
+Place = TypeVar("Place")
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _MOST_PARAMETERS: Final = 100
@@ -33,7 +35,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     after: Position | None = None
 
 
-class Page(Query, frozen=True, kw_only=True):
+class ListQuery(Query, frozen=True, kw_only=True):
     """The parameters of a list."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
@@ -99,31 +101,35 @@ def _cast_for(type_: msgspec.inspect.Type) -> Callable[[str], object]:
     return str
 
 
-class Cursors:
-    """Seals the place where a list goes on, so that callers can't make one up or carry it to another list."""
+async def page_of(
+    call: Call,
+    name: str,
+    query: ListQuery,
+    type_: type[Place],
+    read: Callable[[Place | None, int], Awaitable[Sequence[T]]],
+    place: Callable[[T], Any] = attrgetter("position"),
+) -> tuple[Sequence[T], str | None]:
+    """Return the items of the page that a query asks for, and the cursor of the next page (None at the end).
 
-    __slots__ = ("_keys",)
+    `name` names the list with its sort and filters; `read` takes the place to go on after (None: from the start) and how many
+    items to read; `place` is that of an item, a `type_`. Raises BadInput if the cursor isn't one of this list.
+    """
+    start = call.site.cursors.open(name, query.cursor, type_) if query.cursor else None
+    rows = await read(start, query.limit + 1)
+    shown = rows[: query.limit]
+    return shown, call.site.cursors.seal(name, place(shown[-1])) if len(rows) > query.limit else None
 
-    _MAC_BYTES: Final = 12
 
-    def __init__(self, secret_keys: Sequence[str]) -> None:
-        self._keys = [hmac.digest(key.encode(), b"ballotpress cursor", "sha256") for key in secret_keys]
+def listed(call: Call, page: object, cursor: str | None = None, cache: Headers = PUBLIC) -> Answer:
+    """Answer a list under an ETag of its content, with a link to the next page (RFC 8288) if there is a cursor."""
+    body = encoder.encode(page)
+    link = () if cursor is None else (next_link(call, "cursor", cursor),)
+    etag = weak_etag(blake2b(body, digest_size=12).hexdigest())
+    return Versioned(body, etag, cache=(*cache, *link)).answer(call.head.get(b"if-none-match"))
 
-    def seal(self, list_: str, place: object) -> str:
-        """Write a place in a list; `list_` names the list with its sort and filters."""
-        payload = msgspec.msgpack.encode(place)
-        return base64.urlsafe_b64encode(self._mac(self._keys[0], list_, payload) + payload).rstrip(b"=").decode("ascii")
 
-    def open(self, list_: str, cursor: str, type_: type[T]) -> T:
-        """Read a place back as `type_`; BadInput if it isn't a cursor of this list."""
-        try:
-            raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", validate=True)
-        except (UnicodeEncodeError, binascii.Error):
-            raw = b""
-        mac, payload = raw[: self._MAC_BYTES], raw[self._MAC_BYTES :]
-        if not any(hmac.compare_digest(self._mac(key, list_, payload), mac) for key in self._keys):
-            raise BadInput.at("/cursor", "not a cursor of this list")
-        return msgspec.msgpack.decode(payload, type=type_)
-
-    def _mac(self, key: bytes, list_: str, payload: bytes) -> bytes:
-        return hmac.digest(key, list_.encode() + b"\0" + payload, "sha256")[: self._MAC_BYTES]
+def next_link(call: Call, name: str, place: str) -> tuple[bytes, bytes]:
+    """Return the header that links the next page: this request, with `place` in the parameter `name`."""
+    query = parse_qsl(call.scope["query_string"].decode("utf-8"))
+    kept = [(given, value) for given, value in query if given not in ("cursor", "after")]
+    return b"link", f'<{call.scope["path"]}?{urlencode([*kept, (name, place)])}>; rel="next"'.encode("ascii")

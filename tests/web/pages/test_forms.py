@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from services.settings import OperatorToken
-from services.web.http.session import SECONDS, Sessions
+from services.web.http.auth import SESSION_SECONDS, Sessions
 from tests.support.sites import settings
 
 HERE = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
@@ -173,8 +173,8 @@ def test_a_session_ends_with_its_time_and_with_its_token() -> None:
     given = settings("", "", operator_tokens=(operator,), secret_keys=("k" * 32,))
     cookie = Sessions(given).begin(operator, 1_000.0)[1].partition(b";")[0]
     head = {b"cookie": b"other=1; " + cookie}
-    assert Sessions(given).operator(head, 1_000.0 + SECONDS - 1) == operator
-    assert Sessions(given).operator(head, 1_000.0 + SECONDS + 1) is None
+    assert Sessions(given).operator(head, 1_000.0 + SESSION_SECONDS - 1) == operator
+    assert Sessions(given).operator(head, 1_000.0 + SESSION_SECONDS + 1) is None
     rotated = settings("", "", operator_tokens=(operator,), secret_keys=("n" * 32, "k" * 32))
     assert Sessions(rotated).operator(head, 1_001.0) == operator
     changed = OperatorToken(name="ann", scopes=frozenset({"read"}), token="another-token-of-hers")

@@ -1,0 +1,159 @@
+"""Calls: a request as endpoints and pages see it, and who may make one."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Final, Literal, NamedTuple, Protocol, TypeVar, cast
+
+from litestar import Request
+from litestar.datastructures import State
+
+from events.log.command import IdempotencyKey
+from services.settings import Settings
+from services.web.http.answers import NO_STORE, PRIVATE
+from services.web.http.auth import OperatorTokens, VisitorTokens
+from services.web.http.cursors import Cursors
+from services.web.http.limits import Headers
+from services.web.http.metrics import Metrics
+from services.web.http.networks import Networks
+from services.web.http.problems import BadInput, BodyTooSlow
+
+BODY_SECONDS: Final = 20.0
+_TOO_SLOW: Final = f"The body didn't arrive within {BODY_SECONDS:g} seconds."
+KEY: Final = r"^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$"
+_KEY: Final = re.compile(KEY.encode("ascii"))
+
+
+class Site(Protocol):
+    """What this kit needs of the process that serves a call; the process' own class holds much more."""
+
+    settings: Settings
+    tokens: VisitorTokens
+    operators: OperatorTokens
+    cursors: Cursors
+    networks: Networks
+    metrics: Metrics
+
+    async def reach(self, position: int | None) -> None:
+        """Wait until the views have reached a position (None: any)."""
+
+    async def limit_write(self, visitor: str, network: str) -> Headers:
+        """Count a visitor's write. Raises TooManyRequests."""
+
+    async def limit_new_visitor(self, network: str) -> Headers:
+        """Count a visitor that is about to be created. Raises TooManyRequests."""
+
+
+class Caller(NamedTuple):
+    """Who may call a route (anyone, a visitor, an operator with a scope) and who may keep its answers, refusals included."""
+
+    kind: Literal["anyone", "visitor", "operator"]
+    scope: str = ""
+    cache: tuple[tuple[bytes, bytes], ...] = ()
+
+
+ANYONE: Final = Caller("anyone")
+VISITOR: Final = Caller("visitor", cache=PRIVATE)
+AUTHOR: Final = Caller("visitor", cache=NO_STORE)
+
+
+def operator(scope: str) -> Caller:
+    """Admit operators whose token carries the scope."""
+    return Caller("operator", scope, NO_STORE)
+
+
+class ClientGone(Exception):
+    """The caller hung up before its request had arrived, so there is nobody to answer."""
+
+
+class Call(Request[None, None, State]):
+    """One request. `visitor` or `operator` names the caller where the route demands one."""
+
+    __slots__ = ("body_bytes", "operator", "visitor")
+
+    visitor: str
+    operator: str
+    body_bytes: bytes
+
+    @property
+    def site(self) -> Site:
+        """What this process works with."""
+        return self.scope["site"]  # type: ignore[typeddict-item, no-any-return]
+
+    @property
+    def head(self) -> Mapping[bytes, bytes]:
+        """The request's headers; of one that is repeated, the last."""
+        return self.scope["head"]  # type: ignore[typeddict-item, no-any-return]
+
+    @property
+    def request_id(self) -> str:
+        """The id of this request in answer and logs."""
+        return self.scope["request_id"]  # type: ignore[typeddict-item, no-any-return]
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        """The path's parameters, already known to fit their patterns."""
+        return self.scope["path_params"]
+
+    @property
+    def network(self) -> str:
+        """The network the caller counts as."""
+        forwarded = [value for name, value in self.scope["headers"] if name == b"x-forwarded-for"]
+        client = self.scope["client"]
+        return self.site.networks.name(client[0] if client else "", forwarded)
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The Idempotency-Key, 1 to 255 visible characters. Raises BadInput."""
+        key = self.head.get(b"idempotency-key")
+        if key is None:
+            return None
+        if not _KEY.fullmatch(key):
+            raise BadInput.at("/Idempotency-Key", "must be 1 to 255 visible ASCII characters")
+        return key.decode("ascii")
+
+    @property
+    def key(self) -> IdempotencyKey | None:
+        """The Idempotency-Key, scoped to the caller, with a fingerprint of the request. Raises BadInput."""
+        text = self.idempotency_key
+        if text is None:
+            return None
+        scope = self.scope
+        asked = b"\0".join((scope["method"].encode(), scope["path"].encode(), getattr(self, "body_bytes", b"")))
+        caller = getattr(self, "visitor", None) or f"operator {self.operator}"
+        return IdempotencyKey(caller, text, blake2b(asked, digest_size=16).digest())
+
+    def add_headers(self, headers: Headers) -> None:
+        """Add headers to the answer, be it a refusal."""
+        self.scope["more_headers"] += headers  # type: ignore[typeddict-item]
+
+    async def read_body(self) -> bytes:
+        """Read the whole body from the connection and keep it as `body_bytes`. Raises BodyTooLarge, BodyTooSlow."""
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        # asyncio.timeout does the same at three times the cost, and every vote has a body.
+        patience = asyncio.get_running_loop().call_later(BODY_SECONDS, task.cancel, _TOO_SLOW)
+        try:
+            self.body_bytes = await self._received()
+        except asyncio.CancelledError as error:
+            if error.args != (_TOO_SLOW,):
+                raise
+            task.uncancel()
+            raise BodyTooSlow(_TOO_SLOW) from None
+        finally:
+            patience.cancel()
+        return self.body_bytes
+
+    async def _received(self) -> bytes:
+        chunks = []
+        while True:
+            message = await self.receive()
+            if message["type"] != "http.request":
+                raise ClientGone
+            chunks.append(message["body"])
+            if not message.get("more_body"):
+                return b"".join(chunks) if len(chunks) > 1 else chunks[0]
+
+
+AnyCall = TypeVar("AnyCall", bound=Call)
+"""The call of a process' own class, whose `site` has more than the kit needs."""
