@@ -7,6 +7,7 @@ import msgspec
 from asyncpg import Connection, Pool
 
 from events.catalog import Tier, Verdict
+from projections.registry import named
 from projections.tally import Community, community, percent
 
 PanelVerdict = Literal["ship", "skip", "mixed"]
@@ -86,54 +87,54 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 # One statement, so one snapshot: the checkpoint says what these cards are true of.
-LOAD = """
+LOAD = named("""
 select c.generation, c.position as as_of, t.tool, t.slug, t.name, t.tagline, t.description, t.category, t.pricing_tier,
        t.pricing_label, t.best_for, t.url, coalesce(y.ship, 0) as ship, coalesce(y.skip, 0) as skip,
        greatest(t.position, p.position, y.position) as position, coalesce(p.reviews, '[]') as reviews
-from cards_1.checkpoint c
-left join cards_1.tools t on t.slug = any($1::text[]) and t.listed
-left join cards_1.tallies y on y.tool = t.tool
+from {cards}.checkpoint c
+left join {cards}.tools t on t.slug = any($1::text[]) and t.listed
+left join {cards}.tallies y on y.tool = t.tool
 left join lateral (
     select jsonb_agg(jsonb_build_array(r.persona, r.score, r.verdict, r.take) order by r.first_position) as reviews,
            max(r.position) as position
-    from cards_1.panel r where r.tool = t.tool
+    from {cards}.panel r where r.tool = t.tool
 ) p on true
-"""
+""")
 
-CHANGES = """
+CHANGES = named("""
 select c.generation, c.position as as_of, d.kind, d.tool, d.ship, d.skip, d.position
-from cards_1.checkpoint c
+from {cards}.checkpoint c
 left join lateral (
-    select 'tally' as kind, y.tool, y.ship, y.skip, y.position from cards_1.tallies y where y.position > $1
+    select 'tally' as kind, y.tool, y.ship, y.skip, y.position from {cards}.tallies y where y.position > $1
     union all
-    select 'tool', t.tool, null, null, t.position from cards_1.tools t where t.position > $1
+    select 'tool', t.tool, null, null, t.position from {cards}.tools t where t.position > $1
     union all
-    select 'tool', r.tool, null, null, r.position from cards_1.panel r where r.position > $1
+    select 'tool', r.tool, null, null, r.position from {cards}.panel r where r.position > $1
 ) d on c.position > $1
-"""
+""")
 
 # Tallies at the head, for those who hold its lock: the view's, and what the log has after the view's checkpoint.
-TALLIES_AT_HEAD = """
+TALLIES_AT_HEAD = named("""
 select d.tool, sum(d.ship)::bigint as ship, sum(d.skip)::bigint as skip
 from (
-    select y.tool, y.ship, y.skip from cards_1.tallies y where y.tool = any($1::text[])
+    select y.tool, y.ship, y.skip from {cards}.tallies y where y.tool = any($1::text[])
     union all
     select e.data->>'tool',
            coalesce(e.data->>'choice' = 'ship', false)::integer - coalesce(e.data->>'previous' = 'ship', false)::integer,
            coalesce(e.data->>'choice' = 'skip', false)::integer - coalesce(e.data->>'previous' = 'skip', false)::integer
     from log.recorded_events e
-    where e.position > (select c.position from cards_1.checkpoint c) and e.type in ('VoteCast', 'VoteRetracted')
+    where e.position > (select c.position from {cards}.checkpoint c) and e.type in ('VoteCast', 'VoteRetracted')
       and e.data->>'tool' = any($1::text[])
     union all
     select b.ballot->>0,
            case when b.ballot->>1 = 'ship' then 1 else 0 end * case e.type when 'VoterReinstated' then 1 else -1 end,
            case when b.ballot->>1 = 'skip' then 1 else 0 end * case e.type when 'VoterReinstated' then 1 else -1 end
     from log.recorded_events e cross join lateral jsonb_array_elements(e.data->'ballots') as b(ballot)
-    where e.position > (select c.position from cards_1.checkpoint c) and e.type in ('VoterDisqualified', 'VoterReinstated')
+    where e.position > (select c.position from {cards}.checkpoint c) and e.type in ('VoterDisqualified', 'VoterReinstated')
       and b.ballot->>0 = any($1::text[])
 ) d
 group by d.tool
-"""
+""")
 
 _reviews = msgspec.json.Decoder(list[tuple[str, int | None, Verdict, str]])
 

@@ -8,6 +8,7 @@ import msgspec
 from asyncpg import Pool
 
 from events.voters import Tally
+from projections.registry import named
 
 
 class ToolCorrection(msgspec.Struct, frozen=True):
@@ -31,17 +32,17 @@ class Correction(msgspec.Struct, frozen=True):
 
 
 # Tools that are off the site are left out, as everywhere.
-CORRECTIONS = """
+CORRECTIONS = named("""
 select c.action, c.reason, c.voters, c.votes, c.recorded_at, c.position,
        coalesce((select jsonb_agg(jsonb_build_array(t.slug, jsonb_build_array(x.before_ship, x.before_skip),
                                                     jsonb_build_array(x.after_ship, x.after_skip)) order by t.slug)
-                 from corrections_1.corrected_tools x join cards_1.tools t on t.tool = x.tool and t.listed
+                 from {corrections}.corrected_tools x join {cards}.tools t on t.tool = x.tool and t.listed
                  where x.correction = c.correction), '[]') as tools
-from corrections_1.corrections c
+from {corrections}.corrections c
 where $1::bigint is null or c.position < $1
 order by c.position desc
 limit $2
-"""
+""")
 
 _tools = msgspec.json.Decoder(list[tuple[str, Tally, Tally]])
 

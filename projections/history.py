@@ -10,6 +10,8 @@ from typing import Any, Literal
 import msgspec
 from asyncpg import Connection
 
+from projections.registry import named
+
 Fate = Literal["counts", "changed", "retracted", "voided", "retracts", "disqualifies", "reinstates"]
 
 FIND_TOOL = "select data->>'tool' from log.recorded_events where type = 'ToolAdded' and data->>'slug' = $1"
@@ -64,11 +66,11 @@ EVENTS = """
 select position, recorded_at, fate, choice, voter, by from history order by position desc limit $1
 """
 
-CORRECTIONS = """
+CORRECTIONS = named("""
 select c.position, c.recorded_at, c.action, c.reason, c.voters, c.votes
-from corrections_1.corrected_tools t join corrections_1.corrections c using (correction)
+from {corrections}.corrected_tools t join {corrections}.corrections c using (correction)
 where t.tool = $1 and c.position <= $2 order by c.position
-"""
+""")
 
 
 class EventLine(msgspec.Struct, frozen=True):

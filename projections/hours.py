@@ -11,6 +11,7 @@ import msgspec
 from asyncpg import Connection, Pool
 
 from events import quarantine
+from projections.registry import named
 
 Every = Literal["hour", "day", "week"]
 
@@ -25,13 +26,13 @@ class Tally(msgspec.Struct, frozen=True):
 
 # One statement, so one snapshot. Of the hour that holds the time, what came before it is added to the hours before, or what
 # came after it is taken from the hours up to its end: whichever are fewer positions. Without a time ($2), all hours count.
-AS_OF = """
+AS_OF = named("""
 with asked as (
     select c.position as checkpoint, t.hour,
            least(log.position_at(t.time), c.position) as position,
            least(log.position_at(t.hour - interval '1 microsecond'), c.position) as begun,
            least(log.position_at(t.hour + interval '1 hour' - interval '1 microsecond'), c.position) as ended
-    from hours_1.checkpoint c
+    from {hours}.checkpoint c
     cross join (select a.time, date_trunc('hour', a.time, 'UTC') as hour
                 from (select coalesce($2::timestamptz, 'infinity') as time) a) t
 ),
@@ -45,7 +46,7 @@ side as materialized (
 hours as (
     select coalesce(sum(case when $3 then h.corrected_ship else h.ship end), 0) as ship,
            coalesce(sum(case when $3 then h.corrected_skip else h.skip end), 0) as skip
-    from side s join hours_1.hours h on h.tool = $1 and h.hour < s.until
+    from side s join {hours}.hours h on h.tool = $1 and h.hour < s.until
 ),
 changes as (
     select m.plus, m.minus
@@ -53,7 +54,7 @@ changes as (
     cross join lateral (
         select e.data->>'choice' as plus, e.data->>'previous' as minus
         where e.type in ('VoteCast', 'VoteRetracted')
-          and not ($3 and exists (select from hours_1.disqualified d where d.voter = e.data->>'voter'))
+          and not ($3 and exists (select from {hours}.disqualified d where d.voter = e.data->>'voter'))
         union all
         select case when e.type = 'VoterReinstated' then b.ballot->>1 end,
                case when e.type = 'VoterDisqualified' then b.ballot->>1 end
@@ -72,17 +73,17 @@ select s.position,
        (h.skip + s.sign * (select count(*) filter (where plus = 'skip') - count(*) filter (where minus = 'skip') from changes)
        )::bigint as skip
 from side s cross join hours h
-"""
+""")
 
 # What changed in each period; what came before the first is the row without one.
-CHANGES = """
+CHANGES = named("""
 select case when h.hour >= $2 then date_trunc($4, h.hour, 'UTC') end as period,
        sum(case when $5 then h.corrected_ship else h.ship end)::bigint as ship,
        sum(case when $5 then h.corrected_skip else h.skip end)::bigint as skip
-from hours_1.hours h
+from {hours}.hours h
 where h.tool = $1 and h.hour < $3
 group by period
-"""
+""")
 
 
 async def as_of(pool: "Pool[Any] | Connection[Any]", tool: str, time: datetime | None, *, corrected: bool) -> Tally:

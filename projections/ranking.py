@@ -5,14 +5,15 @@ from typing import Any
 
 from asyncpg import Connection
 
+from projections.registry import named
 from projections.tally import wilson
 
 Tally = tuple[int, int]
 
-LISTED = """
+LISTED = named("""
 select t.slug, coalesce(y.ship, 0) as ship, coalesce(y.skip, 0) as skip
-from cards_1.tools t left join cards_1.tallies y on y.tool = t.tool where t.listed
-"""
+from {cards}.tools t left join {cards}.tallies y on y.tool = t.tool where t.listed
+""")
 
 
 async def listed_tallies(connection: "Connection[Any]") -> dict[str, Tally]:

@@ -1,4 +1,6 @@
-"""The one list of the projections of this release."""
+"""The one list of the projections of this release, and of their schemas' names in statements."""
+
+import re
 
 from projections.engine.projection import Projection
 
@@ -10,3 +12,14 @@ PROJECTIONS = (
     Projection("subscribers", 1),
     Projection("corrections", 1),
 )
+
+_SCHEMAS = {projection.name: projection.schema for projection in PROJECTIONS}
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+def named(statement: str) -> str:
+    """Return a statement with the schema of a projection in place of its name in braces, as in `{cards}.tools`.
+
+    Raises KeyError for a name that no projection has.
+    """
+    return _PLACE.sub(lambda place: _SCHEMAS[place[1]], statement)

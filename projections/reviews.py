@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from asyncpg import Pool
+from asyncpg import Connection, Pool
 
 from events.catalog import Verdict
 from events.reviews import Status
+from projections.registry import named
 
 
 class PublicReview(msgspec.Struct, frozen=True):
@@ -38,29 +39,35 @@ class QueuedReview(msgspec.Struct, frozen=True):
     position: int
 
 
-PUBLIC = """
+PUBLIC = named("""
 select review, public_verdict as verdict, public_score as score, public_sealed_text as sealed_text,
        public_sealed_name as sealed_name, published_at, public_position as position
-from reviews_1.reviews
-where tool = $1 and public_revision is not null and ($2::bigint is null or public_position < $2)
-order by public_position desc
-limit $3
-"""
+from {reviews}.reviews
+where public_revision is not null
+""")
 
-QUEUE = """
+PUBLIC_BY_TOOL = "and tool = $1 and ($2::bigint is null or public_position < $2) order by public_position desc limit $3"
+
+QUEUE = named("""
 select r.review, t.slug as tool, r.verdict, r.score, r.sealed_text, r.sealed_name, r.revision, r.status, r.submitted_at,
        r.submitted_position as position
-from reviews_1.reviews r
-join cards_1.tools t on t.tool = r.tool
+from {reviews}.reviews r
+join {cards}.tools t on t.tool = r.tool
 where r.status = $1 and ($2::bigint is null or r.submitted_position > $2)
 order by r.submitted_position
 limit $3
-"""
+""")
 
 
 async def public(pool: "Pool[Any]", tool: str, before: int | None, limit: int) -> Sequence[PublicReview]:
     """Give up to `limit` of a tool's public reviews, newest first, approved before a position."""
-    return [PublicReview(**row) for row in await pool.fetch(PUBLIC, tool, before, limit)]
+    return [PublicReview(**row) for row in await pool.fetch(PUBLIC + PUBLIC_BY_TOOL, tool, before, limit)]
+
+
+async def read_public(database: "Pool[Any] | Connection[Any]", review: str) -> PublicReview | None:
+    """Return what is public of a review, by its id; None if nothing is."""
+    row = await database.fetchrow(PUBLIC + "and review = $1", review)
+    return None if row is None else PublicReview(**row)
 
 
 async def queue(pool: "Pool[Any]", status: Status, after: int | None, limit: int) -> Sequence[QueuedReview]:

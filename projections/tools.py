@@ -7,6 +7,7 @@ import msgspec
 from asyncpg import Pool
 
 from events.catalog import Verdict
+from projections.registry import named
 
 Sort = Literal["name", "community", "panel", "trending"]
 
@@ -69,15 +70,15 @@ class PersonaVerdict(msgspec.Struct, frozen=True):
 # Each order has keys that rise, so that one comparison of rows pages them all. By the community: the lower Wilson bound at 95 %
 # (z = 1.959963984540054), tools without votes last; by the panel: percent, then count; by trend: the net votes of the hours
 # since 7 days before this hour.
-TOOLS = """
+TOOLS = named("""
 select t.slug, t.name, k.first, k.second
-from cards_1.tools t
-left join cards_1.tallies y on y.tool = t.tool and y.ship + y.skip > 0
+from {cards}.tools t
+left join {cards}.tallies y on y.tool = t.tool and y.ship + y.skip > 0
 left join lateral (
-    select count(*) as reviews, count(*) filter (where r.verdict = 'ship') as ships from cards_1.panel r where r.tool = t.tool
+    select count(*) as reviews, count(*) filter (where r.verdict = 'ship') as ships from {cards}.panel r where r.tool = t.tool
 ) p on $1 = 'panel'
 left join lateral (
-    select sum(h.ship - h.skip) as net from hours_1.hours h
+    select sum(h.ship - h.skip) as net from {hours}.hours h
     where h.tool = t.tool and h.hour >= date_trunc('hour', now(), 'UTC') - interval '7 days'
 ) w on $1 = 'trending'
 cross join lateral (select y.ship::float8 as s, (y.ship + y.skip)::float8 as n) v
@@ -99,64 +100,70 @@ where t.listed and ($2::text is null or t.category = $2)
           > ($5::float8, $6::float8, case $1 when 'name' then $4 collate "C" else '' end, $3))
 order by k.first, k.second, case $1 when 'name' then t.name collate "C" else '' end, t.slug
 limit $7
-"""
+""")
 
-PAIRS = """
+PAIRS = named("""
 select l.slug as left, r.slug as right, l.name as left_name, r.name as right_name, p.position
-from cards_1.pairs p
-join cards_1.tools l on l.tool = p.left_tool and l.listed
-join cards_1.tools r on r.tool = p.right_tool and r.listed
+from {cards}.pairs p
+join {cards}.tools l on l.tool = p.left_tool and l.listed
+join {cards}.tools r on r.tool = p.right_tool and r.listed
 where $1::bigint is null or p.position < $1
 order by p.position desc
 limit $2
-"""
+""")
 
 # The pairs that most people voted on and that they are least agreed about: all votes on both, times how close the shares are.
-CONTESTED = """
+CONTESTED = named("""
 select l.slug as left, r.slug as right, l.name as left_name, r.name as right_name, p.position
-from cards_1.pairs p
-join cards_1.tools l on l.tool = p.left_tool and l.listed
-join cards_1.tools r on r.tool = p.right_tool and r.listed
-join cards_1.tallies a on a.tool = p.left_tool and a.ship + a.skip > 0
-join cards_1.tallies b on b.tool = p.right_tool and b.ship + b.skip > 0
+from {cards}.pairs p
+join {cards}.tools l on l.tool = p.left_tool and l.listed
+join {cards}.tools r on r.tool = p.right_tool and r.listed
+join {cards}.tallies a on a.tool = p.left_tool and a.ship + a.skip > 0
+join {cards}.tallies b on b.tool = p.right_tool and b.ship + b.skip > 0
 order by (a.ship + a.skip + b.ship + b.skip)
          * (1 - abs(a.ship::float8 / (a.ship + a.skip) - b.ship::float8 / (b.ship + b.skip))) desc, p.position desc
 limit $1
-"""
+""")
 
-PAIRS_OF = """
+PAIRS_OF = named("""
 select l.slug as left, r.slug as right, l.name as left_name, r.name as right_name, p.position
-from cards_1.pairs p
-join cards_1.tools l on l.tool = p.left_tool and l.listed
-join cards_1.tools r on r.tool = p.right_tool and r.listed
+from {cards}.pairs p
+join {cards}.tools l on l.tool = p.left_tool and l.listed
+join {cards}.tools r on r.tool = p.right_tool and r.listed
 where $1 in (p.left_tool, p.right_tool)
 order by p.position desc
 limit $2
-"""
+""")
 
-ANNOUNCED = """
-select p.left_tool, p.right_tool from cards_1.pairs p
+ANNOUNCED = named("""
+select p.left_tool, p.right_tool from {cards}.pairs p
 join unnest($1::text[], $2::text[]) as w(left_tool, right_tool) using (left_tool, right_tool)
-"""
+""")
 
-CATEGORIES = "select category as name, count(*) as tools from cards_1.tools where listed group by category order by category"
+CATEGORIES = named("""
+select category as name, count(*) as tools from {cards}.tools where listed group by category order by category
+""")
 
-REVIEWERS = """
+SLUGS = named("select tool, slug from {cards}.tools where tool = any($1::text[])")
+
+REVIEWERS = named("""
 select r.persona, t.category, count(*) as reviewed, count(*) filter (where r.verdict = 'ship') as shipped
-from cards_1.panel r join cards_1.tools t on t.tool = r.tool and t.listed
+from {cards}.panel r join {cards}.tools t on t.tool = r.tool and t.listed
 group by r.persona, t.category
 order by r.persona collate "C", t.category
-"""
+""")
 
-PERSONA = """select min(persona) from cards_1.panel where lower(persona) collate "C" = $1"""
+PERSONA = named("""
+select min(persona) from {cards}.panel where lower(persona) collate "C" = $1
+""")
 
-VERDICTS = """
+VERDICTS = named("""
 select t.slug as tool, t.name, t.category, r.score, r.verdict, r.take, r.position
-from cards_1.panel r join cards_1.tools t on t.tool = r.tool and t.listed
+from {cards}.panel r join {cards}.tools t on t.tool = r.tool and t.listed
 where lower(r.persona) collate "C" = $1 and ($2::text is null or t.category = $2) and ($3::bigint is null or r.position < $3)
 order by r.position desc
 limit $4
-"""
+""")
 
 
 async def tools(pool: "Pool[Any]", sort: Sort, category: str | None, after: Place | None, limit: int) -> Sequence[Place]:
@@ -182,7 +189,7 @@ async def pairs_of(pool: "Pool[Any]", tool: str, limit: int) -> Sequence[Pair]:
 
 async def slugs(pool: "Pool[Any]", tools: Sequence[str]) -> dict[str, str]:
     """Give the slugs of tools by their ids, those off the site too."""
-    rows = await pool.fetch("select tool, slug from cards_1.tools where tool = any($1::text[])", tools)
+    rows = await pool.fetch(SLUGS, tools)
     return {row["tool"]: row["slug"] for row in rows}
 
 

@@ -17,7 +17,7 @@ from events.log import postgres
 from events.registry import REGISTRY
 from projections.engine import window
 from projections.engine.projection import work_in
-from projections.registry import PROJECTIONS
+from projections.registry import PROJECTIONS, named
 from services.newsletter import facts
 from services.newsletter.facts import Content
 from services.newsletter.ledger import Database
@@ -51,17 +51,17 @@ returning number
 """
 # Every confirmed subscriber gets a row, with the reason if it gets no mail. A reader who asked for categories that the issue
 # has nothing of gets it for the sake of its bookmarks alone.
-PLAN: Final = """
+PLAN: Final = named("""
 with planned as (
     insert into newsletter.mails (issue, reader, kind, state, reason, not_before)
     select $1, s.subscriber, 'digest', case when r.reason is null then 'pending' else 'excluded' end, r.reason, now()
-    from subscribers_1.subscribers s
+    from {subscribers}.subscribers s
     cross join lateral (
         select case when s.suppressed is not null then 'suppressed'
                     when s.frequency <> $2 then 'reads the other edition'
                     when s.paused_until > $5 then 'paused'
                     when s.categories <> '{}' and not s.categories && $3 and not exists (
-                        select from subscribers_1.visitors v join bookmarks_1.bookmarks b on b.visitor = v.visitor
+                        select from {subscribers}.visitors v join {bookmarks}.bookmarks b on b.visitor = v.visitor
                         where v.subscriber = s.subscriber and b.tool = any($4)) then 'nothing in its categories'
                end as reason
     ) r
@@ -70,7 +70,7 @@ with planned as (
 )
 update newsletter.issues set state = 'planned', planned_at = now(), planned = (select count(*) from planned)
 where number = $1 and state = 'compiled'
-"""
+""")
 STATE_OF: Final = """
 select i.number, i.edition, i.due_at, i.from_position, i.to_position, i.period_from, i.compiled_at, i.state, i.planned,
        i.planned_at, i.settled_at, i.operator

@@ -17,6 +17,7 @@ from emails.message import Prepared, Reader, UnsafeHeader, prepare, single
 from emails.message import Sender as From
 from emails.rendering import NOTHING_OWN, MailTooLarge, Own, render, render_own, render_shared
 from events.log.vault import Erased, Key, SealBroken, Vault
+from projections import reviews, subscribers
 from services.newsletter import facts as content
 from services.newsletter.digest import Heading, ReviewText, bookmarked, mail_values
 from services.newsletter.facts import Content
@@ -29,16 +30,6 @@ MOST_PREPARED: Final = 200
 logger = logging.getLogger(__name__)
 
 READ_ISSUE: Final = "select number, edition, period_from, compiled_at, content from newsletter.issues where number = $1"
-READ_REVIEW: Final = """
-select review, public_verdict as verdict, public_score as score, public_sealed_text as text, public_sealed_name as name
-from reviews_1.reviews where review = $1 and public_revision is not null
-"""
-READ_BOOKMARKS: Final = """
-select v.subscriber, array_agg(distinct b.tool) as tools
-from subscribers_1.visitors v join bookmarks_1.bookmarks b on b.visitor = v.visitor
-where v.subscriber = any($1::text[]) and b.tool = any($2::text[])
-group by v.subscriber
-"""
 
 
 class Letter(NamedTuple):
@@ -228,20 +219,19 @@ async def read_issue(database: Database, number: int) -> Told:
 async def read_bookmarks(database: Database, said: Content, readers: Sequence[str]) -> dict[str, Collection[str]]:
     """Tell which of the tools that an issue has something of these readers bookmarked."""
     changed = [tool.tool for tool in said.changes]
-    rows = await database.fetch(READ_BOOKMARKS, readers, changed) if changed else []
-    return {row["subscriber"]: set(row["tools"]) for row in rows}
+    return dict(await subscribers.read_bookmarks(database, readers, changed))
 
 
 async def open_review(database: Database, vault: Vault, said: Content) -> ReviewText | None:
     """Open the text of the first review that the content names; None where there is none, or it is gone."""
     if not said.reviews:
         return None
-    row: Any = await database.fetchrow(READ_REVIEW, said.reviews[0].review)
-    if row is None:
+    review = await reviews.read_public(database, said.reviews[0].review)
+    if review is None:
         return None
     try:
-        key = await vault.key_of(database, row["review"])
-        name = key.open("name", row["name"]) if row["name"] else None
-        return ReviewText(row["verdict"], row["score"], key.open("text", row["text"]), name)
+        key = await vault.key_of(database, review.review)
+        name = key.open("name", review.sealed_name) if review.sealed_name else None
+        return ReviewText(review.verdict, review.score, key.open("text", review.sealed_text), name)
     except (Erased, SealBroken):
         return None

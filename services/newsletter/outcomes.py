@@ -6,14 +6,12 @@ from typing import Final
 
 import msgspec
 
+from projections import subscribers
 from services.newsletter.ledger import Database
 
 READ: Final = """
 select m.reader, m.state, m.reason, m.code, m.attempts, m.settled_at
 from newsletter.mails m where m.issue = $1 and ($2::text is null or m.reader = $2) order by m.state, m.reader
-"""
-NO_ROW: Final = """
-select s.status from subscribers_1.subscribers s where s.subscriber = $1
 """
 
 
@@ -39,6 +37,6 @@ async def fates(database: Database, issue: int, reader: str | None) -> Sequence[
     found = [Fate(**row) for row in await database.fetch(READ, issue, reader)]
     if found or reader is None:
         return found
-    status = await database.fetchval(NO_ROW, reader)
+    status = await subscribers.read_status(database, reader)
     reason = "no such subscriber" if status is None else f"was not a confirmed subscriber when planned, is {status} now"
     return [Fate(reader=reader, state="unplanned", reason=reason)]

@@ -9,6 +9,7 @@ import msgspec
 
 from events.commands.subscribers import EraseSubscriber
 from events.log.committer import Committer
+from projections import subscribers
 from services.newsletter import issues
 from services.newsletter.issues import Due, Issue
 from services.newsletter.ledger import Database
@@ -17,10 +18,6 @@ from services.settings import Newsletter
 
 FORGET_AFTER: Final = timedelta(days=7)
 
-UNCONFIRMED: Final = """
-select subscriber from subscribers_1.subscribers
-where status = 'pending' and round = 0 and suppressed is null and requested_at < $1 order by requested_at limit 500
-"""
 SERVED: Final = """
 select i.number, i.compiled_at from newsletter.issues i
 where i.edition = $1 and (i.due_at = $2 or (i.operator is not null and i.compiled_at > $3)) order by i.number desc limit 1
@@ -78,7 +75,7 @@ async def send_now(
 
 async def forget_unconfirmed(database: Database, committer: Committer, at: datetime) -> list[str]:
     """Destroy the keys of addresses that were not confirmed within seven days of the last link; give whose."""
-    rows = await database.fetch(UNCONFIRMED, at - FORGET_AFTER)
-    for row in rows:
-        await committer.submit(EraseSubscriber(row["subscriber"], unconfirmed_only=True))
-    return [row["subscriber"] for row in rows]
+    unconfirmed = await subscribers.read_unconfirmed(database, at - FORGET_AFTER)
+    for subscriber in unconfirmed:
+        await committer.submit(EraseSubscriber(subscriber, unconfirmed_only=True))
+    return unconfirmed

@@ -9,6 +9,7 @@ from events.log import store
 from events.log.event import Registry
 from events.log.vault import Erased, Finder, Key, Vault
 from events.subscribers import EVENTS, fold, stream
+from projections import bookmarks
 from services.fresh_ids import fresh_id
 from services.newsletter.ledger import Database
 
@@ -22,9 +23,6 @@ select type, recorded_at, data from log.recorded_events where stream = $1 order 
 """
 READ_MAILS: Final = """
 select issue, kind, state, reason, planned_at, settled_at from newsletter.mails where reader = $1 order by planned_at
-"""
-READ_BOOKMARKS: Final = """
-select t.slug from bookmarks_1.bookmarks b join cards_1.tools t on t.tool = b.tool where b.visitor = any($1::text[]) order by 1
 """
 READ_PERSON: Final = "select person, suppressed from vault.lookups where mark = $1"
 
@@ -73,7 +71,7 @@ async def export(database: Database, vault: Vault, subscriber: str) -> dict[str,
         "paused_until": None if state is None else state.paused_until,
         "events": [{"type": row["type"], "at": row["recorded_at"]} for row in happened],
         "mails": [dict(row) for row in await database.fetch(READ_MAILS, subscriber)],
-        "bookmarks": [row["slug"] for row in await database.fetch(READ_BOOKMARKS, list(state.visitors))] if state else [],
+        "bookmarks": await bookmarks.slugs(database, state.visitors) if state else [],
     }
     if state is not None and state.suppressed:
         kept["suppressed"] = state.suppressed
