@@ -14,7 +14,6 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from projections.registry import PROJECTIONS
 from services.clock import now
 from services.newsletter import ledger
 from services.newsletter.schedule import Schedule
@@ -25,7 +24,7 @@ from tests.benchmarks.newsroom import CONNECTIONS, LEASE_SECONDS, Newsroom, peak
 from tests.benchmarks.table import Row, pairs
 from tests.benchmarks.world import durable_postgres, new_database
 from tests.support import servers
-from tests.support.runners import catch_up
+from tests.support.runners import catch_up_all
 
 TICKS = 300
 TOOLS = 1000
@@ -187,8 +186,7 @@ async def _drain(room: Newsroom, connection: Any, number: int, lost: set[str]) -
 async def planning(room: Newsroom, subscribers: int) -> list[Row]:
     """Let a worker find an issue due for so many readers; measure its plan and its memory, also when it begins to send."""
     async with room.database() as connection:
-        for projection in PROJECTIONS:
-            await catch_up(room.dsn, projection)
+        await catch_up_all(room.dsn)
         await connection.execute(SUBSCRIBERS, subscribers, timeout=300)
         await connection.execute(VISITORS, timeout=300)
         await connection.execute(BOOKMARKS, timeout=300)

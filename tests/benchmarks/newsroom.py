@@ -16,7 +16,6 @@ from events.commands.subscribers import Imported, ImportSubscribers, JoinBookmar
 from events.log.command import Command
 from events.log.committer import Committer
 from events.log.vault import Vault
-from projections.registry import PROJECTIONS
 from services.clock import now
 from services.newsletter import schedule_run as newsletter
 from services.newsletter.preview import preview
@@ -24,7 +23,7 @@ from services.newsletter.subscribers import new_person
 from services.settings import read_settings
 from tests.benchmarks.http import environ, running
 from tests.benchmarks.world import committer, new_id
-from tests.support.runners import catch_up
+from tests.support.runners import catch_up_all
 
 CONNECTIONS = 10
 LEASE_SECONDS = 5
@@ -82,8 +81,7 @@ class Newsroom:
             await _submit(log, [SetBookmark(visitor, f"tool-{(n + more) % VOTED_TOOLS}", True)
                                 for n, visitor in enumerate(visitors.values()) for more in (0, 7)])  # fmt: skip
             await _submit(log, [JoinBookmarks(reader, visitor) for reader, visitor in visitors.items()])
-        for projection in PROJECTIONS:
-            await catch_up(self.dsn, projection)
+        await catch_up_all(self.dsn)
         return [person.id for person in people]
 
     async def message(self, readers: Sequence[str]) -> bytes:

@@ -27,7 +27,7 @@ from tests.benchmarks.http import environ, site
 from tests.benchmarks.table import Row
 from tests.benchmarks.world import durable_postgres, new_id
 from tests.support import servers
-from tests.support.runners import catch_up
+from tests.support.runners import catch_up_all
 from tests.support.year import fill_year
 
 TOOLS = 5_000
@@ -56,8 +56,7 @@ async def _year(server: servers.Postgres, name: str, events: int) -> str:
     dsn = server.dsn(name)
     await migrate(dsn)
     await fill_year(dsn, events, TOOLS)
-    for projection in PROJECTIONS:
-        await catch_up(dsn, projection)
+    await catch_up_all(dsn)
     return dsn
 
 

@@ -2,9 +2,8 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
@@ -12,32 +11,12 @@ import pytest
 from events.ballots import CastVote, Choice
 from events.log import ids
 from events.log.committer import Committer
-from events.registry import REGISTRY
-from projections.engine.projection import connect
-from projections.engine.runner import advance
-from projections.registry import PROJECTIONS
 from services.cli.catalog_import import import_catalog
 from services.settings import read_settings
 from tests.support import servers
-from tests.support.shell import Shell, shell_for
-
-Vote = Callable[[str, Sequence[Choice]], Awaitable[list[str]]]
-Follow = Callable[[], Awaitable[None]]
-
-
-def a_tool(slug: str, **changes: Any) -> dict[str, Any]:
-    """Write a tool as a catalog file has it."""
-    return {
-        "slug": slug,
-        "name": slug.title(),
-        "tagline": "A tool",
-        "description": "It does what its name says — and more",
-        "category": "Tools",
-        "pricing": {"tier": "free", "label": "Free"},
-        "best_for": "Tests",
-        "panel": [{"persona": "Builder", "score": 80, "verdict": "ship", "take": "Good"}],
-        **changes,
-    }
+from tests.support.catalogs import opinion, tool
+from tests.support.runners import catch_up_all
+from tests.support.shell import Follow, Shell, Vote, shell_for
 
 
 @pytest.fixture
@@ -50,7 +29,10 @@ def shell(tmp_path: Path, dsn: str, valkey_url: str) -> Shell:
 def catalog_file(tmp_path: Path) -> Path:
     """A catalog of two tools and their comparison: five events."""
     file = tmp_path / "catalog.json"
-    catalog = {"tools": [a_tool("alpha"), a_tool("beta")], "comparisons": [{"left": "alpha", "right": "beta"}]}
+    catalog = {
+        "tools": [tool(slug, panel=[opinion()]) for slug in ("alpha", "beta")],
+        "comparisons": [{"left": "alpha", "right": "beta"}],
+    }
     file.write_text(json.dumps(catalog))
     return file
 
@@ -89,9 +71,6 @@ def follow(dsn: str) -> Follow:
     """Bring every view up with the log."""
 
     async def up() -> None:
-        for projection in PROJECTIONS:
-            connection = await connect(dsn, projection.schema)
-            await advance(connection, projection, REGISTRY, 1_000_000)
-            await connection.close()
+        await catch_up_all(dsn)
 
     return up

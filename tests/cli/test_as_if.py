@@ -7,9 +7,8 @@ import asyncpg
 from events.log.committer import Committer
 from projections import tools
 from projections.ranking import ranks
-from projections.registry import PROJECTIONS
-from tests.support.histories import VOTERS, History, add_tools
-from tests.support.runners import catch_up
+from tests.support.histories import VOTERS, History, add_three_tools
+from tests.support.runners import catch_up_all
 from tests.support.shell import Shell
 
 
@@ -19,13 +18,12 @@ async def order(dsn: str) -> list[str]:
 
 
 async def follow(dsn: str) -> None:
-    for projection in PROJECTIONS:
-        await catch_up(dsn, projection)
+    await catch_up_all(dsn)
 
 
 async def test_ranks_are_what_the_list_shows_then(shell: Shell, dsn: str, connection: Any, committer: Committer) -> None:
     """Tallies and ranks with and without a cohort are those that the list has before and after; nothing is appended."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     await History(committer).do(
         [("vote", voter, 0, "ship") for voter in VOTERS[:3]] + [("vote", voter, 1, "ship") for voter in VOTERS[2:]]
     )

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.cli.conftest import a_tool
+from tests.support.catalogs import tool
 from tests.support.shell import Shell
 
 
@@ -17,8 +17,8 @@ async def test_the_same_file_twice_appends_nothing(shell: Shell, catalog_file: P
 async def test_a_wrong_file_is_refused_whole(shell: Shell, tmp_path: Path, connection: Any) -> None:
     """The failure names the place in the file by its JSON pointer, and nothing was appended."""
     file = tmp_path / "wrong.json"
-    wrong = a_tool("beta", pricing={"tier": "dear", "label": "Dear"})
-    file.write_text(json.dumps({"tools": [a_tool("alpha"), wrong], "comparisons": []}))
+    wrong = tool("beta", pricing={"tier": "dear", "label": "Dear"})
+    file.write_text(json.dumps({"tools": [tool("alpha"), wrong], "comparisons": []}))
     shell("catalog", "import", str(file)).failed("wrong.json", "/tools/1/pricing/tier")
     assert await connection.fetchval("select position from log.head") == 0
 

@@ -8,8 +8,8 @@ from events.voters import CorrectVoters
 from projections.cards import tallies_at_head
 from projections.registry import PROJECTIONS
 from tests.support import sites
-from tests.support.histories import SLUGS, VOTERS, History, add_tools
-from tests.support.runners import catch_up
+from tests.support.histories import SLUGS, VOTERS, History, add_three_tools
+from tests.support.runners import catch_up, catch_up_all
 
 
 async def correct(committer: Committer, n: int, *voters: str, reinstate: bool = False) -> Receipt[Any]:
@@ -19,14 +19,13 @@ async def correct(committer: Committer, n: int, *voters: str, reinstate: bool = 
 
 async def test_the_list_says_when_how_many_and_why_never_who(dsn: str, committer: Committer, valkey_url: str) -> None:
     """Each correction has its time, counts, reason and the tools before and after; the voters' ids are nowhere in it."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     history = History(committer)
     await history.do([("vote", voter, 0, "ship") for voter in VOTERS] + [("vote", VOTERS[0], 1, "skip")])
     await correct(committer, 1, VOTERS[0], VOTERS[1])
     await correct(committer, 2, VOTERS[0], reinstate=True)
     await correct(committer, 3, VOTERS[2])
-    for projection in PROJECTIONS:
-        await catch_up(dsn, projection)
+    await catch_up_all(dsn)
     async with sites.client(sites.settings(dsn, valkey_url)) as site:
         answer = await site.get("/v1/corrections?limit=2")
         page = answer.json()

@@ -5,8 +5,7 @@ from typing import IO
 
 import pytest
 
-from tests.cli.conftest import Vote
-from tests.support.shell import Shell
+from tests.support.shell import Shell, Vote
 
 pytestmark = pytest.mark.usefixtures("catalog")
 

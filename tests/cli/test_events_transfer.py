@@ -15,9 +15,8 @@ from events.log.committer import Committer
 from events.log.export import ImportRefused, export, import_
 from events.log.transfer import LogBroken, LogNotEmpty
 from services.clock import now
-from tests.cli.conftest import Vote
 from tests.support.processes import Instance
-from tests.support.shell import Shell
+from tests.support.shell import Shell, Vote
 
 HEAD = "select position, recorded_at, listing_position from log.head"
 

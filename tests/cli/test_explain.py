@@ -11,12 +11,10 @@ from events.log import ids
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from projections import history as tally_history
-from projections.registry import PROJECTIONS
 from tests.oracle.fold import Cards, Entry
-from tests.projections.test_histories import random_histories
 from tests.support import servers
-from tests.support.histories import SLUGS, TOOLS, VOTERS, Act, History, add_tools, histories
-from tests.support.runners import Connection, catch_up, database
+from tests.support.histories import SLUGS, TOOLS, VOTERS, Act, History, add_three_tools, histories, random_histories
+from tests.support.runners import Connection, catch_up_all, database
 from tests.support.shell import Shell
 
 SUPERSEDED = {"changed", "retracted", "voided"}
@@ -38,7 +36,7 @@ async def test_the_events_make_up_the_number(postgres: servers.Postgres, templat
     async with database(postgres, template) as dsn:
         connection = await asyncpg.connect(dsn)
         async with Committer(dsn, REGISTRY) as committer:
-            await add_tools(committer)
+            await add_three_tools(committer)
             await History(committer).do(acts)
         head = await connection.fetchval("select position from log.head")
         for position in {head, head // 2}:
@@ -58,13 +56,12 @@ async def test_the_command_tells_counted_changed_retracted_and_voided(
     shell: Shell, dsn: str, connection: Any, committer: Committer
 ) -> None:
     """`explain tally` says the number, how it came about, and whether the site says otherwise; also as of an earlier time."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     history = History(committer)
     await history.do([("vote", voter, 0, "ship") for voter in VOTERS])
     then = await connection.fetchval("select clock_timestamp()")
     await history.do([("vote", VOTERS[0], 0, "skip"), ("vote", VOTERS[1], 0, None), ("correct", [VOTERS[2]], False)])
-    for projection in PROJECTIONS:
-        await catch_up(dsn, projection)
+    await catch_up_all(dsn)
     out = shell("explain", "tally", SLUGS[0], status=0).out
     assert "one: 1 ship / 1 skip, 50% ship, too early, at position 11" in out
     assert "4 voters; of 5 votes: 2 counted, 1 changed later, 1 retracted, 1 voided" in out
@@ -79,7 +76,7 @@ async def test_the_command_tells_counted_changed_retracted_and_voided(
 
 async def test_a_tool_and_a_review_are_told_from_their_streams(shell: Shell, committer: Committer, connection: Any) -> None:
     """`explain tool` and `explain review` list every event of the stream and what it comes to; nothing sealed is in it."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     await History(committer).do(
         [
             ("describe", 0, None),
@@ -103,11 +100,10 @@ async def test_what_a_stream_comes_to_is_the_row_of_the_view(
     shell: Shell, dsn: str, committer: Committer, connection: Connection
 ) -> None:
     """What `explain tool` and `explain review` fold from a stream is the projection's row, without what is sealed."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     approved = [("review", VOTERS[0], 0, "ship", 40), ("moderate", VOTERS[0], 0, "approve", None)]
     await History(committer).do([("describe", 0, None), *approved, ("review", VOTERS[0], 0, "skip", 30), ("relist", 0)])
-    for projection in PROJECTIONS:
-        await catch_up(dsn, projection)
+    await catch_up_all(dsn)
     review = await connection.fetchval("select review from reviews_1.reviews")
     tool = await connection.fetchrow("select * from cards_1.tools where slug = $1", SLUGS[0])
     assert shell("explain", "tool", SLUGS[0], "--json").json()["now"] == dict(tool or {})
@@ -122,7 +118,7 @@ async def test_a_stream_that_this_release_cannot_read_is_told_all_the_same(
     shell: Shell, committer: Committer, connection: Any
 ) -> None:
     """A later release's event, or one with spoiled data, is listed with the reason; what it says is not shown."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     stream = ids.stream_of(TOOLS[0])
     head = await connection.fetchval("select position from log.head")
     for n, (type_, version) in enumerate([("ToolRenamed", 1), ("ToolListed", 9), ("ToolDescribed", 1)], 1):

@@ -10,8 +10,7 @@ from projections.engine.projection import connect
 from projections.engine.runner import Halted, advance
 from projections.registry import PROJECTIONS
 from services.projector import project
-from tests.cli.conftest import Follow
-from tests.support.shell import Shell
+from tests.support.shell import Follow, Shell
 
 pytestmark = pytest.mark.usefixtures("catalog")
 

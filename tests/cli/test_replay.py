@@ -19,10 +19,9 @@ from projections.engine.schemas import RebuildRunning, only_one
 from projections.registry import PROJECTIONS
 from services.migrate import migrate
 from tests.oracle import compare
-from tests.projections.test_runner import A_DAY, at_head, runner, running, until
 from tests.support import servers
-from tests.support.histories import TOOLS, VOTERS, History, add_tools
-from tests.support.runners import Connection, catch_up, must_be_right, tables
+from tests.support.histories import A_DAY, TOOLS, VOTERS, History, add_three_tools
+from tests.support.runners import Connection, at_head, catch_up, catch_up_all, must_be_right, runner, running, tables, until
 from tests.support.shell import Shell, shell_for
 from tests.support.year import fill_year
 
@@ -108,7 +107,7 @@ async def live(connection: Connection) -> dict[str, Any]:
 @pytest.fixture
 async def full(committer: Committer, dsn: str) -> None:
     """A log that has something for every table, and views at its head."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     await History(committer).do(
         [
             *A_DAY,
@@ -117,8 +116,7 @@ async def full(committer: Committer, dsn: str) -> None:
             ("read", 0, "request", VOTERS[0]),
         ]
     )
-    for projection in PROJECTIONS:
-        await catch_up(dsn, projection)
+    await catch_up_all(dsn)
 
 
 @pytest.mark.usefixtures("full")
@@ -231,8 +229,7 @@ def year(postgres: servers.Postgres) -> str:
         await server.close()
         await migrate(postgres.dsn("year_of_replays"))
         await fill_year(postgres.dsn("year_of_replays"), 60_000, 50)
-        for projection in PROJECTIONS:
-            await catch_up(postgres.dsn("year_of_replays"), projection)
+        await catch_up_all(postgres.dsn("year_of_replays"))
 
     asyncio.run(make())
     return postgres.dsn("year_of_replays")
@@ -300,10 +297,9 @@ def _stop_at(position: int) -> Any:
 
 async def test_a_hole_below_the_checkpoint_is_said(shell: Shell, dsn: str, connection: Any, committer: Committer) -> None:
     """Where the log itself was damaged, replay and verify stop there with one line, and the live views stay."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     await History(committer).do([("vote", voter, 0, "ship") for voter in VOTERS])
-    for projection in PROJECTIONS:
-        await catch_up(dsn, projection)
+    await catch_up_all(dsn)
     await connection.execute("alter table log.events disable trigger events_append_only")
     await connection.execute("delete from log.events where position = 5")
     before = await live(connection)

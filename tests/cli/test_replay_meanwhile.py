@@ -21,11 +21,9 @@ from projections.engine.rebuild import Pace, Rebuild
 from projections.engine.schemas import only_one
 from projections.registry import PROJECTIONS
 from services.projector import project
-from tests.projections.test_histories import random_histories
-from tests.projections.test_runner import A_DAY, at_head, runner, running, until
 from tests.support import servers, sites
-from tests.support.histories import TOOLS, VOTERS, Act, History, add_tools, histories
-from tests.support.runners import catch_up, database, must_be_right, tables
+from tests.support.histories import A_DAY, TOOLS, VOTERS, Act, History, add_three_tools, histories, random_histories
+from tests.support.runners import at_head, catch_up_all, database, must_be_right, runner, running, tables, until
 from tests.support.shell import Shell, shell_for
 from tests.support.year import fill_year
 
@@ -50,7 +48,7 @@ async def test_rebuilt_while_all_goes_on(
     async with database(postgres, template) as dsn:
         connection = await asyncpg.connect(dsn)
         async with Committer(dsn, REGISTRY) as committer:
-            await add_tools(committer)
+            await add_three_tools(committer)
             history = History(committer)
             await history.do(acts)
             async with running(*(runner(dsn, projection) for projection in PROJECTIONS)):
@@ -96,7 +94,7 @@ async def test_a_running_site_survives_switches(
     shell: Shell, dsn: str, connection: Any, committer: Committer, valkey_url: str
 ) -> None:
     """Prepared statements of a running API and projector follow every switch and rollback: all is answered."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     await History(committer).do(A_DAY)
     async with projecting(dsn), sites.client(sites.settings(dsn, valkey_url, writes_per_minute=10**6)) as site:
         await until(lambda: at_head(connection))
@@ -134,10 +132,9 @@ async def test_a_mended_number_is_served(
     shell: Shell, dsn: str, connection: Any, committer: Committer, valkey_url: str
 ) -> None:
     """A drifted count alarms in readiness, metrics and status; after the replay the right one is served."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     await History(committer).do(A_DAY)
-    for projection in PROJECTIONS:
-        await catch_up(dsn, projection)
+    await catch_up_all(dsn)
     await connection.execute("update cards_1.tallies set ship = 77 where tool = $1", TOOLS[0])
     cards = PROJECTIONS[0]
     async with sites.client(sites.settings(dsn, valkey_url)) as site:
@@ -198,8 +195,7 @@ async def test_a_full_disk_is_said_and_leaves_the_live_views(
     """When the disk is full, replay and verify end with one clear line, give the space back, and the live views stay."""
     async with tablespace(postgres, small_disk) as space, database(postgres, template) as dsn:
         await fill_year(dsn, 40_000, 50)
-        for projection in PROJECTIONS:
-            await catch_up(dsn, projection)
+        await catch_up_all(dsn)
         connection = await asyncpg.connect(dsn)
         before = await tables(connection, "hours_1")
         name = await connection.fetchval("select current_database()")

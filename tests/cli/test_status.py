@@ -13,8 +13,7 @@ from services.newsletter.schedule import Schedule
 from services.projector import project
 from services.status.model import Status
 from services.status.read import read_status
-from tests.cli.conftest import Follow, Vote
-from tests.support.shell import Shell
+from tests.support.shell import Follow, Shell, Vote
 
 MONDAY = Schedule(0, 9, "UTC")
 

@@ -9,8 +9,7 @@ import pytest
 from events.bookmarks import SetBookmark
 from events.log import ids
 from events.log.committer import Committer
-from tests.cli.conftest import Vote
-from tests.support.shell import Shell
+from tests.support.shell import Shell, Vote
 
 pytestmark = pytest.mark.usefixtures("catalog")
 

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from events.ballots import Choice
-from tests.cli.conftest import Follow, Vote
-from tests.support.shell import Shell
+from tests.support.shell import Follow, Shell, Vote
 
 pytestmark = pytest.mark.usefixtures("catalog")
 

@@ -20,8 +20,6 @@ from emails.relay_url import parse_relay_url
 from emails.smtp import Outcome, Relay, Timeouts
 from tests.support.relays import Reply, relay, saying
 
-pytestmark = pytest.mark.anyio
-
 MAIL = b"Subject: x\r\n\r\n.one\r\n..two\r\n.\r\nend\r\n"
 SENDER, RECIPIENT = "bounces@example.com", "ana@example.com"
 QUICK = Timeouts(connect=0.3, command=0.3, body=0.3, final=0.3)

@@ -1,53 +1,20 @@
 """What the log promises: dense positions, decisions that cannot lose a race, no neighbour spoiled, nothing changed."""
 
 import asyncio
-import os
-from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import pytest
 
 from events.ballots import CastVote
-from events.catalog import ToolAdded, ToolNotListed, ToolUnlisted
+from events.catalog import ToolNotListed, ToolUnlisted
 from events.log import ids
-from events.log.command import Command, Decision, IdempotencyKey, View
+from events.log.command import IdempotencyKey
 from events.log.committer import Committer, LogUnavailable
-from events.log.event import Event
 from events.log.transaction import KeyReused
 from events.registry import REGISTRY
-
-
-def new_id() -> str:
-    return ids.new_id(1_800_000_000_000, os.urandom(10))
-
-
-def tool_added(slug: str, tool: str) -> ToolAdded:
-    return ToolAdded(
-        tool=tool, slug=slug, name=slug, tagline="t", description="d", category="c",
-        pricing_tier="free", pricing_label="Free", best_for="b", url=None,
-    )  # fmt: skip
-
-
-class Append(Command[None]):
-    """Append these events, whatever the log holds."""
-
-    def __init__(self, events: Sequence[tuple[UUID, Event]], key: IdempotencyKey | None = None) -> None:
-        super().__init__(key)
-        self.events = events
-
-    def lasts(self, listing: object) -> Sequence[UUID]:
-        return [stream for stream, _ in self.events]
-
-    def decide(self, view: View) -> Decision[None]:
-        return Decision(events=self.events, value=None)
-
-
-async def add_tools(committer: Committer, *slugs: str) -> dict[str, str]:
-    tools = {slug: new_id() for slug in slugs}
-    await committer.submit(Append([(ids.stream_of(tool), tool_added(slug, tool)) for slug, tool in tools.items()]))
-    return tools
+from tests.support.catalogs import new_id
+from tests.support.log import Append, add_tools
 
 
 async def positions(connection: "asyncpg.Connection[Any]") -> list[int]:
@@ -102,7 +69,7 @@ async def test_a_refused_command_spoils_no_neighbour(committer: Committer, conne
     outcomes = await asyncio.gather(
         committer.submit(CastVote(new_id(), "a", "ship")),
         committer.submit(CastVote(new_id(), "none", "ship")),
-        committer.submit(Append([(ids.stream_of(tools["a"]), poison)])),
+        committer.submit(Append((ids.stream_of(tools["a"]), poison))),
         committer.submit(CastVote(new_id(), "a", "skip")),
         return_exceptions=True,
     )
@@ -117,7 +84,7 @@ async def test_unlisting_in_one_process_stops_votes_in_another(dsn: str) -> None
     async with Committer(dsn, REGISTRY) as one, Committer(dsn, REGISTRY) as two:
         tools = await add_tools(one, "a")
         await two.submit(CastVote(new_id(), "a", "ship"))
-        await one.submit(Append([(ids.stream_of(tools["a"]), ToolUnlisted(tool=tools["a"]))]))
+        await one.submit(Append((ids.stream_of(tools["a"]), ToolUnlisted(tool=tools["a"]))))
         with pytest.raises(ToolNotListed):
             await two.submit(CastVote(new_id(), "a", "ship"))
 

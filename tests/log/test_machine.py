@@ -21,13 +21,12 @@ from events.log.committer import Committer
 from events.registry import REGISTRY
 from events.voters import CorrectVoters, VoterIsDisqualified, VoterUnknown
 from projections import cards
-from projections.engine.projection import connect
-from projections.engine.runner import advance
 from projections.registry import PROJECTIONS
-from tests.log.test_log import add_tools
 from tests.oracle.compare import differences
 from tests.support import servers
 from tests.support.catalogs import new_id
+from tests.support.log import add_tools
+from tests.support.runners import catch_up
 
 DENSE = """
 select count(*) = max(position) and max(position) = (select position from log.head) from log.events
@@ -136,12 +135,8 @@ class Voting(RuleBasedStateMachine):
 
     async def _project(self, largest: int) -> None:
         for projection in PROJECTIONS:
-            connection = await connect(self.server.dsn(self.name), projection.schema)
-            while (done := await advance(connection, projection, REGISTRY, largest)).end != done.head:
-                pass
-            await connection.execute("reset search_path")
-            assert await differences(connection, projection, REGISTRY) == []
-            await connection.close()
+            await catch_up(self.server.dsn(self.name), projection, [largest])
+            assert await differences(self.reader, projection, REGISTRY) == []
         assert await self._seen() == self.tally()
 
     async def _seen(self) -> dict[str, tuple[int, int]]:

@@ -14,8 +14,6 @@ from asyncpg import Connection
 
 from tests.support.processes import COMMAND, clean_environ
 
-pytestmark = pytest.mark.anyio
-
 MEGABYTES = int(os.environ.get("BALLOTPRESS_CSV_MEGABYTES", "1"))
 BROKEN_EVERY = 50
 ENDLESS_BYTES = 32_000_000

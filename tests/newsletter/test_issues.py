@@ -2,8 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from events.bookmarks import SetBookmark
 from events.voters import CorrectVoters
 from projections.cards import tallies_at_head
@@ -12,8 +10,6 @@ from services.newsletter import issues, schedule_run
 from services.newsletter.letters import read_issue
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
-
-pytestmark = pytest.mark.anyio
 
 MONDAY = datetime(2099, 11, 23, 9, tzinfo=UTC)  # after `migrate` ran, whenever that was
 

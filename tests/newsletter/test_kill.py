@@ -21,9 +21,6 @@ from events.commands.subscribers import Imported, ImportSubscribers
 from events.log.committer import Committer
 from events.log.vault import Vault
 from events.registry import REGISTRY
-from projections.engine.projection import connect
-from projections.engine.runner import advance
-from projections.registry import PROJECTIONS
 from services.clock import now
 from services.migrate import migrate
 from services.newsletter import ledger, schedule_run
@@ -31,6 +28,7 @@ from services.newsletter.subscribers import new_person
 from services.settings import read_settings
 from tests.support import servers
 from tests.support.processes import clean_environ, free_port
+from tests.support.runners import catch_up_all
 
 ROUNDS = int(os.environ.get("BALLOTPRESS_KILL_ROUNDS", "3"))
 READERS = 600
@@ -132,10 +130,7 @@ async def populate(world: World) -> None:
         for start in range(0, READERS, 100):
             rows = [Imported(person, "sealed proof") for person in people[start : start + 100]]
             await committer.submit(ImportSubscribers(rows, "op"))
-    for projection in PROJECTIONS:
-        view = await connect(dsn, projection.schema)
-        await advance(view, projection, REGISTRY, 10_000)
-        await view.close()
+    await catch_up_all(dsn)
 
 
 async def plan(world: World) -> int:

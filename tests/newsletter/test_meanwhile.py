@@ -18,8 +18,6 @@ from services.newsletter.transport import Relayed
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
 
-pytestmark = pytest.mark.anyio
-
 WORDS = "It wrote half of my tests and all of my excuses."
 
 

@@ -10,8 +10,6 @@ from services.settings import Settings
 from services.web.app import create_app
 from tests.support.sites import settings
 
-pytestmark = pytest.mark.anyio
-
 
 async def status(given: Settings, peer: str, path: str) -> int:
     """Ask for a path from an address."""

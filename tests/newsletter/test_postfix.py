@@ -22,8 +22,6 @@ from tests.support import catalogs
 from tests.support.newsroom import Newsroom
 from tests.support.postfix import Postfix, postfix
 
-pytestmark = pytest.mark.anyio
-
 KEY = rsa.generate_private_key(65537, 2048)
 PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 PUBLIC = base64.b64encode(KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))

@@ -20,8 +20,6 @@ from services.settings import Newsletter
 from tests.support.newsroom import Newsroom
 from tests.support.sites import client, settings
 
-pytestmark = pytest.mark.anyio
-
 SECRET = "a-webhook-secret-of-the-tests"
 TOPIC = "arn:aws:sns:eu-west-1:1:bounces"
 

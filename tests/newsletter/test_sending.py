@@ -4,16 +4,12 @@ import email
 import email.policy
 from collections import Counter
 
-import pytest
-
 from events.commands.subscribers import EraseSubscriber, Imported, ImportSubscribers, Unsubscribe
 from services.newsletter import issues, ledger
 from services.newsletter.subscribers import new_person
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
 from tests.support.sink import says_250
-
-pytestmark = pytest.mark.anyio
 
 
 async def planned(room: Newsroom, readers: int) -> tuple[int, list[str]]:

@@ -14,8 +14,6 @@ from services.settings import Newsletter
 from tests.support.newsroom import Newsroom
 from tests.support.sites import client, settings
 
-pytestmark = pytest.mark.anyio
-
 LIMITS = Newsletter(signups_per_hour=6, singles_per_day=3)
 
 

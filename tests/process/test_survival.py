@@ -23,17 +23,16 @@ import httpx
 import msgspec
 import pytest
 
-from events.log import ids
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from projections.registry import PROJECTIONS
 from services.migrate import migrate
 from services.status.views import states
 from services.web.http.auth import VisitorTokens
-from tests.log.test_log import Append, tool_added
 from tests.oracle.compare import differences
 from tests.support import servers
 from tests.support.catalogs import new_id
+from tests.support.log import add_tools
 from tests.support.processes import clean_environ, free_port
 
 ROUNDS = int(os.environ.get("BALLOTPRESS_KILL_ROUNDS", "6"))
@@ -114,7 +113,8 @@ async def site(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> Asy
             await connection.execute("create database site")
             await connection.close()
             await migrate(site.server.dsn("site"))
-            await add_tools(site.server.dsn("site"))
+            async with Committer(site.server.dsn("site"), REGISTRY) as committer:
+                await add_tools(committer, *(f"tool-{n}" for n in range(TOOLS)))
             for name in ("projector0", "projector1", "api0", "api1"):
                 site.start(name)
             for port in site.ports:
@@ -133,12 +133,6 @@ def folder_of_postgres() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-async def add_tools(dsn: str) -> None:
-    async with Committer(dsn, REGISTRY) as committer:
-        tools = [(new_id(), f"tool-{n}") for n in range(TOOLS)]
-        await committer.submit(Append([(ids.stream_of(tool), tool_added(slug, tool)) for tool, slug in tools]))
 
 
 EVERY_VOTE = "select position, type, data->>'voter' as voter, data->>'choice' as choice from log.events order by position"

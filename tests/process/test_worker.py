@@ -7,8 +7,6 @@ from asyncpg import Connection
 
 from events.log import receipts
 
-pytestmark = pytest.mark.anyio
-
 
 async def test_receipts_are_kept_for_a_day(connection: "Connection[Any]", monkeypatch: pytest.MonkeyPatch) -> None:
     """A receipt of a write is forgotten after 24 hours and not before, however many statements that takes."""

@@ -14,11 +14,9 @@ from projections.engine import drift as totals
 from projections.engine.projection import connect
 from projections.engine.window import dropped_positions
 from projections.registry import PROJECTIONS
-from tests.projections.test_histories import drops, random_histories, sizes
-from tests.projections.test_runner import A_DAY, at_head, runner, running, until
 from tests.support import servers
-from tests.support.histories import VOTERS, Act, History, add_tools, histories
-from tests.support.runners import Connection, catch_up, database
+from tests.support.histories import A_DAY, VOTERS, Act, History, add_three_tools, drops, histories, random_histories, sizes
+from tests.support.runners import Connection, at_head, catch_up_all, database, runner, running, until
 
 DRIFTS = {
     "cards": "update cards_1.tallies set ship = ship + 1 where tool = (select min(tool) from cards_1.tallies)",
@@ -50,13 +48,12 @@ async def test_says_nothing_of_what_is_right(
         connection = await asyncpg.connect(dsn)
         await looked(dsn)
         async with Committer(dsn, REGISTRY) as committer:
-            await add_tools(committer)
+            await add_three_tools(committer)
             history = History(committer)
             await history.do(acts)
             head = await connection.fetchval("select position from log.head")
             await history.do([("drop", projection, (position - 1) % head + 1) for projection, position in drops])
-        for projection in PROJECTIONS:
-            await catch_up(dsn, projection, sizes)
+        await catch_up_all(dsn, sizes)
         assert await looked(dsn) == dict.fromkeys(p.name for p in PROJECTIONS)
         await connection.close()
 
@@ -66,7 +63,7 @@ async def test_says_what_drifted(dsn: str, connection: Connection, committer: Co
     """A changed count, a missing or surplus row, a moved checkpoint: the runner says so within moments."""
     projection = next(p for p in PROJECTIONS if p.name == name)
     async with running(*(runner(dsn, p, look_every=0.05) for p in PROJECTIONS)):
-        await add_tools(committer)
+        await add_three_tools(committer)
         await History(committer).do([*A_DAY, ("read", 0, "request", VOTERS[0])])
         await until(lambda: at_head(connection))
         assert set((await drifts(connection)).values()) == {None}

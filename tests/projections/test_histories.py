@@ -1,11 +1,10 @@
 """Every view, after any history and in windows of any sizes: rebuilt = live = the log folded in Python; twice = once."""
 
-import os
 from typing import Any
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from events.log.committer import Committer
@@ -17,26 +16,26 @@ from projections.registry import PROJECTIONS
 from tests.oracle import compare
 from tests.oracle.fold import Tables
 from tests.support import servers
-from tests.support.histories import SLUGS, TOOLS, VOTERS, Act, History, add_tools, histories
-from tests.support.runners import Connection, catch_up, database, rebuild, tables, told_by_the_log
-
-EXAMPLES = int(os.environ.get("BALLOTPRESS_EXAMPLES", "25"))
-
-sizes = st.lists(st.integers(1, 12), min_size=1, max_size=4)
-drops = st.lists(st.tuples(st.sampled_from([p.name for p in PROJECTIONS]), st.integers(1, 100)), min_size=1, max_size=4)
-
-random_histories = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+from tests.support.histories import (
+    EXAMPLES,
+    SLUGS,
+    TOOLS,
+    VOTERS,
+    Act,
+    History,
+    add_three_tools,
+    drops,
+    histories,
+    random_histories,
+    sizes,
 )
+from tests.support.runners import Connection, catch_up, catch_up_all, database, rebuild, tables, told_by_the_log
 
 
 async def record(dsn: str, connection: Connection, acts: list[Act], drops: list[tuple[str, int]], minutes: int) -> None:
     """Let a history happen, its events `minutes` apart, and drop positions, counted round and round the log."""
     async with Committer(dsn, REGISTRY) as committer:
-        await add_tools(committer)
+        await add_three_tools(committer)
         history = History(committer)
         await history.do(acts)
         head = await connection.fetchval("select position from log.head")
@@ -146,16 +145,15 @@ async def test_what_is_passed_over_is_left_out_of_later_windows_too(
     """A later event that refers to one that was passed over brings nothing of it back, however the log is cut into windows."""
     await record(dsn, connection, acts, [dropped], 7)
     told = await told_by_the_log(connection)
+    await catch_up_all(dsn, live_sizes)
     for projection in PROJECTIONS:
-        await catch_up(dsn, projection, live_sizes)
         assert await tables(connection, projection.schema) == told[projection.name]
 
 
 async def test_the_same_window_twice_is_once(dsn: str, connection: Any, committer: Committer) -> None:
     """A window that was taken is refused the second time, and leaves no trace."""
-    await add_tools(committer)
-    for projection in PROJECTIONS:
-        await catch_up(dsn, projection)
+    await add_three_tools(committer)
+    await catch_up_all(dsn)
     history = History(committer)
     await history.do([("vote", VOTERS[0], 0, "ship"), ("bookmark", VOTERS[0], 0, True), ("correct", [VOTERS[0]], False)])
     start, end = len(TOOLS), await connection.fetchval("select position from log.head")
@@ -173,7 +171,7 @@ async def test_the_same_window_twice_is_once(dsn: str, connection: Any, committe
 
 async def test_compare_names_every_kind_of_drift(dsn: str, connection: Any, committer: Committer) -> None:
     """A changed, a missing and a surplus row are each told with their key, and what is and what should be."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     await History(committer).do([("vote", VOTERS[0], tool, "ship") for tool in range(len(SLUGS))])
     cards = PROJECTIONS[0]
     await catch_up(dsn, cards)

@@ -5,9 +5,8 @@ import logging
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -20,29 +19,16 @@ from events.log.ids import stream_named
 from events.quarantine import DropEvent
 from events.registry import REGISTRY
 from projections.engine import notify
-from projections.engine.projection import Projection, connect
-from projections.engine.runner import Runner
+from projections.engine.projection import connect
 from projections.registry import PROJECTIONS
 from services.migrate import migrate
 from tests.oracle import compare
 from tests.support import servers
-from tests.support.histories import SLUGS, VOTERS, Act, Append, History, add_tools, tool_added
-from tests.support.runners import must_be_right
+from tests.support.histories import A_DAY, SLUGS, VOTERS, History, add_three_tools
+from tests.support.log import Append, tool_added
+from tests.support.runners import CARDS, NOW, at_head, checkpoint, must_be_right, runner, running, until
 
-NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
-CARDS = PROJECTIONS[0]
 ALL = [projection.name for projection in PROJECTIONS]
-
-A_DAY: list[Act] = [
-    *(("vote", voter, tool, "ship") for voter in VOTERS for tool in range(3)),
-    ("correct", VOTERS[:2], False),
-    ("bookmark", VOTERS[2], 0, True),
-    ("review", VOTERS[3], 1, "skip", 40),
-    ("moderate", VOTERS[3], 1, "approve", None),
-    ("correct", VOTERS[:1], True),
-    ("vote", VOTERS[0], 0, "skip"),
-    ("vote", VOTERS[2], 2, None),
-]
 
 RAW = """
 with head as (update log.head set position = position + 1 returning position)
@@ -62,41 +48,6 @@ end $$;
 create trigger cancel_large after insert on cards_1.tallies referencing new table as changed
     for each statement execute function public.cancel_large();
 """
-
-
-def runner(dsn: str, projection: Projection = CARDS, poll: float = 0.05, **options: Any) -> Runner:
-    return Runner(dsn, projection, REGISTRY, clock=lambda: NOW, poll=poll, **options)
-
-
-@asynccontextmanager
-async def running(*runners: Runner) -> AsyncIterator[list["asyncio.Task[None]"]]:
-    """Let runners run for a while."""
-    tasks = [asyncio.create_task(one.run()) for one in runners]
-    try:
-        yield tasks
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def until(true: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
-    """Wait until something is so."""
-    deadline = monotonic() + seconds
-    while not await true():
-        assert monotonic() < deadline, f"not so within {seconds} s"
-        await asyncio.sleep(0.02)
-
-
-async def at_head(connection: Any, schemas: Sequence[str] = tuple(p.schema for p in PROJECTIONS)) -> bool:
-    head = await connection.fetchval("select position from log.head")
-    positions = [(await checkpoint(connection, schema))["position"] for schema in schemas]
-    return all(position == head for position in positions)
-
-
-async def checkpoint(connection: Any, schema: str) -> Any:
-    await connection.execute("select set_config('search_path', $1, false)", schema)
-    return await connection.fetchrow("select position, caught_up, halted_position, halted_error, halted_since from checkpoint")
 
 
 async def cards_at_head(connection: Any, seconds: float = 5) -> None:
@@ -127,7 +78,7 @@ async def test_wakes_by_bell(dsn: str, connection: Any) -> None:
     log_bell, one = notify.Bell(dsn, notify.LOG), runner(dsn, poll=60, on_advance=advanced.set)
     ringing = [asyncio.create_task(log_bell.run()), asyncio.create_task(notify.listen(dsn, notify.LOG, one.wake.set))]
     async with Committer(dsn, REGISTRY, on_commit=log_bell.ring) as committer, running(one):
-        await add_tools(committer)
+        await add_three_tools(committer)
         await cards_at_head(connection)
         advanced.clear()
         began = monotonic()
@@ -143,7 +94,7 @@ async def test_wakes_by_bell(dsn: str, connection: Any) -> None:
 async def test_wakes_by_poll(dsn: str, connection: Any, committer: Committer) -> None:
     """With no bell at all the view follows within a poll."""
     async with running(runner(dsn)):
-        await add_tools(committer)
+        await add_three_tools(committer)
         await cards_at_head(connection, 2)
         await History(committer).vote(VOTERS[0], 0, "ship")
         await cards_at_head(connection, 2)
@@ -151,7 +102,7 @@ async def test_wakes_by_poll(dsn: str, connection: Any, committer: Committer) ->
 
 async def test_two_runners_share_the_work(dsn: str, connection: Any, committer: Committer) -> None:
     """Two runners a projection, both awake all the time, count nothing twice; when one is cancelled the other goes on."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     pairs = [runner(dsn, projection, poll=0.001, pace=0.0) for projection in PROJECTIONS for _ in range(2)]
     history = History(committer)
     async with running(*pairs) as tasks:
@@ -166,7 +117,7 @@ async def test_two_runners_share_the_work(dsn: str, connection: Any, committer: 
 
 async def test_takes_over_from_a_stalled_runner(dsn: str, connection: Any, committer: Committer) -> None:
     """A runner that stops inside its window holds the view up for 5 s at most."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     stalled = await connect(dsn, CARDS.schema)
     await stalled.execute("begin")
     await stalled.execute("select position from checkpoint for update")
@@ -177,7 +128,7 @@ async def test_takes_over_from_a_stalled_runner(dsn: str, connection: Any, commi
 
 async def test_compares_in_one_snapshot(dsn: str, connection: Any, committer: Committer) -> None:
     """While votes come in and runners work, a comparison never sees a difference."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     async with running(*(runner(dsn, projection) for projection in PROJECTIONS)):
         acting = asyncio.create_task(History(committer).do([*A_DAY, ("correct", VOTERS, True)] * 5))
         while not acting.done():
@@ -232,7 +183,7 @@ async def test_halts_at_a_poison_event_until_it_is_dropped(
     error: str,
 ) -> None:
     """A view halts at the very event that fails, amidst a large window, and says why; others go on; dropped, all is right."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     history = History(committer)
     await history.do(A_DAY)
     await poison(connection, committer)
@@ -262,7 +213,7 @@ async def test_halts_at_a_poison_event_until_it_is_dropped(
 
 async def test_a_second_poison_event_halts_too(dsn: str, connection: Any, committer: Committer) -> None:
     """Each event is dropped by itself: having passed one, the view halts at the next."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     await slug_taken(connection, committer)
     await committer.submit(Append((stream_named("test", "more"), tool_added(VOTERS[1], SLUGS[1]))))
     async with running(runner(dsn)):
@@ -281,7 +232,7 @@ async def test_a_lost_connection_never_halts(
     dsn: str, connection: Any, committer: Committer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A runner whose backend is terminated, at any moment, connects again and goes on."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     history = History(committer)
     with no_halt(caplog):
         async with running(*(runner(dsn, projection, largest=3) for projection in PROJECTIONS)):
@@ -298,7 +249,7 @@ async def test_a_lock_held_by_another_never_halts(
     dsn: str, connection: Any, committer: Committer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A table that is locked for longer than the lock's time-out, or a cancelled statement, is waited for, not halted at."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     await History(committer).do(A_DAY)
     with no_halt(caplog):
         async with running(runner(dsn)):
@@ -319,7 +270,7 @@ async def test_a_window_too_large_for_the_time_out_is_taken_in_parts(
     dsn: str, connection: Any, committer: Committer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When the server cancels a window's statement for taking too long, the next one is smaller, until it passes."""
-    await add_tools(committer)
+    await add_three_tools(committer)
     await History(committer).do([("vote", VOTERS[0], tool, "ship") for tool in range(3)])
     await connection.execute(CANCEL_LARGE_WINDOWS)
     with no_halt(caplog):
@@ -357,5 +308,5 @@ async def a_day(dsn: str, first_id: int = 0) -> None:
     """Let a day pass, with tools on the first one."""
     async with Committer(dsn, REGISTRY) as committer:
         if first_id == 0:
-            await add_tools(committer)
+            await add_three_tools(committer)
         await History(committer, first_id).do(A_DAY)

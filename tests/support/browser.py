@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.support.processes import Instance
+from tests.support.processes import Instance, free_port
 
 # Without the background flags Chromium looks for its maker's hosts at every start.
 FLAGS = [
@@ -25,6 +25,18 @@ FLAGS = [
 ]
 WIDTHS = (320, 1600)
 SCHEMES = ("light", "dark")
+
+Windows = Callable[..., Page]
+
+
+class Other:
+    """Another site on another origin: what its one page says is set by the test."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.origin = f"http://127.0.0.1:{self.port}"
+        self.html = ""
+        self.policy = ""
 
 
 def chromium() -> str:

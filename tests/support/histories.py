@@ -1,11 +1,12 @@
 """Random histories: what people and operators do to a few tools, through the real commands and a real committer."""
 
 import base64
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
-from uuid import UUID
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from events import subscribers
@@ -15,7 +16,6 @@ from events.catalog import (
     ComparisonAnnounced,
     PanelReviewPublished,
     PanelReviewRevised,
-    ToolAdded,
     ToolDescribed,
     ToolListed,
     ToolNotListed,
@@ -25,13 +25,14 @@ from events.catalog import (
 from events.commands.reviews import DecideReview, EditReview, SubmitReview, WithdrawReview
 from events.erasure import PersonErased
 from events.log import ids
-from events.log.command import Command, Decision, View
 from events.log.committer import Committer
 from events.log.event import Event
 from events.log.vault import Vault
 from events.quarantine import DropEvent
 from events.reviews import Changes, Judgement, ReviewEditedSince, ReviewExists, ReviewNotFound
 from events.voters import CorrectVoters, Tally, VoterIsDisqualified, VoterUnknown
+from projections.registry import PROJECTIONS
+from tests.support.log import Append, tool_added
 
 # The voters' first 8 bytes are alike in pairs, so that their ballots' streams lie in one range of the log's primary key.
 VOTERS = [ids.new_id(1_780_000_000_000 + n // 2, bytes([0, 0, n] + [7] * 7)) for n in range(4)]
@@ -102,28 +103,31 @@ def _about(subject: list[st.SearchStrategy[Act]]) -> st.SearchStrategy[list[Act]
 histories = st.one_of([_about(subject) for subject in _SUBJECTS])
 
 
-class Append(Command[None]):
-    """Append these events, whatever the log holds."""
+A_DAY: list[Act] = [
+    *(("vote", voter, tool, "ship") for voter in VOTERS for tool in range(3)),
+    ("correct", VOTERS[:2], False),
+    ("bookmark", VOTERS[2], 0, True),
+    ("review", VOTERS[3], 1, "skip", 40),
+    ("moderate", VOTERS[3], 1, "approve", None),
+    ("correct", VOTERS[:1], True),
+    ("vote", VOTERS[0], 0, "skip"),
+    ("vote", VOTERS[2], 2, None),
+]
 
-    def __init__(self, *events: tuple[UUID, Event]) -> None:
-        super().__init__()
-        self._events = events
+EXAMPLES = int(os.environ.get("BALLOTPRESS_EXAMPLES", "25"))
 
-    def lasts(self, listing: object) -> Sequence[UUID]:
-        return [stream for stream, _ in self._events]
+sizes = st.lists(st.integers(1, 12), min_size=1, max_size=4)
+drops = st.lists(st.tuples(st.sampled_from([p.name for p in PROJECTIONS]), st.integers(1, 100)), min_size=1, max_size=4)
 
-    def decide(self, view: View) -> Decision[None]:
-        return Decision(events=self._events, value=None)
-
-
-def tool_added(tool: str, slug: str) -> ToolAdded:
-    return ToolAdded(
-        tool=tool, slug=slug, name=slug.title(), tagline="t", description="d", category="c",
-        pricing_tier="free", pricing_label="Free", best_for="b", url=None,
-    )  # fmt: skip
+random_histories = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 
 
-async def add_tools(committer: Committer) -> None:
+async def add_three_tools(committer: Committer) -> None:
     """Add the three tools."""
     events = [(ids.stream_of(tool), tool_added(tool, slug)) for tool, slug in zip(TOOLS, SLUGS, strict=True)]
     await committer.submit(Append(*events))

@@ -16,9 +16,6 @@ from events.commands.subscribers import ConfirmSubscription, RequestSubscription
 from events.log.committer import Committer
 from events.log.vault import Vault
 from events.registry import REGISTRY
-from projections.engine.projection import connect
-from projections.engine.runner import advance
-from projections.registry import PROJECTIONS
 from services.clock import now
 from services.fresh_ids import fresh_id
 from services.newsletter import issues, ledger, schedule_run
@@ -29,6 +26,7 @@ from services.newsletter.tokens import MailTokens
 from services.newsletter.transport import Relayed
 from services.settings import Settings
 from tests.support import catalogs
+from tests.support.runners import catch_up_all
 from tests.support.sink import Sink
 
 
@@ -88,12 +86,7 @@ class Newsroom:
 
     async def project(self) -> None:
         """Bring every view up to the log."""
-        for projection in PROJECTIONS:
-            connection = await connect(self.settings.database_url, projection.schema)
-            try:
-                await advance(connection, projection, REGISTRY, 10_000)
-            finally:
-                await connection.close()
+        await catch_up_all(self.settings.database_url)
 
     async def send_now(self, at: datetime | None = None, *, extra: bool = False) -> int:
         """Compile and plan the running weekly issue; give its number."""

@@ -1,8 +1,11 @@
 """What the tests of views share: views brought up to the head, rebuilt beside the live ones, and told from the log."""
 
+import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -10,7 +13,7 @@ import asyncpg
 from events.log import store
 from events.registry import REGISTRY
 from projections.engine.projection import Projection, connect
-from projections.engine.runner import advance
+from projections.engine.runner import Runner, advance
 from projections.engine.window import dropped_positions
 from projections.registry import PROJECTIONS
 from tests.oracle import compare
@@ -18,6 +21,9 @@ from tests.oracle.fold import Entry, Tables, fold
 from tests.support import servers
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
+
+CARDS = PROJECTIONS[0]
+NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 _numbers = itertools.count(1)
 
@@ -45,6 +51,12 @@ async def catch_up(dsn: str, projection: Projection, sizes: Iterable[int] = (20_
                 return
     finally:
         await connection.close()
+
+
+async def catch_up_all(dsn: str, sizes: Iterable[int] = (20_000,)) -> None:
+    """Take the log into every view, up to the head."""
+    for projection in PROJECTIONS:
+        await catch_up(dsn, projection, sizes)
 
 
 async def rebuild(connection: Connection, dsn: str, projection: Projection, sizes: Iterable[int] = (20_000,)) -> str:
@@ -81,3 +93,38 @@ async def must_be_right(connection: Connection, dsn: str) -> None:
         assert await compare.differences(connection, projection, REGISTRY) == []
         rebuilt = await rebuild(connection, dsn, projection)
         assert await tables(connection, rebuilt) == await tables(connection, projection.schema), projection.name
+
+
+def runner(dsn: str, projection: Projection = CARDS, poll: float = 0.05, **options: Any) -> Runner:
+    return Runner(dsn, projection, REGISTRY, clock=lambda: NOW, poll=poll, **options)
+
+
+@asynccontextmanager
+async def running(*runners: Runner) -> AsyncIterator[list["asyncio.Task[None]"]]:
+    """Let runners run for a while."""
+    tasks = [asyncio.create_task(one.run()) for one in runners]
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(true: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
+    """Wait until something is so."""
+    deadline = monotonic() + seconds
+    while not await true():
+        assert monotonic() < deadline, f"not so within {seconds} s"
+        await asyncio.sleep(0.02)
+
+
+async def at_head(connection: Any, schemas: Sequence[str] = tuple(p.schema for p in PROJECTIONS)) -> bool:
+    head = await connection.fetchval("select position from log.head")
+    positions = [(await checkpoint(connection, schema))["position"] for schema in schemas]
+    return all(position == head for position in positions)
+
+
+async def checkpoint(connection: Any, schema: str) -> Any:
+    await connection.execute("select set_config('search_path', $1, false)", schema)
+    return await connection.fetchrow("select position, caught_up, halted_position, halted_error, halted_since from checkpoint")

@@ -4,13 +4,18 @@ import json
 import subprocess
 import sys
 from base64 import b64encode
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from events.ballots import Choice
 from tests.support.processes import clean_environ
 
 COMMAND = Path(sys.executable).with_name("ballotpress")
 VAULT_KEY = b64encode(b"v" * 32).decode()
+
+Vote = Callable[[str, Sequence[Choice]], Awaitable[list[str]]]
+Follow = Callable[[], Awaitable[None]]
 
 
 class Ran:

@@ -12,7 +12,7 @@ from events.log.committer import Committer
 from events.log.event import Event
 from events.log.ids import stream_of
 from events.registry import REGISTRY
-from tests.benchmarks.world import new_id
+from services.fresh_ids import fresh_id
 
 BLOCK = 100
 AT_ONCE = 2_000
@@ -32,7 +32,7 @@ class AddCatalog(Command[None]):
     def decide(self, view: object) -> Decision[None]:
         """Decide."""
         events: list[tuple[object, Event]] = []
-        ids = [new_id() for _ in range(self.tools)]
+        ids = [fresh_id() for _ in range(self.tools)]
         for n, tool in enumerate(ids):
             added = ToolAdded(
                 tool=tool, slug=f"tool-{n}", name=f"Tool {n}", tagline="Does it", description="A tool of the benchmark. " * 20,

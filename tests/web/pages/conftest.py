@@ -9,20 +9,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.support.browser import browsing, serving
-from tests.support.processes import Instance, free_port
-
-Windows = Callable[..., Page]
-
-
-class Other:
-    """Another site on another origin: what its one page says is set by the test."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.origin = f"http://127.0.0.1:{self.port}"
-        self.html = ""
-        self.policy = ""
+from tests.support.browser import Other, Windows, browsing, serving
+from tests.support.processes import Instance
 
 
 @pytest.fixture(scope="package")

@@ -4,8 +4,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from tests.support.browser import SCHEMES, WIDTHS, sign_in
-from tests.web.pages.conftest import Windows
+from tests.support.browser import SCHEMES, WIDTHS, Windows, sign_in
 
 READERS = (
     "/",

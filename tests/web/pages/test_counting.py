@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.web.pages.conftest import Windows
+from tests.support.browser import Windows
 
 Votes = Callable[[str, str, int], None]
 

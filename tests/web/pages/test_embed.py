@@ -7,8 +7,8 @@ import httpx
 from playwright.sync_api import expect
 
 from services.web.http.assets import STATIC
+from tests.support.browser import Other, Windows
 from tests.support.processes import free_port
-from tests.web.pages.conftest import Other, Windows
 
 
 def demo(other: Other, base: str, tool: str) -> None:

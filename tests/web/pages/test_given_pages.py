@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser import serving
-from tests.web.pages.conftest import Windows
+from tests.support.browser import Windows, serving
 
 GIVEN = Path(__file__).parents[4] / "shared" / "pages"
 PAIRS = sorted(path for path in GIVEN.glob("*.json") if path.name != "catalog.json")

@@ -12,9 +12,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import refusing_cookies, sign_in
+from tests.support.browser import Windows, refusing_cookies, sign_in
 from tests.support.processes import Instance, wait_for
-from tests.web.pages.conftest import Windows
 
 PAIR = "/compare/ollama-vs-llama-cpp"
 

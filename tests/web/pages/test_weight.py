@@ -6,7 +6,7 @@ import httpx
 import pytest
 from playwright.sync_api import Request
 
-from tests.web.pages.conftest import Windows
+from tests.support.browser import Windows
 
 
 def test_a_compare_page_is_at_most_40_kb_in_4_requests(window: Windows, base: str) -> None:

@@ -1,0 +1,38 @@
+"""The rule of this tree: tests stand in their room's folder, and share helpers through `tests.support` alone."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+SHARED = ("tests.support", "tests.oracle")
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Yield the name of every module that a file imports; relative imports are none."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def may_import(file: Path, name: str) -> bool:
+    """Return whether a file may import this module of the tests; benchmarks may share among themselves."""
+    return name.startswith(SHARED) or (file.parent.name == "benchmarks" and name.startswith("tests.benchmarks"))
+
+
+def test_helpers_are_imported_from_support_alone() -> None:
+    """No file imports from a test or a conftest."""
+    files = {file: set(imported(file)) for file in TESTS.rglob("*.py")}
+    assert [
+        f"{file.relative_to(TESTS)} imports {name}"
+        for file, names in files.items()
+        for name in sorted(names)
+        if name.startswith("tests.") and not may_import(file, name)
+    ] == []
+
+
+def test_no_test_stands_outside_a_room() -> None:
+    """At the root stands the one conftest, and nothing else."""
+    assert sorted(file.name for file in TESTS.glob("*.py")) == ["__init__.py", "conftest.py"]

@@ -1,0 +1,40 @@
+"""Events put into the log past the rules, and tools that are listed there."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from events.catalog import ToolAdded
+from events.log import ids
+from events.log.command import Command, Decision, View
+from events.log.committer import Committer
+from events.log.event import Event
+from tests.support.catalogs import new_id
+
+
+class Append(Command[None]):
+    """A command that appends these events, whatever the log holds."""
+
+    def __init__(self, *events: tuple[UUID, Event]) -> None:
+        super().__init__()
+        self._events = events
+
+    def lasts(self, listing: object) -> Sequence[UUID]:
+        return [stream for stream, _ in self._events]
+
+    def decide(self, view: View) -> Decision[None]:
+        return Decision(events=self._events, value=None)
+
+
+def tool_added(tool: str, slug: str) -> ToolAdded:
+    """Return the event of a plain tool."""
+    return ToolAdded(
+        tool=tool, slug=slug, name=slug.title(), tagline="t", description="d", category="c",
+        pricing_tier="free", pricing_label="Free", best_for="b", url=None,
+    )  # fmt: skip
+
+
+async def add_tools(committer: Committer, *slugs: str) -> dict[str, str]:
+    """Add plain tools; return their ids by slug."""
+    tools = {slug: new_id() for slug in slugs}
+    await committer.submit(Append(*((ids.stream_of(tool), tool_added(tool, slug)) for slug, tool in tools.items())))
+    return tools
