@@ -40,7 +40,9 @@ def clean_environ(**more: str) -> dict[str, str]:
 
 
 class Instance:
-    """One home folder and the `up` that runs on it."""
+    """One home folder and the `up` that runs on it; `program` is what stands before the command's words."""
+
+    program: tuple[str, ...] = COMMAND
 
     def __init__(self, home: Path, *options: str, **environ: str) -> None:
         self.home = home
@@ -52,7 +54,7 @@ class Instance:
 
     def start(self) -> "Instance":
         """Start `up` without waiting for it."""
-        command = (*COMMAND, "up", "--home", str(self.home), "--port", str(self.port), *self.options)
+        command = (*self.program, "up", "--home", str(self.home), "--port", str(self.port), *self.options)
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 command, env=self.environ, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
@@ -103,7 +105,7 @@ class Instance:
     def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """Run another command on this home."""
         environ = self.environ | {"BALLOTPRESS_HOME": str(self.home)}
-        return subprocess.run((*COMMAND, *words), env=environ, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run((*self.program, *words), env=environ, capture_output=True, text=True, timeout=60, check=False)
 
     def signal(self, number: signal.Signals) -> int:
         """Send `up` a signal and return its exit status."""

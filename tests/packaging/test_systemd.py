@@ -1,0 +1,83 @@
+"""The systemd units: valid, closed, and of commands that there are. That they run under PID 1 is not tried here."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.cli import COMMANDS
+from services.settings import read_settings
+from tests.packaging.compose import env_values
+from tests.packaging.project import ROOT
+
+UNITS = ROOT / "docs" / "systemd"
+PROGRAM = "/opt/ballotpress/bin/ballotpress"
+SERVICES = ("migrate", "api", "projector", "worker")
+WORST_EXPOSURE = 15
+"""In tenths: 1.5 of 10; the processes need the network, which alone costs 0.9."""
+
+analyzed = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed: apt-get install systemd"
+)
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """A copy of the units that names a program which is there."""
+    shutil.copytree(UNITS, tmp_path, dirs_exist_ok=True)
+    for unit in tmp_path.glob("*.service"):
+        unit.write_text(unit.read_text().replace(PROGRAM, str(Path(sys.executable).with_name("ballotpress"))))
+    return tmp_path
+
+
+def analyze(*words: str | Path) -> "subprocess.CompletedProcess[str]":
+    """Run systemd-analyze to its end."""
+    return subprocess.run(("systemd-analyze", *words), capture_output=True, text=True, timeout=60, check=False)
+
+
+@analyzed
+def test_the_units_are_valid(units: Path) -> None:
+    """systemd takes every unit and the drop-in of all of them without a word."""
+    verified = analyze("verify", "--man=no", *units.glob("*.service"), *units.glob("*.target"))
+    assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+
+
+@analyzed
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_services_are_sandboxed(tmp_path: Path, service: str) -> None:
+    """What systemd rates as exposure stays below the threshold, for each service with the drop-in of all."""
+    shutil.copytree(UNITS, tmp_path / "etc" / "systemd" / "system")
+    rated = analyze(
+        "security",
+        f"--root={tmp_path}",
+        "--offline=true",
+        "--no-pager",
+        f"--threshold={WORST_EXPOSURE}",
+        f"ballotpress-{service}.service",
+    )
+    assert rated.returncode == 0, rated.stdout[-300:] + rated.stderr
+
+
+def test_the_target_starts_every_service_after_the_migration() -> None:
+    """Each unit runs a command of ours; the target wants the three that stay, and they wait for the one that ends."""
+    assert {unit.stem for unit in UNITS.glob("*.service")} == {f"ballotpress-{name}" for name in SERVICES}
+    target = (UNITS / "ballotpress.target").read_text()
+    for name in SERVICES:
+        unit = (UNITS / f"ballotpress-{name}.service").read_text()
+        assert name in COMMANDS and f"ExecStart={PROGRAM} {name}" in unit
+        if name != "migrate":
+            assert f"ballotpress-{name}.service" in target
+            assert "Requires=ballotpress-migrate.service" in unit and "After=ballotpress-migrate.service" in unit
+
+
+def test_the_example_of_settings_is_taken_once_its_keys_are_filled_in() -> None:
+    """Each line of env.example names a setting, and what it says is valid."""
+    values = env_values((UNITS / "env.example").read_text())
+    known = (ROOT / "services" / "settings.py").read_text()
+    assert [name for name in values if name not in known] == []
+    assert values["BALLOTPRESS_SECRET_KEYS"] == values["BALLOTPRESS_VAULT_KEYS"] == ""
+    values |= {"BALLOTPRESS_SECRET_KEYS": "s" * 40, "BALLOTPRESS_VAULT_KEYS": "B" * 43 + "="}
+    values["BALLOTPRESS_OPERATOR_TOKENS"] += "t" * 40
+    assert read_settings(values).smtp_url == values["SMTP_URL"]
