@@ -1,51 +1,56 @@
 # Everything here needs only Python 3.11+ with venv, and make: the first target sets up .venv, the rest use it.
 
 PYTHON ?= python3
-INSTALLED = .venv/.installed
-UV = .venv/bin/uv
+VENV ?= .venv
+WORKERS ?= 2
+INSTALLED = $(VENV)/.installed
+UV = $(VENV)/bin/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test lint types bench screenshots lock clean
+.PHONY: help install up test test-fast lint types bench screenshots lock clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 install: $(INSTALLED) ## Set up .venv: the locked packages, then this one
 
 up: $(INSTALLED) ## Start everything at http://127.0.0.1:8000 (ARGS="--port 8001 --home DIR" for more)
-	@exec .venv/bin/ballotpress up $(ARGS)
+	@exec $(VENV)/bin/ballotpress up $(ARGS)
 
-test: $(INSTALLED) ## Run the tests (ARGS="-k votes" for some)
-	.venv/bin/python -m pytest $(ARGS)
+test: $(INSTALLED) ## Run the tests (ARGS="-k votes" for some, WORKERS=4 for more at once)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-fast: $(INSTALLED) ## Run the tests that need no server: seconds
+	$(VENV)/bin/python -m pytest -m "not server" $(ARGS)
 
 lint: $(INSTALLED) types ## Check style, types, which folder imports which, and the migrations
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/lint-imports
-	.venv/bin/squawk events/log/migrations/*.sql
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/squawk events/log/migrations/*.sql
 
 types: $(INSTALLED) ## Check types alone
-	.venv/bin/mypy
+	$(VENV)/bin/mypy
 
 bench: $(INSTALLED) ## Measure, and print each goal's ratio
-	.venv/bin/python -m tests.benchmarks $(ARGS)
+	$(VENV)/bin/python -m tests.benchmarks $(ARGS)
 
 screenshots: $(INSTALLED) ## Make pictures of every page in docs/screenshots (needs Chromium)
-	.venv/bin/python -m tests.support.screenshots
+	$(VENV)/bin/python -m tests.support.screenshots
 
 lock: $(INSTALLED) ## Resolve the packages anew into requirements.lock
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--extra dev --extra embedded pyproject.toml -o requirements.lock
 
 clean: ## Remove .venv and caches; what `up` keeps in .ballotpress stays
-	rm -rf .venv .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
 
 $(INSTALLED): pyproject.toml requirements.lock Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed: name one with make PYTHON=/path/to/python3" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
-	sed -n '/^uv==/,/[^\]$$/p' requirements.lock > .venv/uv.lock # the lines of uv itself
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
-	$(UV) pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
-	$(UV) pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .
+	$(PYTHON) -m venv $(VENV)
+	sed -n '/^uv==/,/[^\]$$/p' requirements.lock > $(VENV)/uv.lock # the lines of uv itself
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	$(UV) pip install --quiet --python $(VENV)/bin/python --require-hashes -r requirements.lock
+	$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
 	@touch $@

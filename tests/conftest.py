@@ -11,9 +11,22 @@ import pytest
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from services.migrate import migrate
-from tests.support import servers
+from tests.support import servers, sharing
 
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs servers, and put the longest first."""
+    for item in items:
+        sharing.mark(item)
+    items.sort(key=sharing.rank)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> sharing.Sharing:
+    """Return the schedule of `-n`."""
+    return sharing.Sharing(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.processes import Instance, wait_for
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:

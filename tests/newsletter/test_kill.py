@@ -30,6 +30,8 @@ from tests.support import servers
 from tests.support.processes import clean_environ, free_port
 from tests.support.runners import catch_up_all
 
+pytestmark = pytest.mark.postgres
+
 ROUNDS = int(os.environ.get("BALLOTPRESS_KILL_ROUNDS", "3"))
 READERS = 600
 LEASE_SECONDS = 3

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.server
+
 SHARED = Path(__file__).parents[3] / "shared"
 SECTIONS = "pages,votes,voiding,reviews"
 

@@ -35,6 +35,8 @@ from tests.support.catalogs import new_id
 from tests.support.log import add_tools
 from tests.support.processes import clean_environ, free_port
 
+pytestmark = pytest.mark.postgres
+
 ROUNDS = int(os.environ.get("BALLOTPRESS_KILL_ROUNDS", "6"))
 SECRET = "s" * 40
 TOOLS = 20

@@ -22,6 +22,8 @@ from services.embedded.runfile import Run, process_named, write_run
 from tests.support import servers
 from tests.support.processes import Instance, wait_for
 
+pytestmark = pytest.mark.server
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user can only be tried out as root")
 
 

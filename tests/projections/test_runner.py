@@ -278,6 +278,7 @@ async def test_a_window_too_large_for_the_time_out_is_taken_in_parts(
             await cards_at_head(connection, 10)
 
 
+@pytest.mark.postgres
 async def test_a_restart_of_the_server_never_halts(caplog: pytest.LogCaptureFixture) -> None:
     """While PostgreSQL is gone the runners wait; when it is back they go on by themselves."""
     folder = Path(tempfile.mkdtemp(prefix="bp-"))

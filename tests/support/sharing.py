@@ -1,0 +1,47 @@
+"""How the suite is shared among workers and runs: what needs which server, what stays together, what goes first."""
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+# Folders and files that share one costly thing (a browser with its site) and stay with one worker.
+TOGETHER = "tests/web/pages/"
+# The longest, so that they begin first and no worker ends long after the others.
+LONGEST = (
+    TOGETHER,
+    "tests/process/test_survival.py",
+    "tests/process/test_up.py",
+    "tests/process/test_conformance.py",
+    "tests/cli/test_replay.py",
+    "tests/projections/test_histories.py",
+    "tests/newsletter/test_kill.py",
+    "tests/cli/test_replay_meanwhile.py",
+    "tests/newsletter/test_commands.py",
+)
+# Fixtures behind which servers are; tests that start their own are marked where they stand.
+SERVERS = {"postgres", "valkey_url"}
+
+
+def scope(nodeid: str) -> str:
+    """Return what a test stays together with: its folder or its file."""
+    return TOGETHER if nodeid.startswith(TOGETHER) else nodeid.split("::", 1)[0]
+
+
+class Sharing(LoadScopeScheduling):  # type: ignore[misc]
+    """A schedule that hands workers whole files, and the pages as one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return scope(nodeid)
+
+
+def rank(item: pytest.Item) -> int:
+    """Return a test's place: the longest files first, the others in their order."""
+    return next((n for n, start in enumerate(LONGEST) if item.nodeid.startswith(start)), len(LONGEST))
+
+
+def mark(item: pytest.Item) -> None:
+    """Mark a test by the servers behind its fixtures."""
+    needed = SERVERS & set(getattr(item, "fixturenames", ()))
+    if "postgres" in needed:
+        item.add_marker("postgres")
+    if needed or item.nodeid.startswith(TOGETHER) or item.get_closest_marker("postgres"):
+        item.add_marker("server")
