@@ -12,8 +12,10 @@ from datetime import datetime
 from email.utils import format_datetime
 from typing import NamedTuple
 
+from markupsafe import escape
+
 from emails.addresses import ascii_address
-from emails.rendering import HTML_BUDGET, NOTHING_OWN, MailTooLarge, Own, Rendered, Shared, gap_values
+from emails.rendering import HTML_BUDGET, NOTHING_OWN, MailTooLarge, OwnPart, RenderedMail, SharedDigest
 
 HEADER_LONGEST = 998  # RFC 5322 2.1.1, without the CRLF
 LINE_LONGEST = 76  # RFC 2045 6.7
@@ -30,11 +32,16 @@ class UnsafeHeader(ValueError):
     """A value can't stand in the header it is meant for."""
 
 
-class Sender(NamedTuple):
-    """Who a mail is from: a name for people, and an address."""
+class From(NamedTuple):
+    """The sender of a mail: a name for people, and an address."""
 
     name: str
     address: str
+
+    @property
+    def domain(self) -> str:
+        """The address's domain."""
+        return self.address.rpartition("@")[2]
 
 
 class Reader(NamedTuple):
@@ -45,24 +52,24 @@ class Reader(NamedTuple):
     date: datetime
     unsubscribe_url: str
     manage_url: str
-    own: Own = NOTHING_OWN
+    own: OwnPart = NOTHING_OWN
 
 
-class Prepared:
+class PreparedDigest:
     """A digest, encoded but for what differs between its readers."""
 
-    def __init__(self, shared: Shared, head: bytes, boundary: bytes) -> None:
+    def __init__(self, shared: SharedDigest, head: bytes, boundary: bytes) -> None:
+        self._shared = shared
         self._head = head
         self._text = _encoded_pieces(shared.text)
         self._html = _encoded_pieces(shared.html)
-        self._html_size = sum(len(piece.encode()) for piece in shared.html[::2])
         self._html_gaps = shared.html[1::2]
+        self._html_size = sum(len(piece.encode()) for piece in shared.html[::2])
         self._before, self._between, self._after = _frame(boundary)
 
     def fill(self, reader: Reader) -> bytes:
         """Return the mail to one reader; raise AddressRefused, UnsafeHeader or MailTooLarge."""
-        text, html = gap_values(reader.own, reader.unsubscribe_url, reader.manage_url)
-        self._check_size(html)
+        text, html = self._gap_values(reader)
         parts = [_envelope(reader.address, reader.message_id, reader.date), _unsubscribe(reader.unsubscribe_url), self._head]
         parts.append(self._before)
         _fill_into(parts, self._text, text)
@@ -71,23 +78,33 @@ class Prepared:
         parts.append(self._after)
         return b"".join(parts)
 
-    def _check_size(self, html: Mapping[str, str]) -> None:
+    def rendered(self, reader: Reader) -> RenderedMail:
+        """Return the digest as one reader sees it. Raises MailTooLarge."""
+        text, html = self._gap_values(reader)
+        return RenderedMail(self._shared.subject, _filled(self._shared.text, text), _filled(self._shared.html, html))
+
+    def _gap_values(self, reader: Reader) -> tuple[dict[str, str], dict[str, str]]:
+        """Return what goes into the gaps of the text and of the HTML. Raises MailTooLarge."""
+        own, unsubscribe_url, manage_url = reader.own, reader.unsubscribe_url, reader.manage_url
+        text = {"own": own.text, "unsubscribe_url": unsubscribe_url, "manage_url": manage_url}
+        html = {"own": own.html, "unsubscribe_url": str(escape(unsubscribe_url)), "manage_url": str(escape(manage_url))}
         size = self._html_size + sum(len(html[name].encode()) for name in self._html_gaps)
         if size > HTML_BUDGET:
             raise MailTooLarge(f"the HTML part has {size} bytes; {HTML_BUDGET} are the most")
+        return text, html
 
 
-def prepare(shared: Shared, sender: Sender, list_id: str, feedback_id: str | None = None) -> Prepared:
+def prepare(shared: SharedDigest, sender: From, list_id: str, feedback_id: str | None = None) -> PreparedDigest:
     """Encode what all readers of a digest share; `list_id` is a domain name (RFC 2919). Raise UnsafeHeader."""
     lines = [b"List-Id: <%s>" % _checked(_LIST_ID, list_id, "List-Id")]
     if feedback_id is not None:
         lines.append(b"Feedback-ID: %s" % _checked(re.compile(r"[!-~]+"), feedback_id, "Feedback-ID"))
     head = _from_and_subject(sender, shared.subject) + b"".join(line + b"\r\n" for line in lines)
     boundary = _boundary()
-    return Prepared(shared, head + _mime(boundary), boundary)
+    return PreparedDigest(shared, head + _mime(boundary), boundary)
 
 
-def single(rendered: Rendered, sender: Sender, address: str, message_id: str, date: datetime) -> bytes:
+def single(rendered: RenderedMail, sender: From, address: str, message_id: str, date: datetime) -> bytes:
     """Build a mail to one person that they or someone with their address asked for: it belongs to no list."""
     boundary = _boundary()
     before, between, after = _frame(boundary)
@@ -120,7 +137,7 @@ def _unsubscribe(url: str) -> bytes:
     )
 
 
-def _from_and_subject(sender: Sender, subject: str) -> bytes:
+def _from_and_subject(sender: From, subject: str) -> bytes:
     name, address = _phrase(header_text(sender.name)), ascii_address(sender.address)
     origin = f"{name}\r\n <{address}>" if name else address
     return f"From: {origin}\r\nSubject: {_unstructured(header_text(subject))}\r\n".encode("ascii")
@@ -185,6 +202,10 @@ def _encoded_pieces(pieces: tuple[str, ...]) -> tuple[bytes | str, ...]:
     encoded = [_quoted_printable(piece) for piece in pieces[::2]]
     ended = [*(_ended(piece) for piece in encoded[:-1]), encoded[-1]]
     return tuple(ended[place // 2] if place % 2 == 0 else pieces[place] for place in range(last + 1))
+
+
+def _filled(pieces: tuple[str, ...], values: Mapping[str, str]) -> str:
+    return "".join(values[piece] if place % 2 else piece for place, piece in enumerate(pieces))
 
 
 def _fill_into(parts: list[bytes], pieces: tuple[bytes | str, ...], values: Mapping[str, str]) -> None:

@@ -13,11 +13,11 @@ from typing import Any, Literal, NamedTuple
 
 import css_inline
 from jinja2 import BaseLoader, Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from markupsafe import escape
 
 from emails.filters import FILTERS
 
-Mail = Literal["confirmation", "preferences", "digest", "export"]
+Mail = Literal["confirmation", "preferences", "export"]
+"""Mails to one person; a digest goes to many."""
 
 HTML_BUDGET = 102_000
 """Bytes of HTML; Gmail cuts a mail off a little above this, with the link to unsubscribe in what it hides."""
@@ -35,7 +35,7 @@ class MailTooLarge(Exception):
     """The HTML part is over its budget."""
 
 
-class Rendered(NamedTuple):
+class RenderedMail(NamedTuple):
     """A mail's subject and its two bodies."""
 
     subject: str
@@ -43,7 +43,7 @@ class Rendered(NamedTuple):
     html: str
 
 
-class Shared(NamedTuple):
+class SharedDigest(NamedTuple):
     """A digest before it is any reader's: each body is text, name of a gap, text, name of a gap, …, text."""
 
     subject: str
@@ -51,69 +51,47 @@ class Shared(NamedTuple):
     html: tuple[str, ...]
 
 
-class Own(NamedTuple):
+class OwnPart(NamedTuple):
     """The part of a digest that is about one reader's own bookmarks; both empty where nothing changed on them."""
 
     text: str
     html: str
 
 
-NOTHING_OWN = Own("", "")
+NOTHING_OWN = OwnPart("", "")
 
 
-def render(mail: Mail, values: Mapping[str, Any]) -> Rendered:
-    """Render a whole mail; a digest's values hold the reader's `bookmarked`, `unsubscribe_url` and `manage_url` too.
-
-    Raises jinja2.UndefinedError for a missing value and MailTooLarge.
-    """
-    if mail == "digest":
-        return fill(render_shared(values), render_own(values["bookmarked"]), values["unsubscribe_url"], values["manage_url"])
+def render(mail: Mail, values: Mapping[str, Any]) -> RenderedMail:
+    """Render a mail to one person. Raises jinja2.UndefinedError for a missing value, and MailTooLarge."""
     return _within_budget(_render(mail, values))
 
 
-def render_shared(values: Mapping[str, Any]) -> Shared:
+def render_shared(values: Mapping[str, Any]) -> SharedDigest:
     """Render a digest with gaps where its readers differ."""
     gaps = {name: f"{_MARK}:{name};" for name in GAPS}
     subject, text, html = _within_budget(_render("digest", {**values, **gaps}))
-    return Shared(subject, tuple(_GAP.split(text)), tuple(_GAP.split(html)))
+    return SharedDigest(subject, tuple(_GAP.split(text)), tuple(_GAP.split(html)))
 
 
-def render_own(bookmarked: Sequence[Mapping[str, str]]) -> Own:
+def render_own(bookmarked: Sequence[Mapping[str, str]]) -> OwnPart:
     """Render what changed on the tools a reader bookmarked: a name, url and line each."""
     if not bookmarked:
         return NOTHING_OWN
     values = {"bookmarked": bookmarked}
-    return Own(_render_file("digest/own.txt", values), _render_file("digest/own.html", values))
+    return OwnPart(_render_file("digest/own.txt", values), _render_file("digest/own.html", values))
 
 
-def fill(shared: Shared, own: Own, unsubscribe_url: str, manage_url: str) -> Rendered:
-    """Return the digest as one reader gets it."""
-    text, html = gap_values(own, unsubscribe_url, manage_url)
-    return _within_budget(Rendered(shared.subject, _filled(shared.text, text), _filled(shared.html, html)))
-
-
-def gap_values(own: Own, unsubscribe_url: str, manage_url: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what goes into the gaps of the text and of the HTML."""
-    text = {"own": own.text, "unsubscribe_url": unsubscribe_url, "manage_url": manage_url}
-    html = {"own": own.html, "unsubscribe_url": str(escape(unsubscribe_url)), "manage_url": str(escape(manage_url))}
-    return text, html
-
-
-def _filled(pieces: tuple[str, ...], values: Mapping[str, str]) -> str:
-    return "".join(values[piece] if place % 2 else piece for place, piece in enumerate(pieces))
-
-
-def _render(mail: str, values: Mapping[str, Any]) -> Rendered:
+def _render(mail: str, values: Mapping[str, Any]) -> RenderedMail:
     subject = " ".join(_render_file(f"{mail}/subject.txt", values).split())
     values = {**values, "headline": subject}
-    return Rendered(subject, _render_file(f"{mail}/body.txt", values), _render_file(f"{mail}/body.html", values))
+    return RenderedMail(subject, _render_file(f"{mail}/body.txt", values), _render_file(f"{mail}/body.html", values))
 
 
 def _render_file(name: str, values: Mapping[str, Any]) -> str:
     return _environment().get_template(name).render(values)
 
 
-def _within_budget(rendered: Rendered) -> Rendered:
+def _within_budget(rendered: RenderedMail) -> RenderedMail:
     size = len(rendered.html.encode())
     if size > HTML_BUDGET:
         raise MailTooLarge(f"the HTML part has {size} bytes; {HTML_BUDGET} are the most")

@@ -180,7 +180,7 @@ async def _connected(url: RelayUrl, hello: str | None, timeouts: Timeouts) -> "_
     return _Connection(client, timeouts)
 
 
-class _Nonsense(aiosmtplib.SMTPException):
+class UnexpectedReply(aiosmtplib.SMTPException):
     """The relay said what makes no sense here, so nothing it says can be trusted any more."""
 
 
@@ -247,7 +247,7 @@ class _Connection:
     async def _reply(self, reply: Awaitable[aiosmtplib.SMTPResponse]) -> aiosmtplib.SMTPResponse:
         response = await reply
         if self._protocol._buffer:  # a second reply would be taken for the answer to what we say next
-            raise _Nonsense("more than one reply")
+            raise UnexpectedReply("more than one reply")
         self._used = self._loop.time()
         return response
 
@@ -285,7 +285,7 @@ class _Connection:
 
 
 def _refusal(code: int, text: str, stage: Stage, expected: int) -> Outcome | None:
-    """Return what becomes of a mail after this reply, None if it goes on; raise _Nonsense."""
+    """Return what becomes of a mail after this reply, None if it goes on; raise UnexpectedReply."""
     kind = code // 100
     if kind == expected:
         return None
@@ -295,7 +295,7 @@ def _refusal(code: int, text: str, stage: Stage, expected: int) -> Outcome | Non
         return Outcome("deferred", code, True, stage, _status(text))
     if kind == 5:
         return Outcome("rejected", code, False, stage, _status(text))
-    raise _Nonsense("an unexpected reply")
+    raise UnexpectedReply("an unexpected reply")
 
 
 def _status(text: str) -> str | None:

@@ -9,7 +9,7 @@ from services.embedded.start import find_settings
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from services.newsletter.reports import Applied
+    from services.newsletter.reports import ReportResult
 
 LONGEST_MAIL = 10 * 1024 * 1024
 
@@ -41,7 +41,7 @@ def ingest(file: BinaryIO, as_json: bool) -> None:
         click.echo("No report about a mail of ours")
 
 
-async def _ingest(settings: Settings, raw: bytes) -> "list[Applied]":
+async def _ingest(settings: Settings, raw: bytes) -> "list[ReportResult]":
     from events.log import postgres
     from events.log.committer import Committer
     from events.log.vault import Vault

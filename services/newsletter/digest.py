@@ -1,26 +1,46 @@
-"""An issue's facts as its templates want them: addresses on the site, lines of words, the few that are worth a mail."""
+"""What an issue says to readers of the same categories: read, put into words, rendered and encoded once for all of them.
 
-from collections.abc import Collection, Mapping
+A reader's review is opened at that moment, so one that was erased since the issue was compiled is a fixed line.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from email.utils import parseaddr
 from typing import Any, Final
 
 import msgspec
 
+from emails.message import From, PreparedDigest, prepare
+from emails.rendering import NOTHING_OWN, OwnPart, render_own, render_shared
+from events.log.vault import Erased, SealBroken, Vault
+from projections import reviews, subscribers
 from projections.tally import community, percent
+from services.newsletter import facts
 from services.newsletter.facts import Content, Tally, ToolFact
-from services.settings import Settings
+from services.newsletter.ledger import ClaimedMail, Database
+from services.settings import Newsletter, Settings
 
 MOST: Final[Mapping[str, int]] = {"new_comparisons": 8, "new_tools": 8, "movers": 5, "closest": 3, "disagreements": 3}
+MOST_PREPARED: Final = 200
 TAKEN_BACK: Final = "Its author took this review back."
+
+READ_ISSUE: Final = "select number, edition, period_from, compiled_at, content from newsletter.issues where number = $1"
 
 
 class Heading(msgspec.Struct, frozen=True, kw_only=True):
-    """What an issue is, beside what it says."""
+    """An issue's number, edition and period."""
 
     number: int
     edition: str
     period_from: datetime
     period_to: datetime
+
+
+class StoredIssue(msgspec.Struct, frozen=True):
+    """An issue with its facts, as the ledger keeps it."""
+
+    heading: Heading
+    content: Content
 
 
 class ReviewText(msgspec.Struct, frozen=True):
@@ -32,54 +52,126 @@ class ReviewText(msgspec.Struct, frozen=True):
     name: str | None
 
 
-def digest_values(
-    heading: Heading, content: Content, categories: Collection[str], review: ReviewText | None, base_url: str
-) -> dict[str, Any]:
-    """Give the values that all readers of these categories share; `review` is the text of the first of its reviews."""
-    own = content.within(categories)
+class Digests:
+    """The digests of one worker; what was prepared is kept for the next chunk."""
+
+    def __init__(self, database: Database, settings: Settings, vault: Vault) -> None:
+        self._database = database
+        self._settings = settings
+        self._vault = vault
+        self._from = sender_of(settings.newsletter)
+        self._issues: dict[int, StoredIssue] = {}
+        self._prepared: dict[tuple[object, ...], PreparedDigest] = {}
+
+    async def read(self, mails: Sequence[ClaimedMail]) -> dict[ClaimedMail, tuple[PreparedDigest, OwnPart]]:
+        """Return the digest of each mail, and the part about its reader's bookmarks.
+
+        A review is opened once a call, so a call after its erasure shows nothing of it.
+        """
+        found: dict[ClaimedMail, tuple[PreparedDigest, OwnPart]] = {}
+        for number in {mail.issue for mail in mails}:
+            issue = await self._issue(number)
+            theirs = [mail for mail in mails if mail.issue == number]
+            own = await self.own_parts(issue, [mail.reader for mail in theirs])
+            chosen = {categories: await self.prepare(issue, categories) for categories in {mail.categories for mail in theirs}}
+            found.update({mail: (chosen[mail.categories], own.get(mail.reader, NOTHING_OWN)) for mail in theirs})
+        return found
+
+    async def prepare(self, issue: StoredIssue, categories: Collection[str]) -> PreparedDigest:
+        """Return what an issue says within these categories, encoded for all their readers."""
+        content = issue.content.within(categories)
+        review = await open_review(self._database, self._vault, content)
+        key = (issue.heading.number, tuple(sorted(categories)), review)
+        if (known := self._prepared.get(key)) is None:
+            values = digest_values(issue.heading, content, review, self._settings.base_url)
+            shared = render_shared({**values, "postal_address": self._settings.newsletter.postal_address})
+            known = prepare(shared, self._from, f"digest.{self._from.domain}", f"issue-{issue.heading.number}:digest")
+            if len(self._prepared) >= MOST_PREPARED:
+                self._prepared.clear()
+            self._prepared[key] = known
+        return known
+
+    async def own_parts(self, issue: StoredIssue, readers: Sequence[str]) -> dict[str, OwnPart]:
+        """Return, by reader, what changed on the tools they bookmarked; readers with no such tool are left out."""
+        changes = issue.content.changes
+        if not changes:
+            return {}
+        bookmarked = await subscribers.read_bookmarks(self._database, readers, [tool.tool for tool in changes])
+        base_url = self._settings.base_url
+        return {reader: render_own(bookmark_lines(changes, tools, base_url)) for reader, tools in bookmarked.items()}
+
+    async def _issue(self, number: int) -> StoredIssue:
+        if number not in self._issues:
+            self._issues[number] = await read_issue(self._database, number)
+        return self._issues[number]
+
+
+def sender_of(newsletter: Newsletter) -> From:
+    """Return the name and address that mails are from."""
+    return From(*parseaddr(newsletter.sender))
+
+
+async def read_issue(database: Database, number: int) -> StoredIssue:
+    """Read an issue that was compiled."""
+    row: Any = await database.fetchrow(READ_ISSUE, number)
+    heading = Heading(
+        number=row["number"], edition=row["edition"], period_from=row["period_from"], period_to=row["compiled_at"]
+    )
+    return StoredIssue(heading, facts.decode(row["content"]))
+
+
+async def open_review(database: Database, vault: Vault, content: Content) -> ReviewText | None:
+    """Return the first review that the content names; None if it names none, or the review was withdrawn or erased."""
+    if not content.reviews:
+        return None
+    review = await reviews.read_public(database, content.reviews[0].review)
+    if review is None:
+        return None
+    try:
+        key = await vault.key_of(database, review.review)
+        name = key.open("name", review.sealed_name) if review.sealed_name else None
+        return ReviewText(review.verdict, review.score, key.open("text", review.sealed_text), name)
+    except (Erased, SealBroken):
+        return None
+
+
+def digest_values(heading: Heading, content: Content, review: ReviewText | None, base_url: str) -> dict[str, Any]:
+    """Return an issue's content as templates and the archive show it; `review` is the text of its first review."""
     return {
         "number": heading.number,
         "edition": heading.edition,
         "period": {"from": heading.period_from.date().isoformat(), "to": heading.period_to.date().isoformat()},
-        "quiet": own.is_quiet,
+        "quiet": content.is_quiet,
         "new_comparisons": [
             {"title": pair.title, "url": f"{base_url}/compare/{pair.slug}"}
-            for pair in own.new_comparisons[: MOST["new_comparisons"]]
+            for pair in content.new_comparisons[: MOST["new_comparisons"]]
         ],
         "new_tools": [
-            {**_named(tool, base_url), "tagline": tool.tagline, "panel_line": panel_line(tool.panel)}
-            for tool in own.new_tools[: MOST["new_tools"]]
+            {**_link(tool, base_url), "tagline": tool.tagline, "panel_line": panel_line(tool.panel)}
+            for tool in content.new_tools[: MOST["new_tools"]]
         ],
-        "movers": [_mover(tool, base_url) for tool in own.movers[: MOST["movers"]]],
-        "closest": [_close(tool, base_url) for tool in own.closest[: MOST["closest"]]],
+        "movers": [_mover(tool, base_url) for tool in content.movers[: MOST["movers"]]],
+        "closest": [_close_call(tool, base_url) for tool in content.closest[: MOST["closest"]]],
         "disagreements": [
             {
-                **_named(tool, base_url),
+                **_link(tool, base_url),
                 "panel_line": panel_line(tool.panel),
                 "community_line": community_line(tool.community),
             }
-            for tool in own.disagreements[: MOST["disagreements"]]
+            for tool in content.disagreements[: MOST["disagreements"]]
         ],
-        "best_review": _review(own, review, base_url),
+        "best_review": _review(content, review, base_url),
         "archive_url": f"{base_url}/issues/{heading.number}",
     }
 
 
-def mail_values(
-    heading: Heading, content: Content, categories: Collection[str], review: ReviewText | None, settings: Settings
-) -> dict[str, Any]:
-    """Give the same for a mail, whose footer says who sends it and from where."""
-    values = digest_values(heading, content, categories, review, settings.base_url)
-    return {**values, "postal_address": settings.newsletter.postal_address}
-
-
-def bookmarked(content: Content, tools: Collection[str], base_url: str) -> list[dict[str, str]]:
-    """Give what changed on the tools a reader bookmarked."""
-    return [{**_named(tool, base_url), "line": change_line(tool)} for tool in content.changes if tool.tool in tools]
+def bookmark_lines(changes: Sequence[ToolFact], tools: Collection[str], base_url: str) -> list[dict[str, str]]:
+    """Return a name, url and line for each of a reader's bookmarked tools that changed."""
+    return [{**_link(tool, base_url), "line": change_line(tool)} for tool in changes if tool.tool in tools]
 
 
 def panel_line(panel: Tally) -> str:
-    """Say what the panel says."""
+    """Return the panel's verdict in a line."""
     ship, skip = panel
     if not ship + skip:
         return "No panel reviews yet"
@@ -88,57 +180,57 @@ def panel_line(panel: Tally) -> str:
 
 
 def community_line(tally: Tally) -> str:
-    """Say what the community says."""
+    """Return the community's verdict in a line."""
     if not sum(tally):
         return "No community votes yet"
     return f"{percent(tally[0], sum(tally))}% ship · {tally[0]} ship / {tally[1]} skip"
 
 
 def change_line(tool: ToolFact) -> str:
-    """Say what happened to a tool in the period."""
-    said = []
+    """Return what happened to a tool in the period, in a line."""
+    parts = []
     if tool.panel_spoke:
-        said.append(f"the panel spoke: {panel_line(tool.panel)}")
+        parts.append(f"the panel spoke: {panel_line(tool.panel)}")
     if tool.votes:
         before, after = percent(tool.before[0], sum(tool.before)), percent(tool.community[0], sum(tool.community))
         moved = f"{before}% ship before, {after}% now" if None not in (before, after) else community_line(tool.community)
-        said.append(f"{moved} ({tool.votes} {'vote' if tool.votes == 1 else 'votes'})")
-    return "; ".join(said)
+        parts.append(f"{moved} ({tool.votes} {'vote' if tool.votes == 1 else 'votes'})")
+    return "; ".join(parts)
 
 
-def _named(tool: ToolFact, base_url: str) -> dict[str, str]:
+def _link(tool: ToolFact, base_url: str) -> dict[str, str]:
     return {"name": tool.name, "url": f"{base_url}/tools/{tool.slug}"}
 
 
 def _mover(tool: ToolFact, base_url: str) -> dict[str, object]:
     return {
-        **_named(tool, base_url),
+        **_link(tool, base_url),
         "before_percent": percent(tool.before[0], sum(tool.before)),
         "after_percent": percent(tool.community[0], sum(tool.community)),
         "votes": tool.votes,
     }
 
 
-def _close(tool: ToolFact, base_url: str) -> dict[str, object]:
+def _close_call(tool: ToolFact, base_url: str) -> dict[str, object]:
     tally = community(*tool.community)
     return {
-        **_named(tool, base_url),
+        **_link(tool, base_url),
         "ship_percent": tally.ship_percent,
         "total": tally.total,
         "interval": list(tally.interval or ()),
     }
 
 
-def _review(own: Content, review: ReviewText | None, base_url: str) -> dict[str, object] | None:
-    if not own.reviews:
+def _review(content: Content, review: ReviewText | None, base_url: str) -> dict[str, object] | None:
+    if not content.reviews:
         return None
-    about = own.reviews[0]
-    said = review or ReviewText("withdrawn", None, TAKEN_BACK, None)
+    about = content.reviews[0]
+    shown = review or ReviewText("withdrawn", None, TAKEN_BACK, None)
     return {
         "tool_name": about.name,
         "url": f"{base_url}/tools/{about.slug}",
-        "verdict": said.verdict,
-        "score": said.score,
-        "text": said.text,
-        "display_name": said.name,
+        "verdict": shown.verdict,
+        "score": shown.score,
+        "text": shown.text,
+        "display_name": shown.name,
     }

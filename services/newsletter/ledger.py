@@ -120,7 +120,7 @@ select count(*) from dropped
 """
 
 
-class Claimed(msgspec.Struct, frozen=True):
+class ClaimedMail(msgspec.Struct, frozen=True, eq=False):
     """A mail that is ours to send; `address` is sealed, `categories` are those its reader chose (none: all)."""
 
     issue: int
@@ -137,7 +137,7 @@ class Claimed(msgspec.Struct, frozen=True):
 class Settled(msgspec.Struct, frozen=True):
     """What became of a mail; `wait` is the seconds until it is tried again."""
 
-    mail: Claimed
+    mail: ClaimedMail
     state: State
     code: int | None = None
     reason: str | None = None
@@ -154,11 +154,11 @@ async def is_due(database: Database) -> bool:
     return due
 
 
-async def claim(database: Database, name: str, lease_seconds: int, most: int = CHUNK) -> list[Claimed]:
+async def claim(database: Database, name: str, lease_seconds: int, most: int = CHUNK) -> list[ClaimedMail]:
     """Take up to `most` mails that are due, under a claim of this name; who may not be mailed any more is cancelled."""
     rows = await database.fetch(CLAIM, most, name, lease_seconds)
     return [
-        Claimed(
+        ClaimedMail(
             issue=row["issue"],
             reader=row["reader"],
             mail=row["mail"],

@@ -1,22 +1,19 @@
-"""The running issue as a mail, for looking at: nothing is kept, planned or sent."""
+"""The running issue as a mail, to look at: nothing is kept, planned or sent."""
 
-from email.utils import parseaddr
 from typing import Any, Final
 
 import msgspec
 
-from emails.message import Reader, prepare
-from emails.message import Sender as From
-from emails.rendering import NOTHING_OWN, fill, render_own, render_shared
+from emails.message import Reader
+from emails.rendering import NOTHING_OWN
 from events.log import postgres
 from events.log.vault import Vault
 from services.clock import now
-from services.newsletter import facts, issues, subscribers
-from services.newsletter.digest import Heading, bookmarked, mail_values
-from services.newsletter.facts import Content
+from services.newsletter import facts, issues
+from services.newsletter.digest import Digests, Heading, StoredIssue, sender_of
 from services.newsletter.issues import Edition
-from services.newsletter.letters import open_review, read_bookmarks
 from services.newsletter.schedule_run import schedule_of
+from services.newsletter.subscribers import export
 from services.settings import Settings
 
 NOBODY: Final = "reader@example.com"
@@ -24,7 +21,7 @@ AUDIENCE: Final = "select reason, count(*) as readers from newsletter.mails wher
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
-    """A mail as it would be, how many would get it, and how many would not, by reason."""
+    """The mail as it would be sent, the number of readers who would get it, and by reason how many would not."""
 
     message: bytes
     html: str
@@ -34,53 +31,49 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def preview(settings: Settings, edition: Edition, reader: str | None) -> Preview:
-    """Write the mail of the running issue to a reader, or to anybody; all that is kept for it is rolled back."""
+    """Write the mail of the running issue to a reader, or to nobody in particular; roll back what is stored on the way."""
     connection = await postgres.connect(settings.database_url, "digest")
     try:
         start, since = await issues.start_of(connection, edition)
-        end, said = await issues.compile_content(settings.database_url, start)
+        end, content = await issues.compile_content(settings.database_url, start)
         at = now()
         schedule = schedule_of(settings.newsletter)
         transaction = connection.transaction()
         await transaction.start()
         try:
-            raw, digest = facts.encode(said)
+            raw, digest = facts.encode(content)
             number = await connection.fetchval(
                 issues.KEEP, edition, schedule.next(at), start, end, since, "preview", raw, digest, True, at
             )
             await issues.plan(connection, number, schedule, at)
-            counted = {row["reason"]: row["readers"] for row in await connection.fetch(AUDIENCE, number)}
+            counts = {row["reason"]: row["readers"] for row in await connection.fetch(AUDIENCE, number)}
         finally:
             await transaction.rollback()
         heading = Heading(number=number, edition=edition, period_from=since, period_to=at)
-        return await _write(connection, settings, heading, said, reader, counted)
+        return await _write(connection, settings, StoredIssue(heading, content), reader, counts)
     finally:
         connection.terminate()
 
 
 async def _write(
-    connection: Any, settings: Settings, heading: Heading, said: Content, reader: str | None, counted: dict[str | None, int]
+    connection: Any, settings: Settings, issue: StoredIssue, reader: str | None, counts: dict[str | None, int]
 ) -> Preview:
     vault = Vault(settings.vault_keys)
+    digests = Digests(connection, settings, vault)
     categories: tuple[str, ...] = ()
-    own = NOTHING_OWN
-    address = NOBODY
+    own, address = NOTHING_OWN, NOBODY
     if reader is not None:
-        kept = await subscribers.export(connection, vault, reader)
+        kept = await export(connection, vault, reader)
         categories, address = tuple(kept["categories"]), kept["email"] or NOBODY
-        tools = (await read_bookmarks(connection, said, [reader])).get(reader, ())
-        own = render_own(bookmarked(said, tools, settings.base_url))
-    review = await open_review(connection, vault, said.within(categories))
-    values = mail_values(heading, said, categories, review, settings)
-    shared = render_shared(values)
-    name, sender = parseaddr(settings.newsletter.sender)
-    domain = sender.rpartition("@")[2]
+        own = (await digests.own_parts(issue, [reader])).get(reader, NOTHING_OWN)
+    digest = await digests.prepare(issue, categories)
     nowhere = f"{settings.base_url}/newsletter/preview"  # a preview's links do nothing
-    made = Reader(address, f"<preview.{heading.number}@{domain}>", heading.period_to, nowhere, nowhere, own)
+    message_id = f"<preview.{issue.heading.number}@{sender_of(settings.newsletter).domain}>"
+    made = Reader(address, message_id, issue.heading.period_to, nowhere, nowhere, own)
     return Preview(
-        message=prepare(shared, From(name, sender), f"digest.{domain}").fill(made),
-        html=fill(shared, own, nowhere, nowhere).html,
-        audience=counted.get(None, 0),
-        excluded={reason: readers for reason, readers in counted.items() if reason is not None},
-        quiet=values["quiet"],
+        message=digest.fill(made),
+        html=digest.rendered(made).html,
+        audience=counts.get(None, 0),
+        excluded={reason: readers for reason, readers in counts.items() if reason is not None},
+        quiet=issue.content.within(categories).is_quiet,
     )

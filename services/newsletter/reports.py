@@ -50,7 +50,7 @@ from soft s
 logger = logging.getLogger(__name__)
 
 
-class Reported(msgspec.Struct, frozen=True, kw_only=True):
+class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A bounce or complaint. Our Message-ID or the address says whose; a repeated report has the same fingerprint."""
 
     kind: Kind
@@ -60,7 +60,7 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
 
 
-class Applied(msgspec.Struct, frozen=True):
+class ReportResult(msgspec.Struct, frozen=True):
     """The result of a report: its reader, None if nobody we know, and whether it suppressed the address."""
 
     kind: Kind
@@ -79,7 +79,7 @@ class WebhookEvent(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
 
 
-def read_mail(raw: bytes) -> list[Reported]:
+def read_mail(raw: bytes) -> list[Report]:
     """Return what a mail that came back reports; empty unless it is a bounce or complaint about a mail of ours.
 
     Anybody can write such a mail, so no address in it is believed: only a Message-ID of ours, which its reader alone has seen.
@@ -90,13 +90,13 @@ def read_mail(raw: bytes) -> list[Reported]:
         return []
     code = next((recipient.status for recipient in report.recipients if recipient.status), None)
     fingerprint = _fingerprint(f"{report.kind} {report.message_id}", b"mail")
-    return [Reported(kind=kind, fingerprint=fingerprint, message_id=report.message_id, code=code)]
+    return [Report(kind=kind, fingerprint=fingerprint, message_id=report.message_id, code=code)]
 
 
-def read_ses(message: dict[str, Any]) -> list[Reported]:
+def read_ses(message: dict[str, Any]) -> list[Report]:
     """Return what a verified notification of Amazon's reports."""
     return [
-        Reported(
+        Report(
             kind=_KINDS[notice.kind],
             fingerprint=_fingerprint(notice.id, b"ses"),
             message_id=notice.message_id,
@@ -107,9 +107,9 @@ def read_ses(message: dict[str, Any]) -> list[Reported]:
     ]
 
 
-def read_event(event: WebhookEvent, fingerprint: bytes) -> Reported:
+def read_event(event: WebhookEvent, fingerprint: bytes) -> Report:
     """Return what an event of the generic webhook reports."""
-    return Reported(
+    return Report(
         kind="complaint" if event.type == "complaint" else "hard" if event.hard else "soft",
         fingerprint=fingerprint,
         message_id=event.message_id,
@@ -122,26 +122,26 @@ def _fingerprint(text: str, source: bytes) -> bytes:
     return blake2b(text.encode(), digest_size=16, person=source).digest()
 
 
-async def apply(database: Database, committer: Committer, finder: Finder, reports: Sequence[Reported]) -> list[Applied]:
+async def apply(database: Database, committer: Committer, finder: Finder, reports: Sequence[Report]) -> list[ReportResult]:
     """Record reports, in turn, and suppress the addresses they say are gone; safe to repeat."""
     return [await _apply(database, committer, finder, report) for report in reports]
 
 
-async def _apply(database: Database, committer: Committer, finder: Finder, report: Reported) -> Applied:
+async def _apply(database: Database, committer: Committer, finder: Finder, report: Report) -> ReportResult:
     reader = await _reader(database, finder, report)
     if reader is None:
         logger.info("a %s report is about nobody we know", report.kind)
-        return Applied(report.kind)
+        return ReportResult(report.kind)
     await database.execute(KEEP, reader, report.fingerprint, report.kind, report.code)
     reason = _REASONS.get(report.kind)
     if reason is None and await database.fetchval(IS_GONE, reader):
         reason = "soft bounces"
     if reason is not None:
         await committer.submit(SuppressSubscriber(reader, reason))
-    return Applied(report.kind, reader, reason is not None)
+    return ReportResult(report.kind, reader, reason is not None)
 
 
-async def _reader(database: Database, finder: Finder, report: Reported) -> str | None:
+async def _reader(database: Database, finder: Finder, report: Report) -> str | None:
     """Return the reader of the mail that a report answers, else of the address that it names."""
     found = _OURS.match(report.message_id or "")
     if found is not None and is_id(found["reader"]) and await database.fetchval(IS_MAILED, found["reader"]):

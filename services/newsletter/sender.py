@@ -17,8 +17,8 @@ import asyncpg
 from emails.smtp import Outcome
 from events.log import postgres
 from services.newsletter import ledger
-from services.newsletter.ledger import CHUNK, Claimed, Settled
-from services.newsletter.letters import Letter, Letters, Unwritten
+from services.newsletter.ledger import CHUNK, ClaimedMail, Settled
+from services.newsletter.letters import Letter, Letters, NoLetter
 
 LANES: Final = 2
 POLL_SECONDS: Final = 1.0
@@ -133,7 +133,7 @@ class Sender:
                 logger.warning("outcomes wait for the database: %r", error)
                 await asyncio.sleep(0.2)
 
-    async def _send(self, claimed: Sequence[Claimed]) -> list[Settled]:
+    async def _send(self, claimed: Sequence[ClaimedMail]) -> list[Settled]:
         try:
             letters = await self._letters.write(claimed, self._clock())
         except Exception:
@@ -147,8 +147,8 @@ class Sender:
             await ledger.recovered(self._database, sorted(taken))
         return settled
 
-    async def _send_one(self, mail: Claimed, letter: Letter | Unwritten, slowed: Mapping[str, int]) -> Settled:
-        if isinstance(letter, Unwritten):
+    async def _send_one(self, mail: ClaimedMail, letter: Letter | NoLetter, slowed: Mapping[str, int]) -> Settled:
+        if isinstance(letter, NoLetter):
             return Settled(mail, letter.state, reason=letter.reason, tried=0)
         domain = _domain(letter)
         if wait := max(slowed.get(domain, 0), slowed.get("", 0)):
@@ -160,7 +160,7 @@ class Sender:
             return Settled(mail, "uncertain", reason=type(error).__name__)
         return await self._settled(mail, outcome, domain)
 
-    async def _settled(self, mail: Claimed, outcome: Outcome, domain: str) -> Settled:
+    async def _settled(self, mail: ClaimedMail, outcome: Outcome, domain: str) -> Settled:
         if outcome.slow_down or (outcome.whole_relay and outcome.kind in ("not_sent", "deferred")):
             with contextlib.suppress(*postgres.FAILED):  # the mail's outcome must be recorded in any case
                 seconds = SLOW_SECONDS if outcome.slow_down else UNREACHABLE_SECONDS
@@ -180,11 +180,11 @@ class Sender:
         return Settled(mail, "deferred", outcome.code, "put off by the relay", wait=wait)
 
 
-def _domain(letter: Letter | Unwritten) -> str:
+def _domain(letter: Letter | NoLetter) -> str:
     return letter.recipient.rpartition("@")[2] if isinstance(letter, Letter) else ""
 
 
-def _taken(settled: Sequence[Settled], letters: Mapping[Claimed, Letter | Unwritten]) -> set[str]:
+def _taken(settled: Sequence[Settled], letters: Mapping[ClaimedMail, Letter | NoLetter]) -> set[str]:
     """Name the domains that took mail, and the relay ('') if any did."""
     domains = {_domain(letters[s.mail]) for s in settled if s.state == "accepted"}
     return {"", *domains} if domains else set()

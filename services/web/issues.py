@@ -5,8 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.newsletter.digest import digest_values
-from services.newsletter.letters import Told, open_review, read_issue
+from services.newsletter.digest import digest_values, open_review, read_issue
 from services.web.http.answers import Answer
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import ANYONES, HTML, show
@@ -136,6 +135,6 @@ async def _values(call: Call) -> dict[str, Any]:
     number = int(call.path["number"])
     if not await call.site.database.fetchval(IS_PUBLISHED, number):
         raise NotFound("There is no issue of this number.")
-    told: Told = await read_issue(call.site.database, number)
-    review = await open_review(call.site.database, call.site.vault, told.content)
-    return digest_values(told.heading, told.content, (), review, call.site.settings.base_url)
+    stored = await read_issue(call.site.database, number)
+    review = await open_review(call.site.database, call.site.vault, stored.content)
+    return digest_values(stored.heading, stored.content, review, call.site.settings.base_url)

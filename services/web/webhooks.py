@@ -17,7 +17,7 @@ from msgspec import Meta
 from emails import ses as sns
 from services.clock import now
 from services.newsletter import reports
-from services.newsletter.reports import Reported, WebhookEvent, read_event, read_ses
+from services.newsletter.reports import Report, WebhookEvent, read_event, read_ses
 from services.web.http.endpoints import endpoint
 from services.web.http.problems import BadInput, Refusal
 from services.web.site import Call
@@ -111,7 +111,7 @@ async def _certificate(url: str) -> bytes:
     return _certificates[url]
 
 
-async def _take(call: Call, told: list[Reported]) -> Taken:
+async def _take(call: Call, told: list[Report]) -> Taken:
     site = call.site
     applied = await reports.apply(site.database, site.committer, await site.finder(), told)
     return Taken(sum(one.reader is not None for one in applied), sum(one.suppressed for one in applied))

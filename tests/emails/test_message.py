@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emails.addresses import AddressRefused, NeedsSmtpUtf8, ascii_address
-from emails.message import Reader, Sender, UnsafeHeader, header_text, prepare, single
-from emails.rendering import HTML_BUDGET, MailTooLarge, Own, Rendered, Shared, fill, render, render_own, render_shared
+from emails.message import From, Reader, UnsafeHeader, header_text, prepare, single
+from emails.rendering import HTML_BUDGET, MailTooLarge, OwnPart, RenderedMail, SharedDigest, render, render_own, render_shared
 from tests.support.mails import BOOKMARKED, CONTENT, LIST_ID, MANAGE, READER, SENDER, SINGLE_MAILS, UNSUBSCRIBE, WHEN
 
 PREPARED = prepare(render_shared(CONTENT), SENDER, LIST_ID)
@@ -48,9 +48,8 @@ def headers(raw: bytes) -> bytes:
 
 def test_a_filled_mail_holds_what_was_rendered() -> None:
     """Both parts, decoded, are the rendered digest; the headers are those of a list that can be left by one click."""
-    own = render_own(BOOKMARKED)
-    raw = PREPARED.fill(READER._replace(own=own))
-    rendered = fill(render_shared(CONTENT), own, UNSUBSCRIBE, MANAGE)
+    reader = READER._replace(own=render_own(BOOKMARKED))
+    raw, rendered = PREPARED.fill(reader), PREPARED.rendered(reader)
     assert content(raw, "plain") == rendered.text and content(raw, "html") == rendered.html
     mail = parsed(raw)
     assert mail.get_content_type() == "multipart/alternative"
@@ -65,13 +64,13 @@ def test_a_filled_mail_holds_what_was_rendered() -> None:
 
 def test_a_filled_mail_is_what_emailmessage_would_say() -> None:
     """The standard library's own mail of the same parts decodes to the same."""
-    own = render_own(BOOKMARKED)
-    rendered = fill(render_shared(CONTENT), own, UNSUBSCRIBE, MANAGE)
+    reader = READER._replace(own=render_own(BOOKMARKED))
+    rendered = PREPARED.rendered(reader)
     reference = EmailMessage(policy=policy.SMTP)
     reference["Subject"] = rendered.subject
     reference.set_content(rendered.text)
     reference.add_alternative(rendered.html, subtype="html")
-    raw = PREPARED.fill(READER._replace(own=own))
+    raw = PREPARED.fill(reader)
     for kind in ("plain", "html"):
         assert content(raw, kind).rstrip("\n") == content(reference.as_bytes(), kind).rstrip("\n")
 
@@ -92,8 +91,8 @@ def test_a_single_mail_belongs_to_no_list(mail: Any) -> None:
 def test_any_text_survives(pieces: list[str], own: str, subject: str, name: str) -> None:
     """Whatever stands in and around a gap decodes to itself; lines keep their length; only the ends of lines are made alike."""
     body = [piece for each in pieces for piece in (each, "own")][:-1]
-    shared = Shared(subject, tuple(body), tuple(body))
-    raw = prepare(shared, Sender(name, "d@example.com"), LIST_ID).fill(READER._replace(own=Own(own, own)))
+    shared = SharedDigest(subject, tuple(body), tuple(body))
+    raw = prepare(shared, From(name, "d@example.com"), LIST_ID).fill(READER._replace(own=OwnPart(own, own)))
     assert_well_formed(raw)
     expected = own.join(pieces)
     mail = parsed(raw)
@@ -116,8 +115,8 @@ def assert_well_formed(raw: bytes) -> None:
 @pytest.mark.parametrize("last", ["x", "é", " ", "=", "."])
 def test_a_full_line_before_a_gap_is_broken_in_time(length: int, last: str) -> None:
     """Text of any length may stand before a gap."""
-    shared = Shared("s", ("x" * length + last, "own", "."), ("", "own", ""))
-    raw = prepare(shared, SENDER, LIST_ID).fill(READER._replace(own=Own("y" * length + last, "")))
+    shared = SharedDigest("s", ("x" * length + last, "own", "."), ("", "own", ""))
+    raw = prepare(shared, SENDER, LIST_ID).fill(READER._replace(own=OwnPart("y" * length + last, "")))
     assert_well_formed(raw)
     assert content(raw, "plain").removesuffix("\n") == "x" * length + last + "y" * length + last + "."
 
@@ -126,7 +125,7 @@ def test_no_text_can_end_the_parts_or_fill_a_gap() -> None:
     """Text that looks like a boundary or a gap stays text."""
     boundary = parsed(PREPARED.fill(READER)).get_boundary()
     text = f"\n--{boundary}--\n\n--=_\nown;manage_url;"
-    raw = PREPARED.fill(READER._replace(own=Own(text, text)))
+    raw = PREPARED.fill(READER._replace(own=OwnPart(text, text)))
     assert text in content(raw, "plain") and len(list(parsed(raw).iter_parts())) == 2
 
 
@@ -154,10 +153,10 @@ def test_headers_for_machines_refuse_what_could_end_them(evil: str) -> None:
 def test_headers_for_people_lose_what_could_end_them(evil: str) -> None:
     """A name or subject is cleaned; no header appears that wasn't meant."""
     usual = {name for name, _ in parsed(PREPARED.fill(READER)).items()}
-    mail = prepare(Shared(evil, ("",), ("",)), Sender(evil, "d@example.com"), LIST_ID).fill(READER)
+    mail = prepare(SharedDigest(evil, ("",), ("",)), From(evil, "d@example.com"), LIST_ID).fill(READER)
     assert {name for name, _ in parsed(mail).items()} == usual
-    rendered = Rendered(evil, "", "")
-    mail = single(rendered, Sender(evil, "d@example.com"), "ana@example.com", "<1@example.com>", WHEN)
+    rendered = RenderedMail(evil, "", "")
+    mail = single(rendered, From(evil, "d@example.com"), "ana@example.com", "<1@example.com>", WHEN)
     assert "Bcc" not in parsed(mail)
 
 
@@ -181,7 +180,7 @@ def test_the_same_reader_and_issue_keep_their_message_id() -> None:
 def test_a_reader_whose_part_is_too_large_is_refused() -> None:
     """The budget holds for what is filled in as well."""
     with pytest.raises(MailTooLarge):
-        PREPARED.fill(READER._replace(own=Own("", "x" * HTML_BUDGET)))
+        PREPARED.fill(READER._replace(own=OwnPart("", "x" * HTML_BUDGET)))
 
 
 @pytest.mark.parametrize(
@@ -227,4 +226,4 @@ def test_an_address_that_needs_smtputf8_is_told_apart() -> None:
 
 def test_reader_has_nothing_of_their_own_unless_given() -> None:
     """Without bookmarks the gap closes."""
-    assert Reader("a@example.com", "<1@example.com>", WHEN, UNSUBSCRIBE, MANAGE).own == Own("", "")
+    assert Reader("a@example.com", "<1@example.com>", WHEN, UNSUBSCRIBE, MANAGE).own == OwnPart("", "")

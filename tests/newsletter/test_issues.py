@@ -7,7 +7,7 @@ from events.voters import CorrectVoters
 from projections.cards import tallies_at_head
 from services.fresh_ids import fresh_id
 from services.newsletter import issues, schedule_run
-from services.newsletter.letters import read_issue
+from services.newsletter.digest import read_issue
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
 

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from emails import ses
 from services.newsletter import reports
-from services.newsletter.reports import Reported, read_mail, read_ses
+from services.newsletter.reports import Report, read_mail, read_ses
 from services.settings import Newsletter
 from tests.support.newsroom import Newsroom
 from tests.support.sites import client, settings
@@ -24,9 +24,9 @@ SECRET = "a-webhook-secret-of-the-tests"
 TOPIC = "arn:aws:sns:eu-west-1:1:bounces"
 
 
-async def tell(room: Newsroom, **report: Any) -> reports.Applied:
+async def tell(room: Newsroom, **report: Any) -> reports.ReportResult:
     """Apply one report."""
-    given = Reported(**{"fingerprint": str(report).encode(), **report})
+    given = Report(**{"fingerprint": str(report).encode(), **report})
     finder = await room.vault.finder(room.database)
     (applied,) = await reports.apply(room.database, room.committer, finder, [given])
     return applied

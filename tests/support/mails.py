@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from emails.message import Reader, Sender
+from emails.message import From, Reader, prepare
+from emails.rendering import RenderedMail, render, render_own, render_shared
 
 SITE = "https://verdicts.example.com"
 WHEN = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-SENDER = Sender("Weekly AI Tool Verdicts", "digest@verdicts.example.com")
+SENDER = From("Weekly AI Tool Verdicts", "digest@verdicts.example.com")
 LIST_ID = "weekly.verdicts.example.com"
 
 
@@ -69,3 +70,12 @@ SINGLE_MAILS: dict[str, dict[str, Any]] = {
     "preferences": {"manage_url": MANAGE},
     "export": {"export_url": f"{SITE}/export?token=a&b=1", "erase_url": f"{SITE}/erase?token=b", "valid_hours": 1},
 }
+
+
+def rendered(mail: Any, values: dict[str, Any]) -> RenderedMail:
+    """Return a mail as it is read, a digest with the `bookmarked`, `unsubscribe_url` and `manage_url` of its reader."""
+    if mail != "digest":
+        return render(mail, values)
+    links = {name: values[name] for name in ("unsubscribe_url", "manage_url")}
+    reader = READER._replace(own=render_own(values["bookmarked"]), **links)
+    return prepare(render_shared(values), SENDER, LIST_ID).rendered(reader)
