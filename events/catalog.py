@@ -1,11 +1,13 @@
 """Tools, the panel's reviews of them, and announced comparisons."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
+from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
 
+from events.log import ids
 from events.log.event import Event
 
 Verdict = Literal["ship", "skip"]
@@ -90,8 +92,7 @@ EVENTS = (
     ComparisonAnnounced,
 )
 
-# What changes a Listing; the log's partial index and head.listing_position name the same three.
-LISTING = (ToolAdded, ToolListed, ToolUnlisted)
+ToolEvent = ToolAdded | ToolDescribed | ToolListed | ToolUnlisted | PanelReviewPublished | PanelReviewRevised
 
 
 class ToolNotListed(Exception):
@@ -99,7 +100,10 @@ class ToolNotListed(Exception):
 
 
 class Listing:
-    """Which tools there are and which are listed, as of `position`."""
+    """Which tools there are and which are listed, as of `position`: the log's listing, that every command sees."""
+
+    # A partial index of the log names the same three.
+    types: ClassVar[tuple[type[Event], ...]] = (ToolAdded, ToolListed, ToolUnlisted)
 
     def __init__(self) -> None:
         self.position = 0
@@ -107,7 +111,7 @@ class Listing:
         self._unlisted: set[str] = set()
 
     def evolve(self, position: int, event: Event) -> None:
-        """Take in one of the LISTING events."""
+        """Take in an event of one of `types`."""
         self.position = position
         match event:
             case ToolAdded():
@@ -181,3 +185,15 @@ def evolve(state: Tool | None, event: Event) -> Tool | None:
             judgement = Judgement(event.persona, event.score, event.verdict, event.take)
             return replace(state, panel={**state.panel, event.persona.lower(): judgement})
     return state
+
+
+def stream(event: ToolEvent | ComparisonAnnounced) -> UUID:
+    """Return the stream of a catalog event: the tool's, or the pair's."""
+    if isinstance(event, ComparisonAnnounced):
+        return pair_stream(event.left, event.right)
+    return ids.stream_of(event.tool)
+
+
+def pair_stream(left: str, right: str) -> UUID:
+    """Return the stream of a pair of tools, by their ids."""
+    return ids.stream_named("comparison", left, right)

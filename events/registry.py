@@ -1,4 +1,4 @@
-"""The one list of all event types of this release."""
+"""The one list of all event types of this release, and the listing that its commands see."""
 
 from events import ballots, bookmarks, catalog, erasure, quarantine, reviews, subscribers, voters
 from events.log.event import Registry
@@ -13,5 +13,6 @@ REGISTRY = Registry(
         *erasure.EVENTS,
         *subscribers.EVENTS,
         *quarantine.EVENTS,
-    )
+    ),
+    listing=catalog.Listing,
 )

@@ -4,8 +4,7 @@ What a reader wrote is in no event: `text` and `name` are sealed under the revie
 one revision; while an edit waits or was rejected, the revision approved before it stays public. Withdrawing destroys the key.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -14,7 +13,7 @@ from msgspec.structs import replace
 
 from events.catalog import Verdict
 from events.log import ids
-from events.log.event import Event, Recorded
+from events.log.event import Event
 
 Status = Literal["pending", "approved", "rejected", "withdrawn"]
 Judgement = Literal["approve", "reject"]
@@ -160,14 +159,6 @@ def evolve(state: Review | None, event: Event) -> Review | None:
             return replace(state, status="rejected", published=still_up, reason=event.reason)
         case ReviewWithdrawn():
             return replace(state, status="withdrawn", published=None)
-    return state
-
-
-def fold(events: Sequence[Recorded[Any]]) -> Review | None:
-    """Give the review that its stream's events make; None for an empty stream."""
-    state: Review | None = None
-    for recorded in events:
-        state = evolve(state, recorded.event)
     return state
 
 

@@ -5,7 +5,7 @@ look-up alone. A link confirms the round it was sent for: whichever of a round's
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from events.erasure import PersonErased
 from events.log import ids
-from events.log.event import Event, Recorded
+from events.log.event import Event
 
 Frequency = Literal["weekly", "monthly"]
 Reason = Literal["hard bounce", "complaint", "soft bounces"]
@@ -154,14 +154,6 @@ def _joined(state: Subscriber, visitor: str | None) -> Subscriber:
     if visitor is None or visitor in state.visitors:
         return state
     return replace(state, visitors=(*state.visitors, visitor))
-
-
-def fold(events: Sequence[Recorded[Any]]) -> Subscriber | None:
-    """Give the subscriber that its stream's events make; None for an empty stream."""
-    state: Subscriber | None = None
-    for recorded in events:
-        state = evolve(state, recorded.event)
-    return state
 
 
 def request_subscription(

@@ -1,29 +1,23 @@
-"""Who may vote: disqualification and reinstatement, with the ballots they take away and give back.
+"""Voters: disqualification and reinstatement, with the ballots that they take away and give back.
 
-The ballots stand in the events, so every change of a tally is in the log; nothing can be cast while disqualified, so what is
-given back is what was taken.
+The ballots stand in the events, so every change of a tally is in the log. A disqualified voter can cast nothing, so
+reinstatement gives back exactly the ballots that were taken.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal
-from uuid import UUID
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
-from asyncpg import Connection
 
 from events.catalog import Verdict
-from events.log import ids
-from events.log.command import Command, Decision, IdempotencyKey, Receipt, View
 from events.log.event import Event
 
 Ballots = list[tuple[str, Verdict]]
 Tally = tuple[int, int]
-# Gives the (ship, skip) of tools at the head of the log; called with the connection that holds the head's lock.
-TalliesAtHead = Callable[["Connection[Any]", Sequence[str]], Awaitable[Mapping[str, Tally]]]
 
 
 class VoterDisqualified(Event, frozen=True, kw_only=True):
-    """A voter's ballots, `[[tool, choice], …]`, count no more."""
+    """A voter's ballots, `[[tool, choice], …]`, no longer count."""
 
     voter: str
     ballots: Ballots
@@ -47,7 +41,7 @@ class ToolCorrected(msgspec.Struct, frozen=True):
 
 
 class CorrectionRecorded(Event, frozen=True, kw_only=True):
-    """A cohort was disqualified or reinstated: how many voters and votes, why, and what it changed. Never who."""
+    """A cohort was disqualified or reinstated: how many voters and votes, why, and the tools it changed. It names no voter."""
 
     correction: str
     action: Literal["disqualified", "reinstated"]
@@ -61,7 +55,7 @@ EVENTS = (VoterDisqualified, VoterReinstated, CorrectionRecorded)
 
 
 class VoterIsDisqualified(Exception):
-    """This voter was disqualified; nothing can be cast until an operator reinstates it."""
+    """This voter is disqualified and can cast nothing until an operator reinstates it."""
 
 
 class VoterUnknown(Exception):
@@ -69,13 +63,13 @@ class VoterUnknown(Exception):
 
 
 def must_be_allowed(last: Event) -> None:
-    """Refuse (VoterIsDisqualified) when the voter's last event is a disqualification."""
+    """Raise VoterIsDisqualified if the voter's last event is a disqualification."""
     if isinstance(last, VoterDisqualified):
         raise VoterIsDisqualified(last.voter)
 
 
 def correct(before: Tally, ballots: Sequence[Verdict], sign: int) -> Tally:
-    """Add (sign 1) or take away (sign -1) ballots from a tally."""
+    """Return a tally with ballots added (sign 1) or taken away (sign -1)."""
     ships = sum(choice == "ship" for choice in ballots)
     return before[0] + sign * ships, before[1] + sign * (len(ballots) - ships)
 
@@ -83,7 +77,7 @@ def correct(before: Tally, ballots: Sequence[Verdict], sign: int) -> Tally:
 def record_correction(
     correction: str, reason: str, changed: Mapping[str, Ballots], before: Mapping[str, Tally], *, reinstate: bool
 ) -> list[Event]:
-    """Disqualify or reinstate these voters, each with its ballots, as one correction; none changed is no event."""
+    """Disqualify or reinstate these voters, each with its ballots, as one correction; no event if none changes."""
     if not changed:
         return []
     kind = VoterReinstated if reinstate else VoterDisqualified
@@ -104,89 +98,3 @@ def record_correction(
         tools=tools,
     )
     return [*(kind(voter=v, ballots=b, correction=correction) for v, b in sorted(changed.items())), summary]
-
-
-# The last event of each ballot of these voters, and which of the voters have any event at all.
-BALLOTS_OF = """
-select v.id as voter,
-       e.type is not null as known,
-       coalesce(jsonb_agg(jsonb_build_array(e.data->>'tool', e.data->>'choice') order by e.data->>'tool')
-                filter (where e.type = 'VoteCast'), '[]') as ballots
-from unnest($1::text[]) as v(id)
-left join lateral (
-    select distinct on (r.stream) r.type, r.data
-    from log.recorded_events r
-    where r.stream between log.first_stream(v.id) and log.last_stream(v.id)
-      and coalesce(r.data->>'voter', r.data->>'visitor') = v.id
-    order by r.stream, r.version desc
-) e on true
-group by v.id, e.type is not null
-"""
-
-_ballots = msgspec.json.Decoder(Ballots)
-
-
-class CorrectVoters(Command[CorrectionRecorded | None]):
-    """Disqualify or reinstate a cohort of voters in one batch; voters already so are passed over.
-
-    A voter without events is refused: VoterUnknown. `dry` decides and appends nothing: the value is what it would record.
-    """
-
-    __slots__ = ("_ballots", "_before", "correction", "dry", "operator", "reason", "reinstate", "tallies", "voters")
-    exclusive = True
-    receipt_type = Receipt[CorrectionRecorded | None]
-
-    def __init__(
-        self,
-        correction: str,
-        voters: Sequence[str],
-        reason: str,
-        tallies: TalliesAtHead,
-        *,
-        reinstate: bool,
-        operator: str,
-        dry: bool = False,
-        key: IdempotencyKey | None = None,
-    ) -> None:
-        self.key = key
-        self.correction = correction
-        self.voters = sorted(set(voters))
-        self.reason = reason
-        self.tallies = tallies
-        self.reinstate = reinstate
-        self.operator = operator
-        self.dry = dry
-
-    def lasts(self, listing: object) -> Sequence[UUID]:
-        """Read each voter's own stream."""
-        return [ids.stream_of(voter) for voter in self.voters]
-
-    async def look_up(self, connection: "Connection[Any]") -> None:
-        """Read the voters' ballots and the tallies of the tools concerned."""
-        rows = await connection.fetch(BALLOTS_OF, self.voters)
-        unknown = set(self.voters) - {row["voter"] for row in rows if row["known"]}
-        if unknown:
-            raise VoterUnknown(", ".join(sorted(unknown)))
-        self._ballots: dict[str, Ballots] = {r["voter"]: _ballots.decode(r["ballots"]) for r in rows}
-        tools = sorted({tool for ballots in self._ballots.values() for tool, _ in ballots})
-        self._before = await self.tallies(connection, tools)
-
-    def decide(self, view: View) -> Decision[CorrectionRecorded | None]:
-        """Decide which voters change and record it."""
-        changed: dict[str, Ballots] = {}
-        position = 0
-        for voter in self.voters:
-            last = view.last(ids.stream_of(voter))
-            position = max(position, last.position if last else 0)
-            disqualified = last is not None and isinstance(last.event, VoterDisqualified)
-            if disqualified == self.reinstate:
-                changed[voter] = self._ballots[voter]
-        events = record_correction(self.correction, self.reason, changed, self._before, reinstate=self.reinstate)
-        summary = events[-1] if events else None
-        streams = [*(ids.stream_of(voter) for voter in sorted(changed)), ids.stream_of(self.correction)]
-        return Decision(
-            events=[] if self.dry else list(zip(streams, events, strict=bool(events))),
-            value=summary if isinstance(summary, CorrectionRecorded) else None,
-            position=position or None,
-            meta={"operator": self.operator},
-        )

@@ -1,1 +1,1 @@
-"""Commands: what each reads under the head's lock, and what it decides."""
+"""The commands on each subject: the streams a decision reads, the rule it asks, and the effects that go with its events."""

@@ -1,239 +1,21 @@
-"""The catalog file, and its import: what differs from the present catalog is appended, whole or not at all.
+"""The command to import a catalog file."""
 
-What the file leaves out stays as it is. A file that says what cannot be is refused with every fault, each at its JSON pointer.
-"""
+from collections.abc import Callable, Mapping
 
-import re
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from typing import Annotated, Any
-from uuid import UUID
-
-import msgspec
-from msgspec import UNSET, Meta, UnsetType
-
-from events.catalog import (
-    ComparisonAnnounced,
-    Description,
-    Listing,
-    PanelReviewPublished,
-    PanelReviewRevised,
-    Tier,
-    Tool,
-    ToolAdded,
-    ToolDescribed,
-    ToolListed,
-    ToolUnlisted,
-    Verdict,
-    evolve,
-)
+from events.catalog import Listing, evolve, pair_stream, stream
+from events.catalog_file import CatalogFile, CatalogInvalid, check, check_pairs, import_catalog, slugs_in
 from events.log import ids
-from events.log.command import Command, Decision, IdempotencyKey, Receipt, View
-from events.log.event import Recorded
-
-# `$` alone would let a newline follow.
-Slug = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,120}$(?!\n)", max_length=120)]
-Label = Annotated[str, Meta(min_length=1, max_length=200)]
-Persona = Annotated[str, Meta(min_length=1, max_length=60)]
-Line = Annotated[str, Meta(max_length=500)]
-Prose = Annotated[str, Meta(max_length=10_000)]
-Url = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+[^\s]*$(?!\n)", max_length=2_000)]
-Score = Annotated[int, Meta(ge=0, le=100)]
-
-Fault = tuple[str, str]
-"""A JSON pointer (RFC 6901) and a sentence."""
-
-ToolEvent = ToolAdded | ToolDescribed | ToolListed | ToolUnlisted | PanelReviewPublished | PanelReviewRevised
-
-
-class Pricing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a tool costs."""
-
-    tier: Tier
-    label: Line
-
-
-class PanelReview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a persona of the panel says of a tool."""
-
-    persona: Persona
-    score: Score | None = None
-    verdict: Verdict
-    take: Prose
-
-
-class CatalogTool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A tool. `url` and `listed` stay as they are when left out; a new tool has then no address and is listed."""
-
-    slug: Slug
-    name: Label
-    tagline: Line
-    description: Prose
-    category: Label
-    pricing: Pricing
-    best_for: Line
-    url: Url | UnsetType | None = UNSET
-    listed: bool | UnsetType = UNSET
-    panel: list[PanelReview] = []
-
-
-class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An announced comparison of two tools, by slug."""
-
-    left: Slug
-    right: Slug
-
-
-class CatalogFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A catalog as the operator writes it."""
-
-    tools: list[CatalogTool]
-    comparisons: list[Pair] = []
-
-
-class CatalogInvalid(Exception):
-    """The file says what cannot be; `faults` are all that was found."""
-
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        super().__init__("; ".join(f"{pointer}: {sentence}" for pointer, sentence in faults))
-        self.faults = list(faults)
-
-
-def check(file: CatalogFile) -> list[Fault]:
-    """Find what is wrong with a file by itself, beyond the shape of its parts."""
-    return [*_bad_texts("", msgspec.to_builtins(file)), *_twice_in(file)]
-
-
-def check_pairs(file: CatalogFile, listing: Listing) -> list[Fault]:
-    """Find the compared slugs that are neither in the file nor in the log."""
-    named = {tool.slug for tool in file.tools}
-    return [
-        (f"/comparisons/{n}/{side}", f"There is no tool {slug!r}, neither here nor in the catalog.")
-        for n, pair in enumerate(file.comparisons)
-        for side, slug in (("left", pair.left), ("right", pair.right))
-        if slug not in named and listing.find(slug) is None
-    ]
-
-
-def _bad_texts(pointer: str, value: Any) -> Iterator[Fault]:
-    match value:
-        case str():
-            if fault := _bad_text(pointer.rpartition("/")[2], value):
-                yield pointer, fault
-        case dict() | list():
-            for step, member in value.items() if isinstance(value, dict) else enumerate(value):
-                yield from _bad_texts(f"{pointer}/{step}", member)
-
-
-_SPACED_OR_SLASHED = re.compile(r"\s.*|.*\s|.*[/\n\t].*|\.{1,2}", re.S)
-
-
-def _bad_text(field: str, text: str) -> str | None:
-    """Say what is wrong with a text: control characters, or for what stands in addresses and titles more than one line."""
-    if not text.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in text):
-        return "Control characters are not allowed, but for line feeds and tabs."
-    if field in ("name", "category") and (text != text.strip() or "\n" in text or "\t" in text):
-        return "This must be one line without space around it."
-    if field == "persona" and _SPACED_OR_SLASHED.fullmatch(text):
-        return "This must be one line without space around it and without a slash: it stands in addresses."
-    return None
-
-
-def _twice_in(file: CatalogFile) -> Iterator[Fault]:
-    """Find what stands twice, or against itself."""
-    slugs: set[str] = set()
-    for n, tool in enumerate(file.tools):
-        if tool.slug in slugs:
-            yield f"/tools/{n}/slug", f"The slug {tool.slug!r} stands here twice."
-        slugs.add(tool.slug)
-        personas: set[str] = set()
-        for m, review in enumerate(tool.panel):
-            if review.persona.lower() in personas:
-                yield f"/tools/{n}/panel/{m}/persona", f"The persona {review.persona!r} reviews this tool twice."
-            personas.add(review.persona.lower())
-    pairs: set[tuple[str, str]] = set()
-    for n, pair in enumerate(file.comparisons):
-        if pair.left == pair.right:
-            yield f"/comparisons/{n}", f"The tool {pair.left!r} is compared with itself."
-        elif (pair.left, pair.right) in pairs:
-            yield f"/comparisons/{n}", f"The comparison of {pair.left!r} with {pair.right!r} stands here twice."
-        pairs.add((pair.left, pair.right))
-
-
-def import_catalog(
-    tools: Mapping[str, Tool], announced: AbstractSet[tuple[str, str]], file: CatalogFile, tool_ids: Mapping[str, str]
-) -> list[ToolEvent | ComparisonAnnounced]:
-    """Give the events that make the catalog what the file says.
-
-    `tools` are those the file names and the log has, by slug; `announced` the pairs (ids) the log has; `tool_ids` the id of
-    every slug in the file, known or new. The file has been checked.
-    """
-    events: list[ToolEvent | ComparisonAnnounced] = []
-    for said in file.tools:
-        events += _import_tool(tools.get(said.slug), said, tool_ids[said.slug])
-    for pair in file.comparisons:
-        left, right = tool_ids[pair.left], tool_ids[pair.right]
-        if (left, right) not in announced:
-            events.append(ComparisonAnnounced(left=left, right=right))
-    return events
-
-
-def _import_tool(known: Tool | None, said: CatalogTool, tool: str) -> Iterator[ToolEvent]:
-    """Give the events that make a tool what the file says."""
-    listed = known is None or known.listed
-    description = _description(said, None if known is None else known.description.url)
-    if known is None:
-        yield ToolAdded(tool=tool, slug=said.slug, **msgspec.structs.asdict(description))
-    elif known.description != description:
-        yield ToolDescribed(tool=tool, **msgspec.structs.asdict(description))
-    if said.listed is not UNSET and said.listed != listed:
-        yield ToolListed(tool=tool) if said.listed else ToolUnlisted(tool=tool)
-    for review in said.panel:
-        yield from _import_review(known, review, tool)
-
-
-def _import_review(known: Tool | None, said: PanelReview, tool: str) -> Iterator[ToolEvent]:
-    """Give the event that makes a panel review what the file says; a persona keeps the spelling it came with."""
-    before = None if known is None else known.panel.get(said.persona.lower())
-    if before is None:
-        yield PanelReviewPublished(tool=tool, persona=said.persona, score=said.score, verdict=said.verdict, take=said.take)
-    elif (before.score, before.verdict, before.take) != (said.score, said.verdict, said.take):
-        yield PanelReviewRevised(tool=tool, persona=before.persona, score=said.score, verdict=said.verdict, take=said.take)
-
-
-def _description(said: CatalogTool, url: str | None) -> Description:
-    return Description(
-        name=said.name,
-        tagline=said.tagline,
-        description=said.description,
-        category=said.category,
-        pricing_tier=said.pricing.tier,
-        pricing_label=said.pricing.label,
-        best_for=said.best_for,
-        url=url if said.url is UNSET else said.url,
-    )
-
-
-def stream(event: ToolEvent | ComparisonAnnounced) -> UUID:
-    """Name the stream of a catalog event: the tool's, or the pair's."""
-    if isinstance(event, ComparisonAnnounced):
-        return pair_stream(event.left, event.right)
-    return ids.stream_of(event.tool)
-
-
-def pair_stream(left: str, right: str) -> UUID:
-    """Name the stream of a pair of tools, by their ids."""
-    return ids.stream_named("comparison", left, right)
+from events.log.command import Command, Decision, IdempotencyKey, Reads, Receipt, Seen
+from events.log.event import fold
 
 
 class ImportCatalog(Command[int]):
-    """Append what a catalog file changes; the value is how many events that were. CatalogInvalid.
+    """Append what a catalog file changes; the value is the number of events.
 
     Exclusive, so that every tool it does not find is new: a batch's other commands could have added it.
     """
 
-    __slots__ = ("_faults", "_new_ids", "file", "new_id", "operator")
+    __slots__ = ("_faults", "_new_ids", "file", "operator")
     exclusive = True
     seconds = 10.0  # the largest file takes about two
     receipt_type = Receipt[int]
@@ -241,51 +23,36 @@ class ImportCatalog(Command[int]):
     def __init__(self, file: CatalogFile, new_id: Callable[[], str], operator: str, key: IdempotencyKey | None = None) -> None:
         super().__init__(key)
         self.file = file
-        self.new_id = new_id
         self.operator = operator
         self._faults = check(file)
-        self._new_ids: dict[str, str] = {}
+        self._new_ids = {slug: new_id() for slug in sorted(slugs_in(file))}
 
-    def lasts(self, listing: Listing) -> Sequence[UUID]:
-        """Read which of the file's pairs are announced."""
-        return [pair_stream(*pair) for pair in self._pairs(self._ids(listing))]
-
-    def wholes(self, listing: Listing) -> Sequence[UUID]:
-        """Read the tools that the file names."""
+    def reads(self, listing: Listing) -> Reads:
+        """Name the pairs of the file, and the tools that the catalog has."""
         known = (listing.find(tool.slug) for tool in self.file.tools)
-        return [ids.stream_of(tool) for tool in known if tool is not None]
+        return Reads(
+            lasts=[pair_stream(*pair) for pair in self._pairs(self._ids(listing))],
+            wholes=[ids.stream_of(tool) for tool in known if tool is not None],
+        )
 
-    def decide(self, view: View) -> Decision[int]:
-        """Decide by the rule; CatalogInvalid with all that is wrong."""
-        if faults := [*self._faults, *check_pairs(self.file, view.listing)]:
+    def decide(self, seen: Seen) -> Decision[int]:
+        """Decide by the rule. Raises CatalogInvalid with every fault."""
+        if faults := [*self._faults, *check_pairs(self.file, seen.listing)]:
             raise CatalogInvalid(faults)
-        tool_ids = self._ids(view.listing)
-        announced = {pair for pair in self._pairs(tool_ids) if view.last(pair_stream(*pair)) is not None}
-        wholes = [view.whole(stream) for stream in self.wholes(view.listing)]
-        tools = {tool.slug: tool for whole in wholes if (tool := _fold(whole)) is not None}
+        tool_ids = self._ids(seen.listing)
+        announced = {pair for pair, last in zip(self._pairs(tool_ids), seen.lasts, strict=True) if last is not None}
+        tools = {tool.slug: tool for whole in seen.wholes if (tool := fold(evolve, whole)) is not None}
         events = import_catalog(tools, announced, self.file, tool_ids)
         return Decision(
             events=[(stream(event), event) for event in events],
             value=len(events),
-            position=max((whole[-1].position for whole in wholes if whole), default=None),
+            position=max((whole[-1].position for whole in seen.wholes if whole), default=None),
             meta={"operator": self.operator},
         )
 
     def _ids(self, listing: Listing) -> dict[str, str]:
-        """Give the id of every slug in the file: the catalog's own, or one made for it once."""
-        slugs = {tool.slug for tool in self.file.tools}
-        slugs.update(slug for pair in self.file.comparisons for slug in (pair.left, pair.right))
-        for slug in sorted(slugs - self._new_ids.keys()):
-            if listing.find(slug) is None:
-                self._new_ids[slug] = self.new_id()
-        return {slug: listing.find(slug) or self._new_ids[slug] for slug in slugs}
+        """Return the id of every slug in the file: the catalog's, or the one made for it if it is new."""
+        return {slug: listing.find(slug) or new for slug, new in self._new_ids.items()}
 
     def _pairs(self, tool_ids: Mapping[str, str]) -> list[tuple[str, str]]:
         return [(tool_ids[pair.left], tool_ids[pair.right]) for pair in self.file.comparisons]
-
-
-def _fold(whole: Sequence[Recorded[Any]]) -> Tool | None:
-    state: Tool | None = None
-    for recorded in whole:
-        state = evolve(state, recorded.event)
-    return state

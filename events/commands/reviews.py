@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from events import voters
 from events.catalog import Listing, Verdict
 from events.log import ids, store, vault
-from events.log.command import Command, Decision, Effect, IdempotencyKey, Receipt, View
-from events.log.event import Event, Recorded, Registry
+from events.log.command import Command, Decision, Effect, Found, IdempotencyKey, Reads, Receipt, Seen
+from events.log.event import Event, Recorded, Registry, fold
 from events.reviews import (
     Changes,
     Judgement,
@@ -25,7 +25,6 @@ from events.reviews import (
     decide_review,
     edit_review,
     evolve,
-    fold,
     place_stream,
     stream,
     submit_review,
@@ -43,25 +42,24 @@ order by r.stream, r.version desc
 
 
 async def lasts_of_visitor(connection: "Connection[Any]", visitor: str, types: tuple[type[Event], ...]) -> list[Recorded[Any]]:
-    """Read the last events of a visitor's own streams, of these types; other types of those streams would go unseen."""
+    """Read the last event of these types in each of a visitor's own streams; later events of other types go unseen."""
     registry = Registry(types)
     return [store.decode(registry, row) for row in await connection.fetch(LASTS_OF_VISITOR, visitor, list(registry.types))]
 
 
-def _must_be_allowed(view: View, visitor: str) -> None:
-    voter = view.last(ids.stream_of(visitor))
+def _must_be_allowed(voter: Recorded[Any] | None) -> None:
     if voter is not None:
         voters.must_be_allowed(voter.event)
 
 
-def _decision(view: View, at: UUID, events: Sequence[Event]) -> Decision[Review]:
-    """Put events on a review's stream; the answer is the review after them."""
-    whole = view.whole(at)
-    state = fold(whole)
+def _decision(seen: Seen, state: Review | None, events: Sequence[Event]) -> Decision[Review]:
+    """Return the decision that puts events on a review's stream; its value is the review after them."""
     for event in events:
         state = evolve(state, event)
     if state is None:
         raise ReviewNotFound
+    whole = seen.wholes[0]
+    at = seen.reads.wholes[0]
     return Decision(events=[(at, event) for event in events], value=state, position=whole[-1].position if whole else None)
 
 
@@ -71,7 +69,7 @@ class SubmitReview(Command[Review]):
     Texts come sealed under a new key; `keep` is the effect that keeps it, in the transaction of the events.
     """
 
-    __slots__ = ("_texts", "keep", "review", "score", "slug", "tool", "verdict", "visitor")
+    __slots__ = ("_texts", "keep", "review", "score", "slug", "verdict", "visitor")
     receipt_type = Receipt[Review]
 
     def __init__(
@@ -96,28 +94,26 @@ class SubmitReview(Command[Review]):
         self._texts = (text, name)
         self.keep = keep
 
-    def lasts(self, listing: Listing) -> Sequence[UUID]:
-        """Read the visitor's place for this review and the voter."""
-        self.tool = listing.listed(self.slug)
-        return (place_stream(self.visitor, self.tool), ids.stream_of(self.visitor))
+    def reads(self, listing: Listing) -> Reads:
+        """Name the visitor's place for this review, and the voter. Raises ToolNotListed."""
+        return Reads((place_stream(self.visitor, listing.listed(self.slug)), ids.stream_of(self.visitor)))
 
-    def decide(self, view: View) -> Decision[Review]:
-        """Decide by the rule; ToolNotListed, VoterIsDisqualified, ReviewExists."""
-        _must_be_allowed(view, self.visitor)
+    def decide(self, seen: Seen) -> Decision[Review]:
+        """Decide by the rule. Raises VoterIsDisqualified, ReviewExists."""
+        place, voter = seen.lasts
+        _must_be_allowed(voter)
         text, name = self._texts
         submitted = ReviewSubmitted(
             review=self.review,
             visitor=self.visitor,
-            tool=self.tool,
+            tool=seen.listing.listed(self.slug),
             verdict=self.verdict,
             score=self.score,
             text=text,
             name=name,
         )
-        at = place_stream(self.visitor, self.tool)
-        place = view.last(at)
         events = submit_review(None if place is None else place.event, submitted)
-        streams = (stream(self.review), at)
+        streams = (stream(self.review), seen.reads.lasts[0])
         return Decision(events=list(zip(streams, events, strict=True)), value=begin(submitted), effects=(self.keep,))
 
 
@@ -133,25 +129,21 @@ class EditReview(Command[Review]):
         self.review = review
         self.changes = changes
 
-    def lasts(self, listing: object) -> Sequence[UUID]:
-        """Read the voter."""
-        return (ids.stream_of(self.visitor),)
+    def reads(self, listing: object) -> Reads:
+        """Name the voter and the review. Raises ReviewNotFound if `review` is no id."""
+        return Reads((ids.stream_of(self.visitor),), (stream(self.review),))
 
-    def wholes(self, listing: object) -> Sequence[UUID]:
-        """Read the review."""
-        return (stream(self.review),)
-
-    def decide(self, view: View) -> Decision[Review]:
-        """Decide by the rule; VoterIsDisqualified, ReviewNotFound."""
-        _must_be_allowed(view, self.visitor)
-        at = stream(self.review)
-        return _decision(view, at, edit_review(fold(view.whole(at)), self.visitor, self.changes))
+    def decide(self, seen: Seen) -> Decision[Review]:
+        """Decide by the rule. Raises VoterIsDisqualified, ReviewNotFound."""
+        _must_be_allowed(seen.lasts[0])
+        state = fold(evolve, seen.wholes[0])
+        return _decision(seen, state, edit_review(state, self.visitor, self.changes))
 
 
 class WithdrawReview(Command[None]):
     """Take one's own review back; its key is destroyed in the same transaction."""
 
-    __slots__ = ("_places", "review", "visitor")
+    __slots__ = ("review", "visitor")
     exclusive = True
 
     def __init__(self, visitor: str, review: str, key: IdempotencyKey | None = None) -> None:
@@ -159,30 +151,24 @@ class WithdrawReview(Command[None]):
         self.visitor = visitor
         self.review = review
 
-    def lasts(self, listing: object) -> Sequence[UUID]:
-        """Read the voter."""
-        return (ids.stream_of(self.visitor),)
+    def reads(self, listing: object) -> Reads:
+        """Name the voter and the review. Raises ReviewNotFound if `review` is no id."""
+        return Reads((ids.stream_of(self.visitor),), (stream(self.review),))
 
-    def wholes(self, listing: object) -> Sequence[UUID]:
-        """Read the review."""
-        return (stream(self.review),)
-
-    async def look_up(self, connection: "Connection[Any]") -> None:
+    async def look_up(self, connection: "Connection[Any]") -> Found:
         """Read the visitor's places: which one is the review's is known only from the review."""
-        self._places = await lasts_of_visitor(connection, self.visitor, (ReviewPlaced, ReviewCleared))
+        return Found(None, await lasts_of_visitor(connection, self.visitor, (ReviewPlaced, ReviewCleared)))
 
-    def decide(self, view: View) -> Decision[None]:
-        """Decide by the rule; VoterIsDisqualified, ReviewNotFound."""
-        _must_be_allowed(view, self.visitor)
-        for place in self._places:
-            view.take(place)
-        whole = view.whole(stream(self.review))
-        events = withdraw_review(fold(whole), self.visitor)
+    def decide(self, seen: Seen) -> Decision[None]:
+        """Decide by the rule. Raises VoterIsDisqualified, ReviewNotFound."""
+        _must_be_allowed(seen.lasts[0])
+        whole = seen.wholes[0]
+        events = withdraw_review(fold(evolve, whole), self.visitor)
         return withdrawal(events, whole[-1].position)
 
 
 def withdrawal(events: Sequence[Event], position: int | None) -> Decision[None]:
-    """Put the events of withdrawn reviews on their streams, with the destruction of their keys."""
+    """Return the decision that puts the events of withdrawn reviews on their streams and destroys the reviews' keys."""
     placed: list[tuple[UUID, Event]] = []
     effects: list[Effect] = []
     for event in events:
@@ -218,12 +204,12 @@ class DecideReview(Command[Review]):
         self.revision = revision
         self.reason = reason
 
-    def wholes(self, listing: object) -> Sequence[UUID]:
-        """Read the review."""
-        return (stream(self.review),)
+    def reads(self, listing: object) -> Reads:
+        """Name the review. Raises ReviewNotFound if `review` is no id."""
+        return Reads(wholes=(stream(self.review),))
 
-    def decide(self, view: View) -> Decision[Review]:
-        """Decide by the rule; ReviewNotFound, ReviewEditedSince."""
-        at = stream(self.review)
-        events = decide_review(fold(view.whole(at)), self.judgement, self.revision, self.reason)
-        return replace(_decision(view, at, events), meta={"operator": self.operator})
+    def decide(self, seen: Seen) -> Decision[Review]:
+        """Decide by the rule. Raises ReviewNotFound, ReviewEditedSince."""
+        state = fold(evolve, seen.wholes[0])
+        events = decide_review(state, self.judgement, self.revision, self.reason)
+        return replace(_decision(seen, state, events), meta={"operator": self.operator})

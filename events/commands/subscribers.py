@@ -12,8 +12,8 @@ from asyncpg import Connection
 
 from events.erasure import PersonErased
 from events.log import store, vault
-from events.log.command import Command, Decision, Effect, Receipt, View
-from events.log.event import Event, Recorded, Registry
+from events.log.command import Command, Decision, Effect, Found, Reads, Receipt, Seen
+from events.log.event import Event, Registry, fold
 from events.subscribers import EVENTS as OWN_EVENTS
 from events.subscribers import (
     Frequency,
@@ -22,7 +22,6 @@ from events.subscribers import (
     confirm_subscription,
     erase,
     evolve,
-    fold,
     import_subscriber,
     join_bookmarks,
     request_subscription,
@@ -66,9 +65,9 @@ class _OnSubscriber(Command[Subscriber]):
         super().__init__(None)
         self.subscriber = subscriber
 
-    def wholes(self, listing: object) -> Sequence[UUID]:
-        """Read the subscriber."""
-        return (stream(self.subscriber),)
+    def reads(self, listing: object) -> Reads:
+        """Name the subscriber."""
+        return Reads(wholes=(stream(self.subscriber),))
 
     def events(self, state: Subscriber | None) -> Sequence[Event]:
         """Decide by the rule."""
@@ -78,11 +77,11 @@ class _OnSubscriber(Command[Subscriber]):
         """Name what happens with the events, if there are any."""
         return ()
 
-    def decide(self, view: View) -> Decision[Subscriber]:
+    def decide(self, seen: Seen) -> Decision[Subscriber]:
         """Put the rule's events on the stream; the value is the subscriber after them."""
-        at = stream(self.subscriber)
-        whole = view.whole(at)
-        state = fold(whole)
+        at = seen.reads.wholes[0]
+        whole = seen.wholes[0]
+        state = fold(evolve, whole)
         events = self.events(state)
         for event in events:
             state = evolve(state, event)
@@ -205,9 +204,13 @@ class Person(msgspec.Struct, frozen=True):
     keep: Effect
 
 
-async def _whole(connection: "Connection[Any]", subscriber: str) -> list[Recorded[Any]]:
-    rows = await connection.fetch(store.READ_WHOLES, [stream(subscriber)])
-    return [store.decode(_REGISTRY, row) for row in rows]
+class Applicant(msgspec.Struct, frozen=True):
+    """What is known of an address: its subscriber's id and state, and the single mails of the last day."""
+
+    known: str | None
+    suppressed: bool
+    state: Subscriber | None
+    singles: int
 
 
 class RequestSubscription(Command[None]):
@@ -216,7 +219,7 @@ class RequestSubscription(Command[None]):
     The value says nothing: nobody is told what is known of an address.
     """
 
-    __slots__ = ("_known", "_singles", "_suppressed", "_whole", "cap", "categories", "form", "mail", "person", "visitor")
+    __slots__ = ("cap", "categories", "form", "mail", "person", "visitor")
     exclusive = True
 
     def __init__(
@@ -230,26 +233,26 @@ class RequestSubscription(Command[None]):
         self.mail = mail
         self.cap = cap
 
-    async def look_up(self, connection: "Connection[Any]") -> None:
-        """Find out who it is, under the head's lock, and how many mails the day has seen."""
+    async def look_up(self, connection: "Connection[Any]") -> Found:
+        """Find the address's subscriber, and count the mails sent to it in the last day."""
         row = await connection.fetchrow(FIND, self.person.mark)
-        self._suppressed = row is not None and row["suppressed"] is not None
-        self._known: str | None = None if row is None else row["person"]
-        self._whole = await _whole(connection, self._known) if self._known else []
-        self._singles: int = await connection.fetchval(COUNT_SINGLES, self._known) if self._known else 0
+        if row is None or row["person"] is None:
+            return Found(Applicant(None, row is not None and row["suppressed"] is not None, None, 0))
+        known: str = row["person"]
+        whole = [store.decode(_REGISTRY, r) for r in await connection.fetch(store.READ_WHOLES, [stream(known)])]
+        singles: int = await connection.fetchval(COUNT_SINGLES, known)
+        return Found(Applicant(known, row["suppressed"] is not None, fold(evolve, whole), singles), whole[-1:])
 
-    def decide(self, view: View) -> Decision[None]:
-        """Decide by the rule; over the cap, or suppressed, nothing happens."""
-        if self._suppressed or self._singles >= self.cap:
+    def decide(self, seen: Seen) -> Decision[None]:
+        """Decide by the rule; nothing happens over the cap, or for a suppressed address."""
+        found: Applicant = seen.found
+        if found.suppressed or found.singles >= self.cap:
             return Decision(events=(), value=None)
-        for recorded in self._whole:
-            view.take(recorded)
-        state = fold(self._whole)
-        reader = self._known or self.person.id
-        events = request_subscription(state, reader, self.person.address, self.categories, self.form, self.visitor)
+        reader = found.known or self.person.id
+        events = request_subscription(found.state, reader, self.person.address, self.categories, self.form, self.visitor)
         kind = "confirmation" if events else "preferences"
         effects = [Effect(PLAN_SINGLE, (reader, self.mail, kind))]
-        if state is None:
+        if found.state is None:
             effects = [self.person.keep, Effect(KNOW, (self.person.mark, reader)), *effects]
         return Decision(events=[(stream(reader), event) for event in events], value=None, effects=effects)
 
@@ -257,7 +260,7 @@ class RequestSubscription(Command[None]):
 class RequestMail(Command[bool]):
     """Plan a single mail to a confirmed subscriber, within the day's cap; the value tells whether it was."""
 
-    __slots__ = ("_singles", "cap", "kind", "mail", "subscriber")
+    __slots__ = ("cap", "kind", "mail", "subscriber")
     exclusive = True
     receipt_type = Receipt[bool]
 
@@ -268,18 +271,18 @@ class RequestMail(Command[bool]):
         self.mail = mail
         self.cap = cap
 
-    def wholes(self, listing: object) -> Sequence[UUID]:
-        """Read the subscriber."""
-        return (stream(self.subscriber),)
+    def reads(self, listing: object) -> Reads:
+        """Name the subscriber."""
+        return Reads(wholes=(stream(self.subscriber),))
 
-    async def look_up(self, connection: "Connection[Any]") -> None:
-        """Count the day's mails."""
-        self._singles: int = await connection.fetchval(COUNT_SINGLES, self.subscriber)
+    async def look_up(self, connection: "Connection[Any]") -> Found:
+        """Count the single mails of the last day."""
+        return Found(await connection.fetchval(COUNT_SINGLES, self.subscriber))
 
-    def decide(self, view: View) -> Decision[bool]:
-        """Plan it, unless there were enough today."""
-        state = fold(view.whole(stream(self.subscriber)))
-        wanted = state is not None and state.status == "confirmed" and not state.suppressed and self._singles < self.cap
+    def decide(self, seen: Seen) -> Decision[bool]:
+        """Plan the mail, unless the cap is reached."""
+        state = fold(evolve, seen.wholes[0])
+        wanted = state is not None and state.status == "confirmed" and not state.suppressed and seen.found < self.cap
         effects = (Effect(PLAN_SINGLE, (self.subscriber, self.mail, self.kind)),) if wanted else ()
         return Decision(events=(), value=wanted, effects=effects)
 
@@ -295,7 +298,7 @@ class Imported(msgspec.Struct, frozen=True):
 class ImportSubscribers(Command[list[bool]]):
     """Import rows at once; the value tells for each whether it was new. Known and suppressed addresses stay as they are."""
 
-    __slots__ = ("_known", "operator", "rows")
+    __slots__ = ("operator", "rows")
     exclusive = True
     receipt_type = Receipt[list[bool]]
 
@@ -304,21 +307,22 @@ class ImportSubscribers(Command[list[bool]]):
         self.rows = rows
         self.operator = operator
 
-    async def look_up(self, connection: "Connection[Any]") -> None:
-        """Find out which addresses are known."""
-        found = await connection.fetch(FIND_ALL, [row.person.mark for row in self.rows])
-        self._known: set[bytes] = {row["mark"] for row in found}
+    async def look_up(self, connection: "Connection[Any]") -> Found:
+        """Find the addresses that are known."""
+        rows = await connection.fetch(FIND_ALL, [row.person.mark for row in self.rows])
+        return Found(frozenset(row["mark"] for row in rows))
 
-    def decide(self, view: View) -> Decision[list[bool]]:
-        """Take the new ones in; of an address that comes twice, the first row holds."""
+    def decide(self, seen: Seen) -> Decision[list[bool]]:
+        """Import the new addresses; of an address that comes twice, the first row counts."""
+        known: set[bytes] = set(seen.found)
         events: list[tuple[UUID, Event]] = []
         effects: list[Effect] = []
         taken: list[bool] = []
         for row in self.rows:
             person = row.person
-            taken.append(person.mark not in self._known)
+            taken.append(person.mark not in known)
             if taken[-1]:
-                self._known.add(person.mark)
+                known.add(person.mark)
                 new = import_subscriber(None, person.id, person.address, row.categories, row.proof)
                 events += [(stream(person.id), event) for event in new]
                 effects += [person.keep, Effect(KNOW, (person.mark, person.id))]

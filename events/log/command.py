@@ -1,4 +1,8 @@
-"""What a command is: something asked of the log, decided inside the batch that will hold its events."""
+"""What a command is: a request that the log decides inside the batch that will hold its events.
+
+The log asks a command what it `reads`, reads that under the head's lock, and hands it to `decide`. A command keeps no state
+between the two. Events are decided by pure rules; a command is the little that lies between a rule and the log.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
@@ -7,53 +11,36 @@ from uuid import UUID
 import msgspec
 from asyncpg import Connection
 
-from events.catalog import Listing
-from events.log.event import Event, Recorded, UnknownEvent
+from events.log.event import Event, Recorded
 
 V = TypeVar("V")
 
 
-class View:
-    """The log as a command may see it: the streams it named, as they stand under the head's lock, and the listing.
+class Reads(msgspec.Struct, frozen=True):
+    """The streams a command needs: the last event of each in `lasts`, every event of each in `wholes`."""
 
-    Events decided earlier in the same batch are already in it.
+    lasts: Sequence[UUID] = ()
+    wholes: Sequence[UUID] = ()
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The result of a look-up. `events` are the last ones of streams that were found, and that the command may append to."""
+
+    value: Any
+    events: Sequence[Recorded[Any]] = ()
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What the log holds for one command: `lasts` and `wholes` in the order of `reads`, None or empty where there is no event.
+
+    Events decided earlier in the same batch are in it. `found` is the value of the command's look-up.
     """
 
-    __slots__ = ("_lasts", "_unreadable", "_wholes", "listing")
-
-    def __init__(self, listing: Listing) -> None:
-        self.listing = listing
-        self._lasts: dict[UUID, Recorded[Any]] = {}
-        self._wholes: dict[UUID, list[Recorded[Any]]] = {}
-        self._unreadable: dict[UUID, UnknownEvent] = {}
-
-    def last(self, stream: UUID) -> Recorded[Any] | None:
-        """Give a stream's last event, None if it has none; UnknownEvent if a later release wrote it."""
-        if self._unreadable and (error := self._unreadable.get(stream)) is not None:
-            raise error
-        return self._lasts.get(stream)
-
-    def whole(self, stream: UUID) -> Sequence[Recorded[Any]]:
-        """Give all events of a stream that the command named in `wholes`; UnknownEvent if a later release wrote one."""
-        if (error := self._unreadable.get(stream)) is not None:
-            raise error
-        return self._wholes[stream]
-
-    def expect(self, wholes: Sequence[UUID]) -> None:
-        """Make room for streams to be read whole."""
-        for stream in wholes:
-            self._wholes.setdefault(stream, [])
-
-    def give_up(self, stream: UUID, error: UnknownEvent) -> None:
-        """Remember that a stream cannot be read, so that only those who ask for it are refused."""
-        self._unreadable[stream] = error
-
-    def take(self, recorded: Recorded[Any]) -> None:
-        """Take in an event that was read or has just been decided."""
-        self._lasts[recorded.stream] = recorded
-        whole = self._wholes.get(recorded.stream)
-        if whole is not None:
-            whole.append(recorded)
+    listing: Any
+    reads: Reads
+    lasts: Sequence[Recorded[Any] | None]
+    wholes: Sequence[Sequence[Recorded[Any]]]
+    found: Any
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -64,9 +51,9 @@ class Effect(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, Generic[V], frozen=True):
-    """What a rule decided: events with their streams, what the caller is told, and what goes with them.
+    """A rule's decision: events with their streams, the caller's answer, and the effects that go with them.
 
-    `position` is that of the last earlier event concerned; it is the receipt's when nothing is appended.
+    `position` is that of the last earlier event concerned; the receipt names it when nothing is appended.
     """
 
     events: Sequence[tuple[UUID, Event]]
@@ -77,7 +64,7 @@ class Decision(msgspec.Struct, Generic[V], frozen=True):
 
 
 class Receipt(msgspec.Struct, Generic[V], frozen=True):
-    """What came of a command: the position of the last event concerned, how many were appended, and the rule's answer."""
+    """The answer to a command: the position of the last event concerned, the number of events appended, the rule's value."""
 
     position: int | None
     appended: int
@@ -85,7 +72,7 @@ class Receipt(msgspec.Struct, Generic[V], frozen=True):
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):
-    """A caller's key, whose (a visitor's or an operator's), and a fingerprint of all that was asked with it."""
+    """A caller's key, scoped to that caller, with a fingerprint of the request it came with."""
 
     scope: str
     key: str
@@ -93,7 +80,7 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
 
 
 class Command(Generic[V]):
-    """Something asked of the log. A subclass says what it must read and decides; it never sees a connection.
+    """A request to the log: subclasses name what they read and decide on it; `decide` never sees a connection.
 
     An `exclusive` command is a batch of its own and may look things up with SQL under the head's lock.
     """
@@ -107,17 +94,14 @@ class Command(Generic[V]):
     def __init__(self, key: IdempotencyKey | None = None) -> None:
         self.key = key
 
-    def lasts(self, listing: Listing) -> Sequence[UUID]:
-        """Name the streams whose last event says all there is to know."""
-        return ()
+    def reads(self, listing: Any) -> Reads:
+        """Name the streams to read. The log may ask twice: once more when the listing turns out to be out of date."""
+        return Reads()
 
-    def wholes(self, listing: Listing) -> Sequence[UUID]:
-        """Name the streams to be read from their beginning."""
-        return ()
-
-    async def look_up(self, connection: "Connection[Any]") -> None:
+    async def look_up(self, connection: "Connection[Any]") -> Found:
         """Read more under the head's lock; called for exclusive commands only."""
+        return Found(None)
 
-    def decide(self, view: View) -> Decision[V]:
+    def decide(self, seen: Seen) -> Decision[V]:
         """Decide on the events; raise a domain error to refuse."""
         raise NotImplementedError

@@ -1,6 +1,6 @@
 """Group commit: many commands, one transaction, each decided under the head's lock.
 
-No decision can lose a race, no answer is given before its events are durable, and no command spoils its neighbours.
+No decision can lose a race, no answer is given before its events are durable, and no command spoils another.
 """
 
 import asyncio
@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 import asyncpg
 from asyncpg import Connection
 
-from events.catalog import Listing
 from events.log import postgres, store
 from events.log.command import Command, Receipt
-from events.log.event import Registry
+from events.log.event import Listing, Registry
 from events.log.transaction import Outcome, decide_and_append
 
 V = TypeVar("V")
@@ -25,11 +24,11 @@ logger = logging.getLogger(__name__)
 
 
 class LogUnavailable(Exception):
-    """The log could not take the command in time. Whether it was recorded is not known; the same idempotency key is safe."""
+    """The log could not take the command in time. It may have been recorded; retry with the same idempotency key."""
 
 
 class _Waiting:
-    """A command in the queue, the caller that waits for it, and until when."""
+    """A command in the queue, the future its caller awaits, and the time at which that is given up."""
 
     __slots__ = ("command", "done", "until")
 
@@ -40,9 +39,9 @@ class _Waiting:
 
 
 class Committer:
-    """One per process: takes commands, commits them in batches, answers each caller after its commit.
+    """Takes commands, commits them in batches, and answers each caller after its commit. A process has one.
 
-    `on_commit` is called after each commit that appended something, off the commit's path.
+    Calls `on_commit` after each commit that appended something.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class Committer:
         self._arrived = asyncio.Event()
         self._connection: Connection[Any] | None = None
         self._begun = False
-        self.listing = Listing()
+        self._listing: Listing = registry.listing()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> "Committer":
@@ -91,7 +90,8 @@ class Committer:
     def submit(self, command: Command[V]) -> "asyncio.Future[Receipt[V]]":
         """Queue a command; the future is done when its events are durable or it is refused.
 
-        The future raises what the rule raised, KeyReused, or LogUnavailable after `patience` seconds or when the queue is full.
+        The future raises what the rule raised, or KeyReused. It raises LogUnavailable after `patience` seconds, or at once
+        when the queue is full.
         """
         done: asyncio.Future[Receipt[V]] = asyncio.get_running_loop().create_future()
         if len(self._queue) >= self._longest_queue:
@@ -102,7 +102,7 @@ class Committer:
         return done
 
     async def _run(self) -> None:
-        """Take what has gathered, commit it, answer; for ever."""
+        """Take what has gathered, commit it and answer, until cancelled."""
         began = 0.0
         while True:
             await self._arrived.wait()
@@ -122,7 +122,7 @@ class Committer:
             self._in_flight = []
 
     async def _let_gather(self, began: float) -> None:
-        """Under load, let more commands gather: a batch costs as much as dozens of votes. After a rest none waits."""
+        """Under load, let more commands gather: a batch costs as much as dozens of votes. After an idle moment none waits."""
         rest = began + self._pace - monotonic()
         if rest > 0 and len(self._queue) < self._enough:
             await asyncio.sleep(rest)
@@ -165,7 +165,7 @@ class Committer:
                 one.done.set_result(outcome)
 
     async def _retry_singly(self, waiting: Sequence[_Waiting], error: Exception) -> None:
-        """Find the command whose data the server refuses: it alone is refused."""
+        """Find the command whose data the server refuses, and refuse it alone."""
         await self._disconnect()
         if len(waiting) == 1:
             _refuse(waiting, error)
@@ -175,16 +175,17 @@ class Committer:
                 await self._settle([one])
 
     async def _commit(self, commands: Sequence[Command[Any]]) -> list[Outcome]:
-        """Decide and append a batch in one transaction; give each command's receipt or refusal."""
+        """Decide and append a batch in one transaction; return each command's receipt or refusal."""
         connection = self._connection
         if connection is None or connection.is_closed():
             connection = self._connection = await postgres.connect_appender(self._dsn)
         if not self._begun:
             await connection.execute("begin")
         self._begun = False
-        if commands[0].seconds is not None:  # it is alone, and may think for longer than a vote while it holds the head
+        if commands[0].seconds is not None:  # exclusive, and allowed to hold the head for longer than a batch of votes
             await connection.execute(store.ALLOW_SECONDS, f"{commands[0].seconds}s")
-        outcomes, appended = await decide_and_append(connection, self._registry, self.listing, commands)
+        outcomes, appended = await decide_and_append(connection, self._registry, self._listing, commands)
+        # More commands wait: let this commit begin their transaction too, which saves its `begin` a round trip.
         self._begun = bool(self._queue)
         await connection.execute("commit and chain" if self._begun else "commit")
         if appended:
@@ -192,7 +193,7 @@ class Committer:
         return outcomes
 
     async def _watch(self) -> None:
-        """Answer those who have waited too long, whatever holds the batch up."""
+        """Refuse commands that have waited too long, whatever holds the batch up."""
         while True:
             await asyncio.sleep(0.1)
             now = monotonic()

@@ -14,9 +14,9 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from events.log.event import Registry
 from events.log.loading import AnotherLog, EntryRefused, load
 from events.log.transfer import Entry, Time, entries
-from events.registry import REGISTRY
 
 FORMAT: Final = 1
 LONGEST_LINE: Final = 16 * 1024 * 1024
@@ -129,14 +129,16 @@ async def export(
     return manifest
 
 
-async def import_(connection: "asyncpg.Connection[Any]", file: BinaryIO, size: int, progress: Progress) -> int:
+async def import_(
+    connection: "asyncpg.Connection[Any]", registry: Registry, file: BinaryIO, size: int, progress: Progress
+) -> int:
     """Load a whole export into an empty log and verify it; give the head's position. ImportRefused, LogNotEmpty, LoadRunning.
 
     An import of the same file that was cut short is continued. `size` is the file's, for the progress; 0 when it isn't known.
     """
     chain = _Chain()
     try:
-        return await load(connection, REGISTRY, _read(file, size, progress, chain), chain.digest)
+        return await load(connection, registry, _read(file, size, progress, chain), chain.digest)
     except AnotherLog:
         raise ImportRefused(
             "An earlier import was cut short, of another file than this one; what it had loaded is dropped: try again"

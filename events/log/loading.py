@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 from asyncpg import Connection
 
-from events.catalog import LISTING
 from events.log import postgres
 from events.log.event import Registry, UnknownEvent
 from events.log.transfer import AT_ONCE, COLUMNS, NO_META, Entry, LogBroken, LogNotEmpty
@@ -55,8 +54,6 @@ where s.version <> s.place limit 1
 """
 
 COUNT = "select count(*) = $1 and count(*) = coalesce(max(position), 0) from log.events"
-
-_LISTING = frozenset(type_.__name__ for type_ in LISTING)
 
 
 class EntryRefused(Exception):
@@ -144,6 +141,7 @@ class _Checks:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._listing = {type_.__name__ for type_ in registry.listing.types}
         self.position = 0
         self.recorded_at = datetime.min.replace(tzinfo=UTC)
         self.listing_position = 0
@@ -157,7 +155,7 @@ class _Checks:
                 raise EntryRefused(f"position {entry.position} was recorded before the position before it")
             self._must_be_known(entry)
             self.position, self.recorded_at = entry.position, entry.recorded_at
-            if entry.type in _LISTING:
+            if entry.type in self._listing:
                 self.listing_position = entry.position
             yield entry
 

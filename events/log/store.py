@@ -30,10 +30,10 @@ select r.stream, r.version, r.position, r.type, r.schema_version, r.data
 from log.recorded_events r where r.stream = any($1::uuid[]) order by r.position
 """
 
+# The types are literals, because an index of the log holds these alone and a parameter would miss it.
 READ_LISTING = """
 select r.stream, r.version, r.position, r.type, r.schema_version, r.data
-from log.recorded_events r
-where r.type in ('ToolAdded', 'ToolListed', 'ToolUnlisted') and r.position > $1 order by r.position
+from log.recorded_events r where r.type = any('{TYPES}') and r.position > $1 order by r.position
 """
 
 # The time is taken under the head's lock, at least a microsecond above the last batch's.
@@ -66,6 +66,11 @@ from unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) as k(scope, key, fi
 on conflict (scope, key) do update
 set fingerprint = excluded.fingerprint, receipt = excluded.receipt, recorded_at = excluded.recorded_at
 """
+
+
+def read_listing(types: Sequence[type[Event]]) -> str:
+    """Return the statement that reads the events of these types above a position."""
+    return READ_LISTING.replace("TYPES", ",".join(type_.__name__ for type_ in types))
 
 
 def decode(registry: Registry, row: Any, stream: UUID | None = None) -> Recorded[Any]:

@@ -1,6 +1,6 @@
 """One transaction of the log: lock the head, read, decide every command in turn, append.
 
-What a command raises refuses that command alone; what the server raises ends the transaction.
+An exception that a command raises refuses that command alone; one that the server raises ends the transaction.
 """
 
 from collections.abc import Sequence
@@ -8,12 +8,11 @@ from typing import Any, cast
 from uuid import UUID
 
 import msgspec
-from asyncpg import Connection
+from asyncpg import Connection, Record
 
-from events.catalog import LISTING, Listing
 from events.log import postgres, store
-from events.log.command import Command, Effect, Receipt, View
-from events.log.event import Recorded, Registry, UnknownEvent, encode
+from events.log.command import Command, Effect, Reads, Receipt, Seen
+from events.log.event import Event, Listing, Recorded, Registry, UnknownEvent, encode
 
 Outcome = Receipt[Any] | Exception
 
@@ -22,12 +21,63 @@ class KeyReused(Exception):
     """This idempotency key was used with another request."""
 
 
+class Streams:
+    """The streams that a batch named, as they stand under the head's lock, with what the batch has decided since."""
+
+    __slots__ = ("_lasts", "_unreadable", "_wholes")
+
+    def __init__(self) -> None:
+        self._lasts: dict[UUID, Recorded[Any]] = {}
+        self._wholes: dict[UUID, list[Recorded[Any]]] = {}
+        self._unreadable: dict[UUID, UnknownEvent] = {}
+
+    def see(self, reads: Reads, listing: Listing, found: Any) -> Seen:
+        """Return what a command named. Raises UnknownEvent if a later release wrote any of it."""
+        if self._unreadable:
+            for stream in (*reads.lasts, *reads.wholes):
+                self._must_be_readable(stream)
+        lasts = [self._lasts.get(stream) for stream in reads.lasts]
+        wholes = [self._wholes[stream] for stream in reads.wholes] if reads.wholes else ()
+        return Seen(listing, reads, lasts, wholes, found)
+
+    def next_version(self, stream: UUID) -> int:
+        """Return the version of a stream's next event. Raises UnknownEvent if a later release wrote its last one."""
+        self._must_be_readable(stream)
+        last = self._lasts.get(stream)
+        return 1 if last is None else last.version + 1
+
+    def expect(self, wholes: Sequence[UUID]) -> None:
+        """Make room for streams that will be read whole."""
+        for stream in wholes:
+            self._wholes.setdefault(stream, [])
+
+    def take(self, recorded: Recorded[Any]) -> None:
+        """Take in an event that was read or has just been decided."""
+        self._lasts[recorded.stream] = recorded
+        whole = self._wholes.get(recorded.stream)
+        if whole is not None:
+            whole.append(recorded)
+
+    def take_row(self, registry: Registry, row: Record, stream: UUID) -> None:
+        """Take in an event as it was read; an unknown one refuses only the commands that ask for its stream."""
+        try:
+            self.take(store.decode(registry, row, stream))
+        except UnknownEvent as error:
+            self._unreadable[stream] = error
+
+    def _must_be_readable(self, stream: UUID) -> None:
+        if self._unreadable and (error := self._unreadable.get(stream)) is not None:
+            raise error
+
+
 class Batch:
     """What one transaction will append, gathered while its commands are decided."""
 
-    def __init__(self, view: View, position: int) -> None:
-        self.view = view
+    def __init__(self, listing: Listing, position: int) -> None:
+        self.listing = listing
         self.position = position
+        self.past = Streams()
+        self.found: Any = None
         self.streams: list[UUID] = []
         self.versions: list[int] = []
         self.schema_versions: list[int] = []
@@ -39,14 +89,14 @@ class Batch:
         self.new_keys: list[tuple[str, str]] = []
         self.listing_position: int | None = None
 
-    def decide(self, command: Command[Any]) -> Receipt[Any]:
+    def decide(self, command: Command[Any], reads: Reads) -> Receipt[Any]:
         """Run one command's rule and take its events in; whatever it raises leaves the batch as it was."""
         key = command.key
         if key is not None and (kept := self.keys.get((key.scope, key.key))) is not None:
             if kept[0] != key.fingerprint:
                 raise KeyReused(key.key)
             return cast("Receipt[Any]", msgspec.json.decode(kept[1], type=command.receipt_type))
-        decision = command.decide(self.view)
+        decision = command.decide(self.past.see(reads, self.listing, self.found))
         encoded = [encode(event) for _, event in decision.events]
         meta = None if decision.meta is None else msgspec.json.encode(decision.meta).decode()
         appended = len(encoded)
@@ -59,33 +109,32 @@ class Batch:
         self.effects.extend(decision.effects)
         return receipt
 
-    def _take(self, stream: UUID, event: Any, data: str, meta: str | None) -> None:
-        last = self.view.last(stream)
-        version = 1 if last is None else last.version + 1
+    def _take(self, stream: UUID, event: Event, data: str, meta: str | None) -> None:
+        version = self.past.next_version(stream)
         self.position += 1
-        self.view.take(Recorded(stream, version, self.position, event))
+        self.past.take(Recorded(stream, version, self.position, event))
         self.streams.append(stream)
         self.versions.append(version)
         self.schema_versions.append(event.schema_version)
         self.types.append(type(event).__name__)
         self.data.append(data)
         self.metas.append(meta)
-        if isinstance(event, LISTING):
+        if isinstance(event, self.listing.types):
             self.listing_position = self.position
 
 
 async def decide_and_append(
     connection: "Connection[Any]", registry: Registry, listing: Listing, commands: Sequence[Command[Any]]
 ) -> tuple[list[Outcome], int]:
-    """Run a batch in the transaction that has begun; give each command's receipt or refusal, and how many events were appended.
+    """Run a batch in the transaction that has begun; return each command's receipt or refusal, and the number of new events.
 
-    `listing` is brought up to the head. Whatever the server raises is raised.
+    Brings `listing` up to the head. Raises whatever the server raises.
     """
-    batch, refusals = await _read(connection, registry, listing, commands)
+    batch, named = await _read(connection, registry, listing, commands)
     outcomes: list[Outcome] = []
-    for command, refusal in zip(commands, refusals, strict=True):
+    for command, reads in zip(commands, named, strict=True):
         try:
-            outcomes.append(batch.decide(command) if refusal is None else refusal)
+            outcomes.append(reads if isinstance(reads, Exception) else batch.decide(command, reads))
         except Exception as error:
             outcomes.append(error)
     await _append(connection, batch)
@@ -94,39 +143,45 @@ async def decide_and_append(
 
 async def _read(
     connection: "Connection[Any]", registry: Registry, listing: Listing, commands: Sequence[Command[Any]]
-) -> tuple[Batch, list[Exception | None]]:
-    """Lock the head and read all that the commands name; tell for each command why it cannot be decided, or None."""
-    streams, refusals = _name(commands, listing)
-    rows = await connection.fetch(store.LOCK_AND_READ, streams)
-    head = rows[0]
-    if head["extra"] > listing.position:  # the streams may have been named after a listing of the past
-        await _refresh(connection, registry, listing)
-        streams, refusals = _name(commands, listing)
-        rows = [head, *await connection.fetch(store.READ_LASTS, streams)]
-    batch = Batch(View(listing), head["position"])
-    for row in rows[1:]:
-        _take(batch.view, registry, row, streams[row["n"] - 1])
-    await _read_more(connection, registry, batch, commands, refusals)
-    return batch, refusals
+) -> tuple[Batch, list[Reads | Exception]]:
+    """Lock the head and read all that the commands name; return what each of them names, or why it is refused."""
+    streams, named = _name(commands, listing)
+    position, listing_position, rows = await _lock_and_read(connection, streams)
+    if listing_position > listing.position:  # the streams may have been named after a listing of the past
+        for row in await connection.fetch(store.read_listing(listing.types), listing.position):
+            listing.evolve(row["position"], store.decode(registry, row).event)
+        streams, named = _name(commands, listing)
+        rows = await connection.fetch(store.READ_LASTS, streams)
+    batch = Batch(listing, position)
+    for row in rows:
+        batch.past.take_row(registry, row, streams[row["n"] - 1])
+    await _read_more(connection, registry, batch, commands, named)
+    return batch, named
 
 
-def _name(commands: Sequence[Command[Any]], listing: Listing) -> tuple[list[UUID], list[Exception | None]]:
-    """Ask every command which streams' last events it needs."""
+def _name(commands: Sequence[Command[Any]], listing: Listing) -> tuple[list[UUID], list[Reads | Exception]]:
+    """Ask every command what it reads; return the streams whose last events are needed, and each command's answer."""
     streams: dict[UUID, None] = {}
-    refusals: list[Exception | None] = []
+    named: list[Reads | Exception] = []
     for command in commands:
         try:
-            for stream in command.lasts(listing):
+            reads = command.reads(listing)
+            for stream in reads.lasts:
                 streams[stream] = None
-            refusals.append(None)
+            named.append(reads)
         except Exception as error:
-            refusals.append(error)
-    return list(streams), refusals
+            named.append(error)
+    return list(streams), named
 
 
-async def _refresh(connection: "Connection[Any]", registry: Registry, listing: Listing) -> None:
-    for row in await connection.fetch(store.READ_LISTING, listing.position):
-        listing.evolve(row["position"], store.decode(registry, row).event)
+async def _lock_and_read(connection: "Connection[Any]", streams: list[UUID]) -> tuple[int, int, list[Record]]:
+    """Lock the head; return its position, the listing's position, and the last events of the streams.
+
+    One round trip brings both, so the function's first row is the head: there `position` is the log's and `extra` the
+    listing's, and the other columns mean nothing.
+    """
+    head, *rows = await connection.fetch(store.LOCK_AND_READ, streams)
+    return head["position"], head["extra"], rows
 
 
 async def _read_more(
@@ -134,38 +189,34 @@ async def _read_more(
     registry: Registry,
     batch: Batch,
     commands: Sequence[Command[Any]],
-    refusals: list[Exception | None],
+    named: list[Reads | Exception],
 ) -> None:
-    """Read whole streams, idempotency keys, and what exclusive commands look up: most batches have none of them."""
-    wholes: dict[UUID, None] = {}
-    keys: dict[tuple[str, str], None] = {}
-    for n, command in enumerate(commands):
-        if refusals[n] is None:
-            try:
-                wholes.update(dict.fromkeys(command.wholes(batch.view.listing)))
-                if command.exclusive:
-                    await command.look_up(connection)
-            except postgres.FAILED:  # what the server raises ends the whole transaction
-                raise
-            except Exception as error:
-                refusals[n] = error
-        if command.key is not None:
-            keys[command.key.scope, command.key.key] = None
+    """Read whole streams, idempotency keys, and what an exclusive command looks up: most batches have none of them."""
+    if commands[0].exclusive and not isinstance(named[0], Exception):  # it is alone
+        named[0] = await _look_up(connection, batch, commands[0], named[0])
+    wholes = list(dict.fromkeys(s for reads in named if isinstance(reads, Reads) and reads.wholes for s in reads.wholes))
     if wholes:
-        batch.view.expect(list(wholes))
-        for row in await connection.fetch(store.READ_WHOLES, list(wholes)):
-            _take(batch.view, registry, row, row["stream"])
+        batch.past.expect(wholes)
+        for row in await connection.fetch(store.READ_WHOLES, wholes):
+            batch.past.take_row(registry, row, row["stream"])
+    keys = list(dict.fromkeys((command.key.scope, command.key.key) for command in commands if command.key is not None))
     if keys:
-        names = list(keys)
-        for row in await connection.fetch(store.READ_KEYS, [s for s, _ in names], [k for _, k in names]):
-            batch.keys[names[row["n"] - 1]] = (row["fingerprint"], row["receipt"])
+        for row in await connection.fetch(store.READ_KEYS, [s for s, _ in keys], [k for _, k in keys]):
+            batch.keys[keys[row["n"] - 1]] = (row["fingerprint"], row["receipt"])
 
 
-def _take(view: View, registry: Registry, row: Any, stream: UUID) -> None:
+async def _look_up(connection: "Connection[Any]", batch: Batch, command: Command[Any], reads: Reads) -> Reads | Exception:
+    """Let an exclusive command look things up; return what it reads, or why it is refused."""
     try:
-        view.take(store.decode(registry, row, stream))
-    except UnknownEvent as error:
-        view.give_up(stream, error)
+        found = await command.look_up(connection)
+    except postgres.FAILED:  # what the server raises ends the whole transaction
+        raise
+    except Exception as error:
+        return error
+    batch.found = found.value
+    for recorded in found.events:
+        batch.past.take(recorded)
+    return reads
 
 
 async def _append(connection: "Connection[Any]", batch: Batch) -> None:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from events.commands.catalog import CatalogFile, CatalogInvalid, ImportCatalog
+from events.catalog_file import CatalogFile, CatalogInvalid
+from events.commands.catalog import ImportCatalog
 from services.fresh_ids import fresh_id
 from services.settings import Settings
 from services.submit import OPERATOR, submit

@@ -145,13 +145,14 @@ async def _export(file: str, first: int, last: int | None) -> "Manifest":
 
 async def _import(file: str) -> int:
     from events.log.export import import_
+    from events.registry import REGISTRY
     from services.cli.terminal import progress
     from services.embedded.start import reachable_database
 
     with _opened(file) as (source, size):
         async with reachable_database(_say) as settings, _connected(settings) as connection:
             with progress("Importing") as advance:
-                return await import_(connection, source, size, advance)
+                return await import_(connection, REGISTRY, source, size, advance)
 
 
 def _say(line: str) -> None:

@@ -87,7 +87,7 @@ def _event(row: Any) -> tuple[str | None, int | None, msgspec.Raw | None]:
 
 
 async def _dropped(settings: Settings, position: int, reason: str) -> tuple[list[str], int]:
-    from events.quarantine import DropEvent
+    from events.commands.quarantine import DropEvent
     from services.submit import OPERATOR, submit
 
     halted = [one.projection for one in await _halted(settings) if one.position == position]

@@ -85,8 +85,8 @@ async def _export(settings: Settings, email: str) -> dict[str, Any]:
 
 
 async def _erase(settings: Settings, email: str) -> bool:
+    from events.commands.erasure import EraseVisitor
     from events.commands.subscribers import EraseSubscriber
-    from events.erasure import EraseVisitor
     from events.log import postgres
     from events.log.vault import Vault
     from services.newsletter import outbox, subscribers

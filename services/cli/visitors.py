@@ -23,7 +23,7 @@ def erase(visitor: str, yes: bool, as_json: bool) -> None:
     settings = find_settings()
     if not yes and sys.stdin.isatty():
         click.confirm("This can't be undone. Erase what this visitor wrote?", abort=True, err=True)
-    from events.erasure import EraseVisitor
+    from events.commands.erasure import EraseVisitor
     from services.cli.terminal import counted, print_json
     from services.submit import OPERATOR, submit
 

@@ -6,9 +6,9 @@ from emails.addresses import read_address
 from events.commands.subscribers import Person
 from events.erasure import PersonErased
 from events.log import store
-from events.log.event import Registry
+from events.log.event import Registry, fold
 from events.log.vault import Erased, Finder, Key, Vault
-from events.subscribers import EVENTS, fold, stream
+from events.subscribers import EVENTS, evolve, stream
 from projections import bookmarks
 from services.fresh_ids import fresh_id
 from services.newsletter.ledger import Database
@@ -54,7 +54,7 @@ async def export(database: Database, vault: Vault, subscriber: str) -> dict[str,
     """Return everything that is kept about a subscriber, opened, under names that a reader understands."""
     at = stream(subscriber)
     whole = [store.decode(_registry, row) for row in await database.fetch(store.READ_WHOLES, [at])]
-    state = fold(whole)
+    state = fold(evolve, whole)
     address = None
     if state is not None and state.status != "erased":
         try:

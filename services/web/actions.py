@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from events.bookmarks import SetBookmark
 from events.catalog import Verdict
+from events.commands.bookmarks import SetBookmark
 from events.reviews import ReviewExists
 from services.web.http.answers import Answer
 from services.web.http.pages import action, back

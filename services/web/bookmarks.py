@@ -2,7 +2,7 @@
 
 import msgspec
 
-from events.bookmarks import SetBookmark
+from events.commands.bookmarks import SetBookmark
 from projections import bookmarks
 from projections.cards import Card
 from services.web.http.answers import Answer

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from events.erasure import EraseVisitor
+from events.commands.erasure import EraseVisitor
 from services.web.http.bodies import Id
 from services.web.http.call import AUTHOR
 from services.web.http.endpoints import endpoint

@@ -10,7 +10,8 @@ from msgspec import Meta
 
 from emails.addresses import ADDRESS_LONGEST, AddressRefused, read_address
 from events.commands.subscribers import ConfirmSubscription, RequestSubscription, SetPreferences
-from events.subscribers import Frequency, LinkUsed, NotSubscribed, Subscriber, fold, stream
+from events.log.event import fold
+from events.subscribers import Frequency, LinkUsed, NotSubscribed, Subscriber, evolve, stream
 from services.fresh_ids import fresh_id
 from services.newsletter.doorbell import ring
 from services.newsletter.subscribers import new_person
@@ -138,7 +139,7 @@ async def save(call: Call, subscriber: str, wanted: Preferences) -> Subscriber:
 
 async def read_subscriber(call: Call, subscriber: str) -> Subscriber:
     """Read a confirmed subscriber from the log; NotSubscribed."""
-    state = fold(await call.site.log.whole(stream(subscriber)))
+    state = fold(evolve, await call.site.log.whole(stream(subscriber)))
     if state is None or state.status != "confirmed":
         raise NotSubscribed
     return state

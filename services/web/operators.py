@@ -9,10 +9,11 @@ import msgspec
 from asyncpg import Connection
 from msgspec import Meta
 
-from events.commands.catalog import CatalogFile, CatalogInvalid, ImportCatalog
+from events.catalog_file import CatalogFile, CatalogInvalid
+from events.commands.catalog import ImportCatalog
+from events.commands.voters import CorrectVoters
 from events.log import ids, recorded
 from events.log.recorded import RecordedRow
-from events.voters import CorrectVoters
 from projections.cards import tallies_at_head
 from services.fresh_ids import fresh_id
 from services.status.model import Status

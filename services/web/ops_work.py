@@ -5,10 +5,11 @@ from typing import Annotated, Any, Final, Literal, cast
 from asyncpg import Connection
 from msgspec import Meta, Struct
 
+from events.commands.quarantine import DropEvent
+from events.commands.voters import CorrectVoters
 from events.log import ids
-from events.quarantine import DropEvent
 from events.reviews import ReviewEditedSince
-from events.voters import CorrectVoters, VoterUnknown
+from events.voters import VoterUnknown
 from projections import tools as lists
 from projections.cards import tallies_at_head
 from projections.tally import community

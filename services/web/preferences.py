@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from events.commands.erasure import EraseVisitor
 from events.commands.subscribers import EraseSubscriber, JoinBookmarks, RequestMail, Unsubscribe
-from events.erasure import EraseVisitor
 from events.subscribers import NotSubscribed
 from projections import tools
 from services.fresh_ids import fresh_id

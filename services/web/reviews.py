@@ -10,6 +10,7 @@ from events import reviews
 from events.catalog import ToolAdded, Verdict
 from events.commands.reviews import EditReview, SubmitReview, WithdrawReview
 from events.log import ids
+from events.log.event import fold
 from events.log.vault import Key
 from events.reviews import Changes, Review, ReviewNotFound, Revision, Status
 from projections import reviews as views
@@ -200,7 +201,7 @@ async def withdraw_review(call: Call) -> ReviewAnswer:
 async def _read_own(call: Call, id_: str) -> tuple[Review, int]:
     """Read the caller's review and where its last event stands; ReviewNotFound for others' and what was withdrawn."""
     whole = await call.site.log.whole(reviews.stream(id_))
-    review = reviews.fold(whole)
+    review = fold(reviews.evolve, whole)
     if review is None or review.visitor != call.visitor or review.status == "withdrawn":
         raise ReviewNotFound
     return review, whole[-1].position

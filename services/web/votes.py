@@ -8,7 +8,8 @@ from typing import Literal
 import msgspec
 
 from events import ballots
-from events.ballots import CastVote, Choice, Vote
+from events.ballots import Choice
+from events.commands.ballots import CastVote, Vote
 from events.log import ids
 from events.log.command import Receipt
 from events.log.event import Event

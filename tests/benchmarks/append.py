@@ -8,7 +8,7 @@ from time import monotonic
 import asyncpg
 import uvloop
 
-from events.ballots import CastVote
+from events.commands.ballots import CastVote
 from tests.benchmarks.table import Row, pairs
 from tests.benchmarks.world import committer, durable_postgres, new_database, new_id, pgbench
 from tests.support import servers

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import uvloop
 
-from events.ballots import CastVote
+from events.commands.ballots import CastVote
 from projections import cards
 from projections.engine import notify
 from services.web.card_cache import Cards

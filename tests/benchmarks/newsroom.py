@@ -10,8 +10,8 @@ from typing import Any
 
 import asyncpg
 
-from events.ballots import CastVote
-from events.bookmarks import SetBookmark
+from events.commands.ballots import CastVote
+from events.commands.bookmarks import SetBookmark
 from events.commands.subscribers import Imported, ImportSubscribers, JoinBookmarks
 from events.log.command import Command
 from events.log.committer import Committer

@@ -12,7 +12,7 @@ import asyncpg
 
 from events.catalog import ToolAdded
 from events.log import ids
-from events.log.command import Command, Decision, View
+from events.log.command import Command, Decision, Seen
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from services.migrate import migrate
@@ -35,7 +35,7 @@ class AddTools(Command[None]):
         super().__init__()
         self.count = count
 
-    def decide(self, view: View) -> Decision[None]:
+    def decide(self, seen: Seen) -> Decision[None]:
         """Decide."""
         events = []
         for n in range(self.count):

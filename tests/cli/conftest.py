@@ -8,7 +8,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from events.ballots import CastVote, Choice
+from events.ballots import Choice
+from events.commands.ballots import CastVote
 from events.log import ids
 from events.log.committer import Committer
 from services.cli.catalog_import import import_catalog

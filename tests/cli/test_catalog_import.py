@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from events.ballots import CastVote
 from events.catalog import ToolNotListed
-from events.commands.catalog import CatalogFile, CatalogInvalid, ImportCatalog
+from events.catalog_file import CatalogFile, CatalogInvalid
+from events.commands.ballots import CastVote
+from events.commands.catalog import ImportCatalog
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from services.cli import catalog_import

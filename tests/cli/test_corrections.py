@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from events.commands.voters import CorrectVoters
 from events.log.command import Receipt
 from events.log.committer import Committer
-from events.voters import CorrectVoters
 from projections.cards import tallies_at_head
 from projections.registry import PROJECTIONS
 from tests.support import sites

@@ -10,10 +10,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from events.ballots import CastVote
+from events.commands.ballots import CastVote
 from events.log.committer import Committer
 from events.log.export import ImportRefused, export, import_
 from events.log.transfer import LogBroken, LogNotEmpty
+from events.registry import REGISTRY
 from services.clock import now
 from tests.support.processes import Instance
 from tests.support.shell import Shell, Vote
@@ -84,7 +85,7 @@ async def test_each_line_is_an_event_and_the_last_the_manifest(lines: list[bytes
 
 async def test_views_follow_an_imported_log(shell: Shell, lines: list[bytes], empty: str, target: Any, tmp_path: Path) -> None:
     """The log goes on after an import where it ended, and votes are decided on what was imported."""
-    await import_(target, io.BytesIO(b"\n".join(lines) + b"\n"), 0, quiet)
+    await import_(target, REGISTRY, io.BytesIO(b"\n".join(lines) + b"\n"), 0, quiet)
     voter = json.loads(lines[5])["data"]["voter"]
     undone = shell("voters", "void", voter, "--reason", "x", "--json", DATABASE_URL=empty).json()
     assert undone["position"] == 12
@@ -124,7 +125,7 @@ async def test_a_changed_file_is_refused_whole(lines: list[bytes], target: Any, 
     for name, (change, reason) in CHANGES.items():
         with subtests.test(name):
             with pytest.raises(ImportRefused, match=reason):
-                await import_(target, io.BytesIO(b"".join(line + b"\n" for line in change(lines))), 0, quiet)
+                await import_(target, REGISTRY, io.BytesIO(b"".join(line + b"\n" for line in change(lines))), 0, quiet)
             assert await target.fetchval("select count(*) from log.events") == 0
             assert await target.fetchval("select position from log.head") == 0
 
@@ -139,7 +140,7 @@ async def test_a_consistent_lie_about_versions_is_refused(lines: list[bytes], ta
     manifest["manifest"]["sha256"] = digest.hex()
     wrong.append(json.dumps(manifest, separators=(",", ":")).encode())
     with pytest.raises(ImportRefused, match="the versions of stream"):
-        await import_(target, io.BytesIO(b"\n".join(wrong) + b"\n"), 0, quiet)
+        await import_(target, REGISTRY, io.BytesIO(b"\n".join(wrong) + b"\n"), 0, quiet)
     assert await target.fetchval("select count(*) from log.events") == 0
 
 
@@ -148,7 +149,7 @@ async def test_a_cut_file_is_refused(shell: Shell, lines: list[bytes], empty: st
     whole = b"\n".join(lines) + b"\n"
     for cut in (1, len(whole) // 3, len(whole) - 40):
         with pytest.raises(ImportRefused):
-            await import_(target, io.BytesIO(whole[:cut]), 0, quiet)
+            await import_(target, REGISTRY, io.BytesIO(whole[:cut]), 0, quiet)
     shell("events", "import", "-", stdin=whole[: len(whole) // 2], DATABASE_URL=empty).failed("cut short")
     assert await target.fetchval("select position from log.head") == 0
     shell("events", "import", str(tmp_path / "none"), DATABASE_URL=empty).failed("can't be read")
@@ -158,7 +159,7 @@ async def test_a_cut_file_is_refused(shell: Shell, lines: list[bytes], empty: st
 async def test_a_log_with_events_is_left_alone(lines: list[bytes], connection: Any) -> None:
     """An import into a log that holds anything is refused before anything is written."""
     with pytest.raises(LogNotEmpty):
-        await import_(connection, io.BytesIO(b"\n".join(lines) + b"\n"), 0, quiet)
+        await import_(connection, REGISTRY, io.BytesIO(b"\n".join(lines) + b"\n"), 0, quiet)
     assert (await exported(connection))[:-1] == lines[:-1]
 
 
@@ -166,7 +167,7 @@ async def test_an_empty_log_goes_both_ways(connection: Any, target: Any) -> None
     """The export of an empty log is a manifest alone, and may be imported."""
     lines = await exported(connection)
     assert [json.loads(line)["manifest"]["events"] for line in lines] == [0]
-    assert await import_(target, io.BytesIO(lines[0] + b"\n"), 0, quiet) == 0
+    assert await import_(target, REGISTRY, io.BytesIO(lines[0] + b"\n"), 0, quiet) == 0
 
 
 async def test_an_export_stops_at_a_hole(shell: Shell, lines: list[bytes], connection: Any, tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ async def test_old_versions_are_imported_as_they_were(lines: list[bytes], target
     from events.ballots import VoteCast
 
     monkeypatch.setattr(VoteCast, "schema_version", 2)
-    await import_(target, io.BytesIO(b"\n".join(lines) + b"\n"), 0, quiet)
+    await import_(target, REGISTRY, io.BytesIO(b"\n".join(lines) + b"\n"), 0, quiet)
     assert await target.fetchval("select distinct schema_version from log.events where type = 'VoteCast'") == 1
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from events.bookmarks import SetBookmark
+from events.commands.bookmarks import SetBookmark
 from events.log import ids
 from events.log.committer import Committer
 from tests.support.shell import Shell, Vote

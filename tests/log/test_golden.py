@@ -1,7 +1,6 @@
 """Every event ever written stays readable: a sample of each type and version, and the one view that brings old ones up."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
@@ -10,7 +9,7 @@ import msgspec
 import pytest
 
 from events.log import ids, store
-from events.log.command import Command, Decision, View
+from events.log.command import Command, Decision, Reads, Seen
 from events.log.committer import Committer
 from events.log.event import Event, Recorded, Registry, UnknownEvent, encode
 from events.registry import REGISTRY
@@ -90,11 +89,11 @@ class WarmUp(Command[float]):
         super().__init__()
         self.stream = stream
 
-    def lasts(self, listing: object) -> Sequence[UUID]:
-        return [self.stream]
+    def reads(self, listing: object) -> Reads:
+        return Reads([self.stream])
 
-    def decide(self, view: View) -> Decision[float]:
-        last: Recorded[TemperatureTaken] | None = view.last(self.stream)
+    def decide(self, seen: Seen) -> Decision[float]:
+        last: Recorded[TemperatureTaken] | None = seen.lasts[0]
         celsius = 1 + (last.event.celsius if last else 0)
         return Decision(events=[(self.stream, TemperatureTaken(celsius=celsius, place="roof"))], value=celsius)
 

@@ -6,8 +6,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from events.ballots import CastVote
 from events.catalog import ToolNotListed, ToolUnlisted
+from events.commands.ballots import CastVote
 from events.log import ids
 from events.log.command import IdempotencyKey
 from events.log.committer import Committer, LogUnavailable

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from events import ballots
-from events.ballots import CastVote, Choice
-from events.erasure import EraseVisitor
+from events.ballots import Choice
+from events.commands.ballots import CastVote
+from events.commands.erasure import EraseVisitor
+from events.commands.voters import CorrectVoters
 from events.log import store
 from events.log.committer import Committer
 from events.registry import REGISTRY
-from events.voters import CorrectVoters, VoterIsDisqualified, VoterUnknown
+from events.voters import VoterIsDisqualified, VoterUnknown
 from projections import cards
 from projections.registry import PROJECTIONS
 from tests.oracle.compare import differences

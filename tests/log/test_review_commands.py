@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from events.bookmarks import SetBookmark
 from events.catalog import ToolNotListed
+from events.commands.bookmarks import SetBookmark
+from events.commands.erasure import EraseVisitor, Erasure
 from events.commands.reviews import DecideReview, EditReview, SubmitReview, WithdrawReview
-from events.erasure import EraseVisitor, Erasure
+from events.commands.voters import CorrectVoters
 from events.log import ids
 from events.log.command import Command, IdempotencyKey, Receipt
 from events.log.committer import Committer
 from events.log.vault import Erased, Vault
 from events.reviews import Changes, Review, ReviewExists, ReviewNotFound
-from events.voters import CorrectVoters, VoterIsDisqualified
+from events.voters import VoterIsDisqualified
 from tests.support.catalogs import import_tools, new_id
 
 VAULT = Vault([base64.b64encode(os.urandom(32)).decode()])

@@ -14,6 +14,7 @@ import pytest
 from events.log import ids
 from events.log.export import ImportRefused, Manifest, export, import_, line
 from events.log.transfer import Entry
+from events.registry import REGISTRY
 from services.clock import now
 from tests.support import servers
 from tests.support.histories import TOOLS
@@ -75,11 +76,11 @@ async def test_an_import_that_was_cut_short_goes_on(whole: bytes, target: Any) -
     """What was loaded before a kill isn't loaded again; the log is empty until all is there, and whole then."""
     for cut, kept in ((25_000, 20_000), (42_000, 40_000)):
         with pytest.raises(Power):
-            await import_(target, Cut(whole, cut), 0, quiet)
+            await import_(target, REGISTRY, Cut(whole, cut), 0, quiet)
         assert await target.fetchval("select events from import.progress") == kept
         assert await target.fetchval("select count(*) from import.events") == kept
         assert await target.fetchval("select position from log.head") == 0
-    assert await import_(target, io.BytesIO(whole), 0, quiet) == EVENTS
+    assert await import_(target, REGISTRY, io.BytesIO(whole), 0, quiet) == EVENTS
     again = io.BytesIO()
     await export(target, again, now, quiet)
     assert again.getvalue().split(b"\n")[:-2] == whole.split(b"\n")[:-2]
@@ -89,18 +90,18 @@ async def test_an_import_that_was_cut_short_goes_on(whole: bytes, target: Any) -
 async def test_another_file_does_not_go_on(whole: bytes, target: Any) -> None:
     """An import goes on with the same file only; with another one it says so, and begins anew the next time."""
     with pytest.raises(Power):
-        await import_(target, Cut(whole, 25_000), 0, quiet)
+        await import_(target, REGISTRY, Cut(whole, 25_000), 0, quiet)
     other = whole.replace(b'"choice": "ship"', b'"choice": "skip"', 1)
     with pytest.raises(ImportRefused, match="of another file"):
-        await import_(target, io.BytesIO(other), 0, quiet)
+        await import_(target, REGISTRY, io.BytesIO(other), 0, quiet)
     assert await target.fetchval("select to_regnamespace('import')") is None
-    assert await import_(target, io.BytesIO(whole), 0, quiet) == EVENTS
+    assert await import_(target, REGISTRY, io.BytesIO(whole), 0, quiet) == EVENTS
 
 
 @pytest.mark.parametrize(("first", "last"), [(1, 100), (101, None), (2, 2), (EVENTS + 1, None)])
 async def test_a_part_is_for_study_only(whole: bytes, connection: Any, target: Any, first: int, last: int | None) -> None:
     """A part of the log has its own hash chain and manifest, which says so, and no import takes it."""
-    await import_(connection, io.BytesIO(whole), 0, quiet)
+    await import_(connection, REGISTRY, io.BytesIO(whole), 0, quiet)
     out = io.BytesIO()
     await export(connection, out, now, quiet, first, last)
     lines = out.getvalue().split(b"\n")[:-1]
@@ -109,5 +110,5 @@ async def test_a_part_is_for_study_only(whole: bytes, connection: Any, target: A
     manifest = json.loads(lines[-1])["manifest"]
     assert (manifest["partial"], manifest["events"]) == (True, len(lines) - 1)
     with pytest.raises(ImportRefused, match="for study only"):
-        await import_(target, io.BytesIO(out.getvalue()), 0, quiet)
+        await import_(target, REGISTRY, io.BytesIO(out.getvalue()), 0, quiet)
     assert await target.fetchval("select position from log.head") == 0

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from events.bookmarks import SetBookmark
-from events.voters import CorrectVoters
+from events.commands.bookmarks import SetBookmark
+from events.commands.voters import CorrectVoters
 from projections.cards import tallies_at_head
 from services.fresh_ids import fresh_id
 from services.newsletter import issues, schedule_run

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from events.catalog import Listing
 from events.log import ids, store
 from events.log.event import encode
 from events.voters import VoterDisqualified
@@ -101,7 +102,7 @@ async def test_a_decision_reads_the_ends_of_its_streams(long_log: Connection, mo
 @pytest.mark.parametrize("mode", PLAN_MODES)
 async def test_the_listing_is_read_by_its_own_index(long_log: Connection, mode: str) -> None:
     """A process that starts reads which tools are listed without passing over the votes."""
-    assert {index for index, _ in await scans(long_log, mode, store.READ_LISTING, "0")} == {"events_listing_idx"}
+    assert {index for index, _ in await scans(long_log, mode, store.read_listing(Listing.types), "0")} == {"events_listing_idx"}
 
 
 @pytest.mark.parametrize("mode", PLAN_MODES)

@@ -14,9 +14,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from events.commands.quarantine import DropEvent
 from events.log.committer import Committer
 from events.log.ids import stream_named
-from events.quarantine import DropEvent
 from events.registry import REGISTRY
 from projections.engine import notify
 from projections.engine.projection import connect

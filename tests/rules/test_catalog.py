@@ -20,7 +20,7 @@ from events.catalog import (
     ToolNotListed,
     ToolUnlisted,
 )
-from events.commands.catalog import CatalogFile, check, check_pairs, import_catalog
+from events.catalog_file import CatalogFile, check, check_pairs, import_catalog
 from events.log.event import Event
 from tests.support.catalogs import file, opinion, tool
 from tests.support.given import an_id

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from events.commands.catalog import CatalogFile, ImportCatalog
+from events.catalog_file import CatalogFile
+from events.commands.catalog import ImportCatalog
 from events.log import ids
 from events.log.committer import Committer
 

@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from events import subscribers
-from events.ballots import CastVote, Choice
-from events.bookmarks import SetBookmark
+from events.ballots import Choice
 from events.catalog import (
     ComparisonAnnounced,
     PanelReviewPublished,
@@ -22,15 +21,18 @@ from events.catalog import (
     ToolUnlisted,
     Verdict,
 )
+from events.commands.ballots import CastVote
+from events.commands.bookmarks import SetBookmark
+from events.commands.quarantine import DropEvent
 from events.commands.reviews import DecideReview, EditReview, SubmitReview, WithdrawReview
+from events.commands.voters import CorrectVoters
 from events.erasure import PersonErased
 from events.log import ids
 from events.log.committer import Committer
 from events.log.event import Event
 from events.log.vault import Vault
-from events.quarantine import DropEvent
 from events.reviews import Changes, Judgement, ReviewEditedSince, ReviewExists, ReviewNotFound
-from events.voters import CorrectVoters, Tally, VoterIsDisqualified, VoterUnknown
+from events.voters import Tally, VoterIsDisqualified, VoterUnknown
 from projections.registry import PROJECTIONS
 from tests.support.log import Append, tool_added
 

@@ -1,11 +1,10 @@
 """Events put into the log past the rules, and tools that are listed there."""
 
-from collections.abc import Sequence
 from uuid import UUID
 
 from events.catalog import ToolAdded
 from events.log import ids
-from events.log.command import Command, Decision, View
+from events.log.command import Command, Decision, Reads, Seen
 from events.log.committer import Committer
 from events.log.event import Event
 from tests.support.catalogs import new_id
@@ -18,10 +17,10 @@ class Append(Command[None]):
         super().__init__()
         self._events = events
 
-    def lasts(self, listing: object) -> Sequence[UUID]:
-        return [stream for stream, _ in self._events]
+    def reads(self, listing: object) -> Reads:
+        return Reads([stream for stream, _ in self._events])
 
-    def decide(self, view: View) -> Decision[None]:
+    def decide(self, seen: Seen) -> Decision[None]:
         return Decision(events=self._events, value=None)
 
 

@@ -10,7 +10,7 @@ import asyncpg
 from msgspec.structs import replace
 
 from emails.smtp import Relay
-from events.ballots import CastVote
+from events.commands.ballots import CastVote
 from events.commands.catalog import ImportCatalog
 from events.commands.subscribers import ConfirmSubscription, RequestSubscription, SetPreferences, SuppressSubscriber
 from events.log.committer import Committer

@@ -29,7 +29,7 @@ class AddCatalog(Command[None]):
         super().__init__()
         self.tools = tools
 
-    def decide(self, view: object) -> Decision[None]:
+    def decide(self, seen: object) -> Decision[None]:
         """Decide."""
         events: list[tuple[object, Event]] = []
         ids = [fresh_id() for _ in range(self.tools)]

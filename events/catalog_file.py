@@ -1,0 +1,214 @@
+"""The catalog file, and its import: what differs from the present catalog is appended, whole or not at all.
+
+What the file leaves out stays as it is. A file that says what cannot be is refused with every fault, each at its JSON pointer.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from events.catalog import (
+    ComparisonAnnounced,
+    Description,
+    Listing,
+    PanelReviewPublished,
+    PanelReviewRevised,
+    Tier,
+    Tool,
+    ToolAdded,
+    ToolDescribed,
+    ToolEvent,
+    ToolListed,
+    ToolUnlisted,
+    Verdict,
+)
+
+# `$` alone would let a newline follow.
+Slug = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,120}$(?!\n)", max_length=120)]
+Label = Annotated[str, Meta(min_length=1, max_length=200)]
+Persona = Annotated[str, Meta(min_length=1, max_length=60)]
+Line = Annotated[str, Meta(max_length=500)]
+Prose = Annotated[str, Meta(max_length=10_000)]
+Url = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+[^\s]*$(?!\n)", max_length=2_000)]
+Score = Annotated[int, Meta(ge=0, le=100)]
+
+Fault = tuple[str, str]
+"""A JSON pointer (RFC 6901) and a sentence."""
+
+
+class Pricing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a tool costs."""
+
+    tier: Tier
+    label: Line
+
+
+class PanelReview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a persona of the panel says of a tool."""
+
+    persona: Persona
+    score: Score | None = None
+    verdict: Verdict
+    take: Prose
+
+
+class CatalogTool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A tool. `url` and `listed` stay as they are when left out; a new tool has then no address and is listed."""
+
+    slug: Slug
+    name: Label
+    tagline: Line
+    description: Prose
+    category: Label
+    pricing: Pricing
+    best_for: Line
+    url: Url | UnsetType | None = UNSET
+    listed: bool | UnsetType = UNSET
+    panel: list[PanelReview] = []
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An announced comparison of two tools, by slug."""
+
+    left: Slug
+    right: Slug
+
+
+class CatalogFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A catalog as the operator writes it."""
+
+    tools: list[CatalogTool]
+    comparisons: list[Pair] = []
+
+
+class CatalogInvalid(Exception):
+    """The file says what cannot be; `faults` are all that was found."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(f"{pointer}: {sentence}" for pointer, sentence in faults))
+        self.faults = list(faults)
+
+
+def check(file: CatalogFile) -> list[Fault]:
+    """Find what is wrong with a file by itself, beyond the shape of its parts."""
+    return [*_bad_texts("", msgspec.to_builtins(file)), *_twice_in(file)]
+
+
+def check_pairs(file: CatalogFile, listing: Listing) -> list[Fault]:
+    """Find the compared slugs that are neither in the file nor in the log."""
+    named = {tool.slug for tool in file.tools}
+    return [
+        (f"/comparisons/{n}/{side}", f"There is no tool {slug!r}, neither here nor in the catalog.")
+        for n, pair in enumerate(file.comparisons)
+        for side, slug in (("left", pair.left), ("right", pair.right))
+        if slug not in named and listing.find(slug) is None
+    ]
+
+
+def slugs_in(file: CatalogFile) -> set[str]:
+    """Return every slug that a file names."""
+    return {tool.slug for tool in file.tools} | {slug for pair in file.comparisons for slug in (pair.left, pair.right)}
+
+
+def _bad_texts(pointer: str, value: Any) -> Iterator[Fault]:
+    match value:
+        case str():
+            if fault := _bad_text(pointer.rpartition("/")[2], value):
+                yield pointer, fault
+        case dict() | list():
+            for step, member in value.items() if isinstance(value, dict) else enumerate(value):
+                yield from _bad_texts(f"{pointer}/{step}", member)
+
+
+_SPACED_OR_SLASHED = re.compile(r"\s.*|.*\s|.*[/\n\t].*|\.{1,2}", re.S)
+
+
+def _bad_text(field: str, text: str) -> str | None:
+    """Say what is wrong with a text: control characters, or for what stands in addresses and titles more than one line."""
+    if not text.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in text):
+        return "Control characters are not allowed, but for line feeds and tabs."
+    if field in ("name", "category") and (text != text.strip() or "\n" in text or "\t" in text):
+        return "This must be one line without space around it."
+    if field == "persona" and _SPACED_OR_SLASHED.fullmatch(text):
+        return "This must be one line without space around it and without a slash: it stands in addresses."
+    return None
+
+
+def _twice_in(file: CatalogFile) -> Iterator[Fault]:
+    """Find what stands twice, or against itself."""
+    slugs: set[str] = set()
+    for n, tool in enumerate(file.tools):
+        if tool.slug in slugs:
+            yield f"/tools/{n}/slug", f"The slug {tool.slug!r} stands here twice."
+        slugs.add(tool.slug)
+        personas: set[str] = set()
+        for m, review in enumerate(tool.panel):
+            if review.persona.lower() in personas:
+                yield f"/tools/{n}/panel/{m}/persona", f"The persona {review.persona!r} reviews this tool twice."
+            personas.add(review.persona.lower())
+    pairs: set[tuple[str, str]] = set()
+    for n, pair in enumerate(file.comparisons):
+        if pair.left == pair.right:
+            yield f"/comparisons/{n}", f"The tool {pair.left!r} is compared with itself."
+        elif (pair.left, pair.right) in pairs:
+            yield f"/comparisons/{n}", f"The comparison of {pair.left!r} with {pair.right!r} stands here twice."
+        pairs.add((pair.left, pair.right))
+
+
+def import_catalog(
+    tools: Mapping[str, Tool], announced: AbstractSet[tuple[str, str]], file: CatalogFile, tool_ids: Mapping[str, str]
+) -> list[ToolEvent | ComparisonAnnounced]:
+    """Give the events that make the catalog what the file says.
+
+    `tools` are those the file names and the log has, by slug; `announced` the pairs (ids) the log has; `tool_ids` the id of
+    every slug in the file, known or new. The file has been checked.
+    """
+    events: list[ToolEvent | ComparisonAnnounced] = []
+    for said in file.tools:
+        events += _import_tool(tools.get(said.slug), said, tool_ids[said.slug])
+    for pair in file.comparisons:
+        left, right = tool_ids[pair.left], tool_ids[pair.right]
+        if (left, right) not in announced:
+            events.append(ComparisonAnnounced(left=left, right=right))
+    return events
+
+
+def _import_tool(known: Tool | None, said: CatalogTool, tool: str) -> Iterator[ToolEvent]:
+    """Give the events that make a tool what the file says."""
+    listed = known is None or known.listed
+    description = _description(said, None if known is None else known.description.url)
+    if known is None:
+        yield ToolAdded(tool=tool, slug=said.slug, **msgspec.structs.asdict(description))
+    elif known.description != description:
+        yield ToolDescribed(tool=tool, **msgspec.structs.asdict(description))
+    if said.listed is not UNSET and said.listed != listed:
+        yield ToolListed(tool=tool) if said.listed else ToolUnlisted(tool=tool)
+    for review in said.panel:
+        yield from _import_review(known, review, tool)
+
+
+def _import_review(known: Tool | None, said: PanelReview, tool: str) -> Iterator[ToolEvent]:
+    """Give the event that makes a panel review what the file says; a persona keeps the spelling it came with."""
+    before = None if known is None else known.panel.get(said.persona.lower())
+    if before is None:
+        yield PanelReviewPublished(tool=tool, persona=said.persona, score=said.score, verdict=said.verdict, take=said.take)
+    elif (before.score, before.verdict, before.take) != (said.score, said.verdict, said.take):
+        yield PanelReviewRevised(tool=tool, persona=before.persona, score=said.score, verdict=said.verdict, take=said.take)
+
+
+def _description(said: CatalogTool, url: str | None) -> Description:
+    return Description(
+        name=said.name,
+        tagline=said.tagline,
+        description=said.description,
+        category=said.category,
+        pricing_tier=said.pricing.tier,
+        pricing_label=said.pricing.label,
+        best_for=said.best_for,
+        url=url if said.url is UNSET else said.url,
+    )

@@ -1,0 +1,35 @@
+"""The command to bookmark a tool, or to remove the bookmark."""
+
+from events import bookmarks, voters
+from events.catalog import Listing
+from events.log import ids
+from events.log.command import Command, Decision, IdempotencyKey, Reads, Seen
+
+
+class SetBookmark(Command[None]):
+    """Bookmark a listed tool, or remove its bookmark."""
+
+    __slots__ = ("keep", "slug", "visitor")
+
+    def __init__(self, visitor: str, slug: str, keep: bool, key: IdempotencyKey | None = None) -> None:
+        super().__init__(key)
+        self.visitor = visitor
+        self.slug = slug
+        self.keep = keep
+
+    def reads(self, listing: Listing) -> Reads:
+        """Name the bookmark and the voter. Raises ToolNotListed."""
+        return Reads((bookmarks.stream(self.visitor, listing.listed(self.slug)), ids.stream_of(self.visitor)))
+
+    def decide(self, seen: Seen) -> Decision[None]:
+        """Decide by the rule. Raises VoterIsDisqualified."""
+        bookmark, voter = seen.lasts
+        if voter is not None:
+            voters.must_be_allowed(voter.event)
+        kept = bookmark is not None and bookmarks.evolve(False, bookmark.event)
+        events = bookmarks.set_bookmark(kept, self.visitor, seen.listing.listed(self.slug), self.keep)
+        return Decision(
+            events=[(seen.reads.lasts[0], event) for event in events],
+            value=None,
+            position=bookmark.position if bookmark is not None else None,
+        )

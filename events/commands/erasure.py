@@ -1,0 +1,95 @@
+"""The command to erase a visitor: the keys of its reviews are destroyed in the transaction that records it."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from asyncpg import Connection
+
+from events import bookmarks, reviews
+from events.bookmarks import BookmarkRemoved, ToolBookmarked
+from events.commands.reviews import lasts_of_visitor, withdrawal
+from events.erasure import PersonErased, erase_visitor, person_stream
+from events.log import ids, store
+from events.log.command import Command, Decision, Found, IdempotencyKey, Reads, Receipt, Seen
+from events.log.event import Recorded, Registry, fold
+from events.reviews import Review, ReviewCleared, ReviewPlaced
+
+# Whether a visitor has any event on its own streams.
+IS_KNOWN = """
+select exists (
+    select from log.recorded_events r
+    where r.stream between log.first_stream($1) and log.last_stream($1)
+      and coalesce(r.data->>'voter', r.data->>'visitor') = $1
+)
+"""
+
+_REVIEWS = Registry(reviews.EVENTS)
+
+
+class Erasure(msgspec.Struct, frozen=True):
+    """How many reviews were withdrawn and bookmarks removed."""
+
+    reviews: int
+    bookmarks: int
+
+
+class Writings(msgspec.Struct, frozen=True):
+    """What a visitor wrote: reviews, and the tools it bookmarked; `known` if it has any event at all."""
+
+    known: bool
+    reviews: Sequence[Review]
+    bookmarked: Sequence[str]
+
+
+class EraseVisitor(Command[Erasure]):
+    """Erase what a visitor wrote, whether disqualified or not; `operator` is None when the visitor asks."""
+
+    __slots__ = ("operator", "visitor")
+    exclusive = True
+    receipt_type = Receipt[Erasure]
+
+    def __init__(self, visitor: str, operator: str | None = None, key: IdempotencyKey | None = None) -> None:
+        super().__init__(key)
+        self.visitor = visitor
+        self.operator = operator
+
+    def reads(self, listing: object) -> Reads:
+        """Name the stream that tells whether the visitor was erased before. Raises ValueError if `visitor` is no id."""
+        ids.to_bytes(self.visitor)
+        return Reads((person_stream(self.visitor),))
+
+    async def look_up(self, connection: "Connection[Any]") -> Found:
+        """Read the visitor's bookmarks and places, and the reviews in them."""
+        known: bool = await connection.fetchval(IS_KNOWN, self.visitor)
+        types = (ReviewPlaced, ReviewCleared, ToolBookmarked, BookmarkRemoved)
+        lasts = await lasts_of_visitor(connection, self.visitor, types)
+        placed = [reviews.stream(last.event.review) for last in lasts if isinstance(last.event, ReviewPlaced)]
+        wholes: dict[UUID, list[Recorded[Any]]] = {at: [] for at in placed}
+        for row in await connection.fetch(store.READ_WHOLES, placed):
+            wholes[row["stream"]].append(store.decode(_REVIEWS, row))
+        written = [review for whole in wholes.values() if (review := fold(reviews.evolve, whole)) is not None]
+        bookmarked = [last.event.tool for last in lasts if isinstance(last.event, ToolBookmarked)]
+        return Found(Writings(known, written, bookmarked), (*lasts, *(whole[-1] for whole in wholes.values() if whole)))
+
+    def decide(self, seen: Seen) -> Decision[Erasure]:
+        """Decide by the rule."""
+        writings: Writings = seen.found
+        erased = seen.lasts[0]
+        events = erase_visitor(
+            self.visitor, writings.reviews, writings.bookmarked, known=writings.known, erased=erased is not None
+        )
+        withdrawn = withdrawal(events, None)
+        placed = [
+            *withdrawn.events,
+            *((bookmarks.stream(e.visitor, e.tool), e) for e in events if isinstance(e, BookmarkRemoved)),
+            *((person_stream(e.person), e) for e in events if isinstance(e, PersonErased)),
+        ]
+        return Decision(
+            events=placed,
+            value=Erasure(len(withdrawn.effects), len(writings.bookmarked)),
+            position=None if erased is None else erased.position,
+            effects=withdrawn.effects,
+            meta=None if self.operator is None else {"operator": self.operator},
+        )
