@@ -12,6 +12,7 @@ from typing import Any, Final
 from asyncpg import Pool
 from msgspec.structs import replace
 
+from events.catalog import ToolNotListed
 from projections import cards
 from projections.cards import Card, Changes, Loaded, State, TallyRow
 from projections.comparison import compare
@@ -180,6 +181,12 @@ class Cards:
     async def one(self, slug: str) -> CachedCard | None:
         """Give a listed tool's card, None if no listed tool has this slug."""
         return self.seen(slug) or (await self.find([slug])).get(slug)
+
+    async def listed(self, slug: str) -> CachedCard:
+        """Return a listed tool's card. Raises ToolNotListed."""
+        if (found := await self.one(slug)) is None:
+            raise ToolNotListed(slug)
+        return found
 
     async def find(self, slugs: Sequence[str]) -> dict[str, CachedCard]:
         """Give the cards of those slugs that are listed tools; reads what is not in memory."""

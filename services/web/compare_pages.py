@@ -52,4 +52,4 @@ async def comparison(call: Call, asked: PageQuery) -> Answer:
     def make() -> bytes:
         return render("compare.html", **structs.asdict(compare(ours, theirs)), owns=owns, word=asked.word)
 
-    return _SHELF.page((left.slug, right.slug, *owns, asked.said), (ours, theirs), make).answer(call, cache_for(call))
+    return _SHELF.page((left.slug, right.slug, *owns, asked.said), (ours, theirs), make).answer(call.head, cache_for(call))

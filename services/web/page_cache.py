@@ -4,7 +4,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Final
 
-from services.web.http.pages import PageAnswer
+from services.web.http.answers import Content
+from services.web.http.pages import HTML
 
 _MOST: Final = 256
 
@@ -14,15 +15,15 @@ class PageCache:
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
-        self._pages: OrderedDict[Hashable, tuple[tuple[object, ...], PageAnswer]] = OrderedDict()
+        self._pages: OrderedDict[Hashable, tuple[tuple[object, ...], Content]] = OrderedDict()
 
-    def page(self, key: Hashable, made_of: tuple[object, ...], make: Callable[[], bytes]) -> PageAnswer:
+    def page(self, key: Hashable, made_of: tuple[object, ...], make: Callable[[], bytes]) -> Content:
         """Give the page under a key, made of these very objects."""
         known = self._pages.get(key)
         if known is not None and all(ours is theirs for ours, theirs in zip(known[0], made_of, strict=True)):
             self._pages.move_to_end(key)
             return known[1]
-        page = PageAnswer(make())
+        page = Content(make(), HTML)
         self._pages[key] = (made_of, page)
         self._pages.move_to_end(key)
         if len(self._pages) > self._most:

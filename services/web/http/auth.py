@@ -6,13 +6,16 @@ sites can't send. Comparisons take the same time whatever is wrong.
 """
 
 import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
+from itsdangerous import BadData, URLSafeSerializer
+
 from events.log.ids import is_id
 from services.settings import OperatorToken, Settings
+from services.web.http.cursors import SIGNED
 from services.web.http.problems import MissingScope, NoToken
 
 COOKIE: Final = b"ballotpress_visitor"
@@ -21,7 +24,6 @@ OPS_COOKIE: Final = b"ballotpress_ops"
 SESSION_SECONDS: Final = 2 * 3600
 _BEARER: Final = b"bearer "
 _VISITOR_TOKEN: Final = b"visitor token"
-_SESSION: Final = b"operator page"
 
 
 class VisitorTokens:
@@ -133,45 +135,33 @@ class Sessions:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._keys = [blake2b(key.encode(), person=_SESSION).digest() for key in settings.secret_keys]
+        self._oldest_first = [*reversed(settings.secret_keys)]  # itsdangerous signs with the last
         self._operators = settings.operator_tokens
         self._secure = _secure(settings.base_url)
 
     def begin(self, operator: OperatorToken, now: float) -> tuple[bytes, bytes]:
         """Return the header that signs an operator in at a Unix time."""
-        expires = int(now) + SESSION_SECONDS
-        value = f"{expires}.{self._signature(self._keys[0], operator, expires)}.{operator.name}"
-        return self._header(urlsafe_b64encode(value.encode()), SESSION_SECONDS)
+        return self._header(self._serializer(operator).dumps([operator.name, int(now) + SESSION_SECONDS]), SESSION_SECONDS)
 
     def end(self) -> tuple[bytes, bytes]:
         """Return the header that signs out."""
-        return self._header(b"", 0)
+        return self._header("", 0)
 
     def operator(self, head: Mapping[bytes, bytes], now: float) -> OperatorToken | None:
         """Return the operator whose session a request carries, or None without a session valid at `now`."""
-        expires, signature, name = _parts(head)
-        if expires <= now:
-            return None
+        value = _cookie(head, OPS_COOKIE) or b""
         for operator in self._operators:
-            for key in self._keys:
-                ours = self._signature(key, operator, expires)
-                if operator.name == name and hmac.compare_digest(ours, signature):
-                    return operator
+            try:
+                name, expires = self._serializer(operator).loads(value)
+            except BadData:
+                continue
+            if name == operator.name and expires > now:
+                return operator
         return None
 
-    def _signature(self, key: bytes, operator: OperatorToken, expires: int) -> str:
-        signed = f"{expires}\0{operator.name}\0{operator.token}".encode()
-        return blake2b(signed, digest_size=32, key=key).hexdigest()
+    def _serializer(self, operator: OperatorToken) -> URLSafeSerializer:
+        return URLSafeSerializer(self._oldest_first, salt=f"operator session {operator.token}", signer_kwargs=SIGNED)
 
-    def _header(self, value: bytes, seconds: int) -> tuple[bytes, bytes]:
-        how = b"; Path=/ops; Max-Age=%d; HttpOnly; SameSite=Strict%s" % (seconds, self._secure)
-        return b"set-cookie", OPS_COOKIE + b"=" + value + how
-
-
-def _parts(head: Mapping[bytes, bytes]) -> tuple[int, str, str]:
-    """Return expiry, signature and name of the session's cookie, all unverified."""
-    try:
-        expires, signature, name = urlsafe_b64decode(_cookie(head, OPS_COOKIE) or b"").decode().split(".", 2)
-        return int(expires), signature, name
-    except ValueError:  # binascii.Error and UnicodeDecodeError too
-        return 0, "", ""
+    def _header(self, value: str, seconds: int) -> tuple[bytes, bytes]:
+        how = f"{value}; Path=/ops; Max-Age={seconds}; HttpOnly; SameSite=Strict"
+        return b"set-cookie", OPS_COOKIE + b"=" + how.encode("ascii") + self._secure

@@ -4,24 +4,23 @@ Schemas are msgspec's own of the Structs that bodies are decoded into, so docume
 """
 
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from http import HTTPStatus
 from importlib.metadata import version
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
-from services.web.http.answers import PUBLIC, Answer, Versioned, encoder, weak_etag
+from services.web.http.answers import PUBLIC, encoder
+from services.web.http.assets import MEDIA_OF, VARIES, file_route
 from services.web.http.bodies import PATH_PATTERNS
-from services.web.http.call import ANYONE, KEY, Call
+from services.web.http.call import ANYONE, KEY
 from services.web.http.endpoints import Operation
 from services.web.http.problems import MEDIA, Problem
 
+_STATIC: Final = Path(__file__).parent / "static"
 _TEMPLATE: Final = "#/components/schemas/{name}"
-_MEDIA_OF: Final = {"html": b"text/html; charset=utf-8", "css": b"text/css", "js": b"text/javascript"}
 # The page fetches this site only; its components style themselves inline.
 _PAGE_POLICY: Final = (
     b"content-security-policy",
@@ -42,31 +41,15 @@ _IDEMPOTENCY_KEY: Final = {
 
 
 def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
-    """Make the routes that serve the document of these routes, and the page."""
+    """Return the routes that serve the document of these routes, and its page."""
     operations = [route.opt["operation"] for route in routes if "operation" in route.opt]
-    document = encoder.encode(document_of(operations))
-    return [
-        _served("/schema/openapi.json", document, b"application/vnd.oai.openapi+json;version=3.1"),
-        _served("/schema", _static("schema.html"), _MEDIA_OF["html"]),
-        *(
-            _served(f"/schema/{name}", _static(name), _MEDIA_OF[name.rpartition(".")[2]])
-            for name in ("openapi-explorer.js", "schema.css")
-        ),
+    files = [
+        ("/schema/openapi.json", encoder.encode(document_of(operations)), b"application/vnd.oai.openapi+json;version=3.1"),
+        ("/schema", (_STATIC / "schema.html").read_bytes(), MEDIA_OF[".html"]),
+        ("/schema/schema.css", (_STATIC / "schema.css").read_bytes(), MEDIA_OF[".css"]),
+        ("/schema/openapi-explorer.js", (_STATIC / "openapi-explorer.js").read_bytes(), MEDIA_OF[".js"]),
     ]
-
-
-def _served(path: str, body: bytes, media: bytes) -> HTTPRouteHandler:
-    versioned = Versioned(body, weak_etag(blake2b(body, digest_size=9).hexdigest()), media=media, cache=(*PUBLIC, _PAGE_POLICY))
-
-    @get(path, name=f"GET {path}")
-    async def serve(request: Call) -> Answer:
-        return versioned.answer(request.head.get(b"if-none-match"))
-
-    return serve
-
-
-def _static(name: str) -> bytes:
-    return files(__package__).joinpath("static", name).read_bytes()
+    return [file_route(path, body, media, (*PUBLIC, VARIES, _PAGE_POLICY)) for path, body, media in files]
 
 
 def document_of(operations: Sequence[Operation]) -> dict[str, Any]:

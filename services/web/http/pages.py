@@ -7,9 +7,7 @@ Every template extends base.html, with everything escaped and nothing undefined;
 script or style, and nothing from another site: `POLICY` says so, and every page carries it.
 """
 
-import gzip
 from collections.abc import Awaitable, Callable
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -21,8 +19,8 @@ from litestar.handlers import HTTPRouteHandler
 from services.clock import now
 from services.fresh_ids import fresh_id
 from services.settings import OperatorToken
-from services.web.http.answers import Answer, EmptyAnswer, Headers, redirect, weak_etag
-from services.web.http.assets import PACKED, takes_gzip, url
+from services.web.http.answers import Answer, Content, Headers, redirect
+from services.web.http.assets import url
 from services.web.http.auth import Sessions, find_visitor, visitor_cookie
 from services.web.http.bodies import bad_input, fields, is_form
 from services.web.http.call import ANYONE, VISITOR, AnyCall, Call, Caller
@@ -40,7 +38,6 @@ _VARIES: Final = (b"vary", b"Cookie, Accept-Encoding")
 ANYONES: Final = ((b"cache-control", b"public, max-age=0, must-revalidate"), _VARIES, POLICY)
 VISITORS: Final = ((b"cache-control", b"private, no-cache"), _VARIES, POLICY)
 SECRET: Final = ((b"cache-control", b"private, no-store"), _VARIES, POLICY)
-_FAST: Final = 5  # a level of gzip: 9 takes three times as long for 1 % less
 _ASKED: Final = "cookie=asked"
 
 QueryT = TypeVar("QueryT", bound=Query)
@@ -203,28 +200,6 @@ def back(path: str, position: int | None = None, said: str | None = None, fragme
     )
 
 
-class PageAnswer:
-    """A rendered page: packed once, sent any number of times."""
-
-    __slots__ = ("_body", "_etag", "_packed")
-
-    def __init__(self, html: bytes) -> None:
-        self._body = html
-        self._packed: bytes | None = None
-        self._etag = weak_etag(blake2b(html, digest_size=12).hexdigest())
-
-    def answer(self, call: Call, cache: Headers = ANYONES, status: int = 200) -> Answer:
-        """Answer a request for the page: packed if the browser takes it, 304 if the browser has it."""
-        headers = ((b"etag", self._etag), *cache)
-        if status == 200 and call.head.get(b"if-none-match") == self._etag:
-            return EmptyAnswer(304, headers)
-        if not takes_gzip(call.head.get(b"accept-encoding")):
-            return Answer(self._body, status, HTML, headers)
-        if self._packed is None:
-            self._packed = gzip.compress(self._body, _FAST, mtime=0)
-        return Answer(self._packed, status, HTML, (*headers, *PACKED))
-
-
 def render(template: str, **values: Any) -> bytes:
     """Render a template. Raises jinja2.UndefinedError for a value that it names and isn't given."""
     return TEMPLATES.get_template(template).render(values).encode("utf-8")
@@ -232,4 +207,4 @@ def render(template: str, **values: Any) -> bytes:
 
 def show(call: Call, template: str, *, cache: Headers = SECRET, status: int = 200, **values: Any) -> Answer:
     """Render a page and answer with it; nobody may keep it, unless `cache` says otherwise."""
-    return PageAnswer(render(template, **values)).answer(call, cache, status)
+    return Content(render(template, **values), HTML).answer(call.head, cache, status)
