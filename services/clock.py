@@ -1,8 +1,16 @@
-"""The one place that reads the wall clock; everything else is given a clock."""
+"""The one module that reads the wall clock and the system's randomness; all others are given a clock and ids."""
 
+import secrets
 from datetime import UTC, datetime
+
+from events.log.ids import new_id
 
 
 def now() -> datetime:
     """Return the present time, in UTC."""
     return datetime.now(UTC)  # noqa: TID251 - this is the clock that others are given
+
+
+def fresh_id() -> str:
+    """Return a new id, of the present time and 80 random bits."""
+    return new_id(int(now().timestamp() * 1000), secrets.token_bytes(10))

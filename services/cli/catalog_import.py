@@ -4,7 +4,7 @@ from pathlib import Path
 
 from events.catalog_file import CatalogFile, CatalogInvalid
 from events.commands.catalog import ImportCatalog
-from services.fresh_ids import fresh_id
+from services.clock import fresh_id
 from services.settings import Settings
 from services.submit import OPERATOR, submit
 from services.web.http.bodies import BodyReader

@@ -105,7 +105,7 @@ def _correct(words: Sequence[str], reason: str | None, dry_run: bool, as_if: boo
 async def _outcome(settings: Settings, voters: Sequence[str], reason: str, dry_run: bool, reinstate: bool) -> Outcome:
     from events.commands.voters import CorrectVoters
     from projections.cards import tallies_at_head
-    from services.fresh_ids import fresh_id
+    from services.clock import fresh_id
     from services.submit import OPERATOR, submit
 
     command = CorrectVoters(fresh_id(), voters, reason, tallies_at_head, reinstate=reinstate, operator=OPERATOR, dry=dry_run)

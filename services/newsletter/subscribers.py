@@ -10,7 +10,7 @@ from events.log.event import Registry, fold
 from events.log.vault import Erased, Finder, Key, Vault
 from events.subscribers import EVENTS, evolve, stream
 from projections import bookmarks
-from services.fresh_ids import fresh_id
+from services.clock import fresh_id
 from services.newsletter.ledger import Database
 
 SUPPRESSED_NOTE: Final = (

@@ -12,7 +12,7 @@ from emails.addresses import ADDRESS_LONGEST, AddressRefused, read_address
 from events.commands.subscribers import ConfirmSubscription, RequestSubscription, SetPreferences
 from events.log.event import fold
 from events.subscribers import Frequency, LinkUsed, NotSubscribed, Subscriber, evolve, stream
-from services.fresh_ids import fresh_id
+from services.clock import fresh_id
 from services.newsletter.doorbell import ring
 from services.newsletter.subscribers import new_person
 from services.newsletter.tokens import TokenInvalid

@@ -15,7 +15,7 @@ from events.commands.voters import CorrectVoters
 from events.log import ids, recorded
 from events.log.recorded import RecordedRow
 from projections.cards import tallies_at_head
-from services.fresh_ids import fresh_id
+from services.clock import fresh_id
 from services.status.model import Status
 from services.status.read import read_status
 from services.web.http.answers import Answer, json_answer

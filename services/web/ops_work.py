@@ -13,7 +13,7 @@ from events.voters import VoterUnknown
 from projections import tools as lists
 from projections.cards import tallies_at_head
 from projections.tally import community
-from services.fresh_ids import fresh_id
+from services.clock import fresh_id
 from services.status.read import read_views
 from services.web.http.answers import Answer
 from services.web.http.bodies import REASON_MOST, check_line

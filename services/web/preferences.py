@@ -10,7 +10,7 @@ from events.commands.erasure import EraseVisitor
 from events.commands.subscribers import EraseSubscriber, JoinBookmarks, RequestMail, Unsubscribe
 from events.subscribers import NotSubscribed
 from projections import tools
-from services.fresh_ids import fresh_id
+from services.clock import fresh_id
 from services.newsletter import outbox, subscribers
 from services.newsletter.doorbell import ring
 from services.newsletter.tokens import Purpose, TokenInvalid

@@ -14,7 +14,7 @@ from events.log.event import fold
 from events.log.vault import Key
 from events.reviews import Changes, Review, ReviewNotFound, Revision, Status
 from projections import reviews as views
-from services.fresh_ids import fresh_id
+from services.clock import fresh_id
 from services.web.http.answers import Answer
 from services.web.http.bodies import Id, Input, Name, Prose, Slug, check_line, check_prose
 from services.web.http.call import AUTHOR

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from services.fresh_ids import fresh_id
+from services.clock import fresh_id
 from services.web.http.answers import Answer, json_answer
 from services.web.http.auth import find_visitor, visitor_cookie
 from services.web.http.bodies import Id

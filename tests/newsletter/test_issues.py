@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from events.commands.bookmarks import SetBookmark
 from events.commands.voters import CorrectVoters
 from projections.cards import tallies_at_head
-from services.fresh_ids import fresh_id
+from services.clock import fresh_id
 from services.newsletter import issues, schedule_run
 from services.newsletter.digest import read_issue
 from tests.support import catalogs

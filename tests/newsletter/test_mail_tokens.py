@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.fresh_ids import fresh_id
+from services.clock import fresh_id
 from services.newsletter.tokens import MailTokens, TokenInvalid
 
 OLD, NEW = "the-old-secret-key-32-characters", "the-new-secret-key-32-characters"

@@ -10,8 +10,7 @@ import pytest
 
 from emails.smtp import Relay
 from events.commands.reviews import DecideReview, SubmitReview, WithdrawReview
-from services.clock import now
-from services.fresh_ids import fresh_id
+from services.clock import fresh_id, now
 from services.newsletter import issues, schedule_run
 from services.newsletter.sender import Sender
 from services.newsletter.transport import Relayed

@@ -16,8 +16,7 @@ from events.commands.subscribers import ConfirmSubscription, RequestSubscription
 from events.log.committer import Committer
 from events.log.vault import Vault
 from events.registry import REGISTRY
-from services.clock import now
-from services.fresh_ids import fresh_id
+from services.clock import fresh_id, now
 from services.newsletter import issues, ledger, schedule_run
 from services.newsletter.letters import Letters
 from services.newsletter.sender import Sender

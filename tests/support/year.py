@@ -12,7 +12,7 @@ from events.log.committer import Committer
 from events.log.event import Event
 from events.log.ids import stream_of
 from events.registry import REGISTRY
-from services.fresh_ids import fresh_id
+from services.clock import fresh_id
 
 BLOCK = 100
 AT_ONCE = 2_000

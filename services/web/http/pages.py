@@ -16,8 +16,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar.handlers import HTTPRouteHandler
 
-from services.clock import now
-from services.fresh_ids import fresh_id
+from services.clock import fresh_id, now
 from services.settings import OperatorToken
 from services.web.http.answers import Answer, Content, Headers, redirect
 from services.web.http.assets import url
