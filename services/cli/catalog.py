@@ -2,10 +2,18 @@
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from services.cli.database import OPERATOR, submit
+from services.cli.options import json_option
+from services.cli.terminal import counted, show
 from services.embedded.start import find_settings
+from services.settings import Settings
+
+if TYPE_CHECKING:
+    from events.catalog_file import CatalogFile
 
 
 @click.group()
@@ -15,15 +23,43 @@ def catalog() -> None:
 
 @catalog.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def import_(file: Path, as_json: bool) -> None:
     """Append what differs from the present catalog; the same FILE twice appends nothing."""
-    settings = find_settings()
-    from services.cli.catalog_import import import_catalog
-    from services.cli.terminal import counted, print_json
+    appended = asyncio.run(import_catalog(find_settings(), file))
+    show(as_json, {"appended": appended}, f"Appended {counted(appended, 'event')}")
 
-    appended = asyncio.run(import_catalog(settings, file))
-    if as_json:
-        print_json({"appended": appended})
-    else:
-        click.echo(f"Appended {counted(appended, 'event')}")
+
+async def import_catalog(settings: Settings, path: Path) -> int:
+    """Append what a catalog file changes; return the number of events.
+
+    Raises click.ClickException with the first fault's JSON pointer for a file that can't be imported, and LogUnavailable.
+    """
+    from events.catalog_file import CatalogInvalid
+    from events.commands.catalog import ImportCatalog
+    from services.clock import fresh_id
+
+    file = _read(path)
+    try:
+        return (await submit(settings, ImportCatalog(file, fresh_id, OPERATOR))).appended
+    except CatalogInvalid as error:
+        raise _refused(path, error.faults) from None
+
+
+def _read(path: Path) -> "CatalogFile":
+    from events.catalog_file import CatalogFile
+    from services.web.http.bodies import BodyReader
+    from services.web.http.problems import BadInput
+
+    try:
+        return BodyReader(CatalogFile).read(b"application/json", path.read_bytes())
+    except OSError as error:
+        raise click.ClickException(f"{path} can't be read: {error.strerror}") from None
+    except BadInput as error:
+        raise _refused(path, [(fault.pointer, fault.detail) for fault in error.errors]) from None
+
+
+def _refused(path: Path, faults: list[tuple[str, str]]) -> click.ClickException:
+    (pointer, detail), *others = faults
+    more = f" (and {len(others)} more)" if others else ""
+    return click.ClickException(f"{path} can't be imported, at {pointer or 'its beginning'}: {detail}{more}")

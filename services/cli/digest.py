@@ -1,59 +1,55 @@
-"""`ballotpress digest`: preview, compile, send, and settle issues; every command says what it did or what stands in the way."""
+"""`ballotpress digest`: preview, compile, send, and settle issues."""
 
 import asyncio
-import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
-from services.cli.options import Visitor
+from services.cli.database import OPERATOR, on_database
+from services.cli.options import Visitor, confirm, json_option, yes_option
+from services.cli.terminal import counted, show, size, utc
 from services.embedded.start import find_settings
 from services.settings import Settings
 
 if TYPE_CHECKING:
     from services.newsletter.issues import Issue
-
-T = TypeVar("T")
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    from services.newsletter.schedule_run import Sent
 
 
 @click.group()
 def digest() -> None:
-    """The weekly issue: preview it, send it, see who got it."""
+    """Preview the weekly issue, send it, see who got it."""
 
 
 @digest.command()
-@click.option("--reader", type=Visitor(), help="Whose mail to write (a subscriber's id).  [default: anybody's]")
-@click.option("--edition", type=click.Choice(["weekly", "monthly"]), default="weekly", show_default=True, help="Which one.")
-@click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Where to write it.")
-@_json
+@click.option("--reader", type=Visitor(), help="The reader to write to, by id.  [default: an example]")
+@click.option("--edition", type=click.Choice(["weekly", "monthly"]), default="weekly", show_default=True, help="Edition.")
+@click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder to write to.")
+@json_option
 def preview(reader: str | None, edition: Literal["weekly", "monthly"], folder: Path, as_json: bool) -> None:
-    """Write the running issue as digest-preview.eml and .html, and say who would get it. Nothing is kept or sent."""
+    """Write the running issue to digest-preview.eml and .html, and count who would get it. Nothing is kept or sent."""
     settings = find_settings()
-    from services.cli.terminal import print_json, size
     from services.newsletter.preview import preview as make
 
     made = asyncio.run(make(settings, edition, reader))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "digest-preview.eml").write_bytes(made.message)
     (folder / "digest-preview.html").write_text(made.html)
-    if as_json:
-        print_json({"audience": made.audience, "excluded": made.excluded, "bytes": len(made.message), "quiet": made.quiet})
-        return
-    click.echo(f"Wrote {folder / 'digest-preview.eml'} ({size(len(made.message))}) and {folder / 'digest-preview.html'}")
-    click.echo(f"{made.audience} would get it" + ("; a quiet week" if made.quiet else ""))
-    for reason, readers in made.excluded.items():
-        click.echo(f"{readers} would not: {reason}")
+    show(
+        as_json,
+        {"audience": made.audience, "excluded": made.excluded, "bytes": len(made.message), "quiet": made.quiet},
+        f"Wrote {folder / 'digest-preview.eml'} ({size(len(made.message))}) and {folder / 'digest-preview.html'}",
+        f"{made.audience} would get it" + ("; a quiet week" if made.quiet else ""),
+        *(f"{readers} would not: {reason}" for reason, readers in made.excluded.items()),
+    )
 
 
 @digest.command(name="compile")
-@click.option("--verify", "number", type=click.IntRange(min=1), metavar="N", help="Prove that the log gives issue N again.")
-@click.option("--edition", type=click.Choice(["weekly", "monthly"]), default="weekly", show_default=True, help="Which one.")
+@click.option("--verify", "number", type=click.IntRange(min=1), metavar="N", help="Check that the log still gives issue N.")
+@click.option("--edition", type=click.Choice(["weekly", "monthly"]), default="weekly", show_default=True, help="Edition.")
 def compile_(number: int | None, edition: Literal["weekly", "monthly"]) -> int:
-    """Print the facts the running issue would have, keeping nothing; or compile issue N from the log again and compare."""
+    """Print the facts of the running issue and keep nothing; or compile issue N from the log again and compare."""
     settings = find_settings()
     from services.newsletter import facts, issues
 
@@ -66,105 +62,88 @@ def compile_(number: int | None, edition: Literal["weekly", "monthly"]) -> int:
         start, _ = await issues.start_of(connection, edition)
         return facts.encode((await issues.compile_content(settings.database_url, start))[1])[0]
 
-    click.echo(_on_database(settings, running))
+    click.echo(on_database(settings, running))
     return 0
 
 
 @digest.command()
 @click.option("--now", is_flag=True, required=True, help="Don't wait for the scheduled time.")
-@click.option("--extra", is_flag=True, help="Another issue, though the period was served.")
-@_json
+@click.option("--extra", is_flag=True, help="Send another issue in a period that already had one.")
+@json_option
 def send(now: bool, extra: bool, as_json: bool) -> None:
-    """Compile and plan the running period's issue, and let the worker send it. Once a period, however often it is asked for."""
+    """Compile and plan the running period's issue for the worker to send. One issue a period, however often this is run."""
     settings = find_settings()
     from services import clock
-    from services.cli.terminal import print_json, utc
     from services.newsletter import ledger, schedule_run
-    from services.submit import OPERATOR
 
     async def work(connection: Any) -> list[tuple[schedule_run.Sent, dict[str, int]]]:
         schedule = schedule_run.schedule_of(settings.newsletter)
         sent = await schedule_run.send_now(connection, settings.database_url, schedule, clock.now(), OPERATOR, extra=extra)
         return [(one, await ledger.accounts(connection, one.issue.number)) for one in sent]
 
-    sent = _on_database(settings, work)
+    sent = on_database(settings, work)
     asyncio.run(_ring(settings))
-    if as_json:
-        print_json([{"issue": one.issue, "sent_now": one.is_new, "accounts": counts} for one, counts in sent])
-        return
-    for one, counts in sent:
-        if one.is_new:
-            click.echo(f"Issue {one.issue.number}, {one.issue.edition}: {_in_words(counts)}")
-        else:
-            click.echo(f"Issue {one.issue.number} was sent at {utc(one.issue.compiled_at)} (--extra sends another)")
+    value = [{"issue": one.issue, "sent_now": one.is_new, "accounts": counts} for one, counts in sent]
+    show(as_json, value, *(_sent_line(one, counts) for one, counts in sent))
 
 
 @digest.command()
 @click.argument("number", type=click.IntRange(min=1), required=False)
-@click.option("--reader", type=Visitor(), help="One reader's fate, by its id.")
-@click.option("--missed", is_flag=True, help="Who did not get it, and why.")
-@_json
+@click.option("--reader", type=Visitor(), help="Show the mail of one reader, by id.")
+@click.option("--missed", is_flag=True, help="List the readers who did not get it, and why.")
+@json_option
 def status(number: int | None, reader: str | None, missed: bool, as_json: bool) -> None:
-    """Show the accounts of issue NUMBER (of the last ones, without it), or the fate of its readers."""
+    """Show the accounts of issue NUMBER (default: the last ones), or the outcome for its readers."""
     settings = find_settings()
-    from services.cli.terminal import print_json
     from services.newsletter import issues, ledger, outcomes
 
     if number is not None and (reader or missed):
-        found = _on_database(settings, lambda connection: outcomes.fates(connection, number, reader))
+        found = on_database(settings, lambda connection: outcomes.fates(connection, number, reader))
         for fate in found:
             if reader or fate.state != "accepted":
-                print_json(fate) if as_json else click.echo(fate.in_words)
+                show(as_json, fate, fate.in_words)
         return
 
     async def work(connection: Any) -> "list[tuple[Issue, dict[str, int]]]":
         some = [await issues.issue(connection, number)] if number else await issues.issues(connection)
         return [(one, await ledger.accounts(connection, one.number)) for one in some]
 
-    found_issues = _on_database(settings, work)
-    if as_json:
-        print_json([{"issue": one, "accounts": counts} for one, counts in found_issues])
-        return
-    if number is None and (late := _on_database(settings, lambda connection: _late(settings, connection))):
+    found_issues = on_database(settings, work)
+    if number is None and not as_json and (late := on_database(settings, lambda connection: _late(settings, connection))):
         click.echo(f"Late: {late}", err=True)
-    for one, counts in found_issues:
-        click.echo(f"Issue {one.number}, {one.edition}, {one.state}: planned {one.planned} = {_in_words(counts)}")
-    if not found_issues:
-        click.echo("No issue yet")
+    lines = [_issue_line(one, counts) for one, counts in found_issues] or ["No issue yet"]
+    show(as_json, [{"issue": one, "accounts": counts} for one, counts in found_issues], *lines)
 
 
 @digest.command()
 @click.argument("number", type=click.IntRange(min=1), metavar="ISSUE")
-@click.option("--uncertain", "how", type=click.Choice(["resend", "drop"]), required=True, help="What becomes of them.")
-@_json
+@click.option("--uncertain", "how", type=click.Choice(["resend", "drop"]), required=True, help="Send them again, or not.")
+@json_option
 def resolve(number: int, how: Literal["resend", "drop"], as_json: bool) -> None:
-    """Decide on the mails of ISSUE whose fate is uncertain: send them again (some may arrive twice), or let them be."""
+    """Settle the uncertain mails of ISSUE: send them again (some may arrive twice), or drop them."""
     settings = find_settings()
-    from services.cli.terminal import counted, print_json
     from services.newsletter import issues, ledger
 
     async def work(connection: Any) -> int:
         await issues.issue(connection, number)
         return await ledger.resolve(connection, number, how)
 
-    resolved = _on_database(settings, work)
+    resolved = on_database(settings, work)
     asyncio.run(_ring(settings))
-    if as_json:
-        print_json({"resolved": resolved, "how": how})
-    else:
-        click.echo(f"{counted(resolved, 'mail')} {'will be sent again' if how == 'resend' else 'dropped'}")
+    done = "will be sent again" if how == "resend" else "dropped"
+    show(as_json, {"resolved": resolved, "how": how}, f"{counted(resolved, 'mail')} {done}")
 
 
 @digest.command()
 def pause() -> None:
-    """Send no digest, and compile none, until `resume`. Single mails, such as confirmations, still go out."""
+    """Stop compiling and sending digests until `resume`. Single mails, such as confirmations, still go out."""
     _set_paused(find_settings(), True)
     click.echo("Digests are paused")
 
 
 @digest.command()
 def resume() -> None:
-    """Go on after `pause`."""
+    """Go on with digests after `pause`."""
     settings = find_settings()
     _set_paused(settings, False)
     asyncio.run(_ring(settings))
@@ -173,16 +152,14 @@ def resume() -> None:
 
 @digest.command()
 @click.argument("number", type=click.IntRange(min=1), metavar="ISSUE")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@yes_option
 def cancel(number: int, yes: bool) -> None:
-    """Send no further mail of ISSUE; what went out stays sent, and the next issue tells of its period too."""
+    """Stop ISSUE for good. Mails already sent stay sent; the next issue covers its period too."""
     settings = find_settings()
-    if not yes and sys.stdin.isatty():
-        click.confirm(f"Stop issue {number} for good?", abort=True, err=True)
-    from services.cli.terminal import counted
+    confirm(f"Stop issue {number} for good?", yes)
     from services.newsletter import issues
 
-    stopped = _on_database(settings, lambda connection: issues.cancel(connection, number))
+    stopped = on_database(settings, lambda connection: issues.cancel(connection, number))
     click.echo(f"Issue {number} is cancelled; {counted(stopped, 'mail')} not sent")
 
 
@@ -196,22 +173,7 @@ async def _late(settings: Settings, connection: Any) -> str | None:
 def _set_paused(settings: Settings, paused: bool) -> None:
     from services.newsletter import issues
 
-    _on_database(settings, lambda connection: issues.set_paused(connection, paused))
-
-
-def _on_database(settings: Settings, work: Callable[[Any], Awaitable[T]]) -> T:
-    """Do some work on a connection of its own."""
-
-    async def connected() -> T:
-        from events.log import postgres
-
-        connection = await postgres.connect(settings.database_url, "shell")
-        try:
-            return await work(connection)
-        finally:
-            await connection.close()
-
-    return asyncio.run(connected())
+    on_database(settings, lambda connection: issues.set_paused(connection, paused))
 
 
 async def _ring(settings: Settings) -> None:
@@ -223,6 +185,17 @@ async def _ring(settings: Settings) -> None:
         await ring(valkey)
 
 
+def _sent_line(sent: "Sent", counts: dict[str, int]) -> str:
+    issue = sent.issue
+    if sent.is_new:
+        return f"Issue {issue.number}, {issue.edition}: {_in_words(counts)}"
+    return f"Issue {issue.number} was sent at {utc(issue.compiled_at)} (--extra sends another)"
+
+
+def _issue_line(issue: "Issue", counts: dict[str, int]) -> str:
+    return f"Issue {issue.number}, {issue.edition}, {issue.state}: planned {issue.planned} = {_in_words(counts)}"
+
+
 def _in_words(counts: dict[str, int]) -> str:
-    """Write accounts, leaving out what is nil."""
+    """Return accounts in words, without the states that have no mails."""
     return " + ".join(f"{number} {state}" for state, number in counts.items() if number) or "0"

@@ -1,4 +1,4 @@
-"""Which exceptions are failures that an operator can act on, and the one line each becomes."""
+"""The failures that an operator can act on: their exceptions, and the one line that each becomes."""
 
 import sys
 from typing import Final
@@ -10,11 +10,10 @@ SENTENCES: Final = {
     "services.embedded.account:NoAccount": "{error}",
     "services.embedded.servers:ServerMissing": "{error}",
     "services.embedded.supervisor:NotStarted": "{error}",
-    "services.cli.catalog_import:CatalogRefused": "{error}",
     "events.log.migrate:SchemaTooNew": "{error}",
     "events.log.migrate:MigrationChanged": "{error}",
     "events.log.committer:LogUnavailable": "The log cannot be written now: {error}",
-    "events.voters:VoterUnknown": "No visitor has ever done anything under: {error}",
+    "events.voters:VoterUnknown": "Unknown visitor: {error}",
     "events.quarantine:NotHalted": "No projection has halted at position {error}: see `ballotpress quarantine list`",
     "services.newsletter.issues:IssueUnknown": "There is no issue {error}",
     "services.newsletter.issues:ViewsHalted": "{error}",
@@ -22,15 +21,15 @@ SENTENCES: Final = {
     "emails.addresses:AddressRefused": "The address can't be used: {error}",
     "emails.dkim:KeyRefused": "{error}",
     "events.log.vault:VaultKeyMissing": "{error}",
-    "events.log.vault:SealBroken": "The vault's key of {error} does not open: its row was changed",
+    "events.log.vault:SealBroken": "The vault's key of {error} can't be opened: its row was changed",
     "events.log.transfer:LogNotEmpty": "The log holds {error} events already: import into an empty one",
     "events.log.transfer:LogBroken": "{error}",
-    "events.log.loading:LoadRunning": "Another import is at work: wait until it is done",
+    "events.log.loading:LoadRunning": "Another import is running: wait until it is done",
     "events.log.export:ImportRefused": "{error}",
-    "projections.engine.schemas:RebuildRunning": "Another replay of {error} is at work: wait until it is done",
+    "projections.engine.schemas:RebuildRunning": "Another replay of {error} is running: wait until it is done",
     "projections.engine.rebuild:NothingKept": "No earlier tables of {error} are kept: only `replay --keep-previous` keeps them",
-    "projections.engine.runner:Halted": "Position {error.position} can't be folded ({error}); the live views are as they were",
-    "asyncpg:DiskFullError": "PostgreSQL's disk is full; free some space, then try again. Nothing live was changed ({error})",
+    "projections.engine.runner:Halted": "Position {error.position} can't be folded ({error}); the live views are unchanged",
+    "asyncpg:DiskFullError": "PostgreSQL's disk is full: free some space, then try again; nothing live was changed ({error})",
     "asyncpg:InvalidPasswordError": "PostgreSQL refused the name or password in DATABASE_URL",
     "asyncpg:InvalidCatalogNameError": "PostgreSQL has no such database: {error}",
     "asyncpg:UndefinedTableError": "The database lacks a table: run `ballotpress migrate` first ({error})",
@@ -44,11 +43,11 @@ SENTENCES: Final = {
     "builtins:TimeoutError": "PostgreSQL or Valkey did not answer in time",
     "builtins:OSError": "{error}",
 }
-"""Exceptions by module and name, the first match holds. A module that isn't loaded can't have raised anything."""
+"""Exceptions by module and name; the first match holds. A module that isn't loaded can't have raised anything."""
 
 
 def sentence(error: Exception) -> str | None:
-    """Return the line to show for a failure; None for what can only be a defect."""
+    """Return the line to show for a failure; None for a defect of the program."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, FileNotFoundError | PermissionError) and error.filename is None:  # a socket's, not a file's

@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import rich_click as click
 
-from services.embedded.start import find_settings
+from services.cli.database import connected
+from services.cli.options import json_option
+from services.cli.terminal import counted, must_be_read, progress, show
+from services.embedded.start import find_settings, reachable_database
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,15 +34,15 @@ from log.recorded_events where position > $1 order by position limit $2
 
 @click.group()
 def events() -> None:
-    """Follow the log, or carry it elsewhere."""
+    """Follow the log; export it, or import an export."""
 
 
 @events.command()
 @click.option("--from", "first", type=click.IntRange(1, 2**63 - 1), help="Position to begin at.  [default: the last ten]")
-@click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for what comes, until Ctrl-C.")
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for new events, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line an event.")
 def tail(first: int | None, follow: bool, as_json: bool) -> None:
-    """Show the last events and those that follow."""
+    """Show the last events, then each new one."""
     asyncio.run(_tail(find_settings(), first, follow, as_json))
 
 
@@ -52,45 +55,41 @@ def tail(first: int | None, follow: bool, as_json: bool) -> None:
 def export_(file: str, first: int, last: int | None) -> None:
     """Write the log as JSON Lines to FILE, or to stdout with -; the last line is a manifest.
 
-    It is the whole log unless --from or --to say otherwise; a part of it is for study, and can't be imported.
+    Without --from and --to it is the whole log; a part of it is for study, and can't be imported.
 
-    What the vault holds (keys, addresses) is not in it: once imported elsewhere, sealed texts read as erased.
+    The vault (keys, addresses) is not in it: once imported elsewhere, sealed texts read as erased.
     """
     manifest = asyncio.run(_export(file, first, last))
-    from services.cli.terminal import counted
-
     click.echo(f"Exported {counted(manifest.events, 'event')} to {'stdout' if file == '-' else file}", err=file == "-")
 
 
 @events.command("import")
 @click.argument("file", metavar="FILE|-")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def import_(file: str, as_json: bool) -> None:
     """Load a whole export from FILE, or from stdin with -, into an empty log, and verify it; all of it or nothing.
 
-    Cut short, it goes on where it was when the same file is imported again.
+    If it is cut short, importing the same file again goes on where it was.
 
-    Where no database is named and `ballotpress up` doesn't run, the private servers are started for as long as it takes.
+    Without DATABASE_URL and a running `ballotpress up`, the private servers are started for as long as it takes.
     """
     position = asyncio.run(_import(file))
-    from services.cli.terminal import counted, print_json
-
-    if as_json:
-        print_json({"imported": position, "position": position})
-        return
-    click.echo(f"Imported {counted(position, 'event')}, and verified them")
-    click.echo("The vault is not in an export: sealed texts read as erased, and no address is known")
-    click.echo("Next: `ballotpress up`, or where it runs already `ballotpress status` until the views have caught up")
+    show(
+        as_json,
+        {"imported": position, "position": position},
+        f"Imported {counted(position, 'event')}, and verified them",
+        "The vault is not in an export: sealed texts read as erased, and no address is known",
+        "Next: `ballotpress up`, or where it runs already `ballotpress status` until the views have caught up",
+    )
 
 
 async def _tail(settings: Settings, first: int | None, follow: bool, as_json: bool) -> None:
     from projections.engine import notify
-    from services.cli.terminal import must_be_read
 
     woken = asyncio.Event()
     listening = asyncio.create_task(notify.listen(settings.database_url, notify.LOG, woken.set)) if follow else None
     try:
-        async with _connected(settings) as connection:
+        async with connected(settings) as connection:
             after = await _beginning(connection, first)
             while True:
                 while shown := await _show_after(connection, after, as_json):
@@ -115,7 +114,7 @@ async def _beginning(connection: "Connection[Any]", first: int | None) -> int:
 
 
 async def _show_after(connection: "Connection[Any]", after: int, as_json: bool) -> int | None:
-    """Print what stands after a position; give the last position printed."""
+    """Print the events after a position; return the last position printed."""
     from events.log.export import line
     from events.log.transfer import as_entry
 
@@ -134,11 +133,9 @@ def _for_people(entry: "Entry") -> bytes:
 
 async def _export(file: str, first: int, last: int | None) -> "Manifest":
     from events.log.export import export
-    from services.cli.terminal import progress
     from services.clock import now
-    from services.embedded.start import reachable_database
 
-    async with reachable_database(_say) as settings, _connected(settings) as connection:
+    async with reachable_database(_say) as settings, connected(settings) as connection:
         with _written(file) as out, progress("Exporting") as advance:
             return await export(connection, out, now, advance, first, last)
 
@@ -146,28 +143,15 @@ async def _export(file: str, first: int, last: int | None) -> "Manifest":
 async def _import(file: str) -> int:
     from events.log.export import import_
     from events.registry import REGISTRY
-    from services.cli.terminal import progress
-    from services.embedded.start import reachable_database
 
     with _opened(file) as (source, size):
-        async with reachable_database(_say) as settings, _connected(settings) as connection:
+        async with reachable_database(_say) as settings, connected(settings) as connection:
             with progress("Importing") as advance:
                 return await import_(connection, REGISTRY, source, size, advance)
 
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
-
-
-@contextlib.asynccontextmanager
-async def _connected(settings: Settings) -> "AsyncIterator[Connection[Any]]":
-    from events.log import postgres
-
-    connection = await postgres.connect(settings.database_url, "shell")
-    try:
-        yield connection
-    finally:
-        await connection.close(timeout=5)
 
 
 @contextlib.contextmanager

@@ -1,14 +1,16 @@
 """`ballotpress explain tally|tool|review`: how a number or a text on the site came about, from the log."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import rich_click as click
 
+from services.cli.database import connected
+from services.cli.options import json_option
+from services.cli.terminal import counted, show, utc
 from services.embedded.start import find_settings
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class Time(click.ParamType[datetime]):
 
 
 class TallyExplained(msgspec.Struct, frozen=True):
-    """A tally at a position of the log, what it comes from, and its last events; `shown` is what the site says."""
+    """A tally at a position of the log with its history and last events; `shown` is the site's."""
 
     tool: str
     position: int
@@ -56,7 +58,7 @@ class TallyExplained(msgspec.Struct, frozen=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """A stream's events in order, and what they come to; None where nothing is left."""
+    """A stream's events in order, and the state they lead to; None where nothing is left."""
 
     id: str
     now: dict[str, Any] | None
@@ -72,7 +74,7 @@ def explain() -> None:
 @click.argument("tool")
 @click.option("--as-of", type=Time(), metavar="TIME", help="As it stood then, such as 2026-11-22T09:00:00Z.  [default: now]")
 @click.option("--all", "everything", is_flag=True, help=f"List every event, not the last {SHOWN}.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def tally(tool: str, as_of: datetime | None, everything: bool, as_json: bool) -> None:
     """Show the events that make up the tally of TOOL (a slug), and those that were changed, retracted or voided."""
     asyncio.run(_tally(tool, as_of, None if everything else SHOWN, as_json))
@@ -80,30 +82,18 @@ def tally(tool: str, as_of: datetime | None, everything: bool, as_json: bool) ->
 
 @explain.command()
 @click.argument("slug")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def tool(slug: str, as_json: bool) -> None:
-    """Show all that was ever said of the tool SLUG: how it was described, listed, and judged by the panel."""
+    """Show all events of the tool SLUG: how it was described, listed, and judged by the panel."""
     asyncio.run(_stream_of_tool(slug, as_json))
 
 
 @explain.command()
 @click.argument("review")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def review(review: str, as_json: bool) -> None:
-    """Show what became of a reader's REVIEW (an id): its revisions and decisions. What it says stays sealed."""
+    """Show the history of a reader's REVIEW (an id): its revisions and decisions. Its texts stay sealed."""
     asyncio.run(_stream_of_review(review, as_json))
-
-
-@contextlib.asynccontextmanager
-async def _connected() -> "AsyncIterator[Connection[Any]]":
-    from events.log import postgres
-
-    settings = find_settings()
-    connection = await postgres.connect(settings.database_url, "explain")
-    try:
-        yield connection
-    finally:
-        await connection.close(timeout=5)
 
 
 async def _tally(slug: str, as_of: datetime | None, limit: int | None, as_json: bool) -> None:
@@ -111,12 +101,11 @@ async def _tally(slug: str, as_of: datetime | None, limit: int | None, as_json: 
     from projections.engine.window import dropped_positions
     from projections.registry import PROJECTIONS
     from projections.tally import community
-    from services.cli.terminal import print_json
 
-    async with _connected() as connection:
+    async with connected(find_settings()) as connection:
         tool = await history.find_tool(connection, slug)
         if tool is None:
-            raise click.ClickException(f"There never was a tool {slug!r}")
+            raise click.ClickException(f"Unknown tool: {slug}")
         shown = await hours.as_of(connection, tool, as_of, corrected=False)
         story = await history.read_history(
             connection, tool, shown.position, await dropped_positions(connection, PROJECTIONS[0])
@@ -124,7 +113,7 @@ async def _tally(slug: str, as_of: datetime | None, limit: int | None, as_json: 
         said = community(story.ship, story.skip)
         if as_json:
             events = [event async for event in history.read_events(connection, limit)]
-            print_json(TallyExplained(slug, shown.position, said, (shown.ship, shown.skip), story, events))
+            show(as_json, TallyExplained(slug, shown.position, said, (shown.ship, shown.skip), story, events))
             return
         for line in _tally_lines(slug, shown, said, story):
             click.echo(line)
@@ -135,8 +124,6 @@ async def _tally(slug: str, as_of: datetime | None, limit: int | None, as_json: 
 
 
 def _tally_lines(slug: str, shown: Any, said: "Community", story: "TallyHistory") -> Iterator[str]:
-    from services.cli.terminal import counted, utc
-
     percent = "no votes" if said.ship_percent is None else f"{said.ship_percent}% ship, {said.verdict or 'too early'}"
     yield f"{slug}: {said.ship} ship / {said.skip} skip, {percent}, at position {shown.position}"
     if (shown.ship, shown.skip) != (said.ship, said.skip):
@@ -151,8 +138,6 @@ def _tally_lines(slug: str, shown: Any, said: "Community", story: "TallyHistory"
 
 
 def _event_line(event: "EventLine") -> str:
-    from services.cli.terminal import utc
-
     by = "" if event.by is None else f" by {event.by}"
     what = {"retracts": "takes back the vote", "disqualifies": "voids", "reinstates": "gives back"}.get(event.fate)
     fate = what or f"{event.fate}{by}"
@@ -163,12 +148,12 @@ async def _stream_of_tool(slug: str, as_json: bool) -> None:
     from events.log import ids
     from projections.history import find_tool
 
-    async with _connected() as connection:
+    async with connected(find_settings()) as connection:
         tool = await find_tool(connection, slug)
         if tool is None:
-            raise click.ClickException(f"There never was a tool {slug!r}")
+            raise click.ClickException(f"Unknown tool: {slug}")
         explained = await _explained(connection, "cards", tool, ids.stream_of(tool), _tool_now, frozenset())
-        _show(explained, as_json)
+    show(as_json, explained, *_lines(explained))
 
 
 async def _stream_of_review(review: str, as_json: bool) -> None:
@@ -176,11 +161,11 @@ async def _stream_of_review(review: str, as_json: bool) -> None:
 
     if not ids.is_id(review):
         raise click.ClickException(f"{review!r} is not a review's id")
-    async with _connected() as connection:
+    async with connected(find_settings()) as connection:
         explained = await _explained(connection, "reviews", review, ids.stream_of(review), _review_now, SEALED)
     if not explained.events:
-        raise click.ClickException(f"There never was a review {review}")
-    _show(explained, as_json)
+        raise click.ClickException(f"Unknown review: {review}")
+    show(as_json, explained, *_lines(explained))
 
 
 async def _explained(
@@ -264,21 +249,16 @@ def _opinion(revision: "Revision | None") -> dict[str, Any]:
     return {"revision": revision.number, "verdict": revision.verdict, "score": revision.score}
 
 
-def _show(explained: Explained, as_json: bool) -> None:
-    from services.cli.terminal import print_json, utc
-
-    if as_json:
-        print_json(explained)
-        return
-    click.echo(f"{explained.id}: {_values(explained.now) if explained.now else 'nothing is left of it'}")
-    said: dict[str, Any] = {}
+def _lines(explained: Explained) -> Iterator[str]:
+    yield f"{explained.id}: {_values(explained.now) if explained.now else 'nothing is left of it'}"
+    before: dict[str, Any] = {}
     for event in explained.events:
-        passed = " (passed over)" if "passed_over" in event else ""
+        note = " (passed over)" if "passed_over" in event else ""
         if "unreadable" in event:
-            passed = f" (unreadable: {event['unreadable']})"
-        changed = {name: value for name, value in event["data"].items() if said.get(name) != value}
-        click.echo(f"  {event['position']} {utc(event['recorded_at'])} {event['type']}{passed} {_values(changed)}".rstrip())
-        said |= event["data"]
+            note = f" (unreadable: {event['unreadable']})"
+        changed = {name: value for name, value in event["data"].items() if before.get(name) != value}
+        yield f"  {event['position']} {utc(event['recorded_at'])} {event['type']}{note} {_values(changed)}".rstrip()
+        before |= event["data"]
 
 
 def _values(values: dict[str, Any]) -> str:

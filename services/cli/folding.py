@@ -1,4 +1,4 @@
-"""What `replay` and `verify` share: which projections, how far a fold is, and what differs."""
+"""What `replay` and `verify` share: the choice of projections, progress, and the lines of a difference."""
 
 import contextlib
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from services.cli.terminal import PROGRESS_AFTER
+from services.cli.terminal import bar
 
 if TYPE_CHECKING:
     from projections.engine.diff import Diff, RowDifference
@@ -37,7 +37,7 @@ class ProjectionName(click.ParamType["Projection"]):
 
 
 def chosen(named: Sequence["Projection"]) -> Sequence["Projection"]:
-    """Give the projections that were named, once each; all if none was."""
+    """Return the projections that were named, once each; all if none was."""
     from projections.registry import PROJECTIONS
 
     return list(dict.fromkeys(named)) or PROJECTIONS
@@ -45,13 +45,20 @@ def chosen(named: Sequence["Projection"]) -> Sequence["Projection"]:
 
 @contextlib.contextmanager
 def shown_progress(verb: str) -> "Iterator[Callable[[Progress], None]]":
-    """Show on stderr how far a fold is, how fast, and when it will be done: a bar on a terminal, else a line now and then."""
-    with _bar(verb) if sys.stderr.isatty() else _some_lines(verb) as report:
+    """Show on stderr how far a fold is, how fast, and the time left: a bar on a terminal, else a line now and then."""
+    if not sys.stderr.isatty():
+        yield _lines_now_and_then(verb)
+        return
+    with bar(verb) as draw:
+
+        def report(progress: "Progress") -> None:
+            rate = f"{progress.rate:,.0f} events/s"
+            draw(f"{verb} {progress.projection}", progress.position, progress.target, rate)
+
         yield report
 
 
-@contextlib.contextmanager
-def _some_lines(verb: str) -> "Iterator[Callable[[Progress], None]]":
+def _lines_now_and_then(verb: str) -> "Callable[[Progress], None]":
     last = time.monotonic()
 
     def report(progress: "Progress") -> None:
@@ -62,42 +69,18 @@ def _some_lines(verb: str) -> "Iterator[Callable[[Progress], None]]":
             done = f"{progress.position:,} of {progress.target:,} events, {progress.rate:,.0f}/s"
             click.echo(f"{verb} {progress.projection}: {done}, {left:.0f} s left", err=True)
 
-    yield report
+    return report
 
 
-@contextlib.contextmanager
-def _bar(verb: str) -> "Iterator[Callable[[Progress], None]]":
-    from rich import progress as drawn
-    from rich.console import Console
-    from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    bar = drawn.Progress(*columns, console=Console(stderr=True), transient=True)
-    task = bar.add_task(verb, total=None, rate="")
-    began = time.monotonic()
-
-    def report(progress: "Progress") -> None:
-        rate = f"{progress.rate:,.0f} events/s"
-        bar.update(
-            task, description=f"{verb} {progress.projection}", completed=progress.position, total=progress.target, rate=rate
-        )
-        if time.monotonic() - began > PROGRESS_AFTER:
-            bar.start()
-
-    try:
-        yield report
-    finally:
-        bar.stop()
+def rows_differ(count: int) -> str:
+    """Return how many rows differ, in words."""
+    return "1 row differs" if count == 1 else f"{count} rows differ"
 
 
 def difference_lines(diff: "Diff") -> Iterator[str]:
-    """Write what differs: each table with its number of rows, then the rows by key."""
+    """Return what differs: each table with its number of rows, then the rows by key."""
     for table in diff.tables:
-        rows = "1 row differs" if table.count == 1 else f"{table.count} rows differ"
-        yield f"  {table.table}: {rows}"
+        yield f"  {table.table}: {rows_differ(table.count)}"
         yield from map(_row_line, table.rows)
         if table.count > len(table.rows):
             yield f"    … and {table.count - len(table.rows)} more"

@@ -4,6 +4,9 @@ import asyncio
 
 import rich_click as click
 
+from services.cli.database import connected
+from services.cli.options import json_option
+from services.cli.terminal import counted, progress, show
 from services.embedded.start import find_settings
 from services.settings import Settings
 
@@ -14,30 +17,19 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def rewrap(as_json: bool) -> None:
     """Wrap every personal key under the first of BALLOTPRESS_VAULT_KEYS; then the others can be taken away.
 
-    Stopped at any moment it may be run again.
+    It may be stopped at any moment and run again.
     """
-    settings = find_settings()
-    from services.cli.terminal import counted, print_json
-
-    rewrapped = asyncio.run(_rewrapped(settings))
-    if as_json:
-        print_json({"rewrapped": rewrapped})
-    else:
-        click.echo(f"Rewrapped {counted(rewrapped, 'key')}; all are under the newest vault key")
+    rewrapped = asyncio.run(_rewrap(find_settings()))
+    show(as_json, {"rewrapped": rewrapped}, f"Rewrapped {counted(rewrapped, 'key')}; all are under the newest vault key")
 
 
-async def _rewrapped(settings: Settings) -> int:
-    from events.log import postgres
+async def _rewrap(settings: Settings) -> int:
     from events.log.vault import Vault
-    from services.cli.terminal import progress
 
-    connection = await postgres.connect(settings.database_url, "shell", seconds=60)
-    try:
+    async with connected(settings, seconds=60) as connection:
         with progress("Rewrapping keys") as advance:
             return await Vault(settings.vault_keys).rewrap(connection, advance)
-    finally:
-        await connection.close()

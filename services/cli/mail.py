@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import rich_click as click
 
+from services.cli.database import committer_of, connected
+from services.cli.options import json_option
+from services.cli.terminal import show
 from services.embedded.start import find_settings
 from services.settings import Settings
 
@@ -16,46 +19,33 @@ LONGEST_MAIL = 10 * 1024 * 1024
 
 @click.group()
 def mail() -> None:
-    """Take in what comes back."""
+    """Take in reports about mails that were sent."""
 
 
 @mail.command()
 @click.argument("file", type=click.File("rb"), metavar="FILE|-")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def ingest(file: BinaryIO, as_json: bool) -> None:
-    """Read one mail from FILE, or - for stdin: what it means for the reader whom our mail went to, if it is a report at all.
+    """Read one mail from FILE, or - for stdin; if it is a bounce or complaint, apply it to the reader it concerns.
 
     Status 0 whatever the mail is, so that a mail server doesn't bounce it.
     """
-    settings = find_settings()
-    from services.cli.terminal import print_json
+    applied = asyncio.run(_ingest(find_settings(), file.read(LONGEST_MAIL)))
+    show(as_json, applied, *(map(_line, applied) if applied else ["Not a report about a mail of this site"]))
 
-    applied = asyncio.run(_ingest(settings, file.read(LONGEST_MAIL)))
-    if as_json:
-        print_json(applied)
-        return
-    for one in applied:
-        about = one.reader or "nobody we know"
-        click.echo(f"A {one.kind} report about {about}" + ("; nothing is sent there any more" if one.suppressed else ""))
-    if not applied:
-        click.echo("No report about a mail of ours")
+
+def _line(report: "ReportResult") -> str:
+    about = report.reader or "an unknown reader"
+    return f"A {report.kind} report about {about}" + ("; no further mail is sent there" if report.suppressed else "")
 
 
 async def _ingest(settings: Settings, raw: bytes) -> "list[ReportResult]":
-    from events.log import postgres
-    from events.log.committer import Committer
     from events.log.vault import Vault
-    from events.registry import REGISTRY
     from services.newsletter import reports
-    from services.submit import PATIENCE
 
     found = reports.read_mail(raw)
     if not found:
         return []
-    connection = await postgres.connect(settings.database_url, "shell", seconds=60)
-    try:
+    async with connected(settings) as connection, committer_of(settings) as committer:
         finder = await Vault(settings.vault_keys).finder(connection)
-        async with Committer(settings.database_url, REGISTRY, patience=PATIENCE) as committer:
-            return await reports.apply(connection, committer, finder, found)
-    finally:
-        await connection.close()
+        return await reports.apply(connection, committer, finder, found)

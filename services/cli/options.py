@@ -1,4 +1,4 @@
-"""Sorts of arguments that several commands take, each refused with a sentence."""
+"""Arguments and options that several commands take, each refused with a sentence."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -9,6 +9,15 @@ import rich_click as click
 from events.log import ids
 
 LONGEST_REASON = 1000
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+yes_option = click.option("--yes", is_flag=True, help="Don't ask.")
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask on a terminal, unless the answer was given. Raises click.Abort for a no."""
+    if not yes and sys.stdin.isatty():
+        click.confirm(question, abort=True, err=True)
 
 
 class Reason(click.ParamType[str]):
@@ -41,9 +50,9 @@ class Visitor(click.ParamType[str]):
 
 
 def visitors(words: Iterable[str]) -> list[str]:
-    """Give the ids that words name: an id, `@FILE` with one a line, or `-` for such lines on stdin.
+    """Return the ids that words name: an id, `@FILE` with one a line, or `-` for such lines on stdin.
 
-    click.ClickException for a word or line that isn't one, for a file that can't be read, and for none at all.
+    Raises click.ClickException for a word or line that isn't an id, for an unreadable file, and for no id at all.
     """
     found = dict.fromkeys(id_ for word in words for id_ in _named(word))
     if not found:

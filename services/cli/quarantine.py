@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 import rich_click as click
 
-from services.cli.options import Reason
+from services.cli.database import OPERATOR, connected, submit
+from services.cli.options import Reason, json_option
+from services.cli.terminal import show, utc
 from services.embedded.start import find_settings
 from services.settings import Settings
 
@@ -35,50 +37,38 @@ def quarantine() -> None:
 
 
 @quarantine.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_(as_json: bool) -> None:
     """List the projections that have halted, each with its position, error and the event there."""
-    settings = find_settings()
-    from services.cli.terminal import print_json, utc
-
-    halted = asyncio.run(_halted(settings))
-    if as_json:
-        print_json({"halted": halted})
-        return
-    for one in halted:
-        click.echo(f"{one.projection} halted at position {one.position}, {utc(one.since)}\n  {one.error}")
-        event = "no event" if one.data is None else f"{one.type} version {one.schema_version} {bytes(one.data).decode()}"
-        click.echo(f"  there: {event}")
-    if not halted:
-        click.echo("No projection has halted")
+    halted = asyncio.run(_halted(find_settings()))
+    show(as_json, {"halted": halted}, *(map(_text, halted) if halted else ["No projection has halted"]))
 
 
 @quarantine.command()
 @click.argument("position", type=click.IntRange(1, 2**63 - 1))
 @click.option("--reason", required=True, type=Reason(), help="Why; it is kept in the log.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def drop(position: int, reason: str, as_json: bool) -> None:
     """Let each projection that has halted at POSITION pass the event there, now and in every rebuild."""
-    settings = find_settings()
-    from services.cli.terminal import print_json
+    projections, appended = asyncio.run(_drop(find_settings(), position, reason))
+    said = f"{', '.join(projections)} will pass over position {position}"
+    show(as_json, {"projections": projections, "appended": appended}, said)
 
-    projections, appended = asyncio.run(_dropped(settings, position, reason))
-    if as_json:
-        print_json({"projections": projections, "appended": appended})
-    else:
-        click.echo(f"{', '.join(projections)} will pass over position {position}")
+
+def _text(halted: Halted) -> str:
+    event = "no event"
+    if halted.data is not None:
+        event = f"{halted.type} version {halted.schema_version} {bytes(halted.data).decode()}"
+    since = utc(halted.since)
+    return f"{halted.projection} halted at position {halted.position}, {since}\n  {halted.error}\n  there: {event}"
 
 
 async def _halted(settings: Settings) -> Sequence[Halted]:
-    from events.log import postgres
     from services.status.read import read_views
 
-    connection = await postgres.connect(settings.database_url, "shell", seconds=60)
-    try:
+    async with connected(settings, seconds=60) as connection:
         halts = [(view.name, view.halt) for view in await read_views(connection) if view.halt is not None]
         events = {halt.position: await connection.fetchrow(READ_EVENT, halt.position) for _, halt in halts}
-    finally:
-        await connection.close()
     return [Halted(name, h.position, h.error, h.since, *_event(events[h.position])) for name, h in halts]
 
 
@@ -86,9 +76,8 @@ def _event(row: Any) -> tuple[str | None, int | None, msgspec.Raw | None]:
     return (None, None, None) if row is None else (row["type"], row["schema_version"], msgspec.Raw(row["data"].encode()))
 
 
-async def _dropped(settings: Settings, position: int, reason: str) -> tuple[list[str], int]:
+async def _drop(settings: Settings, position: int, reason: str) -> tuple[list[str], int]:
     from events.commands.quarantine import DropEvent
-    from services.submit import OPERATOR, submit
 
     halted = [one.projection for one in await _halted(settings) if one.position == position]
     receipt = await submit(settings, DropEvent(halted, position, reason, OPERATOR))

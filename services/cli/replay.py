@@ -9,7 +9,9 @@ import msgspec
 import rich_click as click
 
 from projections.engine.diff import Diff
-from services.cli.folding import ProjectionName, chosen, difference_lines, shown_progress
+from services.cli.folding import ProjectionName, chosen, difference_lines, rows_differ, shown_progress
+from services.cli.options import json_option
+from services.cli.terminal import show
 from services.embedded.start import find_settings
 from services.settings import Settings
 
@@ -21,7 +23,7 @@ PAUSE_MS = 200
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """What came of one view: what differed at `diff.position`, and whether the rebuilt tables are live now."""
+    """A view that was rebuilt: what differed at `diff.position`, and whether the rebuilt tables are live now."""
 
     projection: str
     resumed: bool
@@ -47,10 +49,10 @@ class RolledBack(msgspec.Struct, frozen=True):
     show_default=True,
     type=click.IntRange(0, 10_000),
     metavar="MS",
-    help="Rest between windows for as long as one took, so long at least; 0: no rest.",
+    help="Rest between windows for as long as one took, and at least so long; 0: no rest.",
 )
 @click.option("--rollback", type=ProjectionName(), metavar="PROJECTION", help="Go back to the tables kept from before.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def replay(
     projection: "tuple[Projection, ...]",
     dry_run: bool,
@@ -62,20 +64,19 @@ def replay(
     """Rebuild each PROJECTION (all of them, if none is named) from the log; the site reads and votes throughout.
 
     The views are built beside the live ones; what differs is shown by table and key; then the new ones take their place.
-    Stopped or killed at any moment it has changed nothing, and goes on where it was when it is run again.
+    Stopped or killed before that, it has changed nothing; run again, it goes on where it was.
     """
     if rollback is not None and (projection or dry_run or keep_previous):
         raise click.UsageError("--rollback goes with no other projection, nor with --dry-run or --keep-previous")
     settings = find_settings()
     if rollback is not None:
-        _show_rolled_back(asyncio.run(_rolled_back(settings, rollback)), as_json)
+        done = asyncio.run(_rolled_back(settings, rollback))
+        show(as_json, done, *_rollback_lines(done))
         return
-    show = (lambda _: None) if as_json else _show
-    replayed = asyncio.run(_replayed(settings, chosen(projection), dry_run, keep_previous, pause / 1000, show))
+    say = (lambda _: None) if as_json else _say
+    replayed = asyncio.run(_replayed(settings, chosen(projection), dry_run, keep_previous, pause / 1000, say))
     if as_json:
-        from services.cli.terminal import print_json
-
-        print_json({"replayed": replayed})
+        show(as_json, {"replayed": replayed})
 
 
 async def _replayed(
@@ -84,7 +85,7 @@ async def _replayed(
     dry_run: bool,
     keep_previous: bool,
     pause: float,
-    show: Callable[[Replayed], None],
+    say: Callable[[Replayed], None],
 ) -> Sequence[Replayed]:
     from events.registry import REGISTRY
     from projections.engine.rebuild import Pace, Rebuild
@@ -95,18 +96,18 @@ async def _replayed(
         for projection in projections:
             async with only_one(settings.database_url, projection):
                 rebuild = Rebuild(settings.database_url, projection, REGISTRY, pace=Pace(pause=pause), report=report)
-                done.append(await _one(rebuild, dry_run, keep_previous, show))
+                done.append(await _one(rebuild, dry_run, keep_previous, say))
     return done
 
 
-async def _one(rebuild: "Rebuild", dry_run: bool, keep_previous: bool, show: Callable[[Replayed], None]) -> Replayed:
+async def _one(rebuild: "Rebuild", dry_run: bool, keep_previous: bool, say: Callable[[Replayed], None]) -> Replayed:
     """Build, compare, show, and switch unless dry."""
     async with _cleaned_up(rebuild, dry_run):
         resumed = await rebuild.prepare()
         await rebuild.catch_up()
         found = await rebuild.compare()
         replayed = Replayed(rebuild.projection.name, resumed, found, not dry_run, keep_previous and not dry_run)
-        show(replayed)
+        say(replayed)
         if not dry_run:
             await rebuild.catch_up()
             await rebuild.switch(keep_previous=keep_previous)
@@ -128,11 +129,11 @@ async def _cleaned_up(rebuild: "Rebuild", dry_run: bool) -> AsyncIterator[None]:
             await rebuild.abandon()
 
 
-def _show(replayed: Replayed) -> None:
+def _say(replayed: Replayed) -> None:
     name, diff = replayed.projection, replayed.diff
     again = ", going on where an earlier replay stopped" if replayed.resumed else ""
-    would = "nothing differs" if not diff.tables else "1 row differs" if diff.count == 1 else f"{diff.count} rows differ"
-    click.echo(f"{name}: rebuilt to position {diff.position}{again}; {would}")
+    differs = rows_differ(diff.count) if diff.tables else "nothing differs"
+    click.echo(f"{name}: rebuilt to position {diff.position}{again}; {differs}")
     for line in difference_lines(diff):
         click.echo(line)
     if replayed.switched:
@@ -151,11 +152,8 @@ async def _rolled_back(settings: Settings, projection: "Projection") -> RolledBa
     return RolledBack(projection.name, position)
 
 
-def _show_rolled_back(done: RolledBack, as_json: bool) -> None:
-    from services.cli.terminal import print_json
-
-    if as_json:
-        print_json(done)
-        return
-    click.echo(f"{done.projection}: the tables kept from before are live again, at position {done.position}")
-    click.echo(f"The others are kept: `ballotpress replay --rollback {done.projection}` brings them back")
+def _rollback_lines(done: RolledBack) -> tuple[str, ...]:
+    return (
+        f"{done.projection}: the tables kept from before are live again, at position {done.position}",
+        f"The others are kept: `ballotpress replay --rollback {done.projection}` brings them back",
+    )

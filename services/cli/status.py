@@ -1,4 +1,4 @@
-"""`ballotpress status`: how everything stands, and what to do about what doesn't."""
+"""`ballotpress status`: the state of the log, the views and the mails, and what to do about each problem."""
 
 import asyncio
 import time
@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from services.cli.database import connected
+from services.cli.errors import sentence
+from services.cli.options import json_option
+from services.cli.terminal import must_be_read, show, size, utc
 from services.embedded.start import find_settings
 from services.settings import Settings
 
@@ -20,13 +24,11 @@ WATCH_EVERY = 2.0
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--watch", is_flag=True, help="Show it anew every two seconds, until Ctrl-C.")
+@json_option
+@click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
 def status(as_json: bool, watch: bool) -> None:
-    """Show the log's head, the views, what is stuck and why, and what to do about it."""
+    """Show the log's head, the views, and anything that is stuck: why, and what to do about it."""
     settings = find_settings()
-    from services.cli.terminal import must_be_read
-
     _show(settings, as_json, watch)
     while watch:
         time.sleep(WATCH_EVERY)
@@ -37,18 +39,15 @@ def status(as_json: bool, watch: bool) -> None:
 def _show(settings: Settings, as_json: bool, watch: bool) -> None:
     from rich.console import Console
 
-    from services.cli.errors import sentence
-    from services.cli.terminal import print_json
-
     try:
         seen = asyncio.run(_read(settings))
     except Exception as error:
         if not watch or (message := sentence(error)) is None:
             raise
-        click.echo(message, err=True)  # whoever watches wants to see it come back
+        click.echo(message, err=True)  # someone who watches wants to see it come back
         return
     if as_json:
-        print_json(seen)
+        show(as_json, seen)
         return
     console = Console(markup=False, highlight=False)
     if watch:
@@ -59,16 +58,12 @@ def _show(settings: Settings, as_json: bool, watch: bool) -> None:
 async def _read(settings: Settings) -> "Status":
     from redis.asyncio import Redis
 
-    from events.log import postgres
     from services.newsletter.schedule_run import schedule_of
     from services.status.read import read_status
 
-    connection = await postgres.connect(settings.database_url, "status", seconds=60)
-    try:
-        async with Redis.from_url(settings.redis_url, socket_connect_timeout=1) as valkey:
-            return await read_status(connection, schedule_of(settings.newsletter), valkey)
-    finally:
-        await connection.close()
+    valkey = Redis.from_url(settings.redis_url, socket_connect_timeout=1)
+    async with connected(settings, seconds=60) as connection, valkey:
+        return await read_status(connection, schedule_of(settings.newsletter), valkey)
 
 
 def _described(status: "Status") -> "Group":
@@ -88,8 +83,6 @@ def _described(status: "Status") -> "Group":
 
 
 def _lines(status: "Status") -> Iterator[str]:
-    from services.cli.terminal import utc
-
     if status.head is not None:
         since = "" if status.head.recorded_at is None else f", {utc(status.head.recorded_at)}"
         yield f"log     position {status.head.position}{since}; {status.head.events_last_minute} events in the last minute"
@@ -135,8 +128,6 @@ def _account_line(account: "Account") -> str:
 
 
 def _disk_cells(status: "Status") -> Iterator[tuple[str, ...]]:
-    from services.cli.terminal import size
-
     for table in status.disk[:12]:
         yield table.table, size(table.bytes), size(table.index_bytes)
 

@@ -13,39 +13,51 @@ import rich_click as click
 PROGRESS_AFTER = 2.0
 """Seconds before progress is shown: most runs are over by then."""
 
+Draw = Callable[[str, int, int, str], None]
+"""Draws what is being done, how much of how much (0: unknown) is done, and how fast."""
 
-def print_json(value: object) -> None:
-    """Print a Struct or dict as one line of JSON."""
-    click.echo(msgspec.json.encode(value))
+
+def show(as_json: bool, value: object, *lines: str) -> None:
+    """Print a Struct or dict as one line of JSON, or the lines that say the same to people."""
+    for line in [msgspec.json.encode(value)] if as_json else lines:
+        click.echo(line)
+
+
+@contextlib.contextmanager
+def bar(title: str) -> Iterator[Draw]:
+    """Draw a bar with the time left on stderr, once some seconds have passed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    words, rate = TextColumn("{task.description}"), TextColumn("{task.fields[rate]}")
+    columns = (SpinnerColumn(), words, BarColumn(), TaskProgressColumn(), rate, TimeRemainingColumn())
+    drawn = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = drawn.add_task(title, total=None, rate="")
+    began = time.monotonic()
+
+    def draw(title: str, done: int, of: int, rate: str) -> None:
+        drawn.update(task, description=title, completed=done, total=of or None, rate=rate)
+        if time.monotonic() - began > PROGRESS_AFTER:
+            drawn.start()
+
+    try:
+        yield draw
+    finally:
+        drawn.stop()
 
 
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how far some work is and when it will be done; what is given wants to be told how much of how much is done."""
+    """Return a function that is told how much of how much is done, and shows it on a terminal."""
     if not sys.stderr.isatty():
         yield lambda done, of: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    began = time.monotonic()
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    shown = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = shown.add_task(title, total=None)
-
-    def advance(done: int, of: int) -> None:
-        shown.update(task, completed=done, total=of or None)
-        if time.monotonic() - began > PROGRESS_AFTER:
-            shown.start()
-
-    try:
-        yield advance
-    finally:
-        shown.stop()
+    with bar(title) as draw:
+        yield lambda done, of: draw(title, done, of, "")
 
 
 def must_be_read() -> None:
-    """Raise BrokenPipeError when nobody reads our stdout any more, though we have nothing to write."""
+    """Raise BrokenPipeError when nobody reads our stdout any more, even with nothing to write."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
@@ -53,12 +65,12 @@ def must_be_read() -> None:
 
 
 def utc(time_: datetime) -> str:
-    """Write a time for people: UTC, to the second."""
+    """Return a time for people: UTC, to the second."""
     return f"{time_:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def size(count: int) -> str:
-    """Write a number of bytes for people."""
+    """Return a number of bytes for people."""
     amount = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:
@@ -68,5 +80,5 @@ def size(count: int) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Write a number of things for people."""
+    """Return a number of things for people: 1 vote, 2 votes."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

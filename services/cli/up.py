@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from services.cli.database import connected
 from services.embedded.start import find_settings
 from services.settings import Settings, home_folder, process_environ
 
@@ -111,14 +112,10 @@ async def _migrate(database_url: str) -> None:
 
 async def _load(settings: Settings, catalog: Path | None) -> None:
     """Load the catalog if nothing was ever logged."""
-    from events.log import postgres
-    from services.cli.catalog_import import import_catalog
+    from services.cli.catalog import import_catalog
 
-    connection = await postgres.connect(settings.database_url, "up", seconds=60)
-    try:
+    async with connected(settings) as connection:
         empty = await connection.fetchval("select position = 0 from log.head")
-    finally:
-        await connection.close()
     if empty and catalog is not None:
         _say(f"Loaded the catalog {catalog}: {await import_catalog(settings, catalog)} events")
 

@@ -1,14 +1,16 @@
 """`ballotpress verify`: fold the log afresh and compare it with the live views."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 import rich_click as click
 
 from projections.engine.diff import Diff
-from services.cli.folding import ProjectionName, chosen, difference_lines, shown_progress
+from services.cli.folding import ProjectionName, chosen, difference_lines, rows_differ, shown_progress
+from services.cli.options import json_option
+from services.cli.terminal import show
 from services.embedded.start import find_settings
 from services.settings import Settings
 
@@ -25,24 +27,17 @@ class Verified(msgspec.Struct, frozen=True):
 
 @click.command()
 @click.argument("projection", nargs=-1, type=ProjectionName())
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def verify(projection: "tuple[Projection, ...]", as_json: bool) -> int:
     """Fold the log afresh and compare each PROJECTION (all of them, if none is named) with it, by key.
 
-    Status 1 and a list of the rows that differ, should any. Nothing is changed: `ballotpress replay` mends.
+    Status 1 and a list of the differing rows, if there are any. Nothing is changed; `ballotpress replay` mends.
     """
-    settings = find_settings()
-    verified = asyncio.run(_verified(settings, chosen(projection)))
+    verified = asyncio.run(_verified(find_settings(), chosen(projection)))
     wrong = [one.projection for one in verified if one.diff.tables]
-    if as_json:
-        from services.cli.terminal import print_json
-
-        print_json({"right": not wrong, "verified": verified})
-    else:
-        for one in verified:
-            _show(one)
-        if wrong:
-            click.echo(f"ballotpress: views differ from the log; `ballotpress replay {' '.join(wrong)}` mends them", err=True)
+    show(as_json, {"right": not wrong, "verified": verified}, *(line for one in verified for line in _lines(one)))
+    if wrong and not as_json:
+        click.echo(f"ballotpress: views differ from the log; `ballotpress replay {' '.join(wrong)}` mends them", err=True)
     return 1 if wrong else 0
 
 
@@ -54,12 +49,10 @@ async def _verified(settings: Settings, projections: "Sequence[Projection]") -> 
         return [Verified(p.name, await verify_one(settings.database_url, p, REGISTRY, report)) for p in projections]
 
 
-def _show(verified: Verified) -> None:
-    diff = verified.diff
+def _lines(verified: Verified) -> Iterator[str]:
+    name, diff = verified.projection, verified.diff
     if not diff.tables:
-        click.echo(f"{verified.projection}: equal to the log up to position {diff.position}")
+        yield f"{name}: equal to the log up to position {diff.position}"
         return
-    rows = "1 row differs" if diff.count == 1 else f"{diff.count} rows differ"
-    click.echo(f"{verified.projection}: {rows} from the log up to position {diff.position}")
-    for line in difference_lines(diff):
-        click.echo(line)
+    yield f"{name}: {rows_differ(diff.count)} from the log up to position {diff.position}"
+    yield from difference_lines(diff)

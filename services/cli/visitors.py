@@ -1,11 +1,12 @@
 """`ballotpress visitors erase`: destroy what a visitor wrote."""
 
 import asyncio
-import sys
 
 import rich_click as click
 
-from services.cli.options import Visitor
+from services.cli.database import OPERATOR, submit
+from services.cli.options import Visitor, confirm, json_option, yes_option
+from services.cli.terminal import counted, show
 from services.embedded.start import find_settings
 
 
@@ -16,22 +17,17 @@ def visitors() -> None:
 
 @visitors.command()
 @click.argument("visitor", type=Visitor())
-@click.option("--yes", is_flag=True, help="Don't ask.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@yes_option
+@json_option
 def erase(visitor: str, yes: bool, as_json: bool) -> None:
     """Destroy what VISITOR wrote: its reviews and bookmarks. Its votes hold nothing personal and stay counted."""
     settings = find_settings()
-    if not yes and sys.stdin.isatty():
-        click.confirm("This can't be undone. Erase what this visitor wrote?", abort=True, err=True)
+    confirm("This can't be undone. Erase what this visitor wrote?", yes)
     from events.commands.erasure import EraseVisitor
-    from services.cli.terminal import counted, print_json
-    from services.submit import OPERATOR, submit
 
     receipt = asyncio.run(submit(settings, EraseVisitor(visitor, OPERATOR)))
     erased = receipt.value
-    if as_json:
-        print_json({"reviews": erased.reviews, "bookmarks": erased.bookmarks, "appended": receipt.appended})
-    elif receipt.appended:
-        click.echo(f"Erased {counted(erased.reviews, 'review')} and {counted(erased.bookmarks, 'bookmark')}")
-    else:
-        click.echo("Nothing to erase: this visitor is unknown or was erased already")
+    said = f"Erased {counted(erased.reviews, 'review')} and {counted(erased.bookmarks, 'bookmark')}"
+    if not receipt.appended:
+        said = "Nothing to erase: this visitor is unknown or was erased already"
+    show(as_json, {"reviews": erased.reviews, "bookmarks": erased.bookmarks, "appended": receipt.appended}, said)

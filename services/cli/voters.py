@@ -8,7 +8,9 @@ import msgspec
 import rich_click as click
 from msgspec.structs import replace
 
-from services.cli.options import Reason, visitors
+from services.cli.database import OPERATOR, connected, submit
+from services.cli.options import Reason, json_option, visitors
+from services.cli.terminal import counted, show
 from services.embedded.start import find_settings
 from services.settings import Settings
 
@@ -23,7 +25,7 @@ from log.recorded_events where stream = any($1::uuid[]) and version = 1
 
 
 class Count(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A tally and what it says; with its rank by the community's votes, where that was asked for and the tool is listed."""
+    """A tally with its verdict; and its rank by the community's votes, if asked for and the tool is listed."""
 
     ship: int
     skip: int
@@ -41,7 +43,7 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a correction did or, when dry, would do; `others_moved` counts the other tools whose rank changes, if asked for."""
+    """A correction that was made or, when dry, would be; `others_moved` counts other tools whose rank changes, if asked for."""
 
     dry_run: bool
     action: str
@@ -58,7 +60,7 @@ def voters() -> None:
 
 
 def _arguments(command: Callable[..., None]) -> Callable[..., None]:
-    command = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+    command = json_option(command)
     command = click.option("--dry-run", is_flag=True, help="Show the tallies before and after, and change nothing.")(command)
     command = click.option("--as-if", is_flag=True, help="Show the ranking with and without them too, and change nothing.")(
         command
@@ -72,7 +74,7 @@ def _arguments(command: Callable[..., None]) -> Callable[..., None]:
 def void(voter: tuple[str, ...], reason: str | None, as_if: bool, dry_run: bool, as_json: bool) -> None:
     """Disqualify each VOTER: an id, @FILE with one a line, or - for such lines on stdin.
 
-    Their ballots count no more and they can't vote until reinstated. Who is disqualified already is passed over.
+    Their ballots count no more and they can't vote until reinstated. Those already disqualified are passed over.
     """
     _correct(voter, reason, dry_run, as_if, as_json, reinstate=False)
 
@@ -82,7 +84,7 @@ def void(voter: tuple[str, ...], reason: str | None, as_if: bool, dry_run: bool,
 def reinstate(voter: tuple[str, ...], reason: str | None, as_if: bool, dry_run: bool, as_json: bool) -> None:
     """Reinstate each VOTER: an id, @FILE with one a line, or - for such lines on stdin.
 
-    Their ballots count again. Who isn't disqualified is passed over.
+    Their ballots count again. Those who aren't disqualified are passed over.
     """
     _correct(voter, reason, dry_run, as_if, as_json, reinstate=True)
 
@@ -94,19 +96,13 @@ def _correct(words: Sequence[str], reason: str | None, dry_run: bool, as_if: boo
     outcome = asyncio.run(_outcome(settings, visitors(words), reason or "", dry_run or as_if, reinstate))
     if as_if:
         outcome = asyncio.run(_ranked(settings, outcome))
-    if as_json:
-        from services.cli.terminal import print_json
-
-        print_json(outcome)
-    else:
-        click.echo("\n".join(_lines(outcome)))
+    show(as_json, outcome, *_lines(outcome))
 
 
 async def _outcome(settings: Settings, voters: Sequence[str], reason: str, dry_run: bool, reinstate: bool) -> Outcome:
     from events.commands.voters import CorrectVoters
     from projections.cards import tallies_at_head
     from services.clock import fresh_id
-    from services.submit import OPERATOR, submit
 
     command = CorrectVoters(fresh_id(), voters, reason, tallies_at_head, reinstate=reinstate, operator=OPERATOR, dry=dry_run)
     receipt = await submit(settings, command)
@@ -115,16 +111,13 @@ async def _outcome(settings: Settings, voters: Sequence[str], reason: str, dry_r
 
 
 async def _slugs(settings: Settings, correction: "CorrectionRecorded | None") -> Mapping[str, str]:
-    """Read the slugs of the tools that a correction concerns."""
-    from events.log import ids, postgres
+    """Return the slugs of a correction's tools."""
+    from events.log import ids
 
     tools = [tool.tool for tool in correction.tools] if correction else []
-    connection = await postgres.connect(settings.database_url, "shell", seconds=60)
-    try:
+    async with connected(settings, seconds=60) as connection:
         rows = await connection.fetch(SLUGS, [ids.stream_of(tool) for tool in tools])
-        return {row["tool"]: row["slug"] for row in rows}
-    finally:
-        await connection.close()
+    return {row["tool"]: row["slug"] for row in rows}
 
 
 def _described(receipt: "Receipt[Any]", slugs: Mapping[str, str], dry_run: bool, action: str) -> Outcome:
@@ -138,15 +131,11 @@ def _described(receipt: "Receipt[Any]", slugs: Mapping[str, str], dry_run: bool,
 
 
 async def _ranked(settings: Settings, outcome: Outcome) -> Outcome:
-    """Add where the tools stand by the community's votes, before and after."""
-    from events.log import postgres
+    """Return the outcome with the tools' ranks by the community's votes, before and after."""
     from projections.ranking import listed_tallies, ranks
 
-    connection = await postgres.connect(settings.database_url, "shell", seconds=60)
-    try:
+    async with connected(settings, seconds=60) as connection:
         listed = await listed_tallies(connection)
-    finally:
-        await connection.close()
     changed = [tool for tool in outcome.tools if tool.slug in listed]
     before = ranks(listed | {tool.slug: (tool.before.ship, tool.before.skip) for tool in changed})
     after = ranks(listed | {tool.slug: (tool.after.ship, tool.after.skip) for tool in changed})
@@ -169,8 +158,6 @@ def _lines(outcome: Outcome) -> list[str]:
     if not outcome.voters:
         already = "is disqualified already" if outcome.action == "disqualified" else "is not disqualified"
         return [f"Nothing to do: each of them {already}"]
-    from services.cli.terminal import counted
-
     would = "Would have " if outcome.dry_run else ""
     head = f"{would}{outcome.action} {counted(outcome.voters, 'voter')} with {counted(outcome.votes, 'vote')}"
     return [

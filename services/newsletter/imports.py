@@ -13,13 +13,9 @@ import msgspec
 
 from emails.addresses import AddressRefused, read_address
 from events.commands.subscribers import Imported, ImportSubscribers
-from events.log import postgres
 from events.log.committer import Committer
 from events.log.vault import Finder, Vault
-from events.registry import REGISTRY
 from services.newsletter.subscribers import seal_person
-from services.settings import Settings
-from services.submit import OPERATOR, PATIENCE
 
 CHUNK: Final = 100
 LONGEST_LINE: Final = 64 * 1024
@@ -54,20 +50,18 @@ class Row(msgspec.Struct, frozen=True):
     categories: tuple[str, ...]
 
 
-async def import_subscribers(settings: Settings, path: Path, report: Report, progress: Progress) -> Imports:
-    """Import a file, chunk by chunk; `report` is told of each refused row by its line. ImportUnreadable, LogUnavailable."""
-    vault = Vault(settings.vault_keys)
-    connection = await postgres.connect(settings.database_url, "shell", seconds=60)
-    try:
-        finder = await vault.finder(connection)
-    finally:
-        await connection.close()
+async def import_subscribers(
+    committer: Committer, vault: Vault, finder: Finder, path: Path, operator: str, *, report: Report, progress: Progress
+) -> Imports:
+    """Import a file, chunk by chunk; `report` is told of each refused row by its line.
+
+    Raises ImportUnreadable and LogUnavailable.
+    """
     done = Imports()
-    async with Committer(settings.database_url, REGISTRY, patience=PATIENCE) as committer:
-        for rows in _chunks(path, done, report, progress):
-            receipt = await committer.submit(ImportSubscribers([_sealed(row, vault, finder) for row in rows], OPERATOR))
-            done.imported += sum(receipt.value)
-            done.known += len(rows) - sum(receipt.value)
+    for rows in _chunks(path, done, report, progress):
+        receipt = await committer.submit(ImportSubscribers([_sealed(row, vault, finder) for row in rows], operator))
+        done.imported += sum(receipt.value)
+        done.known += len(rows) - sum(receipt.value)
     return done
 
 

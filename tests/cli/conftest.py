@@ -12,7 +12,7 @@ from events.ballots import Choice
 from events.commands.ballots import CastVote
 from events.log import ids
 from events.log.committer import Committer
-from services.cli.catalog_import import import_catalog
+from services.cli.catalog import import_catalog
 from services.settings import read_settings
 from tests.support import servers
 from tests.support.catalogs import opinion, tool

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from click import ClickException
 
 from events.catalog import ToolNotListed
 from events.catalog_file import CatalogFile, CatalogInvalid
@@ -14,7 +15,8 @@ from events.commands.ballots import CastVote
 from events.commands.catalog import ImportCatalog
 from events.log.committer import Committer
 from events.registry import REGISTRY
-from services.cli import catalog_import
+from services.cli.catalog import import_catalog
+from services.cli.up import DEMO
 from services.settings import Settings
 from tests.support.catalogs import file, import_tools, new_id, opinion, tool
 
@@ -80,10 +82,9 @@ def settings(dsn: str, home: Path) -> Settings:
 
 async def test_the_demo_catalog_is_imported(dsn: str, tmp_path: Path, connection: Any) -> None:
     """The catalog that comes with the program is sound, and a second import appends nothing."""
-    demo = Path(catalog_import.__file__).parent / "demo_catalog.json"
-    appended = await catalog_import.import_catalog(settings(dsn, tmp_path), demo)
+    appended = await import_catalog(settings(dsn, tmp_path), DEMO)
     assert appended == await connection.fetchval("select count(*) from log.events") > 0
-    assert await catalog_import.import_catalog(settings(dsn, tmp_path), demo) == 0
+    assert await import_catalog(settings(dsn, tmp_path), DEMO) == 0
 
 
 @pytest.mark.parametrize(
@@ -103,13 +104,13 @@ async def test_a_refused_file_is_told_in_one_line(dsn: str, tmp_path: Path, raw:
     """The operator reads which file, where in it, and what."""
     path = tmp_path / "catalog.json"
     path.write_bytes(raw)
-    with pytest.raises(catalog_import.CatalogRefused, match=said) as caught:
-        await catalog_import.import_catalog(settings(dsn, tmp_path), path)
+    with pytest.raises(ClickException, match=said) as caught:
+        await import_catalog(settings(dsn, tmp_path), path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
 
 
 async def test_a_file_that_is_not_there_is_told_in_one_line(dsn: str, tmp_path: Path) -> None:
     """A missing file is named."""
-    with pytest.raises(catalog_import.CatalogRefused, match=r"gone\.json can't be read: No such file"):
-        await catalog_import.import_catalog(settings(dsn, tmp_path), tmp_path / "gone.json")
+    with pytest.raises(ClickException, match=r"gone\.json can't be read: No such file"):
+        await import_catalog(settings(dsn, tmp_path), tmp_path / "gone.json")

@@ -70,7 +70,7 @@ async def test_the_command_tells_counted_changed_retracted_and_voided(
     assert (earlier["community"]["ship"], earlier["position"], earlier["shown"]) == (4, 7, [4, 0])
     await connection.execute("update hours_1.hours set ship = 7")
     assert "! The site says 7 ship" in shell("explain", "tally", SLUGS[0], status=0).out
-    shell("explain", "tally", "nothing").failed("There never was a tool 'nothing'")
+    shell("explain", "tally", "nothing").failed("Unknown tool: nothing")
     shell("explain", "tally", "one", "--as-of", "noon").failed("is not a time", status=2)
 
 
@@ -93,7 +93,7 @@ async def test_a_tool_and_a_review_are_told_from_their_streams(shell: Shell, com
     assert "ReviewApproved" in told and 'status="pending"' in told and "public_revision=1" in told
     assert "sealed" not in told + shell("explain", "review", review, "--json", status=0).out
     shell("explain", "review", "x").failed("is not a review's id")
-    shell("explain", "review", VOTERS[3]).failed("There never was a review")
+    shell("explain", "review", VOTERS[3]).failed(f"Unknown review: {VOTERS[3]}")
 
 
 async def test_what_a_stream_comes_to_is_the_row_of_the_view(

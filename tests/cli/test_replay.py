@@ -211,7 +211,7 @@ async def test_previous_tables_come_back_caught_up(shell: Shell, dsn: str, conne
 async def test_two_replays_of_one_view(shell: Shell, dsn: str) -> None:
     """The second is told so in one line; another view may be replayed meanwhile."""
     async with only_one(dsn, CARDS):
-        shell("replay", "cards").failed("Another replay of cards is at work")
+        shell("replay", "cards").failed("Another replay of cards is running")
         shell("replay", "hours", status=0)
         with pytest.raises(RebuildRunning):
             async with only_one(dsn, CARDS):
