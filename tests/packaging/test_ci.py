@@ -1,0 +1,30 @@
+"""What runs the checks: hosted CI, `.ci/run` and pre-commit run the same commands as `make`."""
+
+import re
+import subprocess
+
+import yaml
+
+from tests.packaging.project import PYPROJECT, ROOT
+
+
+def test_hosted_ci_runs_the_script_on_the_oldest_python() -> None:
+    """The workflow adds nothing to `.ci/run`, and begins with the oldest Python that the package supports."""
+    job = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["ci"]
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert PYPROJECT["project"]["requires-python"] == f">={job['strategy']['matrix']['python'][0]}"
+
+
+def test_pre_commit_runs_what_make_lint_runs() -> None:
+    """One hook, of this repository, that calls `make lint`; `.ci/run` calls it too."""
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (hook,) = repository["hooks"]
+    assert (repository["repo"], hook["entry"], hook["pass_filenames"]) == ("local", "make lint", False)
+    assert re.search(r"\bmake lint$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+
+
+def test_the_ci_script_is_valid() -> None:
+    """bash can read the script, and it may be run."""
+    script = ROOT / ".ci" / "run"
+    assert subprocess.run(("bash", "-n", script), check=False).returncode == 0
+    assert script.stat().st_mode & 0o111
