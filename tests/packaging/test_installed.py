@@ -40,7 +40,8 @@ def outbox(site: httpx.Client) -> list[str]:
     return re.findall(r'href="(/outbox/[^"]+)"', site.get("/outbox").text)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.server
+@pytest.mark.timeout(600)
 def test_an_installed_wheel_comes_up_to_a_first_vote_and_a_first_mail(installed: Instance) -> None:
     """`ballotpress up` of the wheel takes a vote and files a confirmation mail; stopped, it leaves nothing running."""
     assert installed.command("--version").stdout.split()[-1] == PYPROJECT["project"]["version"]
