@@ -4,9 +4,12 @@ import re
 
 from projections.engine.projection import Projection
 
+# A vote's event carries the whole change of its tally, whatever was passed over before it.
+_TALLY = frozenset({"ship", "skip"})
+
 PROJECTIONS = (
-    Projection("cards", 1),
-    Projection("hours", 1),
+    Projection("cards", 1, exact_totals=_TALLY),
+    Projection("hours", 1, exact_totals=_TALLY),
     Projection("bookmarks", 1),
     Projection("reviews", 1),
     Projection("subscribers", 1),

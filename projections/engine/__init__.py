@@ -1,1 +1,1 @@
-"""The projector: windows of the log folded by SQL, rebuilt, compared and watched. It knows no subject."""
+"""A projector: folds windows of the log by SQL, rebuilds, compares and watches. It knows no subject; see README.md."""

@@ -1,10 +1,10 @@
-"""A cheap watch over a view: what its tables sum up to, against what the events of each window said they should.
+"""Watch a projection cheaply: compare what its tables sum up to with the sums of the changes in the events.
 
-The runner keeps the sums with the checkpoint and compares now and then: a row that somebody changed, took away or added, and a
-checkpoint that was moved, show within a minute. `verify` says which.
+The runner keeps the sums with the checkpoint and compares now and then, so that a row changed, deleted or added by hand, or a
+moved checkpoint, shows within a minute. `verify` finds the row.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,9 +14,6 @@ from projections.engine.projection import Projection
 
 Totals = Mapping[str, int]
 
-# Votes say what they change, so these sums hold whatever was passed over; numbers of rows don't.
-ALWAYS_HOLD = frozenset({"ship", "skip"})
-
 READ_CHECKPOINT = """
 select c.position, h.position as head, c.totals, c.totals_position, c.drift
 from checkpoint c cross join log.head h
@@ -24,7 +21,7 @@ from checkpoint c cross join log.head h
 
 BEGIN = "update checkpoint set totals = $2, totals_position = $1 where position = $1 and totals is null"
 
-SAY = """
+RECORD = """
 update checkpoint set drift = $1, drift_since = case when $1 is null then null else coalesce(drift_since, $2) end
 where drift is distinct from $1
 """
@@ -48,9 +45,9 @@ def add(totals: Totals, changes: Iterable[Any]) -> Totals:
 
 
 async def look(connection: "Connection[Any]", projection: Projection, dropped: Sequence[int]) -> tuple[str | None, str | None]:
-    """Say what is wrong with the tables of the connection's search_path, and what was said before; None if nothing.
+    """Return what is wrong with the tables of the connection's search_path, and the drift recorded before; None for nothing.
 
-    Where no totals are kept yet, they are taken from the tables.
+    Takes the totals from the tables where none are kept yet.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         row = await connection.fetchrow(READ_CHECKPOINT)
@@ -60,15 +57,15 @@ async def look(connection: "Connection[Any]", projection: Projection, dropped: S
     if expected is None:
         await connection.execute(BEGIN, row["position"], encode(found))
         return None, row["drift"]
-    return _wrong(row, expected, found, bool(dropped)), row["drift"]
+    return _wrong(row, expected, found, projection.exact_totals if dropped else found), row["drift"]
 
 
-def _wrong(row: Any, expected: Totals, found: Totals, dropped: bool) -> str | None:
+def _wrong(row: Any, expected: Totals, found: Totals, comparable: Container[str]) -> str | None:
     if row["position"] > row["head"]:
         return f"its checkpoint {row['position']} is beyond the log's head {row['head']}"
     if row["position"] != row["totals_position"]:
         return f"its checkpoint was moved from {row['totals_position']}, and stands at {row['position']} now"
-    names = [name for name in found if name in ALWAYS_HOLD or not dropped]
+    names = [name for name in found if name in comparable]
     wrong = [
         f"{name} sum up to {found[name]}, not {expected.get(name, 0)}" for name in names if found[name] != expected.get(name, 0)
     ]

@@ -1,4 +1,4 @@
-"""Wake-ups over PostgreSQL's NOTIFY: a hint that something moved, never the truth; whoever listens polls as well."""
+"""Wake-ups by PostgreSQL's NOTIFY: a hint that something moved, never the truth. Listeners poll as well."""
 
 import asyncio
 import logging
@@ -16,9 +16,9 @@ VIEWS = "ballotpress_views"
 
 
 class Bell:
-    """Rings a channel off the caller's path: NOTIFY holds a cluster-wide lock through its commit, so it gets its own.
+    """Rings a channel off the caller's path, because NOTIFY holds a cluster-wide lock until its transaction has committed.
 
-    Rings that come while one is on its way, or within `pace` seconds of it, are one.
+    Rings that come while one is on its way, or within `pace` seconds of it, are sent as one.
     """
 
     def __init__(self, dsn: str, channel: str, pace: float = 0.01) -> None:
@@ -32,7 +32,7 @@ class Bell:
         self._rung.set()
 
     async def run(self) -> None:
-        """Send notifications until cancelled; a lost one costs its listeners a poll's time, no more."""
+        """Send notifications until cancelled; a lost one delays its listeners until their next poll."""
         while True:
             try:
                 connection = await postgres.connect(self._dsn, "notify", seconds=5, synchronous_commit="off")
@@ -66,7 +66,7 @@ async def listen(dsn: str, channel: str, heard: Callable[[], None]) -> None:
 
 
 async def _until_lost(connection: "asyncpg.Connection[Any]") -> None:
-    """Return when the connection is gone; a silent one is asked every few seconds."""
+    """Return when the connection is lost; a silent one is checked every few seconds."""
     lost = asyncio.Event()
     connection.add_termination_listener(lambda _: lost.set())
     while not lost.is_set():

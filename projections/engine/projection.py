@@ -1,11 +1,12 @@
-"""What a projection is: its tables and the SQL steps for one window of the log, from a file beside this one.
+"""A projection: its tables, the SQL steps for one window of the log, and the schemas that hold them.
 
 Tables and checkpoint live in one schema, named after projection and version, and change in one transaction. Statements name no
 schema: the connection's search_path says where they work, so that a rebuild runs the same text beside the live tables.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
@@ -16,10 +17,12 @@ from asyncpg import Connection
 
 from events.log import postgres
 
-# Every view's checkpoint. `generation` is new with every rebuild, so that caches and cursors can tell. `made_by` is a digest of
-# the statements: a rebuild that was cut short is resumed by the same ones only. `caught_up` is set once the view has reached
-# the head for the first time. `totals` are what the tables must sum up to at `totals_position`, told by the events alone; null
-# until they are first taken from the tables. `drift` says what a runner found wrong when it last compared.
+# Every projection's checkpoint.
+# `generation` is new with every rebuild, so that caches and cursors can tell.
+# `made_by` is a digest of the statements: only the same statements resume a rebuild that was cut short.
+# `caught_up` is set once the projection has reached the head for the first time.
+# `totals` are what the tables must sum up to at `totals_position`, by the events alone; null until first taken from the tables.
+# `drift` is what a runner found wrong when it last compared.
 CHECKPOINT = """
 create table checkpoint (
     only_row        boolean     not null default true,
@@ -42,25 +45,49 @@ create table checkpoint (
 _BLOCK = re.compile(r"^-- (tables|totals|(?:changes|step \w+) \(([\w, ]+)\)):[^\n]*\n", re.MULTILINE)
 _CREATE_LOCK = 0x70726F6A
 
+# A comparison of whole tables takes as long as the log is long.
+PATIENCE_SECONDS = 24 * 3600
+
+LOCK_CLASS = 0x6270  # of the advisory locks on rebuilds; the second key is a hash of the schema's name
+
+# Room to sort and hash in.
+ROOM = "select set_config('work_mem', '64MB', false), set_config('temp_buffers', '64MB', false)"
+
+EXISTS = "select to_regnamespace($1) is not null"
+TAKE = "select pg_try_advisory_lock($1, hashtext($2))"
+IS_TAKEN = """
+select exists (
+    select from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
+    where l.locktype = 'advisory' and l.granted and l.classid::bigint = $1::integer
+      and l.objid::bigint = hashtext($2)::bigint & 4294967295)
+"""
+
+
+class RebuildRunning(Exception):
+    """Another rebuild of this projection is running."""
+
 
 class Step(msgspec.Struct, frozen=True):
-    """A statement of a window `($1, $2]`, leaving out the positions `$3`; it concerns these event types alone."""
+    """A statement for a window `($1, $2]` without the positions `$3`; it concerns these event types alone."""
 
     types: frozenset[str]
     sql: str
 
 
 class Projection:
-    """A named, versioned read model."""
+    """A named, versioned read model.
 
-    def __init__(self, name: str, version: int) -> None:
+    `exact_totals` names the totals that hold even after positions were passed over: those whose events carry the whole change.
+    """
+
+    def __init__(self, name: str, version: int, *, exact_totals: Collection[str] = ()) -> None:
         self.name = name
         self.version = version
-
-    @property
-    def schema(self) -> str:
-        """Name the schema of the live tables."""
-        return f"{self.name}_{self.version}"
+        self.exact_totals = exact_totals
+        self.schema = f"{name}_{version}"
+        self.next_schema = f"{self.schema}_next"  # where a rebuild is made
+        self.previous_schema = f"{self.schema}_prev"  # the tables kept by the last switch
+        self.gone_schema = f"{self.schema}_gone"  # tables about to be dropped
 
     @cached_property
     def _blocks(self) -> list[tuple[str, str, str]]:
@@ -71,22 +98,22 @@ class Projection:
 
     @cached_property
     def tables(self) -> str:
-        """Give the statements that make the tables."""
+        """Return the statements that make the tables."""
         return "\n".join(sql for kind, _, sql in self._blocks if kind == "tables")
 
     @cached_property
     def totals(self) -> str:
-        """Give the statement that sums the tables up: (name, total)."""
+        """Return the statement that sums the tables up: (name, total)."""
         return next(sql for kind, _, sql in self._blocks if kind == "totals").rstrip(";")
 
     @cached_property
     def changes(self) -> Step:
-        """Give the statement that tells from a window's events by how much it changes each total: (name, change)."""
+        """Return the statement that sums up how a window's events change each total: (name, change)."""
         return next(self._steps("changes"))
 
     @cached_property
     def steps(self) -> Sequence[Step]:
-        """Give the statements of a window in their order."""
+        """Return the statements of a window in their order."""
         return list(self._steps("step"))
 
     def _steps(self, word: str) -> Iterator[Step]:
@@ -96,49 +123,43 @@ class Projection:
 
     @cached_property
     def digest(self) -> str:
-        """Identify the statements: tables and steps."""
+        """Return a digest of all statements, tables and steps."""
         return sha256(repr(self._blocks).encode()).hexdigest()[:16]
 
     async def create(self, connection: "Connection[Any]", schema: str) -> None:
-        """Make the tables, empty, in a schema of this name. Leaves the connection's search_path pointing there."""
-        # An identifier cannot be a parameter; this one is made of a projection's name and version, never of input.
-        await connection.execute(f'create schema "{schema}"')
+        """Make the tables, empty, in a new schema. Leaves the connection's search_path pointing there."""
+        await connection.execute(await _formatted(connection, "create schema %I", schema))
         await work_in(connection, schema)
         await self.make_tables(connection)
 
     async def make_tables(self, connection: "Connection[Any]") -> None:
-        """Make the tables, empty, where the connection's search_path says."""
+        """Make the tables, empty, in the schema of the connection's search_path."""
         await connection.execute(CHECKPOINT + self.tables)
         await connection.execute("insert into checkpoint (made_by) values ($1)", self.digest)
 
 
-async def work_in(connection: "Connection[Any]", schema: str) -> None:
-    """Let unqualified names mean this schema's tables, for as long as the connection lives."""
-    await connection.execute("select set_config('search_path', $1, false)", schema)
-
-
 async def create_missing(connection: "Connection[Any]", projections: Iterable[Projection]) -> list[str]:
-    """Make the views that are not there yet; give their schemas. Safe from two hosts at once."""
+    """Make the projections that are missing and return their schemas. Safe from two hosts at once."""
     made = []
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", _CREATE_LOCK)
         for projection in projections:
-            if await connection.fetchval("select to_regnamespace($1)", projection.schema) is None:
+            if not await connection.fetchval(EXISTS, projection.schema):
                 await projection.create(connection, projection.schema)
                 made.append(projection.schema)
     await connection.execute("reset search_path")
     return made
 
 
-async def connect(dsn: str, schema: str, name: str | None = None, patience: int = 60) -> "Connection[Any]":
-    """Open a connection that works in a view's schema, with the projector's time-outs; a statement may take `patience` seconds.
+async def connect(dsn: str, schema: str, role: str | None = None, patience: int = 60) -> "Connection[Any]":
+    """Open a connection that works in a schema, with the projector's time-outs; a statement may take `patience` seconds.
 
-    The server knows it by `name`, or else as one that looks after the schema's view. Its commits don't wait for the disk: a
-    window that a crash of the server takes back is folded again, for tables and checkpoint go back together.
+    Its commits are asynchronous: after a crash of the server tables and checkpoint roll back together, and the window is folded
+    again. Without a `role` the connection counts as a runner of the schema's projection.
     """
     return await postgres.connect(
         dsn,
-        name or schema,
+        role or schema,
         seconds=patience + 10,
         search_path=schema,
         idle_in_transaction_session_timeout="2000",
@@ -147,3 +168,78 @@ async def connect(dsn: str, schema: str, name: str | None = None, patience: int 
         synchronous_commit="off",
         max_parallel_workers_per_gather="0",  # one core: the site needs the others
     )
+
+
+async def connect_patiently(dsn: str, schema: str) -> "Connection[Any]":
+    """Open a connection for rebuilding or comparing in a schema."""
+    connection = await connect(dsn, schema, "replay", PATIENCE_SECONDS)
+    await connection.execute(ROOM)
+    return connection
+
+
+async def work_in(connection: "Connection[Any]", schema: str) -> None:
+    """Let unqualified names mean this schema's tables, for as long as the connection lives."""
+    await connection.execute("select set_config('search_path', $1, false)", schema)
+
+
+@asynccontextmanager
+async def only_one(dsn: str, projection: Projection) -> "AsyncIterator[None]":
+    """Hold the one place of a rebuild of this projection. Raises RebuildRunning when it is taken."""
+    connection = await postgres.connect(dsn, "replay")
+    try:
+        if not await connection.fetchval(TAKE, LOCK_CLASS, projection.schema):
+            raise RebuildRunning(projection.name)
+        yield
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def holding_live(dsn: str, projection: Projection) -> AsyncIterator[None]:
+    """Hold the live checkpoint for a moment, on a connection of its own; readers don't wait."""
+    connection = await connect_patiently(dsn, projection.schema)
+    try:
+        async with connection.transaction():
+            await lock_live(connection, projection)
+            yield
+    finally:
+        await connection.close()
+
+
+async def lock_live(connection: "Connection[Any]", projection: Projection) -> None:
+    """Lock the live checkpoint until the transaction ends; readers don't wait."""
+    await connection.execute(await _formatted(connection, "select from %I.checkpoint for update", projection.schema))
+
+
+async def commit_durably(connection: "Connection[Any]") -> None:
+    """Let this transaction commit synchronously, because it is reported to an operator."""
+    await connection.execute("set local synchronous_commit to on")
+
+
+async def live_position(connection: "Connection[Any]", projection: Projection) -> int:
+    """Return the position of the live checkpoint."""
+    statement = await _formatted(connection, "select position from %I.checkpoint", projection.schema)
+    position: int = await connection.fetchval(statement)
+    return position
+
+
+async def inherit_caught_up(connection: "Connection[Any]", projection: Projection) -> None:
+    """Mark the tables of the connection's search_path as caught up, if the live ones are."""
+    statement = "update checkpoint set caught_up = caught_up or (select c.caught_up from %I.checkpoint c)"
+    await connection.execute(await _formatted(connection, statement, projection.schema))
+
+
+async def rename(connection: "Connection[Any]", schema: str, name: str) -> None:
+    """Rename a schema."""
+    await connection.execute(await _formatted(connection, "alter schema %I rename to %I", schema, name))
+
+
+async def drop(connection: "Connection[Any]", schema: str) -> None:
+    """Drop a schema with everything in it, if it exists."""
+    await connection.execute(await _formatted(connection, "drop schema if exists %I cascade", schema))
+
+
+async def _formatted(connection: "Connection[Any]", statement: str, *names: str) -> str:
+    """Return the statement with these identifiers in it, quoted by the server."""
+    formatted: str = await connection.fetchval("select format($1, variadic $2::text[])", statement, names)
+    return formatted

@@ -1,7 +1,7 @@
-"""Keep one view up with the log, for ever: wait, take a window, move on; halt where an event fails.
+"""Keep one projection up with the log: wait, fold a window, move on; halt at an event that fails.
 
-The checkpoint's row lock, taken anew for each window, makes one runner the only one at work; any number may run, and the next
-one goes on the moment a lock is free. A stalled one loses its lock to the server's time-out.
+The checkpoint's row lock, taken anew for each window, lets one runner work at a time. Any number may run: the next one goes on
+the moment the lock is free, and a stalled one loses its lock to the server's time-out.
 """
 
 import asyncio
@@ -22,15 +22,14 @@ from projections.engine.projection import Projection, connect
 
 logger = logging.getLogger(__name__)
 
-# After these try again, do not halt: no event is at fault. The table is missing while a view is built or switched.
+# After these try again, do not halt: no event is at fault. Tables are missing while they are built or switched.
 TRANSIENT = (*UNAVAILABLE, asyncpg.UndefinedTableError, window.CheckpointMoved)
-
 
 LOCK_CHECKPOINT = "select position, caught_up, totals, totals_position from checkpoint for update skip locked"
 
 
 class Advanced(msgspec.Struct, frozen=True):
-    """What one turn did: the view's position before and after, and the head it saw. All None when another runner is at work."""
+    """The positions before and after a turn, and the head it saw; all None when another runner is at work."""
 
     start: int | None
     end: int | None
@@ -38,7 +37,7 @@ class Advanced(msgspec.Struct, frozen=True):
 
 
 class Halted(Exception):
-    """The view cannot pass the event at `position`."""
+    """The projection can't fold the event at `position`."""
 
     def __init__(self, position: int, cause: Exception) -> None:
         super().__init__(f"{type(cause).__name__}: {cause}")
@@ -48,9 +47,9 @@ class Halted(Exception):
 async def advance(
     connection: "Connection[Any]", projection: Projection, registry: Registry, largest: int, until: int | None = None
 ) -> Advanced:
-    """Take the next window, of up to `largest` events and not beyond `until`, in one transaction.
+    """Fold the next window, of up to `largest` events and not beyond `until`, in one transaction.
 
-    Halted when its first event fails by itself.
+    A window that fails is halved; raises Halted when its first event fails by itself.
     """
     try:
         return await _advance(connection, projection, registry, largest, until)
@@ -88,7 +87,7 @@ async def _advance(
 
 
 class Runner:
-    """Runs one projection. `wake` is set from outside when the log has grown; `on_advance` is called after each window."""
+    """Runs one projection. Its owner sets `wake` when the log has grown; `on_advance` is called after each window."""
 
     def __init__(
         self,
@@ -116,7 +115,7 @@ class Runner:
         self._next_look = 0.0
 
     async def run(self) -> None:
-        """Follow the log until cancelled; whatever fails is logged and tried again."""
+        """Follow the log until cancelled; every failure is logged, and tried again."""
         pause = self._pace
         while True:
             try:
@@ -145,11 +144,11 @@ class Runner:
                     await self._turn(connection)
                 except Halted as halt:
                     await self._record_halt(connection, halt)
-                    self._size = 1  # try again, now and then, what it halted at: a `drop` lets it pass
+                    self._size = 1  # try that event again, now and then: a `drop` lets it pass
             await self._wait()
 
     async def _behind(self, connection: "Connection[Any]") -> bool:
-        """Tell whether there is work, without a lock: an idle poll must not write."""
+        """Return whether there is work, without a lock: an idle poll must not write."""
         behind: bool = await connection.fetchval(
             "select h.position > c.position or not c.caught_up from log.head h, checkpoint c"
         )
@@ -174,12 +173,12 @@ class Runner:
             pass
 
     async def _look(self, connection: "Connection[Any]") -> None:
-        """Compare the view with its totals and say what is wrong; at most one part in fifty of the time is spent so."""
+        """Compare the tables with their totals and record any drift; takes at most one part in fifty of the time."""
         began = monotonic()
         dropped = await window.dropped_positions(connection, self.projection)
-        wrong, said = await drift.look(connection, self.projection, dropped)
-        if wrong != said:
-            await connection.execute(drift.SAY, wrong, self._clock())
+        wrong, recorded = await drift.look(connection, self.projection, dropped)
+        if wrong != recorded:
+            await connection.execute(drift.RECORD, wrong, self._clock())
             if wrong is not None:
                 logger.error("%s has drifted from the log: %s", self.projection.schema, wrong)
         ended = monotonic()

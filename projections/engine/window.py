@@ -1,6 +1,6 @@
-"""Take one window of the log into a view: the same statements live and on replay.
+"""Fold one window of the log into a projection's tables: the same statements live and on replay.
 
-A window counts its events and knows its types: a hole, an unknown type or a newer version fails it, and nothing is skipped.
+A window counts its events and checks their types: a hole, an unknown type or a newer version fails it, and nothing is skipped.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from events.log.event import Registry
 from projections.engine.drift import Totals, add, encode
 from projections.engine.projection import Projection
 
-# Nearly all events are ballots of this version: they are counted in the index of positions alone, as what is left of all events
-# once the others are taken off, which have an index of their own (events_others_idx). The row without a type counts all.
-BALLOTS = (("VoteCast", 1), ("VoteRetracted", 1))
+# Nearly all events are of the log's usual types. They are counted in the index of positions alone: all events (the row without
+# a type) less the others, which have an index of their own. The usual types come without a count.
 COUNT_TYPES = """
 select type, schema_version, count(*) as events
-from log.recorded_events
+from log.other_events
 where position > $1 and position <= $2 and position <> all($3::bigint[])
-  and (type not in ('VoteCast', 'VoteRetracted') or schema_version <> 1)
 group by type, schema_version
+union all
+select type, schema_version, null from log.usual_types
 union all
 select null, null, count(*) from log.recorded_events where position > $1 and position <= $2 and position <> all($3::bigint[])
 """
@@ -44,15 +44,15 @@ class HoleInLog(Exception):
 
 
 class EventTypeUnknown(Exception):
-    """The window has an event of a type or version that this release does not know."""
+    """The window holds an event of a type or version that this release does not know."""
 
 
 class CheckpointMoved(Exception):
-    """Somebody else advanced the checkpoint meanwhile."""
+    """Another runner advanced the checkpoint meanwhile."""
 
 
 async def dropped_positions(connection: "Connection[Any]", projection: Projection) -> Sequence[int]:
-    """Give the positions that operators let this projection pass over."""
+    """Return the positions that operators let this projection pass over."""
     rows = await connection.fetch(DROPPED, quarantine.stream(projection.name))
     return [row["position"] for row in rows]
 
@@ -66,29 +66,38 @@ async def apply(
     dropped: Sequence[int],
     totals: Totals | None = None,
 ) -> None:
-    """Take `(start, end]` into the tables of the search_path; move the checkpoint there, and the totals, those at `start`.
+    """Fold `(start, end]` into the tables of the search_path and move their checkpoint; `totals` are those at `start`.
 
-    Must run in a transaction that holds the checkpoint's lock. HoleInLog, EventTypeUnknown, CheckpointMoved, or SQL's errors.
+    Must run in a transaction that holds the checkpoint's lock. Raises HoleInLog, EventTypeUnknown, CheckpointMoved, or what the
+    statements raise.
     """
-    left_out = sum(start < position <= end for position in dropped)
-    rows = await connection.fetch(COUNT_TYPES, start, end, dropped)
-    counts = {(row["type"], row["schema_version"]): row["events"] for row in rows}
-    counted = counts.pop((None, None))
-    if counted > sum(counts.values()):
-        counts.update(dict.fromkeys(BALLOTS, 0))
-    unknown = counts.keys() - set(registry.known)
-    if unknown:
-        names = ", ".join(f"{type_} version {version}" for type_, version in sorted(unknown))
-        raise EventTypeUnknown(f"{names}: not known to this release")
-    if counted != end - start - left_out:
-        raise HoleInLog(f"of {end - start - left_out} positions after {start}, the log holds {counted}")
-    present = {type_ for type_, _ in counts}
+    present = await _types(connection, registry, start, end, dropped)
     for step in projection.steps:
         if not present.isdisjoint(step.types):
-            # All of them, since a step may look back at what was taken, or passed over, in an earlier window.
+            # All dropped positions, since a step may look back at events of an earlier window.
             await connection.execute(step.sql, start, end, dropped)
     if totals is not None and not present.isdisjoint(projection.changes.types):
         totals = add(totals, await connection.fetch(projection.changes.sql, start, end, dropped))
     moved = await connection.execute(MOVE_CHECKPOINT, start, end, None if totals is None else encode(totals))
     if moved != "UPDATE 1":
         raise CheckpointMoved(projection.name)
+
+
+async def _types(connection: "Connection[Any]", registry: Registry, start: int, end: int, dropped: Sequence[int]) -> set[str]:
+    """Return the types of a window's events. Raises HoleInLog or EventTypeUnknown."""
+    counts, usual, total = {}, [], 0
+    for row in await connection.fetch(COUNT_TYPES, start, end, dropped):
+        if row["type"] is None:
+            total = row["events"]
+        elif row["events"] is None:
+            usual.append((row["type"], row["schema_version"]))
+        else:
+            counts[row["type"], row["schema_version"]] = row["events"]
+    present = {*counts, *(usual if total > sum(counts.values()) else ())}
+    if unknown := present - set(registry.known):
+        names = ", ".join(f"{type_} version {version}" for type_, version in sorted(unknown))
+        raise EventTypeUnknown(f"{names}: not known to this release")
+    expected = end - start - sum(start < position <= end for position in dropped)
+    if total != expected:
+        raise HoleInLog(f"of {expected} positions after {start}, the log holds {total}")
+    return {type_ for type_, _ in present}

@@ -26,7 +26,7 @@ SENTENCES: Final = {
     "events.log.transfer:LogBroken": "{error}",
     "events.log.loading:LoadRunning": "Another import is running: wait until it is done",
     "events.log.export:ImportRefused": "{error}",
-    "projections.engine.schemas:RebuildRunning": "Another replay of {error} is running: wait until it is done",
+    "projections.engine.projection:RebuildRunning": "Another replay of {error} is running: wait until it is done",
     "projections.engine.rebuild:NothingKept": "No earlier tables of {error} are kept: only `replay --keep-previous` keeps them",
     "projections.engine.runner:Halted": "Position {error.position} can't be folded ({error}); the live views are unchanged",
     "asyncpg:DiskFullError": "PostgreSQL's disk is full: free some space, then try again; nothing live was changed ({error})",

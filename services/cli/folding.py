@@ -11,9 +11,9 @@ import rich_click as click
 from services.cli.terminal import bar
 
 if TYPE_CHECKING:
-    from projections.engine.diff import Diff, RowDifference
+    from projections.engine.folding import Progress
     from projections.engine.projection import Projection
-    from projections.engine.rebuild import Progress
+    from projections.engine.verify import Diff, RowDifference
 
 LINE_EVERY = 5.0
 """Seconds between two lines where there is no terminal to draw on."""

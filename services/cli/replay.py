@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import rich_click as click
 
-from projections.engine.diff import Diff
+from projections.engine.verify import Diff
 from services.cli.folding import ProjectionName, chosen, difference_lines, rows_differ, shown_progress
 from services.cli.options import json_option
 from services.cli.terminal import show
@@ -88,8 +88,9 @@ async def _replayed(
     say: Callable[[Replayed], None],
 ) -> Sequence[Replayed]:
     from events.registry import REGISTRY
-    from projections.engine.rebuild import Pace, Rebuild
-    from projections.engine.schemas import only_one
+    from projections.engine.folding import Pace
+    from projections.engine.projection import only_one
+    from projections.engine.rebuild import Rebuild
 
     done = []
     with shown_progress("Replaying") as report:
@@ -143,8 +144,8 @@ def _say(replayed: Replayed) -> None:
 
 async def _rolled_back(settings: Settings, projection: "Projection") -> RolledBack:
     from events.registry import REGISTRY
+    from projections.engine.projection import only_one
     from projections.engine.rebuild import roll_back
-    from projections.engine.schemas import only_one
 
     with shown_progress("Catching up") as report:
         async with only_one(settings.database_url, projection):

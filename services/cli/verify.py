@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import rich_click as click
 
-from projections.engine.diff import Diff
+from projections.engine.verify import Diff
 from services.cli.folding import ProjectionName, chosen, difference_lines, rows_differ, shown_progress
 from services.cli.options import json_option
 from services.cli.terminal import show
@@ -44,9 +44,10 @@ def verify(projection: "tuple[Projection, ...]", as_json: bool) -> int:
 async def _verified(settings: Settings, projections: "Sequence[Projection]") -> Sequence[Verified]:
     from events.registry import REGISTRY
     from projections.engine.verify import verify as verify_one
+    from projections.sources import SOURCES
 
     with shown_progress("Verifying") as report:
-        return [Verified(p.name, await verify_one(settings.database_url, p, REGISTRY, report)) for p in projections]
+        return [Verified(p.name, await verify_one(settings.database_url, p, REGISTRY, SOURCES, report)) for p in projections]
 
 
 def _lines(verified: Verified) -> Iterator[str]:

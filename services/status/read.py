@@ -17,8 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from events.log import migrate
-from projections.engine import schemas
-from projections.engine.projection import Projection
+from projections.engine.projection import IS_TAKEN, LOCK_CLASS, Projection
 from projections.registry import PROJECTIONS
 from services.newsletter.issues import look, said_late
 from services.newsletter.schedule import Schedule
@@ -202,10 +201,10 @@ async def _rebuild(connection: "Connection[Any]", projection: Projection, schema
     position: int | None = await connection.fetchval("select position from checkpoint")
     if position is None:
         return None
-    if schema == schemas.next_schema(projection):
-        held = await connection.fetchval(schemas.IS_TAKEN, schemas.LOCK_CLASS, projection.schema)
+    if schema == projection.next_schema:
+        held = await connection.fetchval(IS_TAKEN, LOCK_CLASS, projection.schema)
         return Rebuild(projection.name, schema, "running" if held else "stopped", position, head)
-    kept = schema == schemas.previous_schema(projection)
+    kept = schema == projection.previous_schema
     return Rebuild(projection.name, schema, "kept" if kept else "older", position, head)
 
 

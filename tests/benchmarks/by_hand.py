@@ -9,7 +9,7 @@ from time import monotonic
 
 import asyncpg
 
-from projections.engine import diff
+from projections.engine import verify
 from projections.registry import PROJECTIONS
 
 _BLOCK = re.compile(r"^-- (\w+)\n(.*?);$", re.MULTILINE | re.DOTALL)
@@ -46,7 +46,7 @@ async def must_be_equal(dsn: str) -> None:
     """Assert that what was made by hand is what the live views hold: else it would be measured against something else."""
     connection = await asyncpg.connect(dsn)
     for projection in PROJECTIONS:
-        for table in await connection.fetch(diff.READ_KEYS, projection.schema):
-            statement = await connection.fetchval(diff.STATEMENT, projection.schema, "by_hand", table["name"], table["key"])
+        for table in await connection.fetch(verify.READ_KEYS, projection.schema):
+            statement = await connection.fetchval(verify.STATEMENT, projection.schema, "by_hand", table["name"], table["key"])
             assert await connection.fetch(statement, 3, timeout=3600) == [], table["name"]
     await connection.close()

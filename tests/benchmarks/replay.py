@@ -14,11 +14,12 @@ import uvloop
 
 from events.registry import REGISTRY
 from projections import hours
-from projections.engine.projection import Projection
-from projections.engine.rebuild import PAUSE_SECONDS, Pace, Rebuild
-from projections.engine.schemas import only_one
+from projections.engine.folding import PAUSE_SECONDS, Pace
+from projections.engine.projection import Projection, only_one
+from projections.engine.rebuild import Rebuild
 from projections.engine.verify import verify
 from projections.registry import PROJECTIONS
+from projections.sources import SOURCES
 from services.migrate import migrate
 from services.web.http.auth import VisitorTokens
 from tests.benchmarks import by_hand
@@ -80,7 +81,7 @@ async def _speeds(dsn: str) -> list[Row]:
         rebuilt.append({p.name: (await _rebuild(dsn, p))[0] for p in PROJECTIONS})
         began = monotonic()
         for projection in PROJECTIONS:
-            found = await verify(dsn, projection, REGISTRY)
+            found = await verify(dsn, projection, REGISTRY, SOURCES)
             assert found.tables == [], found
         verified.append(monotonic() - began)
     await by_hand.must_be_equal(dsn)

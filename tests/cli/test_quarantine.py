@@ -9,7 +9,8 @@ from events.registry import REGISTRY
 from projections.engine.projection import connect
 from projections.engine.runner import Halted, advance
 from projections.registry import PROJECTIONS
-from services.projector import project
+from projections.runner import follow_log
+from services.clock import now
 from tests.support.shell import Follow, Shell
 
 pytestmark = pytest.mark.usefixtures("catalog")
@@ -62,7 +63,7 @@ async def test_a_dropped_event_is_passed(shell: Shell, halted: int, connection: 
     """After a drop every halted view goes on, the log says who let it pass and why, and a second drop is refused."""
     dropped = shell("quarantine", "drop", str(halted), "--reason", "made by a later release", "--json").json()
     assert dropped == {"projections": [projection.name for projection in PROJECTIONS], "appended": len(PROJECTIONS)}
-    projector = asyncio.create_task(project(dsn))
+    projector = asyncio.create_task(follow_log(dsn, now))
     try:
         async with asyncio.timeout(20):
             while await connection.fetchval("select position from cards_1.checkpoint") <= halted:

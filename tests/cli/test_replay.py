@@ -13,10 +13,11 @@ import pytest
 
 from events.log.committer import Committer
 from events.registry import REGISTRY
-from projections.engine.projection import Projection
-from projections.engine.rebuild import Pace, Rebuild
-from projections.engine.schemas import RebuildRunning, only_one
+from projections.engine.folding import Pace
+from projections.engine.projection import Projection, RebuildRunning, only_one
+from projections.engine.rebuild import Rebuild
 from projections.registry import PROJECTIONS
+from projections.sources import SOURCES
 from services.migrate import migrate
 from tests.oracle import compare
 from tests.support import servers
@@ -133,9 +134,9 @@ async def test_drift_in_every_table_is_named_and_mended(dsn: str, connection: An
         assert right.get(table), f"nothing is in {place} to drift"
         for drift in drifts:
             with subtests.test(drift):
-                assert (await verify(dsn, projection, REGISTRY)).tables == []
+                assert (await verify(dsn, projection, REGISTRY, SOURCES)).tables == []
                 await connection.execute(drift)
-                found = await verify(dsn, projection, REGISTRY)
+                found = await verify(dsn, projection, REGISTRY, SOURCES)
                 assert table in {t.table for t in found.tables}
                 assert await connection.fetchval(SCRATCH) == 0
                 assert await rebuilt(dsn, projection) == found.count

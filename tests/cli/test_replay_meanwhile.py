@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 
 from events.log.committer import Committer
 from events.registry import REGISTRY
-from projections.engine.rebuild import Pace, Rebuild
-from projections.engine.schemas import only_one
+from projections.engine.folding import Pace
+from projections.engine.projection import only_one
+from projections.engine.rebuild import Rebuild
 from projections.registry import PROJECTIONS
-from services.projector import project
+from projections.runner import follow_log
+from services.clock import now
 from tests.support import servers, sites
 from tests.support.histories import A_DAY, TOOLS, VOTERS, Act, History, add_three_tools, histories, random_histories
 from tests.support.runners import at_head, catch_up_all, database, must_be_right, runner, running, tables, until
@@ -66,7 +68,7 @@ async def test_rebuilt_while_all_goes_on(
 @asynccontextmanager
 async def projecting(dsn: str) -> AsyncIterator[None]:
     """Run a projector."""
-    task = asyncio.create_task(project(dsn))
+    task = asyncio.create_task(follow_log(dsn, now))
     try:
         yield
     finally:

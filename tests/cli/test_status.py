@@ -8,9 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from projections.registry import PROJECTIONS
+from projections.runner import follow_log
 from services.clock import now
 from services.newsletter.schedule import Schedule
-from services.projector import project
 from services.status.model import Status
 from services.status.read import read_status
 from tests.support.shell import Follow, Shell, Vote
@@ -51,7 +51,7 @@ async def test_views_behind_are_measured(connection: Any, catalog: int, follow: 
 async def test_projectors_are_seen(connection: Any, dsn: str) -> None:
     """Without a projector that is a problem; with one it is none."""
     assert "No projector looks after cards, " in what(await read_status(connection, MONDAY))
-    projector = asyncio.create_task(project(dsn))
+    projector = asyncio.create_task(follow_log(dsn, now))
     try:
         async with asyncio.timeout(20):
             while "No projector" in what(await read_status(connection, MONDAY)):

@@ -1,0 +1,82 @@
+"""Find the events behind a row of each table: the positions to look at first when the row is wrong."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from asyncpg import Connection
+
+from events import bookmarks, subscribers
+from events.log import ids
+from projections.engine.verify import RowDifference, Source
+
+# Of each row, at most this many positions are returned, the last ones.
+MOST = 5
+# Votes on a tool stand in as many streams as it has voters, so they are looked for among this many positions only.
+LOOKED_AT = 50_000
+
+OF_STREAMS = """
+select e.position from log.recorded_events e
+where e.stream = any($1::uuid[]) and e.position <= $2 order by e.position desc limit $3
+"""
+
+OF_TALLY = """
+select distinct c.position from log.tally_changes c
+where c.position > $2 and c.position <= $3 and c.tool = $1
+order by c.position desc limit $4
+"""
+
+HOUR = """
+select log.position_at($1::text::timestamptz - interval '1 microsecond') as before,
+       log.position_at($1::text::timestamptz + interval '1 hour' - interval '1 microsecond') as "until"
+"""
+
+Key = Mapping[str, Any]
+
+
+def _streams(streams_of: Callable[[Key], Sequence[UUID]]) -> Source:
+    """Return a source that reads the streams that a row's key names."""
+
+    async def source(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
+        try:
+            streams = streams_of(row.key)
+        except ValueError:  # a key that was never an id of ours comes from no event
+            return []
+        return _in_order(await connection.fetch(OF_STREAMS, streams, position, MOST))
+
+    return source
+
+
+def _stream(column: str) -> Source:
+    return _streams(lambda key: [ids.stream_of(key[column])])
+
+
+async def _hour(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
+    hour: Any = await connection.fetchrow(HOUR, row.key["hour"])
+    until = min(hour["until"], position)
+    return _in_order(await connection.fetch(OF_TALLY, row.key["tool"], hour["before"], until, MOST))
+
+
+async def _tally(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
+    until = min(position, max(side["position"] for side in (row.live, row.right) if side))
+    return _in_order(await connection.fetch(OF_TALLY, row.key["tool"], until - LOOKED_AT, until, MOST))
+
+
+def _in_order(rows: Sequence[Any]) -> Sequence[int]:
+    return sorted(row["position"] for row in rows)
+
+
+SOURCES: Mapping[str, Source] = {
+    "tools": _stream("tool"),
+    "panel": _stream("tool"),
+    "pairs": _streams(lambda key: [ids.stream_of(key["left_tool"]), ids.stream_of(key["right_tool"])]),
+    "tallies": _tally,
+    "hours": _hour,
+    "disqualified": _stream("voter"),
+    "bookmarks": _streams(lambda key: [bookmarks.stream(key["visitor"], key["tool"])]),
+    "reviews": _stream("review"),
+    "subscribers": _streams(lambda key: [subscribers.stream(key["subscriber"])]),
+    "visitors": _streams(lambda key: [subscribers.stream(key["subscriber"])]),
+    "corrections": _stream("correction"),
+    "corrected_tools": _stream("correction"),
+}
