@@ -3,22 +3,27 @@
 A reader's review is opened at that moment, so one that was erased since the issue was compiled is a fixed line.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from email.utils import parseaddr
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from emails.message import From, PreparedDigest, prepare
-from emails.rendering import NOTHING_OWN, OwnPart, render_own, render_shared
+from emails.rendering import render_shared
 from events.log.vault import Erased, SealBroken, Vault
 from projections import reviews, subscribers
 from projections.tally import community, percent
 from services.newsletter import facts
-from services.newsletter.facts import Content, Tally, ToolFact
+from services.newsletter.facts import Content, ReviewFact, Tally, ToolFact
 from services.newsletter.ledger import ClaimedMail, Database
 from services.settings import Newsletter, Settings
+
+Fact = TypeVar("Fact", ToolFact, ReviewFact)
+BookmarkLines: TypeAlias = Sequence[Mapping[str, str]]
+"""A name, url and line for each of a reader's bookmarked tools that changed."""
 
 MOST: Final[Mapping[str, int]] = {"new_comparisons": 8, "new_tools": 8, "movers": 5, "closest": 3, "disagreements": 3}
 MOST_PREPARED: Final = 200
@@ -63,23 +68,23 @@ class Digests:
         self._issues: dict[int, StoredIssue] = {}
         self._prepared: dict[tuple[object, ...], PreparedDigest] = {}
 
-    async def read(self, mails: Sequence[ClaimedMail]) -> dict[ClaimedMail, tuple[PreparedDigest, OwnPart]]:
-        """Return the digest of each mail, and the part about its reader's bookmarks.
+    async def read(self, mails: Sequence[ClaimedMail]) -> dict[ClaimedMail, tuple[PreparedDigest, BookmarkLines]]:
+        """Return the digest of each mail, and the lines about its reader's bookmarks.
 
         A review is opened once a call, so a call after its erasure shows nothing of it.
         """
-        found: dict[ClaimedMail, tuple[PreparedDigest, OwnPart]] = {}
+        found: dict[ClaimedMail, tuple[PreparedDigest, BookmarkLines]] = {}
         for number in {mail.issue for mail in mails}:
             issue = await self._issue(number)
             theirs = [mail for mail in mails if mail.issue == number]
-            own = await self.own_parts(issue, [mail.reader for mail in theirs])
+            lines = await self.bookmark_lines(issue, [mail.reader for mail in theirs])
             chosen = {categories: await self.prepare(issue, categories) for categories in {mail.categories for mail in theirs}}
-            found.update({mail: (chosen[mail.categories], own.get(mail.reader, NOTHING_OWN)) for mail in theirs})
+            found.update({mail: (chosen[mail.categories], lines.get(mail.reader, [])) for mail in theirs})
         return found
 
     async def prepare(self, issue: StoredIssue, categories: Collection[str]) -> PreparedDigest:
         """Return what an issue says within these categories, encoded for all their readers."""
-        content = issue.content.within(categories)
+        content = within(issue.content, categories)
         review = await open_review(self._database, self._vault, content)
         key = (issue.heading.number, tuple(sorted(categories)), review)
         if (known := self._prepared.get(key)) is None:
@@ -91,14 +96,18 @@ class Digests:
             self._prepared[key] = known
         return known
 
-    async def own_parts(self, issue: StoredIssue, readers: Sequence[str]) -> dict[str, OwnPart]:
+    async def bookmark_lines(self, issue: StoredIssue, readers: Sequence[str]) -> dict[str, BookmarkLines]:
         """Return, by reader, what changed on the tools they bookmarked; readers with no such tool are left out."""
         changes = issue.content.changes
         if not changes:
             return {}
-        bookmarked = await subscribers.read_bookmarks(self._database, readers, [tool.tool for tool in changes])
-        base_url = self._settings.base_url
-        return {reader: render_own(bookmark_lines(changes, tools, base_url)) for reader, tools in bookmarked.items()}
+        chosen = await subscribers.read_bookmarks(self._database, readers, [tool.tool for tool in changes])
+        return {
+            reader: [self._bookmark_line(tool) for tool in changes if tool.tool in tools] for reader, tools in chosen.items()
+        }
+
+    def _bookmark_line(self, tool: ToolFact) -> dict[str, str]:
+        return {**_link(tool, self._settings.base_url), "line": change_line(tool)}
 
     async def _issue(self, number: int) -> StoredIssue:
         if number not in self._issues:
@@ -135,6 +144,26 @@ async def open_review(database: Database, vault: Vault, content: Content) -> Rev
         return None
 
 
+def within(content: Content, categories: Collection[str]) -> Content:
+    """Return the part of a content that is in these categories; everything if there are none."""
+    if not categories:
+        return content
+    chosen = set(categories)
+    return replace(
+        content,
+        new_comparisons=tuple(pair for pair in content.new_comparisons if chosen.intersection(pair.categories)),
+        new_tools=_in(chosen, content.new_tools),
+        movers=_in(chosen, content.movers),
+        closest=_in(chosen, content.closest),
+        disagreements=_in(chosen, content.disagreements),
+        reviews=_in(chosen, content.reviews),
+    )
+
+
+def _in(categories: set[str], facts_: Iterable[Fact]) -> tuple[Fact, ...]:
+    return tuple(fact for fact in facts_ if fact.category in categories)
+
+
 def digest_values(heading: Heading, content: Content, review: ReviewText | None, base_url: str) -> dict[str, Any]:
     """Return an issue's content as templates and the archive show it; `review` is the text of its first review."""
     return {
@@ -163,11 +192,6 @@ def digest_values(heading: Heading, content: Content, review: ReviewText | None,
         "best_review": _review(content, review, base_url),
         "archive_url": f"{base_url}/issues/{heading.number}",
     }
-
-
-def bookmark_lines(changes: Sequence[ToolFact], tools: Collection[str], base_url: str) -> list[dict[str, str]]:
-    """Return a name, url and line for each of a reader's bookmarked tools that changed."""
-    return [{**_link(tool, base_url), "line": change_line(tool)} for tool in changes if tool.tool in tools]
 
 
 def panel_line(panel: Tally) -> str:

@@ -4,13 +4,12 @@ Read by SQL over the views as they stood at the second position. The same log gi
 is personal is opened when a mail or page is rendered.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 from asyncpg import Connection
-from msgspec.structs import replace
 
 from events import quarantine
 from projections.tally import community, percent
@@ -76,25 +75,6 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
         tools = (self.new_tools, self.movers, self.closest, self.disagreements, self.reviews)
         named = {item.category for items in tools for item in items}
         return named | {category for pair in self.new_comparisons for category in pair.categories}
-
-    def within(self, categories: Collection[str]) -> "Content":
-        """Give what is in these categories; of none, all."""
-        if not categories:
-            return self
-        kept = set(categories)
-        return replace(
-            self,
-            new_comparisons=tuple(pair for pair in self.new_comparisons if kept.intersection(pair.categories)),
-            new_tools=_in(kept, self.new_tools),
-            movers=_in(kept, self.movers),
-            closest=_in(kept, self.closest),
-            disagreements=_in(kept, self.disagreements),
-            reviews=tuple(review for review in self.reviews if review.category in kept),
-        )
-
-
-def _in(categories: set[str], facts: Iterable[ToolFact]) -> tuple[ToolFact, ...]:
-    return tuple(fact for fact in facts if fact.category in categories)
 
 
 def encode(content: Content) -> tuple[str, bytes]:

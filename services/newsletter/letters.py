@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 from emails.addresses import AddressRefused
 from emails.message import PreparedDigest, Reader, UnsafeHeader, single
-from emails.rendering import MailTooLarge, OwnPart, render
+from emails.rendering import MailTooLarge, render, render_own
 from events.log.vault import Key, SealBroken, Vault
-from services.newsletter.digest import Digests, sender_of
+from services.newsletter.digest import BookmarkLines, Digests, sender_of
 from services.newsletter.ledger import ClaimedMail, Database, State
 from services.newsletter.tokens import CONFIRM_HOURS, SECONDS, MailTokens
 from services.settings import Settings
@@ -91,7 +91,7 @@ class Letters:
         return f"<{name}.{mail.reader}@{self._from.domain}>"
 
     def _write(
-        self, mail: ClaimedMail, key: Key | None, digest: tuple[PreparedDigest, OwnPart] | None, at: datetime
+        self, mail: ClaimedMail, key: Key | None, digest: tuple[PreparedDigest, BookmarkLines] | None, at: datetime
     ) -> Letter | NoLetter:
         address = _address(key, mail)
         if address is None:
@@ -104,9 +104,17 @@ class Letters:
         name = f"issue-{mail.issue}" if mail.issue else f"{mail.kind}-{mail.mail}"
         return Letter(self._from.address, address, message, f"{name}-{mail.reader}")
 
-    def _filled(self, mail: ClaimedMail, address: str, digest: PreparedDigest, own: OwnPart, at: datetime) -> bytes:
-        unsubscribe_url, manage_url = self._links.unsubscribe(mail.reader), self._links.manage(mail.reader)
-        return digest.fill(Reader(address, self.message_id(mail), at, unsubscribe_url, manage_url, own))
+    def _filled(self, mail: ClaimedMail, address: str, digest: PreparedDigest, lines: BookmarkLines, at: datetime) -> bytes:
+        return digest.fill(
+            Reader(
+                address=address,
+                message_id=self.message_id(mail),
+                date=at,
+                unsubscribe_url=self._links.unsubscribe(mail.reader),
+                manage_url=self._links.manage(mail.reader),
+                own=render_own(lines),
+            )
+        )
 
     def _single(self, mail: ClaimedMail, address: str, at: datetime) -> bytes:
         rendered = render(mail.kind, self._single_values(mail))  # type: ignore[arg-type]

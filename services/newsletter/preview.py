@@ -5,12 +5,12 @@ from typing import Any, Final
 import msgspec
 
 from emails.message import Reader
-from emails.rendering import NOTHING_OWN
+from emails.rendering import render_own
 from events.log import postgres
 from events.log.vault import Vault
 from services.clock import now
 from services.newsletter import facts, issues
-from services.newsletter.digest import Digests, Heading, StoredIssue, sender_of
+from services.newsletter.digest import Digests, Heading, StoredIssue, sender_of, within
 from services.newsletter.issues import Edition
 from services.newsletter.schedule_run import schedule_of
 from services.newsletter.subscribers import export
@@ -61,11 +61,11 @@ async def _write(
     vault = Vault(settings.vault_keys)
     digests = Digests(connection, settings, vault)
     categories: tuple[str, ...] = ()
-    own, address = NOTHING_OWN, NOBODY
+    own, address = render_own(()), NOBODY
     if reader is not None:
         kept = await export(connection, vault, reader)
         categories, address = tuple(kept["categories"]), kept["email"] or NOBODY
-        own = (await digests.own_parts(issue, [reader])).get(reader, NOTHING_OWN)
+        own = render_own((await digests.bookmark_lines(issue, [reader])).get(reader, ()))
     digest = await digests.prepare(issue, categories)
     nowhere = f"{settings.base_url}/newsletter/preview"  # a preview's links do nothing
     message_id = f"<preview.{issue.heading.number}@{sender_of(settings.newsletter).domain}>"
@@ -75,5 +75,5 @@ async def _write(
         html=digest.rendered(made).html,
         audience=counts.get(None, 0),
         excluded={reason: readers for reason, readers in counts.items() if reason is not None},
-        quiet=issue.content.within(categories).is_quiet,
+        quiet=within(issue.content, categories).is_quiet,
     )
