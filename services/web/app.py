@@ -82,11 +82,11 @@ SUBJECTS: Final[tuple[ModuleType, ...]] = (
     ops_work,
     ops_log,
 )
-"""The modules whose routes are served: all that they define."""
+"""The modules whose routes are served, every one that they define."""
 
 
 def _routes_of(modules: Sequence[ModuleType]) -> list[HTTPRouteHandler]:
-    """Return the route handlers in these modules, each once."""
+    """Return the routes in these modules, each once."""
     found = [value for module in modules for value in vars(module).values() if isinstance(value, HTTPRouteHandler)]
     return list({id(route): route for route in found}.values())
 
@@ -101,7 +101,7 @@ TEMPLATES.filters.update(FILTERS)
 
 
 def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) -> Litestar:
-    """Make the application; what it works with is `app.state.site`, opened and closed by its lifespan."""
+    """Return the application; what it works with is `app.state.site`, opened and closed by its lifespan."""
     site = Site(settings)
 
     @asynccontextmanager
@@ -118,13 +118,14 @@ def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) 
         logging_config=None,
     )
     app.state.site = site
-    # The router alone, without Litestar's own handling of exceptions: they are the edge's.
+    # This reaches under Litestar (2.25): its router alone, without its own handling of exceptions, which are the edge's, and
+    # without its stack of middleware, which every vote would pay for.
     app.asgi_handler = Edge(app.asgi_router, site, refusal, body_limits(routes))
     return app
 
 
 def _all_options(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
-    """Make the answers to OPTIONS, which name all methods of a path (Litestar's own know those registered first)."""
+    """Return routes that answer OPTIONS with all methods of a path (Litestar's own name those registered first)."""
     methods: dict[str, set[str]] = {}
     for route in routes:
         for path in route.paths:

@@ -1,7 +1,7 @@
 """Cards in memory: encoded once, served many times, never unchecked for more than a second.
 
-A card is kept with what it is true of. Changed tallies come with each refresh; whatever else changed is dropped and read anew
-when it is asked for. Bounded: the least recently used goes first.
+Each refresh brings the tallies that changed. A card whose other parts changed is dropped, and read again when it is next asked
+for. The cache is bounded: the least recently used card goes first.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ STALE_SECONDS: Final = 1.0
 
 
 class CachedCard:
-    """A card in memory: the struct, and its answer once somebody asked for it; `is_followed` while refreshes reach it."""
+    """A cached card and its lazily encoded response; `is_followed` while the cache keeps it current."""
 
     __slots__ = ("_card", "_versioned", "as_of", "is_followed", "position", "ship", "skip", "tool")
 
@@ -40,32 +40,32 @@ class CachedCard:
         self._versioned: Versioned | None = None
 
     def recount(self, tally: TallyRow) -> None:
-        """Take a newer tally in; what it says is worked out when somebody asks."""
+        """Take in a newer tally; the card is worked out when it is next asked for."""
         if tally.position > self.position:
             self.ship, self.skip, self.position = tally.ship, tally.skip, tally.position
             self._versioned = None
 
     @property
     def slug(self) -> str:
-        """Name the tool."""
+        """The tool's slug."""
         return self._card.slug
 
     @property
     def card(self) -> Card:
-        """Give the card as it stands; the same object until the tally changes."""
+        """The card as it stands; the same object until the tally changes."""
         if self.position != self._card.position:
             self._card = replace(self._card, community=community(self.ship, self.skip), position=self.position)
         return self._card
 
     def versioned(self, edition: str) -> Versioned:
-        """Give the card's answer."""
+        """Return the card's answer."""
         if self._versioned is None:
             self._versioned = Versioned(encoder.encode(self.card), weak_etag(edition, self.card.position))
         return self._versioned
 
 
 class Pair:
-    """A comparison in memory, made of two cards as they were."""
+    """A cached comparison, made of two cards as they were."""
 
     __slots__ = ("_left", "_left_position", "_right", "_right_position", "versioned")
 
@@ -77,7 +77,7 @@ class Pair:
         )
 
     def holds(self) -> bool:
-        """Tell whether both cards are still followed and as they were."""
+        """Tell whether both cards are unchanged and still followed."""
         left, right = self._left, self._right
         return (
             left.position == self._left_position
@@ -98,7 +98,7 @@ class Cards:
         self._clock = clock
         self._most_cards = most_cards
         self._most_pairs = most_pairs
-        self._kept: OrderedDict[str, CachedCard] = OrderedDict()
+        self._by_slug: OrderedDict[str, CachedCard] = OrderedDict()
         self._by_tool: dict[str, CachedCard] = {}
         self._pairs: OrderedDict[str, Pair] = OrderedDict()
         self._state = State("", 0)
@@ -111,12 +111,12 @@ class Cards:
 
     @property
     def position(self) -> int:
-        """Give the position of the log that memory is true of."""
+        """The position of the log that the cache has reached."""
         return self._state.position
 
-    def as_of(self, kept: CachedCard) -> int:
-        """Give the position of the log that a card is true of; those in memory follow every refresh."""
-        return max(kept.as_of, self._state.position) if kept.is_followed else kept.as_of
+    def as_of(self, cached: CachedCard) -> int:
+        """Return the position of the log that a card is true of; followed cards advance with every refresh."""
+        return max(cached.as_of, self._state.position) if cached.is_followed else cached.as_of
 
     async def run(self) -> None:
         """Refresh at each wake-up and every 100 ms, until cancelled."""
@@ -129,12 +129,12 @@ class Cards:
             self.wake.clear()
             try:
                 await self.refresh()
-            except Exception:  # the next reader is told by _fresh; the loop must live
+            except Exception:  # the next reader refreshes and sees the error; the loop must live
                 await asyncio.sleep(POLL_SECONDS)
             await asyncio.sleep(PACE_SECONDS)
 
     async def refresh(self) -> None:
-        """Bring memory up to the views; whoever asks while a refresh runs waits for that one. Raises the database's errors."""
+        """Bring the cache up to the views; callers during a refresh wait for that one. Raises the database's errors."""
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._refresh())
         await asyncio.shield(self._refreshing)
@@ -150,19 +150,19 @@ class Cards:
             return
         self._state = changes.state
         for tally in changes.tallies:
-            if (kept := self._by_tool.get(tally.tool)) is not None:
-                kept.recount(tally)
+            if (cached := self._by_tool.get(tally.tool)) is not None:
+                cached.recount(tally)
         for tool in changes.tools:
-            if (kept := self._by_tool.pop(tool, None)) is not None:
-                kept.is_followed = False
-                del self._kept[kept.slug]
+            if (cached := self._by_tool.pop(tool, None)) is not None:
+                cached.is_followed = False
+                del self._by_slug[cached.slug]
         self.hear(changes.tallies)
 
     def _forget(self, state: State) -> None:
-        """Start anew: the view was rebuilt, and what is in memory is of another generation."""
-        for kept in self._kept.values():
-            kept.is_followed = False
-        self._kept.clear()
+        """Empty the cache: the view was rebuilt, so every card is of an older generation."""
+        for cached in self._by_slug.values():
+            cached.is_followed = False
+        self._by_slug.clear()
         self._by_tool.clear()
         self._pairs.clear()
         self._state = state
@@ -170,16 +170,16 @@ class Cards:
         self.hear(None)
 
     def seen(self, slug: str) -> CachedCard | None:
-        """Give a listed tool's card if it is in memory and memory was checked within the last second."""
+        """Return a listed tool's card if it is cached and the cache was checked within the last second."""
         if self._clock() - self._checked > STALE_SECONDS:
             return None
-        kept = self._kept.get(slug)
-        if kept is not None:
-            self._kept.move_to_end(slug)
-        return kept
+        cached = self._by_slug.get(slug)
+        if cached is not None:
+            self._by_slug.move_to_end(slug)
+        return cached
 
     async def one(self, slug: str) -> CachedCard | None:
-        """Give a listed tool's card, None if no listed tool has this slug."""
+        """Return a listed tool's card, or None if no listed tool has this slug."""
         return self.seen(slug) or (await self.find([slug])).get(slug)
 
     async def listed(self, slug: str) -> CachedCard:
@@ -189,15 +189,15 @@ class Cards:
         return found
 
     async def find(self, slugs: Sequence[str]) -> dict[str, CachedCard]:
-        """Give the cards of those slugs that are listed tools; reads what is not in memory."""
+        """Return the cards of those slugs that are listed tools; what is not cached is read."""
         if self._clock() - self._checked > STALE_SECONDS:
             await self.refresh()
-        missing = [slug for slug in slugs if slug not in self._kept]
+        missing = [slug for slug in slugs if slug not in self._by_slug]
         found = await self._load(missing) if missing else {}
         for slug in slugs:
-            if (kept := self._kept.get(slug)) is not None:
-                self._kept.move_to_end(slug)
-                found[slug] = kept
+            if (cached := self._by_slug.get(slug)) is not None:
+                self._by_slug.move_to_end(slug)
+                found[slug] = cached
         self._shrink()
         return found
 
@@ -205,25 +205,25 @@ class Cards:
         state, loaded = await cards.load(self._pool, slugs)
         found = {one.card.slug: CachedCard(one, state.position) for one in loaded}
         if state.generation == self._state.generation and state.position >= self._state.position:
-            for slug, kept in found.items():
-                if (older := self._by_tool.get(kept.tool)) is not None:  # two readers missed it at once
+            for slug, cached in found.items():
+                if (older := self._by_tool.get(cached.tool)) is not None:  # two readers missed it at once
                     older.is_followed = False
-                kept.is_followed = True
-                self._kept[slug] = self._by_tool[kept.tool] = kept
+                cached.is_followed = True
+                self._by_slug[slug] = self._by_tool[cached.tool] = cached
         return found
 
     def _shrink(self) -> None:
-        while len(self._kept) > self._most_cards:
-            _, oldest = self._kept.popitem(last=False)
+        while len(self._by_slug) > self._most_cards:
+            _, oldest = self._by_slug.popitem(last=False)
             oldest.is_followed = False
             del self._by_tool[oldest.tool]
 
-    def answer(self, kept: CachedCard) -> Versioned:
-        """Give a card's answer."""
-        return kept.versioned(self._edition)
+    def answer(self, cached: CachedCard) -> Versioned:
+        """Return a card's answer."""
+        return cached.versioned(self._edition)
 
     def known_comparison(self, pair: str) -> Versioned | None:
-        """Give the answer of `left-vs-right` if it was made before and nothing that it is made of has changed."""
+        """Return the answer of `left-vs-right` if it is cached and neither card has changed."""
         known = self._pairs.get(pair)
         if known is None or not known.holds() or self._clock() - self._checked > STALE_SECONDS:
             return None
@@ -231,7 +231,7 @@ class Cards:
         return known.versioned
 
     def comparison(self, left: CachedCard, right: CachedCard, pair: str | None) -> Versioned:
-        """Give the answer of two cards side by side, and keep it for whoever asks for `pair`, if that can mean no other two."""
+        """Return the answer of two cards side by side, and cache it under `pair` unless that could name other tools."""
         made = Pair(left, right, self._edition)
         if pair is not None:
             self._pairs[pair] = made

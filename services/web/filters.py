@@ -1,4 +1,4 @@
-"""The words of the pages: what tallies, verdicts and times are called. The script that counts live says the same."""
+"""Template filters: how tallies, verdicts and times are written. The script that counts live writes them the same way."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -10,17 +10,17 @@ _VERDICTS: Final = {"ship": "Ship", "skip": "Skip", "mixed": "Mixed"}
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
-    """Say how many there are: `1 vote`, `1,200 votes`."""
+    """Write a number of things: `1 vote`, `1,200 votes`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def verdict(word: str | None, none: str = "Too early to call") -> str:
-    """Name a verdict."""
+    """Write a verdict; `none` stands for a missing one."""
     return none if word is None else _VERDICTS[word]
 
 
 def interval(tally: Community) -> str:
-    """Say how sure a tally is: Wilson's 95 % interval."""
+    """Write Wilson's 95 % interval of a tally."""
     if tally.interval is None:
         return "No interval without votes"
     low, high = tally.interval
@@ -28,7 +28,7 @@ def interval(tally: Community) -> str:
 
 
 def flips(tally: Community) -> str:
-    """Say how many voters would turn a tally."""
+    """Write how many voters would have to change sides to flip a tally."""
     if tally.flips_to_change is None:
         return "The first vote decides"
     voters = "1 voter" if tally.flips_to_change == 1 else f"{tally.flips_to_change:,} voters"
@@ -36,7 +36,7 @@ def flips(tally: Community) -> str:
 
 
 def score(value: int | None, word: str) -> str:
-    """Write a judgement in the panel's way: `88/100 · ship`, or the word alone without a score."""
+    """Write a verdict with its score, `88/100 · ship`, or alone without one."""
     return word if value is None else f"{value}/100 · {word}"
 
 

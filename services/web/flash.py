@@ -1,4 +1,4 @@
-"""What pages are asked with, and the word they say about what was just done."""
+"""The queries of pages, and the message that confirms what a form just did."""
 
 from typing import Annotated, Final, Literal
 
@@ -22,23 +22,23 @@ SAID: Final[dict[str, str]] = {
 
 
 class PageQuery(Query, frozen=True, kw_only=True):
-    """A page, and what was just done on it."""
+    """The query of a page; `said` names the message to show."""
 
     said: Said | None = None
 
     @property
     def word(self) -> str | None:
-        """Say what was just done."""
+        """The message that confirms what was just done, if anything was."""
         return None if self.said is None else SAID[self.said]
 
 
 class ListPageQuery(ListQuery, frozen=True, kw_only=True):
-    """A page of a list, and what was just done on it."""
+    """The query of a page with a list; `said` names the message to show."""
 
     category: Annotated[str, Meta(max_length=120)] | None = None
     said: Said | None = None
 
     @property
     def word(self) -> str | None:
-        """Say what was just done."""
+        """The message that confirms what was just done, if anything was."""
         return None if self.said is None else SAID[self.said]

@@ -1,8 +1,8 @@
-"""Tallies as they change, told to everyone who watches: one broadcaster a process, fed by the refreshes of the cards in memory.
+"""Tallies as they change, sent to every viewer: one broadcaster a process, fed by the refreshes of the cached cards.
 
-A flush at most once a second tells what changed since the last one, in the log's order. So an event's id, the position of the
-last event in its tally, says that every tally the viewer watches and that changed before was told: who comes back with it
-misses nothing. A viewer holds one unsent event a tool, however slow; who takes nothing for half a minute is cut off.
+A flush, at most once a second, sends what changed since the last one in the log's order. An event's id is the position of the
+last event in its tally, so every earlier change was sent before it: a viewer that reconnects with that id misses nothing.
+A viewer holds one unsent event a tool, however slow it is; one that takes nothing for half a minute is cut off.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ PACE_SECONDS: Final = 1.0
 HEARTBEAT_SECONDS: Final = 15.0
 PATIENCE_SECONDS: Final = 30.0
 MOST_VIEWERS: Final = 3000
-"""Below the server's places for requests, so that watching never keeps anybody from voting."""
+"""Below the number of requests that the server takes at once, so that watching never keeps anybody from voting."""
 
 _HELLO: Final = b"retry: 2000\n\n"
 _HEARTBEAT: Final = b": still here\n\n"
-_AT_ONCE: Final = 250  # viewers told before others get their turn on the event loop
+_AT_ONCE: Final = 250  # viewers served before other tasks get their turn on the event loop
 
 
 class LiveTally(Community, frozen=True, tag_field=None):
-    """A tally and whose it is."""
+    """A tally with its tool's slug."""
 
     tool: str
 
@@ -39,24 +39,24 @@ _encoder = msgspec.json.Encoder()
 
 
 class _Watched:
-    """A tool that somebody watches, and its tally as last heard of."""
+    """A watched tool, its last known tally and its viewers."""
 
     __slots__ = ("position", "ship", "skip", "slug", "viewers")
 
-    def __init__(self, kept: CachedCard) -> None:
-        self.slug = kept.slug
-        self.ship, self.skip, self.position = kept.ship, kept.skip, kept.position
+    def __init__(self, cached: CachedCard) -> None:
+        self.slug = cached.slug
+        self.ship, self.skip, self.position = cached.ship, cached.skip, cached.position
         self.viewers: set[Viewer] = set()
 
     def event(self) -> bytes:
-        """Write the tally as an event."""
+        """Return the tally as an event."""
         fields = msgspec.structs.asdict(community(self.ship, self.skip))
         data = _encoder.encode(LiveTally(**fields, tool=self.slug))
         return b"id: %d\nevent: tally\ndata: %b\n\n" % (self.position, data)
 
 
 class Viewer:
-    """Somebody who watches: what it has yet to be told, by tool, oldest first."""
+    """One open stream: its unsent events by tool, oldest first."""
 
     __slots__ = ("_pending", "_waiter", "is_over", "sending_since", "task", "tools")
 
@@ -68,14 +68,14 @@ class Viewer:
         self._pending: dict[str, bytes] = {}
         self._waiter: asyncio.Future[None] | None = None
 
-    def tell(self, tool: str, event: bytes) -> None:
-        """Have an event sent; it takes the place of one about the same tool that was not sent yet."""
+    def queue(self, tool: str, event: bytes) -> None:
+        """Queue an event; it replaces an unsent one about the same tool."""
         self._pending.pop(tool, None)
         self._pending[tool] = event
         self._wake()
 
     def end(self) -> None:
-        """Have the stream end."""
+        """End the stream."""
         self.is_over = True
         self._wake()
 
@@ -84,7 +84,7 @@ class Viewer:
             self._waiter.set_result(None)
 
     async def next(self) -> bytes | None:
-        """Wait for something to send; None at the end."""
+        """Wait for something to send and return it; None at the end."""
         while not self._pending and not self.is_over:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
@@ -111,11 +111,11 @@ class Live:
 
     @property
     def viewers(self) -> int:
-        """How many watch."""
+        """The number of viewers."""
         return len(self._viewers)
 
     def hear(self, tallies: Sequence[TallyRow] | None) -> None:
-        """Take newer tallies in; None when the views were rebuilt and all must be read anew."""
+        """Take in newer tallies; None when the views were rebuilt and every tally must be read again."""
         if tallies is None:
             self._is_stale = True
             self._moved.set()
@@ -128,21 +128,21 @@ class Live:
                 self._moved.set()
 
     def join(self, found: Mapping[str, CachedCard], last_id: int | None) -> Viewer:
-        """Begin to watch these tools; what changed since the event `last_id` (None: everything) is told at once."""
-        viewer = Viewer([kept.tool for kept in found.values()])
-        for kept in found.values():
-            self._watched.setdefault(kept.tool, _Watched(kept)).viewers.add(viewer)
-        self.hear([TallyRow(kept.tool, kept.ship, kept.skip, kept.position) for kept in found.values()])
+        """Start a viewer of these tools; what changed since the event `last_id` (None: everything) is sent at once."""
+        viewer = Viewer([cached.tool for cached in found.values()])
+        for cached in found.values():
+            self._watched.setdefault(cached.tool, _Watched(cached)).viewers.add(viewer)
+        self.hear([TallyRow(cached.tool, cached.ship, cached.skip, cached.position) for cached in found.values()])
         watched = sorted((self._watched[tool].position, tool) for tool in viewer.tools)
         newest = watched[-1][0]
         for position, tool in watched:
             if last_id is None or position > last_id or last_id > max(newest, self._cards.position):
-                viewer.tell(tool, self._watched[tool].event())
+                viewer.queue(tool, self._watched[tool].event())
         self._viewers.add(viewer)
         return viewer
 
     def leave(self, viewer: Viewer) -> None:
-        """Watch no more."""
+        """Forget a viewer."""
         self._viewers.discard(viewer)
         for tool in viewer.tools:
             watched = self._watched.get(tool)
@@ -153,51 +153,51 @@ class Live:
                     self._changed.discard(tool)
 
     def close(self) -> None:
-        """End every stream; browsers come back by themselves."""
+        """End every stream; browsers reconnect by themselves."""
         for viewer in self._viewers:
             viewer.end()
 
     async def run(self) -> None:
-        """Flush what changes, at most once a second, and keep quiet connections alive, until cancelled."""
+        """Send what changes, at most once a second, and keep quiet connections alive, until cancelled."""
         beat = asyncio.create_task(self._beat())
         try:
             while True:
                 await self._moved.wait()
                 self._moved.clear()
                 if self._is_stale:
-                    await self._read_anew()
+                    await self._read_again()
                 await self._flush()
                 await asyncio.sleep(PACE_SECONDS)
         finally:
             beat.cancel()
 
-    async def _read_anew(self) -> None:
+    async def _read_again(self) -> None:
         self._is_stale = False
         try:
             found = await self._cards.find([watched.slug for watched in self._watched.values()])
-        except Exception:  # the database is away: once it is back, a refresh says so again
+        except Exception:  # the database is away: the next refresh after it is back tries again
             self._is_stale = True
             return
-        for kept in found.values():
-            watched = self._watched.get(kept.tool)
-            if watched is not None and (watched.ship, watched.skip) != (kept.ship, kept.skip):
-                watched.ship, watched.skip = kept.ship, kept.skip
-                watched.position = max(watched.position, kept.position)
-                self._changed.add(kept.tool)
+        for cached in found.values():
+            watched = self._watched.get(cached.tool)
+            if watched is not None and (watched.ship, watched.skip) != (cached.ship, cached.skip):
+                watched.ship, watched.skip = cached.ship, cached.skip
+                watched.position = max(watched.position, cached.position)
+                self._changed.add(cached.tool)
 
     async def _flush(self) -> None:
         changed = sorted((self._watched[tool].position, tool) for tool in self._changed)
         self._changed.clear()
-        told = 0
+        sent = 0
         for _, tool in changed:
             watched = self._watched.get(tool)
             if watched is None:
                 continue
             event = watched.event()
             for viewer in tuple(watched.viewers):
-                viewer.tell(tool, event)
-                told += 1
-                if told % _AT_ONCE == 0:
+                viewer.queue(tool, event)
+                sent += 1
+                if sent % _AT_ONCE == 0:
                     await asyncio.sleep(0)
 
     async def _beat(self) -> None:
@@ -206,17 +206,17 @@ class Live:
             now = self._clock()
             for viewer in tuple(self._viewers):
                 if viewer.sending_since is None:
-                    viewer.tell("", _HEARTBEAT)
+                    viewer.queue("", _HEARTBEAT)
                 elif now - viewer.sending_since > PATIENCE_SECONDS and viewer.task is not None:
                     viewer.task.cancel()
 
     def stream(self, viewer: Viewer) -> "Stream":
-        """Give the answer that tells a viewer."""
+        """Return the answer that serves a viewer."""
         return Stream(self, viewer, self._clock)
 
 
 class Stream(Answer):
-    """An answer without end: Server-Sent Events (WHATWG HTML, 9.2)."""
+    """An endless answer: Server-Sent Events (WHATWG HTML, 9.2)."""
 
     __slots__ = ("_clock", "_live", "_viewer")
 

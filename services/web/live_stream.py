@@ -16,11 +16,11 @@ MOST_TOOLS: Final = 50
 
 
 class TooManyViewers(Refusal):
-    """As many watch this process as it has places for."""
+    """The process has no place for another viewer."""
 
 
 class LiveQuery(Query, frozen=True, kw_only=True):
-    """Which tools."""
+    """The tools to watch."""
 
     tool: Annotated[list[Slug], Meta(min_length=1, max_length=MOST_TOOLS)]
 

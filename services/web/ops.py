@@ -14,16 +14,16 @@ ENTRIES: Final = (
     ("read", "/ops/quarantine", "Quarantine"),
     ("read", "/ops/log", "Log"),
 )
-"""The operators' pages: the scope that each needs, its address and its name."""
+"""The operators' pages: the scope that each needs, its path and its name."""
 
 
 def first_page(operator: OperatorToken) -> str:
-    """Give the first page that an operator's scopes open; the overview, which says what is missing, if none does."""
+    """Return the first page that an operator's scopes open; the overview, which says what is missing, if none does."""
     return next((path for scope, path, _ in ENTRIES if scope in operator.scopes), "/ops")
 
 
 def show_ops(call: Call, template: str, here: str, **values: Any) -> Answer:
-    """Render an operator's page; nobody keeps it."""
+    """Render an operator's page; nobody may keep it."""
     operator = signed_in(call)
     entries = [entry for entry in ENTRIES if operator is not None and entry[0] in operator.scopes]
     return show(call, template, ops_here=here, operator=call.operator, entries=entries, **values)

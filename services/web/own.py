@@ -1,4 +1,4 @@
-"""What a page knows of its visitor: its votes, bookmarks and reviews, from the log, so that no write of its own is late."""
+"""What a page shows of its visitor: votes, bookmarks and reviews, read from the log, so that the latest write is there."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from services.web.site import Call
 
 
 class Own(NamedTuple):
-    """A visitor's own dealings with a tool: its vote, whether it is kept, and the id of its review."""
+    """A visitor's vote on a tool, whether it is bookmarked, and the id of the visitor's review."""
 
     choice: Choice | None = None
     kept: bool = False
@@ -25,7 +25,7 @@ NOBODYS = Own()
 
 
 async def own_of(call: Call, tools: Sequence[str]) -> list[Own]:
-    """Read what the caller did with each of these tools, by their ids; nothing for who has no cookie."""
+    """Read what the caller did with each of these tools, by their ids; empty for callers without a cookie."""
     visitor = find_visitor(call.head, call.site.tokens)
     if visitor is None:
         return [NOBODYS] * len(tools)
@@ -47,5 +47,5 @@ def _own(ballot: Recorded[Event] | None, bookmark: Recorded[Event] | None, place
 
 
 def cache_for(call: Call) -> Headers:
-    """Say who may keep a page: one that was made for a visitor's cookie, that visitor's browser alone."""
+    """Return who may keep a page: only the visitor's own browser, if the page was made for a visitor's cookie."""
     return ANYONES if find_visitor(call.head, call.site.tokens) is None else VISITORS

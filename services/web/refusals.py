@@ -1,4 +1,4 @@
-"""How the site's refusals are shown: a table of the exceptions that rules, log and subjects raise, and the page for people.
+"""Refusals: the table of exceptions that rules, log and subjects raise, and the page that shows one to people.
 
 Rules and log know nothing of HTTP, this table does. Programs get a problem (RFC 9457) of the same refusal.
 """

@@ -1,4 +1,4 @@
-"""The site: everything a process of the API works with, in one place."""
+"""The site: everything a web process works with, in one place."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -33,15 +33,15 @@ from services.web.wait import ViewProgress, schema_check, views_check
 
 
 async def _leave(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Leave a connection as it is: our statements set nothing, and asyncpg's own reset costs a round trip each time."""
+    """Leave a connection as it is: our statements set nothing, and asyncpg's reset costs a round trip each time."""
 
 
 class LimitsAway(Exception):
-    """What must be counted can't be, while Valkey doesn't answer."""
+    """Valkey doesn't answer, so what must be counted can't be."""
 
 
 class Site:
-    """The wiring of one process. What needs an event loop is there between `open` and its end only."""
+    """The wiring of one process. What needs an event loop exists only while the site is open."""
 
     database: "asyncpg.Pool[asyncpg.Record]"
     valkey: Redis
@@ -72,7 +72,7 @@ class Site:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Open what the process works with, and close it in reverse. PostgreSQL and Valkey may be away meanwhile."""
+        """Open everything, and close it in reverse. PostgreSQL and Valkey may be away meanwhile."""
         async with (
             postgres.pool(
                 self.settings.database_url, "web", size=10, seconds=5, connect_seconds=2, reset=_leave
@@ -99,7 +99,7 @@ class Site:
 
     @asynccontextmanager
     async def _append(self) -> AsyncIterator[None]:
-        """Run the committer and what keeps this process in step with the log and the views."""
+        """Run the committer and the tasks that keep this process in step with the log and the views."""
         dsn = self.settings.database_url
         rung = notify.Bell(dsn, notify.LOG)
         tasks = [
@@ -121,7 +121,7 @@ class Site:
         return await issues.late(self.database, self.schedule, now())
 
     async def late_editions(self) -> Sequence[str]:
-        """Name the editions that are so late that they wait for an operator."""
+        """Return the editions so late that they wait for an operator."""
         return (await issues.look(self.database, self.schedule, now())).late
 
     def _views_moved(self) -> None:
@@ -129,30 +129,30 @@ class Site:
         self.views.wake()
 
     async def reach(self, position: int | None) -> None:
-        """Wait until the views, and the cards in memory, have reached a position (None: any); ViewsBehind after 2 s."""
+        """Wait until views and cached cards have reached a position (None: any). Raises ViewsBehind after 2 s."""
         if position is not None:
             await self.views.reach(position)
             await self.cards.refresh()
 
     async def limit_write(self, visitor: str, network: str) -> Headers:
-        """Count a visitor's write; TooManyRequests."""
+        """Count a visitor's write. Raises TooManyRequests."""
         return await self.limits.take((self._visitor_writes, visitor), (self._network_writes, network))
 
     async def limit_signup(self, network: str) -> Headers:
-        """Count a sign-up; TooManyRequests. Nobody can sign up while it can't be counted: LimitsAway."""
+        """Count a sign-up. Raises TooManyRequests, and LimitsAway while sign-ups can't be counted."""
         headers = await self.limits.take((self._signups, network), (self._signups_in_all, "all"))
         if not headers:
             raise LimitsAway
         return headers
 
     async def finder(self) -> Finder:
-        """Give what finds a person by an address; read once."""
+        """Return what finds a person by an address; read once."""
         if self._finder is None:
             self._finder = await self.vault.finder(self.database)
         return self._finder
 
     async def limit_new_visitor(self, network: str) -> Headers:
-        """Count a visitor that is about to be created; TooManyRequests."""
+        """Count a visitor that is about to be created. Raises TooManyRequests."""
         return await self.limits.take((self._new_visitors, network))
 
 

@@ -1,4 +1,4 @@
-"""How far the views are: waiting for them, and saying how they stand."""
+"""How far the views are: waiting for a position, and the checks of their health."""
 
 import asyncio
 from time import monotonic
@@ -18,18 +18,18 @@ class ViewsBehind(Exception):
 
 
 class ViewProgress:
-    """Waits for the views on behalf of callers who must see their write."""
+    """Waits for the views, so that callers see their own writes."""
 
     def __init__(self, pool: "Pool[Any]") -> None:
         self._pool = pool
         self._moved = asyncio.Event()
 
     def wake(self) -> None:
-        """Say that a view has moved."""
+        """Wake the callers who wait: a view has moved."""
         self._moved.set()
 
     async def reach(self, position: int) -> None:
-        """Return when all views have reached a position; ViewsBehind after 2 s."""
+        """Wait until all views have reached a position. Raises ViewsBehind after 2 s."""
         deadline = monotonic() + PATIENCE_SECONDS
         while min(state.position for state in await states(self._pool)) < position:
             if monotonic() > deadline:
@@ -43,7 +43,7 @@ class ViewProgress:
 
 
 def schema_check(pool: "Pool[Any]") -> Check:
-    """Check that the database has this release's schema."""
+    """Return the check that the database has this release's schema."""
 
     async def ask() -> str | None:
         seen, ours = await migrate.migrated(pool), migrate.current()
@@ -53,7 +53,7 @@ def schema_check(pool: "Pool[Any]") -> Check:
 
 
 def views_check(pool: "Pool[Any]") -> list[Check]:
-    """Check that every view is built and was once caught up (vital), and that none has halted or drifted."""
+    """Return the checks that every view was once caught up (vital), and that none has halted or drifted."""
 
     async def built() -> str | None:
         missing = [state.name for state in await states(pool) if not state.caught_up]

@@ -61,11 +61,11 @@ _MOST_FIELDS: Final = 200
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every body of ours extends: fields we don't know are refused."""
+    """The base of every body: unknown fields are refused."""
 
 
 class BodyReader(Generic[T]):
-    """Reads one sort of body."""
+    """Reads the bodies of one Struct."""
 
     __slots__ = ("_decoder", "_type")
 
@@ -74,7 +74,7 @@ class BodyReader(Generic[T]):
         self._decoder = msgspec.json.Decoder(type_)
 
     def read(self, media: bytes | None, raw: bytes) -> T:
-        """Decode a body; BadInput (400) or WrongMediaType (415)."""
+        """Decode a body. Raises BadInput (400), WrongMediaType (415)."""
         if media != b"application/json" and (media is None or not _MEDIA.fullmatch(media)):
             raise WrongMediaType("The body must be JSON, with a Content-Type of application/json.")
         try:
@@ -88,7 +88,7 @@ class BodyReader(Generic[T]):
         return value
 
     def _decoded(self, raw: bytes) -> T:
-        """Decode; a number like 63.0 is an integer in JSON Schema, and so it is here, though msgspec would refuse it."""
+        """Decode; a number like 63.0 is an integer here, as in JSON Schema, though msgspec would refuse it."""
         try:
             return self._decoder.decode(raw)
         except msgspec.ValidationError as error:
@@ -103,10 +103,9 @@ def _number(text: str) -> int | float:
 
 
 def bad_input(error: msgspec.ValidationError) -> BadInput:
-    """Say where and how a value doesn't fit its Struct: `$.tools[0].name` becomes `/tools/0/name`.
+    """Return the refusal of a value that doesn't fit its Struct: `$.tools[0].name` becomes `/tools/0/name`.
 
-    A field that is missing, or that we don't know, is itself what the pointer names; of a mapping's value, msgspec tells
-    the mapping only (`[...]`).
+    The pointer names a missing or unknown field itself; of a mapping's value, msgspec names the mapping only (`[...]`).
     """
     found = _PLACE.fullmatch(str(error))
     detail, path = (found["detail"], found["path"] or "") if found else (str(error), "")
@@ -129,7 +128,7 @@ def _unreadable(raw: bytes, error: Exception) -> BadInput:
 
 
 def _bad_texts(raw: bytes) -> Iterator[FieldError]:
-    """Find the strings that hold NUL, lone surrogates or broken UTF-8; none, if even their places can't be read."""
+    """Find the strings with NUL, lone surrogates or broken UTF-8; none if even their places can't be read."""
     try:
         yield from _bad_texts_in("", json.loads(raw.decode("utf-8", "surrogateescape")))
     except (ValueError, RecursionError):
@@ -153,12 +152,12 @@ def _bad_texts_in(pointer: str, value: object) -> Iterator[FieldError]:
 
 
 def is_form(media: bytes | None) -> bool:
-    """Tell whether a body is said to be a form."""
+    """Tell whether a Content-Type is that of a form."""
     return media is not None and media.partition(b";")[0].strip().lower() == FORM
 
 
 def fields(raw: bytes) -> dict[str, list[str]]:
-    """Give a form's fields, each with its values in order; BadInput."""
+    """Return a form's fields, each with its values in order. Raises BadInput."""
     try:
         pairs = parse_qsl(raw.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
     except ValueError:
@@ -172,7 +171,7 @@ def fields(raw: bytes) -> dict[str, list[str]]:
 
 
 class FormReader(BodyReader[T]):
-    """Reads a body that a form or a program may send."""
+    """Reads bodies that a form or a program may send."""
 
     __slots__ = ("_names", "_type")
 
@@ -182,7 +181,7 @@ class FormReader(BodyReader[T]):
         self._names = {field.encode_name for field in msgspec.inspect.type_info(type_).fields}  # type: ignore[attr-defined]
 
     def read(self, media: bytes | None, raw: bytes) -> T:
-        """Decode a form of single values, or JSON; BadInput, WrongMediaType."""
+        """Decode a form of single values, or JSON. Raises BadInput, WrongMediaType."""
         if not is_form(media):
             return super().read(media, raw)
         values = {name: given[-1] for name, given in fields(raw).items() if name in self._names}
@@ -193,12 +192,12 @@ class FormReader(BodyReader[T]):
 
 
 def check_line(pointer: str, text: str | None) -> None:
-    """Refuse a line that shows nothing or isn't one line; None is none. BadInput."""
+    """Refuse a text that shows nothing or isn't one line; None passes. Raises BadInput."""
     if text is not None and not _LINE_RE.search(text):
         raise BadInput.at(pointer, "must be one line with something to read in it, without control or direction characters")
 
 
 def check_prose(pointer: str, text: str) -> None:
-    """Refuse prose that is too short or too long. BadInput."""
+    """Refuse prose that is too short or too long. Raises BadInput."""
     if not PROSE_LEAST <= len(text.strip()) <= PROSE_MOST:
         raise BadInput.at(pointer, f"must have {PROSE_LEAST} to {PROSE_MOST} characters; space around them doesn't count")

@@ -1,7 +1,7 @@
-"""Health: whether the process runs, whether it can serve, and what an operator must know.
+"""Checks: whether a process can serve, and what an operator must know.
 
-Readiness is a list of named checks (`Site.checks`). A check says what is wrong in one sentence, or None; it is given a
-second. One that is vital makes the process unready, any other degraded.
+A check returns what is wrong in one sentence, or None, within a second. A vital one that fails makes the process unready, any
+other degraded.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ PATIENCE_SECONDS: Final = 1.0
 
 
 class Check(NamedTuple):
-    """One thing that must hold for the process to serve (vital), or to serve well."""
+    """A condition for the process to serve (vital), or to serve well."""
 
     name: str
     vital: bool
@@ -22,7 +22,7 @@ class Check(NamedTuple):
 
 
 def database_check(database: "asyncpg.Pool[asyncpg.Record]") -> Check:
-    """Check that PostgreSQL answers."""
+    """Return the check that PostgreSQL answers."""
 
     async def ask() -> str | None:
         await database.fetchval("select 1")
@@ -32,7 +32,7 @@ def database_check(database: "asyncpg.Pool[asyncpg.Record]") -> Check:
 
 
 async def ask_all(checks: Sequence[Check]) -> tuple[list[str], list[str]]:
-    """Ask all checks at once; give what is vital and wrong, and what else is."""
+    """Ask all checks at once; return the failures of vital ones, and those of others."""
     found = await asyncio.gather(*map(_ask, checks))
     wrong = [(check.vital, f"{check.name}: {reason}") for check, reason in zip(checks, found, strict=True) if reason]
     return [reason for vital, reason in wrong if vital], [reason for vital, reason in wrong if not vital]

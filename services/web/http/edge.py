@@ -1,7 +1,7 @@
 """The edge: the outermost wrapper of every request.
 
-Request ids, security headers, CORS, HEAD, the limit on bodies, refusals as problems, the access log and metrics: in one
-place and one pass, because each layer of middleware costs every vote. Exceptions end here and nowhere else.
+Request ids, security headers, CORS, HEAD, limits on bodies, refusals, the access log and metrics are handled in one pass,
+because each layer of middleware costs every vote. Exceptions end here and nowhere else.
 """
 
 import re
@@ -33,7 +33,7 @@ _DRAINED_BYTES: Final = 4 * 1024 * 1024
 
 
 Refuse = Callable[[Exception, str, HTTPScope, Mapping[bytes, bytes]], Answer]
-"""Makes the answer to an exception, given the request's id, scope and headers."""
+"""Returns the answer to an exception, given the request's id, scope and headers."""
 
 
 class Edge:
@@ -52,7 +52,7 @@ class Edge:
         self._note = site.metrics.requests.note
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; anything else than HTTP passes."""
+        """Serve one request; anything but HTTP passes through."""
         if scope["type"] != ScopeType.HTTP:
             return await self._app(scope, receive, send)
         started = perf_counter()
@@ -75,7 +75,7 @@ class Edge:
         self._record(method, extra.get("path_template", "unmatched"), outgoing, (outgoing.began or perf_counter()) - started)
 
     def _record(self, method: str, route: str, outgoing: "_Outgoing", seconds: float) -> None:
-        """Count a request, and log it where it matters. What counts is when the answer begins: streams go on for hours."""
+        """Count a request, and log it where it matters. Its time ends as the answer begins: streams go on for hours."""
         status = outgoing.status
         self._note(method, route, status, seconds)
         if status >= 500 or seconds > SLOW_SECONDS:
@@ -89,7 +89,7 @@ class Edge:
     async def _refuse(
         self, error: Exception, scope: HTTPScope, receive: Receive, outgoing: "_Outgoing", request_id: str
     ) -> None:
-        """Answer an exception as a problem; if the answer has begun already, all that is left is to break it off."""
+        """Answer an exception; an answer that has already begun can only be broken off."""
         if outgoing.is_complete or isinstance(error, ClientGone):
             return
         if outgoing.status:
@@ -137,7 +137,7 @@ class Edge:
 
 
 class _Outgoing:
-    """Sends an answer with the edge's headers, without its body where HEAD was asked, and remembers how it went."""
+    """Sends an answer with the edge's headers, without its body for HEAD, and remembers how it went."""
 
     __slots__ = ("_headers", "_scope", "_send", "began", "error", "is_complete", "is_head", "status")
 
@@ -154,7 +154,7 @@ class _Outgoing:
     async def send(self, message: Message) -> None:
         """Pass a message on."""
         if message["type"] == "http.response.start":
-            message = self._dressed(message)
+            message = self._with_headers(message)
         elif message["type"] == "http.response.body":
             has_more = message.get("more_body", False)
             if self.is_head:
@@ -162,12 +162,12 @@ class _Outgoing:
             self.is_complete = self.is_head or not has_more
             await self._send(message)
             if self.is_head and has_more:
-                raise ClientGone  # ends what would go on streaming to nobody
+                raise ClientGone  # ends an answer that would go on streaming to nobody
             return
         await self._send(message)
 
-    def _dressed(self, start: HTTPResponseStartEvent) -> HTTPResponseStartEvent:
-        """Add headers to a copy: answers are shared. A page's own content policy stands."""
+    def _with_headers(self, start: HTTPResponseStartEvent) -> HTTPResponseStartEvent:
+        """Return a copy with more headers, because answers are shared. A page's own content policy stands."""
         self.began = perf_counter()
         self.status = start["status"]
         headers = [*start["headers"], *self._headers, *self._scope["more_headers"]]
@@ -193,12 +193,12 @@ def _standing_headers(site: Site) -> list[tuple[bytes, bytes]]:
 
 
 def _numbered_ids() -> Any:
-    """Number requests under a prefix of this process' own: unique, and cheaper than randomness each time."""
+    """Number requests under a random prefix of this process: unique, and cheaper than randomness each time."""
     prefix = token_hex(6)
     return (f"{prefix}-{number:x}" for number in count(1))
 
 
-# The answer to a browser that asks before it sends (Fetch, 4.8), from an origin we admit.
+# The answer to a preflight request (Fetch, 4.8) from an admitted origin.
 _PREFLIGHT: Final = EmptyAnswer(
     204,
     [
@@ -231,7 +231,7 @@ def _counted(receive: Receive, limit: int) -> Receive:
 
 
 async def _drain(receive: Receive) -> None:
-    """Read on for a while, so that the refusal isn't lost with the connection while the caller still writes."""
+    """Read on for a while: a connection closed while the caller still writes would lose the refusal."""
     left = _DRAINED_BYTES
     while left > 0:
         message = await receive()

@@ -1,9 +1,9 @@
 """Limits: how many writes a visitor and a network may make, counted in Valkey for all processes together.
 
-A window that slides in six slices: never more than the limit within five sixths of it, and whoever waits a whole window
-may write again. A fixed window lets through twice the limit about its end, GCRA with so large a burst within the first one.
+The window slides in six slices: never more than the limit within five sixths of it, and a caller who waits a whole window may
+write again. (A fixed window lets twice the limit through around its end, GCRA with so large a burst in its first window.)
 Claims that arrive while a call is under way are gathered and decided by the next one. Without Valkey nothing is limited:
-after one failed call no other waits for it until a probe, about once a second, has got through.
+after one failed call none waits for it until a probe, about once a second, has got through.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True)
 class Limit:
-    """So many in so many seconds, for each owner; `item` is its name in the RateLimit headers."""
+    """At most `most` in `seconds`, for each owner; `item` is its name in the RateLimit headers."""
 
     item: str
     most: int
@@ -51,7 +51,7 @@ class Limit:
 
 
 class Claim(NamedTuple):
-    """One thing somebody wants to do, and the limits it counts against, each with its owner."""
+    """A request to count one write against limits, each with its owner."""
 
     counters: tuple[tuple[Limit, str], ...]
     decided: asyncio.Future[Headers]
@@ -68,7 +68,7 @@ class Limits:
         self._probing: asyncio.Task[None] | None = None
 
     def check(self) -> Check:
-        """Check that limits are in force."""
+        """Return the check that limits are in force."""
 
         async def ask() -> str | None:
             return None if self._probing is None else "Valkey does not answer; nothing is limited"
@@ -76,7 +76,7 @@ class Limits:
         return Check("limits", False, ask)
 
     async def take(self, *counters: tuple[Limit, str]) -> Headers:
-        """Count one against each limit, and give the headers that tell the caller; TooManyRequests if one is used up."""
+        """Count one against each limit and return the headers for the caller. Raises TooManyRequests if one is used up."""
         if self._probing is not None:
             return ()
         claim = Claim(counters, asyncio.get_running_loop().create_future())
@@ -86,7 +86,7 @@ class Limits:
         return await claim.decided
 
     async def close(self) -> None:
-        """Stop what still runs."""
+        """Stop the tasks and release the connection."""
         for task in (self._deciding, self._probing):
             if task is not None:
                 task.cancel()
@@ -111,26 +111,29 @@ class Limits:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 answers = await self._call(keys, msgspec.msgpack.encode((bounds, claims)))
-        except Exception as error:  # whatever ails the limits, it must not stop a vote
+        except Exception as error:  # no fault of the limits may stop a vote
             self._lift(error)
             for claim in batch:
                 _settle(claim, ())
             return
         for claim, place in zip(batch, range(0, len(answers), 4), strict=True):
             wait, scarcest, remaining, reset = answers[place : place + 4]
-            _tell(claim, wait, limits[scarcest - 1], remaining, reset)
+            _answer(claim, wait, limits[scarcest - 1], remaining, reset)
 
     async def _call(self, keys: list[str], asked: bytes) -> list[int]:
-        """Run the script; once more if Valkey doesn't know it yet, or has dropped an idle connection."""
+        """Run the script, a second time if Valkey doesn't know it yet or has dropped an idle connection."""
         try:
             return await self._command("EVALSHA", _SHA, len(keys), *keys, asked)
         except (exceptions.NoScriptError, exceptions.ConnectionError):
             return await self._command("EVAL", _SCRIPT, len(keys), *keys, asked)
 
     async def _command(self, *words: str | int | bytes) -> list[int]:
-        """Send one command on the connection kept for this; the client's own way costs five times the processor time."""
+        """Send one command on the connection kept for this.
+
+        This reaches under redis-py (5.3), whose own `execute_command` costs five times the processor time, on every vote.
+        """
         connection = self._connection or await self._valkey.connection_pool.get_connection()
-        self._connection = None  # not kept, unless all goes well: what comes late must not answer the next call
+        self._connection = None  # kept only if all goes well: a late reply must not answer the next call
         try:
             packed = hiredis.pack_command(words)  # type: ignore[arg-type] # the stub knows tuples of one word only
             await connection.send_packed_command([packed])
@@ -164,7 +167,7 @@ class Limits:
 
 
 def _numbered(batch: Sequence[Claim]) -> tuple[list[Limit], list[str], list[int]]:
-    """Number the counters of a batch: their limits, their keys, and the claims as the script reads them."""
+    """Return the counters of a batch, numbered: their limits, their keys, and the claims as the script reads them."""
     places: dict[str, int] = {}
     limits: list[Limit] = []
     claims: list[int] = []
@@ -179,7 +182,7 @@ def _numbered(batch: Sequence[Claim]) -> tuple[list[Limit], list[str], list[int]
     return limits, list(places), claims
 
 
-def _tell(claim: Claim, wait: int, limit: Limit, remaining: int, reset: int) -> None:
+def _answer(claim: Claim, wait: int, limit: Limit, remaining: int, reset: int) -> None:
     """Grant or refuse one claim (headers as in draft-ietf-httpapi-ratelimit-headers-10)."""
     headers = (
         (b"ratelimit-policy", b", ".join([counted.policy for counted, _ in claim.counters])),

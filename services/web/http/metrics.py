@@ -1,7 +1,7 @@
 """Metrics for Prometheus: what was asked, how it was answered, how long it took.
 
-Counted in a dict and translated only when somebody looks: a request costs well under a microsecond. Labels are bounded,
-because routes are named by their templates.
+Requests are counted in a dict, which costs well under a microsecond, and translated only when somebody looks. Labels are
+bounded, because routes are named by their templates.
 """
 
 from bisect import bisect_left
@@ -36,7 +36,7 @@ class Requests(Collector):
         self._seconds[key] += seconds
 
     def collect(self) -> Iterator[Metric]:
-        """Translate what was counted."""
+        """Translate the counts."""
         names = ["method", "route", "status"]
         requests = CounterMetricFamily("ballotpress_http_requests", "Requests answered.", labels=names)
         durations = HistogramMetricFamily(

@@ -1,4 +1,4 @@
-"""Addresses: whose network a request comes from, seen through the proxies we trust and no others."""
+"""Networks: which one a request comes from, seen through the trusted proxies and no others."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -21,7 +21,7 @@ class Networks:
     def name(self, peer: str, forwarded: Sequence[bytes]) -> str:
         """Name the network of a request by its peer and the values of all its X-Forwarded-For headers.
 
-        The list is walked from the right, the end our own proxies wrote, as long as each hop is one we trust.
+        The list is walked from the right, the end that our own proxies wrote, as long as each hop is trusted.
         """
         if not self._trusted or not forwarded:
             return self._name(peer, "")
@@ -33,7 +33,7 @@ class Networks:
             if client is None or not self._is_trusted(client):
                 break
             nearer, client = client, _parse(hop)
-            if client is None:  # a proxy of ours wrote something we can't read: count it as the proxy itself
+            if client is None:  # a trusted proxy wrote something unreadable: count it as the proxy itself
                 client = nearer
                 break
         if client is None:

@@ -1,6 +1,6 @@
-"""The OpenAPI 3.1 document, made of what the endpoints say of themselves, and its page, which needs no network.
+"""The OpenAPI 3.1 document, built from the endpoints' declarations, and its page, which needs no network.
 
-Schemas are msgspec's own of the Structs that bodies are decoded into, so document and behaviour can't drift apart.
+Schemas are msgspec's, of the Structs that bodies are decoded into, so document and behaviour can't drift apart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
 
 
 def document_of(operations: Sequence[Operation]) -> dict[str, Any]:
-    """Write the document of these operations."""
+    """Return the document of these operations."""
     structs = {struct for o in operations for struct in (o.takes, o.gives) if isinstance(struct, type)}
     ordered: list[type] = [*sorted(structs, key=lambda struct: struct.__name__), Problem]
     references, components = msgspec.json.schema_components(ordered, ref_template=_TEMPLATE)
@@ -117,7 +117,7 @@ def _other_parameters(
 
 
 def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out null, which no query can say, and the default that stands for its absence."""
+    """Leave out null, which no query can express, and the default that stands for its absence."""
     kept = {key: value for key, value in schema.items() if not (key == "default" and value is None)}
     if "anyOf" in kept:
         kept["anyOf"] = [choice for choice in kept["anyOf"] if choice != {"type": "null"}]
@@ -128,7 +128,7 @@ def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _responses(operation: Operation, schemas: Mapping[type, Mapping[str, Any]]) -> dict[str, Any]:
     responses = {str(status): _response(operation, status, schemas) for status in operation.statuses}
-    for status in sorted(_problems_of(operation)):
+    for status in sorted(implied(operation) | operation.problems):
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA.decode("ascii"): {"schema": schemas[Problem]}},
@@ -145,9 +145,9 @@ def _response(operation: Operation, status: int, schemas: Mapping[type, Mapping[
     return described if status in (204, 304) else {**described, "content": content}
 
 
-def _problems_of(operation: Operation) -> set[int]:
-    """Add the refusals that follow from an operation's caller and input to those of its rules."""
-    found = {400, *operation.problems}  # 400: a head that can't be read, on any route
+def implied(operation: Operation) -> set[int]:
+    """Return the statuses of refusals that follow from an operation's caller and input."""
+    found = {400}  # a head that can't be read, on any route
     if operation.has_body:
         found |= {408, 413, 415}
     if "{" in operation.path:
@@ -156,8 +156,10 @@ def _problems_of(operation: Operation) -> set[int]:
         found.add(401)
     if operation.by.kind == "operator":
         found.add(403)
+    if operation.has_key:
+        found.add(422)
     if operation.is_write and operation.by.kind == "visitor":
-        found |= {403, 422, 429}
+        found |= {403, 429}
     if operation.path.startswith("/v1/"):
         found.add(503)
     return found

@@ -19,7 +19,7 @@ MEDIA = b"application/problem+json"
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One thing wrong with the input. The pointer is a JSON pointer into the body, or `/name` of a parameter."""
+    """One fault in the input. The pointer is a JSON pointer into the body, or `/name` of a parameter."""
 
     pointer: str
     detail: str
@@ -40,7 +40,7 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Kind:
     """How one sort of refusal is shown.
 
-    `detail` stands in for the exception's own words; `members` names attributes of it that become members of the problem.
+    `detail` replaces the exception's own words; `members` names its attributes that become members of the problem.
     """
 
     status: int
@@ -57,7 +57,7 @@ class Kind:
 
 
 class Refusal(Exception):
-    """Something the API itself refuses, before any rule is asked."""
+    """A refusal by the web process itself; rules raise plain exceptions."""
 
     def __init__(self, detail: str, *, errors: Sequence[FieldError] = (), headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         super().__init__(detail)
@@ -75,7 +75,7 @@ class BadInput(Refusal):
 
 
 class NoToken(Refusal):
-    """The call needs a token, and none that is valid was presented."""
+    """The call needs a valid token and has none."""
 
 
 class MissingScope(Refusal):
@@ -83,7 +83,7 @@ class MissingScope(Refusal):
 
 
 class NotFound(Refusal):
-    """There is nothing under this path."""
+    """Nothing is there under this path."""
 
 
 class BodyTooLarge(Refusal):
@@ -91,7 +91,7 @@ class BodyTooLarge(Refusal):
 
 
 class WrongMediaType(Refusal):
-    """The body isn't said to be JSON."""
+    """The body's Content-Type isn't one that the route takes."""
 
 
 class TooManyRequests(Refusal):
@@ -149,7 +149,7 @@ def add_kinds(kinds: dict[type[Exception], Kind]) -> None:
 
 
 def kind_of(error: Exception) -> Kind:
-    """Find an exception's row by its nearest class; what stands nowhere is unexpected."""
+    """Return an exception's row by its nearest class; an exception without one is unexpected."""
     for cls in type(error).__mro__:
         if found := KINDS.get(cls):
             return found
@@ -160,7 +160,7 @@ def kind_of(error: Exception) -> Kind:
 
 
 def problem_answer(error: Exception, request_id: str) -> Answer:
-    """Write an exception as a problem. 5xx say nothing of their cause but the request id under which it was logged."""
+    """Answer an exception with a problem. A 5xx says nothing of its cause but the request id under which it was logged."""
     kind = kind_of(error)
     problem = Problem(
         type=kind.type,
@@ -176,12 +176,12 @@ def problem_answer(error: Exception, request_id: str) -> Answer:
 
 
 def words_of(error: Exception, kind: Kind) -> str:
-    """Say what went wrong: in the words of its kind, else its own."""
+    """Return what went wrong, in the words of its kind, else its own."""
     return kind.detail or (error.detail if isinstance(error, HTTPException) else str(error)) or kind.title
 
 
 def headers_of(error: Exception, kind: Kind) -> list[tuple[bytes, bytes]]:
-    """Give the headers that a refusal is answered with: its own, when to come back, what the path takes."""
+    """Return a refusal's headers: its own, when to come back, which methods the path takes."""
     headers = [*getattr(error, "headers", ())] if isinstance(error, Refusal) else []
     if kind.retry_after is not None:
         headers.append((b"retry-after", str(kind.retry_after).encode("ascii")))
@@ -193,6 +193,6 @@ def headers_of(error: Exception, kind: Kind) -> list[tuple[bytes, bytes]]:
 
 
 def _allow(methods: str) -> str:
-    """Add HEAD to the methods of a path where GET is one of them."""
+    """Return a path's methods, with HEAD where GET is one of them."""
     names = {name.strip() for name in methods.split(",")}
     return ", ".join(sorted(names | {"HEAD"} if "GET" in names else names))

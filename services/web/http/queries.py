@@ -30,20 +30,20 @@ _MOST_PARAMETERS: Final = 100
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What every set of parameters extends; `after` is the position that the views must have reached."""
+    """The base of every query; `after` is the position that the views must have reached."""
 
     after: Position | None = None
 
 
 class ListQuery(Query, frozen=True, kw_only=True):
-    """The parameters of a list."""
+    """The query of a list."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
     cursor: Annotated[str, Meta(max_length=1024)] | None = None
 
 
 class QueryReader(Generic[T]):
-    """Reads the parameters of one route."""
+    """Reads the query strings of one route."""
 
     __slots__ = ("_casts", "_empty", "_lists", "_type")
 
@@ -55,7 +55,7 @@ class QueryReader(Generic[T]):
         self._empty = None if any(field.required for field in fields) else type_()
 
     def read(self, raw: bytes) -> T:
-        """Read a query string; BadInput."""
+        """Decode a query string. Raises BadInput."""
         if not raw and self._empty is not None:
             return self._empty
         values: dict[str, object] = {}
@@ -85,12 +85,12 @@ def _pairs(raw: bytes) -> list[tuple[str, str]]:
         raise BadInput(f"The query has more than {_MOST_PARAMETERS} parameters.") from None
     for name, text in pairs:
         if "\0" in text:
-            raise BadInput.at(f"/{name}", "NUL is in no value of ours")
+            raise BadInput.at(f"/{name}", "must not contain NUL")
     return pairs
 
 
 def _cast_for(type_: msgspec.inspect.Type) -> Callable[[str], object]:
-    """Tell how a parameter's text becomes a value; msgspec judges it then, as strictly as in a body."""
+    """Return what turns a parameter's text into a value, which msgspec then checks as strictly as in a body."""
     kinds = type_.types if isinstance(type_, msgspec.inspect.UnionType) else (type_,)
     if isinstance(type_, msgspec.inspect.ListType):
         kinds = (type_.item_type,)
