@@ -1,7 +1,6 @@
 """Real servers for every test: one PostgreSQL and one Valkey a session, one cloned database a test."""
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -12,8 +11,6 @@ from events.log.committer import Committer
 from events.registry import REGISTRY
 from services.migrate import migrate
 from tests.support import servers, sharing
-
-_numbers = itertools.count(1)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -54,9 +51,7 @@ def template(postgres: servers.Postgres) -> str:
     """A migrated database that each test's own is cloned from."""
 
     async def make() -> None:
-        server = await asyncpg.connect(postgres.dsn())
-        await server.execute("create database template_ballotpress")
-        await server.close()
+        await servers.execute(postgres.dsn(), "create database template_ballotpress")
         await migrate(postgres.dsn("template_ballotpress"))
 
     asyncio.run(make())
@@ -66,12 +61,8 @@ def template(postgres: servers.Postgres) -> str:
 @pytest.fixture
 async def dsn(postgres: servers.Postgres, template: str) -> AsyncIterator[str]:
     """A migrated database of the test's own."""
-    name = f"test_{next(_numbers)}"
-    server = await asyncpg.connect(postgres.dsn())
-    await server.execute(f"create database {name} template {template}")
-    yield postgres.dsn(name)
-    await server.execute(f"drop database {name} with (force)")
-    await server.close()
+    async with servers.database(postgres, template) as dsn:
+        yield dsn
 
 
 @pytest.fixture

@@ -51,9 +51,7 @@ def measure(events: int | None = None) -> list[Row]:
 
 
 async def _year(server: servers.Postgres, name: str, events: int) -> str:
-    connection = await asyncpg.connect(server.dsn())
-    await connection.execute(f"create database {name}")
-    await connection.close()
+    await servers.execute(server.dsn(), f"create database {name}")
     dsn = server.dsn(name)
     await migrate(dsn)
     await fill_year(dsn, events, TOOLS)

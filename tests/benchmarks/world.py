@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-
 from events.catalog import ToolAdded
 from events.log import ids
 from events.log.command import Command, Decision, Seen
@@ -62,9 +60,7 @@ def durable_postgres() -> Iterator[servers.Postgres]:
 
 async def new_database(server: servers.Postgres, name: str, tools: int = 1000) -> str:
     """Make a migrated database with tools; give its DSN."""
-    connection = await asyncpg.connect(server.dsn())
-    await connection.execute(f"create database {name}")
-    await connection.close()
+    await servers.execute(server.dsn(), f"create database {name}")
     await migrate(server.dsn(name))
     async with committer(server.dsn(name)) as running:
         await running.submit(AddTools(tools))

@@ -5,7 +5,6 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from events.ballots import Choice
@@ -17,13 +16,13 @@ from services.settings import read_settings
 from tests.support import servers
 from tests.support.catalogs import opinion, tool
 from tests.support.runners import catch_up_all
-from tests.support.shell import Follow, Shell, Vote, shell_for
+from tests.support.shell import Follow, Shell, Vote
 
 
 @pytest.fixture
 def shell(tmp_path: Path, dsn: str, valkey_url: str) -> Shell:
     """A shell on the test's own database."""
-    return shell_for(tmp_path / "home", dsn, valkey_url)
+    return Shell(tmp_path / "home", dsn, valkey_url)
 
 
 @pytest.fixture
@@ -47,11 +46,8 @@ async def catalog(shell: Shell, catalog_file: Path) -> int:
 @pytest.fixture
 async def empty(postgres: servers.Postgres, template: str) -> AsyncIterator[str]:
     """A second database, with our schema and nothing in it."""
-    server = await asyncpg.connect(postgres.dsn())
-    await server.execute(f"create database second template {template}")
-    yield postgres.dsn("second")
-    await server.execute("drop database second with (force)")
-    await server.close()
+    async with servers.database(postgres, template) as dsn:
+        yield dsn
 
 
 @pytest.fixture

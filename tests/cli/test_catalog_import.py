@@ -17,8 +17,8 @@ from events.log.committer import Committer
 from events.registry import REGISTRY
 from services.cli.catalog import import_catalog
 from services.cli.up import DEMO
-from services.settings import Settings
 from tests.support.catalogs import file, import_tools, new_id, opinion, tool
+from tests.support.settings import settings
 
 
 def command(said: CatalogFile) -> ImportCatalog:
@@ -76,15 +76,11 @@ async def test_an_unlisted_tool_takes_no_votes_until_it_is_listed(committer: Com
     assert (await committer.submit(CastVote(new_id(), "alpha", "ship"))).appended == 1
 
 
-def settings(dsn: str, home: Path) -> Settings:
-    return Settings(database_url=dsn, redis_url="redis://127.0.0.1", home=home, secret_keys=("k" * 32,), vault_keys=())
-
-
 async def test_the_demo_catalog_is_imported(dsn: str, tmp_path: Path, connection: Any) -> None:
     """The catalog that comes with the program is sound, and a second import appends nothing."""
-    appended = await import_catalog(settings(dsn, tmp_path), DEMO)
+    appended = await import_catalog(settings(dsn, "redis://nobody.invalid"), DEMO)
     assert appended == await connection.fetchval("select count(*) from log.events") > 0
-    assert await import_catalog(settings(dsn, tmp_path), DEMO) == 0
+    assert await import_catalog(settings(dsn, "redis://nobody.invalid"), DEMO) == 0
 
 
 @pytest.mark.parametrize(
@@ -105,7 +101,7 @@ async def test_a_refused_file_is_told_in_one_line(dsn: str, tmp_path: Path, raw:
     path = tmp_path / "catalog.json"
     path.write_bytes(raw)
     with pytest.raises(ClickException, match=said) as caught:
-        await import_catalog(settings(dsn, tmp_path), path)
+        await import_catalog(settings(dsn, "redis://nobody.invalid"), path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
 
@@ -113,4 +109,4 @@ async def test_a_refused_file_is_told_in_one_line(dsn: str, tmp_path: Path, raw:
 async def test_a_file_that_is_not_there_is_told_in_one_line(dsn: str, tmp_path: Path) -> None:
     """A missing file is named."""
     with pytest.raises(ClickException, match=r"gone\.json can't be read: No such file"):
-        await import_catalog(settings(dsn, tmp_path), tmp_path / "gone.json")
+        await import_catalog(settings(dsn, "redis://nobody.invalid"), tmp_path / "gone.json")

@@ -10,6 +10,7 @@ from projections.registry import PROJECTIONS
 from tests.support import sites
 from tests.support.histories import SLUGS, VOTERS, History, add_three_tools
 from tests.support.runners import catch_up, catch_up_all
+from tests.support.settings import settings
 
 
 async def correct(committer: Committer, n: int, *voters: str, reinstate: bool = False) -> Receipt[Any]:
@@ -26,7 +27,7 @@ async def test_the_list_says_when_how_many_and_why_never_who(dsn: str, committer
     await correct(committer, 2, VOTERS[0], reinstate=True)
     await correct(committer, 3, VOTERS[2])
     await catch_up_all(dsn)
-    async with sites.client(sites.settings(dsn, valkey_url)) as site:
+    async with sites.client(settings(dsn, valkey_url)) as site:
         answer = await site.get("/v1/corrections?limit=2")
         page = answer.json()
         assert [item["reason"] for item in page["items"]] == ["reason 3", "reason 2"]

@@ -31,17 +31,14 @@ async def test_the_last_ten_are_shown(shell: Shell, vote: Vote) -> None:
 
 async def test_it_follows_the_log(shell: Shell, vote: Vote) -> None:
     """What is appended later is shown soon after; Ctrl-C ends it."""
-    process = shell.start("events", "tail", "--from", "5", "--json")
-    try:
+    with shell.started("events", "tail", "--from", "5", "--json") as process:
         assert json.loads(read_line(process.stdout))["position"] == 5
         for position in (6, 7):
             await vote("beta", ["skip"])
             assert json.loads(read_line(process.stdout))["position"] == position
         process.send_signal(2)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate()
         assert (out, err, process.returncode) == (b"", b"\n", 130)
-    finally:
-        process.kill()
 
 
 @pytest.mark.parametrize(
@@ -49,15 +46,12 @@ async def test_it_follows_the_log(shell: Shell, vote: Vote) -> None:
 )
 async def test_a_reader_that_leaves_ends_it_quietly(shell: Shell, words: tuple[str, ...]) -> None:
     """With nobody reading any more a command ends without a word, though it follows a log in which nothing happens."""
-    process = shell.start(*words)
-    try:
+    with shell.started(*words) as process:
         assert read_line(process.stdout)
         assert process.stdout is not None
         process.stdout.close()
-        _, err = process.communicate(timeout=10)
-        assert err == b""
-    finally:
-        process.kill()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
 
 
 async def test_a_pipe_to_head_is_quiet(shell: Shell) -> None:

@@ -14,7 +14,8 @@ from projections import history as tally_history
 from tests.oracle.fold import Cards, Entry
 from tests.support import servers
 from tests.support.histories import SLUGS, TOOLS, VOTERS, Act, History, add_three_tools, histories, random_histories
-from tests.support.runners import Connection, catch_up_all, database
+from tests.support.runners import Connection, catch_up_all
+from tests.support.servers import database
 from tests.support.shell import Shell
 
 SUPERSEDED = {"changed", "retracted", "voided"}

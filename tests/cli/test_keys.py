@@ -4,7 +4,8 @@ from base64 import b64encode
 from typing import Any
 
 from events.log.vault import Vault
-from tests.support.shell import VAULT_KEY, Shell
+from tests.support.settings import VAULT_KEY
+from tests.support.shell import Shell
 
 NEW = b64encode(b"n" * 32).decode()
 

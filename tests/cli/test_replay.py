@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import random
-import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -23,7 +21,7 @@ from tests.oracle import compare
 from tests.support import servers
 from tests.support.histories import A_DAY, TOOLS, VOTERS, History, add_three_tools
 from tests.support.runners import Connection, at_head, catch_up, catch_up_all, must_be_right, runner, running, tables, until
-from tests.support.shell import Shell, shell_for
+from tests.support.shell import Shell
 from tests.support.year import fill_year
 
 SCRATCH = "select count(*) from pg_namespace where nspname ~ '_(next|prev|gone|swap)$'"
@@ -225,9 +223,7 @@ def year(postgres: servers.Postgres) -> str:
     """A database with the log of a year, and views at its head."""
 
     async def make() -> None:
-        server = await asyncpg.connect(postgres.dsn())
-        await server.execute("create database year_of_replays")
-        await server.close()
+        await servers.execute(postgres.dsn(), "create database year_of_replays")
         await migrate(postgres.dsn("year_of_replays"))
         await fill_year(postgres.dsn("year_of_replays"), 60_000, 50)
         await catch_up_all(postgres.dsn("year_of_replays"))
@@ -246,14 +242,12 @@ async def long(year: str) -> AsyncIterator[Connection]:
 
 async def test_killed_at_any_moment_nothing_is_lost(year: str, long: Any, valkey_url: str, tmp_path: Any) -> None:
     """SIGKILL at random moments leaves every view live and right, the old one or the new; the next run takes it from there."""
-    shell = shell_for(tmp_path, year, valkey_url)
+    shell = Shell(tmp_path, year, valkey_url)
     right = {p.schema: await tables(long, p.schema) for p in PROJECTIONS}
     moments = random.Random(4)
     for _ in range(4):
-        process = shell.start("replay", "--pause", "30")
-        await asyncio.sleep(moments.uniform(0.4, 2.2))
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+        with shell.started("replay", "--pause", "30"):
+            await asyncio.sleep(moments.uniform(0.4, 2.2))
         await asyncio.sleep(0.05)
         assert {p.schema: await tables(long, p.schema) for p in PROJECTIONS} == right
     said = shell("replay", "--json").json()
@@ -272,7 +266,7 @@ async def test_goes_on_where_it_was_killed(year: str, long: Any, valkey_url: str
         await first.catch_up()
     at = await long.fetchval("select position from cards_1_next.checkpoint")
     assert 30_000 <= at < 45_000
-    status = shell_for(tmp_path, year, valkey_url)("status", status=0).out
+    status = Shell(tmp_path, year, valkey_url)("status", status=0).out
     assert f"cards_1_next was being rebuilt, to position {at}" in status
     assert "`ballotpress replay cards` goes on" in status
     seen: list[int] = []

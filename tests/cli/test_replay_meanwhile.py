@@ -12,7 +12,8 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from events.log.committer import Committer
@@ -25,8 +26,10 @@ from projections.runner import follow_log
 from services.clock import now
 from tests.support import servers, sites
 from tests.support.histories import A_DAY, TOOLS, VOTERS, Act, History, add_three_tools, histories, random_histories
-from tests.support.runners import at_head, catch_up_all, database, must_be_right, runner, running, tables, until
-from tests.support.shell import Shell, shell_for
+from tests.support.runners import at_head, catch_up_all, must_be_right, runner, running, tables, until
+from tests.support.servers import database
+from tests.support.settings import settings
+from tests.support.shell import Shell
 from tests.support.year import fill_year
 
 
@@ -41,7 +44,7 @@ async def replay_all(dsn: str, pace: Pace) -> None:
             await rebuild.switch(keep_previous=False)
 
 
-@settings(random_histories, max_examples=5)
+@examples(random_histories, max_examples=5)
 @given(acts=histories, later=histories, window=st.integers(5, 40), nearly=st.integers(0, 9))
 async def test_rebuilt_while_all_goes_on(
     postgres: servers.Postgres, template: str, acts: Sequence[Act], later: Sequence[Act], window: int, nearly: int
@@ -98,7 +101,7 @@ async def test_a_running_site_survives_switches(
     """Prepared statements of a running API and projector follow every switch and rollback: all is answered."""
     await add_three_tools(committer)
     await History(committer).do(A_DAY)
-    async with projecting(dsn), sites.client(sites.settings(dsn, valkey_url, writes_per_minute=10**6)) as site:
+    async with projecting(dsn), sites.client(settings(dsn, valkey_url, writes_per_minute=10**6)) as site:
         await until(lambda: at_head(connection))
         visitor = {"authorization": f"Bearer {(await site.post('/v1/visitors')).json()['token']}"}
         stop = asyncio.Event()
@@ -139,7 +142,7 @@ async def test_a_mended_number_is_served(
     await catch_up_all(dsn)
     await connection.execute("update cards_1.tallies set ship = 77 where tool = $1", TOOLS[0])
     cards = PROJECTIONS[0]
-    async with sites.client(sites.settings(dsn, valkey_url)) as site:
+    async with sites.client(settings(dsn, valkey_url)) as site:
         assert (await site.get("/v1/tools/one")).json()["community"]["ship"] == 77
         async with running(runner(dsn, cards, look_every=0.05)):
             await asyncio.sleep(0.3)
@@ -203,7 +206,7 @@ async def test_a_full_disk_is_said_and_leaves_the_live_views(
         name = await connection.fetchval("select current_database()")
         for setting in SPACES:
             await connection.execute(f"alter database {name} set {setting} = {space}")
-        shell = shell_for(tmp_path, dsn, valkey_url)
+        shell = Shell(tmp_path, dsn, valkey_url)
         for command in ("replay", "verify"):
             ran = shell(command, "hours", status=1)
             assert "disk is full" in ran.err and ran.err.count("\n") == 1, ran.err

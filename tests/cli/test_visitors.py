@@ -40,9 +40,9 @@ async def test_erasure_removes_what_was_kept_and_no_vote(shell: Shell, reader: s
 async def test_a_terminal_is_asked(shell: Shell, reader: str, connection: Any, answer: str, status: int, last: str) -> None:
     """On a terminal it happens after a yes only."""
     ours, theirs = pty.openpty()
-    process = shell.start("visitors", "erase", reader, stdin=theirs)
-    os.write(ours, f"{answer}\n".encode())
-    _, error = process.communicate(timeout=30)
+    with shell.started("visitors", "erase", reader, stdin=theirs) as process:
+        os.write(ours, f"{answer}\n".encode())
+        _, error = process.communicate()
     os.close(ours)
     os.close(theirs)
     assert process.returncode == status

@@ -67,9 +67,7 @@ class Voting(RuleBasedStateMachine):
         self.tools: dict[str, str] = self.do(add_tools(self.committer, *SLUGS))
 
     async def _create(self) -> None:
-        connection = await asyncpg.connect(self.server.dsn())
-        await connection.execute(f"create database {self.name} template {self.template}")
-        await connection.close()
+        await servers.execute(self.server.dsn(), f"create database {self.name} template {self.template}")
 
     async def _open(self) -> None:
         dsn = self.server.dsn(self.name)
@@ -169,9 +167,7 @@ class Voting(RuleBasedStateMachine):
         self.loop.close()
 
     async def _drop(self) -> None:
-        connection = await asyncpg.connect(self.server.dsn())
-        await connection.execute(f"drop database {self.name} with (force)")
-        await connection.close()
+        await servers.execute(self.server.dsn(), f"drop database {self.name} with (force)")
 
 
 def test_a_plain_model_agrees(postgres: servers.Postgres, template: str) -> None:

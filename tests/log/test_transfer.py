@@ -18,7 +18,7 @@ from events.registry import REGISTRY
 from services.clock import now
 from tests.support import servers
 from tests.support.histories import TOOLS
-from tests.support.runners import database
+from tests.support.servers import database
 
 EVENTS = 45_000
 

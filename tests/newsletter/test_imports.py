@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 import pytest
 from asyncpg import Connection
 
-from tests.support.processes import COMMAND, clean_environ
+from tests.support.processes import COMMAND
+from tests.support.settings import environ
 
 MEGABYTES = int(os.environ.get("BALLOTPRESS_CSV_MEGABYTES", "1"))
 BROKEN_EVERY = 50
@@ -69,11 +70,16 @@ def resident_megabytes(pid: int) -> float:
 
 async def run_import(dsn: str, file: Path, named: Path) -> tuple[int, str, float]:
     """Import a file as an operator does; give the status, what it said, and its peak of memory in MB."""
-    keys = {"BALLOTPRESS_SECRET_KEYS": "first-secret-key-of-32-characters", "BALLOTPRESS_VAULT_KEYS": "A" * 43 + "="}
-    environ = clean_environ(DATABASE_URL=dsn, REDIS_URL="redis://nobody.invalid", BALLOTPRESS_HOME=str(file.parent), **keys)
+    given = environ(dsn, "redis://nobody.invalid", file.parent)
     with named.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            *COMMAND, "subscribers", "import", str(file), env=environ, stdout=asyncio.subprocess.PIPE, stderr=errors
+            *COMMAND,
+            "subscribers",
+            "import",
+            str(file),
+            env=given,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
         )
     said = asyncio.create_task(process.communicate())
     peak = 0.0

@@ -6,12 +6,9 @@ BALLOTPRESS_KILL_ROUNDS says how many rounds; each kills workers, PostgreSQL, Va
 import asyncio
 import os
 import random
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -27,8 +24,9 @@ from services.newsletter import ledger, schedule_run
 from services.newsletter.subscribers import new_person
 from services.settings import read_settings
 from tests.support import servers
-from tests.support.processes import clean_environ, free_port
+from tests.support.processes import PATIENCE, Fleet, free_port
 from tests.support.runners import catch_up_all
+from tests.support.settings import environ
 
 pytestmark = pytest.mark.postgres
 
@@ -37,93 +35,49 @@ READERS = 600
 LEASE_SECONDS = 3
 MOST_UNCERTAIN = 100
 
-Process = subprocess.Popen[bytes]
 
-
-class World:
-    """Everything that sends, as processes that can be killed and are started again, as a supervisor would."""
+class SendingFleet(Fleet):
+    """Everything that sends: a PostgreSQL, a Valkey, a relay that keeps what it gets, and two workers."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = free_port()
+        port = free_port()
         self.kept = folder / "kept"
-        self.environ = clean_environ(
-            DATABASE_URL=f"postgresql://postgres@/postgres?host={folder}&port=5432",
-            REDIS_URL=f"unix://{folder}/valkey.sock",
-            SMTP_URL=f"smtp://127.0.0.1:{self.port}",
-            BALLOTPRESS_HOME=str(folder),
-            BALLOTPRESS_SECRET_KEYS="a-secret-key-of-the-kill-tests-32",
-            BALLOTPRESS_VAULT_KEYS="B" * 43 + "=",
-            BALLOTPRESS_MAIL_LEASE_SECONDS=str(LEASE_SECONDS),
-            BALLOTPRESS_SMTP_CONNECTIONS="3",
-        )
-        self.settings = read_settings(self.environ)
-        self.starts: dict[str, Callable[[], Process]] = {
-            "postgres": self._postgres,
-            "valkey": self._valkey,
-            "sink": lambda: self._python("-m", "tests.support.sink", str(self.port), str(self.kept)),
-            "worker 1": lambda: self._python("-P", "-m", "services.cli", "worker"),
-            "worker 2": lambda: self._python("-P", "-m", "services.cli", "worker"),
+        starts = {
+            "postgres": lambda: servers.restart_postgres(folder),
+            "valkey": lambda: servers.start_valkey(folder),
+            "sink": lambda: self.command("-m", "tests.support.sink", str(port), str(self.kept)),
+            "worker 1": lambda: self.command("-P", "-m", "services.cli", "worker"),
+            "worker 2": lambda: self.command("-P", "-m", "services.cli", "worker"),
         }
-        self.processes: dict[str, Process] = {}
-
-    def _python(self, *words: str) -> Process:
-        with (self.folder / "output").open("ab") as output:
-            return subprocess.Popen([sys.executable, *words], env=self.environ, stdout=output, stderr=output)
-
-    def _postgres(self) -> Process:
-        deadline = time.monotonic() + 20
-        while True:  # what a killed server left behind holds its memory for a moment
-            try:
-                return servers.start_postgres(self.folder).process
-            except AssertionError:
-                assert time.monotonic() < deadline, (self.folder / "log").read_text()[-2000:]
-                (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
-                time.sleep(0.2)
-
-    def _valkey(self) -> Process:
-        (self.folder / "valkey.sock").unlink(missing_ok=True)
-        words = ["--port", "0", "--unixsocket", self.folder / "valkey.sock", "--save", "", "--dir", self.folder]
-        return subprocess.Popen([servers.valkey_program(), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def start(self, *names: str) -> None:
-        """Start what isn't running, of these names or of all."""
-        for name in names or self.starts:
-            if name not in self.processes or self.processes[name].poll() is not None:
-                self.processes[name] = self.starts[name]()
-
-    def kill(self, name: str) -> None:
-        """Kill a process, as `kill -9` does."""
-        self.processes[name].kill()
-        self.processes[name].wait(10)
-
-    def stop(self) -> None:
-        """End everything."""
-        for name in reversed(self.processes):
-            self.kill(name)
+        more = {
+            "SMTP_URL": f"smtp://127.0.0.1:{port}",
+            "BALLOTPRESS_MAIL_LEASE_SECONDS": str(LEASE_SECONDS),
+            "BALLOTPRESS_SMTP_CONNECTIONS": "3",
+        }
+        dsn = servers.Postgres(folder).dsn()
+        super().__init__(folder, environ(dsn, f"unix://{folder}/valkey.sock", folder, **more), starts)
+        self.settings = read_settings(self.environ)
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    """A world of its own, with so many readers in it."""
-    with tempfile.TemporaryDirectory(prefix="bp-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        servers.init_postgres(folder)
-        made = World(folder)
+def fleet() -> Iterator[SendingFleet]:
+    """A fleet of its own, with so many readers in its database."""
+    with servers.postgres_folder() as folder:
+        made = SendingFleet(folder)
         try:
             made.start("postgres", "valkey", "sink")
             asyncio.run(populate(made))
             yield made
         finally:
-            made.stop()
+            made.end()
             time.sleep(0.3)  # the killed server's children see that it is gone
 
 
-async def populate(world: World) -> None:
+async def populate(fleet: SendingFleet) -> None:
     """Migrate, import the readers, and bring the views up."""
-    dsn = world.settings.database_url
+    dsn = fleet.settings.database_url
     await migrate(dsn)
-    vault = Vault(world.settings.vault_keys)
+    vault = Vault(fleet.settings.vault_keys)
     connection = await asyncpg.connect(dsn)
     finder = await vault.finder(connection)
     await connection.close()
@@ -135,19 +89,19 @@ async def populate(world: World) -> None:
     await catch_up_all(dsn)
 
 
-async def plan(world: World) -> int:
+async def plan(fleet: SendingFleet) -> int:
     """Plan another issue for all readers."""
-    dsn = world.settings.database_url
+    dsn = fleet.settings.database_url
     connection = await asyncpg.connect(dsn, server_settings={"timezone": "UTC"})
-    schedule = schedule_run.schedule_of(world.settings.newsletter)
+    schedule = schedule_run.schedule_of(fleet.settings.newsletter)
     sent = await schedule_run.send_now(connection, dsn, schedule, now(), "op", extra=True)
     await connection.close()
     return sent[0].issue.number
 
 
-async def ask(world: World, number: int) -> tuple[dict[str, int], dict[str, str], int]:
+async def ask(fleet: SendingFleet, number: int) -> tuple[dict[str, int], dict[str, str], int]:
     """Give an issue's accounts, each reader's state, and how many were planned, all at one moment."""
-    connection = await asyncpg.connect(world.settings.database_url, timeout=5)
+    connection = await asyncpg.connect(fleet.settings.database_url, timeout=5)
     try:
         async with connection.transaction(isolation="repeatable_read"):
             accounts = await ledger.accounts(connection, number)
@@ -158,36 +112,36 @@ async def ask(world: World, number: int) -> tuple[dict[str, int], dict[str, str]
         await connection.close()
 
 
-def test_one_mail_each_or_uncertain_whatever_is_killed(world: World) -> None:
+def test_one_mail_each_or_uncertain_whatever_is_killed(fleet: SendingFleet) -> None:
     """Two workers, random kills, several issues: no reader gets two mails, none is marked sent that wasn't."""
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     for round_ in range(ROUNDS):
-        world.start()
-        number = asyncio.run(plan(world))
+        fleet.start()
+        number = asyncio.run(plan(fleet))
         for _ in range(chance.randint(1, 3)):
             time.sleep(chance.uniform(0.1, 1.5))
-            victim = chance.choice(list(world.starts))
-            world.kill(victim)
+            victim = chance.choice(list(fleet.starts))
+            fleet.kill(victim)
             time.sleep(chance.uniform(0, 0.5))
-            world.start()
-        assert_one_each(world, number, f"seed {seed}, round {round_}")
+            fleet.start()
+        assert_one_each(fleet, number, f"seed {seed}, round {round_}")
 
 
-def assert_one_each(world: World, number: int, context: str) -> None:
+def assert_one_each(fleet: SendingFleet, number: int, context: str) -> None:
     """Wait until the issue has nothing left to do, then compare the ledger with what the sink kept."""
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + PATIENCE
     while True:
-        world.start()
-        accounts, states, planned = asyncio.run(ask(world, number))
+        fleet.start()
+        accounts, states, planned = asyncio.run(ask(fleet, number))
         assert sum(accounts.values()) == planned == READERS, (context, accounts)
         if not (accounts["pending"] or accounts["attempting"] or accounts["deferred"]):
             break
-        assert time.monotonic() < deadline, (context, accounts, (world.folder / "output").read_text()[-3000:])
+        assert time.monotonic() < deadline, (context, accounts, fleet.said())
         time.sleep(0.3)
     got = Counter(
         line.split("<issue-")[1].split(".")[1].split("@")[0]
-        for line in world.kept.read_text().splitlines()
+        for line in fleet.kept.read_text().splitlines()
         if f"<issue-{number}." in line
     )
     assert set(states.values()) <= {"accepted", "uncertain"}, (context, accounts)

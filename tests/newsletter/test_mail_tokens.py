@@ -61,7 +61,11 @@ def test_a_link_to_confirm_works_for_48_hours_and_one_to_leave_for_ever() -> Non
         tokens.read("manage", manage)
 
 
-@pytest.mark.parametrize("broken", ["", "x", "é", READER, f"{READER}.", "a" * 300])
+@pytest.mark.parametrize(
+    "broken",
+    ["", "x", "é", READER, f"{READER}.", "a" * 300],
+    ids=["empty", "short", "not ascii", "unsigned", "signature empty", "long"],
+)
 def test_what_is_no_token_is_refused(broken: str) -> None:
     """Whatever is wrong with it, the refusal is the same."""
     tokens = MailTokens((NEW,))

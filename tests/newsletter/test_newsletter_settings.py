@@ -5,18 +5,13 @@ from pathlib import Path
 import pytest
 
 from services.settings import SettingsError, read_settings
+from tests.support.settings import variables
 
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     """An environment that lacks nothing."""
-    return {
-        "DATABASE_URL": "postgresql://localhost/x",
-        "REDIS_URL": "redis://localhost",
-        "BALLOTPRESS_HOME": str(tmp_path),
-        "BALLOTPRESS_SECRET_KEYS": "s" * 32,
-        "BALLOTPRESS_VAULT_KEYS": "A" * 43 + "=",
-    }
+    return variables("postgresql://localhost/x", "redis://localhost", tmp_path)
 
 
 def test_without_any_it_is_monday_nine_utc(environ: dict[str, str]) -> None:

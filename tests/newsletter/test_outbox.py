@@ -8,7 +8,7 @@ import pytest
 from services.newsletter import outbox
 from services.settings import Settings
 from services.web.app import create_app
-from tests.support.sites import settings
+from tests.support.settings import settings
 
 
 async def status(given: Settings, peer: str, path: str) -> int:

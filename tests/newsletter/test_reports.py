@@ -18,7 +18,8 @@ from services.newsletter import reports
 from services.newsletter.reports import Report, read_mail, read_ses
 from services.settings import Newsletter
 from tests.support.newsroom import Newsroom
-from tests.support.sites import client, settings
+from tests.support.settings import settings
+from tests.support.sites import client
 
 SECRET = "a-webhook-secret-of-the-tests"
 TOPIC = "arn:aws:sns:eu-west-1:1:bounces"

@@ -12,7 +12,8 @@ from events.log.vault import Vault
 from services.newsletter.tokens import MailTokens
 from services.settings import Newsletter
 from tests.support.newsroom import Newsroom
-from tests.support.sites import client, settings
+from tests.support.settings import SECRET_KEY, VAULT_KEY, settings
+from tests.support.sites import client
 
 LIMITS = Newsletter(signups_per_hour=6, singles_per_day=3)
 
@@ -39,7 +40,7 @@ async def valkey(valkey_url: str) -> AsyncIterator[None]:
 @pytest.fixture
 def tokens(http: httpx.AsyncClient) -> MailTokens:
     """The tokens of the site."""
-    return MailTokens(("first-secret-key-of-32-characters",))
+    return MailTokens((SECRET_KEY,))
 
 
 async def sign_up(http: httpx.AsyncClient, email: str, **more: Any) -> httpx.Response:
@@ -71,7 +72,7 @@ async def test_no_address_stands_in_the_log(http: httpx.AsyncClient, connection:
     await sign_up(http, "ada@example.com")
     assert "ada@example" not in str(await connection.fetch("select data::text from log.events"))
     (row,) = await connection.fetch("select data->>'subscriber' as id, data->>'address' as address from log.events")
-    key = await Vault(("A" * 43 + "=",)).key_of(connection, row["id"])
+    key = await Vault((VAULT_KEY,)).key_of(connection, row["id"])
     assert key.open("address", row["address"]) == "ada@example.com"
 
 

@@ -10,21 +10,13 @@ import pytest
 from services.embedded.runfile import Run, process_named, write_run
 from services.embedded.start import find_settings
 from services.settings import SCOPES, VARIABLES, OperatorToken, SettingsError, read_settings
-
-SECRET = "s" * 32
-VAULT = base64.b64encode(bytes(range(32))).decode()
+from tests.support.settings import SECRET_KEY, VAULT_KEY, variables
 
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     """The least that a process needs."""
-    return {
-        "DATABASE_URL": "postgresql://localhost/ballotpress",
-        "REDIS_URL": "redis://localhost",
-        "BALLOTPRESS_HOME": str(tmp_path / "home"),
-        "BALLOTPRESS_SECRET_KEYS": SECRET,
-        "BALLOTPRESS_VAULT_KEYS": VAULT,
-    }
+    return variables("postgresql://localhost/ballotpress", "redis://localhost", tmp_path / "home")
 
 
 def test_the_readme_names_every_variable_and_no_other() -> None:
@@ -46,8 +38,8 @@ def test_what_is_not_set_has_the_documented_default(environ: dict[str, str]) -> 
 
 def test_keys_stand_newest_first(environ: dict[str, str]) -> None:
     """Keys keep the order they are written in, spaces around the commas or not."""
-    settings = read_settings({**environ, "BALLOTPRESS_SECRET_KEYS": f"{'n' * 40} , {SECRET}"})
-    assert settings.secret_keys == ("n" * 40, SECRET)
+    settings = read_settings({**environ, "BALLOTPRESS_SECRET_KEYS": f"{'n' * 40} , {SECRET_KEY}"})
+    assert settings.secret_keys == ("n" * 40, SECRET_KEY)
 
 
 def test_operator_tokens_carry_their_scopes(environ: dict[str, str]) -> None:
@@ -153,7 +145,7 @@ def test_dkim_needs_all_three_and_its_key_file(environ: dict[str, str], tmp_path
 def test_a_vault_key_is_never_a_secret_key(environ: dict[str, str]) -> None:
     """What signs tokens may not also wrap personal keys."""
     with pytest.raises(SettingsError, match="BALLOTPRESS_VAULT_KEYS"):
-        read_settings({**environ, "BALLOTPRESS_SECRET_KEYS": f"{SECRET},{VAULT}"})
+        read_settings({**environ, "BALLOTPRESS_SECRET_KEYS": f"{SECRET_KEY},{VAULT_KEY}"})
 
 
 def test_a_refusal_never_repeats_a_secret(environ: dict[str, str]) -> None:
@@ -173,7 +165,7 @@ def test_without_a_database_the_way_to_one_is_told(tmp_path: Path) -> None:
 
 
 def _home(folder: Path, up: int) -> Path:
-    (folder / "secrets").write_text(f"BALLOTPRESS_SECRET_KEYS={SECRET}\nBALLOTPRESS_VAULT_KEYS={VAULT}\n")
+    (folder / "secrets").write_text(f"BALLOTPRESS_SECRET_KEYS={SECRET_KEY}\nBALLOTPRESS_VAULT_KEYS={VAULT_KEY}\n")
     (folder / "operator.token").write_text("o" * 43 + "\n")
     urls = {"DATABASE_URL": "postgresql:///ballotpress?host=/run/x", "REDIS_URL": "unix:///run/x/valkey.sock"}
     write_run(folder, Run(up=process_named("up", up), settings=urls))
@@ -185,7 +177,7 @@ def test_a_running_up_is_found_by_its_home(tmp_path: Path) -> None:
     settings = find_settings({"BALLOTPRESS_HOME": str(_home(tmp_path, os.getpid()))})
     assert settings.database_url == "postgresql:///ballotpress?host=/run/x"
     assert settings.redis_url == "unix:///run/x/valkey.sock"
-    assert settings.secret_keys == (SECRET,)
+    assert settings.secret_keys == (SECRET_KEY,)
     assert settings.operator_tokens[0].scopes == SCOPES
 
 

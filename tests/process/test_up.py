@@ -66,13 +66,6 @@ def ask(instance: Instance, query: str) -> object:
     return asyncio.run(answer())
 
 
-async def execute(url: str, statement: str) -> None:
-    """Run one statement."""
-    connection = await asyncpg.connect(url, timeout=5)
-    await connection.execute(statement)
-    await connection.close()
-
-
 def answers(instance: Instance) -> bool:
     """Tell whether the instance's PostgreSQL answers."""
     try:
@@ -272,7 +265,7 @@ def test_any_home_folder_will_do(folder: Path, name: str) -> None:
 
 def test_given_servers_are_used_and_none_embedded(folder: Path, postgres: servers.Postgres, valkey_url: str) -> None:
     """With DATABASE_URL and REDIS_URL set, `up` starts no server of its own."""
-    asyncio.run(execute(postgres.dsn(), "create database of_their_own"))
+    asyncio.run(servers.execute(postgres.dsn(), "create database of_their_own"))
     instance = Instance(folder / "home", DATABASE_URL=postgres.dsn("of_their_own"), REDIS_URL=valkey_url).start()
     try:
         instance.ready()

@@ -16,7 +16,8 @@ from projections.engine.window import dropped_positions
 from projections.registry import PROJECTIONS
 from tests.support import servers
 from tests.support.histories import A_DAY, VOTERS, Act, History, add_three_tools, drops, histories, random_histories, sizes
-from tests.support.runners import Connection, at_head, catch_up_all, database, runner, running, until
+from tests.support.runners import Connection, at_head, catch_up_all, runner, running, until
+from tests.support.servers import database
 
 DRIFTS = {
     "cards": "update cards_1.tallies set ship = ship + 1 where tool = (select min(tool) from cards_1.tallies)",

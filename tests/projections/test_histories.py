@@ -29,7 +29,8 @@ from tests.support.histories import (
     random_histories,
     sizes,
 )
-from tests.support.runners import Connection, catch_up, catch_up_all, database, rebuild, tables, told_by_the_log
+from tests.support.runners import Connection, catch_up, catch_up_all, rebuild, tables, told_by_the_log
+from tests.support.servers import database
 
 
 async def record(dsn: str, connection: Connection, acts: list[Act], drops: list[tuple[str, int]], minutes: int) -> None:

@@ -2,13 +2,9 @@
 
 import asyncio
 import logging
-import shutil
 import signal
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import asyncpg
@@ -50,8 +46,8 @@ create trigger cancel_large after insert on cards_1.tallies referencing new tabl
 """
 
 
-async def cards_at_head(connection: Any, seconds: float = 5) -> None:
-    await until(lambda: at_head(connection, [CARDS.schema]), seconds)
+async def cards_at_head(connection: Any) -> None:
+    await until(lambda: at_head(connection, [CARDS.schema]))
 
 
 @contextmanager
@@ -73,18 +69,16 @@ async def test_a_view_of_an_empty_log_is_caught_up(dsn: str, connection: Any) ->
 
 
 async def test_wakes_by_bell(dsn: str, connection: Any) -> None:
-    """The log's bell brings a vote into the view at once, though the poll is a minute away; the views' bell follows."""
+    """The log's bell brings a vote into the view, though the poll is hours away; the views' bell follows."""
     advanced = asyncio.Event()
-    log_bell, one = notify.Bell(dsn, notify.LOG), runner(dsn, poll=60, on_advance=advanced.set)
+    log_bell, one = notify.Bell(dsn, notify.LOG), runner(dsn, poll=36_000, on_advance=advanced.set)
     ringing = [asyncio.create_task(log_bell.run()), asyncio.create_task(notify.listen(dsn, notify.LOG, one.wake.set))]
     async with Committer(dsn, REGISTRY, on_commit=log_bell.ring) as committer, running(one):
         await add_three_tools(committer)
         await cards_at_head(connection)
         advanced.clear()
-        began = monotonic()
         await History(committer).vote(VOTERS[0], 0, "ship")
         await advanced.wait()
-        assert monotonic() - began < 1
         assert await at_head(connection, [CARDS.schema])
     for task in ringing:
         task.cancel()
@@ -95,9 +89,9 @@ async def test_wakes_by_poll(dsn: str, connection: Any, committer: Committer) ->
     """With no bell at all the view follows within a poll."""
     async with running(runner(dsn)):
         await add_three_tools(committer)
-        await cards_at_head(connection, 2)
+        await cards_at_head(connection)
         await History(committer).vote(VOTERS[0], 0, "ship")
-        await cards_at_head(connection, 2)
+        await cards_at_head(connection)
 
 
 async def test_two_runners_share_the_work(dsn: str, connection: Any, committer: Committer) -> None:
@@ -116,13 +110,13 @@ async def test_two_runners_share_the_work(dsn: str, connection: Any, committer: 
 
 
 async def test_takes_over_from_a_stalled_runner(dsn: str, connection: Any, committer: Committer) -> None:
-    """A runner that stops inside its window holds the view up for 5 s at most."""
+    """A runner that stops inside its window does not hold the view up: another takes over while it still stands there."""
     await add_three_tools(committer)
     stalled = await connect(dsn, CARDS.schema)
     await stalled.execute("begin")
     await stalled.execute("select position from checkpoint for update")
     async with running(runner(dsn)):
-        await cards_at_head(connection, 5)
+        await cards_at_head(connection)
     stalled.terminate()
 
 
@@ -241,7 +235,7 @@ async def test_a_lost_connection_never_halts(
                 await connection.execute(
                     "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'ballotpress-%_1'"
                 )
-            await until(lambda: at_head(connection), 10)
+            await until(lambda: at_head(connection))
     await must_be_right(connection, dsn)
 
 
@@ -275,34 +269,32 @@ async def test_a_window_too_large_for_the_time_out_is_taken_in_parts(
     await connection.execute(CANCEL_LARGE_WINDOWS)
     with no_halt(caplog):
         async with running(runner(dsn)):
-            await cards_at_head(connection, 10)
+            await cards_at_head(connection)
 
 
 @pytest.mark.postgres
 async def test_a_restart_of_the_server_never_halts(caplog: pytest.LogCaptureFixture) -> None:
     """While PostgreSQL is gone the runners wait; when it is back they go on by themselves."""
-    folder = Path(tempfile.mkdtemp(prefix="bp-"))
-    servers.init_postgres(folder)
-    server = servers.start_postgres(folder, fsync="off")
-    try:
-        dsn = server.dsn()
-        await migrate(dsn)
-        with no_halt(caplog):
-            async with running(*(runner(dsn, projection) for projection in PROJECTIONS)):
-                await a_day(dsn)
-                server.process.send_signal(signal.SIGINT)
-                server.process.wait(10)
-                await asyncio.sleep(0.5)
-                server = servers.start_postgres(folder, fsync="off")
-                await a_day(dsn, 1_000)
-                connection = await asyncpg.connect(dsn)
-                await until(lambda: at_head(connection))
-        await must_be_right(connection, dsn)
-        await connection.close()
-    finally:
-        server.process.send_signal(signal.SIGQUIT)
-        server.process.wait(10)
-        shutil.rmtree(folder, ignore_errors=True)
+    with servers.postgres_folder() as folder:
+        dsn = servers.Postgres(folder).dsn()
+        server = servers.start_postgres(folder, fsync="off")
+        try:
+            await migrate(dsn)
+            with no_halt(caplog):
+                async with running(*(runner(dsn, projection) for projection in PROJECTIONS)):
+                    await a_day(dsn)
+                    server.send_signal(signal.SIGINT)
+                    server.wait()
+                    await asyncio.sleep(0.5)
+                    server = servers.start_postgres(folder, fsync="off")
+                    await a_day(dsn, 1_000)
+                    connection = await asyncpg.connect(dsn)
+                    await until(lambda: at_head(connection))
+            await must_be_right(connection, dsn)
+            await connection.close()
+        finally:
+            server.send_signal(signal.SIGQUIT)
+            server.wait()
 
 
 async def a_day(dsn: str, first_id: int = 0) -> None:

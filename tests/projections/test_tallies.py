@@ -23,7 +23,7 @@ from projections.engine.runner import advance
 from projections.registry import PROJECTIONS
 from tests.support import servers
 from tests.support.histories import TOOLS, VOTERS
-from tests.support.runners import database
+from tests.support.servers import database
 
 START = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)  # the day after is a Monday
 HOURS = next(projection for projection in PROJECTIONS if projection.name == "hours")

@@ -1,11 +1,7 @@
 """A site to call over HTTP: real processes of the API and the projector on a database of their own, and callers of it."""
 
 import itertools
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,71 +9,42 @@ from typing import Any
 import httpx
 
 from tests.support.catalogs import tool
-from tests.support.processes import clean_environ, free_port, wait_for
+from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_for
+from tests.support.settings import UNLIMITED, environ
 
 SCOPES = ("catalog", "moderate", "voters", "read")
 OPERATOR_TOKENS = {scope: f"token-of-the-{scope}-operator" for scope in SCOPES} | {"all": "token-of-every-operation"}
-PATIENCE = 5.0
 
 _numbers = itertools.count(1)
 
 
-def environ(dsn: str, valkey_url: str, **more: str) -> dict[str, str]:
-    """Make the environment of the site's processes; the limits are out of the way."""
+def operators() -> str:
+    """Return the variable that gives an operator to each scope, and one to all."""
     tokens = [f"{scope}:{scope}:{OPERATOR_TOKENS[scope]}" for scope in SCOPES]
-    tokens.append(f"all:{'+'.join(SCOPES)}:{OPERATOR_TOKENS['all']}")
-    values = {
-        "DATABASE_URL": dsn,
-        "REDIS_URL": valkey_url,
-        "BALLOTPRESS_HOME": "/nonexistent",
-        "BALLOTPRESS_SECRET_KEYS": "a-secret-key-of-the-api-tests-32c",
-        "BALLOTPRESS_VAULT_KEYS": "B" * 43 + "=",
-        "BALLOTPRESS_OPERATOR_TOKENS": ",".join(tokens),
-        "BALLOTPRESS_WRITES_PER_MINUTE": "1000000",
-        "BALLOTPRESS_NETWORK_WRITES_PER_MINUTE": "1000000",
-        "BALLOTPRESS_NEW_VISITORS_PER_HOUR": "1000000",
-    }
-    return clean_environ(**{**values, **more})
+    return ",".join([*tokens, f"all:{'+'.join(SCOPES)}:{OPERATOR_TOKENS['all']}"])
 
 
-@contextmanager
-def process(log: Path, environment: Mapping[str, str], *words: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a command of ours for a while."""
-    with log.open("ab") as output:
-        started = subprocess.Popen(
-            (sys.executable, "-P", "-m", "services.cli", *words), env=dict(environment), stdout=output, stderr=output
-        )
-    try:
-        yield started
-    finally:
-        started.terminate()
-        try:
-            started.wait(10)
-        except subprocess.TimeoutExpired:
-            started.kill()
-            started.wait(5)
-
-
-def wait_until_ready(base_url: str, log: Path) -> None:
+def wait_until_ready(base_url: str, said: Callable[[], str]) -> None:
     """Wait until the API can serve, or fail with what its processes said."""
 
     def is_ready() -> bool:
         try:
-            return httpx.get(f"{base_url}/health/ready", timeout=5).status_code == 200
+            return httpx.get(f"{base_url}/health/ready", timeout=PATIENCE).status_code == 200
         except httpx.TransportError:
             return False
 
-    assert wait_for(is_ready, 30), log.read_text()[-2000:]
+    assert wait_for(is_ready), said()
 
 
 @contextmanager
-def running(dsn: str, valkey_url: str, log: Path) -> Iterator["Site"]:
+def serving(dsn: str, valkey_url: str, log: Path) -> Iterator["Site"]:
     """Run the API and the projector for a while."""
-    environment, port = environ(dsn, valkey_url), free_port()
+    environment = environ(dsn, valkey_url, **UNLIMITED, BALLOTPRESS_OPERATOR_TOKENS=operators())
+    port = free_port()
     base_url = f"http://127.0.0.1:{port}"
-    with process(log, environment, "api", "--port", str(port)), process(log, environment, "projector"):
-        wait_until_ready(base_url, log)
-        with httpx.Client(base_url=base_url, timeout=20) as client:
+    with started((*COMMAND, "api", "--port", str(port)), environment, log), started((*COMMAND, "projector"), environment, log):
+        wait_until_ready(base_url, lambda: log.read_text()[-2000:])
+        with httpx.Client(base_url=base_url, timeout=PATIENCE) as client:
             yield Site(client)
 
 
@@ -177,8 +144,3 @@ def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
 def pointers(problem: dict[str, Any]) -> list[str]:
     """Give the places that a problem names."""
     return [error["pointer"] for error in problem["errors"]]
-
-
-def own_database_name() -> str:
-    """Name a database that no other run uses."""
-    return f"api_{os.getpid()}_{time.monotonic_ns()}"

@@ -1,4 +1,4 @@
-"""A real `ballotpress up` on a folder of its own, driven as an operator would: start, look, kill, stop."""
+"""Real processes, driven as an operator would: started, looked at, killed, stopped; above all a whole `ballotpress up`."""
 
 import http.client
 import json
@@ -8,13 +8,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from tests.support.settings import clean_environ
+
 T = TypeVar("T")
+Process = subprocess.Popen[bytes]
 
 COMMAND = (sys.executable, "-P", "-m", "services.cli")
+PATIENCE = 120.0
+"""How many seconds anything may take, on the slowest machine, before it counts as broken."""
 
 
 def free_port() -> int:
@@ -25,7 +31,7 @@ def free_port() -> int:
         return port
 
 
-def wait_for(look: Callable[[], T], seconds: float = 20) -> T:
+def wait_for(look: Callable[[], T], seconds: float = PATIENCE) -> T:
     """Look until what is seen is true, or the time is over; return what was seen last."""
     deadline = time.monotonic() + seconds
     while not (seen := look()) and time.monotonic() < deadline:
@@ -33,10 +39,70 @@ def wait_for(look: Callable[[], T], seconds: float = 20) -> T:
     return seen
 
 
-def clean_environ(**more: str) -> dict[str, str]:
-    """Return our environment without what would set a process up."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("BALLOTPRESS_") and not k.endswith("_URL")}
-    return kept | more
+def start(command: Sequence[str | Path], environ: Mapping[str, str], output: Path | None = None) -> Process:
+    """Start a process whose output is appended to a file, or dropped."""
+    with (output or Path(os.devnull)).open("ab") as file:
+        return subprocess.Popen(command, env=dict(environ), stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+
+
+@contextmanager
+def started(command: Sequence[str | Path], environ: Mapping[str, str], output: Path | None = None) -> Iterator[Process]:
+    """Run a process for a while; end it by SIGTERM, and by SIGKILL if it doesn't obey."""
+    process = start(command, environ, output)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Fleet:
+    """Processes by name, each of which can be killed, frozen and started again, as a supervisor would."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str], starts: Mapping[str, Callable[[], Process]]) -> None:
+        self.folder = folder
+        self.environ = environ
+        self.starts = starts
+        self.processes: dict[str, Process] = {}
+
+    def command(self, *words: str | Path) -> Process:
+        """Start `python WORDS`; what it says is appended to one file."""
+        return start((sys.executable, *words), self.environ, self.folder / "output")
+
+    def start(self, *names: str) -> None:
+        """Start what isn't running, of these names or of all."""
+        for name in names or self.starts:
+            if name not in self.processes or self.processes[name].poll() is not None:
+                self.processes[name] = self.starts[name]()
+
+    def kill(self, name: str) -> None:
+        """Kill a process, as `kill -9` does."""
+        self.processes[name].kill()
+        self.processes[name].wait()
+
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """Freeze a process for a while."""
+        self.processes[name].send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.processes[name].send_signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        """Kill every process, the last started first."""
+        for name in reversed(self.processes):
+            self.processes[name].send_signal(signal.SIGCONT)
+            self.kill(name)
+
+    def said(self) -> str:
+        """Return the end of what the processes said."""
+        output = self.folder / "output"
+        return output.read_text()[-3000:] if output.exists() else ""
 
 
 class Instance:
@@ -63,7 +129,7 @@ class Instance:
 
     def ready(self) -> "Instance":
         """Wait until the API says that it can serve."""
-        wait_for(lambda: self.status("/health/ready") == 200 or not self.is_running(), 60)
+        wait_for(lambda: self.status("/health/ready") == 200 or not self.is_running())
         assert self.status("/health/ready") == 200, self.output.read_text()[-2000:]
         return self
 
@@ -73,7 +139,7 @@ class Instance:
 
     def status(self, path: str) -> int:
         """Return the status of a GET, 0 when nobody answers."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request("GET", path)
             return connection.getresponse().status
@@ -105,13 +171,15 @@ class Instance:
     def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """Run another command on this home."""
         environ = self.environ | {"BALLOTPRESS_HOME": str(self.home)}
-        return subprocess.run((*self.program, *words), env=environ, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            (*self.program, *words), env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
 
     def signal(self, number: signal.Signals) -> int:
         """Send `up` a signal and return its exit status."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE)
 
     def stop(self) -> None:
         """End everything, however far a test got."""
@@ -133,5 +201,5 @@ class Instance:
         return found
 
     def is_gone(self) -> bool:
-        """Tell whether nothing of it runs any more, within the five seconds that are promised."""
-        return wait_for(lambda: not self.processes(), 5)
+        """Return whether nothing of it runs any more, once it had time to end."""
+        return wait_for(lambda: not self.processes())

@@ -18,27 +18,12 @@ from projections.engine.window import dropped_positions
 from projections.registry import PROJECTIONS
 from tests.oracle import compare
 from tests.oracle.fold import Entry, Tables, fold
-from tests.support import servers
+from tests.support.processes import PATIENCE
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 CARDS = PROJECTIONS[0]
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
-
-_numbers = itertools.count(1)
-
-
-@asynccontextmanager
-async def database(postgres: servers.Postgres, template: str) -> AsyncIterator[str]:
-    """Make a database for one example of a property; give its dsn."""
-    name = f"example_{next(_numbers)}"
-    server = await asyncpg.connect(postgres.dsn())
-    await server.execute(f"create database {name} template {template} strategy file_copy")
-    try:
-        yield postgres.dsn(name)
-    finally:
-        await server.execute(f"drop database {name} with (force)")
-        await server.close()
 
 
 async def catch_up(dsn: str, projection: Projection, sizes: Iterable[int] = (20_000,), schema: str | None = None) -> None:
@@ -111,11 +96,11 @@ async def running(*runners: Runner) -> AsyncIterator[list["asyncio.Task[None]"]]
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def until(true: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
+async def until(true: Callable[[], Awaitable[bool]]) -> None:
     """Wait until something is so."""
-    deadline = monotonic() + seconds
+    deadline = monotonic() + PATIENCE
     while not await true():
-        assert monotonic() < deadline, f"not so within {seconds} s"
+        assert monotonic() < deadline, "waited in vain"
         await asyncio.sleep(0.02)
 
 

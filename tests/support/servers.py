@@ -1,5 +1,6 @@
 """Private servers for the tests: PostgreSQL and Valkey on Unix sockets in a short folder, ended with the session."""
 
+import itertools
 import os
 import pwd
 import shutil
@@ -7,18 +8,17 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 
-def package_folder(name: str) -> Path:
-    """Find an installed package's folder without importing it."""
-    spec = find_spec(name)
-    assert spec is not None and spec.origin is not None, f"{name} is not installed"
-    return Path(spec.origin).parent
+from services.embedded.servers import package_folder
+from tests.support.processes import PATIENCE, Process, wait_for
+
+_numbers = itertools.count(1)
 
 
 def postgres_programs() -> Path:
@@ -33,11 +33,10 @@ def valkey_program() -> Path:
 
 
 class Postgres:
-    """A running server: its process and how to reach its databases."""
+    """A server's folder, and how to reach its databases."""
 
-    def __init__(self, folder: Path, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.process = process
 
     def dsn(self, database: str = "postgres") -> str:
         """Name a database of this server."""
@@ -85,7 +84,7 @@ def init_postgres(folder: Path) -> None:
     subprocess.run(command, check=True, capture_output=True, cwd="/", **account)
 
 
-def start_postgres(folder: Path, **settings: str) -> Postgres:
+def start_postgres(folder: Path, **settings: str) -> Process:
     """Start a server on an initialised folder and wait until it answers."""
     options = {"listen_addresses": "", "unix_socket_directories": str(folder), "max_connections": "60", **settings}
     words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
@@ -93,56 +92,87 @@ def start_postgres(folder: Path, **settings: str) -> Postgres:
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", start_new_session=True, **_account())
     ready: list[str | Path] = [postgres_programs() / "pg_isready", "-q", "-h", folder]
-    for _ in range(300):
-        if subprocess.run(ready, check=False, cwd="/").returncode == 0:
-            return Postgres(folder, process)
-        assert process.poll() is None, (folder / "log").read_text()[-2000:]
-        time.sleep(0.05)
-    raise AssertionError("PostgreSQL did not start")
+    answers = wait_for(lambda: process.poll() is not None or subprocess.run(ready, check=False, cwd="/").returncode == 0)
+    assert answers and process.poll() is None, (folder / "log").read_text()[-2000:]
+    return process
+
+
+def restart_postgres(folder: Path) -> Process:
+    """Start a server where one was killed, whose children hold its memory for a moment."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return start_postgres(folder)
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+            (folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+            time.sleep(0.2)
 
 
 @contextmanager
-def postgres(**settings: str) -> Iterator[Postgres]:
-    """Run a PostgreSQL for a while."""
+def postgres_folder() -> Iterator[Path]:
+    """Make a short folder with a data directory for a while."""
     folder = Path(tempfile.mkdtemp(prefix="bp-"))
     try:
         init_postgres(folder)
-        server = start_postgres(folder, **settings)
-        try:
-            yield server
-        finally:
-            server.process.send_signal(signal.SIGQUIT)
-            server.process.wait(20)
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def valkey() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """Run a Valkey on a Unix socket for a while; give its URL and process."""
-    folder = Path(tempfile.mkdtemp(prefix="bp-"))
-    socket = folder / "valkey.sock"
-    command: list[str | Path] = [
-        valkey_program(),
-        "--port",
-        "0",
-        "--unixsocket",
-        socket,
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-        "--dir",
-        folder,
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+def postgres(**settings: str) -> Iterator[Postgres]:
+    """Run a PostgreSQL for a while."""
+    with postgres_folder() as folder:
+        process = start_postgres(folder, **settings)
+        try:
+            yield Postgres(folder)
+        finally:
+            process.send_signal(signal.SIGQUIT)
+            process.wait()
+
+
+async def execute(dsn: str, statement: str) -> None:
+    """Run one statement on a connection of its own."""
+    connection = await asyncpg.connect(dsn)
     try:
-        for _ in range(200):
-            if socket.exists():
-                break
-            time.sleep(0.02)
-        yield f"unix://{socket}", process
+        await connection.execute(statement)
     finally:
-        process.kill()
-        process.wait(10)
+        await connection.close()
+
+
+@asynccontextmanager
+async def database(server: Postgres, template: str | None = None) -> AsyncIterator[str]:
+    """Make a database for a while, as a clone of another if one is named; give its DSN."""
+    name = f"test_{next(_numbers)}"
+    await execute(server.dsn(), f"create database {name} template {template or 'template0'} strategy file_copy")
+    try:
+        yield server.dsn(name)
+    finally:
+        await execute(server.dsn(), f"drop database {name} with (force)")
+
+
+def start_valkey(folder: Path) -> Process:
+    """Start a Valkey on a Unix socket in this folder and wait until the socket is there."""
+    socket = folder / "valkey.sock"
+    socket.unlink(missing_ok=True)
+    words = ("--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", folder)
+    process = subprocess.Popen((valkey_program(), *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert wait_for(lambda: socket.exists() or process.poll() is not None) and process.poll() is None
+    return process
+
+
+@contextmanager
+def valkey() -> Iterator[tuple[str, Process]]:
+    """Run a Valkey for a while; give its URL and process."""
+    folder = Path(tempfile.mkdtemp(prefix="bp-"))
+    try:
+        process = start_valkey(folder)
+        try:
+            yield f"unix://{folder}/valkey.sock", process
+        finally:
+            process.kill()
+            process.wait()
+    finally:
         shutil.rmtree(folder, ignore_errors=True)

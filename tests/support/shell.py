@@ -3,16 +3,16 @@
 import json
 import subprocess
 import sys
-from base64 import b64encode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from events.ballots import Choice
-from tests.support.processes import clean_environ
+from tests.support.processes import PATIENCE, Process
+from tests.support.settings import environ
 
 COMMAND = Path(sys.executable).with_name("ballotpress")
-VAULT_KEY = b64encode(b"v" * 32).decode()
 
 Vote = Callable[[str, Sequence[Choice]], Awaitable[list[str]]]
 Follow = Callable[[], Awaitable[None]]
@@ -43,33 +43,34 @@ class Ran:
 class Shell:
     """A shell whose variables name the test's servers."""
 
-    def __init__(self, home: Path, **environ: str) -> None:
+    def __init__(self, home: Path, dsn: str, valkey_url: str) -> None:
         self.home = home
-        self.environ = clean_environ(BALLOTPRESS_HOME=str(home), **environ)
+        self.environ = environ(dsn, valkey_url, home)
 
     def __call__(self, *words: str, stdin: bytes = b"", status: int | None = None, **environ: str) -> Ran:
         """Run `ballotpress WORDS` to its end; expect its exit status, if one is named."""
-        ran = Ran(subprocess.run((COMMAND, *words), input=stdin, env=self.environ | environ, capture_output=True, timeout=60))
+        ran = Ran(
+            subprocess.run((COMMAND, *words), input=stdin, env=self.environ | environ, capture_output=True, timeout=PATIENCE)
+        )
         assert status is None or ran.status == status, (ran.out, ran.err)
         return ran
 
     def piped(self, *words: str, into: str) -> Ran:
         """Run `ballotpress WORDS | INTO`."""
         line = f"{COMMAND} {' '.join(words)} | {into}"
-        return Ran(subprocess.run(("sh", "-c", line), env=self.environ, capture_output=True, timeout=30))
+        return Ran(subprocess.run(("sh", "-c", line), env=self.environ, capture_output=True, timeout=PATIENCE))
 
-    def start(self, *words: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
-        """Start `ballotpress WORDS`, to read what it prints while it runs."""
+    @contextmanager
+    def started(self, *words: str, stdin: int = subprocess.DEVNULL) -> Iterator[Process]:
+        """Run `ballotpress WORDS`, to read what it prints while it runs; nothing of it is left open."""
         pipe = subprocess.PIPE
-        return subprocess.Popen((COMMAND, *words), env=self.environ, stdin=stdin, stdout=pipe, stderr=pipe)
-
-
-def shell_for(home: Path, database_url: str, redis_url: str) -> Shell:
-    """Make a shell for these servers, with keys."""
-    return Shell(
-        home,
-        DATABASE_URL=database_url,
-        REDIS_URL=redis_url,
-        BALLOTPRESS_SECRET_KEYS="s" * 40,
-        BALLOTPRESS_VAULT_KEYS=VAULT_KEY,
-    )
+        process = subprocess.Popen((COMMAND, *words), env=self.environ, stdin=stdin, stdout=pipe, stderr=pipe)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    with suppress(BrokenPipeError):
+                        stream.close()

@@ -2,30 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import httpx
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from services.settings import OperatorToken, Settings
+from services.settings import Settings
 from services.web.app import ROUTES, create_app
-
-OPERATOR = OperatorToken(name="ops", scopes=frozenset({"read", "catalog"}), token="operator-token-of-tests")
-
-
-def settings(dsn: str, valkey_url: str, **more: Any) -> Settings:
-    """Make the settings of a test."""
-    values = {
-        "database_url": dsn,
-        "redis_url": valkey_url,
-        "home": Path("/nonexistent"),
-        "secret_keys": ("first-secret-key-of-32-characters",),
-        "vault_keys": ("A" * 43 + "=",),
-        "operator_tokens": (OPERATOR,),
-    }
-    return Settings(**{**values, **more})
 
 
 @asynccontextmanager

@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Iterator
 
-import asyncpg
 import pytest
 
 from tests.support import servers
-from tests.support.http import Site, own_database_name, running
+from tests.support.http import Site, serving
 
 
 @pytest.fixture(scope="session")
@@ -15,15 +14,8 @@ def site(
     postgres: servers.Postgres, template: str, valkey_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     """The site."""
-    name = own_database_name()
-
-    async def make() -> None:
-        server = await asyncpg.connect(postgres.dsn())
-        await server.execute(f"create database {name} template {template}")
-        await server.close()
-
-    asyncio.run(make())
-    with running(postgres.dsn(name), valkey_url, tmp_path_factory.mktemp("api") / "output") as made:
+    asyncio.run(servers.execute(postgres.dsn(), f"create database site template {template}"))
+    with serving(postgres.dsn("site"), valkey_url, tmp_path_factory.mktemp("api") / "output") as made:
         yield made
 
 

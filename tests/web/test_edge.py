@@ -20,7 +20,8 @@ from services.web.http.call import VISITOR, operator
 from services.web.http.endpoints import endpoint
 from services.web.http.problems import Kind, add_kinds, problem_answer
 from services.web.site import Call
-from tests.support.sites import OPERATOR, client, settings
+from tests.support.settings import OPERATOR, settings
+from tests.support.sites import client
 
 
 class Choice(Input):

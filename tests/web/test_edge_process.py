@@ -6,31 +6,25 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import asyncpg
 import pytest
 
 from tests.support import servers
-from tests.support.processes import clean_environ, free_port, wait_for
+from tests.support.processes import COMMAND, PATIENCE, free_port, wait_for
+from tests.support.settings import UNLIMITED, environ
 
 
 @contextmanager
 def running(dsn: str, valkey_url: str) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
     """Run one API process; give its port."""
     port = free_port()
-    environ = clean_environ(
-        DATABASE_URL=dsn,
-        REDIS_URL=valkey_url,
-        BALLOTPRESS_SECRET_KEYS="s" * 40,
-        BALLOTPRESS_VAULT_KEYS="A" * 43 + "=",
-        BALLOTPRESS_NEW_VISITORS_PER_HOUR="1000000",
+    command = (*COMMAND, "api", "--port", str(port))
+    process = subprocess.Popen(
+        command, env=environ(dsn, valkey_url, **UNLIMITED), stderr=subprocess.PIPE, start_new_session=True
     )
-    command = (sys.executable, "-P", "-m", "services.cli", "api", "--port", str(port))
-    process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, start_new_session=True)
     try:
         assert wait_for(lambda: _answers(port) or process.poll() is not None)
         yield port, process
@@ -42,15 +36,9 @@ def running(dsn: str, valkey_url: str) -> Iterator[tuple[int, "subprocess.Popen[
 @pytest.fixture(scope="module")
 def database(postgres: servers.Postgres, template: str) -> Iterator[str]:
     """A migrated database for the processes of this file."""
-
-    async def change(statement: str) -> None:
-        connection = await asyncpg.connect(postgres.dsn())
-        await connection.execute(statement)
-        await connection.close()
-
-    asyncio.run(change(f"create database test_processes template {template}"))
-    yield postgres.dsn("test_processes")
-    asyncio.run(change("drop database test_processes with (force)"))
+    asyncio.run(servers.execute(postgres.dsn(), f"create database of_processes template {template}"))
+    yield postgres.dsn("of_processes")
+    asyncio.run(servers.execute(postgres.dsn(), "drop database of_processes with (force)"))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +62,7 @@ def _answers(port: int) -> bool:
 
 def said(port: int, raw: bytes) -> bytes:
     """Send bytes as they are, and give all that comes back."""
-    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
         connection.sendall(raw)
         answer = b""
         while chunk := connection.recv(65536):
@@ -120,7 +108,7 @@ def test_a_refused_large_body_does_not_cost_the_answer(port: int) -> None:
     """A caller that sends a body over the limit reads 413 rather than a reset connection."""
     token = json.loads(_post(port, "/v1/visitors", b"", {})[1])["token"]
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     connection.request("PUT", "/v1/tools/some-tool/vote", b" " * 2_000_000, headers)
     answer = connection.getresponse()
     assert answer.status == 413
@@ -129,7 +117,7 @@ def test_a_refused_large_body_does_not_cost_the_answer(port: int) -> None:
 
 
 def _post(port: int, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
@@ -142,12 +130,12 @@ def test_a_caller_that_hangs_up_leaves_no_trace(api: tuple[int, "subprocess.Pope
     """A body that breaks off is no error of ours: nothing is logged, and the next caller is served."""
     port, process = api
     for _ in range(3):
-        with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
             connection.sendall(_vote_head(port, 100) + b'{"choice"')
             time.sleep(0.05)
     assert _post(port, "/v1/visitors", b"", {})[0] == 201
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert b'"level": "error"' not in errors, errors
     assert b"Traceback" not in errors, errors
 
@@ -156,7 +144,7 @@ def test_a_caller_that_hangs_up_leaves_no_trace(api: tuple[int, "subprocess.Pope
 def test_what_is_under_way_is_finished(api: tuple[int, "subprocess.Popen[bytes]"], name: signal.Signals) -> None:
     """A signal ends the process with 0, after the answers it owes and within its five seconds."""
     port, process = api
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
         connection.sendall(_vote_head(port, 17))
         time.sleep(0.3)
         process.send_signal(name)
@@ -164,18 +152,18 @@ def test_what_is_under_way_is_finished(api: tuple[int, "subprocess.Popen[bytes]"
         assert process.poll() is None
         connection.sendall(b'{"choice":"ship"}')
         assert connection.recv(65536).splitlines()[0] == b"HTTP/1.1 404 Not Found"
-    assert process.wait(7) == 0
+    assert process.wait(PATIENCE) == 0
     assert not _answers(port)
 
 
 def test_the_end_does_not_wait_for_ever(api: tuple[int, "subprocess.Popen[bytes]"]) -> None:
     """A caller that never finishes its request holds the end up for five seconds, no longer."""
     port, process = api
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
         connection.sendall(_vote_head(port, 17))
         time.sleep(0.3)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(8) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def _vote_head(port: int, length: int) -> bytes:
@@ -198,4 +186,4 @@ def test_the_process_outlives_absent_servers() -> None:
         answer = said(port, b"GET /health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert b" 503 " in answer.splitlines()[0]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(7) == 0
+        assert process.wait(PATIENCE) == 0

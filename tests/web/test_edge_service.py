@@ -20,7 +20,8 @@ from services.web.http.bodies import PATH_PATTERNS
 from services.web.http.checks import Check, ask_all
 from services.web.http.networks import Networks
 from tests.support import servers
-from tests.support.sites import client, opened, settings
+from tests.support.settings import settings
+from tests.support.sites import client, opened
 
 PAGE = Versioned(b'{"a":1}', b'W/"r1-g2-33"')
 

@@ -9,7 +9,7 @@ import pytest
 
 from services.settings import OperatorToken
 from services.web.http.auth import SESSION_SECONDS, Sessions
-from tests.support.sites import settings
+from tests.support.settings import settings
 
 HERE = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
 VOTE = "/tools/assay-bench/vote"
