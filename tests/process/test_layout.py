@@ -18,8 +18,9 @@ def imported(file: Path) -> Iterator[str]:
 
 
 def may_import(file: Path, name: str) -> bool:
-    """Return whether a file may import this module of the tests; benchmarks may share among themselves."""
-    return name.startswith(SHARED) or (file.parent.name == "benchmarks" and name.startswith("tests.benchmarks"))
+    """Return whether a file may import this: from the support of all, or from its own folder what is no test."""
+    folder, module = name.split(".")[1:3]
+    return name.startswith(SHARED) or (folder == file.parent.name and not module.startswith(("test_", "conftest")))
 
 
 def test_helpers_are_imported_from_support_alone() -> None:
