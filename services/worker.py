@@ -20,7 +20,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 
 from events.log import postgres
-from events.log.receipts import clear_old_receipts
+from events.log.store import clear_old_receipts
 from services.newsletter.doorbell import JOB
 from services.newsletter.mailroom import Mailroom
 from services.settings import Settings

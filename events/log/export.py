@@ -1,7 +1,7 @@
 """The log as a file of JSON Lines: one event a line, the last line a manifest, without which the file is not whole.
 
-The manifest's hash is a chain: a line's is SHA-256 of the hash before it (32 zero bytes at first) and the line without its
-newline. What the vault holds is not in it.
+The manifest's hash is a chain: a line's hash is the SHA-256 of the hash before it (32 zero bytes at first) followed by the
+line without its newline. The vault is not exported.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,14 +9,13 @@ from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version
 from typing import Any, BinaryIO, Final
-from uuid import UUID
 
 import asyncpg
 import msgspec
 
 from events.log.event import Registry
-from events.log.loading import AnotherLog, EntryRefused, load
-from events.log.transfer import Entry, Time, entries
+from events.log.store import RecordedRow
+from events.log.transfer import COLUMNS, AnotherLog, Entry, EntryRefused, Time, entries, load
 
 FORMAT: Final = 1
 LONGEST_LINE: Final = 16 * 1024 * 1024
@@ -26,7 +25,7 @@ Progress = Callable[[int, int], None]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an export holds; positions are None of no events. A partial one is for study, and no import takes it."""
+    """A summary of an export; positions are None if it holds no event. A partial export is for study and can't be imported."""
 
     format: int
     events: int
@@ -45,7 +44,7 @@ class LastLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Format(msgspec.Struct, frozen=True):
-    """What the manifest of any format says."""
+    """The part of a manifest that every format has."""
 
     format: int
 
@@ -54,31 +53,16 @@ class ImportRefused(Exception):
     """The file is not a whole and unchanged export; the message is one sentence."""
 
 
-class _Line(msgspec.Struct, frozen=True):
-    """An event's line; the time always has its microseconds."""
-
-    position: int
-    stream: UUID
-    version: int
-    type: str
-    schema_version: int
-    recorded_at: str
-    data: msgspec.Raw
-    meta: msgspec.Raw
-
-
 _encoder = msgspec.json.Encoder()
 _entries = msgspec.json.Decoder(Entry)
 _formats = msgspec.json.Decoder(dict[str, _Format])
 _last_lines = msgspec.json.Decoder(LastLine)
 
 
-def line(entry: Entry) -> bytes:
-    """Write an event as a line of JSON, without its newline."""
+def line(entry: Entry | RecordedRow) -> bytes:
+    """Return an event as a line of JSON, without its newline; the time always has its microseconds."""
     time = entry.recorded_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return _encoder.encode(
-        _Line(entry.position, entry.stream, entry.version, entry.type, entry.schema_version, time, entry.data, entry.meta)
-    )
+    return _encoder.encode({column: getattr(entry, column) for column in COLUMNS} | {"recorded_at": time})
 
 
 class _Chain:
@@ -104,7 +88,10 @@ async def export(
     first: int = 1,
     last: int | None = None,
 ) -> Manifest:
-    """Write one snapshot of the log, whole unless positions are named; LogBroken, and then no manifest, if one is missing."""
+    """Write one snapshot of the log, whole unless positions are named.
+
+    Raises LogBroken, and writes no manifest, if a position is missing.
+    """
     chain = _Chain()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         head: int = await connection.fetchval("select position from log.head")
@@ -132,9 +119,10 @@ async def export(
 async def import_(
     connection: "asyncpg.Connection[Any]", registry: Registry, file: BinaryIO, size: int, progress: Progress
 ) -> int:
-    """Load a whole export into an empty log and verify it; give the head's position. ImportRefused, LogNotEmpty, LoadRunning.
+    """Load a whole export into an empty log and verify it; return the head's position.
 
-    An import of the same file that was cut short is continued. `size` is the file's, for the progress; 0 when it isn't known.
+    Continues an import of the same file that was cut short. `size` is the file's, for the progress, or 0 if unknown. Raises
+    ImportRefused, LogNotEmpty, LoadRunning.
     """
     chain = _Chain()
     try:
@@ -148,7 +136,7 @@ async def import_(
 
 
 def _read(file: BinaryIO, size: int, progress: Progress, chain: _Chain) -> Iterator[Entry]:
-    """Give the file's events, and at the end make sure that they are what the manifest says."""
+    """Return the file's events, and check them against the manifest at its end. Raises ImportRefused."""
     done = 0
     for text in iter(lambda: file.readline(LONGEST_LINE), b""):
         if text.startswith(b'{"manifest":'):
@@ -178,7 +166,7 @@ def _entry(text: bytes, number: int) -> Entry:
 
 
 def _manifest(text: bytes) -> Manifest:
-    """Read the manifest; its format first, because another one may have other fields."""
+    """Return the manifest; its format is read first, because another one may have other fields. Raises ImportRefused."""
     try:
         format_ = _formats.decode(text)["manifest"].format
         if format_ != FORMAT:

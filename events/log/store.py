@@ -1,16 +1,23 @@
-"""The only door to the log: reading, and the statements of the append.
+"""The only door to the log's tables: every read, and the statements of the append, which `events.log.committer` runs.
 
-Positions are dense and in commit order. What was answered is durable. Appending goes through `events.log.committer`.
+Positions are dense and in commit order, and an answer is given only once its events are durable.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-import asyncpg
+import msgspec
+from asyncpg import Connection, Pool, Record
 
 from events.log.event import Event, Recorded, Registry
+
+Database: TypeAlias = "Connection[Any] | Pool[Any]"
+
+# What `decode` needs of an event, and all that was recorded of it.
+EVENTS = "select stream, version, position, type, schema_version, data from log.recorded_events"
+ROWS = "select position, stream, version, type, schema_version, data, meta, recorded_at from log.recorded_events"
 
 ALLOW_SECONDS = "select set_config('idle_in_transaction_session_timeout', $1, true)"
 
@@ -25,16 +32,24 @@ cross join lateral (
 ) e
 """
 
-READ_WHOLES = """
-select r.stream, r.version, r.position, r.type, r.schema_version, r.data
-from log.recorded_events r where r.stream = any($1::uuid[]) order by r.position
-"""
+READ_WHOLES = EVENTS + " where stream = any($1::uuid[]) order by position"
+READ_SINCE = EVENTS + " where stream = any($1::uuid[]) and position > $2 order by position"
 
 # The types are literals, because an index of the log holds these alone and a parameter would miss it.
-READ_LISTING = """
-select r.stream, r.version, r.position, r.type, r.schema_version, r.data
-from log.recorded_events r where r.type = any('{TYPES}') and r.position > $1 order by r.position
+READ_LISTING = EVENTS + " where type = any('{TYPES}') and position > $1 order by position"
+
+READ_ROWS = ROWS + " where position > $1 order by position limit $2"
+READ_STREAM_ROWS = ROWS + " where stream = $3 and position > $1 order by version limit $2"
+
+# The newest first. Types have no index, so a search covers a limited number of positions and says where it stopped.
+SEARCH_ROWS = (
+    ROWS
+    + """
+where position < $1 and position >= $1 - $2 and ($3::text is null or type = $3)
+  and ($4::text is null or strpos(data::text, $4) > 0 or strpos(stream::text, $4) > 0)
+order by position desc limit $5
 """
+)
 
 # The time is taken under the head's lock, at least a microsecond above the last batch's.
 APPEND = """
@@ -67,57 +82,107 @@ on conflict (scope, key) do update
 set fingerprint = excluded.fingerprint, receipt = excluded.receipt, recorded_at = excluded.recorded_at
 """
 
+CLEAR_KEYS = """
+delete from log.idempotency where ctid = any(array(
+    select ctid from log.idempotency where recorded_at < now() - interval '24 hours' order by recorded_at limit $1))
+"""
+CLEARED_AT_ONCE: Final = 10_000
+"""Rows a statement, so that none holds locks or dead rows for long."""
+
+NO_META: Final = msgspec.Raw(b"null")
+
+
+class RecordedRow(msgspec.Struct, frozen=True):
+    """An event as recorded, not decoded: `data` and `meta` are JSON."""
+
+    position: int
+    stream: UUID
+    version: int
+    type: str
+    schema_version: int
+    data: msgspec.Raw
+    meta: msgspec.Raw
+    recorded_at: datetime
+
 
 def read_listing(types: Sequence[type[Event]]) -> str:
     """Return the statement that reads the events of these types above a position."""
     return READ_LISTING.replace("TYPES", ",".join(type_.__name__ for type_ in types))
 
 
-def decode(registry: Registry, row: Any, stream: UUID | None = None) -> Recorded[Any]:
-    """Make a row of `log.recorded_events` a Recorded; UnknownEvent if this release does not know it."""
+def decode(registry: Registry, row: Record, stream: UUID | None = None) -> Recorded[Any]:
+    """Return the event of a row of `log.recorded_events`. Raises UnknownEvent if this release does not know it."""
     event = registry.decode(row["type"], row["schema_version"], row["data"])
     return Recorded(stream or row["stream"], row["version"], row["position"], event)
 
 
-class Log:
-    """Reads of the log, each in its own statement on a pool's connection."""
+def as_row(record: Record) -> RecordedRow:
+    """Return a record of `ROWS` as a struct."""
+    meta = NO_META if record["meta"] is None else msgspec.Raw(record["meta"].encode())
+    return RecordedRow(**{**record, "data": msgspec.Raw(record["data"].encode()), "meta": meta})
 
-    def __init__(self, pool: "asyncpg.Pool[Any]", registry: Registry) -> None:
+
+async def read_rows(database: Database, after: int, limit: int, stream: UUID | None = None) -> Sequence[RecordedRow]:
+    """Return up to `limit` events above a position, in order, of the whole log or of one stream."""
+    if stream is None:
+        records = await database.fetch(READ_ROWS, after, limit)
+    else:
+        records = await database.fetch(READ_STREAM_ROWS, after, limit, stream)
+    return [as_row(record) for record in records]
+
+
+async def search_rows(
+    database: Database, before: int, span: int, type_: str | None, words: str | None, limit: int
+) -> Sequence[RecordedRow]:
+    """Return up to `limit` events of the `span` positions below one, newest first, of a type and containing some words."""
+    return [as_row(record) for record in await database.fetch(SEARCH_ROWS, before, span, type_, words, limit)]
+
+
+async def clear_old_receipts(connection: "Connection[Any]") -> int:
+    """Delete the receipts of idempotency keys older than 24 hours; return their number."""
+    cleared = 0
+    while True:
+        status = await connection.execute(CLEAR_KEYS, CLEARED_AT_ONCE)
+        deleted = int(status.rpartition(" ")[2])
+        cleared += deleted
+        if deleted < CLEARED_AT_ONCE:
+            return cleared
+
+
+class Log:
+    """Decoded reads of the log, each in its own statement on a pool's connection."""
+
+    def __init__(self, pool: "Pool[Any]", registry: Registry) -> None:
         self._pool = pool
         self._registry = registry
 
     async def head(self) -> int:
-        """Give the last position; 0 for an empty log."""
+        """Return the last position; 0 for an empty log."""
         position: int = await self._pool.fetchval("select position from log.head")
         return position
 
     async def last(self, stream: UUID) -> Recorded[Event] | None:
-        """Give a stream's last event, None if it has none."""
+        """Return a stream's last event; None if it has none."""
         rows = await self._pool.fetch(READ_LASTS, [stream])
         return decode(self._registry, rows[0], stream) if rows else None
 
     async def lasts(self, streams: Sequence[UUID]) -> Sequence[Recorded[Event] | None]:
-        """Give the last event of each of these streams, None where there is none."""
+        """Return the last event of each of these streams; None where there is none."""
         found: list[Recorded[Event] | None] = [None] * len(streams)
         for row in await self._pool.fetch(READ_LASTS, streams):
             found[row["n"] - 1] = decode(self._registry, row, streams[row["n"] - 1])
         return found
 
     async def whole(self, stream: UUID) -> Sequence[Recorded[Event]]:
-        """Give all events of a stream in order."""
+        """Return all events of a stream, in order."""
         return [decode(self._registry, row) for row in await self._pool.fetch(READ_WHOLES, [stream])]
 
     async def since(self, streams: Sequence[UUID], position: int) -> Sequence[Recorded[Event]]:
-        """Give the events of these streams above a position, in the log's order."""
-        rows = await self._pool.fetch(
-            "select stream, version, position, type, schema_version, data from log.recorded_events"
-            " where stream = any($1::uuid[]) and position > $2 order by position",
-            streams,
-            position,
-        )
+        """Return the events of these streams above a position, in the log's order."""
+        rows = await self._pool.fetch(READ_SINCE, streams, position)
         return [decode(self._registry, row) for row in rows]
 
     async def position_at(self, time: datetime) -> int:
-        """Give the last position recorded at or before a time; 0 before the first."""
+        """Return the last position recorded at or before a time; 0 before the first."""
         position: int = await self._pool.fetchval("select log.position_at($1)", time)
         return position

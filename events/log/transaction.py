@@ -42,7 +42,8 @@ class Streams:
 
     def next_version(self, stream: UUID) -> int:
         """Return the version of a stream's next event. Raises UnknownEvent if a later release wrote its last one."""
-        self._must_be_readable(stream)
+        if self._unreadable:
+            self._must_be_readable(stream)
         last = self._lasts.get(stream)
         return 1 if last is None else last.version + 1
 
@@ -66,7 +67,7 @@ class Streams:
             self._unreadable[stream] = error
 
     def _must_be_readable(self, stream: UUID) -> None:
-        if self._unreadable and (error := self._unreadable.get(stream)) is not None:
+        if (error := self._unreadable.get(stream)) is not None:
             raise error
 
 

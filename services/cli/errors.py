@@ -24,7 +24,7 @@ SENTENCES: Final = {
     "events.log.vault:SealBroken": "The vault's key of {error} can't be opened: its row was changed",
     "events.log.transfer:LogNotEmpty": "The log holds {error} events already: import into an empty one",
     "events.log.transfer:LogBroken": "{error}",
-    "events.log.loading:LoadRunning": "Another import is running: wait until it is done",
+    "events.log.transfer:LoadRunning": "Another import is running: wait until it is done",
     "events.log.export:ImportRefused": "{error}",
     "projections.engine.projection:RebuildRunning": "Another replay of {error} is running: wait until it is done",
     "projections.engine.rebuild:NothingKept": "No earlier tables of {error} are kept: only `replay --keep-previous` keeps them",

@@ -20,16 +20,11 @@ if TYPE_CHECKING:
     from asyncpg import Connection
 
     from events.log.export import Manifest
-    from events.log.transfer import Entry
+    from events.log.store import RecordedRow
 
 LAST = 10
 AT_ONCE = 500
 POLL = 0.5
-
-READ_AFTER = """
-select position, stream, version, type, schema_version, recorded_at, data, meta
-from log.recorded_events where position > $1 order by position limit $2
-"""
 
 
 @click.group()
@@ -116,19 +111,19 @@ async def _beginning(connection: "Connection[Any]", first: int | None) -> int:
 async def _show_after(connection: "Connection[Any]", after: int, as_json: bool) -> int | None:
     """Print the events after a position; return the last position printed."""
     from events.log.export import line
-    from events.log.transfer import as_entry
+    from events.log.store import read_rows
 
-    entries = [as_entry(row) for row in await connection.fetch(READ_AFTER, after, AT_ONCE)]
-    if not entries:
+    rows = await read_rows(connection, after, AT_ONCE)
+    if not rows:
         return None
     write = line if as_json else _for_people
-    click.echo(b"\n".join(map(write, entries)))
-    return entries[-1].position
+    click.echo(b"\n".join(map(write, rows)))
+    return rows[-1].position
 
 
-def _for_people(entry: "Entry") -> bytes:
-    time = f"{entry.recorded_at:%Y-%m-%d %H:%M:%S}"
-    return f"{entry.position} {time} {entry.type} ".encode() + bytes(entry.data)
+def _for_people(row: "RecordedRow") -> bytes:
+    time = f"{row.recorded_at:%Y-%m-%d %H:%M:%S}"
+    return f"{row.position} {time} {row.type} ".encode() + bytes(row.data)
 
 
 async def _export(file: str, first: int, last: int | None) -> "Manifest":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asyncpg import Connection
 
     from events.log.event import Event
-    from events.log.recorded import RecordedRow
+    from events.log.store import RecordedRow
     from events.reviews import Revision
     from projections.history import EventLine, TallyHistory
     from projections.tally import Community
@@ -177,7 +177,7 @@ async def _explained(
     sealed: frozenset[str],
 ) -> Explained:
     """Read a stream and fold it; an event that the projection passes over, or halts at, is shown and not folded."""
-    from events.log import recorded
+    from events.log import store
     from events.log.event import UnknownEvent
     from events.registry import REGISTRY
     from projections.engine.window import dropped_positions
@@ -185,7 +185,7 @@ async def _explained(
 
     dropped = await dropped_positions(connection, next(p for p in PROJECTIONS if p.name == name))
     events, decoded = [], []
-    for row in await recorded.read(connection, 0, 2**31 - 1, stream):
+    for row in await store.read_rows(connection, 0, 2**31 - 1, stream):
         line = {"position": row.position, "recorded_at": row.recorded_at, "type": row.type}
         try:
             event = REGISTRY.decode(row.type, row.schema_version, bytes(row.data))

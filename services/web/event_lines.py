@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from events.log.recorded import RecordedRow
+from events.log.store import RecordedRow
 
 Data = Mapping[str, Any]
 

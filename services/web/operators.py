@@ -12,8 +12,8 @@ from msgspec import Meta
 from events.catalog_file import CatalogFile, CatalogInvalid
 from events.commands.catalog import ImportCatalog
 from events.commands.voters import CorrectVoters
-from events.log import ids, recorded
-from events.log.recorded import RecordedRow
+from events.log import ids, store
+from events.log.store import RecordedRow
 from projections.cards import tallies_at_head
 from services.clock import fresh_id
 from services.status.model import Status
@@ -141,7 +141,7 @@ async def status(call: Call) -> StatusAnswer:
 @endpoint("GET", "/v1/ops/events", by=operator("read"), takes=EventsQuery, gives=EventsPage, problems=(503,))
 async def events(call: Call, query: EventsQuery) -> Answer:
     """Read the log as it is, from a position on."""
-    rows = await recorded.read(call.site.database, query.after, query.limit + 1, _stream(query.stream))
+    rows = await store.read_rows(call.site.database, query.after, query.limit + 1, _stream(query.stream))
     shown = list(rows[: query.limit])
     more = shown[-1].position if len(rows) > query.limit else None
     link = () if more is None else (next_link(call, "after", str(more)),)

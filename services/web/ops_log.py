@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from events.log import ids, recorded
+from events.log import ids, store
 from events.registry import REGISTRY
 from services.web.event_lines import tell
 from services.web.http.answers import Answer
@@ -43,7 +43,7 @@ async def log(call: Call, asked: Search) -> Answer:
     top = asked.before or await call.site.log.head() + 1
     words = asked.words.strip() or None
     span = _SPAN if asked.type or words else _LIMIT
-    rows = await recorded.search(call.site.database, top, span, asked.type or None, words, _LIMIT)
+    rows = await store.search_rows(call.site.database, top, span, asked.type or None, words, _LIMIT)
     lowest = rows[-1].position if len(rows) == _LIMIT else max(1, top - span)
     return show_ops(
         call,
@@ -61,7 +61,7 @@ async def log(call: Call, asked: Search) -> Answer:
 async def story(call: Call, asked: OfStream) -> Answer:
     """Tell a stream's story."""
     stream = ids.stream_of(asked.stream) if ids.is_id(asked.stream) else UUID(asked.stream)
-    rows = await recorded.read(call.site.database, 0, _STORY, stream)
+    rows = await store.read_rows(call.site.database, 0, _STORY, stream)
     if not rows:
         raise NotFound("No event stands in this stream.")
     return show_ops(

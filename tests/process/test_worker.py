@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from asyncpg import Connection
 
-from events.log import receipts
+from events.log import store
 
 
 async def test_receipts_are_kept_for_a_day(connection: "Connection[Any]", monkeypatch: pytest.MonkeyPatch) -> None:
     """A receipt of a write is forgotten after 24 hours and not before, however many statements that takes."""
-    monkeypatch.setattr(receipts, "AT_ONCE", 10)
+    monkeypatch.setattr(store, "CLEARED_AT_ONCE", 10)
     await connection.execute(
         """
         insert into log.idempotency (scope, key, fingerprint, receipt, recorded_at)
@@ -18,9 +18,9 @@ async def test_receipts_are_kept_for_a_day(connection: "Connection[Any]", monkey
         from generate_series(1, 30) n
         """
     )
-    assert await receipts.clear_old_receipts(connection) == 25
+    assert await store.clear_old_receipts(connection) == 25
     assert (
         await connection.fetchval("select count(*) from log.idempotency where recorded_at < now() - interval '24 hours'") == 0
     )
     assert await connection.fetchval("select count(*) from log.idempotency") == 5
-    assert await receipts.clear_old_receipts(connection) == 0
+    assert await store.clear_old_receipts(connection) == 0
