@@ -149,6 +149,7 @@ SLUGS = named("select tool, slug from {cards}.tools where tool = any($1::text[])
 REVIEWERS = named("""
 select r.persona, t.category, count(*) as reviewed, count(*) filter (where r.verdict = 'ship') as shipped
 from {cards}.panel r join {cards}.tools t on t.tool = r.tool and t.listed
+where $1::text is null or lower(r.persona) collate "C" = $1
 group by r.persona, t.category
 order by r.persona collate "C", t.category
 """)
@@ -204,10 +205,10 @@ async def categories(pool: "Pool[Any]") -> list[Category]:
     return [Category(**row) for row in await pool.fetch(CATEGORIES)]
 
 
-async def reviewers(pool: "Pool[Any]") -> list[Reviewer]:
-    """Give all personas by name, with counts over all and by category."""
+async def reviewers(pool: "Pool[Any]", lower: str | None = None) -> list[Reviewer]:
+    """Return all personas by name, or those of one lower-case name, with counts over all and by category."""
     counts: dict[str, list[CategoryCount]] = {}
-    for row in await pool.fetch(REVIEWERS):
+    for row in await pool.fetch(REVIEWERS, lower):
         counts.setdefault(row["persona"], []).append(CategoryCount(row["category"], row["reviewed"], row["shipped"]))
     return [Reviewer(persona, sum(c.reviewed for c in by), sum(c.shipped for c in by), by) for persona, by in counts.items()]
 

@@ -18,7 +18,7 @@ _BOTTOM: Final = 28
 
 
 class Tick(msgspec.Struct, frozen=True):
-    """A labelled place on an axis."""
+    """A labelled point on an axis."""
 
     at: float
     label: str
@@ -35,22 +35,22 @@ class Trend(msgspec.Struct, frozen=True):
     summary: str
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """A tally at a time."""
+class DayTally(msgspec.Struct, frozen=True):
+    """A tally at the end of the day that begins `at`."""
 
     at: datetime
     ship: int
     skip: int
 
 
-def trend(points: Sequence[Standing]) -> Trend | None:
-    """Draw the share of ship votes over time; None as long as nobody has voted, or there is one point only."""
+def trend(points: Sequence[DayTally]) -> Trend | None:
+    """Return the chart of the share of ship votes over time; None without votes or with fewer than two points."""
     voted = [(n, point) for n, point in enumerate(points) if point.ship + point.skip > 0]
     if not voted or len(points) < 2:
         return None
     shares = [(n, point, *_bounds(point)) for n, point in voted]
     line = [(_x(n, len(points)), _y(100 * p.ship / (p.ship + p.skip))) for n, p, _, _ in shares]
-    if len(line) == 1:  # one day is no line: let it reach to where it began
+    if len(line) == 1:  # one day alone is no line: begin it half a day earlier
         line = [(line[0][0] - (_x(1, len(points)) - _x(0, len(points))) / 2, line[0][1]), *line]
     above = [(x, _y(high)) for (x, _), (_, _, _, high) in zip(line[-len(shares) :], shares, strict=True)]
     below = [(x, _y(low)) for (x, _), (_, _, low, _) in zip(line[-len(shares) :], shares, strict=True)]
@@ -66,11 +66,11 @@ def trend(points: Sequence[Standing]) -> Trend | None:
     )
 
 
-def _bounds(point: Standing) -> tuple[float, float]:
+def _bounds(point: DayTally) -> tuple[float, float]:
     return wilson(point.ship, point.ship + point.skip)
 
 
-def _summary(first: Standing, last: Standing) -> str:
+def _summary(first: DayTally, last: DayTally) -> str:
     low, high = _bounds(last)
     total = last.ship + last.skip
     return (
@@ -91,13 +91,13 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + " L".join(f"{x:g} {y:g}" for x, y in points)
 
 
-def _days(points: Sequence[Standing]) -> list[Tick]:
+def _days(points: Sequence[DayTally]) -> list[Tick]:
     step = max(1, (len(points) - 1) // 4)
     return [Tick(_x(n, len(points)), f"{points[n].at:%-d %b}") for n in range(0, len(points), step)]
 
 
 def spark(values: Sequence[float], width: int = 240, height: int = 48) -> str:
-    """Draw values as one line from left to right, the highest at the top; as a path."""
+    """Return a path that draws values as one line from left to right, the highest at the top."""
     top = max([*values, 1e-9])
     step = width / max(1, len(values) - 1)
     return _path([(round(step * n, 1), round(2 + (height - 4) * (1 - value / top), 1)) for n, value in enumerate(values)])

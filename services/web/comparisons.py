@@ -1,19 +1,32 @@
-"""Comparisons: any two listed tools side by side, and the list of announced pairs."""
+"""Comparisons: any two listed tools side by side, the list of announced pairs, and the first page, which shows them."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
 
 import msgspec
 
 from projections import tools
-from projections.comparison import Comparison, splits
+from projections.comparison import Comparison, compare, splits
+from projections.tools import Pair
 from services.web.card_cache import CachedCard
+from services.web.flash import FLASHES, PageQuery
 from services.web.http.answers import Answer
 from services.web.http.bodies import Slug
 from services.web.http.endpoints import endpoint
+from services.web.http.pages import ANYONES, page, render, show
 from services.web.http.problems import NotFound
-from services.web.http.queries import ListQuery, Query, listed
+from services.web.http.queries import ListQuery, Query, listed, page_of
+from services.web.page_cache import PageCache
 from services.web.site import Call, Site
+from services.web.visitors import cache_for, read_states
+
+_PAGES: Final = PageCache()
+_CONTESTED: Final = 5
+_TRENDING: Final = 4
 
 
-class Announced(msgspec.Struct, frozen=True):
+class AnnouncedPair(msgspec.Struct, frozen=True):
     """A pair on the list of comparisons."""
 
     slug: str
@@ -22,41 +35,23 @@ class Announced(msgspec.Struct, frozen=True):
     right: Slug
 
 
-class AnnouncedPage(msgspec.Struct, frozen=True):
+class PairsPage(msgspec.Struct, frozen=True):
     """A page of announced pairs, newest first."""
 
-    items: list[Announced]
+    items: list[AnnouncedPair]
     next: str | None
 
 
-@endpoint("GET", "/v1/comparisons", takes=ListQuery, gives=AnnouncedPage, statuses=(200, 304), problems=(503,))
-async def announced(call: Call, page: ListQuery) -> Answer:
-    """List the announced pairs, newest first."""
-    await call.site.reach(page.after)
-    before = call.site.cursors.open("comparisons", page.cursor, int) if page.cursor else None
-    rows = await tools.pairs(call.site.database, before, page.limit + 1)
-    items = [
-        Announced(f"{r.left}-vs-{r.right}", f"{r.left_name} vs {r.right_name}", r.left, r.right) for r in rows[: page.limit]
-    ]
-    more = call.site.cursors.seal("comparisons", rows[page.limit - 1].position) if len(rows) > page.limit else None
-    return listed(call, AnnouncedPage(items, more), more)
+async def read_pairs(call: Call, query: ListQuery) -> tuple[Sequence[Pair], str | None]:
+    """Return a page of the announced pairs, newest first, and the cursor of the next page."""
+    return await page_of(call, "comparisons", query, int, partial(tools.pairs, call.site.database))
 
 
-@endpoint("GET", "/v1/comparisons/{pair}", takes=Query, gives=Comparison, statuses=(200, 304), problems=(404, 503))
-async def comparison(call: Call, query: Query) -> Answer:
-    """Put two listed tools side by side, announced or not."""
-    if query.after is not None:
-        await call.site.reach(query.after)
-    pair, cards = call.path["pair"], call.site.cards
-    versioned = cards.known_comparison(pair)
-    if versioned is None:
-        left, right = await resolve(call.site, pair)
-        versioned = cards.comparison(left, right, pair if len(splits(pair)) == 1 else None)
-    return versioned.answer(call.head.get(b"if-none-match"))
+async def read_comparison(site: Site, pair: str) -> tuple[CachedCard, CachedCard]:
+    """Return the two tools of `left-vs-right`. Raises NotFound.
 
-
-async def resolve(site: Site, pair: str) -> tuple[CachedCard, CachedCard]:
-    """Find the two tools: an announced pair wins where a slug itself holds `-vs-`, else the shortest left slug; NotFound."""
+    An announced pair wins where a slug itself holds `-vs-`, else the shortest left slug.
+    """
     ways = splits(pair)
     found = await site.cards.find([slug for way in ways for slug in way])
     open_ways = [(found[a], found[b]) for a, b in ways if a in found and b in found and a != b]
@@ -66,3 +61,60 @@ async def resolve(site: Site, pair: str) -> tuple[CachedCard, CachedCard]:
         known = await tools.announced(site.database, [(a.tool, b.tool) for a, b in open_ways])
         open_ways.sort(key=lambda way: (way[0].tool, way[1].tool) not in known)  # stable: shortest left first among equals
     return open_ways[0]
+
+
+@endpoint("GET", "/v1/comparisons", takes=ListQuery, gives=PairsPage, statuses=(200, 304))
+async def get_comparisons(call: Call, query: ListQuery) -> Answer:
+    """List the announced pairs, newest first."""
+    await call.site.reach(query.after)
+    pairs, more = await read_pairs(call, query)
+    items = [AnnouncedPair(f"{p.left}-vs-{p.right}", f"{p.left_name} vs {p.right_name}", p.left, p.right) for p in pairs]
+    return listed(call, PairsPage(items, more), more)
+
+
+@endpoint("GET", "/v1/comparisons/{pair}", takes=Query, gives=Comparison, statuses=(200, 304))
+async def get_comparison(call: Call, query: Query) -> Answer:
+    """Put two listed tools side by side, announced or not."""
+    if query.after is not None:
+        await call.site.reach(query.after)
+    pair, cards = call.path["pair"], call.site.cards
+    versioned = cards.known_comparison(pair)
+    if versioned is None:
+        left, right = await read_comparison(call.site, pair)
+        versioned = cards.comparison(left, right, pair if len(splits(pair)) == 1 else None)
+    return versioned.answer(call.head.get(b"if-none-match"))
+
+
+@page("/", ListQuery)
+async def home_page(call: Call, query: ListQuery) -> Answer:
+    """Show the announced comparisons, newest first, the most contested of them, and trending tools."""
+    site = call.site
+    newest, more = await read_pairs(call, query)
+    trending = await tools.tools(site.database, "trending", None, None, _TRENDING)
+    contested = await tools.contested(site.database, _CONTESTED)
+    slugs = {slug for pair in (*newest, *contested) for slug in (pair.left, pair.right)}
+    found = await site.cards.find([*slugs.union(place.slug for place in trending)])
+    return show(
+        call,
+        "home.html",
+        cache=ANYONES,
+        newest=newest,
+        next=more,
+        contested=contested,
+        tallies={slug: found[slug].card.community for slug in slugs if slug in found},
+        trending=[found[place.slug].card for place in trending if place.slug in found],
+    )
+
+
+@page("/compare/{pair}", PageQuery)
+async def comparison_page(call: Call, query: PageQuery) -> Answer:
+    """Show two tools side by side, announced or not, with the visitor's own votes."""
+    left, right = await read_comparison(call.site, call.path["pair"])
+    owns = [state._replace(review=None) for state in await read_states(call, [left.tool, right.tool])]
+    ours, theirs = left.card, right.card
+
+    def make() -> bytes:
+        compared = msgspec.structs.asdict(compare(ours, theirs))
+        return render("compare.html", **compared, owns=owns, word=FLASHES.get(query.said))
+
+    return _PAGES.page((left.slug, right.slug, *owns, query.said), (ours, theirs), make).answer(call.head, cache_for(call))

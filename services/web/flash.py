@@ -6,9 +6,11 @@ from msgspec import Meta
 
 from services.web.http.queries import ListQuery, Query
 
-Said = Literal["voted", "retracted", "kept", "removed", "reviewed", "edited", "withdrawn", "reviewed-before", "unchanged"]
+Flash = Literal["voted", "retracted", "kept", "removed", "reviewed", "edited", "withdrawn", "reviewed-before", "unchanged"]
+Back = Annotated[str, Meta(max_length=400)]
+"""The page of this site that a form returns to."""
 
-SAID: Final[dict[str, str]] = {
+FLASHES: Final[dict[Flash | None, str]] = {
     "voted": "Your vote is counted. You can change it or take it back at any time.",
     "retracted": "Your vote is taken back.",
     "kept": "Saved to your bookmarks.",
@@ -24,21 +26,10 @@ SAID: Final[dict[str, str]] = {
 class PageQuery(Query, frozen=True, kw_only=True):
     """The query of a page; `said` names the message to show."""
 
-    said: Said | None = None
-
-    @property
-    def word(self) -> str | None:
-        """The message that confirms what was just done, if anything was."""
-        return None if self.said is None else SAID[self.said]
+    said: Flash | None = None
 
 
 class ListPageQuery(ListQuery, frozen=True, kw_only=True):
     """The query of a page with a list; `said` names the message to show."""
 
-    category: Annotated[str, Meta(max_length=120)] | None = None
-    said: Said | None = None
-
-    @property
-    def word(self) -> str | None:
-        """The message that confirms what was just done, if anything was."""
-        return None if self.said is None else SAID[self.said]
+    said: Flash | None = None

@@ -16,6 +16,7 @@ from projections.cards import TallyRow
 from projections.tally import Community, community
 from services.web.card_cache import CachedCard, Cards
 from services.web.http.answers import Answer
+from services.web.http.problems import Refusal
 
 EVENT_STREAM: Final = b"text/event-stream"
 PACE_SECONDS: Final = 1.0
@@ -29,6 +30,10 @@ _HEARTBEAT: Final = b": still here\n\n"
 _AT_ONCE: Final = 250  # viewers served before other tasks get their turn on the event loop
 
 
+class TooManyViewers(Refusal):
+    """The process has no place for another viewer."""
+
+
 class LiveTally(Community, frozen=True, tag_field=None):
     """A tally with its tool's slug."""
 
@@ -38,7 +43,7 @@ class LiveTally(Community, frozen=True, tag_field=None):
 _encoder = msgspec.json.Encoder()
 
 
-class _Watched:
+class _WatchedTool:
     """A watched tool, its last known tally and its viewers."""
 
     __slots__ = ("position", "ship", "skip", "slug", "viewers")
@@ -102,7 +107,7 @@ class Live:
     def __init__(self, cards: Cards, clock: Callable[[], float]) -> None:
         self._cards = cards
         self._clock = clock
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[str, _WatchedTool] = {}
         self._changed: set[str] = set()
         self._is_stale = False
         self._moved = asyncio.Event()
@@ -128,10 +133,15 @@ class Live:
                 self._moved.set()
 
     def join(self, found: Mapping[str, CachedCard], last_id: int | None) -> Viewer:
-        """Start a viewer of these tools; what changed since the event `last_id` (None: everything) is sent at once."""
+        """Start a viewer of these tools; what changed since the event `last_id` (None: everything) is sent at once.
+
+        Raises TooManyViewers.
+        """
+        if self.viewers >= MOST_VIEWERS:
+            raise TooManyViewers("As many watch as there are places for; ask for the tallies now and then instead.")
         viewer = Viewer([cached.tool for cached in found.values()])
         for cached in found.values():
-            self._watched.setdefault(cached.tool, _Watched(cached)).viewers.add(viewer)
+            self._watched.setdefault(cached.tool, _WatchedTool(cached)).viewers.add(viewer)
         self.hear([TallyRow(cached.tool, cached.ship, cached.skip, cached.position) for cached in found.values()])
         watched = sorted((self._watched[tool].position, tool) for tool in viewer.tools)
         newest = watched[-1][0]

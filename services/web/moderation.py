@@ -17,7 +17,7 @@ from services.web.http.bodies import Id, Input, Reason, Slug, check_line
 from services.web.http.call import operator
 from services.web.http.endpoints import endpoint
 from services.web.http.queries import ListQuery, listed
-from services.web.sealed import open_words
+from services.web.reviews import open_text
 from services.web.site import Call, Site
 
 
@@ -114,7 +114,7 @@ async def judge(call: Call, judgement: Judgement) -> JudgementAnswer:
 
 
 def _queued(row: QueuedReview, key: Key | None) -> ReviewToModerate:
-    body, name = (None, None) if key is None else open_words(key, row.sealed_text, row.sealed_name)
+    body, name = (None, None) if key is None else open_text(key, row.sealed_text, row.sealed_name)
     return ReviewToModerate(
         row.review, row.tool, row.verdict, row.score, body, name, row.revision, row.status, row.submitted_at
     )

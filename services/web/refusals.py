@@ -1,9 +1,11 @@
 """Refusals: the table of exceptions that rules, log and subjects raise, and the page that shows one to people.
 
-Rules and log know nothing of HTTP, this table does. Programs get a problem (RFC 9457) of the same refusal.
+Rules and log know nothing of HTTP, this table does. Programs get a problem (RFC 9457) of the same refusal, whose `type` leads
+to a page that explains it.
 """
 
 from collections.abc import Mapping
+from inspect import cleandoc
 from typing import Final
 
 from litestar.types import HTTPScope
@@ -19,10 +21,11 @@ from events.voters import VoterIsDisqualified, VoterUnknown
 from services.newsletter.tokens import TokenInvalid
 from services.web.health import NotReady
 from services.web.http.answers import Answer
-from services.web.http.pages import HTML, POLICY, render
-from services.web.http.problems import Kind, headers_of, kind_of, problem_answer, words_of
-from services.web.live_stream import TooManyViewers
-from services.web.site import LimitsAway
+from services.web.http.pages import ANYONES, HTML, POLICY, page, render, show
+from services.web.http.problems import KINDS, UNEXPECTED, Kind, NotFound, headers_of, kind_of, problem_answer, words_of
+from services.web.http.queries import Query
+from services.web.live import TooManyViewers
+from services.web.site import Call, LimitsAway
 from services.web.wait import ViewsBehind
 from services.web.webhooks import NotSigned
 
@@ -86,3 +89,13 @@ def refusal(error: Exception, request_id: str, scope: HTTPScope, head: Mapping[b
     )
     headers = ((b"cache-control", b"private, no-store"), POLICY, *headers_of(error, kind))
     return Answer(html, kind.status, HTML, headers)
+
+
+@page("/problems/{problem}", Query)
+async def problem_page(call: Call, query: Query) -> Answer:
+    """Explain a type of problem (RFC 9457, 3.1.1): by its kind's text, else by its exception's docstring."""
+    for error, kind in ((Exception, UNEXPECTED), *KINDS.items()):
+        if kind.name == call.path["problem"]:
+            text = kind.detail or cleandoc(error.__doc__ or kind.title)
+            return show(call, "message.html", cache=ANYONES, heading=f"{kind.title} ({kind.status})", text=text)
+    raise NotFound("There is no problem of this name.")

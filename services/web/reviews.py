@@ -1,7 +1,11 @@
-"""Readers' reviews: what is public of a tool's, and each to its author. An author reads from the log, so nothing is late."""
+"""Readers' reviews: the public ones of a tool, and each author's own.
+
+Texts and names are sealed before a command is queued and opened when served. Authors read from the log, so nothing is late.
+"""
 
 from datetime import datetime
-from typing import Annotated, Final
+from functools import partial
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -12,20 +16,18 @@ from events.commands.reviews import EditReview, SubmitReview, WithdrawReview
 from events.log import ids
 from events.log.event import fold
 from events.log.vault import Key
-from events.reviews import Changes, Review, ReviewNotFound, Revision, Status
+from events.reviews import Changes, Review, ReviewExists, ReviewNotFound, Revision, Status
 from projections import reviews as views
 from services.clock import fresh_id
 from services.web.http.answers import Answer
-from services.web.http.bodies import Id, Input, Name, Prose, Slug, check_line, check_prose
+from services.web.http.bodies import NAME_MOST, Id, Input, Name, Prose, Slug, check_line, check_prose
 from services.web.http.call import AUTHOR
 from services.web.http.endpoints import endpoint
-from services.web.http.problems import NotFound
-from services.web.http.queries import ListQuery, listed
-from services.web.sealed import open_words, seal_name, seal_text
+from services.web.http.pages import action, back
+from services.web.http.queries import ListQuery, listed, page_of
 from services.web.site import Call, Site
 
 Score = Annotated[int, Meta(ge=0, le=100)]
-_WRITE_PROBLEMS: Final = (403, 404, 422, 503)
 
 
 class NewReview(Input, frozen=True, kw_only=True):
@@ -38,12 +40,27 @@ class NewReview(Input, frozen=True, kw_only=True):
 
 
 class EditedReview(Input, frozen=True, kw_only=True):
-    """What of a review is to be another; what is left out stays, and null takes a score or a name away."""
+    """Changes to a review. Omitted fields keep their value; null clears score or name."""
 
     verdict: Verdict | UnsetType = UNSET
     body: Prose | UnsetType = UNSET
     score: Score | UnsetType | None = UNSET
     display_name: Name | UnsetType | None = UNSET
+
+
+class ReviewForm(msgspec.Struct, frozen=True, kw_only=True):
+    """A review as its form sends it."""
+
+    verdict: Verdict
+    body: str
+    score: Score | None = None
+    display_name: Annotated[str, Meta(max_length=NAME_MOST)] | None = None
+
+
+class ReviewedToolForm(msgspec.Struct, frozen=True, kw_only=True):
+    """The slug of the review's tool, whose page is returned to."""
+
+    tool: Annotated[str, Meta(max_length=120)]
 
 
 class ReviewAnswer(msgspec.Struct, frozen=True):
@@ -72,7 +89,7 @@ class PublicReviews(msgspec.Struct, frozen=True):
     next: str | None
 
 
-class Said(msgspec.Struct, frozen=True):
+class RevisionContent(msgspec.Struct, frozen=True):
     """What a revision says."""
 
     revision: int
@@ -82,7 +99,7 @@ class Said(msgspec.Struct, frozen=True):
     display_name: str | None
 
 
-class OwnReview(Said, frozen=True):
+class OwnReview(RevisionContent, frozen=True):
     """A review as its author sees it: the current revision, and the one that is public, if any.
 
     `reason` is why the current revision was rejected; `position` is that of the review's last event.
@@ -92,26 +109,61 @@ class OwnReview(Said, frozen=True):
     tool: Slug
     status: Status
     reason: str | None
-    published: Said | None
+    published: RevisionContent | None
     position: int | None
 
 
-@endpoint(
-    "POST",
-    "/v1/tools/{tool}/reviews",
-    by=AUTHOR,
-    takes=NewReview,
-    gives=ReviewAnswer,
-    statuses=(202,),
-    problems=(409, *_WRITE_PROBLEMS),
-)
-async def submit(call: Call, new: NewReview) -> ReviewAnswer:
+class OpenedText(NamedTuple):
+    """A review's text and its author's display name, opened."""
+
+    body: str
+    display_name: str | None
+
+
+def open_text(key: Key, text: str, name: str | None) -> OpenedText:
+    """Open a review's sealed text and name. Raises SealBroken."""
+    return OpenedText(key.open("text", text), None if name is None else key.open("name", name))
+
+
+def _seal_text(key: Key, body: str) -> str:
+    return key.seal("text", body)
+
+
+def _seal_name(key: Key, display_name: str | None) -> str | None:
+    return None if display_name is None else key.seal("name", display_name)
+
+
+async def read_reviews(call: Call, query: ListQuery) -> PublicReviews:
+    """Return a page of the approved reviews of the tool in the path, newest first. Raises ToolNotListed."""
+    site = call.site
+    tool = (await site.cards.listed(call.path["tool"])).tool
+    rows, more = await page_of(call, f"reviews {tool}", query, int, partial(views.public, site.database, tool))
+    keys = await site.vault.keys_of(site.database, [row.review for row in rows])
+    return PublicReviews([_public(row, keys[row.review]) for row in rows if row.review in keys], more)
+
+
+async def read_own_review(site: Site, visitor: str, id_: str) -> OwnReview:
+    """Return a visitor's own review, from the log. Raises ReviewNotFound, Erased."""
+    review, position = await _read(site, visitor, id_)
+    return await _own(site, review, await _key(site, id_), position)
+
+
+@endpoint("GET", "/v1/tools/{tool}/reviews", takes=ListQuery, gives=PublicReviews, statuses=(200, 304))
+async def get_reviews(call: Call, query: ListQuery) -> Answer:
+    """List a tool's approved reviews, newest first."""
+    await call.site.reach(query.after)
+    reviews = await read_reviews(call, query)
+    return listed(call, reviews, reviews.next)
+
+
+@endpoint("GET", "/v1/reviews/{id}", by=AUTHOR, gives=OwnReview)
+async def get_review(call: Call) -> OwnReview:
+    """Show a review to its author, from the log."""
+    return await read_own_review(call.site, call.visitor, call.path["id"])
+
+
+async def post_review(call: Call, new: NewReview) -> ReviewAnswer:
     """Review a tool; a moderator decides whether it is shown. One review per visitor and tool."""
-    return await submit_review(call, new)
-
-
-async def submit_review(call: Call, new: NewReview) -> ReviewAnswer:
-    """Submit the visitor's review of the tool in the path; BadInput and the refusals of SubmitReview."""
     check_prose("/body", new.body)
     check_line("/display_name", new.display_name)
     id_ = fresh_id()
@@ -122,8 +174,8 @@ async def submit_review(call: Call, new: NewReview) -> ReviewAnswer:
         review=id_,
         verdict=new.verdict,
         score=new.score,
-        text=seal_text(key, new.body),
-        name=seal_name(key, new.display_name),
+        text=_seal_text(key, new.body),
+        name=_seal_name(key, new.display_name),
         keep=keep,
         key=call.key,
     )
@@ -131,126 +183,111 @@ async def submit_review(call: Call, new: NewReview) -> ReviewAnswer:
     return ReviewAnswer(receipt.value.review, receipt.value.status, receipt.position)
 
 
-@endpoint("GET", "/v1/tools/{tool}/reviews", takes=ListQuery, gives=PublicReviews, statuses=(200, 304), problems=(404, 503))
-async def public(call: Call, page: ListQuery) -> Answer:
-    """List a tool's approved reviews, newest first."""
-    await call.site.reach(page.after)
-    slug = call.path["tool"]
-    kept = await call.site.cards.one(slug)
-    if kept is None:
-        raise NotFound("No listed tool has this slug.")
-    shown = await public_reviews(call.site, kept.tool, page)
-    return listed(call, shown, shown.next)
-
-
-async def public_reviews(site: Site, tool: str, page: ListQuery) -> PublicReviews:
-    """Give a page of the approved reviews of a tool, by its id, newest first."""
-    name = f"reviews {tool}"
-    before = site.cursors.open(name, page.cursor, int) if page.cursor else None
-    rows = await views.public(site.database, tool, before, page.limit + 1)
-    shown = rows[: page.limit]
-    keys = await site.vault.keys_of(site.database, [row.review for row in shown])
-    more = site.cursors.seal(name, shown[-1].position) if len(rows) > page.limit else None
-    return PublicReviews([_public(row, keys[row.review]) for row in shown if row.review in keys], more)
-
-
-@endpoint("GET", "/v1/reviews/{id}", by=AUTHOR, gives=OwnReview, problems=(404, 503))
-async def own(call: Call) -> OwnReview:
-    """Show a review to its author, from the log."""
-    return await own_review(call, call.path["id"])
-
-
-async def own_review(call: Call, id_: str) -> OwnReview:
-    """Read the visitor's own review; ReviewNotFound, Erased."""
-    review, position = await _read_own(call, id_)
-    return await _own(call, review, await _key(call, id_), position)
-
-
-@endpoint("PATCH", "/v1/reviews/{id}", by=AUTHOR, takes=EditedReview, gives=OwnReview, problems=_WRITE_PROBLEMS)
-async def edit(call: Call, edited: EditedReview) -> OwnReview:
+async def patch_review(call: Call, edited: EditedReview) -> OwnReview:
     """Edit one's own review; the new revision waits for a moderator while the approved one stays up."""
-    return await edit_review(call, edited)
-
-
-async def edit_review(call: Call, edited: EditedReview) -> OwnReview:
-    """Edit the review in the path; BadInput and the refusals of EditReview."""
     if edited.body is not UNSET:
         check_prose("/body", edited.body)
     if edited.display_name is not UNSET:
         check_line("/display_name", edited.display_name)
-    review, _ = await _read_own(call, call.path["id"])
-    key = await _key(call, call.path["id"])
+    site, id_ = call.site, call.path["id"]
+    review, _ = await _read(site, call.visitor, id_)
+    key = await _key(site, id_)
     changes = _changes(edited, review.current, key)
-    receipt = await call.site.committer.submit(EditReview(call.visitor, review.review, changes, call.key))
-    return await _own(call, receipt.value, key, receipt.position)
+    receipt = await site.committer.submit(EditReview(call.visitor, review.review, changes, call.key))
+    return await _own(site, receipt.value, key, receipt.position)
 
 
-@endpoint("DELETE", "/v1/reviews/{id}", by=AUTHOR, gives=ReviewAnswer, problems=_WRITE_PROBLEMS)
-async def withdraw(call: Call) -> ReviewAnswer:
+async def delete_review(call: Call) -> ReviewAnswer:
     """Withdraw one's own review: its text is destroyed, and the tool may be reviewed anew. Twice is 200 as well."""
-    return await withdraw_review(call)
-
-
-async def withdraw_review(call: Call) -> ReviewAnswer:
-    """Withdraw the review in the path; the refusals of WithdrawReview."""
     id_ = call.path["id"]
     receipt = await call.site.committer.submit(WithdrawReview(call.visitor, id_, call.key))
     return ReviewAnswer(id_, "withdrawn", receipt.position)
 
 
-async def _read_own(call: Call, id_: str) -> tuple[Review, int]:
-    """Read the caller's review and where its last event stands; ReviewNotFound for others' and what was withdrawn."""
-    whole = await call.site.log.whole(reviews.stream(id_))
+# Not decorated: the forms below call the same functions.
+_post = endpoint(
+    "POST", "/v1/tools/{tool}/reviews", by=AUTHOR, takes=NewReview, gives=ReviewAnswer, statuses=(202,), problems=(409,)
+)(post_review)
+_patch = endpoint("PATCH", "/v1/reviews/{id}", by=AUTHOR, takes=EditedReview, gives=OwnReview)(patch_review)
+_delete = endpoint("DELETE", "/v1/reviews/{id}", by=AUTHOR, gives=ReviewAnswer)(delete_review)
+
+
+@action("/tools/{tool}/reviews", ReviewForm)
+async def review_form(call: Call, form: ReviewForm) -> Answer:
+    """Review a tool; a visitor who has reviewed it already is led to that review."""
+    page = f"/tools/{call.path['tool']}"
+    try:
+        answer = await post_review(call, NewReview(**msgspec.structs.asdict(form)))
+    except ReviewExists:
+        return back(page, None, "reviewed-before", "own-review")
+    return back(page, answer.position, "reviewed", "own-review")
+
+
+@action("/reviews/{id}", ReviewForm)
+async def edit_form(call: Call, form: ReviewForm) -> Answer:
+    """Edit one's own review; an empty score or name is cleared."""
+    answer = await patch_review(call, EditedReview(**msgspec.structs.asdict(form)))
+    return back(f"/tools/{answer.tool}", answer.position, "edited" if answer.status == "pending" else "unchanged", "own-review")
+
+
+@action("/reviews/{id}/withdraw", ReviewedToolForm)
+async def withdraw_form(call: Call, form: ReviewedToolForm) -> Answer:
+    """Withdraw one's own review."""
+    answer = await delete_review(call)
+    return back(f"/tools/{form.tool}", answer.position, "withdrawn", "reviews")
+
+
+async def _read(site: Site, visitor: str, id_: str) -> tuple[Review, int]:
+    """Return a visitor's review and its last event's position. Raises ReviewNotFound for withdrawn ones and other authors'."""
+    whole = await site.log.whole(reviews.stream(id_))
     review = fold(reviews.evolve, whole)
-    if review is None or review.visitor != call.visitor or review.status == "withdrawn":
+    if review is None or review.visitor != visitor or review.status == "withdrawn":
         raise ReviewNotFound
     return review, whole[-1].position
 
 
-async def _key(call: Call, id_: str) -> Key:
-    """Read the key of a review; Erased."""
-    return await call.site.vault.key_of(call.site.database, id_)
+async def _key(site: Site, id_: str) -> Key:
+    """Return the key of a review. Raises Erased."""
+    return await site.vault.key_of(site.database, id_)
 
 
 def _changes(edited: EditedReview, current: Revision, key: Key) -> Changes:
-    """Seal what differs. The same words sealed again would look like others, and be a new revision to moderate."""
-    words = open_words(key, current.text, current.name)
+    """Seal what differs. The same text sealed again would look different and make a new revision to moderate."""
+    now = open_text(key, current.text, current.name)
+    body, name = edited.body, edited.display_name
     return Changes(
         verdict=edited.verdict,
         score=edited.score,
-        text=UNSET if edited.body is UNSET or edited.body == words.body else seal_text(key, edited.body),
-        name=UNSET
-        if edited.display_name is UNSET or edited.display_name == words.display_name
-        else seal_name(key, edited.display_name),
+        text=UNSET if body is UNSET or body == now.body else _seal_text(key, body),
+        name=UNSET if name is UNSET or name == now.display_name else _seal_name(key, name),
     )
 
 
-async def _own(call: Call, review: Review, key: Key, position: int | None) -> OwnReview:
-    current = _said(review.current, key)
+async def _own(site: Site, review: Review, key: Key, position: int | None) -> OwnReview:
     return OwnReview(
-        **msgspec.structs.asdict(current),
+        **msgspec.structs.asdict(_content(review.current, key)),
         id=review.review,
-        tool=await _slug_of(call, review.tool),
+        tool=await _slug_of(site, review.tool),
         status=review.status,
         reason=review.reason,
-        published=None if review.published is None else _said(review.published, key),
+        published=None if review.published is None else _content(review.published, key),
         position=position,
     )
 
 
-def _said(revision: Revision, key: Key) -> Said:
-    words = open_words(key, revision.text, revision.name)
-    return Said(revision.number, revision.verdict, revision.score, words.body, words.display_name)
+def _content(revision: Revision, key: Key) -> RevisionContent:
+    opened = open_text(key, revision.text, revision.name)
+    return RevisionContent(revision.number, revision.verdict, revision.score, opened.body, opened.display_name)
 
 
 def _public(row: views.PublicReview, key: Key) -> PublicReview:
-    words = open_words(key, row.sealed_text, row.sealed_name)
-    return PublicReview(row.review, row.verdict, row.score, words.body, words.display_name, row.published_at)
+    opened = open_text(key, row.sealed_text, row.sealed_name)
+    return PublicReview(row.review, row.verdict, row.score, opened.body, opened.display_name, row.published_at)
 
 
-async def _slug_of(call: Call, tool: str) -> str:
-    """Read a tool's slug from its first event: an author's review is there before any view may be."""
-    whole = await call.site.log.whole(ids.stream_of(tool))
+async def _slug_of(site: Site, tool: str) -> str:
+    """Return a tool's slug from its first event: a review may be read before any view has it."""
+    whole = await site.log.whole(ids.stream_of(tool))
     added = whole[0].event
     assert isinstance(added, ToolAdded)  # noqa: S101 - every tool's stream begins so
     return added.slug

@@ -1,11 +1,13 @@
-"""Tallies of the past: as of a time, and their history. *Counted* is as the site said then; *corrected* leaves out those voters
-who are disqualified now.
+"""Tallies: as of a time, over time, and live as they change.
+
+*Counted* is what the site said at the time; *corrected* leaves out the voters who are disqualified now.
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 from projections import hours
 from projections.hours import Every
@@ -16,24 +18,26 @@ from services.web.http.bodies import Slug
 from services.web.http.endpoints import endpoint
 from services.web.http.problems import BadInput, NotFound
 from services.web.http.queries import Query, Time, listed
+from services.web.live import EVENT_STREAM
 from services.web.site import Call
 
 Basis = Literal["counted", "corrected"]
 
 MOST_POINTS: Final = 1000
 DEFAULT_DAYS: Final = 30
+MOST_TOOLS: Final = 50
 LENGTHS: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 
 
 class TallyQuery(Query, frozen=True, kw_only=True):
-    """As of when (now, if not said), and whether without the voters who are disqualified now."""
+    """The time to report on (default: now), and whether to exclude voters disqualified since."""
 
     as_of: Time | None = None
     corrected: bool = False
 
 
 class TallyAnswer(Community, frozen=True):
-    """A tool's tally at a time; `position` is that of the log which it is true of."""
+    """A tool's tally at a time; `position` is that of the log at which it holds."""
 
     tool: Slug
     as_of: datetime
@@ -42,7 +46,7 @@ class TallyAnswer(Community, frozen=True):
 
 
 class HistoryQuery(Query, frozen=True, kw_only=True):
-    """Which periods: those that begin before `to` (now) and end after `from` (the last 30 days)."""
+    """Which periods: those that begin before `to` (default: now) and end after `from` (default: the last 30 days)."""
 
     every: Every = "day"
     from_: Time | None = msgspec.field(name="from", default=None)
@@ -69,9 +73,30 @@ class History(msgspec.Struct, frozen=True):
     points: list[Point]
 
 
-@endpoint("GET", "/v1/tools/{tool}/tally", takes=TallyQuery, gives=TallyAnswer, statuses=(200, 304), problems=(404, 503))
-async def tally(call: Call, query: TallyQuery) -> Answer:
-    """Tell a tool's tally as of a time, as it was counted then or corrected since."""
+class LiveQuery(Query, frozen=True, kw_only=True):
+    """The tools to watch."""
+
+    tool: Annotated[list[Slug], Meta(min_length=1, max_length=MOST_TOOLS)]
+
+
+async def read_history(call: Call, query: HistoryQuery) -> History:
+    """Return the tally of the tool in the path at the end of each period, at most 1,000. Raises BadInput, ToolNotListed."""
+    start, end = _span(query, now())
+    await call.site.reach(query.after)
+    tool = await _tool(call)
+    changes = await hours.changes(call.site.database, tool, start, end, query.every, corrected=query.corrected)
+    ship, skip = changes.get(None, (0, 0))
+    points = []
+    while start < end:
+        more_ship, more_skip = changes.get(start, (0, 0))
+        ship, skip, start = ship + more_ship, skip + more_skip, start + LENGTHS[query.every]
+        points.append(Point(start, ship, skip, ship + skip, percent(ship, ship + skip)))
+    return History(call.path["tool"], query.every, _basis(query.corrected), points)
+
+
+@endpoint("GET", "/v1/tools/{tool}/tally", takes=TallyQuery, gives=TallyAnswer, statuses=(200, 304))
+async def get_tally(call: Call, query: TallyQuery) -> Answer:
+    """Return a tool's tally as of a time, as it was counted then or corrected since."""
     present = now()
     time = None if query.as_of is None else _utc("as_of", query.as_of)
     if time is not None and time > present:
@@ -85,29 +110,31 @@ async def tally(call: Call, query: TallyQuery) -> Answer:
     return listed(call, answer)
 
 
-@endpoint("GET", "/v1/tools/{tool}/tally/history", takes=HistoryQuery, gives=History, statuses=(200, 304), problems=(404, 503))
-async def history(call: Call, query: HistoryQuery) -> Answer:
-    """Tell a tool's tally at the end of each hour, day or week (from Monday, UTC), for at most 1,000 of them."""
-    start, end = _span(query, now())
-    await call.site.reach(query.after)
-    tool = await _tool(call)
-    changes = await hours.changes(call.site.database, tool, start, end, query.every, corrected=query.corrected)
-    ship, skip = changes.get(None, (0, 0))
-    points = []
-    while start < end:
-        more_ship, more_skip = changes.get(start, (0, 0))
-        ship, skip, start = ship + more_ship, skip + more_skip, start + LENGTHS[query.every]
-        points.append(Point(start, ship, skip, ship + skip, percent(ship, ship + skip)))
-    return listed(call, History(call.path["tool"], query.every, _basis(query.corrected), points))
+@endpoint("GET", "/v1/tools/{tool}/tally/history", takes=HistoryQuery, gives=History, statuses=(200, 304))
+async def get_history(call: Call, query: HistoryQuery) -> Answer:
+    """Return a tool's tally at the end of each hour, day or week (from Monday, UTC), for at most 1,000 of them."""
+    return listed(call, await read_history(call, query))
+
+
+@endpoint("GET", "/v1/tallies/live", takes=LiveQuery, gives=EVENT_STREAM, problems=(404,))
+async def get_live_tallies(call: Call, query: LiveQuery) -> Answer:
+    """Watch tallies change, as Server-Sent Events: `event: tally`, its data the community object and its `tool`.
+
+    All tools asked for are sent at once, then each when it changes, at most once a second. With `Last-Event-ID`, which browsers
+    send by themselves, only what changed since.
+    """
+    site = call.site
+    await site.reach(query.after)
+    found = await site.cards.find(query.tool)
+    if len(found) < len(set(query.tool)):
+        raise NotFound("No listed tool has one of these slugs.")
+    last = call.head.get(b"last-event-id", b"")
+    return site.live.stream(site.live.join(found, int(last) if last.isdigit() and len(last) < 20 else None))
 
 
 async def _tool(call: Call) -> str:
-    """Give the id of the listed tool in the path; NotFound."""
-    slug = call.path["tool"]
-    kept = await call.site.cards.one(slug)
-    if kept is None:
-        raise NotFound("No listed tool has this slug.")
-    return kept.tool
+    """Return the id of the tool in the path. Raises ToolNotListed."""
+    return (await call.site.cards.listed(call.path["tool"])).tool
 
 
 def _basis(corrected: bool) -> Basis:
@@ -122,7 +149,7 @@ def _utc(name: str, time: datetime) -> datetime:
 
 
 def _span(query: HistoryQuery, present: datetime) -> tuple[datetime, datetime]:
-    """Give the beginning of the first period and the end of the last; BadInput."""
+    """Return the beginning of the first period and the end of the last. Raises BadInput."""
     to = present if query.to is None else min(_utc("to", query.to), present)
     try:
         from_ = _begin(to, "day") - timedelta(days=DEFAULT_DAYS - 1) if query.from_ is None else _utc("from", query.from_)
@@ -138,7 +165,7 @@ def _span(query: HistoryQuery, present: datetime) -> tuple[datetime, datetime]:
 
 
 def _points(start: datetime, to: datetime, every: Every) -> int:
-    """Count the periods that begin at `start` and later, before `to`."""
+    """Return how many periods begin from `start` on and before `to`."""
     return -((start - to) // LENGTHS[every])
 
 
@@ -149,7 +176,7 @@ def _too_many(points: int, from_: datetime, to: datetime) -> str:
 
 
 def _begin(time: datetime, every: Every) -> datetime:
-    """Give the beginning of the period that holds a time."""
+    """Return the beginning of the period that holds a time."""
     hour = time.replace(minute=0, second=0, microsecond=0)
     if every == "hour":
         return hour

@@ -1,24 +1,44 @@
-"""Tools: cards, lists of them, categories, the panel's reviewers."""
+"""Tools: their cards in every order, their categories, and a page for each with its trend and its readers' reviews."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
-from projections import tools as lists
+from projections import tools
 from projections.cards import Card
+from projections.tools import Category, Place, Sort
+from services.web.chart import DayTally, Trend, trend
+from services.web.flash import FLASHES, PageQuery
 from services.web.http.answers import Answer
+from services.web.http.auth import find_visitor
 from services.web.http.endpoints import endpoint
-from services.web.http.problems import NotFound
-from services.web.http.queries import ListQuery, Query, listed
-from services.web.site import Call
+from services.web.http.pages import ANYONES, page, show
+from services.web.http.queries import ListQuery, Query, listed, page_of
+from services.web.reviews import read_own_review, read_reviews
+from services.web.site import Call, Site
+from services.web.tallies import HistoryQuery, read_history
+from services.web.visitors import cache_for, read_states
+
+SORTS: Final = {"name": "Name", "community": "Community", "panel": "Panel", "trending": "Trending"}
+_PAIRS: Final = 6
+_REVIEWS: Final = 10
 
 
 class ToolsQuery(ListQuery, frozen=True, kw_only=True):
     """Which tools, in which order."""
 
     category: Annotated[str, Meta(max_length=120)] | None = None
-    sort: Literal["name", "community", "panel", "trending"] = "name"
+    sort: Sort = "name"
+
+
+class ToolPageQuery(PageQuery, frozen=True, kw_only=True):
+    """A tool's page; `cursor` is where its reviews go on."""
+
+    cursor: str | None = None
 
 
 class ToolsPage(msgspec.Struct, frozen=True):
@@ -31,81 +51,90 @@ class ToolsPage(msgspec.Struct, frozen=True):
 class Categories(msgspec.Struct, frozen=True):
     """Every category of listed tools with how many it holds."""
 
-    items: list[lists.Category]
+    items: list[Category]
 
 
-class Reviewers(msgspec.Struct, frozen=True):
-    """Every persona of the panel."""
-
-    items: list[lists.Reviewer]
-
-
-class VerdictsQuery(ListQuery, frozen=True, kw_only=True):
-    """Which of a persona's verdicts."""
-
-    category: Annotated[str, Meta(max_length=120)] | None = None
+async def read_cards(site: Site, slugs: Sequence[str]) -> list[Card]:
+    """Return the cards of those slugs that are listed tools, in the order given."""
+    found = await site.cards.find(slugs)
+    return [found[slug].card for slug in slugs if slug in found]
 
 
-class VerdictsPage(msgspec.Struct, frozen=True):
-    """A page of a persona's verdicts, last changed first."""
+async def read_tools(call: Call, query: ToolsQuery) -> ToolsPage:
+    """Return a page of listed tools."""
+    name = f"tools {query.sort} {query.category or ''}"
+    read = partial(tools.tools, call.site.database, query.sort, query.category)
+    places, more = await page_of(call, name, query, Place, read, lambda place: place)
+    return ToolsPage(await read_cards(call.site, [place.slug for place in places]), more)
 
-    persona: str
-    items: list[lists.PersonaVerdict]
-    next: str | None
 
-
-@endpoint("GET", "/v1/tools/{tool}", takes=Query, gives=Card, statuses=(200, 304), problems=(404, 503))
-async def tool(call: Call, query: Query) -> Answer:
+@endpoint("GET", "/v1/tools/{tool}", takes=Query, gives=Card, statuses=(200, 304))
+async def get_tool(call: Call, query: Query) -> Answer:
     """Show a tool with the panel's reviews and the community's tally."""
+    cards = call.site.cards
     if query.after is not None:
         await call.site.reach(query.after)
-    slug = call.path["tool"]
-    kept = await call.site.cards.one(slug)
-    if kept is None:
-        raise NotFound("No listed tool has this slug.")
-    return call.site.cards.answer(kept).answer(call.head.get(b"if-none-match"))
+    return cards.answer(await cards.listed(call.path["tool"])).answer(call.head.get(b"if-none-match"))
 
 
-@endpoint("GET", "/v1/tools", takes=ToolsQuery, gives=ToolsPage, statuses=(200, 304), problems=(503,))
-async def tools(call: Call, query: ToolsQuery) -> Answer:
-    """List tools: by name, by the community (lower Wilson bound), by the panel, or by what trends.
+@endpoint("GET", "/v1/tools", takes=ToolsQuery, gives=ToolsPage, statuses=(200, 304))
+async def get_tools(call: Call, query: ToolsQuery) -> Answer:
+    """List tools: by name, by the community (lower Wilson bound), by the panel, or by trend.
 
     Trending counts the net votes of the last 7 whole days, up to now, from the beginning of an hour.
     """
     await call.site.reach(query.after)
-    name = f"tools {query.sort} {query.category or ''}"
-    after = call.site.cursors.open(name, query.cursor, lists.Place) if query.cursor else None
-    places = await lists.tools(call.site.database, query.sort, query.category, after, query.limit + 1)
-    shown = places[: query.limit]
-    found = await call.site.cards.find([place.slug for place in shown])
-    more = call.site.cursors.seal(name, shown[-1]) if len(places) > query.limit else None
-    return listed(call, ToolsPage([found[p.slug].card for p in shown if p.slug in found], more), more)
+    found = await read_tools(call, query)
+    return listed(call, found, found.next)
 
 
-@endpoint("GET", "/v1/categories", takes=Query, gives=Categories, statuses=(200, 304), problems=(503,))
-async def categories(call: Call, query: Query) -> Answer:
+@endpoint("GET", "/v1/categories", takes=Query, gives=Categories, statuses=(200, 304))
+async def get_categories(call: Call, query: Query) -> Answer:
     """List the categories with how many listed tools each holds."""
     await call.site.reach(query.after)
-    return listed(call, Categories(await lists.categories(call.site.database)))
+    return listed(call, Categories(await tools.categories(call.site.database)))
 
 
-@endpoint("GET", "/v1/reviewers", takes=Query, gives=Reviewers, statuses=(200, 304), problems=(503,))
-async def reviewers(call: Call, query: Query) -> Answer:
-    """List the panel's personas with how many tools each reviewed and shipped, by category too."""
-    await call.site.reach(query.after)
-    return listed(call, Reviewers(await lists.reviewers(call.site.database)))
+@page("/tools", ToolsQuery)
+async def tools_page(call: Call, query: ToolsQuery) -> Answer:
+    """Show a list of tools."""
+    found = await read_tools(call, query)
+    return show(
+        call,
+        "tools.html",
+        cache=ANYONES,
+        cards=found.items,
+        next=found.next,
+        categories=await tools.categories(call.site.database),
+        category=query.category,
+        sort=query.sort,
+        sorts=SORTS,
+    )
 
 
-@endpoint("GET", "/v1/reviewers/{persona}", takes=VerdictsQuery, gives=VerdictsPage, statuses=(200, 304), problems=(404, 503))
-async def verdicts(call: Call, query: VerdictsQuery) -> Answer:
-    """List a persona's verdicts, last changed first."""
-    await call.site.reach(query.after)
-    persona = call.path["persona"]
-    name = f"reviewer {persona} {query.category or ''}"
-    before = call.site.cursors.open(name, query.cursor, int) if query.cursor else None
-    shown_as = await lists.persona(call.site.database, persona)
-    if shown_as is None:
-        raise NotFound("No persona has this name.")
-    rows = await lists.verdicts(call.site.database, persona, query.category, before, query.limit + 1)
-    more = call.site.cursors.seal(name, rows[query.limit - 1].position) if len(rows) > query.limit else None
-    return listed(call, VerdictsPage(shown_as, rows[: query.limit], more), more)
+@page("/tools/{tool}", ToolPageQuery)
+async def tool_page(call: Call, query: ToolPageQuery) -> Answer:
+    """Show a tool."""
+    tool = await call.site.cards.listed(call.path["tool"])
+    [state] = await read_states(call, [tool.tool])
+    visitor = find_visitor(call.head, call.site.tokens)
+    reviews = await read_reviews(call, ListQuery(limit=_REVIEWS, cursor=query.cursor))
+    return show(
+        call,
+        "tool.html",
+        cache=cache_for(call),
+        card=tool.card,
+        own=state,
+        review=await read_own_review(call.site, visitor, state.review) if visitor and state.review else None,
+        reviews=reviews.items,
+        next=reviews.next,
+        trend=await _trend(call),
+        pairs=await tools.pairs_of(call.site.database, tool.tool, _PAIRS),
+        word=FLASHES.get(query.said),
+    )
+
+
+async def _trend(call: Call) -> Trend | None:
+    """Draw the last 30 days of the tool in the path, each as it was counted at its end and labelled by its beginning."""
+    history = await read_history(call, HistoryQuery())
+    return trend([DayTally(point.at - timedelta(days=1), point.ship, point.skip) for point in history.points])

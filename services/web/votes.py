@@ -15,10 +15,12 @@ from events.log.command import Receipt
 from events.log.event import Event
 from events.voters import VoterDisqualified, VoterReinstated
 from projections.tally import Community, community
+from services.web.flash import Back
+from services.web.http.answers import Answer
 from services.web.http.bodies import Input, Slug
 from services.web.http.call import VISITOR
 from services.web.http.endpoints import endpoint
-from services.web.http.problems import NotFound
+from services.web.http.pages import action, back
 from services.web.site import Call
 
 
@@ -26,6 +28,13 @@ class VoteChoice(Input, frozen=True, kw_only=True):
     """A vote."""
 
     choice: Literal["ship", "skip"]
+
+
+class VoteForm(msgspec.Struct, frozen=True, kw_only=True):
+    """A vote, or `none` to take it back, and the page to return to."""
+
+    choice: Literal["ship", "skip", "none"]
+    back: Back | None = None
 
 
 class VoteAnswer(msgspec.Struct, frozen=True):
@@ -45,44 +54,51 @@ class OwnVote(msgspec.Struct, frozen=True):
     position: int | None
 
 
-@endpoint("PUT", "/v1/tools/{tool}/vote", by=VISITOR, takes=VoteChoice, gives=VoteAnswer, problems=(403, 404, 422, 503))
-async def cast(call: Call, vote: VoteChoice) -> VoteAnswer:
+@endpoint("PUT", "/v1/tools/{tool}/vote", by=VISITOR, takes=VoteChoice, gives=VoteAnswer)
+async def put_vote(call: Call, vote: VoteChoice) -> VoteAnswer:
     """Vote ship or skip; voting again replaces the vote, and the same choice again changes nothing."""
-    return await vote_on(call, call.path["tool"], vote.choice)
+    return await _vote(call, vote.choice)
 
 
-@endpoint("DELETE", "/v1/tools/{tool}/vote", by=VISITOR, gives=VoteAnswer, problems=(403, 404, 422, 503))
-async def retract(call: Call) -> VoteAnswer:
+@endpoint("DELETE", "/v1/tools/{tool}/vote", by=VISITOR, gives=VoteAnswer)
+async def delete_vote(call: Call) -> VoteAnswer:
     """Take the vote back; 200 as well when there was none."""
-    return await vote_on(call, call.path["tool"], None)
+    return await _vote(call, None)
 
 
-@endpoint("GET", "/v1/tools/{tool}/vote", by=VISITOR, gives=OwnVote, problems=(404, 503))
-async def own(call: Call) -> OwnVote:
-    """Tell the visitor's own choice, from the log."""
-    slug = call.path["tool"]
-    kept = await call.site.cards.one(slug)
-    if kept is None:
-        raise NotFound("No listed tool has this slug.")
-    last = await call.site.log.last(ballots.stream(call.visitor, kept.tool))
+@endpoint("GET", "/v1/tools/{tool}/vote", by=VISITOR, gives=OwnVote)
+async def get_vote(call: Call) -> OwnVote:
+    """Return the visitor's own choice, from the log."""
+    tool = await call.site.cards.listed(call.path["tool"])
+    last = await call.site.log.last(ballots.stream(call.visitor, tool.tool))
     if last is None:
-        return OwnVote(slug, None, None)
-    return OwnVote(slug, ballots.evolve(None, last.event), last.position)
+        return OwnVote(tool.slug, None, None)
+    return OwnVote(tool.slug, ballots.evolve(None, last.event), last.position)
 
 
-async def vote_on(call: Call, slug: str, choice: Choice | None) -> VoteAnswer:
-    """Vote as the call's visitor, or (None) take the vote back; ToolNotListed, VoterIsDisqualified, LogUnavailable."""
+@action("/tools/{tool}/vote", VoteForm)
+async def vote_form(call: Call, form: VoteForm) -> Answer:
+    """Vote, or take the vote back."""
+    choice = None if form.choice == "none" else form.choice
+    answer = await _vote(call, choice)
+    said = "retracted" if choice is None else "voted"
+    return back(form.back or f"/tools/{answer.tool}", answer.position, said, f"vote-{answer.tool}")
+
+
+async def _vote(call: Call, choice: Choice | None) -> VoteAnswer:
+    """Vote as the call's visitor, or (None) take the vote back. Raises ToolNotListed, VoterIsDisqualified, LogUnavailable."""
+    slug, cards = call.path["tool"], call.site.cards
     receipt = await call.site.committer.submit(CastVote(call.visitor, slug, choice, call.key))
-    kept = await call.site.cards.one(slug)
-    ship, skip, as_of = (kept.ship, kept.skip, call.site.cards.as_of(kept)) if kept else (0, 0, 0)
+    cached = await cards.one(slug)
+    ship, skip, as_of = (cached.ship, cached.skip, cards.as_of(cached)) if cached else (0, 0, 0)
     more_ship, more_skip = await _own_change(call, receipt, as_of)
     return VoteAnswer(slug, receipt.value.choice, community(ship + more_ship, skip + more_skip), receipt.position)
 
 
 async def _own_change(call: Call, receipt: Receipt[Vote], as_of: int) -> tuple[int, int]:
-    """Count what the voter's own events after a position change of the tool's (ship, skip)."""
+    """Return how the voter's own events after a position change the tool's (ship, skip)."""
     vote = receipt.value
-    if vote.earlier > as_of:  # voted twice before the view took the first in: ask the log
+    if vote.earlier > as_of:  # voted twice before the view had the first vote: only the log has both
         streams = [ballots.stream(call.visitor, vote.tool), ids.stream_of(call.visitor)]
         later = await call.site.log.since(streams, as_of)
         moves = [move for recorded in later for move in _moves(recorded.event, vote.tool)]
@@ -94,6 +110,7 @@ async def _own_change(call: Call, receipt: Receipt[Vote], as_of: int) -> tuple[i
 
 
 def _moves(event: Event, tool: str) -> list[tuple[Choice | None, int]]:
+    """Return the choices that an event of the voter adds to a tool's tally (1) or takes from it (-1)."""
     match event:
         case ballots.VoteCast():
             return [(event.previous, -1), (event.choice, 1)]

@@ -1,0 +1,95 @@
+"""Personas: the panel's reviewers, and the verdicts of each."""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import groupby
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from projections import tools
+from projections.tools import PersonaVerdict, Reviewer
+from services.web.http.answers import Answer
+from services.web.http.endpoints import endpoint
+from services.web.http.pages import ANYONES, page, show
+from services.web.http.problems import NotFound
+from services.web.http.queries import ListQuery, Query, listed, page_of
+from services.web.site import Call
+
+
+class Reviewers(msgspec.Struct, frozen=True):
+    """Every persona of the panel."""
+
+    items: list[Reviewer]
+
+
+class VerdictsQuery(ListQuery, frozen=True, kw_only=True):
+    """Which of a persona's verdicts."""
+
+    category: Annotated[str, Meta(max_length=120)] | None = None
+
+
+class VerdictsPage(msgspec.Struct, frozen=True):
+    """A page of a persona's verdicts, last changed first."""
+
+    persona: str
+    items: Sequence[PersonaVerdict]
+    next: str | None
+
+
+async def read_verdicts(call: Call, query: VerdictsQuery) -> VerdictsPage:
+    """Return a page of the verdicts of the persona in the path. Raises NotFound."""
+    persona, database = call.path["persona"], call.site.database
+    name = f"reviewer {persona} {query.category or ''}"
+    rows, more = await page_of(call, name, query, int, partial(tools.verdicts, database, persona, query.category))
+    written = await tools.persona(database, persona)
+    if written is None:
+        raise NotFound("No persona has this name.")
+    return VerdictsPage(written, rows, more)
+
+
+@endpoint("GET", "/v1/reviewers", takes=Query, gives=Reviewers, statuses=(200, 304))
+async def get_reviewers(call: Call, query: Query) -> Answer:
+    """List the panel's personas with how many tools each reviewed and shipped, by category too."""
+    await call.site.reach(query.after)
+    return listed(call, Reviewers(await tools.reviewers(call.site.database)))
+
+
+@endpoint("GET", "/v1/reviewers/{persona}", takes=VerdictsQuery, gives=VerdictsPage, statuses=(200, 304))
+async def get_verdicts(call: Call, query: VerdictsQuery) -> Answer:
+    """List a persona's verdicts, last changed first."""
+    await call.site.reach(query.after)
+    verdicts = await read_verdicts(call, query)
+    return listed(call, verdicts, verdicts.next)
+
+
+@page("/reviewers", Query)
+async def reviewers_page(call: Call, query: Query) -> Answer:
+    """Show the panel."""
+    return show(call, "reviewers.html", cache=ANYONES, reviewers=await tools.reviewers(call.site.database))
+
+
+@page("/reviewers/{persona}", VerdictsQuery)
+async def reviewer_page(call: Call, query: VerdictsQuery) -> Answer:
+    """Show a persona's verdicts by category, last changed first."""
+    reviewers = await tools.reviewers(call.site.database, call.path["persona"])
+    if not reviewers:
+        raise NotFound("No reviewer of the panel has this name.")
+    verdicts = await read_verdicts(call, query)
+    return show(
+        call,
+        "reviewer.html",
+        cache=ANYONES,
+        reviewer=reviewers[0],
+        category=query.category,
+        groups=_by_category(verdicts.items),
+        next=verdicts.next,
+    )
+
+
+def _by_category(rows: Sequence[PersonaVerdict]) -> list[tuple[str, list[PersonaVerdict]]]:
+    """Group verdicts by category; a category stands where its last changed verdict does."""
+    order = {category: at for at, category in reversed(list(enumerate(row.category for row in rows)))}
+    ordered = sorted(rows, key=lambda row: order[row.category])
+    return [(category, list(group)) for category, group in groupby(ordered, key=lambda row: row.category)]
