@@ -1,4 +1,4 @@
-"""docker-compose.yml, read as Compose reads it: anchors merged, variables of .env put in, each service's environment made."""
+"""Reads docker-compose.yml as Compose does: merges anchors, puts the variables of .env in, makes each service's environment."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ class NotSet(Exception):
 
 
 def written_env() -> str:
-    """Return the .env that the instructions at the head of the file make, by running them."""
+    """Run the instructions at the head of the file and return the .env that they make."""
     lines = [line.removeprefix("#").removeprefix("   ") for line in FILE.read_text().splitlines() if line.startswith("#")]
     begin = next(n for n, line in enumerate(lines) if line.startswith("(umask"))
     script = "\n".join(lines[begin : lines.index(")", begin) + 1]).replace("cat > .env", "cat")
@@ -62,12 +62,12 @@ def _resolved(node: Any, values: Mapping[str, str]) -> Any:
 
 
 def services(values: Mapping[str, str]) -> dict[str, Any]:
-    """Return the file's services with these values in place of its variables; raise NotSet."""
+    """Return the file's services with these values in place of its variables. Raises NotSet."""
     resolved: dict[str, Any] = _resolved(yaml.safe_load(FILE.read_text()), values)["services"]
     return resolved
 
 
 def environment(service: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a service's container: what its env_file says, overruled by its own."""
+    """Return the environment of a service's container: that of its env_file, overruled by its own."""
     from_files = {} if "env_file" not in service else dict(values)
     return from_files | {name: str(value) for name, value in service.get("environment", {}).items()}

@@ -24,7 +24,7 @@ def build(source: Path, into: Path, *kinds: str) -> None:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """Build both from a copy: setuptools leaves a folder `build` behind, and would build from an old one."""
+    """Build both from a copy, since setuptools leaves a folder `build` behind and takes files from an old one."""
     copy = tmp_path_factory.mktemp("checkout")
     for package in top_packages():
         shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -17,13 +17,13 @@ LOCK = ROOT / "requirements.lock"
 
 
 def top_packages() -> set[str]:
-    """Return the folders of the checkout that the wheel is made of."""
+    """Return the top-level folders that the wheel is made of."""
     include = PYPROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
     return {name.partition(".")[0] for name in find_namespace_packages(str(ROOT), include=include)}
 
 
 def packaged_files() -> set[str]:
-    """Return every file of these folders, relative to the checkout, but for hidden ones and what Python compiles."""
+    """Return every file of these folders, relative to the checkout, without hidden files and compiled modules."""
     files = (file for package in top_packages() for file in (ROOT / package).rglob("*") if file.is_file())
     return {str(file.relative_to(ROOT)) for file in files if "__pycache__" not in file.parts and file.name[0] != "."}
 
@@ -37,13 +37,13 @@ def instructions(name: str) -> Iterator[str]:
 
 
 def copied_from_context() -> set[str]:
-    """Return what the Dockerfile copies from the checkout."""
+    """Return the files and folders that the Dockerfile copies from the checkout."""
     copies = (line.split() for line in instructions("COPY") if not line.startswith("--from"))
     return {source for words in copies for source in words[:-1]}
 
 
 def is_shut_out(name: str) -> bool:
-    """Tell whether .dockerignore keeps a top-level file or folder from the build: the last line that matches decides."""
+    """Return whether .dockerignore keeps a top-level file or folder from the build; the last matching line decides."""
     shut_out = False
     for line in (ROOT / ".dockerignore").read_text().split():
         if fnmatch.fnmatch(name, line.lstrip("!")):
@@ -70,7 +70,7 @@ def with_wrong_hash(lock: str, package: str) -> str:
 
 
 def try_uv(*words: str | Path, cwd: Path = ROOT) -> tuple[int, str]:
-    """Run uv and return its status and what it said, as one line: from its cache if that will do, as after `make install`."""
+    """Run uv and return its status and its output as one line. Its cache suffices after `make install`; else it downloads."""
     for offline in (("--offline",), ()):
         command = (UV, *offline, *words)
         ran = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
@@ -80,7 +80,7 @@ def try_uv(*words: str | Path, cwd: Path = ROOT) -> tuple[int, str]:
 
 
 def uv(*words: str | Path, cwd: Path = ROOT) -> str:
-    """Run uv, which must succeed, and return what it said."""
+    """Run uv, check that it succeeds, and return its output as one line."""
     status, said = try_uv(*words, cwd=cwd)
     assert status == 0, said
     return said

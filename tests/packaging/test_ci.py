@@ -1,4 +1,4 @@
-"""What runs the checks: hosted CI, `.ci/run` and pre-commit run the same commands as `make`."""
+"""Hosted CI, `.ci/run` and pre-commit run the same commands as `make`."""
 
 import re
 import subprocess
@@ -24,7 +24,7 @@ def test_pre_commit_runs_what_make_lint_runs() -> None:
 
 
 def test_the_ci_script_is_valid() -> None:
-    """bash can read the script, and it may be run."""
+    """The script is executable and has no syntax error."""
     script = ROOT / ".ci" / "run"
     assert subprocess.run(("bash", "-n", script), check=False).returncode == 0
     assert script.stat().st_mode & 0o111

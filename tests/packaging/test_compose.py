@@ -1,4 +1,4 @@
-"""docker-compose.yml: what it hands to each process, and that each one starts with exactly that."""
+"""docker-compose.yml hands every setting to each process, and each process starts with exactly these."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ PROGRAMS = Path(sys.executable).parent
 
 @pytest.fixture(scope="module")
 def values() -> dict[str, str]:
-    """The variables of the .env that the file's head tells to make."""
+    """The variables of the .env that the instructions at the file's head make."""
     return compose.env_values(compose.written_env())
 
 
@@ -36,7 +36,7 @@ def known_variables() -> set[str]:
 
 
 def test_every_setting_in_env_reaches_every_process(values: dict[str, str]) -> None:
-    """Whatever variable of ours .env names, each of our processes gets it with that value."""
+    """Each of our processes gets every variable of ours that .env names, with its value."""
     known = known_variables()
     assert len(known) > 20
     full = values | {name: f"the value of {name}" for name in known}
@@ -48,7 +48,7 @@ def test_every_setting_in_env_reaches_every_process(values: dict[str, str]) -> N
 
 
 def test_the_env_of_the_head_makes_valid_settings(values: dict[str, str]) -> None:
-    """The .env that the head tells to make is taken by the settings as it is."""
+    """The .env that the head's instructions make is valid as it is."""
     settings = read_settings(compose.environment(compose.services(values)["api"], values))
     assert settings.smtp_url == values["SMTP_URL"]
     assert settings.base_url == values["BALLOTPRESS_BASE_URL"]
@@ -57,7 +57,7 @@ def test_the_env_of_the_head_makes_valid_settings(values: dict[str, str]) -> Non
 
 @pytest.mark.parametrize("name", ["POSTGRES_PASSWORD", "SMTP_URL"])
 def test_what_has_no_default_stops_the_start(values: dict[str, str], name: str) -> None:
-    """Without a password for the database, or a relay for the mails, nothing starts, and it is said what to set."""
+    """Without a password for the database, or a relay for the mails, Compose starts nothing and names the variable."""
     with pytest.raises(compose.NotSet, match=f"Set {name} in .env"):
         compose.services({key: value for key, value in values.items() if key != name})
 
@@ -83,7 +83,7 @@ def test_one_service_builds_the_image_for_all(values: dict[str, str]) -> None:
 
 
 def test_a_dkim_key_can_be_mounted(values: dict[str, str]) -> None:
-    """The folder `secrets` beside the file is where the head says it is in every container, read-only, and not committed."""
+    """Every container sees the folder `secrets` read-only, at the path that the head names; git ignores the folder."""
     for name in compose.OURS:
         assert compose.services(values)[name]["volumes"] == ["./secrets:/run/ballotpress:ro"]
     assert "BALLOTPRESS_DKIM_KEY_FILE=/run/ballotpress/dkim.pem" in compose.FILE.read_text()
@@ -91,7 +91,7 @@ def test_a_dkim_key_can_be_mounted(values: dict[str, str]) -> None:
 
 
 class Stack:
-    """The services of ours, started here as Compose would start them, on the tests' servers in place of its own."""
+    """Our services, started as Compose starts them, on the tests' servers in place of the file's."""
 
     def __init__(self, folder: Path, values: dict[str, str], dsn: str, valkey_url: str) -> None:
         self.folder = folder
@@ -102,13 +102,13 @@ class Stack:
         self._stack = ExitStack()
 
     def environ(self, name: str) -> dict[str, str]:
-        """Return a service's environment and nothing of ours: PATH as the image sets it, and the addresses of the servers."""
+        """Return a service's environment, PATH, and the addresses of the tests' servers; nothing of this process's own."""
         given = compose.environment(self.services[name], self.values)
         assert given.keys() >= self.here.keys()
         return {"PATH": f"{PROGRAMS}:/usr/bin:/bin", **given, **self.here}
 
     def words(self, name: str) -> list[str]:
-        """Return a service's command; what listens, listens on loopback and on a free port."""
+        """Return a service's command; the API listens on loopback and on a free port."""
         words = [word.replace("0.0.0.0", "127.0.0.1") for word in self.services[name]["command"]]  # noqa: S104
         return [*words, "--port", str(self.port)] if name == "api" else words
 
@@ -134,17 +134,17 @@ class Stack:
         return process
 
     def log(self, name: str) -> str:
-        """Return what a service has said."""
+        """Return the end of a service's output."""
         return (self.folder / name).read_text()[-3000:]
 
     def is_healthy(self, name: str) -> bool:
-        """Tell what the service's own health check says."""
+        """Return whether the service's own health check succeeds."""
         kind, *words = self.services[name]["healthcheck"]["test"]
         assert kind == "CMD"
         return self.run(name, *(word.replace(":8000", f":{self.port}") for word in words)).returncode == 0
 
     def status(self) -> Any:
-        """Return how everything stands, as an operator asks for it."""
+        """Return the output of `ballotpress status --json`."""
         ran = self.run("api", "ballotpress", "status", "--json")
         assert ran.returncode == 0, ran.stderr
         return json.loads(ran.stdout)
@@ -155,7 +155,7 @@ class Stack:
 
 
 async def make_database(server: str, url: str) -> None:
-    """Make the role and the database that the image of PostgreSQL would make."""
+    """Make the role and the database that PostgreSQL's image makes."""
     parts = urlsplit(url)
     connection = await asyncpg.connect(server)
     await connection.execute(f"create role {parts.username} superuser login password '{parts.password}'")
@@ -188,7 +188,7 @@ def stack(tmp_path: Path, values: dict[str, str], postgres: servers.Postgres) ->
 
 @pytest.mark.timeout(600)
 def test_every_service_starts_with_what_compose_gives_it(stack: Stack) -> None:
-    """migrate ends well; the API becomes healthy by its own check; a catalog is taken; projector and worker do their part."""
+    """migrate succeeds; the API becomes healthy by its own check; projector and worker follow a catalog's import."""
     migrated = stack.run("migrate", "ballotpress", *stack.words("migrate"))
     assert migrated.returncode == 0, migrated.stderr
     running = {name: stack.start(name) for name in ("api", "projector", "worker")}
@@ -202,7 +202,7 @@ def test_every_service_starts_with_what_compose_gives_it(stack: Stack) -> None:
 
 
 def settled(status: Any) -> bool:
-    """Tell whether one projector has every view up to date with a log that holds something, and one worker is alive."""
+    """Return whether one projector keeps every view up to date with a log that isn't empty, and one worker is alive."""
     head = status["head"]["position"]
     views = all(view["position"] == head and view["runners"] == 1 for view in status["views"])
     return head > 0 and views and status["queue"]["workers"] == 1

