@@ -27,13 +27,14 @@ from events.catalog import (
     ToolUnlisted,
     Verdict,
 )
+from events.log.ids import SLUG
 
-# `$` alone would let a newline follow.
-Slug = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,120}$(?!\n)", max_length=120)]
+Slug = Annotated[str, Meta(pattern=SLUG, max_length=120)]
 Label = Annotated[str, Meta(min_length=1, max_length=200)]
 Persona = Annotated[str, Meta(min_length=1, max_length=60)]
 Line = Annotated[str, Meta(max_length=500)]
 Prose = Annotated[str, Meta(max_length=10_000)]
+# `$` alone would let a newline follow.
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+[^\s]*$(?!\n)", max_length=2_000)]
 Score = Annotated[int, Meta(ge=0, le=100)]
 

@@ -7,12 +7,17 @@ Clock and randomness are arguments: nothing here reads either.
 import base64
 import re
 from hashlib import blake2b
+from typing import Final
 from uuid import UUID
 
 from asyncpg.pgproto.pgproto import UUID as _UUID  # a uuid.UUID written in C: made once or twice a vote
 
 # The last of 22 characters carries 2 bits; any other last character would be a second spelling of the same id.
-_ID = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]")
+# `$` alone would let a newline follow.
+ID: Final = r"^[A-Za-z0-9_-]{21}[AQgw]$(?!\n)"
+SLUG: Final = r"^[a-z0-9-]{1,120}$(?!\n)"
+"""A name in addresses, for what has an id besides."""
+_ID: Final = re.compile(ID)
 
 
 def new_id(milliseconds: int, randomness: bytes) -> str:

@@ -13,13 +13,14 @@ from events.catalog_file import CatalogFile, CatalogInvalid
 from events.commands.catalog import ImportCatalog
 from events.commands.voters import CorrectVoters
 from events.log import ids, store
+from events.log.ids import ID
 from events.log.store import RecordedRow
 from projections.cards import tallies_at_head
 from services.clock import fresh_id
 from services.status.model import Status
 from services.status.read import read_status
 from services.web.http.answers import Answer, json_answer
-from services.web.http.bodies import ID, Id, Input, Reason, check_line
+from services.web.http.bodies import Id, Input, Reason, check_line
 from services.web.http.call import operator
 from services.web.http.endpoints import endpoint
 from services.web.http.problems import BadInput, FieldError

@@ -6,10 +6,10 @@ from uuid import UUID
 from msgspec import Meta
 
 from events.log import ids, store
+from events.log.ids import ID
 from events.registry import REGISTRY
 from services.web.event_lines import tell
 from services.web.http.answers import Answer
-from services.web.http.bodies import ID
 from services.web.http.call import operator
 from services.web.http.pages import page
 from services.web.http.problems import NotFound

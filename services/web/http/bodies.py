@@ -13,11 +13,10 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Meta
 
+from events.log.ids import ID, SLUG
 from services.web.http.problems import BadInput, FieldError, WrongMediaType
 
 # `$` alone would let a newline follow.
-SLUG: Final = r"^[a-z0-9-]{1,120}$(?!\n)"
-ID: Final = r"^[A-Za-z0-9_-]{21}[AQgw]$(?!\n)"
 PATH_PATTERNS: Final[Mapping[str, str]] = {
     "tool": SLUG,
     "pair": r"^[a-z0-9-]{1,120}-vs-[a-z0-9-]{1,120}$(?!\n)",
