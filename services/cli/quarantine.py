@@ -64,10 +64,10 @@ def _text(halted: Halted) -> str:
 
 
 async def _halted(settings: Settings) -> Sequence[Halted]:
-    from services.status.read import read_views
+    from services.status.views import read_present_views
 
     async with connected(settings, seconds=60) as connection:
-        halts = [(view.name, view.halt) for view in await read_views(connection) if view.halt is not None]
+        halts = [(view.name, view.halt) for view in await read_present_views(connection) if view.halt is not None]
         events = {halt.position: await connection.fetchrow(READ_EVENT, halt.position) for _, halt in halts}
     return [Halted(name, h.position, h.error, h.since, *_event(events[h.position])) for name, h in halts]
 

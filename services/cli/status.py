@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-    from services.status.model import Account, Rebuild, Status, View
+    from services.status.model import Account, ProjectionStatus, Rebuild, Status
 
 WATCH_EVERY = 2.0
 
@@ -101,7 +101,7 @@ def _lines(status: "Status") -> Iterator[str]:
         yield f"process {transaction.pid} {name} {transaction.state} {transaction.age_seconds:.0f} s{waits}{blocks}"
 
 
-def _view_cells(view: "View") -> tuple[str, ...]:
+def _view_cells(view: "ProjectionStatus") -> tuple[str, ...]:
     state = "up to date" if view.lag == 0 else "following"
     if view.halt is not None:
         state = f"halted at {view.halt.position}"

@@ -1,1 +1,1 @@
-"""How everything stands, and what an operator can do about it."""
+"""The state of the site, and what an operator can do about each problem."""

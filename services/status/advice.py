@@ -1,23 +1,23 @@
-"""What is not as it should be, and what an operator can do about it: the sentences of `status`."""
+"""The sentences of `status`: each problem, and what an operator can do about it."""
 
 from collections.abc import Iterator
 from typing import Final
 
 from services.newsletter.issues import SERVE_LATE
-from services.status.model import Ledger, Problem, Queue, Rebuild, Schema, Status, Transaction, View
+from services.status.model import Ledger, Problem, ProjectionStatus, Queue, Rebuild, Schema, Status, Transaction
 
 BEHIND_SECONDS: Final = 10.0
 OVERDUE_SECONDS: Final = 90.0
 TICK_SECONDS: Final = 150.0
-"""The clock ticks every minute."""
+"""The worker ticks every minute."""
 MAIL_SECONDS: Final = 300.0
 
 
 def problems(status: Status) -> Iterator[Problem]:
-    """Give what is not as it should be, the worst first."""
+    """Return the problems, the worst first."""
     yield from _schema_problems(status.schema)
     if alone := [view.name for view in status.views if view.runners == 0]:
-        yield Problem(f"No projector looks after {', '.join(alone)}", "start `ballotpress projector`")
+        yield Problem(f"No projector keeps {', '.join(alone)} up with the log", "start `ballotpress projector`")
     for view in status.views:
         yield from _view_problems(view)
     for rebuild in status.rebuilds:
@@ -33,7 +33,7 @@ def problems(status: Status) -> Iterator[Problem]:
 
 def _schema_problems(schema: Schema) -> Iterator[Problem]:
     if schema.migration > schema.current:
-        what = f"The database is at migration {schema.migration}, this release knows {schema.current}"
+        what = f"The database is at migration {schema.migration}; this release ends at {schema.current}"
         yield Problem(what, "run the release that migrated it, or a later one")
     elif schema.migration < schema.current:
         what = f"The database is at migration {schema.migration} of {schema.current}"
@@ -42,7 +42,7 @@ def _schema_problems(schema: Schema) -> Iterator[Problem]:
         yield Problem(f"Views are missing: {', '.join(schema.missing_views)}", "run `ballotpress migrate`")
 
 
-def _view_problems(view: View) -> Iterator[Problem]:
+def _view_problems(view: ProjectionStatus) -> Iterator[Problem]:
     if view.drift is not None:
         what = f"{view.name} has drifted from the log: {view.drift.what}"
         yield Problem(what, f"`ballotpress verify {view.name}` names the rows, `ballotpress replay {view.name}` mends them")
@@ -52,16 +52,16 @@ def _view_problems(view: View) -> Iterator[Problem]:
         yield Problem(what, f"run a release that can take this event, or let the view pass it: {drop}")
     elif view.runners and view.lag_seconds > BEHIND_SECONDS:
         what = f"{view.name} is {view.lag} events ({view.lag_seconds:.0f} s) behind the log"
-        yield Problem(what, "wait if it is catching up; else see the projector's own log")
+        yield Problem(what, "wait if it is catching up; if not, see the projector's log")
 
 
 def _rebuild_problems(rebuild: Rebuild) -> Iterator[Problem]:
     if rebuild.kind == "stopped":
         what = f"A replay of {rebuild.view} was stopped at position {rebuild.position} of {rebuild.target}"
-        yield Problem(what, f"`ballotpress replay {rebuild.view}` goes on; with --dry-run it drops what it made")
+        yield Problem(what, f"`ballotpress replay {rebuild.view}` goes on with it; with --dry-run, it is dropped")
     elif rebuild.kind == "older":
-        what = f"{rebuild.schema} is of an earlier version of {rebuild.view}"
-        yield Problem(what, f"once no process of the old release runs, in psql: drop schema {rebuild.schema} cascade")
+        what = f"{rebuild.schema} belongs to an earlier version of {rebuild.view}"
+        yield Problem(what, f"when no process of the old release runs any more, in psql: drop schema {rebuild.schema} cascade")
 
 
 def _transaction_problem(transaction: Transaction) -> Problem:
@@ -74,14 +74,14 @@ def _transaction_problem(transaction: Transaction) -> Problem:
 
 def _queue_problems(queue: Queue) -> Iterator[Problem]:
     if not queue.reachable:
-        yield Problem("Valkey does not answer: votes go on without limits, jobs wait", "start it, or correct REDIS_URL")
+        yield Problem("Valkey does not answer: votes are taken without limits, jobs wait", "start it, or correct REDIS_URL")
     elif queue.workers == 0:
         yield Problem("No worker is alive", "start `ballotpress worker`")
     elif queue.overdue_seconds > OVERDUE_SECONDS:
         what = f"The first job has been due for {queue.overdue_seconds:.0f} s"
-        yield Problem(what, "see the worker's own log, or start another `ballotpress worker`")
+        yield Problem(what, "see the worker's log, or start another `ballotpress worker`")
     elif queue.workers and queue.tick_seconds is not None and queue.tick_seconds > TICK_SECONDS:
-        yield Problem(f"The clock last ticked {queue.tick_seconds:.0f} s ago", "see the worker's own log, or start it anew")
+        yield Problem(f"The worker's clock last ticked {queue.tick_seconds:.0f} s ago", "see the worker's log, or restart it")
 
 
 def _ledger_problems(ledger: Ledger) -> Iterator[Problem]:
@@ -89,7 +89,7 @@ def _ledger_problems(ledger: Ledger) -> Iterator[Problem]:
         yield Problem("The newsletter is paused", "`ballotpress digest resume` lets it go on")
     elif ledger.overdue_seconds > MAIL_SECONDS:
         what = f"The first mail has been due for {ledger.overdue_seconds:.0f} s"
-        yield Problem(what, "see the worker's own log: it tells what the relay answers")
+        yield Problem(what, "see the worker's log: it holds the relay's answers")
     if ledger.late is not None:
         yield Problem(ledger.late, SERVE_LATE)
     for account in ledger.issues:
@@ -97,5 +97,5 @@ def _ledger_problems(ledger: Ledger) -> Iterator[Problem]:
             what = f"Of issue {account.issue}, {uncertain} mails may or may not have been sent"
             yield Problem(what, f"`ballotpress digest resolve {account.issue} --uncertain resend` or `drop`")
         if account.state != "compiled" and (seen := sum(account.mails.values())) != account.planned:
-            what = f"The accounts of issue {account.issue} don't add up: {account.planned} planned, {seen} there"
-            yield Problem(what, f"`ballotpress digest pause`, then look into newsletter.mails of issue {account.issue}")
+            what = f"The accounts of issue {account.issue} don't add up: {account.planned} planned, {seen} found"
+            yield Problem(what, f"run `ballotpress digest pause`, then look at issue {account.issue} in newsletter.mails")

@@ -1,4 +1,4 @@
-"""How everything stands, in parts: what `services.status.read` reads and `services.status.advice` judges. Nothing personal."""
+"""The parts of a status, which `read` and `views` fill and `advice` judges. Nothing in them is personal."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -30,8 +30,8 @@ class Drift(msgspec.Struct, frozen=True):
     since: datetime
 
 
-class View(msgspec.Struct, frozen=True):
-    """A view: its checkpoint, how many events and seconds it is behind, and how many projectors look after it."""
+class ProjectionStatus(msgspec.Struct, frozen=True):
+    """A view: its checkpoint, how many events and seconds it is behind the log, and how many projectors keep it."""
 
     name: str
     schema: str
@@ -45,7 +45,7 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Rebuild(msgspec.Struct, frozen=True):
-    """Tables beside the live ones: being rebuilt, left by a replay that was stopped, kept from before, or an older one's."""
+    """Tables of a view beside the live ones: being rebuilt, left by a stopped replay, kept, or of an older version."""
 
     view: str
     schema: str
@@ -55,7 +55,7 @@ class Rebuild(msgspec.Struct, frozen=True):
 
 
 class Schema(msgspec.Struct, frozen=True):
-    """The database's last migration, this release's, and the views' schemas that are missing."""
+    """The database's last migration, this release's last one, and the schemas of missing views."""
 
     migration: int
     current: int
@@ -63,7 +63,7 @@ class Schema(msgspec.Struct, frozen=True):
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """A session that is slow, waits for a lock or holds one that others wait for; `waits_for` and `blocks` are their pids."""
+    """A session that is slow, waits for a lock, or holds one; `waits_for` and `blocks` are pids of other sessions."""
 
     pid: int
     application: str
@@ -75,7 +75,7 @@ class Transaction(msgspec.Struct, frozen=True):
 
 
 class TableSize(msgspec.Struct, frozen=True):
-    """What a table takes on disk, with what its indexes take besides."""
+    """The bytes of a table on disk, and those of its indexes."""
 
     table: str
     bytes: int
@@ -83,7 +83,7 @@ class TableSize(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """An issue of the digest and its mails by state; at every commit they add up to `planned`."""
+    """An issue of the digest, with the number of its mails by state; at every commit they add up to `planned`."""
 
     issue: int
     edition: str
@@ -94,8 +94,9 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Ledger(msgspec.Struct, frozen=True):
-    """The mails: open issues and the last one, unsettled single mails by state, how long the first due one has waited, and in a
-    sentence which issue is so late that it waits for an operator.
+    """The mails: the open issues and the last one, and unsettled single mails by state.
+
+    `overdue_seconds` is how long the first due mail has waited; `late` is a sentence about an issue that needs an operator.
     """
 
     paused_at: datetime | None
@@ -106,9 +107,7 @@ class Ledger(msgspec.Struct, frozen=True):
 
 
 class Queue(msgspec.Struct, frozen=True):
-    """Valkey and what waits there: jobs, for how many seconds the first due one has, the workers that are alive, and how long
-    ago the clock last ticked.
-    """
+    """Valkey's jobs, how long the first due one has waited, the live workers, and the time since the worker's last tick."""
 
     reachable: bool
     jobs: int = 0
@@ -118,20 +117,21 @@ class Queue(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is not as it should be, and what an operator can do about it."""
+    """Something that is wrong, and what an operator can do about it."""
 
     what: str
     advice: str
 
 
 class Status(msgspec.Struct, frozen=True):
-    """How everything stands at a moment; `head` and `ledger` are None in a database without them, `queue` where nobody asked
-    Valkey.
+    """The state of the whole site at a moment.
+
+    `head` and `ledger` are None in a database without them, `queue` where Valkey was not asked.
     """
 
     at: datetime
     head: Head | None
-    views: Sequence[View]
+    views: Sequence[ProjectionStatus]
     rebuilds: Sequence[Rebuild]
     schema: Schema
     transactions: Sequence[Transaction]

@@ -1,12 +1,11 @@
-"""How everything stands, read: what `ballotpress status` and `GET /v1/ops/status` both show.
+"""Read the status that `ballotpress status` and `GET /v1/ops/status` both show.
 
-Only reads, in one snapshot, and takes no lock; a database that was never migrated, or a missing view, is an answer too.
-Says nothing personal: no query's text, no addresses.
+It is read in one snapshot and without locks; a database that was never migrated, or lacks a view, has a status too.
+Nothing in it is personal: no query's text, no addresses.
 """
 
 import asyncio
 import re
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,30 +20,17 @@ from projections.engine.projection import IS_TAKEN, LOCK_CLASS, Projection
 from projections.registry import PROJECTIONS
 from services.newsletter.issues import look, said_late
 from services.newsletter.schedule import Schedule
-from services.status import advice
-from services.status.model import (
-    Account,
-    Drift,
-    Halt,
-    Head,
-    Ledger,
-    Queue,
-    Rebuild,
-    Schema,
-    Status,
-    TableSize,
-    Transaction,
-    View,
-)
+from services.status import advice, model
+from services.status.views import missing_views, read_present_views
 
 SLOW_SECONDS = 5.0
-"""A transaction open for longer is worth showing: ours take milliseconds."""
+"""A transaction open for longer is shown; normal ones take milliseconds."""
 HELD_UP_SECONDS = 1.0
-"""So is one that waits or is waited for this long; the head's lock is waited for all the time, for milliseconds."""
+"""So is one that waits, or makes others wait, for longer; waiting milliseconds for the head's lock is normal."""
 VALKEY_PATIENCE = 1.0
 WORKER_KEYS = "ballotpress:worker:*"
 LAST_TICK: Final = "ballotpress:tick"
-"""Under this key the worker keeps when its clock last ticked, in seconds since 1970 as Valkey counts them."""
+"""The key of the worker's last tick, in seconds since 1970 by Valkey's clock."""
 
 READ_HEAD = """
 select h.position, nullif(h.recorded_at, '-infinity') as recorded_at,
@@ -52,23 +38,7 @@ select h.position, nullif(h.recorded_at, '-infinity') as recorded_at,
 from log.head h
 """
 
-MISSING = """
-select s.schema from unnest($1::text[]) as s(schema)
-where to_regclass(quote_ident(s.schema) || '.checkpoint') is null
-"""
-
-# How long the oldest event that the view has not seen has been waiting.
-READ_VIEW = """
-select c.position, h.position - c.position as lag,
-       coalesce(extract(epoch from greatest(clock_timestamp() - e.recorded_at, '0')), 0)::float8 as lag_seconds,
-       c.caught_up, c.halted_position, c.halted_error, c.halted_since, c.drift, c.drift_since,
-       (select count(*) from pg_stat_activity a
-        where a.datname = current_database() and a.application_name = 'ballotpress-' || current_schema()) as runners
-from checkpoint c cross join log.head h
-left join log.recorded_events e on e.position = c.position + 1
-"""
-
-# Who waits for a lock, who holds it, and who has been in a transaction for too long.
+# The sessions that wait for a lock, hold one that others wait for, or have a transaction open for too long.
 READ_TRANSACTIONS = """
 with activity as (
     select a.pid, a.application_name, a.state, a.backend_type, a.wait_event_type, a.wait_event,
@@ -99,7 +69,7 @@ where n.nspname in ('log', 'vault', 'newsletter', 'import')
 order by pg_total_relation_size(t.oid) desc, 1
 """
 
-# What has a checkpoint, whoever made it.
+# Every schema with a checkpoint, of this release or not.
 BESIDE = """
 select n.nspname::text as schema
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -131,62 +101,37 @@ order by i.number
 _counts = msgspec.json.Decoder(dict[str, int])
 
 
-async def read_status(connection: "Connection[Any]", schedule: Schedule, valkey: "Redis | None" = None) -> Status:
-    """Read how everything stands. The connection must not be in a transaction; a silent Valkey costs a second."""
+async def read_status(connection: "Connection[Any]", schedule: Schedule, valkey: "Redis | None" = None) -> model.Status:
+    """Return the status. The connection must not be in a transaction; a silent Valkey costs a second."""
     queue = None if valkey is None else await read_queue(valkey)
     async with _snapshot(connection):
         at: datetime = await connection.fetchval("select now()")
         migration = await migrate.migrated(connection)
-        missing = await _missing(connection)
+        missing = await missing_views(connection)
         head = await _head(connection) if migration else None
-        transactions = [Transaction(**row) for row in await connection.fetch(READ_TRANSACTIONS, SLOW_SECONDS, HELD_UP_SECONDS)]
-        disk = [TableSize(**row) for row in await connection.fetch(READ_DISK)]
-        views = await _views(connection, missing) if head else []
+        slow = await connection.fetch(READ_TRANSACTIONS, SLOW_SECONDS, HELD_UP_SECONDS)
+        disk = [model.TableSize(**row) for row in await connection.fetch(READ_DISK)]
+        views = await read_present_views(connection) if head else []
         rebuilds = await _rebuilds(connection, head.position) if head else []
         ledger = await _ledger(connection, schedule, at)
-    schema = Schema(migration, migrate.current(), missing)
-    status = Status(at, head, views, rebuilds, schema, transactions, disk, ledger, queue, ())
+    transactions = [model.Transaction(**row) for row in slow]
+    schema = model.Schema(migration, migrate.current(), missing)
+    status = model.Status(at, head, views, rebuilds, schema, transactions, disk, ledger, queue, ())
     return msgspec.structs.replace(status, problems=list(advice.problems(status)))
-
-
-async def read_views(connection: "Connection[Any]") -> Sequence[View]:
-    """Read how every view that is there stands. The connection must not be in a transaction."""
-    async with _snapshot(connection):
-        return await _views(connection, await _missing(connection))
 
 
 def _snapshot(connection: "Connection[Any]") -> Any:
     return connection.transaction(isolation="repeatable_read", readonly=True)
 
 
-async def _missing(connection: "Connection[Any]") -> Sequence[str]:
-    rows = await connection.fetch(MISSING, [projection.schema for projection in PROJECTIONS])
-    return [row["schema"] for row in rows]
-
-
-async def _views(connection: "Connection[Any]", missing: Sequence[str]) -> Sequence[View]:
-    return [await _view(connection, p.name, p.schema) for p in PROJECTIONS if p.schema not in missing]
-
-
-async def _head(connection: "Connection[Any]") -> Head:
+async def _head(connection: "Connection[Any]") -> model.Head:
     row = await connection.fetchrow(READ_HEAD)
     assert row is not None  # noqa: S101 - the head has one row
-    return Head(**row)
+    return model.Head(**row)
 
 
-async def _view(connection: "Connection[Any]", name: str, schema: str) -> View:
-    await connection.execute("select set_config('search_path', $1, true)", schema)
-    row = await connection.fetchrow(READ_VIEW)
-    assert row is not None  # noqa: S101 - a checkpoint has one row, and so has the head
-    halt = None
-    if row["halted_position"] is not None:
-        halt = Halt(row["halted_position"], row["halted_error"], row["halted_since"])
-    drift = None if row["drift"] is None else Drift(row["drift"], row["drift_since"])
-    return View(name, schema, row["position"], row["lag"], row["lag_seconds"], row["caught_up"], row["runners"], halt, drift)
-
-
-async def _rebuilds(connection: "Connection[Any]", head: int) -> list[Rebuild]:
-    """Find the tables that stand beside the live ones."""
+async def _rebuilds(connection: "Connection[Any]", head: int) -> list[model.Rebuild]:
+    """Return the views' tables beside the live ones."""
     names = [row["schema"] for row in await connection.fetch(BESIDE)]
     found = [await _rebuild(connection, p, name, head) for p in PROJECTIONS for name in names if _is_beside(p, name)]
     return [one for one in found if one is not None]
@@ -196,30 +141,30 @@ def _is_beside(projection: Projection, schema: str) -> bool:
     return schema != projection.schema and re.fullmatch(rf"{projection.name}_\d+(_next|_prev)?", schema) is not None
 
 
-async def _rebuild(connection: "Connection[Any]", projection: Projection, schema: str, head: int) -> Rebuild | None:
+async def _rebuild(connection: "Connection[Any]", projection: Projection, schema: str, head: int) -> model.Rebuild | None:
     await connection.execute("select set_config('search_path', $1, true)", schema)
     position: int | None = await connection.fetchval("select position from checkpoint")
     if position is None:
         return None
     if schema == projection.next_schema:
         held = await connection.fetchval(IS_TAKEN, LOCK_CLASS, projection.schema)
-        return Rebuild(projection.name, schema, "running" if held else "stopped", position, head)
+        return model.Rebuild(projection.name, schema, "running" if held else "stopped", position, head)
     kept = schema == projection.previous_schema
-    return Rebuild(projection.name, schema, "kept" if kept else "older", position, head)
+    return model.Rebuild(projection.name, schema, "kept" if kept else "older", position, head)
 
 
-async def _ledger(connection: "Connection[Any]", schedule: Schedule, at: datetime) -> Ledger | None:
+async def _ledger(connection: "Connection[Any]", schedule: Schedule, at: datetime) -> model.Ledger | None:
     if await connection.fetchval("select to_regclass('newsletter.mails')") is None:
         return None
     row = await connection.fetchrow(READ_LEDGER)
     assert row is not None  # noqa: S101 - the schedule has one row
-    issues = [Account(**{**r, "mails": _counts.decode(r["mails"])}) for r in await connection.fetch(READ_ACCOUNTS)]
+    issues = [model.Account(**{**r, "mails": _counts.decode(r["mails"])}) for r in await connection.fetch(READ_ACCOUNTS)]
     late = said_late(await look(connection, schedule, at))
-    return Ledger(row["paused_at"], issues, _counts.decode(row["singles"]), row["overdue_seconds"], late)
+    return model.Ledger(row["paused_at"], issues, _counts.decode(row["singles"]), row["overdue_seconds"], late)
 
 
-async def read_queue(valkey: "Redis") -> Queue:
-    """Ask Valkey for its jobs and workers; one that doesn't answer within a second is not reachable."""
+async def read_queue(valkey: "Redis") -> model.Queue:
+    """Return Valkey's jobs and workers; a Valkey that doesn't answer within a second is not reachable."""
     try:
         async with asyncio.timeout(VALKEY_PATIENCE):
             jobs: int = await valkey.zcard(default_queue_name)
@@ -228,7 +173,8 @@ async def read_queue(valkey: "Redis") -> Queue:
             tick = await valkey.get(LAST_TICK)
             workers = [key async for key in valkey.scan_iter(match=WORKER_KEYS, count=10_000)]
     except (RedisError, OSError, TimeoutError):
-        return Queue(reachable=False)
+        return model.Queue(reachable=False)
     now = seconds + microseconds / 1e6
     due = first[0][1] / 1000 if first else now
-    return Queue(True, jobs, max(0.0, now - due), len(set(workers)), None if tick is None else max(0.0, now - float(tick)))
+    ticked = None if tick is None else max(0.0, now - float(tick))
+    return model.Queue(True, jobs, max(0.0, now - due), len(set(workers)), ticked)

@@ -1,49 +1,114 @@
-"""How far the views are behind the log."""
+"""The state of every view, read in one statement; and the pulse, its short form for an operator's charts."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from itertools import pairwise
+from typing import Any, Final, TypeAlias
 
-import asyncpg
 import msgspec
+from asyncpg import Connection, Pool, Record
 
 from events.log import postgres
+from projections.engine.projection import Projection
 from projections.registry import PROJECTIONS
+from services.status.model import Drift, Halt, ProjectionStatus
+
+Database: TypeAlias = "Pool[Any] | Connection[Any]"
+
+MINUTES: Final = 60
+
+# A checkpoint is one row. Schemas are made of projections' names and versions, never of input: no parameter can name one.
+_CHECKPOINT: Final = """
+select '{name}' as name, '{schema}' as schema, position, caught_up,
+       halted_position, halted_error, halted_since, drift, drift_since
+from {schema}.checkpoint
+"""
+
+# How far each view is behind the log, how long the oldest event that it has not seen has waited, and who keeps it.
+_READ_VIEWS: Final = """
+with sessions as materialized (
+    select application_name as name, count(*) as number
+    from pg_stat_activity where datname = current_database() group by 1
+)
+select v.*, h.position - v.position as lag, coalesce(s.number, 0) as runners,
+       coalesce(extract(epoch from greatest(clock_timestamp() - (
+           select e.recorded_at from log.recorded_events e where e.position = v.position + 1
+       ), '0')), 0)::float8 as lag_seconds
+from ({checkpoints}) v
+cross join log.head h
+left join sessions s on s.name = 'ballotpress-' || v.schema
+"""
+
+MISSING: Final = """
+select s.schema from unnest($1::text[]) as s(schema)
+where to_regclass(quote_ident(s.schema) || '.checkpoint') is null
+"""
+
+# Positions are dense, so a difference of two is a count.
+READ_MINUTES: Final = """
+select log.position_at(now() - make_interval(mins => m)) as position from generate_series($1::integer, 0, -1) m order by m desc
+"""
 
 
-class ViewState(msgspec.Struct, frozen=True):
-    """How a view stands: its checkpoint, how many events it is behind, where and why it halted, and what is wrong."""
+class Lag(msgspec.Struct, frozen=True):
+    """How many events a view is behind."""
 
     name: str
-    position: int
     lag: int
-    caught_up: bool
-    halted_position: int | None
-    halted_error: str | None
-    drift: str | None
 
 
-def _states_sql() -> str:
-    # Schemas are made of projections' names and versions, never of input; an identifier cannot be a parameter.
-    one = (
-        "select '{name}' as name, c.position, h.position - c.position as lag, c.caught_up, c.halted_position, c.halted_error,"
-        " c.drift"
-        " from {schema}.checkpoint c, log.head h"
-    )
-    return " union all ".join(one.format(name=p.name, schema=p.schema) for p in PROJECTIONS)
+class Pulse(msgspec.Struct, frozen=True):
+    """The head of the log, and how far each view is behind it."""
+
+    head: int
+    views: list[Lag]
 
 
-STATES: Final = _states_sql()
+async def read_views(database: Database, projections: Sequence[Projection] = PROJECTIONS) -> Sequence[ProjectionStatus]:
+    """Return the state of every view, or of those of some projections. Raises UndefinedTableError for a missing one."""
+    if not projections:
+        return []
+    checkpoints = "union all".join(_CHECKPOINT.format(name=p.name, schema=p.schema) for p in projections)
+    found = {row["name"]: _status(row) for row in await database.fetch(_READ_VIEWS.format(checkpoints=checkpoints))}
+    return [found[projection.name] for projection in projections]
 
 
-async def states(database: "asyncpg.Pool[Any] | asyncpg.Connection[Any]") -> Sequence[ViewState]:
-    """Read how every view stands."""
-    return [ViewState(**row) for row in await database.fetch(STATES)]
+async def missing_views(database: Database) -> Sequence[str]:
+    """Return the schemas of views that are missing."""
+    rows = await database.fetch(MISSING, [projection.schema for projection in PROJECTIONS])
+    return [row["schema"] for row in rows]
+
+
+async def read_present_views(database: Database) -> Sequence[ProjectionStatus]:
+    """Return the state of every view that is not missing."""
+    missing = await missing_views(database)
+    return await read_views(database, [p for p in PROJECTIONS if p.schema not in missing])
+
+
+def _status(row: Record) -> ProjectionStatus:
+    halt = None
+    if row["halted_position"] is not None:
+        halt = Halt(row["halted_position"], row["halted_error"], row["halted_since"])
+    drift = None if row["drift"] is None else Drift(row["drift"], row["drift_since"])
+    plain = {name: row[name] for name in ("name", "schema", "position", "lag", "lag_seconds", "caught_up", "runners")}
+    return ProjectionStatus(**plain, halt=halt, drift=drift)
 
 
 async def views_caught_up(dsn: str) -> bool:
-    """Tell whether every view has reached the head of the log."""
+    """Check whether every view has reached the head of the log."""
     connection = await postgres.connect(dsn, "status")
     try:
-        return all(state.caught_up and state.lag == 0 for state in await states(connection))
+        return all(view.caught_up and view.lag == 0 for view in await read_views(connection))
     finally:
         await connection.close()
+
+
+async def pulse(database: Database) -> Pulse:
+    """Return the pulse now."""
+    views = await read_views(database)
+    return Pulse(max((view.position + view.lag for view in views), default=0), [Lag(view.name, view.lag) for view in views])
+
+
+async def throughput(database: Database) -> Sequence[int]:
+    """Return how many events each of the last 60 minutes brought, oldest first."""
+    positions = [row["position"] for row in await database.fetch(READ_MINUTES, MINUTES)]
+    return [later - earlier for earlier, later in pairwise(positions)]

@@ -8,7 +8,8 @@ import msgspec
 
 from events.log import postgres
 from services.newsletter.issues import Edition
-from services.status.views import ViewState, states
+from services.status.model import ProjectionStatus
+from services.status.views import read_views
 from services.web.http.answers import Answer
 from services.web.http.checks import PATIENCE_SECONDS, ask_all
 from services.web.http.endpoints import endpoint
@@ -56,19 +57,19 @@ async def metrics(call: Call) -> Answer:
     """Give the metrics of this process, how the views stand and which issue is late, in Prometheus' text format."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            gauges = _gauges(await states(call.site.database), await call.site.late_editions())
+            gauges = _gauges(await read_views(call.site.database), await call.site.late_editions())
     except postgres.FAILED:  # the process's own metrics are there in any case
         gauges = _gauges((), None)
     return Answer(call.site.metrics.text(gauges), media=METRICS_MEDIA)
 
 
-def _gauges(views: Sequence[ViewState], late: Collection[str] | None) -> list[Gauge]:
+def _gauges(views: Sequence[ProjectionStatus], late: Collection[str] | None) -> list[Gauge]:
     """Return how the views and issues stand; nothing but names while the database is away (no views, None)."""
     editions = {} if late is None else {edition: float(edition in late) for edition in get_args(Edition)}
     return [
         _of_views("position", "The last event taken into a view.", {view.name: view.position for view in views}),
         _of_views("lag_events", "Events that a view is behind the log.", {view.name: view.lag for view in views}),
-        _of_views("halted", "1 where a view has halted at an event.", {v.name: v.halted_position is not None for v in views}),
+        _of_views("halted", "1 where a view has halted at an event.", {v.name: v.halt is not None for v in views}),
         _of_views("drifted", "1 where a view is not what the log says.", {view.name: view.drift is not None for view in views}),
         Gauge(
             "ballotpress_issue_late",

@@ -7,8 +7,8 @@ from asyncpg import Connection
 from msgspec import Meta, Struct
 
 from services.clock import now
-from services.status.pulse import pulse, throughput
 from services.status.read import read_status
+from services.status.views import pulse, throughput
 from services.web.chart import spark
 from services.web.http.answers import Answer, EmptyAnswer, json_answer
 from services.web.http.auth import Sessions

@@ -1,8 +1,7 @@
 """What operators decide: readers' reviews, voters' disqualification, events that a halted view is to pass."""
 
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Final, Literal
 
-from asyncpg import Connection
 from msgspec import Meta, Struct
 
 from events.commands.quarantine import DropEvent
@@ -14,7 +13,7 @@ from projections import tools as lists
 from projections.cards import tallies_at_head
 from projections.tally import community
 from services.clock import fresh_id
-from services.status.read import read_views
+from services.status.views import read_present_views
 from services.web.http.answers import Answer
 from services.web.http.bodies import REASON_MOST, check_line
 from services.web.http.call import operator
@@ -139,8 +138,7 @@ def _ids(text: str) -> list[str]:
 @page("/ops/quarantine", AskedWork, operator("read"))
 async def quarantine(call: Call, asked: AskedWork) -> Answer:
     """Show where views have halted."""
-    async with call.site.database.acquire() as connection:
-        views = await read_views(cast("Connection[Any]", connection))
+    views = await read_present_views(call.site.database)
     word = _SAID[asked.said] if asked.said else None
     return show_ops(call, "ops_quarantine.html", "/ops/quarantine", halted=[view for view in views if view.halt], word=word)
 
@@ -149,8 +147,7 @@ async def quarantine(call: Call, asked: AskedWork) -> Answer:
 async def drop(call: Call, form: DropForm) -> Answer:
     """Let every view that has halted at a position pass it."""
     check_line("/reason", form.reason)
-    async with call.site.database.acquire() as connection:
-        views = await read_views(cast("Connection[Any]", connection))
+    views = await read_present_views(call.site.database)
     halted = [view.name for view in views if view.halt is not None and view.halt.position == form.position]
     if not halted:
         raise BadInput.at("/position", "no view has halted there")

@@ -7,7 +7,7 @@ from typing import Any, Final
 from asyncpg import Pool
 
 from events.log import migrate
-from services.status.views import states
+from services.status.views import read_views
 from services.web.http.checks import Check
 
 PATIENCE_SECONDS: Final = 2.0
@@ -31,7 +31,7 @@ class ViewProgress:
     async def reach(self, position: int) -> None:
         """Wait until all views have reached a position. Raises ViewsBehind after 2 s."""
         deadline = monotonic() + PATIENCE_SECONDS
-        while min(state.position for state in await states(self._pool)) < position:
+        while min(state.position for state in await read_views(self._pool)) < position:
             if monotonic() > deadline:
                 raise ViewsBehind(position)
             self._moved.clear()
@@ -56,15 +56,15 @@ def views_check(pool: "Pool[Any]") -> list[Check]:
     """Return the checks that every view was once caught up (vital), and that none has halted or drifted."""
 
     async def built() -> str | None:
-        missing = [state.name for state in await states(pool) if not state.caught_up]
+        missing = [state.name for state in await read_views(pool) if not state.caught_up]
         return f"{', '.join(missing)} not yet caught up with the log" if missing else None
 
     async def moving() -> str | None:
-        halted = [f"{s.name} halted at position {s.halted_position}" for s in await states(pool) if s.halted_position]
+        halted = [f"{s.name} halted at position {s.halt.position}" for s in await read_views(pool) if s.halt]
         return "; ".join(halted) or None
 
     async def right() -> str | None:
-        drifted = [f"{s.name} has drifted from the log: {s.drift}" for s in await states(pool) if s.drift]
+        drifted = [f"{s.name} has drifted from the log: {s.drift.what}" for s in await read_views(pool) if s.drift]
         return "; ".join(drifted) or None
 
     return [Check("views", True, built), Check("projections", False, moving), Check("drift", False, right)]

@@ -50,7 +50,7 @@ async def test_views_behind_are_measured(connection: Any, catalog: int, follow: 
 
 async def test_projectors_are_seen(connection: Any, dsn: str) -> None:
     """Without a projector that is a problem; with one it is none."""
-    assert "No projector looks after cards, " in what(await read_status(connection, MONDAY))
+    assert "No projector keeps cards, " in what(await read_status(connection, MONDAY))
     projector = asyncio.create_task(follow_log(dsn, now))
     try:
         async with asyncio.timeout(20):

@@ -20,7 +20,7 @@ from events.log.committer import Committer
 from events.registry import REGISTRY
 from projections.registry import PROJECTIONS
 from services.migrate import migrate
-from services.status.views import states
+from services.status.views import read_views
 from services.web.http.auth import VisitorTokens
 from tests.oracle.compare import differences
 from tests.support import servers
@@ -166,7 +166,7 @@ async def all_is_well(cluster: Cluster, load: Load) -> None:
     connection = await asyncpg.connect(cluster.dsn)
 
     async def caught_up() -> bool:
-        return all(state.lag == 0 for state in await states(connection))
+        return all(state.lag == 0 for state in await read_views(connection))
 
     await until(caught_up)
     events = await connection.fetch(EVERY_VOTE)
