@@ -21,8 +21,8 @@ from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 
 from events.log import postgres
 from events.log.store import clear_old_receipts
-from services.newsletter.doorbell import JOB
 from services.newsletter.mailroom import Mailroom
+from services.newsletter.sender import DOORBELL
 from services.settings import Settings
 from services.status.read import LAST_TICK
 
@@ -50,7 +50,7 @@ def run(settings: Settings) -> None:
 def create_worker(settings: Settings, mailroom: Mailroom) -> Worker:
     """Return a worker that isn't running yet; it opens the mailroom."""
     return Worker(
-        functions=[func(_wake, name=JOB, keep_result=0)],
+        functions=[func(_wake, name=DOORBELL, keep_result=0)],
         cron_jobs=[
             cron(_clear_old_receipts, minute=7, run_at_startup=True),
             cron(_forget_unconfirmed, minute=37),

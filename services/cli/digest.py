@@ -13,8 +13,7 @@ from services.embedded.start import find_settings
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from services.newsletter.issues import Issue
-    from services.newsletter.schedule_run import Sent
+    from services.newsletter.issues import Issue, ServedEdition
 
 
 @click.group()
@@ -52,6 +51,7 @@ def compile_(number: int | None, edition: Literal["weekly", "monthly"]) -> int:
     """Print the facts of the running issue and keep nothing; or compile issue N from the log again and compare."""
     settings = find_settings()
     from services.newsletter import facts, issues
+    from services.newsletter.snapshot import compile_content
 
     if number is not None:
         same = asyncio.run(issues.verify(settings.database_url, number))
@@ -60,7 +60,7 @@ def compile_(number: int | None, edition: Literal["weekly", "monthly"]) -> int:
 
     async def running(connection: Any) -> str:
         start, _ = await issues.start_of(connection, edition)
-        return facts.encode((await issues.compile_content(settings.database_url, start))[1])[0]
+        return facts.encode((await compile_content(settings.database_url, start))[1])[0]
 
     click.echo(on_database(settings, running))
     return 0
@@ -74,11 +74,12 @@ def send(now: bool, extra: bool, as_json: bool) -> None:
     """Compile and plan the running period's issue for the worker to send. One issue a period, however often this is run."""
     settings = find_settings()
     from services import clock
-    from services.newsletter import ledger, schedule_run
+    from services.newsletter import issues, ledger
+    from services.newsletter.schedule import schedule_of
 
-    async def work(connection: Any) -> list[tuple[schedule_run.Sent, dict[str, int]]]:
-        schedule = schedule_run.schedule_of(settings.newsletter)
-        sent = await schedule_run.send_now(connection, settings.database_url, schedule, clock.now(), OPERATOR, extra=extra)
+    async def work(connection: Any) -> list[tuple[issues.ServedEdition, dict[str, int]]]:
+        schedule = schedule_of(settings.newsletter)
+        sent = await issues.send_now(connection, settings.database_url, schedule, clock.now(), OPERATOR, extra=extra)
         return [(one, await ledger.accounts(connection, one.issue.number)) for one in sent]
 
     sent = on_database(settings, work)
@@ -95,10 +96,10 @@ def send(now: bool, extra: bool, as_json: bool) -> None:
 def status(number: int | None, reader: str | None, missed: bool, as_json: bool) -> None:
     """Show the accounts of issue NUMBER (default: the last ones), or the outcome for its readers."""
     settings = find_settings()
-    from services.newsletter import issues, ledger, outcomes
+    from services.newsletter import issues, ledger
 
     if number is not None and (reader or missed):
-        found = on_database(settings, lambda connection: outcomes.fates(connection, number, reader))
+        found = on_database(settings, lambda connection: ledger.outcomes(connection, number, reader))
         for fate in found:
             if reader or fate.state != "accepted":
                 show(as_json, fate, fate.in_words)
@@ -165,9 +166,10 @@ def cancel(number: int, yes: bool) -> None:
 
 async def _late(settings: Settings, connection: Any) -> str | None:
     from services.clock import now
-    from services.newsletter import issues, schedule_run
+    from services.newsletter import issues
+    from services.newsletter.schedule import schedule_of
 
-    return await issues.late(connection, schedule_run.schedule_of(settings.newsletter), now())
+    return await issues.late(connection, schedule_of(settings.newsletter), now())
 
 
 def _set_paused(settings: Settings, paused: bool) -> None:
@@ -179,13 +181,13 @@ def _set_paused(settings: Settings, paused: bool) -> None:
 async def _ring(settings: Settings) -> None:
     from redis.asyncio import Redis
 
-    from services.newsletter.doorbell import ring
+    from services.newsletter.sender import ring
 
     async with Redis.from_url(settings.redis_url, socket_connect_timeout=1) as valkey:
         await ring(valkey)
 
 
-def _sent_line(sent: "Sent", counts: dict[str, int]) -> str:
+def _sent_line(sent: "ServedEdition", counts: dict[str, int]) -> str:
     issue = sent.issue
     if sent.is_new:
         return f"Issue {issue.number}, {issue.edition}: {_in_words(counts)}"

@@ -16,7 +16,7 @@ SENTENCES: Final = {
     "events.voters:VoterUnknown": "Unknown visitor: {error}",
     "events.quarantine:NotHalted": "No projection has halted at position {error}: see `ballotpress quarantine list`",
     "services.newsletter.issues:IssueUnknown": "There is no issue {error}",
-    "services.newsletter.issues:ViewsHalted": "{error}",
+    "services.newsletter.snapshot:ViewsHalted": "{error}",
     "services.newsletter.imports:ImportUnreadable": "{error}",
     "emails.addresses:AddressRefused": "The address can't be used: {error}",
     "emails.dkim:KeyRefused": "{error}",

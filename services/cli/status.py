@@ -58,7 +58,7 @@ def _show(settings: Settings, as_json: bool, watch: bool) -> None:
 async def _read(settings: Settings) -> "Status":
     from redis.asyncio import Redis
 
-    from services.newsletter.schedule_run import schedule_of
+    from services.newsletter.schedule import schedule_of
     from services.status.read import read_status
 
     valkey = Redis.from_url(settings.redis_url, socket_connect_timeout=1)

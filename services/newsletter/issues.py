@@ -3,7 +3,7 @@
 The cut-off is the one position that all views stand at. Compiling and planning happen once a period, whoever tries.
 """
 
-import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -14,18 +14,17 @@ import msgspec
 from asyncpg import Connection
 
 from events.log import postgres
-from events.registry import REGISTRY
-from projections.engine import window
-from projections.engine.projection import work_in
-from projections.registry import PROJECTIONS, named
+from projections.registry import named
 from services.newsletter import facts
-from services.newsletter.facts import Content
 from services.newsletter.ledger import Database
 from services.newsletter.schedule import LATE_AFTER, Schedule
+from services.newsletter.snapshot import compile_afresh, compile_content
 
 Edition = Literal["weekly", "monthly"]
-PATIENCE_SECONDS: Final = 20.0
 SERVE_LATE: Final = "`ballotpress digest send --now` sends it"
+
+logger = logging.getLogger(__name__)
+
 _LOCK: Final = 0x697373756573  # any constant: who compiles holds it
 
 # One statement, so that a minute with nothing due costs one look.
@@ -71,6 +70,10 @@ with planned as (
 update newsletter.issues set state = 'planned', planned_at = now(), planned = (select count(*) from planned)
 where number = $1 and state = 'compiled'
 """)
+SERVED: Final = """
+select i.number, i.compiled_at from newsletter.issues i
+where i.edition = $1 and (i.due_at = $2 or (i.operator is not null and i.compiled_at > $3)) order by i.number desc limit 1
+"""
 STATE_OF: Final = """
 select i.number, i.edition, i.due_at, i.from_position, i.to_position, i.period_from, i.compiled_at, i.state, i.planned,
        i.planned_at, i.settled_at, i.operator
@@ -104,12 +107,15 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     late: tuple[Edition, ...] = ()
 
 
+class ServedEdition(msgspec.Struct, frozen=True):
+    """An edition's issue after an operator's "send now"; `is_new` is false if the period had been served before."""
+
+    issue: Issue
+    is_new: bool
+
+
 class IssueUnknown(Exception):
     """There is no issue of this number."""
-
-
-class ViewsHalted(Exception):
-    """The views can't be brought to one position."""
 
 
 def editions_at(schedule: Schedule, due: datetime) -> tuple[Edition, ...]:
@@ -159,12 +165,6 @@ async def compile_issue(
         return number
 
 
-async def compile_content(dsn: str, start: int) -> tuple[int, Content]:
-    """Compile what an issue would say that begins after `start`; give the cut-off with it."""
-    async with snapshot(dsn) as (connection, end):
-        return end, await facts.read(connection, start, end)
-
-
 async def start_of(database: Database, edition: Edition) -> tuple[int, datetime]:
     """Tell after which position, and when, the running period of an edition began."""
     row = await database.fetchrow(LAST_OF, edition)
@@ -187,44 +187,6 @@ async def _one_at_a_time(dsn: str) -> AsyncIterator["Connection[Any]"]:
         connection.terminate()
 
 
-@asynccontextmanager
-async def snapshot(dsn: str) -> AsyncIterator[tuple["Connection[Any]", int]]:
-    """Give a connection that sees all views at one position, and that position. The views are held for a moment only."""
-    holder = await postgres.connect(dsn, "digest", seconds=60)
-    reader = await postgres.connect(dsn, "digest", seconds=300)
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while (end := await _settled_at(holder, reader)) is None:
-                await asyncio.sleep(0.01)
-        await reader.execute("select set_config('search_path', $1, true)", ", ".join(p.schema for p in PROJECTIONS))
-        yield reader, end
-    except TimeoutError:
-        raise ViewsHalted("The views didn't reach one position in time: see `ballotpress status`") from None
-    finally:
-        reader.terminate()
-        holder.terminate()
-
-
-async def _settled_at(holder: "Connection[Any]", reader: "Connection[Any]") -> int | None:
-    """Hold all views; if they stand at one position, begin the reader's snapshot there, else bring them to one and say None."""
-    async with holder.transaction():
-        positions = [
-            await holder.fetchval(f'select position from "{p.schema}".checkpoint for update')  # noqa: S608 - a projection's name
-            for p in PROJECTIONS
-        ]
-        furthest: int = max(positions)
-        if min(positions) == furthest:
-            await reader.execute("begin isolation level repeatable read read only")
-            await reader.execute("select 1")
-            return furthest
-        for projection, position in zip(PROJECTIONS, positions, strict=True):
-            if position < furthest:
-                await work_in(holder, projection.schema)
-                left_out = await window.dropped_positions(holder, projection)
-                await window.apply(holder, projection, REGISTRY, position, furthest, left_out)
-    return None
-
-
 async def verify(dsn: str, number: int) -> bool:
     """Fold the log to an issue's cut-off in schemas of the moment, compile again, and tell whether it says the same."""
     connection = await postgres.connect(dsn, "digest")
@@ -237,24 +199,12 @@ async def verify(dsn: str, number: int) -> bool:
         transaction = connection.transaction()
         await transaction.start()
         try:
-            said = await _folded(connection, row["from_position"], row["to_position"])
+            said = await compile_afresh(connection, row["from_position"], row["to_position"])
         finally:
             await transaction.rollback()
         return bool(facts.encode(said)[1] == row["content_hash"])
     finally:
         connection.terminate()
-
-
-async def _folded(connection: "Connection[Any]", start: int, end: int, largest: int = 20_000) -> Content:
-    schemas = []
-    for projection in PROJECTIONS:
-        schemas.append(f"{projection.schema}_proof")
-        await projection.create(connection, schemas[-1])
-        left_out = await facts.dropped(connection, projection.name, end)
-        for low in range(0, end, largest):
-            await window.apply(connection, projection, REGISTRY, low, min(low + largest, end), left_out)
-    await connection.execute("select set_config('search_path', $1, true)", ", ".join(schemas))
-    return await facts.read(connection, start, end)
 
 
 async def plan(database: Database, number: int, schedule: Schedule, at: datetime) -> int:
@@ -284,6 +234,41 @@ async def _plan_once(connection: Any, number: int, *args: Any) -> None:
         state = await connection.fetchval("select state from newsletter.issues where number = $1 for update", number)
         if state == "compiled":
             await connection.execute(PLAN, number, *args, timeout=600)
+
+
+async def tick(pool: "asyncpg.Pool[Any]", dsn: str, schedule: Schedule, at: datetime) -> Due:
+    """Compile and plan whatever is due; most minutes that is nothing, and then nothing is written."""
+    due = await look(pool, schedule, at)
+    if due.late:
+        logger.error("%s", await late(pool, schedule, at))
+    for edition in due.editions:
+        number = await compile_issue(dsn, edition, due.at, at)
+        if number is not None:
+            logger.info("compiled issue %d, %s", number, edition)
+            await plan(pool, number, schedule, at)
+    for number in due.unplanned:
+        await plan(pool, number, schedule, at)
+    return due
+
+
+async def send_now(
+    connection: Database, dsn: str, schedule: Schedule, at: datetime, operator: str, *, extra: bool = False
+) -> list[ServedEdition]:
+    """Compile and plan the running period's issues, or the late ones; once, however often it is asked for, unless `extra`."""
+    missed = (await look(connection, schedule, at)).late
+    last, coming = schedule.last(at), schedule.next(at)
+    served = []
+    for edition in editions_at(schedule, last if missed else coming):
+        due_at = last if edition in missed else coming
+        row: Any = None if extra else await connection.fetchrow(SERVED, edition, due_at, last)
+        number = row["number"] if row else await compile_issue(dsn, edition, due_at, at, operator=operator, extra=extra)
+        if number is None:  # the clock was faster
+            row = await connection.fetchrow(SERVED, edition, due_at, last)
+            number = row["number"] if row else None
+        if number is not None:
+            await plan(connection, number, schedule, at)
+            served.append(ServedEdition(await issue(connection, number), row is None))
+    return served
 
 
 async def issues(database: Database, most: int = 20) -> Sequence[Issue]:

@@ -5,10 +5,13 @@ lease ran out is uncertain: its mail may have gone out, and an operator says wha
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from asyncpg import Connection, Pool
+
+from projections import subscribers
 
 Database: TypeAlias = "Pool[Any] | Connection[Any]"
 State = Literal["pending", "attempting", "deferred", "accepted", "rejected", "uncertain", "cancelled", "excluded"]
@@ -99,6 +102,11 @@ SLOWED: Final = """
 select name, ceil(extract(epoch from greatest(until - now(), interval '0')))::integer as seconds from newsletter.slowdowns
 """
 
+READ_OUTCOMES: Final = """
+select m.reader, m.state, m.reason, m.code, m.attempts, m.settled_at
+from newsletter.mails m where m.issue = $1 and ($2::text is null or m.reader = $2) order by m.state, m.reader
+"""
+
 Resolution = Literal["resend", "drop"]
 RESEND: Final = """
 with resent as (
@@ -143,6 +151,23 @@ class Settled(msgspec.Struct, frozen=True):
     reason: str | None = None
     tried: int = 1
     wait: int = 0
+
+
+class ReaderOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """A reader's mail of an issue; `state` is "unplanned" for readers who were not confirmed subscribers at planning time."""
+
+    reader: str
+    state: str
+    reason: str | None = None
+    code: int | None = None
+    attempts: int = 0
+    settled_at: datetime | None = None
+
+    @property
+    def in_words(self) -> str:
+        """The outcome in a line."""
+        why = ", ".join(str(part) for part in (self.reason, self.code) if part)
+        return f"{self.reader} {self.state}" + (f" ({why})" if why else "")
 
 
 _categories = msgspec.json.Decoder(tuple[str, ...])
@@ -228,3 +253,13 @@ async def resolve(database: Database, issue: int, how: Resolution) -> int:
     """Send the uncertain mails of an issue again, or let them be; give how many they were."""
     resolved: int = await database.fetchval(RESEND if how == "resend" else DROP, issue)
     return resolved
+
+
+async def outcomes(database: Database, issue: int, reader: str | None) -> Sequence[ReaderOutcome]:
+    """Return the outcome of an issue for each of its readers, or for one reader."""
+    found = [ReaderOutcome(**row) for row in await database.fetch(READ_OUTCOMES, issue, reader)]
+    if found or reader is None:
+        return found
+    status = await subscribers.read_status(database, reader)
+    reason = "no such subscriber" if status is None else f"was not a confirmed subscriber when planned, is {status} now"
+    return [ReaderOutcome(reader=reader, state="unplanned", reason=reason)]

@@ -14,10 +14,11 @@ from events.log.vault import Vault
 from events.registry import REGISTRY
 from projections.engine import notify
 from services.clock import now
-from services.newsletter import outbox
+from services.newsletter import issues, outbox
 from services.newsletter.letters import Letters
-from services.newsletter.schedule_run import forget_unconfirmed, schedule_of, tick
+from services.newsletter.schedule import schedule_of
 from services.newsletter.sender import Sender
+from services.newsletter.subscribers import forget_unconfirmed
 from services.newsletter.tokens import MailTokens
 from services.newsletter.transport import open_transport
 from services.settings import Settings
@@ -71,7 +72,7 @@ class Mailroom:
 
     async def tick(self) -> None:
         """Do what is due."""
-        due = await tick(self.database, self._settings.database_url, self._schedule, now())
+        due = await issues.tick(self.database, self._settings.database_url, self._schedule, now())
         if due.editions or due.unplanned:
             self.wake()
 

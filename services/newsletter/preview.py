@@ -12,7 +12,8 @@ from services.clock import now
 from services.newsletter import facts, issues
 from services.newsletter.digest import Digests, Heading, StoredIssue, sender_of, within
 from services.newsletter.issues import Edition
-from services.newsletter.schedule_run import schedule_of
+from services.newsletter.schedule import schedule_of
+from services.newsletter.snapshot import compile_content
 from services.newsletter.subscribers import export
 from services.settings import Settings
 
@@ -35,7 +36,7 @@ async def preview(settings: Settings, edition: Edition, reader: str | None) -> P
     connection = await postgres.connect(settings.database_url, "digest")
     try:
         start, since = await issues.start_of(connection, edition)
-        end, content = await issues.compile_content(settings.database_url, start)
+        end, content = await compile_content(settings.database_url, start)
         at = now()
         schedule = schedule_of(settings.newsletter)
         transaction = connection.transaction()

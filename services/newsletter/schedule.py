@@ -5,6 +5,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from services.settings import Newsletter
+
 LATE_AFTER = timedelta(hours=24)
 """An issue later than this waits for an operator."""
 
@@ -44,3 +46,8 @@ class Schedule(msgspec.Struct, frozen=True):
         # An hour that the clocks skip is read as the same span after midnight, one that comes twice as its first (PEP 495).
         naive = datetime.combine(datetime(year, month, day, tzinfo=UTC).date(), time(self.hour))
         return naive.replace(tzinfo=self.tzinfo).astimezone(UTC)
+
+
+def schedule_of(newsletter: Newsletter) -> Schedule:
+    """Return the schedule that the settings name."""
+    return Schedule(newsletter.day, newsletter.hour, newsletter.zone)

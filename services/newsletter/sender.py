@@ -13,6 +13,10 @@ from datetime import datetime
 from typing import Final, Protocol
 
 import asyncpg
+import msgspec
+from arq.connections import ArqRedis
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from emails.smtp import Outcome
 from events.log import postgres
@@ -27,8 +31,24 @@ UNREACHABLE_SECONDS: Final = 2
 SLOW_SECONDS: Final = 15
 RECORD_SECONDS: Final = 600
 HARD_BOUNCE: Final = "hard bounce"
+DOORBELL: Final = "something_to_send"
+"""The arq job that wakes a worker's sender. It may get lost: the sender looks by itself too."""
 
 logger = logging.getLogger(__name__)
+
+
+async def ring(valkey: Redis) -> None:
+    """Queue the doorbell; without Valkey, only log that it is out."""
+    arq = ArqRedis(
+        pool_or_conn=valkey.connection_pool,
+        job_serializer=msgspec.msgpack.Encoder(enc_hook=repr).encode,
+        job_deserializer=msgspec.msgpack.decode,
+    )
+    try:
+        # One ring in the queue is enough: a second under the same id is dropped while the first waits.
+        await arq.enqueue_job(DOORBELL, _job_id=DOORBELL, _expires=60)
+    except (RedisError, OSError) as error:
+        logger.info("the doorbell is out: %r", error)
 
 
 class Transport(Protocol):

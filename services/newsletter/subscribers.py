@@ -1,18 +1,21 @@
 """Subscribers: one made of an address, one found by it, and a copy of everything that is kept about one."""
 
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from emails.addresses import read_address
-from events.commands.subscribers import Person
+from events.commands.subscribers import EraseSubscriber, Person
 from events.erasure import PersonErased
 from events.log import store
+from events.log.committer import Committer
 from events.log.event import Registry, fold
 from events.log.vault import Erased, Finder, Key, Vault
 from events.subscribers import EVENTS, evolve, stream
-from projections import bookmarks
+from projections import bookmarks, subscribers
 from services.clock import fresh_id
 from services.newsletter.ledger import Database
 
+FORGET_AFTER: Final = timedelta(days=7)
 SUPPRESSED_NOTE: Final = (
     "This address is suppressed. If you have yourself erased, a keyed hash of it (HMAC-SHA256) stays, so that nothing is sent"
     " to it again."
@@ -77,3 +80,11 @@ async def export(database: Database, vault: Vault, subscriber: str) -> dict[str,
         kept["suppressed"] = state.suppressed
         kept["note"] = SUPPRESSED_NOTE
     return kept
+
+
+async def forget_unconfirmed(database: Database, committer: Committer, at: datetime) -> list[str]:
+    """Erase subscribers who have not confirmed within seven days of their last link; return their ids."""
+    unconfirmed = await subscribers.read_unconfirmed(database, at - FORGET_AFTER)
+    for subscriber in unconfirmed:
+        await committer.submit(EraseSubscriber(subscriber, unconfirmed_only=True))
+    return unconfirmed

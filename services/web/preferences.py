@@ -12,7 +12,7 @@ from events.subscribers import NotSubscribed
 from projections import tools
 from services.clock import fresh_id
 from services.newsletter import outbox, subscribers
-from services.newsletter.doorbell import ring
+from services.newsletter.sender import ring
 from services.newsletter.tokens import Purpose, TokenInvalid
 from services.web.http.answers import JSON, Answer
 from services.web.http.auth import find_visitor

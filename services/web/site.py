@@ -17,7 +17,7 @@ from events.registry import REGISTRY
 from projections.engine import notify
 from services.clock import now
 from services.newsletter import issues
-from services.newsletter.schedule_run import schedule_of
+from services.newsletter.schedule import schedule_of
 from services.newsletter.tokens import MailTokens
 from services.settings import Settings
 from services.web.card_cache import Cards

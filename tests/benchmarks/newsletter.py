@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from services.clock import now
 from services.newsletter import ledger
-from services.newsletter.schedule import Schedule
-from services.newsletter.schedule_run import schedule_of, tick
+from services.newsletter.issues import tick
+from services.newsletter.schedule import Schedule, schedule_of
 from services.settings import DAYS
 from tests.benchmarks import emails
 from tests.benchmarks.newsroom import CONNECTIONS, LEASE_SECONDS, Newsroom, peak_megabytes, until

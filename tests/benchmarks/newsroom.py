@@ -17,8 +17,9 @@ from events.log.command import Command
 from events.log.committer import Committer
 from events.log.vault import Vault
 from services.clock import now
-from services.newsletter import schedule_run as newsletter
+from services.newsletter import issues
 from services.newsletter.preview import preview
+from services.newsletter.schedule import schedule_of
 from services.newsletter.subscribers import new_person
 from services.settings import read_settings
 from tests.benchmarks.http import environ, running
@@ -91,10 +92,10 @@ class Newsroom:
 
     async def plan(self) -> int:
         """Plan another issue, which says the same as the one before."""
-        schedule = newsletter.schedule_of(self.settings.newsletter)
+        schedule = schedule_of(self.settings.newsletter)
         async with self.database() as connection:
             await connection.execute("update newsletter.issues set state = 'cancelled' where state = 'settled'")
-            sent = await newsletter.send_now(connection, self.dsn, schedule, now(), "bench", extra=True)
+            sent = await issues.send_now(connection, self.dsn, schedule, now(), "bench", extra=True)
         return sent[0].issue.number
 
     async def sent(self, number: int) -> float:

@@ -6,8 +6,9 @@ from events.commands.bookmarks import SetBookmark
 from events.commands.voters import CorrectVoters
 from projections.cards import tallies_at_head
 from services.clock import fresh_id
-from services.newsletter import issues, schedule_run
+from services.newsletter import issues
 from services.newsletter.digest import read_issue
+from services.newsletter.schedule import Schedule
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
 
@@ -90,12 +91,12 @@ async def test_everybody_gets_a_row_with_the_reason(room: Newsroom) -> None:
 
 async def test_the_tick_serves_a_period_once(room: Newsroom) -> None:
     """At the hour the weekly issue is compiled and planned; a second worker, or the next minute, finds nothing to do."""
-    room.schedule = schedule_run.Schedule(0, 9, "UTC")
+    room.schedule = Schedule(0, 9, "UTC")
     reader = await room.subscribe("reader@example.com")
     await room.project()
     dsn, pool = room.settings.database_url, room.database
     for minutes in (-1, 0, 0, 1, 600):
-        await schedule_run.tick(pool, dsn, room.schedule, MONDAY + timedelta(minutes=minutes))
+        await issues.tick(pool, dsn, room.schedule, MONDAY + timedelta(minutes=minutes))
     (one,) = await issues.issues(pool)
     assert (one.number, one.edition, one.due_at, one.state) == (1, "weekly", MONDAY, "planned")
     assert await pool.fetchval("select count(*) from newsletter.mails where issue = 1 and reader = $1", reader) == 1
@@ -104,26 +105,26 @@ async def test_the_tick_serves_a_period_once(room: Newsroom) -> None:
 async def test_a_late_issue_catches_up_and_a_very_late_one_waits(room: Newsroom) -> None:
     """Hours late, it is sent; more than a day late, it waits for an operator, who serves that period."""
     dsn, pool = room.settings.database_url, room.database
-    due = await schedule_run.tick(pool, dsn, room.schedule, MONDAY + timedelta(hours=25))
+    due = await issues.tick(pool, dsn, room.schedule, MONDAY + timedelta(hours=25))
     assert (due.late, await issues.issues(pool)) == (("weekly",), [])
     await room.send_now(MONDAY + timedelta(hours=25))
     (one,) = await issues.issues(pool)
     assert one.due_at == MONDAY
     assert await room.send_now(MONDAY + timedelta(hours=26)) == one.number
-    await schedule_run.tick(pool, dsn, room.schedule, MONDAY + timedelta(days=7, hours=23))
+    await issues.tick(pool, dsn, room.schedule, MONDAY + timedelta(days=7, hours=23))
     assert [i.due_at for i in await issues.issues(pool)] == [MONDAY + timedelta(days=7), MONDAY]
 
 
 async def test_sending_now_serves_the_running_period(room: Newsroom) -> None:
     """Sent by hand on a Wednesday, the coming Monday has nothing left to send; the month's first Monday has two editions."""
     dsn, pool = room.settings.database_url, room.database
-    await schedule_run.tick(pool, dsn, room.schedule, MONDAY)
+    await issues.tick(pool, dsn, room.schedule, MONDAY)
     number = await room.send_now(MONDAY + timedelta(days=2))
     assert number == 2
     assert await room.send_now(MONDAY + timedelta(days=3)) == number
-    await schedule_run.tick(pool, dsn, room.schedule, MONDAY + timedelta(days=7))
+    await issues.tick(pool, dsn, room.schedule, MONDAY + timedelta(days=7))
     assert len(await issues.issues(pool)) == 2
-    await schedule_run.tick(pool, dsn, room.schedule, MONDAY + timedelta(days=14))
+    await issues.tick(pool, dsn, room.schedule, MONDAY + timedelta(days=14))
     assert {i.edition for i in await issues.issues(pool, 2)} == {"weekly", "monthly"}
 
 
@@ -131,5 +132,5 @@ async def test_nothing_due_writes_nothing(room: Newsroom) -> None:
     """A tick between two issues is one look."""
     next_transaction = "select pg_snapshot_xmax(pg_current_snapshot())::text"  # one that writes takes a number
     before = await room.database.fetchval(next_transaction)
-    await schedule_run.tick(room.database, room.settings.database_url, room.schedule, datetime(2020, 1, 1, tzinfo=UTC))
+    await issues.tick(room.database, room.settings.database_url, room.schedule, datetime(2020, 1, 1, tzinfo=UTC))
     assert await room.database.fetchval(next_transaction) == before

@@ -20,7 +20,8 @@ from events.log.vault import Vault
 from events.registry import REGISTRY
 from services.clock import now
 from services.migrate import migrate
-from services.newsletter import ledger, schedule_run
+from services.newsletter import issues, ledger
+from services.newsletter.schedule import schedule_of
 from services.newsletter.subscribers import new_person
 from services.settings import read_settings
 from tests.support import servers
@@ -93,8 +94,8 @@ async def plan(fleet: SendingFleet) -> int:
     """Plan another issue for all readers."""
     dsn = fleet.settings.database_url
     connection = await asyncpg.connect(dsn, server_settings={"timezone": "UTC"})
-    schedule = schedule_run.schedule_of(fleet.settings.newsletter)
-    sent = await schedule_run.send_now(connection, dsn, schedule, now(), "op", extra=True)
+    schedule = schedule_of(fleet.settings.newsletter)
+    sent = await issues.send_now(connection, dsn, schedule, now(), "op", extra=True)
     await connection.close()
     return sent[0].issue.number
 

@@ -11,8 +11,9 @@ import pytest
 from emails.smtp import Relay
 from events.commands.reviews import DecideReview, SubmitReview, WithdrawReview
 from services.clock import fresh_id, now
-from services.newsletter import issues, schedule_run
+from services.newsletter import issues
 from services.newsletter.sender import Sender
+from services.newsletter.subscribers import forget_unconfirmed
 from services.newsletter.transport import Relayed
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
@@ -134,10 +135,8 @@ async def test_an_address_never_confirmed_is_forgotten_after_seven_days(room: Ne
     """Its key and look-up go; a day earlier they stay, and so does whoever confirmed."""
     waiting, confirmed = await room.sign_up("waiting@example.com"), await room.subscribe("ada@example.com")
     await room.project()
-    assert await schedule_run.forget_unconfirmed(room.database, room.committer, now() + timedelta(days=6)) == []
-    assert await schedule_run.forget_unconfirmed(room.database, room.committer, now() + timedelta(days=7, minutes=1)) == [
-        waiting
-    ]
+    assert await forget_unconfirmed(room.database, room.committer, now() + timedelta(days=6)) == []
+    assert await forget_unconfirmed(room.database, room.committer, now() + timedelta(days=7, minutes=1)) == [waiting]
     kept = await room.database.fetch("select person from vault.lookups")
     assert [row["person"] for row in kept] == [confirmed]
     assert await room.database.fetchval("select count(*) from vault.keys where owner = $1", waiting) == 0

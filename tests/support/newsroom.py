@@ -17,8 +17,9 @@ from events.log.committer import Committer
 from events.log.vault import Vault
 from events.registry import REGISTRY
 from services.clock import fresh_id, now
-from services.newsletter import issues, ledger, schedule_run
+from services.newsletter import issues, ledger
 from services.newsletter.letters import Letters
+from services.newsletter.schedule import schedule_of
 from services.newsletter.sender import Sender
 from services.newsletter.subscribers import new_person
 from services.newsletter.tokens import MailTokens
@@ -40,7 +41,7 @@ class Newsroom:
         self.vault = Vault(settings.vault_keys)
         self.tokens = MailTokens(settings.secret_keys, settings.newsletter.retired_keys)
         self.letters = Letters(pool, settings, self.vault, self.tokens)
-        self.schedule = schedule_run.schedule_of(settings.newsletter)
+        self.schedule = schedule_of(settings.newsletter)
         self.sender = Sender(
             pool, self.letters, Relayed(relay, None), clock=now, suppress=self.suppress, lease_seconds=30, chunk=10
         )
@@ -90,7 +91,7 @@ class Newsroom:
     async def send_now(self, at: datetime | None = None, *, extra: bool = False) -> int:
         """Compile and plan the running weekly issue; give its number."""
         dsn = self.settings.database_url
-        sent = await schedule_run.send_now(self.database, dsn, self.schedule, at or now(), "op", extra=extra)
+        sent = await issues.send_now(self.database, dsn, self.schedule, at or now(), "op", extra=extra)
         return sent[0].issue.number
 
     async def deliver(self) -> None:
