@@ -1,9 +1,14 @@
 """A comparison of two cards: title, decision table, scorecard. Pure; nothing is stored for a pair."""
 
+from typing import Final
+
 import msgspec
 
 from projections.cards import Card, Panel, PanelReview
-from projections.tally import Community
+from projections.tally import percent
+
+NO_REVIEWS: Final = "No panel reviews yet"
+NO_VOTES: Final = "No community votes yet"
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -41,16 +46,27 @@ class Comparison(msgspec.Struct, frozen=True):
     scorecard: tuple[Score, ...]
 
 
-def _panel_line(panel: Panel) -> str:
-    if panel.verdict is None:
-        return "No panel reviews yet"
-    return f"{panel.verdict.capitalize()} · {panel.ship} ship / {panel.skip} skip"
+def panel_line(ship: int, skip: int) -> str:
+    """Return the panel's verdict in a line: `Ship · 3 ship / 1 skip`."""
+    if not ship + skip:
+        return NO_REVIEWS
+    verdict = "Ship" if ship > skip else "Skip" if ship < skip else "Mixed"
+    return f"{verdict} · {ship} ship / {skip} skip"
 
 
-def _community_line(tally: Community) -> str:
-    if not tally.total:
-        return "No community votes yet"
-    return f"{tally.ship_percent}% ship · {tally.ship} ship / {tally.skip} skip"
+def community_line(ship: int, skip: int) -> str:
+    """Return the community's tally in a line: `67% ship · 2 ship / 1 skip`."""
+    if not ship + skip:
+        return NO_VOTES
+    return f"{percent(ship, ship + skip)}% ship · {ship} ship / {skip} skip"
+
+
+def _panel_line(card: Card) -> str:
+    return panel_line(card.panel.ship, card.panel.skip)
+
+
+def _community_line(card: Card) -> str:
+    return community_line(card.community.ship, card.community.skip)
 
 
 def _judgement(review: PanelReview | None) -> Judgement | None:
@@ -75,8 +91,8 @@ def compare(left: Card, right: Card) -> Comparison:
         left=left,
         right=right,
         decision=(
-            Decision("Panel verdict", _panel_line(left.panel), _panel_line(right.panel)),
-            Decision("Community", _community_line(left.community), _community_line(right.community)),
+            Decision("Panel verdict", _panel_line(left), _panel_line(right)),
+            Decision("Community", _community_line(left), _community_line(right)),
             Decision("Pricing", left.pricing.label, right.pricing.label),
             Decision("Best for", left.best_for, right.best_for),
             Decision("Category", left.category, right.category),

@@ -15,9 +15,10 @@ from emails.message import From, PreparedDigest, prepare
 from emails.rendering import render_shared
 from events.log.vault import Erased, SealBroken, Vault
 from projections import reviews, subscribers
+from projections.comparison import community_line, panel_line
 from projections.tally import community, percent
 from services.newsletter import facts
-from services.newsletter.facts import Content, ReviewFact, Tally, ToolFact
+from services.newsletter.facts import Content, ReviewFact, ToolFact
 from services.newsletter.ledger import ClaimedMail, Database
 from services.settings import Newsletter, Settings
 
@@ -176,7 +177,7 @@ def digest_values(heading: Heading, content: Content, review: ReviewText | None,
             for pair in content.new_comparisons[: MOST["new_comparisons"]]
         ],
         "new_tools": [
-            {**_link(tool, base_url), "tagline": tool.tagline, "panel_line": panel_line(tool.panel)}
+            {**_link(tool, base_url), "tagline": tool.tagline, "panel_line": panel_line(*tool.panel)}
             for tool in content.new_tools[: MOST["new_tools"]]
         ],
         "movers": [_mover(tool, base_url) for tool in content.movers[: MOST["movers"]]],
@@ -184,8 +185,8 @@ def digest_values(heading: Heading, content: Content, review: ReviewText | None,
         "disagreements": [
             {
                 **_link(tool, base_url),
-                "panel_line": panel_line(tool.panel),
-                "community_line": community_line(tool.community),
+                "panel_line": panel_line(*tool.panel),
+                "community_line": community_line(*tool.community),
             }
             for tool in content.disagreements[: MOST["disagreements"]]
         ],
@@ -194,30 +195,14 @@ def digest_values(heading: Heading, content: Content, review: ReviewText | None,
     }
 
 
-def panel_line(panel: Tally) -> str:
-    """Return the panel's verdict in a line."""
-    ship, skip = panel
-    if not ship + skip:
-        return "No panel reviews yet"
-    verdict = "Ship" if ship > skip else "Skip" if ship < skip else "Mixed"
-    return f"{verdict} · {ship} ship / {skip} skip"
-
-
-def community_line(tally: Tally) -> str:
-    """Return the community's verdict in a line."""
-    if not sum(tally):
-        return "No community votes yet"
-    return f"{percent(tally[0], sum(tally))}% ship · {tally[0]} ship / {tally[1]} skip"
-
-
 def change_line(tool: ToolFact) -> str:
     """Return what happened to a tool in the period, in a line."""
     parts = []
     if tool.panel_spoke:
-        parts.append(f"the panel spoke: {panel_line(tool.panel)}")
+        parts.append(f"the panel spoke: {panel_line(*tool.panel)}")
     if tool.votes:
         before, after = percent(tool.before[0], sum(tool.before)), percent(tool.community[0], sum(tool.community))
-        moved = f"{before}% ship before, {after}% now" if None not in (before, after) else community_line(tool.community)
+        moved = f"{before}% ship before, {after}% now" if None not in (before, after) else community_line(*tool.community)
         parts.append(f"{moved} ({tool.votes} {'vote' if tool.votes == 1 else 'votes'})")
     return "; ".join(parts)
 

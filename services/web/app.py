@@ -35,7 +35,7 @@ from services.web import (
     votes,
     webhooks,
 )
-from services.web.filters import FILTERS
+from services.web.filters import FILTERS, GLOBALS
 from services.web.http import assets
 from services.web.http.answers import Answer, EmptyAnswer
 from services.web.http.call import Call as HttpCall
@@ -88,6 +88,7 @@ PAGES: Final = [route for route in _ALL if "operation" not in route.opt]
 
 add_kinds(REFUSALS)
 TEMPLATES.filters.update(FILTERS)
+TEMPLATES.globals.update(GLOBALS)
 
 
 def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) -> Litestar:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
+from projections.comparison import NO_REVIEWS, NO_VOTES
 from projections.tally import Community
 
 _VERDICTS: Final = {"ship": "Ship", "skip": "Skip", "mixed": "Mixed"}
@@ -65,3 +66,5 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "moment": moment,
     "clock": clock,
 }
+
+GLOBALS: Final = {"NO_REVIEWS": NO_REVIEWS, "NO_VOTES": NO_VOTES}

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from projections.comparison import NO_VOTES
+from services.web.http.assets import STATIC
 from tests.support.catalogs import opinion
 from tests.support.http import Site, assert_problem, pointers
 
@@ -148,3 +150,8 @@ def test_a_visitor_is_who_the_token_says(site: Site) -> None:
     again = me.post("/v1/visitors")
     assert (again.status_code, again.json()["visitor"]) == (200, me.visitor)
     assert new.json()["visitor"] != me.visitor
+
+
+def test_the_live_script_says_what_the_server_says_without_votes() -> None:
+    """A line that the script counts live begins as the page wrote it."""
+    assert f'"{NO_VOTES}"' in (STATIC / "site.js").read_text()
