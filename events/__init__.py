@@ -1,1 +1,1 @@
-"""What can happen, the rules for it, and the log that keeps it."""
+"""The events, the rules that decide them, the commands that ask those rules, and the log that keeps the events."""

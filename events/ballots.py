@@ -10,7 +10,7 @@ Choice = Verdict
 
 
 class VoteCast(Event, frozen=True, kw_only=True):
-    """A voter chose, or chose anew; `previous` is the choice it replaces."""
+    """A voter chose, or changed a choice; `previous` is the one it replaces."""
 
     voter: str
     tool: str
@@ -19,7 +19,7 @@ class VoteCast(Event, frozen=True, kw_only=True):
 
 
 class VoteRetracted(Event, frozen=True, kw_only=True):
-    """A voter took a choice back."""
+    """A voter retracted a choice."""
 
     voter: str
     tool: str
@@ -40,14 +40,14 @@ def evolve(state: Choice | None, event: Event) -> Choice | None:
 
 
 def cast_vote(state: Choice | None, voter: str, tool: str, choice: Choice) -> list[Event]:
-    """Choose; the same choice again is no event."""
+    """Cast a vote; the same choice again is no event."""
     if state == choice:
         return []
     return [VoteCast(voter=voter, tool=tool, choice=choice, previous=state)]
 
 
 def retract_vote(state: Choice | None, voter: str, tool: str) -> list[Event]:
-    """Take the choice back; without one there is no event."""
+    """Retract a vote; without one there is no event."""
     return [] if state is None else [VoteRetracted(voter=voter, tool=tool, previous=state)]
 
 

@@ -15,7 +15,7 @@ Tier = Literal["free", "paid", "freemium"]
 
 
 class ToolAdded(Event, frozen=True, kw_only=True):
-    """A tool came into the catalogue, listed. Its slug is its name in addresses and never changes."""
+    """A tool was added to the catalog, listed. Its slug names it in URLs and never changes."""
 
     tool: str
     slug: str
@@ -30,7 +30,7 @@ class ToolAdded(Event, frozen=True, kw_only=True):
 
 
 class ToolDescribed(Event, frozen=True, kw_only=True):
-    """A tool's description changed; every field is what it is from now on."""
+    """A tool's description changed; every field holds its new value."""
 
     tool: str
     name: str
@@ -44,13 +44,13 @@ class ToolDescribed(Event, frozen=True, kw_only=True):
 
 
 class ToolUnlisted(Event, frozen=True, kw_only=True):
-    """A tool went off the site. Its history stays."""
+    """A tool was taken off the site. Its history stays."""
 
     tool: str
 
 
 class ToolListed(Event, frozen=True, kw_only=True):
-    """An unlisted tool came back."""
+    """An unlisted tool was put back on the site."""
 
     tool: str
 
@@ -66,7 +66,7 @@ class PanelReviewPublished(Event, frozen=True, kw_only=True):
 
 
 class PanelReviewRevised(Event, frozen=True, kw_only=True):
-    """A persona changed its judgement; every field is what it is from now on."""
+    """A persona changed its judgement; every field holds its new value."""
 
     tool: str
     persona: str
@@ -76,7 +76,7 @@ class PanelReviewRevised(Event, frozen=True, kw_only=True):
 
 
 class ComparisonAnnounced(Event, frozen=True, kw_only=True):
-    """A pair of tools was put on the list of comparisons. Left and right are tools' ids."""
+    """A pair of tools was announced as a comparison. Left and right are tools' ids."""
 
     left: str
     right: str
@@ -100,7 +100,7 @@ class ToolNotListed(Exception):
 
 
 class Listing:
-    """Which tools there are and which are listed, as of `position`: the log's listing, that every command sees."""
+    """The tools, and which of them are listed, as of `position`. It is the log's listing, which every command sees."""
 
     # A partial index of the log names the same three.
     types: ClassVar[tuple[type[Event], ...]] = (ToolAdded, ToolListed, ToolUnlisted)
@@ -122,11 +122,11 @@ class Listing:
                 self._unlisted.discard(event.tool)
 
     def find(self, slug: str) -> str | None:
-        """Give the id of the tool with this slug, listed or not."""
+        """Return the id of the tool with this slug, listed or not; None if there is none."""
         return self._tools.get(slug)
 
     def listed(self, slug: str) -> str:
-        """Give the id of the listed tool with this slug; ToolNotListed if there is none."""
+        """Return the id of the listed tool with this slug. Raises ToolNotListed if there is none."""
         tool = self._tools.get(slug)
         if tool is None or tool in self._unlisted:
             raise ToolNotListed(slug)
@@ -134,7 +134,7 @@ class Listing:
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tool's page says of it."""
+    """The description on a tool's page."""
 
     name: str
     tagline: str
@@ -147,7 +147,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What a persona of the panel says of a tool."""
+    """A panel persona's judgement of a tool."""
 
     persona: str
     score: int | None
@@ -156,7 +156,7 @@ class Judgement(msgspec.Struct, frozen=True):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A tool as its stream's events make it; judgements by lower-case persona, since addresses don't tell cases apart."""
+    """A tool's state. `panel` holds judgements by lower-case persona, because URLs don't tell cases apart."""
 
     tool: str
     slug: str
@@ -166,12 +166,12 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 def describe(event: ToolAdded | ToolDescribed) -> Description:
-    """Give the description that an event carries."""
+    """Return the description that an event carries."""
     return Description(**{field: getattr(event, field) for field in Description.__struct_fields__})
 
 
 def evolve(state: Tool | None, event: Event) -> Tool | None:
-    """Give the tool after an event of its stream."""
+    """Return the tool after an event of its stream."""
     if isinstance(event, ToolAdded):
         return Tool(event.tool, event.slug, True, describe(event))
     if state is None:

@@ -1,6 +1,6 @@
-"""The catalog file, and its import: what differs from the present catalog is appended, whole or not at all.
+"""The catalog file: its shape, its faults, and the events that make the catalog match it.
 
-What the file leaves out stays as it is. A file that says what cannot be is refused with every fault, each at its JSON pointer.
+Tools that the file leaves out stay as they are. A faulty file is refused with every fault, each at its JSON pointer.
 """
 
 import re
@@ -43,14 +43,14 @@ Fault = tuple[str, str]
 
 
 class Pricing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a tool costs."""
+    """A tool's price."""
 
     tier: Tier
     label: Line
 
 
 class PanelReview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a persona of the panel says of a tool."""
+    """A panel persona's review of a tool."""
 
     persona: Persona
     score: Score | None = None
@@ -59,7 +59,7 @@ class PanelReview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class CatalogTool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A tool. `url` and `listed` stay as they are when left out; a new tool has then no address and is listed."""
+    """A tool. If left out, `url` and `listed` keep their values; a new tool then has no URL and is listed."""
 
     slug: Slug
     name: Label
@@ -88,7 +88,7 @@ class CatalogFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class CatalogInvalid(Exception):
-    """The file says what cannot be; `faults` are all that was found."""
+    """The file is faulty; `faults` holds everything that was found."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("; ".join(f"{pointer}: {sentence}" for pointer, sentence in faults))
@@ -96,12 +96,12 @@ class CatalogInvalid(Exception):
 
 
 def check(file: CatalogFile) -> list[Fault]:
-    """Find what is wrong with a file by itself, beyond the shape of its parts."""
+    """Return the faults of a file on its own: bad texts, and duplicates."""
     return [*_bad_texts("", msgspec.to_builtins(file)), *_twice_in(file)]
 
 
 def check_pairs(file: CatalogFile, listing: Listing) -> list[Fault]:
-    """Find the compared slugs that are neither in the file nor in the log."""
+    """Return a fault for each compared slug that is neither in the file nor in the log."""
     named = {tool.slug for tool in file.tools}
     return [
         (f"/comparisons/{n}/{side}", f"There is no tool {slug!r}, neither here nor in the catalog.")
@@ -130,7 +130,7 @@ _SPACED_OR_SLASHED = re.compile(r"\s.*|.*\s|.*[/\n\t].*|\.{1,2}", re.S)
 
 
 def _bad_text(field: str, text: str) -> str | None:
-    """Say what is wrong with a text: control characters, or for what stands in addresses and titles more than one line."""
+    """Return the fault of a text: control characters, or more than one line in a name that titles and URLs show."""
     if not text.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in text):
         return "Control characters are not allowed, but for line feeds and tabs."
     if field in ("name", "category") and (text != text.strip() or "\n" in text or "\t" in text):
@@ -141,7 +141,7 @@ def _bad_text(field: str, text: str) -> str | None:
 
 
 def _twice_in(file: CatalogFile) -> Iterator[Fault]:
-    """Find what stands twice, or against itself."""
+    """Return a fault for each duplicate, and for each tool compared with itself."""
     slugs: set[str] = set()
     for n, tool in enumerate(file.tools):
         if tool.slug in slugs:
@@ -164,10 +164,10 @@ def _twice_in(file: CatalogFile) -> Iterator[Fault]:
 def import_catalog(
     tools: Mapping[str, Tool], announced: AbstractSet[tuple[str, str]], file: CatalogFile, tool_ids: Mapping[str, str]
 ) -> list[ToolEvent | ComparisonAnnounced]:
-    """Give the events that make the catalog what the file says.
+    """Return the events that make the catalog match a file without faults.
 
-    `tools` are those the file names and the log has, by slug; `announced` the pairs (ids) the log has; `tool_ids` the id of
-    every slug in the file, known or new. The file has been checked.
+    `tools` holds the file's tools that the log has, by slug; `announced` the pairs (ids) that the log has; `tool_ids` the id of
+    every slug in the file, known or new.
     """
     events: list[ToolEvent | ComparisonAnnounced] = []
     for said in file.tools:
@@ -180,7 +180,7 @@ def import_catalog(
 
 
 def _import_tool(known: Tool | None, said: CatalogTool, tool: str) -> Iterator[ToolEvent]:
-    """Give the events that make a tool what the file says."""
+    """Return the events that make a tool match the file."""
     listed = known is None or known.listed
     description = _description(said, None if known is None else known.description.url)
     if known is None:
@@ -194,7 +194,7 @@ def _import_tool(known: Tool | None, said: CatalogTool, tool: str) -> Iterator[T
 
 
 def _import_review(known: Tool | None, said: PanelReview, tool: str) -> Iterator[ToolEvent]:
-    """Give the event that makes a panel review what the file says; a persona keeps the spelling it came with."""
+    """Return the event that makes a panel review match the file; a persona keeps its first spelling."""
     before = None if known is None else known.panel.get(said.persona.lower())
     if before is None:
         yield PanelReviewPublished(tool=tool, persona=said.persona, score=said.score, verdict=said.verdict, take=said.take)

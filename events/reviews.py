@@ -1,7 +1,7 @@
 """Readers' reviews: one per visitor and tool, moderated by revision.
 
-What a reader wrote is in no event: `text` and `name` are sealed under the review's own key in the vault. A decision is about
-one revision; while an edit waits or was rejected, the revision approved before it stays public. Withdrawing destroys the key.
+No event holds a reader's words: `text` and `name` are sealed under the review's key in the vault, and withdrawing destroys that
+key. A decision is about one revision: while an edit is pending or rejected, the revision approved before it stays public.
 """
 
 from typing import Literal
@@ -32,7 +32,7 @@ class ReviewSubmitted(Event, frozen=True, kw_only=True):
 
 
 class ReviewEdited(Event, frozen=True, kw_only=True):
-    """The author wrote a new revision, pending; every field is what it is from now on."""
+    """The author wrote a new revision, pending; every field holds its new value."""
 
     review: str
     revision: int
@@ -43,14 +43,14 @@ class ReviewEdited(Event, frozen=True, kw_only=True):
 
 
 class ReviewApproved(Event, frozen=True, kw_only=True):
-    """A revision became the public one, in place of an earlier one."""
+    """A revision became the public one and replaced any earlier one."""
 
     review: str
     revision: int
 
 
 class ReviewRejected(Event, frozen=True, kw_only=True):
-    """A revision was refused; if it was the public one, it is so no more. Another public revision stays."""
+    """A revision was rejected and is not public any more. Another public revision stays."""
 
     review: str
     revision: int
@@ -58,7 +58,7 @@ class ReviewRejected(Event, frozen=True, kw_only=True):
 
 
 class ReviewWithdrawn(Event, frozen=True, kw_only=True):
-    """The author took the review back and its texts were destroyed."""
+    """The author withdrew the review and its texts were destroyed."""
 
     review: str
 
@@ -83,7 +83,7 @@ EVENTS = (ReviewSubmitted, ReviewEdited, ReviewApproved, ReviewRejected, ReviewW
 
 
 class ReviewExists(Exception):
-    """This visitor has reviewed this tool: the review `id`."""
+    """This visitor already has a review of this tool, `id`."""
 
     def __init__(self, id: str) -> None:
         super().__init__(id)
@@ -91,11 +91,11 @@ class ReviewExists(Exception):
 
 
 class ReviewNotFound(Exception):
-    """There is no such review, or it is not for this visitor to know."""
+    """There is no such review, or this visitor may not see it."""
 
 
 class ReviewEditedSince(Exception):
-    """The decision names a revision that is no longer the current one, `revision`."""
+    """The decision names another revision than the current one, `revision`."""
 
     def __init__(self, revision: int) -> None:
         super().__init__(revision)
@@ -103,7 +103,7 @@ class ReviewEditedSince(Exception):
 
 
 class Revision(msgspec.Struct, frozen=True):
-    """What the author said, the nth time (from 1); `text` and `name` are sealed."""
+    """The author's nth text (from 1); `text` and `name` are sealed."""
 
     number: int
     verdict: Verdict
@@ -113,7 +113,7 @@ class Revision(msgspec.Struct, frozen=True):
 
 
 class Review(msgspec.Struct, frozen=True):
-    """A review as it stands: `status` is the current revision's, `published` the public revision, if any."""
+    """A review's state: `status` is the current revision's, `published` the public revision, if any."""
 
     review: str
     visitor: str
@@ -125,7 +125,7 @@ class Review(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What an author changes; what is UNSET stays. `text` and `name` are sealed."""
+    """An author's changes; fields that are UNSET stay. `text` and `name` are sealed."""
 
     verdict: Verdict | UnsetType = UNSET
     score: int | UnsetType | None = UNSET
@@ -134,13 +134,13 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 def begin(event: ReviewSubmitted) -> Review:
-    """Give a review as it stands when submitted."""
+    """Return a review's state after its submission."""
     first = Revision(1, event.verdict, event.score, event.text, event.name)
     return Review(event.review, event.visitor, event.tool, "pending", first)
 
 
 def evolve(state: Review | None, event: Event) -> Review | None:
-    """Give the review after an event of its stream."""
+    """Return the review after an event of its stream."""
     if isinstance(event, ReviewSubmitted):
         return begin(event)
     if state is None:
@@ -163,26 +163,26 @@ def evolve(state: Review | None, event: Event) -> Review | None:
 
 
 def stream(review: str) -> UUID:
-    """Name a review's stream; ReviewNotFound for what is no id."""
+    """Return a review's stream. Raises ReviewNotFound if `review` is no id."""
     if not ids.is_id(review):
         raise ReviewNotFound
     return ids.stream_of(review)
 
 
 def place_stream(visitor: str, tool: str) -> UUID:
-    """Name the stream of a visitor's one place for a review of a tool."""
+    """Return the stream of a visitor's one place for a review of a tool."""
     return ids.stream_beside(visitor, "review", tool)
 
 
 def submit_review(place: Event | None, submitted: ReviewSubmitted) -> list[Event]:
-    """Submit a review, given the last event of the visitor's place for it; ReviewExists when the place is taken."""
+    """Submit a review, given the last event of the visitor's place for it. Raises ReviewExists if the place is taken."""
     if isinstance(place, ReviewPlaced):
         raise ReviewExists(place.review)
     return [submitted, ReviewPlaced(visitor=submitted.visitor, tool=submitted.tool, review=submitted.review)]
 
 
 def edit_review(state: Review | None, visitor: str, changes: Changes) -> list[Event]:
-    """Write a new revision; nothing changed is no event. ReviewNotFound for all but the author, and once withdrawn."""
+    """Write a new revision; no event if nothing changes. Raises ReviewNotFound for another visitor, and once withdrawn."""
     if state is None or state.visitor != visitor or state.status == "withdrawn":
         raise ReviewNotFound
     given = {f: value for f in changes.__struct_fields__ if (value := getattr(changes, f)) is not UNSET}
@@ -202,7 +202,7 @@ def edit_review(state: Review | None, visitor: str, changes: Changes) -> list[Ev
 
 
 def withdraw_review(state: Review | None, visitor: str) -> list[Event]:
-    """Take a review back and free its place; twice is no event. ReviewNotFound for all but the author."""
+    """Withdraw a review and free its place; a second time is no event. Raises ReviewNotFound for anyone but the author."""
     if state is None or state.visitor != visitor:
         raise ReviewNotFound
     if state.status == "withdrawn":
@@ -213,10 +213,10 @@ def withdraw_review(state: Review | None, visitor: str) -> list[Event]:
 def decide_review(
     state: Review | None, judgement: Judgement, revision: int | None = None, reason: str | None = None
 ) -> list[Event]:
-    """Approve or reject a revision, the current one if none is given; what is so already is no event.
+    """Approve or reject a revision, the current one if none is given; no event if it already is.
 
-    Once an edit was rejected, the revision still public may be named to be rejected too. ReviewEditedSince for any other
-    that is not current; ReviewNotFound once withdrawn.
+    Once an edit is rejected, the revision that is still public may be rejected too, by its number. Raises ReviewEditedSince
+    for any other revision that is not current, and ReviewNotFound once withdrawn.
     """
     if state is None or state.status == "withdrawn":
         raise ReviewNotFound

@@ -1,7 +1,7 @@
 """Subscribers of the newsletter: consent, its confirmation, preferences, withdrawal, suppression, erasure.
 
-A subscriber is an id of its own; its address stands sealed in the event that first names it, and is found again by the vault's
-look-up alone. A link confirms the round it was sent for: whichever of a round's links is used first, the others are used too.
+A subscriber has an id of its own. Its address stands, sealed, in the event that first names it, and can only be found by the
+vault's look-up. A link confirms the round it was sent for; using one of a round's links uses up the others.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Status = Literal["pending", "confirmed", "unsubscribed", "erased"]
 
 
 class SubscriptionRequested(Event, frozen=True, kw_only=True):
-    """Somebody entered an address in form `form`; a link of this round was sent to it. `address` is sealed, and said once."""
+    """An address was entered in form `form` and sent a link of this round. Only the first request has `address`, sealed."""
 
     subscriber: str
     round: int
@@ -32,7 +32,7 @@ class SubscriptionRequested(Event, frozen=True, kw_only=True):
 
 
 class SubscriptionConfirmed(Event, frozen=True, kw_only=True):
-    """Whoever reads that address agreed to form `form` with the link whose token has the SHA-256 `token` (hex)."""
+    """The address's reader agreed to form `form` by the link whose token has the SHA-256 `token` (hex)."""
 
     subscriber: str
     round: int
@@ -41,7 +41,7 @@ class SubscriptionConfirmed(Event, frozen=True, kw_only=True):
 
 
 class SubscriberImported(Event, frozen=True, kw_only=True):
-    """An operator brought consent given elsewhere; `proof` says how; it and `address` are sealed."""
+    """An operator imported a consent given elsewhere. `address` and `proof`, the evidence of the consent, are sealed."""
 
     subscriber: str
     round: int
@@ -51,7 +51,7 @@ class SubscriberImported(Event, frozen=True, kw_only=True):
 
 
 class PreferencesSet(Event, frozen=True, kw_only=True):
-    """A subscriber chose categories (none: all), how often, and until which day (ISO 8601) to pause."""
+    """A subscriber chose categories (none: all), a frequency, and a day (ISO 8601) until which to pause."""
 
     subscriber: str
     categories: list[str]
@@ -60,20 +60,20 @@ class PreferencesSet(Event, frozen=True, kw_only=True):
 
 
 class BookmarksJoined(Event, frozen=True, kw_only=True):
-    """What this visitor bookmarks is the subscriber's."""
+    """A visitor's bookmarks became the subscriber's too."""
 
     subscriber: str
     visitor: str
 
 
 class Unsubscribed(Event, frozen=True, kw_only=True):
-    """A subscriber withdrew its consent."""
+    """A subscriber withdrew consent."""
 
     subscriber: str
 
 
 class SubscriberSuppressed(Event, frozen=True, kw_only=True):
-    """Nothing is sent to this address any more."""
+    """The address was suppressed: nothing is sent to it any more."""
 
     subscriber: str
     reason: Reason
@@ -91,15 +91,15 @@ EVENTS = (
 
 
 class LinkUsed(Exception):
-    """This link, or another of its round, was used, or what it was about is gone."""
+    """This link or another of its round was used, or its subscription is gone."""
 
 
 class NotSubscribed(Exception):
-    """There is no confirmed subscription of this subscriber."""
+    """This subscriber has no confirmed subscription."""
 
 
 class Subscriber(msgspec.Struct, frozen=True):
-    """A subscriber as it stands; `round` counts its confirmations, `address` is sealed."""
+    """A subscriber's state; `round` counts its confirmations, `address` is sealed."""
 
     subscriber: str
     address: str
@@ -113,14 +113,14 @@ class Subscriber(msgspec.Struct, frozen=True):
 
 
 def stream(subscriber: str) -> UUID:
-    """Name a subscriber's stream."""
+    """Return a subscriber's stream."""
     return ids.stream_of(subscriber)
 
 
 def evolve(state: Subscriber | None, event: Event) -> Subscriber | None:
-    """Give the subscriber after an event of its stream."""
+    """Return the subscriber after an event of its stream."""
     if state is None:
-        return _begun(event)
+        return _first(event)
     match event:
         case SubscriptionRequested():
             return _joined(replace(state, status="pending", categories=tuple(event.categories)), event.visitor)
@@ -140,7 +140,7 @@ def evolve(state: Subscriber | None, event: Event) -> Subscriber | None:
     return state
 
 
-def _begun(event: Event) -> Subscriber | None:
+def _first(event: Event) -> Subscriber | None:
     match event:
         case SubscriptionRequested():
             begun = Subscriber(event.subscriber, event.address or "", "pending", categories=tuple(event.categories))
@@ -159,7 +159,7 @@ def _joined(state: Subscriber, visitor: str | None) -> Subscriber:
 def request_subscription(
     state: Subscriber | None, subscriber: str, address: str, categories: Sequence[str], form: str, visitor: str | None
 ) -> list[Event]:
-    """Ask for a subscription: no event for who has one, or gets nothing any more."""
+    """Request a subscription; no event if already subscribed, suppressed or erased."""
     if state is not None and (state.status in ("confirmed", "erased") or state.suppressed):
         return []
     requested = SubscriptionRequested(
@@ -174,7 +174,7 @@ def request_subscription(
 
 
 def confirm_subscription(state: Subscriber | None, round_: int, form: str, token: str) -> list[Event]:
-    """Confirm by a link of this round; LinkUsed for a second use, or when nothing waits for it."""
+    """Confirm by a link of this round. Raises LinkUsed for a second use, or if no confirmation is pending."""
     if state is None or state.status != "pending" or round_ != state.round + 1 or state.suppressed:
         raise LinkUsed
     return [SubscriptionConfirmed(subscriber=state.subscriber, round=round_, form=form, token=token)]
@@ -183,7 +183,7 @@ def confirm_subscription(state: Subscriber | None, round_: int, form: str, token
 def import_subscriber(
     state: Subscriber | None, subscriber: str, address: str, categories: Sequence[str], proof: str
 ) -> list[Event]:
-    """Take consent given elsewhere; an address that is known here stays as it is."""
+    """Import a consent given elsewhere; no event for a known address."""
     if state is not None:
         return []
     imported = SubscriberImported(subscriber=subscriber, round=1, categories=list(categories), proof=proof, address=address)
@@ -193,7 +193,7 @@ def import_subscriber(
 def set_preferences(
     state: Subscriber | None, categories: Sequence[str], frequency: Frequency, paused_until: str | None
 ) -> list[Event]:
-    """Choose what to get and how often; the same again is no event. NotSubscribed."""
+    """Set categories, frequency and pause; no event if nothing changes. Raises NotSubscribed."""
     if state is None or state.status != "confirmed":
         raise NotSubscribed
     chosen = tuple(sorted(set(categories)))
@@ -206,28 +206,28 @@ def set_preferences(
 
 
 def join_bookmarks(state: Subscriber | None, visitor: str) -> list[Event]:
-    """Make a visitor's bookmarks the subscriber's; twice is no event. NotSubscribed."""
+    """Join a visitor's bookmarks to the subscriber; a second time is no event. Raises NotSubscribed."""
     if state is None or state.status != "confirmed":
         raise NotSubscribed
     return [] if visitor in state.visitors else [BookmarksJoined(subscriber=state.subscriber, visitor=visitor)]
 
 
 def unsubscribe(state: Subscriber | None) -> list[Event]:
-    """Withdraw consent; twice, or of somebody unknown, is no event."""
+    """Withdraw consent; no event if there is none."""
     if state is None or state.status not in ("pending", "confirmed"):
         return []
     return [Unsubscribed(subscriber=state.subscriber)]
 
 
 def suppress(state: Subscriber | None, reason: Reason) -> list[Event]:
-    """Send nothing to this address any more; twice is no event."""
+    """Suppress the address; a second time is no event."""
     if state is None or state.status == "erased" or state.suppressed:
         return []
     return [SubscriberSuppressed(subscriber=state.subscriber, reason=reason)]
 
 
 def erase(state: Subscriber | None, *, unconfirmed_only: bool = False) -> list[Event]:
-    """Erase who this was; twice, or of somebody unknown, is no event. `unconfirmed_only` spares whoever ever confirmed."""
+    """Erase a subscriber; no event if unknown or erased. `unconfirmed_only` spares subscribers that ever confirmed."""
     if state is None or state.status == "erased":
         return []
     if unconfirmed_only and (state.status != "pending" or state.round or state.suppressed):

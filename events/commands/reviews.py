@@ -1,4 +1,4 @@
-"""The commands on readers' reviews: submit, edit, withdraw, decide. Texts come sealed; see `events.log.vault`."""
+"""The commands on readers' reviews: submit, edit, withdraw, decide. Texts arrive sealed; see `events.log.vault`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -66,7 +66,7 @@ def _decision(seen: Seen, state: Review | None, events: Sequence[Event]) -> Deci
 class SubmitReview(Command[Review]):
     """Review a listed tool.
 
-    Texts come sealed under a new key; `keep` is the effect that keeps it, in the transaction of the events.
+    Texts arrive sealed under a new key; `keep` is the effect that stores it.
     """
 
     __slots__ = ("_texts", "keep", "review", "score", "slug", "verdict", "visitor")
@@ -118,7 +118,7 @@ class SubmitReview(Command[Review]):
 
 
 class EditReview(Command[Review]):
-    """Write a new revision of one's own review; texts come sealed under the review's key."""
+    """Write a new revision of the visitor's own review; texts arrive sealed under the review's key."""
 
     __slots__ = ("changes", "review", "visitor")
     receipt_type = Receipt[Review]
@@ -141,7 +141,7 @@ class EditReview(Command[Review]):
 
 
 class WithdrawReview(Command[None]):
-    """Take one's own review back; its key is destroyed in the same transaction."""
+    """Withdraw the visitor's own review; its key is destroyed in the same transaction."""
 
     __slots__ = ("review", "visitor")
     exclusive = True

@@ -1,6 +1,7 @@
-"""The commands on subscribers. Addresses come sealed, with the mark they are found by; see `events.log.vault`.
+"""The commands on subscribers. Addresses arrive sealed, with the mark they are found by; see `events.log.vault`.
 
-What a decision means for mail happens in its transaction: single mails are planned, and those not yet attempted are cancelled.
+Their effects write the newsletter's ledger, `newsletter.mails`: a decision's transaction plans the single mail it calls for
+and cancels the mails it forbids, so that neither can be lost.
 """
 
 from collections.abc import Sequence
@@ -56,7 +57,7 @@ where reader = $1 and state in ('pending', 'deferred') and (issue > 0 or $3)
 
 
 class _OnSubscriber(Command[Subscriber]):
-    """A command on one subscriber's stream: a subclass gives the events and what goes with them."""
+    """A command on one subscriber's stream: a subclass returns the events and their effects."""
 
     __slots__ = ("subscriber",)
     receipt_type = Receipt[Subscriber]
@@ -74,7 +75,7 @@ class _OnSubscriber(Command[Subscriber]):
         raise NotImplementedError
 
     def effects(self) -> Sequence[Effect]:
-        """Name what happens with the events, if there are any."""
+        """Return the effects that go with the events, if there are any."""
         return ()
 
     def decide(self, seen: Seen) -> Decision[Subscriber]:
@@ -94,7 +95,7 @@ class _OnSubscriber(Command[Subscriber]):
 
 
 class ConfirmSubscription(_OnSubscriber):
-    """Confirm by a link; `token` is its SHA-256 in hex. LinkUsed."""
+    """Confirm by a link; `token` is its SHA-256 in hex. Raises LinkUsed."""
 
     __slots__ = ("form", "round", "token")
 
@@ -110,7 +111,7 @@ class ConfirmSubscription(_OnSubscriber):
 
 
 class SetPreferences(_OnSubscriber):
-    """Choose what to get and how often; NotSubscribed."""
+    """Set categories, frequency and pause. Raises NotSubscribed."""
 
     __slots__ = ("categories", "frequency", "paused_until")
 
@@ -126,7 +127,7 @@ class SetPreferences(_OnSubscriber):
 
 
 class JoinBookmarks(_OnSubscriber):
-    """Make a visitor's bookmarks the subscriber's; NotSubscribed."""
+    """Join a visitor's bookmarks to the subscriber. Raises NotSubscribed."""
 
     __slots__ = ("visitor",)
 
@@ -140,7 +141,7 @@ class JoinBookmarks(_OnSubscriber):
 
 
 class Unsubscribe(_OnSubscriber):
-    """Withdraw consent; every mail not yet attempted is stopped."""
+    """Withdraw consent; cancels every digest not yet attempted."""
 
     __slots__ = ()
 
@@ -149,12 +150,12 @@ class Unsubscribe(_OnSubscriber):
         return unsubscribe(state)
 
     def effects(self) -> Sequence[Effect]:
-        """Stop what is planned."""
+        """Return the cancellation of planned digests."""
         return (Effect(CANCEL, (self.subscriber, "unsubscribed", False)),)
 
 
 class SuppressSubscriber(_OnSubscriber):
-    """Send nothing to this address any more; the look-up remembers it."""
+    """Suppress an address; its look-up records that."""
 
     __slots__ = ("reason",)
 
@@ -167,12 +168,12 @@ class SuppressSubscriber(_OnSubscriber):
         return suppress(state, self.reason)
 
     def effects(self) -> Sequence[Effect]:
-        """Stop what is planned, and remember."""
+        """Return the record in the look-up, and the cancellation of planned mails."""
         return (Effect(SUPPRESS, (self.subscriber, self.reason)), Effect(CANCEL, (self.subscriber, "suppressed", True)))
 
 
 class EraseSubscriber(_OnSubscriber):
-    """Destroy a subscriber's key and look-up; of a suppressed address its HMAC alone stays."""
+    """Destroy a subscriber's key and look-up; only the HMAC of a suppressed address stays."""
 
     __slots__ = ("unconfirmed_only",)
 
@@ -185,7 +186,7 @@ class EraseSubscriber(_OnSubscriber):
         return erase(state, unconfirmed_only=self.unconfirmed_only)
 
     def effects(self) -> Sequence[Effect]:
-        """Destroy, forget, and stop what is planned."""
+        """Return the destruction of the key and the look-up, and the cancellation of planned mails."""
         return (
             vault.destroy(self.subscriber),
             Effect(FORGET_UNSUPPRESSED, (self.subscriber,)),
@@ -196,7 +197,7 @@ class EraseSubscriber(_OnSubscriber):
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Somebody new, should the address turn out unknown: an id, the sealed address, its mark, and what keeps the key."""
+    """A prospective subscriber: an id, the sealed address, its mark, and the effect that stores the key."""
 
     id: str
     address: str
@@ -214,9 +215,9 @@ class Applicant(msgspec.Struct, frozen=True):
 
 
 class RequestSubscription(Command[None]):
-    """Sign an address up: a link to confirm, to its preferences if it is confirmed, or nothing, within the day's cap.
+    """Sign an address up: plan a mail with a link to confirm, or to its preferences if it is confirmed, within the day's cap.
 
-    The value says nothing: nobody is told what is known of an address.
+    The value is None whatever happens, so that no caller learns whether an address is known.
     """
 
     __slots__ = ("cap", "categories", "form", "mail", "person", "visitor")
@@ -258,7 +259,7 @@ class RequestSubscription(Command[None]):
 
 
 class RequestMail(Command[bool]):
-    """Plan a single mail to a confirmed subscriber, within the day's cap; the value tells whether it was."""
+    """Plan a single mail to a confirmed subscriber, within the day's cap; the value is whether it was planned."""
 
     __slots__ = ("cap", "kind", "mail", "subscriber")
     exclusive = True
@@ -288,7 +289,7 @@ class RequestMail(Command[bool]):
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """A row of an import: who it would be, with the proof of consent sealed under the same key."""
+    """A row of an import: a prospective subscriber, with the proof of consent sealed under the same key."""
 
     person: Person
     proof: str
@@ -296,7 +297,7 @@ class Imported(msgspec.Struct, frozen=True):
 
 
 class ImportSubscribers(Command[list[bool]]):
-    """Import rows at once; the value tells for each whether it was new. Known and suppressed addresses stay as they are."""
+    """Import many rows; the value is, for each, whether it was new. Known and suppressed addresses stay as they are."""
 
     __slots__ = ("operator", "rows")
     exclusive = True

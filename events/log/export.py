@@ -102,16 +102,11 @@ async def export(
             chain.take(text)
             if chain.lines % REPORT_EVERY == 0:
                 progress(chain.lines, end - first + 1)
+    held = (first, end) if chain.lines else (None, None)
     manifest = Manifest(
-        format=FORMAT,
-        events=chain.lines,
-        first_position=first if chain.lines else None,
-        last_position=end if chain.lines else None,
-        partial=first > 1 or end < head,
-        sha256=chain.digest().hex(),
-        release=version("ballotpress"),
-        exported_at=now(),
-    )
+        format=FORMAT, events=chain.lines, first_position=held[0], last_position=held[1], partial=first > 1 or end < head,
+        sha256=chain.digest().hex(), release=version("ballotpress"), exported_at=now(),
+    )  # fmt: skip
     out.write(_encoder.encode(LastLine(manifest)) + b"\n")
     return manifest
 

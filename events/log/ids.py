@@ -1,7 +1,7 @@
 """Ids of visitors, tools and reviews, and the streams made from them.
 
 An id is a UUIDv7 (RFC 9562, 5.7) written as 22 characters of unpadded base64url; the same 16 bytes are its stream's uuid.
-Clock and randomness are arguments: nothing here reads either.
+Clock and randomness are arguments.
 """
 
 import base64
@@ -21,7 +21,7 @@ _ID: Final = re.compile(ID)
 
 
 def new_id(milliseconds: int, randomness: bytes) -> str:
-    """Make an id from Unix time in milliseconds and 10 random bytes (RFC 9562, 5.7)."""
+    """Return an id made from Unix time in milliseconds and 10 random bytes (RFC 9562, 5.7)."""
     value = int.from_bytes(milliseconds.to_bytes(6, "big") + randomness[:10], "big")
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
@@ -29,36 +29,36 @@ def new_id(milliseconds: int, randomness: bytes) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Tell whether this is the one spelling of some id."""
+    """Return whether a text is the one spelling of some id."""
     return _ID.fullmatch(text) is not None
 
 
 def from_bytes(raw: bytes) -> str:
-    """Spell 16 bytes as an id."""
+    """Return the id that 16 bytes spell."""
     return base64.urlsafe_b64encode(raw)[:22].decode("ascii")
 
 
 def to_bytes(id_: str) -> bytes:
-    """Give back the 16 bytes of an id; ValueError if it is none."""
+    """Return the 16 bytes of an id. Raises ValueError if it is none."""
     if not is_id(id_):
         raise ValueError(f"not an id: {id_!r}")
     return base64.urlsafe_b64decode(id_ + "==")
 
 
 def stream_of(id_: str) -> UUID:
-    """Name the stream of a tool, review, voter or person: its id as a uuid."""
+    """Return the stream of a tool, review, voter or subscriber: its id as a uuid."""
     return _UUID(to_bytes(id_))
 
 
 def stream_beside(id_: str, category: str, *parts: str) -> UUID:
-    """Name a stream that sorts beside its owner's id: its first 8 bytes, then 8 of a hash of category and all parts.
+    """Return a stream that sorts beside its owner's id: the id's first 8 bytes, then 8 of a hash of category and all parts.
 
-    So everything one voter did is one range of the log's primary key, and inserts of one moment fall together.
+    So a voter's streams are one range of the log's primary key, and streams made at one moment are inserted side by side.
     """
     digest = blake2b("\0".join((id_, *parts)).encode(), digest_size=8, person=category.encode()).digest()
     return _UUID(to_bytes(id_)[:8] + digest)
 
 
 def stream_named(category: str, *parts: str) -> UUID:
-    """Name a stream by a hash of its category and parts, for what has no id of its own."""
+    """Return the stream of something without an id: a hash of its category and parts."""
     return _UUID(blake2b("\0".join(parts).encode(), digest_size=16, person=category.encode()).digest())

@@ -15,7 +15,7 @@ class SchemaTooNew(Exception):
 
 
 class MigrationChanged(Exception):
-    """A migration file differs from the one that was run."""
+    """A migration file differs from the one that ran."""
 
 
 def _migrations() -> list[tuple[int, str]]:
@@ -24,12 +24,12 @@ def _migrations() -> list[tuple[int, str]]:
 
 
 def current() -> int:
-    """Give the number of this release's last migration."""
+    """Return the number of this release's last migration."""
     return _migrations()[-1][0]
 
 
 async def migrated(connection: "Connection[Any] | Pool[Any]") -> int:
-    """Give the number of the last migration this database has seen; 0 for an empty database."""
+    """Return the number of the last migration that ran on this database; 0 for an empty database."""
     if await connection.fetchval("select to_regclass('public.ballotpress_migrations')") is None:
         return 0
     number: int = await connection.fetchval("select coalesce(max(number), 0) from public.ballotpress_migrations")
@@ -37,9 +37,9 @@ async def migrated(connection: "Connection[Any] | Pool[Any]") -> int:
 
 
 async def migrate(connection: "Connection[Any]") -> int:
-    """Run what is missing; give how many migrations ran. Safe to run twice and from two hosts at once.
+    """Run the missing migrations; return their number. Safe to run twice and from two hosts at once.
 
-    SchemaTooNew, MigrationChanged when the database is not one that this release can bring forward.
+    Raises SchemaTooNew or MigrationChanged if this release can't bring the database forward.
     """
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)

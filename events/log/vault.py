@@ -1,7 +1,7 @@
-"""The vault: personal texts are sealed under a key of their owner's own, and erased by destroying that key.
+"""The vault: personal texts are sealed under a key of their owner's, and erased by destroying that key.
 
-AES-256-GCM throughout. An owner is a review's or a person's id; a sealed text belongs to its owner and field and opens as no
-other. Keys are kept wrapped under the newest vault key; a row is bound to its owner in the same way.
+AES-256-GCM throughout. An owner is a review's or a subscriber's id. A sealed text is bound to its owner and field and opens as
+no other. Keys are stored wrapped under the newest vault key, each bound to its owner.
 """
 
 import base64
@@ -44,7 +44,7 @@ where k.owner = n.owner and k.wrapped_under = n.old
 
 
 class Erased(Exception):
-    """The owner's key is not in the vault: what was sealed under it is gone. The argument is the owner."""
+    """The owner's key is not in the vault, so its texts are gone. The argument is the owner."""
 
 
 class VaultKeyMissing(Exception):
@@ -55,7 +55,7 @@ class VaultKeyMissing(Exception):
 
 
 class SealBroken(Exception):
-    """What should be opened was not sealed so: another key, owner or field, or its bytes were changed."""
+    """A sealed text does not open: it has another key, owner or field, or its bytes were changed."""
 
 
 def _seal(aead: AESGCM, plain: bytes, bound_to: str) -> bytes:
@@ -71,7 +71,7 @@ def _open(aead: AESGCM, sealed: bytes, bound_to: str) -> bytes:
 
 
 class Key:
-    """An owner's own key. It is never shown."""
+    """An owner's key. Its bytes can't be read back."""
 
     __slots__ = ("_aead", "owner")
 
@@ -80,11 +80,11 @@ class Key:
         self._aead = AESGCM(raw)
 
     def seal(self, field: str, text: str) -> str:
-        """Seal a field's text; base64, never twice the same."""
+        """Return a field's text sealed, in base64; never twice the same."""
         return base64.b64encode(_seal(self._aead, text.encode(), f"{self.owner}\0{field}")).decode("ascii")
 
     def open(self, field: str, sealed: str) -> str:
-        """Give the text that was sealed as this field; SealBroken if it was not."""
+        """Return the text that was sealed as this field. Raises SealBroken if it was not."""
         try:
             raw = base64.b64decode(sealed, validate=True)
         except ValueError:
@@ -93,7 +93,7 @@ class Key:
 
 
 class Finder:
-    """Finds a person by an address without keeping one: by an HMAC-SHA256 of it, under a key of its own."""
+    """Makes the marks by which an address is found without being stored: an HMAC-SHA256 under a key for that alone."""
 
     __slots__ = ("_key",)
 
@@ -101,7 +101,7 @@ class Finder:
         self._key = key
 
     def mark(self, address: str) -> bytes:
-        """Give what an address is found by; its case doesn't matter."""
+        """Return the mark of an address; its case doesn't matter."""
         return hmac.digest(self._key, address.casefold().encode(), "sha256")
 
 
@@ -116,24 +116,24 @@ class Vault:
         self._newest = next(iter(self._vault_keys))
 
     def new_key(self, owner: str) -> tuple[Key, Effect]:
-        """Make a key for a new owner, and the effect that keeps it: the command that first names the owner carries it."""
+        """Return a key for a new owner, and the effect that stores it, for the command that first names the owner."""
         raw = os.urandom(KEY_BYTES)
         return Key(owner, raw), Effect(KEEP, (owner, self._wrap(owner, raw), self._newest))
 
     async def keys_of(self, connection: Reads, owners: Iterable[str]) -> dict[str, Key]:
-        """Read owners' keys in one query; an erased owner is left out. VaultKeyMissing, SealBroken."""
+        """Return owners' keys, read in one query; erased owners are left out. Raises VaultKeyMissing, SealBroken."""
         rows = await connection.fetch(READ, list(owners))
         return {row["owner"]: Key(row["owner"], self._unwrap(row)) for row in rows}
 
     async def key_of(self, connection: Reads, owner: str) -> Key:
-        """Read an owner's key; Erased if there is none."""
+        """Return an owner's key. Raises Erased if there is none."""
         keys = await self.keys_of(connection, [owner])
         if owner not in keys:
             raise Erased(owner)
         return keys[owner]
 
     async def finder(self, connection: Reads) -> Finder:
-        """Give the finder of addresses; its key is made at the first use and kept, wrapped, beside the owners'."""
+        """Return the finder of addresses; its key is made at the first use and stored, wrapped, beside the owners'."""
         raw = os.urandom(KEY_BYTES)
         row = await connection.fetchrow(READ, [FINDER])
         if row is None:
@@ -142,9 +142,9 @@ class Vault:
         return Finder(self._unwrap(row))
 
     async def rewrap(self, connection: "Connection[Any]", progress: Callable[[int, int], None] = lambda done, of: None) -> int:
-        """Wrap every key under the newest vault key; give how many were not. `progress` is told how many of how many are done.
+        """Wrap every key under the newest vault key; return how many were not. Calls `progress` with the done and the total.
 
-        Interrupted at any moment it may be run again. VaultKeyMissing before anything is changed.
+        It may be interrupted and run again. Raises VaultKeyMissing before anything is changed.
         """
         for row in await connection.fetch(READ_VAULT_KEYS):
             self._vault_key(row["wrapped_under"])
@@ -172,5 +172,5 @@ class Vault:
 
 
 def destroy(owner: str) -> Effect:
-    """Give the effect that destroys an owner's key, for the command whose event says so."""
+    """Return the effect that destroys an owner's key, for the command whose event records it."""
     return Effect(DESTROY, (owner,))
