@@ -6,7 +6,7 @@ from events import ballots, voters
 from events.ballots import Choice
 from events.catalog import Listing
 from events.log import ids
-from events.log.command import Command, Decision, IdempotencyKey, Reads, Receipt, Seen
+from events.log.command import Command, Decision, Reads, Receipt, Seen
 
 
 class Vote(msgspec.Struct, frozen=True):
@@ -18,17 +18,14 @@ class Vote(msgspec.Struct, frozen=True):
     earlier: int
 
 
-class CastVote(Command[Vote]):
+class CastVote(Command[Vote], frozen=True):
     """Cast, change or (with no choice) retract a visitor's vote on a listed tool."""
 
-    __slots__ = ("choice", "slug", "voter")
-    receipt_type = Receipt[Vote]
+    voter: str
+    slug: str
+    choice: Choice | None
 
-    def __init__(self, voter: str, slug: str, choice: Choice | None, key: IdempotencyKey | None = None) -> None:
-        self.key = key
-        self.voter = voter
-        self.slug = slug
-        self.choice: Choice | None = choice
+    receipt_type = Receipt[Vote]
 
     def reads(self, listing: Listing) -> Reads:
         """Name the ballot and the voter. Raises ToolNotListed."""

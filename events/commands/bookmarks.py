@@ -3,19 +3,15 @@
 from events import bookmarks, voters
 from events.catalog import Listing
 from events.log import ids
-from events.log.command import Command, Decision, IdempotencyKey, Reads, Seen
+from events.log.command import Command, Decision, Reads, Seen
 
 
-class SetBookmark(Command[None]):
+class SetBookmark(Command[None], frozen=True):
     """Bookmark a listed tool, or remove its bookmark."""
 
-    __slots__ = ("keep", "slug", "visitor")
-
-    def __init__(self, visitor: str, slug: str, keep: bool, key: IdempotencyKey | None = None) -> None:
-        super().__init__(key)
-        self.visitor = visitor
-        self.slug = slug
-        self.keep = keep
+    visitor: str
+    slug: str
+    keep: bool
 
     def reads(self, listing: Listing) -> Reads:
         """Name the bookmark and the voter. Raises ToolNotListed."""

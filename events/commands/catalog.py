@@ -1,31 +1,34 @@
 """The command to import a catalog file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self
 
 from events.catalog import Listing, evolve, pair_stream, stream
-from events.catalog_file import CatalogFile, CatalogInvalid, check, check_pairs, import_catalog, slugs_in
+from events.catalog_file import CatalogFile, CatalogInvalid, Fault, check, check_pairs, import_catalog, slugs_in
 from events.log import ids
 from events.log.command import Command, Decision, IdempotencyKey, Reads, Receipt, Seen
 from events.log.event import fold
 
 
-class ImportCatalog(Command[int]):
+class ImportCatalog(Command[int], frozen=True):
     """Append what a catalog file changes; the value is the number of events.
 
     Exclusive, so that every tool it does not find is new: a batch's other commands could have added it.
     """
 
-    __slots__ = ("_faults", "_new_ids", "file", "operator")
+    file: CatalogFile
+    faults: Sequence[Fault]
+    new_ids: Mapping[str, str]
+    operator: str
+
     exclusive = True
     seconds = 10.0  # the largest file takes about two
     receipt_type = Receipt[int]
 
-    def __init__(self, file: CatalogFile, new_id: Callable[[], str], operator: str, key: IdempotencyKey | None = None) -> None:
-        super().__init__(key)
-        self.file = file
-        self.operator = operator
-        self._faults = check(file)
-        self._new_ids = {slug: new_id() for slug in sorted(slugs_in(file))}
+    @classmethod
+    def of(cls, file: CatalogFile, new_id: Callable[[], str], operator: str, key: IdempotencyKey | None = None) -> Self:
+        """Check a file, make an id for every slug in it, and return the command."""
+        return cls(file, check(file), {slug: new_id() for slug in sorted(slugs_in(file))}, operator, key=key)
 
     def reads(self, listing: Listing) -> Reads:
         """Name the pairs of the file, and the tools that the catalog has."""
@@ -37,7 +40,7 @@ class ImportCatalog(Command[int]):
 
     def decide(self, seen: Seen) -> Decision[int]:
         """Decide by the rule. Raises CatalogInvalid with every fault."""
-        if faults := [*self._faults, *check_pairs(self.file, seen.listing)]:
+        if faults := [*self.faults, *check_pairs(self.file, seen.listing)]:
             raise CatalogInvalid(faults)
         tool_ids = self._ids(seen.listing)
         announced = {pair for pair, last in zip(self._pairs(tool_ids), seen.lasts, strict=True) if last is not None}
@@ -52,7 +55,7 @@ class ImportCatalog(Command[int]):
 
     def _ids(self, listing: Listing) -> dict[str, str]:
         """Return the id of every slug in the file: the catalog's, or the one made for it if it is new."""
-        return {slug: listing.find(slug) or new for slug, new in self._new_ids.items()}
+        return {slug: listing.find(slug) or new for slug, new in self.new_ids.items()}
 
     def _pairs(self, tool_ids: Mapping[str, str]) -> list[tuple[str, str]]:
         return [(tool_ids[pair.left], tool_ids[pair.right]) for pair in self.file.comparisons]

@@ -12,7 +12,7 @@ from events.bookmarks import BookmarkRemoved, ToolBookmarked
 from events.commands.reviews import lasts_of_visitor, withdrawal
 from events.erasure import PersonErased, erase_visitor, person_stream
 from events.log import ids, store
-from events.log.command import Command, Decision, Found, IdempotencyKey, Reads, Receipt, Seen
+from events.log.command import Command, Decision, Found, Reads, Receipt, Seen
 from events.log.event import Recorded, Registry, fold
 from events.reviews import Review, ReviewCleared, ReviewPlaced
 
@@ -43,17 +43,14 @@ class Writings(msgspec.Struct, frozen=True):
     bookmarked: Sequence[str]
 
 
-class EraseVisitor(Command[Erasure]):
+class EraseVisitor(Command[Erasure], frozen=True):
     """Erase what a visitor wrote, whether disqualified or not; `operator` is None when the visitor asks."""
 
-    __slots__ = ("operator", "visitor")
+    visitor: str
+    operator: str | None = None
+
     exclusive = True
     receipt_type = Receipt[Erasure]
-
-    def __init__(self, visitor: str, operator: str | None = None, key: IdempotencyKey | None = None) -> None:
-        super().__init__(key)
-        self.visitor = visitor
-        self.operator = operator
 
     def reads(self, listing: object) -> Reads:
         """Name the stream that tells whether the visitor was erased before. Raises ValueError if `visitor` is no id."""

@@ -4,17 +4,13 @@ from events.log.command import Command, Decision, Reads, Seen
 from events.quarantine import drop_event, stream
 
 
-class DropEvent(Command[None]):
+class DropEvent(Command[None], frozen=True):
     """Let the projections that halted at a position pass it."""
 
-    __slots__ = ("operator", "position", "projections", "reason")
-
-    def __init__(self, projections: list[str], position: int, reason: str, operator: str) -> None:
-        super().__init__()
-        self.projections = projections
-        self.position = position
-        self.reason = reason
-        self.operator = operator
+    projections: list[str]
+    position: int
+    reason: str
+    operator: str
 
     def reads(self, listing: object) -> Reads:
         """Name the events that each projection already passes over."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from events import voters
 from events.catalog import Listing, Verdict
 from events.log import ids, store, vault
-from events.log.command import Command, Decision, Effect, Found, IdempotencyKey, Reads, Receipt, Seen
+from events.log.command import Command, Decision, Effect, Found, Reads, Receipt, Seen
 from events.log.event import Event, Recorded, Registry, fold
 from events.reviews import (
     Changes,
@@ -63,36 +63,22 @@ def _decision(seen: Seen, state: Review | None, events: Sequence[Event]) -> Deci
     return Decision(events=[(at, event) for event in events], value=state, position=whole[-1].position if whole else None)
 
 
-class SubmitReview(Command[Review]):
+class SubmitReview(Command[Review], frozen=True, kw_only=True):
     """Review a listed tool.
 
     Texts arrive sealed under a new key; `keep` is the effect that stores it.
     """
 
-    __slots__ = ("_texts", "keep", "review", "score", "slug", "verdict", "visitor")
-    receipt_type = Receipt[Review]
+    visitor: str
+    slug: str
+    review: str
+    verdict: Verdict
+    score: int | None
+    text: str
+    name: str | None
+    keep: Effect
 
-    def __init__(
-        self,
-        *,
-        visitor: str,
-        slug: str,
-        review: str,
-        verdict: Verdict,
-        score: int | None,
-        text: str,
-        name: str | None,
-        keep: Effect,
-        key: IdempotencyKey | None = None,
-    ) -> None:
-        super().__init__(key)
-        self.visitor = visitor
-        self.slug = slug
-        self.review = review
-        self.verdict: Verdict = verdict
-        self.score = score
-        self._texts = (text, name)
-        self.keep = keep
+    receipt_type = Receipt[Review]
 
     def reads(self, listing: Listing) -> Reads:
         """Name the visitor's place for this review, and the voter. Raises ToolNotListed."""
@@ -102,32 +88,28 @@ class SubmitReview(Command[Review]):
         """Decide by the rule. Raises VoterIsDisqualified, ReviewExists."""
         place, voter = seen.lasts
         _must_be_allowed(voter)
-        text, name = self._texts
         submitted = ReviewSubmitted(
             review=self.review,
             visitor=self.visitor,
             tool=seen.listing.listed(self.slug),
             verdict=self.verdict,
             score=self.score,
-            text=text,
-            name=name,
+            text=self.text,
+            name=self.name,
         )
         events = submit_review(None if place is None else place.event, submitted)
         streams = (stream(self.review), seen.reads.lasts[0])
         return Decision(events=list(zip(streams, events, strict=True)), value=begin(submitted), effects=(self.keep,))
 
 
-class EditReview(Command[Review]):
+class EditReview(Command[Review], frozen=True):
     """Write a new revision of the visitor's own review; texts arrive sealed under the review's key."""
 
-    __slots__ = ("changes", "review", "visitor")
-    receipt_type = Receipt[Review]
+    visitor: str
+    review: str
+    changes: Changes
 
-    def __init__(self, visitor: str, review: str, changes: Changes, key: IdempotencyKey | None = None) -> None:
-        super().__init__(key)
-        self.visitor = visitor
-        self.review = review
-        self.changes = changes
+    receipt_type = Receipt[Review]
 
     def reads(self, listing: object) -> Reads:
         """Name the voter and the review. Raises ReviewNotFound if `review` is no id."""
@@ -140,16 +122,13 @@ class EditReview(Command[Review]):
         return _decision(seen, state, edit_review(state, self.visitor, self.changes))
 
 
-class WithdrawReview(Command[None]):
+class WithdrawReview(Command[None], frozen=True):
     """Withdraw the visitor's own review; its key is destroyed in the same transaction."""
 
-    __slots__ = ("review", "visitor")
-    exclusive = True
+    visitor: str
+    review: str
 
-    def __init__(self, visitor: str, review: str, key: IdempotencyKey | None = None) -> None:
-        super().__init__(key)
-        self.visitor = visitor
-        self.review = review
+    exclusive = True
 
     def reads(self, listing: object) -> Reads:
         """Name the voter and the review. Raises ReviewNotFound if `review` is no id."""
@@ -181,28 +160,16 @@ def withdrawal(events: Sequence[Event], position: int | None) -> Decision[None]:
     return Decision(events=placed, value=None, position=position, effects=effects)
 
 
-class DecideReview(Command[Review]):
+class DecideReview(Command[Review], frozen=True):
     """Approve or reject a review, as an operator."""
 
-    __slots__ = ("judgement", "operator", "reason", "review", "revision")
-    receipt_type = Receipt[Review]
+    review: str
+    judgement: Judgement
+    operator: str
+    revision: int | None = None
+    reason: str | None = None
 
-    def __init__(
-        self,
-        review: str,
-        judgement: Judgement,
-        *,
-        operator: str,
-        revision: int | None = None,
-        reason: str | None = None,
-        key: IdempotencyKey | None = None,
-    ) -> None:
-        super().__init__(key)
-        self.review = review
-        self.judgement: Judgement = judgement
-        self.operator = operator
-        self.revision = revision
-        self.reason = reason
+    receipt_type = Receipt[Review]
 
     def reads(self, listing: object) -> Reads:
         """Name the review. Raises ReviewNotFound if `review` is no id."""

@@ -56,15 +56,12 @@ where reader = $1 and state in ('pending', 'deferred') and (issue > 0 or $3)
 """
 
 
-class _OnSubscriber(Command[Subscriber]):
+class _OnSubscriber(Command[Subscriber], frozen=True):
     """A command on one subscriber's stream: a subclass returns the events and their effects."""
 
-    __slots__ = ("subscriber",)
-    receipt_type = Receipt[Subscriber]
+    subscriber: str
 
-    def __init__(self, subscriber: str) -> None:
-        super().__init__(None)
-        self.subscriber = subscriber
+    receipt_type = Receipt[Subscriber]
 
     def reads(self, listing: object) -> Reads:
         """Name the subscriber."""
@@ -94,56 +91,42 @@ class _OnSubscriber(Command[Subscriber]):
         )
 
 
-class ConfirmSubscription(_OnSubscriber):
+class ConfirmSubscription(_OnSubscriber, frozen=True):
     """Confirm by a link; `token` is its SHA-256 in hex. Raises LinkUsed."""
 
-    __slots__ = ("form", "round", "token")
-
-    def __init__(self, subscriber: str, round_: int, form: str, token: str) -> None:
-        super().__init__(subscriber)
-        self.round = round_
-        self.form = form
-        self.token = token
+    round: int
+    form: str
+    token: str
 
     def events(self, state: Subscriber | None) -> Sequence[Event]:
         """Decide by the rule."""
         return confirm_subscription(state, self.round, self.form, self.token)
 
 
-class SetPreferences(_OnSubscriber):
+class SetPreferences(_OnSubscriber, frozen=True):
     """Set categories, frequency and pause. Raises NotSubscribed."""
 
-    __slots__ = ("categories", "frequency", "paused_until")
-
-    def __init__(self, subscriber: str, categories: Sequence[str], frequency: Frequency, paused_until: str | None) -> None:
-        super().__init__(subscriber)
-        self.categories = categories
-        self.frequency: Frequency = frequency
-        self.paused_until = paused_until
+    categories: Sequence[str]
+    frequency: Frequency
+    paused_until: str | None
 
     def events(self, state: Subscriber | None) -> Sequence[Event]:
         """Decide by the rule."""
         return set_preferences(state, self.categories, self.frequency, self.paused_until)
 
 
-class JoinBookmarks(_OnSubscriber):
+class JoinBookmarks(_OnSubscriber, frozen=True):
     """Join a visitor's bookmarks to the subscriber. Raises NotSubscribed."""
 
-    __slots__ = ("visitor",)
-
-    def __init__(self, subscriber: str, visitor: str) -> None:
-        super().__init__(subscriber)
-        self.visitor = visitor
+    visitor: str
 
     def events(self, state: Subscriber | None) -> Sequence[Event]:
         """Decide by the rule."""
         return join_bookmarks(state, self.visitor)
 
 
-class Unsubscribe(_OnSubscriber):
+class Unsubscribe(_OnSubscriber, frozen=True):
     """Withdraw consent; cancels every digest not yet attempted."""
-
-    __slots__ = ()
 
     def events(self, state: Subscriber | None) -> Sequence[Event]:
         """Decide by the rule."""
@@ -154,14 +137,10 @@ class Unsubscribe(_OnSubscriber):
         return (Effect(CANCEL, (self.subscriber, "unsubscribed", False)),)
 
 
-class SuppressSubscriber(_OnSubscriber):
+class SuppressSubscriber(_OnSubscriber, frozen=True):
     """Suppress an address; its look-up records that."""
 
-    __slots__ = ("reason",)
-
-    def __init__(self, subscriber: str, reason: Reason) -> None:
-        super().__init__(subscriber)
-        self.reason: Reason = reason
+    reason: Reason
 
     def events(self, state: Subscriber | None) -> Sequence[Event]:
         """Decide by the rule."""
@@ -172,14 +151,10 @@ class SuppressSubscriber(_OnSubscriber):
         return (Effect(SUPPRESS, (self.subscriber, self.reason)), Effect(CANCEL, (self.subscriber, "suppressed", True)))
 
 
-class EraseSubscriber(_OnSubscriber):
+class EraseSubscriber(_OnSubscriber, frozen=True):
     """Destroy a subscriber's key and look-up; only the HMAC of a suppressed address stays."""
 
-    __slots__ = ("unconfirmed_only",)
-
-    def __init__(self, subscriber: str, *, unconfirmed_only: bool = False) -> None:
-        super().__init__(subscriber)
-        self.unconfirmed_only = unconfirmed_only
+    unconfirmed_only: bool = False
 
     def events(self, state: Subscriber | None) -> Sequence[Event]:
         """Decide by the rule."""
@@ -214,25 +189,20 @@ class Applicant(msgspec.Struct, frozen=True):
     singles: int
 
 
-class RequestSubscription(Command[None]):
+class RequestSubscription(Command[None], frozen=True):
     """Sign an address up: plan a mail with a link to confirm, or to its preferences if it is confirmed, within the day's cap.
 
     The value is None whatever happens, so that no caller learns whether an address is known.
     """
 
-    __slots__ = ("cap", "categories", "form", "mail", "person", "visitor")
-    exclusive = True
+    person: Person
+    categories: Sequence[str]
+    form: str
+    visitor: str | None
+    mail: str
+    cap: int
 
-    def __init__(
-        self, person: Person, categories: Sequence[str], form: str, visitor: str | None, *, mail: str, cap: int
-    ) -> None:
-        super().__init__(None)
-        self.person = person
-        self.categories = categories
-        self.form = form
-        self.visitor = visitor
-        self.mail = mail
-        self.cap = cap
+    exclusive = True
 
     async def look_up(self, connection: "Connection[Any]") -> Found:
         """Find the address's subscriber, and count the mails sent to it in the last day."""
@@ -258,19 +228,16 @@ class RequestSubscription(Command[None]):
         return Decision(events=[(stream(reader), event) for event in events], value=None, effects=effects)
 
 
-class RequestMail(Command[bool]):
+class RequestMail(Command[bool], frozen=True):
     """Plan a single mail to a confirmed subscriber, within the day's cap; the value is whether it was planned."""
 
-    __slots__ = ("cap", "kind", "mail", "subscriber")
+    subscriber: str
+    kind: str
+    mail: str
+    cap: int
+
     exclusive = True
     receipt_type = Receipt[bool]
-
-    def __init__(self, subscriber: str, kind: str, *, mail: str, cap: int) -> None:
-        super().__init__(None)
-        self.subscriber = subscriber
-        self.kind = kind
-        self.mail = mail
-        self.cap = cap
 
     def reads(self, listing: object) -> Reads:
         """Name the subscriber."""
@@ -296,17 +263,14 @@ class Imported(msgspec.Struct, frozen=True):
     categories: tuple[str, ...] = ()
 
 
-class ImportSubscribers(Command[list[bool]]):
+class ImportSubscribers(Command[list[bool]], frozen=True):
     """Import many rows; the value is, for each, whether it was new. Known and suppressed addresses stay as they are."""
 
-    __slots__ = ("operator", "rows")
+    rows: Sequence[Imported]
+    operator: str
+
     exclusive = True
     receipt_type = Receipt[list[bool]]
-
-    def __init__(self, rows: Sequence[Imported], operator: str) -> None:
-        super().__init__(None)
-        self.rows = rows
-        self.operator = operator
 
     async def look_up(self, connection: "Connection[Any]") -> Found:
         """Find the addresses that are known."""

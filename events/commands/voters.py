@@ -7,7 +7,7 @@ import msgspec
 from asyncpg import Connection
 
 from events.log import ids
-from events.log.command import Command, Decision, Found, IdempotencyKey, Reads, Receipt, Seen
+from events.log.command import Command, Decision, Found, Reads, Receipt, Seen
 from events.voters import Ballots, CorrectionRecorded, Tally, VoterDisqualified, VoterUnknown, record_correction
 
 TalliesAtHead = Callable[["Connection[Any]", Sequence[str]], Awaitable[Mapping[str, Tally]]]
@@ -33,67 +33,58 @@ group by v.id, e.type is not null
 _ballots = msgspec.json.Decoder(Ballots)
 
 
-class Cohort(msgspec.Struct, frozen=True):
+class CohortBallots(msgspec.Struct, frozen=True):
     """The ballots of each voter, and the tallies of the tools they are on."""
 
     ballots: Mapping[str, Ballots]
     tallies: Mapping[str, Tally]
 
 
-class CorrectVoters(Command[CorrectionRecorded | None]):
+class CorrectVoters(Command[CorrectionRecorded | None], frozen=True):
     """Disqualify or reinstate a cohort of voters in one batch; voters already in that state are passed over.
 
     With `dry` nothing is appended: the value is the correction that would be recorded.
     """
 
-    __slots__ = ("correction", "dry", "operator", "reason", "reinstate", "tallies", "voters")
+    correction: str
+    voters: Sequence[str]
+    reason: str
+    tallies: TalliesAtHead
+    reinstate: bool
+    operator: str
+    dry: bool = False
+
     exclusive = True
     receipt_type = Receipt[CorrectionRecorded | None]
 
-    def __init__(
-        self,
-        correction: str,
-        voters: Sequence[str],
-        reason: str,
-        tallies: TalliesAtHead,
-        *,
-        reinstate: bool,
-        operator: str,
-        dry: bool = False,
-        key: IdempotencyKey | None = None,
-    ) -> None:
-        super().__init__(key)
-        self.correction = correction
-        self.voters = sorted(set(voters))
-        self.reason = reason
-        self.tallies = tallies
-        self.reinstate = reinstate
-        self.operator = operator
-        self.dry = dry
+    @property
+    def cohort(self) -> list[str]:
+        """The voters in order, each once."""
+        return sorted(set(self.voters))
 
     def reads(self, listing: object) -> Reads:
         """Name each voter's own stream."""
-        return Reads([ids.stream_of(voter) for voter in self.voters])
+        return Reads([ids.stream_of(voter) for voter in self.cohort])
 
     async def look_up(self, connection: "Connection[Any]") -> Found:
         """Read the voters' ballots and the tallies of their tools. Raises VoterUnknown for voters without events."""
-        rows = await connection.fetch(BALLOTS_OF, self.voters)
+        rows = await connection.fetch(BALLOTS_OF, self.cohort)
         unknown = set(self.voters) - {row["voter"] for row in rows if row["known"]}
         if unknown:
             raise VoterUnknown(", ".join(sorted(unknown)))
         ballots = {row["voter"]: _ballots.decode(row["ballots"]) for row in rows}
         tools = sorted({tool for choices in ballots.values() for tool, _ in choices})
-        return Found(Cohort(ballots, await self.tallies(connection, tools)))
+        return Found(CohortBallots(ballots, await self.tallies(connection, tools)))
 
     def decide(self, seen: Seen) -> Decision[CorrectionRecorded | None]:
         """Decide which voters change, and record it."""
-        cohort: Cohort = seen.found
+        found: CohortBallots = seen.found
         changed: dict[str, Ballots] = {}
-        for voter, last in zip(self.voters, seen.lasts, strict=True):
+        for voter, last in zip(self.cohort, seen.lasts, strict=True):
             disqualified = last is not None and isinstance(last.event, VoterDisqualified)
             if disqualified == self.reinstate:
-                changed[voter] = cohort.ballots[voter]
-        events = record_correction(self.correction, self.reason, changed, cohort.tallies, reinstate=self.reinstate)
+                changed[voter] = found.ballots[voter]
+        events = record_correction(self.correction, self.reason, changed, found.tallies, reinstate=self.reinstate)
         summary = events[-1] if events else None
         streams = [*(ids.stream_of(voter) for voter in sorted(changed)), ids.stream_of(self.correction)]
         return Decision(

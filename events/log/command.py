@@ -1,11 +1,11 @@
 """What a command is: a request that the log decides inside the batch that will hold its events.
 
-The log asks a command what it `reads`, reads that under the head's lock, and hands it to `decide`. A command keeps no state
-between the two. Events are decided by pure rules; a command is the little that lies between a rule and the log.
+The log asks a command what it `reads`, reads that under the head's lock, and hands it to `decide`. A command is a frozen value
+and keeps no state between the two. It is the little that lies between a pure rule and the log.
 """
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -79,20 +79,18 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
     fingerprint: bytes
 
 
-class Command(Generic[V]):
+class Command(msgspec.Struct, Generic[V], frozen=True, kw_only=True):
     """A request to the log: subclasses name what they read and decide on it; `decide` never sees a connection.
 
     An `exclusive` command is a batch of its own and may look things up with SQL under the head's lock.
     """
 
-    __slots__ = ("key",)
-    exclusive = False
-    seconds: float | None = None
+    exclusive: ClassVar[bool] = False
+    seconds: ClassVar[float | None] = None
     """How long the command may take in all, queue included; None is the committer's own patience."""
-    receipt_type: Any = Receipt[None]
+    receipt_type: ClassVar[Any] = Receipt[None]
 
-    def __init__(self, key: IdempotencyKey | None = None) -> None:
-        self.key = key
+    key: IdempotencyKey | None = None
 
     def reads(self, listing: Any) -> Reads:
         """Name the streams to read. The log may ask twice: once more when the listing turns out to be out of date."""

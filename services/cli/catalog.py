@@ -41,7 +41,7 @@ async def import_catalog(settings: Settings, path: Path) -> int:
 
     file = _read(path)
     try:
-        return (await submit(settings, ImportCatalog(file, fresh_id, OPERATOR))).appended
+        return (await submit(settings, ImportCatalog.of(file, fresh_id, OPERATOR))).appended
     except CatalogInvalid as error:
         raise _refused(path, error.faults) from None
 

@@ -86,5 +86,5 @@ async def bookmark_form(call: Call, form: BookmarkForm) -> Answer:
 
 async def _set(call: Call, *, keep: bool) -> BookmarkAnswer:
     slug = call.path["tool"]
-    receipt = await call.site.committer.submit(SetBookmark(call.visitor, slug, keep, call.key))
+    receipt = await call.site.committer.submit(SetBookmark(call.visitor, slug, keep, key=call.key))
     return BookmarkAnswer(slug, keep, receipt.position)

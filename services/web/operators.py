@@ -92,7 +92,7 @@ class EventsPage(msgspec.Struct, frozen=True):
 async def import_catalog(call: Call, file: CatalogFile) -> CatalogAnswer:
     """Import a catalog file: what differs from the present catalog is appended, whole or not at all."""
     try:
-        command = await asyncio.to_thread(ImportCatalog, file, fresh_id, call.operator, call.key)
+        command = await asyncio.to_thread(ImportCatalog.of, file, fresh_id, call.operator, call.key)
         receipt = await call.site.committer.submit(command)
     except CatalogInvalid as error:
         raise BadInput(

@@ -193,14 +193,14 @@ async def patch_review(call: Call, edited: EditedReview) -> OwnReview:
     review, _ = await _read(site, call.visitor, id_)
     key = await _key(site, id_)
     changes = _changes(edited, review.current, key)
-    receipt = await site.committer.submit(EditReview(call.visitor, review.review, changes, call.key))
+    receipt = await site.committer.submit(EditReview(call.visitor, review.review, changes, key=call.key))
     return await _own(site, receipt.value, key, receipt.position)
 
 
 async def delete_review(call: Call) -> ReviewAnswer:
     """Withdraw one's own review: its text is destroyed, and the tool may be reviewed anew. Twice is 200 as well."""
     id_ = call.path["id"]
-    receipt = await call.site.committer.submit(WithdrawReview(call.visitor, id_, call.key))
+    receipt = await call.site.committer.submit(WithdrawReview(call.visitor, id_, key=call.key))
     return ReviewAnswer(id_, "withdrawn", receipt.position)
 
 

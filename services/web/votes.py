@@ -88,7 +88,7 @@ async def vote_form(call: Call, form: VoteForm) -> Answer:
 async def _vote(call: Call, choice: Choice | None) -> VoteAnswer:
     """Vote as the call's visitor, or (None) take the vote back. Raises ToolNotListed, VoterIsDisqualified, LogUnavailable."""
     slug, cards = call.path["tool"], call.site.cards
-    receipt = await call.site.committer.submit(CastVote(call.visitor, slug, choice, call.key))
+    receipt = await call.site.committer.submit(CastVote(call.visitor, slug, choice, key=call.key))
     cached = await cards.one(slug)
     ship, skip, as_of = (cached.ship, cached.skip, cards.as_of(cached)) if cached else (0, 0, 0)
     more_ship, more_skip = await _own_change(call, receipt, as_of)

@@ -26,12 +26,10 @@ SETTINGS = {
 }
 
 
-class AddTools(Command[None]):
+class AddTools(Command[None], frozen=True):
     """Add tools named tool-0, tool-1, …"""
 
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.count = count
+    count: int
 
     def decide(self, seen: Seen) -> Decision[None]:
         """Decide."""

@@ -22,7 +22,7 @@ from tests.support.settings import settings
 
 
 def command(said: CatalogFile) -> ImportCatalog:
-    return ImportCatalog(said, new_id, "op")
+    return ImportCatalog.of(said, new_id, "op")
 
 
 async def types(connection: Any) -> list[str]:

@@ -82,12 +82,10 @@ from log.events
 """
 
 
-class WarmUp(Command[float]):
+class WarmUp(Command[float], frozen=True):
     """Take a temperature one degree above the last; it reads what the view makes of it."""
 
-    def __init__(self, stream: UUID) -> None:
-        super().__init__()
-        self.stream = stream
+    stream: UUID
 
     def reads(self, listing: object) -> Reads:
         return Reads([self.stream])

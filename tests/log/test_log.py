@@ -14,7 +14,7 @@ from events.log.committer import Committer, LogUnavailable
 from events.log.transaction import KeyReused
 from events.registry import REGISTRY
 from tests.support.catalogs import new_id
-from tests.support.log import Append, add_tools
+from tests.support.log import add_tools, append
 
 
 async def positions(connection: "asyncpg.Connection[Any]") -> list[int]:
@@ -69,7 +69,7 @@ async def test_a_refused_command_spoils_no_neighbour(committer: Committer, conne
     outcomes = await asyncio.gather(
         committer.submit(CastVote(new_id(), "a", "ship")),
         committer.submit(CastVote(new_id(), "none", "ship")),
-        committer.submit(Append((ids.stream_of(tools["a"]), poison))),
+        committer.submit(append((ids.stream_of(tools["a"]), poison))),
         committer.submit(CastVote(new_id(), "a", "skip")),
         return_exceptions=True,
     )
@@ -84,7 +84,7 @@ async def test_unlisting_in_one_process_stops_votes_in_another(dsn: str) -> None
     async with Committer(dsn, REGISTRY) as one, Committer(dsn, REGISTRY) as two:
         tools = await add_tools(one, "a")
         await two.submit(CastVote(new_id(), "a", "ship"))
-        await one.submit(Append((ids.stream_of(tools["a"]), ToolUnlisted(tool=tools["a"]))))
+        await one.submit(append((ids.stream_of(tools["a"]), ToolUnlisted(tool=tools["a"]))))
         with pytest.raises(ToolNotListed):
             await two.submit(CastVote(new_id(), "a", "ship"))
 
@@ -94,12 +94,12 @@ async def test_idempotency_key(committer: Committer, connection: Any) -> None:
     await add_tools(committer, "a")
     voter = new_id()
     key = IdempotencyKey(voter, "k1", b"ship")
-    first, second = await asyncio.gather(*(committer.submit(CastVote(voter, "a", "ship", key)) for _ in range(2)))
+    first, second = await asyncio.gather(*(committer.submit(CastVote(voter, "a", "ship", key=key)) for _ in range(2)))
     await committer.submit(CastVote(voter, "a", "skip"))
-    third = await committer.submit(CastVote(voter, "a", "ship", key))
+    third = await committer.submit(CastVote(voter, "a", "ship", key=key))
     assert first == second == third
     with pytest.raises(KeyReused):
-        await committer.submit(CastVote(voter, "a", "skip", IdempotencyKey(voter, "k1", b"skip")))
+        await committer.submit(CastVote(voter, "a", "skip", key=IdempotencyKey(voter, "k1", b"skip")))
     assert len(await positions(connection)) == 3
 
 
@@ -108,9 +108,9 @@ async def test_a_refusal_is_not_kept(committer: Committer) -> None:
     key = IdempotencyKey("v", "k", b"x")
     voter = new_id()
     with pytest.raises(ToolNotListed):
-        await committer.submit(CastVote(voter, "late", "ship", key))
+        await committer.submit(CastVote(voter, "late", "ship", key=key))
     await add_tools(committer, "late")
-    assert (await committer.submit(CastVote(voter, "late", "ship", key))).appended == 1
+    assert (await committer.submit(CastVote(voter, "late", "ship", key=key))).appended == 1
 
 
 async def test_a_held_head_costs_two_seconds_at_most(committer: Committer, dsn: str) -> None:

@@ -21,7 +21,7 @@ from services.migrate import migrate
 from tests.oracle import compare
 from tests.support import servers
 from tests.support.histories import A_DAY, SLUGS, VOTERS, History, add_three_tools
-from tests.support.log import Append, tool_added
+from tests.support.log import append, tool_added
 from tests.support.runners import CARDS, NOW, at_head, checkpoint, must_be_right, runner, running, until
 
 ALL = [projection.name for projection in PROJECTIONS]
@@ -144,7 +144,7 @@ async def hole(connection: Any, _: Committer) -> None:
 
 
 async def slug_taken(_: Any, committer: Committer) -> None:
-    await committer.submit(Append((stream_named("test", "poison"), tool_added(VOTERS[0], SLUGS[0]))))
+    await committer.submit(append((stream_named("test", "poison"), tool_added(VOTERS[0], SLUGS[0]))))
 
 
 async def no_tool(connection: Any, _: Committer) -> None:
@@ -209,7 +209,7 @@ async def test_a_second_poison_event_halts_too(dsn: str, connection: Any, commit
     """Each event is dropped by itself: having passed one, the view halts at the next."""
     await add_three_tools(committer)
     await slug_taken(connection, committer)
-    await committer.submit(Append((stream_named("test", "more"), tool_added(VOTERS[1], SLUGS[1]))))
+    await committer.submit(append((stream_named("test", "more"), tool_added(VOTERS[1], SLUGS[1]))))
     async with running(runner(dsn)):
         for at in (4, 5):
 

@@ -35,4 +35,4 @@ def file(*tools: dict[str, Any], comparisons: tuple[tuple[str, str], ...] = ()) 
 
 async def import_tools(committer: Committer, *slugs: str) -> None:
     """Put plain tools into the catalog."""
-    await committer.submit(ImportCatalog(file(*(tool(slug) for slug in slugs)), new_id, "op"))
+    await committer.submit(ImportCatalog.of(file(*(tool(slug) for slug in slugs)), new_id, "op"))

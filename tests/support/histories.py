@@ -34,7 +34,7 @@ from events.log.vault import Vault
 from events.reviews import Changes, Judgement, ReviewEditedSince, ReviewExists, ReviewNotFound
 from events.voters import Tally, VoterIsDisqualified, VoterUnknown
 from projections.registry import PROJECTIONS
-from tests.support.log import Append, tool_added
+from tests.support.log import append, tool_added
 
 # The voters' first 8 bytes are alike in pairs, so that their ballots' streams lie in one range of the log's primary key.
 VOTERS = [ids.new_id(1_780_000_000_000 + n // 2, bytes([0, 0, n] + [7] * 7)) for n in range(4)]
@@ -132,7 +132,7 @@ random_histories = settings(
 async def add_three_tools(committer: Committer) -> None:
     """Add the three tools."""
     events = [(ids.stream_of(tool), tool_added(tool, slug)) for tool, slug in zip(TOOLS, SLUGS, strict=True)]
-    await committer.submit(Append(*events))
+    await committer.submit(append(*events))
 
 
 class History:
@@ -214,7 +214,7 @@ class History:
         self._readers[reader] = (subscriber, state)
         if any(isinstance(event, PersonErased) for event in events):
             del self._readers[reader]
-        await self._committer.submit(Append(*((subscribers.stream(subscriber), event) for event in events)))
+        await self._committer.submit(append(*((subscribers.stream(subscriber), event) for event in events)))
 
     async def describe(self, tool: int, url: str | None) -> None:
         self._made += 1
@@ -245,7 +245,7 @@ class History:
         await self._committer.submit(DropEvent([projection], position, "why", "op"))
 
     async def _catalog(self, event: Event, tool: int) -> None:
-        await self._committer.submit(Append((ids.stream_of(TOOLS[tool]), event)))
+        await self._committer.submit(append((ids.stream_of(TOOLS[tool]), event)))
 
     def _new_id(self) -> str:
         self._made += 1

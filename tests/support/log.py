@@ -1,5 +1,6 @@
 """Events put into the log past the rules, and tools that are listed there."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from events.catalog import ToolAdded
@@ -10,18 +11,21 @@ from events.log.event import Event
 from tests.support.catalogs import new_id
 
 
-class Append(Command[None]):
+class Append(Command[None], frozen=True):
     """A command that appends these events, whatever the log holds."""
 
-    def __init__(self, *events: tuple[UUID, Event]) -> None:
-        super().__init__()
-        self._events = events
+    events: Sequence[tuple[UUID, Event]]
 
     def reads(self, listing: object) -> Reads:
-        return Reads([stream for stream, _ in self._events])
+        return Reads([stream for stream, _ in self.events])
 
     def decide(self, seen: Seen) -> Decision[None]:
-        return Decision(events=self._events, value=None)
+        return Decision(events=self.events, value=None)
+
+
+def append(*events: tuple[UUID, Event]) -> Append:
+    """Return the command that appends these events."""
+    return Append(events)
 
 
 def tool_added(tool: str, slug: str) -> ToolAdded:
@@ -35,5 +39,5 @@ def tool_added(tool: str, slug: str) -> ToolAdded:
 async def add_tools(committer: Committer, *slugs: str) -> dict[str, str]:
     """Add plain tools; return their ids by slug."""
     tools = {slug: new_id() for slug in slugs}
-    await committer.submit(Append(*((ids.stream_of(tool), tool_added(tool, slug)) for slug, tool in tools.items())))
+    await committer.submit(append(*((ids.stream_of(tool), tool_added(tool, slug)) for slug, tool in tools.items())))
     return tools

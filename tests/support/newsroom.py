@@ -75,7 +75,7 @@ class Newsroom:
 
     async def import_tools(self, *tools: dict[str, Any], pairs: tuple[tuple[str, str], ...] = ()) -> None:
         """Import a catalog of tools and pairs of slugs."""
-        await self.committer.submit(ImportCatalog(catalogs.file(*tools, comparisons=pairs), fresh_id, "op"))
+        await self.committer.submit(ImportCatalog.of(catalogs.file(*tools, comparisons=pairs), fresh_id, "op"))
 
     async def vote(self, slug: str, ships: int, skips: int) -> list[str]:
         """Let so many new visitors vote; give their ids."""

@@ -22,12 +22,10 @@ _SQL = Path(__file__).with_suffix(".sql").read_text()
 FUNCTIONS, FILL = (block.partition("\n")[2] for block in re.split(r"^-- (?=functions:|fill:)", _SQL, flags=re.MULTILINE)[1:])
 
 
-class AddCatalog(Command[None]):
+class AddCatalog(Command[None], frozen=True):
     """Add tools named tool-0, tool-1, … with three reviews each, and a hundred announced pairs."""
 
-    def __init__(self, tools: int) -> None:
-        super().__init__()
-        self.tools = tools
+    tools: int
 
     def decide(self, seen: object) -> Decision[None]:
         """Decide."""
