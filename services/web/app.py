@@ -47,31 +47,9 @@ from services.web.refusals import REFUSALS, refusal
 from services.web.site import Call, Site
 
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
-    health,
-    visitors,
-    tools,
-    personas,
-    comparisons,
-    votes,
-    tallies,
-    corrections,
-    bookmarks,
-    reviews,
-    newsletter,
-    preferences,
-    issues,
-    feed,
-    outbox,
-    webhooks,
-    moderation,
-    operators,
-    assets,
-    refusals,
-    news_pages,
-    ops_pages,
-    ops_work,
-    ops_log,
-)
+    health, visitors, tools, personas, comparisons, votes, tallies, corrections, bookmarks, reviews, newsletter, preferences,
+    issues, feed, outbox, webhooks, moderation, operators, assets, refusals, news_pages, ops_pages, ops_work, ops_log,
+)  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 
 

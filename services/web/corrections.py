@@ -42,7 +42,7 @@ class CorrectionsPage(msgspec.Struct, frozen=True):
     next: str | None
 
 
-@endpoint("GET", "/v1/corrections", takes=ListQuery, gives=CorrectionsPage, statuses=(200, 304), problems=(503,))
+@endpoint("GET", "/v1/corrections", takes=ListQuery, gives=CorrectionsPage, statuses=(200, 304))
 async def recorded(call: Call, page: ListQuery) -> Answer:
     """List the corrections, newest first: when, how many votes, of which tools, before and after, and why; never who."""
     await call.site.reach(page.after)

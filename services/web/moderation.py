@@ -90,7 +90,7 @@ async def read_queue(site: Site, query: QueueQuery) -> QueuePage:
     by=operator("moderate"),
     takes=Judgement,
     gives=JudgementAnswer,
-    problems=(404, 409, 422, 503),
+    problems=(409,),
 )
 async def decide(call: Call, judgement: Judgement) -> JudgementAnswer:
     """Approve or reject a review; 409 when its author edited it since the revision named."""

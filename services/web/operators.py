@@ -19,6 +19,7 @@ from projections.cards import tallies_at_head
 from services.clock import fresh_id
 from services.status.model import Status
 from services.status.read import read_status
+from services.web.filters import count
 from services.web.http.answers import Answer, json_answer
 from services.web.http.bodies import Id, Input, Reason, check_line
 from services.web.http.call import operator
@@ -86,7 +87,6 @@ class EventsPage(msgspec.Struct, frozen=True):
     by=operator("catalog"),
     takes=CatalogFile,
     gives=CatalogAnswer,
-    problems=(422, 503),
     max_body=CATALOG_LIMIT,
 )
 async def import_catalog(call: Call, file: CatalogFile) -> CatalogAnswer:
@@ -96,7 +96,7 @@ async def import_catalog(call: Call, file: CatalogFile) -> CatalogAnswer:
         receipt = await call.site.committer.submit(command)
     except CatalogInvalid as error:
         raise BadInput(
-            f"The catalog says what can't be, in {len(error.faults)} places.",
+            f"The catalog has {count(len(error.faults), 'error')}.",
             errors=[FieldError(pointer, detail) for pointer, detail in error.faults[:MOST_FAULTS]],
         ) from None
     return CatalogAnswer(receipt.value)
@@ -108,7 +108,6 @@ async def import_catalog(call: Call, file: CatalogFile) -> CatalogAnswer:
     by=operator("voters"),
     takes=Disqualification,
     gives=VoterAnswer,
-    problems=(404, 422, 503),
 )
 async def disqualify(call: Call, why: Disqualification) -> VoterAnswer:
     """Take a voter's votes out of every tally, and let it cast none; 200 as well when it is so already."""
@@ -122,7 +121,6 @@ async def disqualify(call: Call, why: Disqualification) -> VoterAnswer:
     by=operator("voters"),
     takes=Reinstatement,
     gives=VoterAnswer,
-    problems=(404, 422, 503),
 )
 async def reinstate(call: Call, why: Reinstatement) -> VoterAnswer:
     """Give a disqualified voter's votes back, and let it vote again; 200 as well when it is so already."""
@@ -130,7 +128,7 @@ async def reinstate(call: Call, why: Reinstatement) -> VoterAnswer:
     return await _correct(call, why.reason, reinstate=True)
 
 
-@endpoint("GET", "/v1/ops/status", by=operator("read"), gives=StatusAnswer, problems=(503,))
+@endpoint("GET", "/v1/ops/status", by=operator("read"), gives=StatusAnswer)
 async def status(call: Call) -> StatusAnswer:
     """Tell how log, views, database and queue stand, and what is wrong."""
     async with call.site.database.acquire() as connection:
@@ -139,7 +137,7 @@ async def status(call: Call) -> StatusAnswer:
     return StatusAnswer(**msgspec.structs.asdict(found), release=version("ballotpress"))
 
 
-@endpoint("GET", "/v1/ops/events", by=operator("read"), takes=EventsQuery, gives=EventsPage, problems=(503,))
+@endpoint("GET", "/v1/ops/events", by=operator("read"), takes=EventsQuery, gives=EventsPage)
 async def events(call: Call, query: EventsQuery) -> Answer:
     """Read the log as it is, from a position on."""
     rows = await store.read_rows(call.site.database, query.after, query.limit + 1, _stream(query.stream))

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from projections import tools
 from projections.tools import PersonaVerdict, Reviewer
@@ -14,7 +12,7 @@ from services.web.http.answers import Answer
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import ANYONES, page, show
 from services.web.http.problems import NotFound
-from services.web.http.queries import ListQuery, Query, listed, page_of
+from services.web.http.queries import CategoryName, ListQuery, Query, listed, page_of
 from services.web.site import Call
 
 
@@ -27,7 +25,7 @@ class Reviewers(msgspec.Struct, frozen=True):
 class VerdictsQuery(ListQuery, frozen=True, kw_only=True):
     """Which of a persona's verdicts."""
 
-    category: Annotated[str, Meta(max_length=120)] | None = None
+    category: CategoryName | None = None
 
 
 class VerdictsPage(msgspec.Struct, frozen=True):

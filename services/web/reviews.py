@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from events import reviews
 from events.catalog import ToolAdded, Verdict
+from events.catalog_file import Score
 from events.commands.reviews import EditReview, SubmitReview, WithdrawReview
 from events.log import ids
 from events.log.event import fold
@@ -26,8 +27,6 @@ from services.web.http.endpoints import endpoint
 from services.web.http.pages import action, back
 from services.web.http.queries import ListQuery, listed, page_of
 from services.web.site import Call, Site
-
-Score = Annotated[int, Meta(ge=0, le=100)]
 
 
 class NewReview(Input, frozen=True, kw_only=True):

@@ -145,7 +145,7 @@ def _utc(name: str, time: datetime) -> datetime:
     try:
         return time.astimezone(UTC)
     except OverflowError:
-        raise BadInput.at(f"/{name}", "is beyond the years that can be told") from None
+        raise BadInput.at(f"/{name}", "is out of range") from None
 
 
 def _span(query: HistoryQuery, present: datetime) -> tuple[datetime, datetime]:
@@ -155,7 +155,7 @@ def _span(query: HistoryQuery, present: datetime) -> tuple[datetime, datetime]:
         from_ = _begin(to, "day") - timedelta(days=DEFAULT_DAYS - 1) if query.from_ is None else _utc("from", query.from_)
         start = _begin(from_, query.every)
     except OverflowError:
-        raise BadInput.at("/to", "is beyond the years that can be told") from None
+        raise BadInput.at("/to", "is out of range") from None
     if from_ > to:
         raise BadInput.at("/from", "is after `to`, or in the future")
     points = _points(start, to, query.every)

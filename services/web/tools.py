@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 
 from projections import tools
 from projections.cards import Card
@@ -17,7 +16,7 @@ from services.web.http.answers import Answer
 from services.web.http.auth import find_visitor
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import ANYONES, page, show
-from services.web.http.queries import ListQuery, Query, listed, page_of
+from services.web.http.queries import CategoryName, ListQuery, Query, listed, page_of
 from services.web.reviews import read_own_review, read_reviews
 from services.web.site import Call, Site
 from services.web.tallies import HistoryQuery, read_history
@@ -31,7 +30,7 @@ _REVIEWS: Final = 10
 class ToolsQuery(ListQuery, frozen=True, kw_only=True):
     """Which tools, in which order."""
 
-    category: Annotated[str, Meta(max_length=120)] | None = None
+    category: CategoryName | None = None
     sort: Sort = "name"
 
 

@@ -19,6 +19,7 @@ from services.web.http.answers import Versioned
 from services.web.http.bodies import PATH_PATTERNS
 from services.web.http.checks import Check, ask_all
 from services.web.http.networks import Networks
+from services.web.http.openapi import implied
 from tests.support import servers
 from tests.support.settings import settings
 from tests.support.sites import client, opened
@@ -158,6 +159,12 @@ async def test_the_document_tells_what_is_checked(site: httpx.AsyncClient) -> No
                 assert parameter["schema"]["pattern"] == PATH_PATTERNS[parameter["name"]]
         problems = [answer for status, answer in described["responses"].items() if int(status) >= 400]
         assert all("application/problem+json" in answer["content"] for answer in problems)
+
+
+def test_an_endpoint_declares_no_problem_that_follows_by_itself() -> None:
+    """What caller, path and body imply stands in the document without being listed, so a list says what the rules refuse."""
+    operations = [route.opt["operation"] for route in ROUTES]
+    assert [operation.path for operation in operations if operation.problems & implied(operation)] == []
 
 
 async def test_every_reference_of_the_document_leads_somewhere(site: httpx.AsyncClient) -> None:

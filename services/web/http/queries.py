@@ -21,7 +21,7 @@ from services.web.http.problems import BadInput
 
 Position = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Time = Annotated[datetime, Meta(tz=True)]
-Category = Annotated[str, Meta(max_length=120)]
+CategoryName = Annotated[str, Meta(max_length=120)]
 """The category that a list is narrowed to."""
 
 T = TypeVar("T")
