@@ -1,4 +1,4 @@
-"""Send mails to a relay over a few connections that are kept, one recipient a mail, and say what became of each.
+"""Send mails to a relay over a few connections that are kept, one recipient a mail, and return the outcome of each.
 
 What can be known is told apart from what can't: a connection lost before the final dot left no mail behind, one lost after it
 may have. Replies are kept as codes alone: their texts hold addresses.
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a mail.
+    """The outcome of a mail.
 
     `rejected`: refused for good, at RCPT or after DATA. `deferred`: refused for now, or the relay refuses us whatever the mail.
     `not_sent`: the connection failed while nothing could have been accepted. `uncertain`: it failed after the final dot.
@@ -50,7 +50,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def hard_bounce(self) -> bool:
-        """Tell whether the address itself was refused for good.
+        """Whether the address itself was refused for good.
 
         A relay that wants a login (503, 530, 535) or forbids relaying (5.7.1) refuses us, not the reader.
         """
@@ -59,7 +59,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def whole_relay(self) -> bool:
-        """Tell whether the next mail would most likely fare the same, whoever it is for."""
+        """Whether the next mail would most likely fare the same, whoever it is for."""
         return self.stage in ("connect", "sender") or self.code in (421, 454)
 
 
@@ -101,7 +101,7 @@ class Relay:
         await self.close()
 
     async def send(self, sender: str, recipient: str, message: bytes) -> Outcome:
-        """Send one mail and say what became of it; raise ValueError, before anything is sent, if it isn't 7-bit with CRLF."""
+        """Send one mail and return its outcome; raise ValueError, before anything is sent, if it isn't 7-bit with CRLF."""
         body = _stuffed(message)
         async with self._free:
             while True:
@@ -181,7 +181,7 @@ async def _connected(url: RelayUrl, hello: str | None, timeouts: Timeouts) -> "_
 
 
 class UnexpectedReply(aiosmtplib.SMTPException):
-    """The relay said what makes no sense here, so nothing it says can be trusted any more."""
+    """The relay sent a reply out of sequence; the connection can't be reused."""
 
 
 class _Connection:
@@ -202,7 +202,7 @@ class _Connection:
         self._writer = asyncio.StreamWriter(transport, client.protocol, None, self._loop)
 
     def is_usable(self) -> bool:
-        """Tell whether the connection is there and was used lately."""
+        """Whether the connection is there and was used lately."""
         return self._protocol.is_connected and self._loop.time() - self._used < IDLE_SECONDS
 
     def drop(self) -> None:

@@ -18,7 +18,7 @@ Tally = tuple[int, int]
 MOST_KEPT: Final = 50
 """Items of each sort that are kept, so that each choice of categories finds its own among them."""
 FEWEST_VOTES: Final = 5
-"""Fewer votes than this say nothing of a mood."""
+"""Tools with fewer votes are left out of movers and close calls."""
 
 
 class ToolFact(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,19 +66,19 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_quiet(self) -> bool:
-        """Tell whether there is nothing to say to everybody."""
+        """Whether there is nothing to say to everybody."""
         return not (self.new_comparisons or self.new_tools or self.movers or self.closest or self.disagreements or self.reviews)
 
     @property
     def categories(self) -> set[str]:
-        """Name the categories that the issue has something of."""
+        """The categories that the issue has something of."""
         tools = (self.new_tools, self.movers, self.closest, self.disagreements, self.reviews)
         named = {item.category for items in tools for item in items}
         return named | {category for pair in self.new_comparisons for category in pair.categories}
 
 
 def encode(content: Content) -> tuple[str, bytes]:
-    """Give the content's JSON and its SHA-256."""
+    """Return the content's JSON and its SHA-256."""
     raw = msgspec.json.encode(content)
     return raw.decode(), sha256(raw).digest()
 
@@ -134,7 +134,7 @@ where stream = $1 and type = 'EventDropped' and position <= $2 order by 1
 
 
 async def dropped(connection: "Connection[Any]", projection: str, end: int) -> list[int]:
-    """Give the positions that a projection had passed over when it stood at `end`."""
+    """Return the positions that a projection had passed over when it stood at `end`."""
     return [row["position"] for row in await connection.fetch(DROPPED, quarantine.stream(projection), end)]
 
 
@@ -197,7 +197,7 @@ def _top(tools: list[ToolFact], key: Callable[[ToolFact], int]) -> tuple[ToolFac
 
 
 def _moved(tool: ToolFact) -> int:
-    """Give the change in percentage points; 0 where too few had voted before."""
+    """Return the change in percentage points; 0 where too few had voted before."""
     if sum(tool.before) < FEWEST_VOTES:
         return 0
     return (percent(tool.community[0], sum(tool.community)) or 0) - (percent(tool.before[0], sum(tool.before)) or 0)

@@ -95,7 +95,7 @@ def _chunks(path: Path, done: Imports, report: Report, progress: Progress) -> It
 
 
 def _lines(raw: BinaryIO) -> Iterator[tuple[int, str | None]]:
-    """Give each line that isn't blank with its number; None for one that is no UTF-8 text or longer than any row of ours."""
+    """Yield each line that isn't blank with its number; None for one that is no UTF-8 text or longer than any row of ours."""
     number = 0
     while line := raw.readline(LONGEST_LINE):
         number += 1

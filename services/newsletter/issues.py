@@ -82,7 +82,7 @@ from newsletter.issues i
 
 
 class Issue(msgspec.Struct, frozen=True, kw_only=True):
-    """An issue but for its content; `due_at` is the end of the scheduled period it serves."""
+    """An issue without its content; `due_at` is the end of the scheduled period it serves."""
 
     number: int
     edition: Edition
@@ -99,7 +99,7 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
-    """What the clock asks for: editions to compile, issues compiled but not planned, and editions that are too late."""
+    """Work that is due: editions to compile, issues compiled but not planned, and editions that are too late."""
 
     at: datetime
     editions: tuple[Edition, ...] = ()
@@ -119,12 +119,12 @@ class IssueUnknown(Exception):
 
 
 def editions_at(schedule: Schedule, due: datetime) -> tuple[Edition, ...]:
-    """Name the editions of a scheduled time: the monthly one comes with the month's first issue."""
+    """Return the editions of a scheduled time: the monthly one comes with the month's first issue."""
     return ("weekly", "monthly") if schedule.is_months_first(due) else ("weekly",)
 
 
 async def look(database: Database, schedule: Schedule, at: datetime) -> Due:
-    """Ask what is due; writes nothing."""
+    """Return what is due; write nothing."""
     last = schedule.last(at)
     (row,) = await database.fetch(LOOK, last)
     unplanned = tuple(sorted(row["unplanned"]))
@@ -139,13 +139,13 @@ async def look(database: Database, schedule: Schedule, at: datetime) -> Due:
 
 
 async def late(database: Database, schedule: Schedule, at: datetime) -> str | None:
-    """Say in a sentence which issue is so late that it waits for an operator; None if none is."""
+    """Return a sentence on the issue that is so late that it waits for an operator; None if there is none."""
     what = said_late(await look(database, schedule, at))
     return None if what is None else f"{what}: {SERVE_LATE}"
 
 
 def said_late(due: Due) -> str | None:
-    """Say which issue is too late, if one is."""
+    """Return which issue is too late; None if there is none."""
     if not due.late:
         return None
     return f"The {' and '.join(due.late)} issue due at {due.at:%Y-%m-%d %H:%M} UTC is more than a day late"
@@ -154,7 +154,7 @@ def said_late(due: Due) -> str | None:
 async def compile_issue(
     dsn: str, edition: Edition, due_at: datetime, at: datetime, *, operator: str | None = None, extra: bool = False
 ) -> int | None:
-    """Compile and keep an issue for the period that ends at `due_at`; give its number, None if another has it already."""
+    """Compile and store the issue of the period that ends at `due_at`; return its number, None if the period has one."""
     async with _one_at_a_time(dsn) as connection:
         start, since = await start_of(connection, edition)
         end, said = await compile_content(dsn, start)
@@ -166,7 +166,7 @@ async def compile_issue(
 
 
 async def start_of(database: Database, edition: Edition) -> tuple[int, datetime]:
-    """Tell after which position, and when, the running period of an edition began."""
+    """Return the position after which the running period of an edition began, and the time."""
     row = await database.fetchrow(LAST_OF, edition)
     if row is not None:
         return row["to_position"], row["compiled_at"]
@@ -176,7 +176,7 @@ async def start_of(database: Database, edition: Edition) -> tuple[int, datetime]
 
 @asynccontextmanager
 async def _one_at_a_time(dsn: str) -> AsyncIterator["Connection[Any]"]:
-    """Give a connection whose transaction is the only one to compile; others wait."""
+    """Yield a connection whose transaction is the only one to compile; others wait."""
     # A compilation that stalls holds up the others.
     connection = await postgres.connect(dsn, "digest", idle_in_transaction_session_timeout="300000")
     try:
@@ -188,7 +188,7 @@ async def _one_at_a_time(dsn: str) -> AsyncIterator["Connection[Any]"]:
 
 
 async def verify(dsn: str, number: int) -> bool:
-    """Fold the log to an issue's cut-off in schemas of the moment, compile again, and tell whether it says the same."""
+    """Return whether an issue compiled again, from views folded for it alone, has the same content. Raises IssueUnknown."""
     connection = await postgres.connect(dsn, "digest")
     try:
         row = await connection.fetchrow(
@@ -208,7 +208,7 @@ async def verify(dsn: str, number: int) -> bool:
 
 
 async def plan(database: Database, number: int, schedule: Schedule, at: datetime) -> int:
-    """Give every subscriber its row in the ledger, in one transaction; give how many. Once planned, nothing more happens."""
+    """Write a row in the ledger for every subscriber, in one transaction; return how many. A planned issue stays as it is."""
     row = await database.fetchrow("select edition, state, content from newsletter.issues where number = $1", number)
     if row is None:
         raise IssueUnknown(number)
@@ -272,12 +272,12 @@ async def send_now(
 
 
 async def issues(database: Database, most: int = 20) -> Sequence[Issue]:
-    """Give the last issues, newest first."""
+    """Return the last issues, newest first."""
     return [Issue(**row) for row in await database.fetch(STATE_OF + "order by i.number desc limit $1", most)]
 
 
 async def issue(database: Database, number: int) -> Issue:
-    """Give an issue; IssueUnknown."""
+    """Return an issue. Raises IssueUnknown."""
     row = await database.fetchrow(STATE_OF + "where i.number = $1", number)
     if row is None:
         raise IssueUnknown(number)
@@ -297,14 +297,14 @@ select count(*) from stopped
 
 
 async def cancel(database: Database, number: int) -> int:
-    """Stop an issue; give how many mails are not sent. IssueUnknown."""
+    """Stop an issue; return how many mails are not sent. Raises IssueUnknown."""
     await issue(database, number)
     stopped: int = await database.fetchval(CANCEL, number)
     return stopped
 
 
 async def set_paused(database: Database, paused: bool) -> None:
-    """Let issues be neither compiled nor sent, or let them again."""
+    """Pause the compiling and sending of issues, or resume it."""
     await database.execute(
         "update newsletter.schedule set paused_at = case when $1 then coalesce(paused_at, now()) end", paused
     )

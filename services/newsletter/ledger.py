@@ -1,7 +1,7 @@
 """The ledger of mails: claimed in short chunks, attempted only once that is committed, and their outcome committed after.
 
 Who may be mailed is asked of the log itself in the statement that claims, since a view may be a moment behind. A claim whose
-lease ran out is uncertain: its mail may have gone out, and an operator says what becomes of it.
+lease ran out is uncertain: its mail may have gone out, and an operator decides about it.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ select not exists (select from newsletter.slowdowns d where d.name = '' and d.un
                        where m.state in ('pending', 'deferred') and m.not_before <= now() and m.issue > 0))
 """
 
-# Single mails (issue 0) go first. A digest is for the confirmed, a confirmation for who has yet to confirm.
+# Single mails (issue 0) go first. Digests go to confirmed subscribers, confirmations to pending ones.
 CLAIM: Final = """
 with due as (
     select m.issue, m.reader, m.mail, m.kind from newsletter.mails m
@@ -143,7 +143,7 @@ class ClaimedMail(msgspec.Struct, frozen=True, eq=False):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """What became of a mail; `wait` is the seconds until it is tried again."""
+    """The outcome of a mail; `wait` is the seconds until it is tried again."""
 
     mail: ClaimedMail
     state: State
@@ -174,13 +174,13 @@ _categories = msgspec.json.Decoder(tuple[str, ...])
 
 
 async def is_due(database: Database) -> bool:
-    """Tell whether there is anything to send."""
+    """Return whether there is anything to send."""
     due: bool = await database.fetchval(IS_DUE)
     return due
 
 
 async def claim(database: Database, name: str, lease_seconds: int, most: int = CHUNK) -> list[ClaimedMail]:
-    """Take up to `most` mails that are due, under a claim of this name; who may not be mailed any more is cancelled."""
+    """Take up to `most` mails that are due, under a claim of this name; mails to readers who may no longer be mailed are cancelled."""
     rows = await database.fetch(CLAIM, most, name, lease_seconds)
     return [
         ClaimedMail(
@@ -200,7 +200,7 @@ async def claim(database: Database, name: str, lease_seconds: int, most: int = C
 
 
 async def record(database: Database, name: str, settled: Sequence[Settled]) -> None:
-    """Keep what became of the mails of a claim."""
+    """Record the outcomes of the mails of a claim."""
     await database.execute(
         RECORD,
         [s.mail.issue for s in settled],
@@ -216,7 +216,7 @@ async def record(database: Database, name: str, settled: Sequence[Settled]) -> N
 
 
 async def renew(database: Database, name: str, lease_seconds: int) -> None:
-    """Hold on to a claim."""
+    """Renew the lease of a claim."""
     await database.execute(RENEW, name, lease_seconds)
 
 
@@ -227,12 +227,12 @@ async def settle(database: Database) -> None:
 
 
 async def slow_down(database: Database, name: str, seconds: int) -> None:
-    """Leave a domain (the relay: '') alone for a while, longer each time; once for those who say so together."""
+    """Send nothing to a domain (the relay: '') for a while, longer each time; calls made together count once."""
     await database.execute(SLOW_DOWN, name, seconds)
 
 
 async def slowed(database: Database) -> dict[str, int]:
-    """Name the domains that asked to slow down, and for how many seconds more they are left alone (0: no longer)."""
+    """Return the domains that asked to slow down, each with the seconds until it is tried again (0: now)."""
     rows = await database.fetch(SLOWED)
     return {row["name"]: row["seconds"] for row in rows}
 
@@ -250,7 +250,7 @@ async def accounts(database: Database, issue: int) -> dict[str, int]:
 
 
 async def resolve(database: Database, issue: int, how: Resolution) -> int:
-    """Send the uncertain mails of an issue again, or let them be; give how many they were."""
+    """Send the uncertain mails of an issue again, or drop them; return how many there were."""
     resolved: int = await database.fetchval(RESEND if how == "resend" else DROP, issue)
     return resolved
 

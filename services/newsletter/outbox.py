@@ -1,19 +1,19 @@
-"""The outbox: without a relay, mails are files in HOME/outbox, for whoever tries the site out."""
+"""The outbox: without a relay, mails are files in HOME/outbox, for trying the site out."""
 
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 
-class Filed(NamedTuple):
-    """A mail in the outbox, named by when it was filed, what it is, and for whom (an id)."""
+class OutboxMail(NamedTuple):
+    """A mail in the outbox; its name says what it is, and holds its reader's id."""
 
     name: str
     path: Path
 
 
 def folder(home: Path) -> Path:
-    """Name the outbox of a home folder."""
+    """Return the outbox of a home folder."""
     return home / "outbox"
 
 
@@ -27,14 +27,14 @@ def keep(home: Path, name: str, message: bytes) -> None:
     new.replace(folder(home) / f"{name}.eml")
 
 
-def filed(home: Path) -> list[Filed]:
+def filed(home: Path) -> list[OutboxMail]:
     """List what is in the outbox, newest first."""
     found = sorted(folder(home).glob("*.eml"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [Filed(path.stem, path) for path in found]
+    return [OutboxMail(path.stem, path) for path in found]
 
 
 def read(home: Path, name: str) -> bytes | None:
-    """Give a mail of the outbox; None if there is none of that name."""
+    """Return a mail of the outbox; None if there is none of that name."""
     for mail in filed(home):
         if mail.name == name:
             return mail.path.read_bytes()

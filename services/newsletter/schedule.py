@@ -24,7 +24,7 @@ class Schedule(msgspec.Struct, frozen=True):
         return UTC if self.zone == "UTC" else ZoneInfo(self.zone)
 
     def last(self, at: datetime) -> datetime:
-        """Give the last scheduled time at or before `at`, in UTC."""
+        """Return the last scheduled time at or before `at`, in UTC."""
         local = at.astimezone(self.tzinfo)
         date = local.date() - timedelta(days=(local.weekday() - self.day) % 7)
         found = self._on(date.year, date.month, date.day)
@@ -34,12 +34,12 @@ class Schedule(msgspec.Struct, frozen=True):
         return found
 
     def next(self, at: datetime) -> datetime:
-        """Give the first scheduled time after `at`, in UTC."""
+        """Return the first scheduled time after `at`, in UTC."""
         local = self.last(at).astimezone(self.tzinfo).date() + timedelta(days=7)
         return self._on(local.year, local.month, local.day)
 
     def is_months_first(self, due: datetime) -> bool:
-        """Tell whether a scheduled time is its month's first."""
+        """Return whether a scheduled time is its month's first."""
         return due.astimezone(self.tzinfo).day <= 7
 
     def _on(self, year: int, month: int, day: int) -> datetime:

@@ -55,7 +55,7 @@ class Transport(Protocol):
     """Where letters go: a relay, or the outbox."""
 
     async def deliver(self, letter: Letter) -> Outcome:
-        """Send one letter and tell what became of it."""
+        """Send one letter and return its outcome."""
 
 
 class Sender:
@@ -205,6 +205,6 @@ def _domain(letter: Letter | NoLetter) -> str:
 
 
 def _taken(settled: Sequence[Settled], letters: Mapping[ClaimedMail, Letter | NoLetter]) -> set[str]:
-    """Name the domains that took mail, and the relay ('') if any did."""
+    """Return the domains that accepted mail, and the relay ('') if any did."""
     domains = {_domain(letters[s.mail]) for s in settled if s.state == "accepted"}
     return {"", *domains} if domains else set()

@@ -43,7 +43,7 @@ async def compile_afresh(connection: "Connection[Any]", start: int, end: int, la
 
 @asynccontextmanager
 async def snapshot(dsn: str) -> AsyncIterator[tuple["Connection[Any]", int]]:
-    """Give a connection that sees all views at one position, and that position. The views are held for a moment only."""
+    """Yield a connection that sees all views at one position, and that position. The views are locked for a moment only."""
     holder = await postgres.connect(dsn, "digest", seconds=60)
     reader = await postgres.connect(dsn, "digest", seconds=300)
     try:
@@ -60,7 +60,7 @@ async def snapshot(dsn: str) -> AsyncIterator[tuple["Connection[Any]", int]]:
 
 
 async def _settled_at(holder: "Connection[Any]", reader: "Connection[Any]") -> int | None:
-    """Hold all views; if they stand at one position, begin the reader's snapshot there, else bring them to one and say None."""
+    """Hold all views; if they stand at one position, begin the reader's snapshot there, else bring them to one and return None."""
     async with holder.transaction():
         positions = [
             await holder.fetchval(f'select position from "{p.schema}".checkpoint for update')  # noqa: S608 - a projection's name

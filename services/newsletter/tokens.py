@@ -1,4 +1,4 @@
-"""Signed tokens in mails' links, one purpose each: whoever gets a forwarded mail can do what that link says and nothing else.
+"""Signed tokens in mails' links, one purpose each: a forwarded link does what it says and nothing else.
 
 A token is a payload, for most of them a time, and an HMAC-SHA256 under a key derived for its purpose.
 """
@@ -30,7 +30,7 @@ class _Timed(TimestampSigner):
         self._clock = clock
 
     def get_timestamp(self) -> int:
-        """Give the present Unix time in seconds."""
+        """Return the present Unix time in seconds."""
         return int(self._clock())
 
 
@@ -45,30 +45,30 @@ class MailTokens:
         self._unsubscribe = Signer([*older, *oldest_first], salt="newsletter unsubscribe", digest_method=sha256)
 
     def confirm(self, subscriber: str, round_: int) -> str:
-        """Make a link's token for a round of confirmation."""
+        """Return a link's token for a round of confirmation."""
         return self._confirm.sign(f"{subscriber}{round_}").decode("ascii")
 
     def read_confirm(self, token: str) -> tuple[str, int]:
-        """Give the subscriber and round of a token of the last 48 hours; TokenInvalid."""
+        """Return the subscriber and round of a token of the last 48 hours. Raises TokenInvalid."""
         text = _unsigned(self._confirm, token, CONFIRM_HOURS * 3600)
         if not is_id(text[:22]) or not text[22:].isdecimal():
             raise TokenInvalid
         return text[:22], int(text[22:])
 
     def issue(self, purpose: Purpose, subscriber: str) -> str:
-        """Make a token for one purpose."""
+        """Return a token for one purpose."""
         return self._timed[purpose].sign(subscriber).decode("ascii")
 
     def read(self, purpose: Purpose, token: str) -> str:
-        """Give the subscriber of a token that is young enough for its purpose; TokenInvalid."""
+        """Return the subscriber of a token that is young enough for its purpose. Raises TokenInvalid."""
         return _subscriber(_unsigned(self._timed[purpose], token, SECONDS[purpose]))
 
     def unsubscribe(self, subscriber: str) -> str:
-        """Make a token that unsubscribes, however old."""
+        """Return a token that unsubscribes, however old."""
         return self._unsubscribe.sign(subscriber).decode("ascii")
 
     def read_unsubscribe(self, token: str) -> str:
-        """Give the subscriber of a token that unsubscribes; TokenInvalid."""
+        """Return the subscriber of a token that unsubscribes. Raises TokenInvalid."""
         try:
             return _subscriber(self._unsubscribe.unsign(token).decode("utf-8", "replace"))
         except BadSignature:

@@ -13,7 +13,7 @@ from services.newsletter.sender import Transport
 from services.settings import Dkim, Settings
 
 
-class Filed:
+class OutboxTransport:
     """Keeps letters in the outbox, named with their readers' ids."""
 
     def __init__(self, home: Path) -> None:
@@ -25,7 +25,7 @@ class Filed:
         return Outcome("accepted", 250)
 
 
-class Relayed:
+class RelayTransport:
     """Sends through a relay."""
 
     def __init__(self, relay: Relay, signer: Signer | None) -> None:
@@ -42,10 +42,10 @@ class Relayed:
 async def open_transport(settings: Settings) -> AsyncIterator[Transport]:
     """Open the way out for letters."""
     if settings.smtp_url is None:
-        yield Filed(settings.home)
+        yield OutboxTransport(settings.home)
         return
     async with Relay(settings.smtp_url, settings.newsletter.connections) as relay:
-        yield Relayed(relay, _signer(settings.newsletter.dkim))
+        yield RelayTransport(relay, _signer(settings.newsletter.dkim))
 
 
 def _signer(dkim: Dkim | None) -> Signer | None:

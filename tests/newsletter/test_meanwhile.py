@@ -14,7 +14,7 @@ from services.clock import fresh_id, now
 from services.newsletter import issues
 from services.newsletter.sender import Sender
 from services.newsletter.subscribers import forget_unconfirmed
-from services.newsletter.transport import Relayed
+from services.newsletter.transport import RelayTransport
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
 
@@ -84,7 +84,13 @@ async def test_two_senders_share_the_work(room: Newsroom) -> None:
     number = await room.send_now()
     async with Relay(room.settings.smtp_url or "", 3) as relay:
         other = Sender(
-            room.database, room.letters, Relayed(relay, None), clock=now, suppress=room.suppress, lease_seconds=30, chunk=3
+            room.database,
+            room.letters,
+            RelayTransport(relay, None),
+            clock=now,
+            suppress=room.suppress,
+            lease_seconds=30,
+            chunk=3,
         )
         await asyncio.gather(room.sender.turn(), other.turn())
     await room.deliver()

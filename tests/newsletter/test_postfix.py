@@ -17,7 +17,7 @@ from emails.dkim import Signer
 from emails.smtp import Relay
 from services.clock import now
 from services.newsletter.sender import Sender
-from services.newsletter.transport import Relayed
+from services.newsletter.transport import RelayTransport
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
 from tests.support.postfix import Postfix, postfix
@@ -42,7 +42,7 @@ async def test_postfix_delivers_a_digest_as_it_was_sent(room: Newsroom, server: 
     await room.deliver()  # the confirmation, which nobody needs any more
     number = await room.send_now()
     async with Relay(f"smtp://127.0.0.1:{server.port}", 2) as relay:
-        transport = Relayed(relay, Signer("verdicts.example", "r1", PEM))
+        transport = RelayTransport(relay, Signer("verdicts.example", "r1", PEM))
         await Sender(
             room.database, room.letters, transport, clock=now, suppress=room.suppress, lease_seconds=30, chunk=10
         ).turn()

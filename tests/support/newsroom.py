@@ -23,7 +23,7 @@ from services.newsletter.schedule import schedule_of
 from services.newsletter.sender import Sender
 from services.newsletter.subscribers import new_person
 from services.newsletter.tokens import MailTokens
-from services.newsletter.transport import Relayed
+from services.newsletter.transport import RelayTransport
 from services.settings import Settings
 from tests.support import catalogs
 from tests.support.runners import catch_up_all
@@ -43,7 +43,7 @@ class Newsroom:
         self.letters = Letters(pool, settings, self.vault, self.tokens)
         self.schedule = schedule_of(settings.newsletter)
         self.sender = Sender(
-            pool, self.letters, Relayed(relay, None), clock=now, suppress=self.suppress, lease_seconds=30, chunk=10
+            pool, self.letters, RelayTransport(relay, None), clock=now, suppress=self.suppress, lease_seconds=30, chunk=10
         )
 
     async def suppress(self, readers: Sequence[str]) -> None:
