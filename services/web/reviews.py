@@ -57,7 +57,7 @@ class ReviewForm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReviewedToolForm(msgspec.Struct, frozen=True, kw_only=True):
-    """The slug of the review's tool, whose page is returned to."""
+    """The slug of the review's tool, to return to its page."""
 
     tool: Annotated[str, Meta(max_length=120)]
 

@@ -26,12 +26,12 @@ def history(site: Site, tool: str, **parameters: Any) -> list[dict[str, Any]]:
 
 
 def recorded_at(site: Site, position: int) -> str:
-    """Tell when an event was recorded."""
+    """Return when an event was recorded."""
     (event,) = site.operator.get("/v1/ops/events", after=position - 1, limit=1).json()["items"]
     return str(event["recorded_at"])
 
 
-def test_a_tally_is_told_as_of_each_of_its_votes(site: Site, tool: str) -> None:
+def test_a_tally_is_shown_as_of_each_of_its_votes(site: Site, tool: str) -> None:
     """At the very moment of a vote it counts, and none that came later does."""
     positions = [site.visitor().vote(tool, choice) for choice in ("ship", "skip", "ship")]
     seen = [tally(site, tool, as_of=recorded_at(site, position), after=positions[-1]) for position in positions]
