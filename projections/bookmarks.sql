@@ -1,4 +1,4 @@
--- Bookmarks: the tools each visitor keeps, and since which event.
+-- Bookmarks: the tools that each visitor keeps, each with the event that bookmarked it.
 
 -- tables: one row a bookmark
 create table bookmarks (
@@ -17,7 +17,7 @@ from log.recorded_events e
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
   and e.type in ('ToolBookmarked', 'BookmarkRemoved');
 
--- step bookmarks (ToolBookmarked, BookmarkRemoved): the window's last word on each bookmark holds
+-- step bookmarks (ToolBookmarked, BookmarkRemoved): the window's last event of each bookmark holds
 with last_word as (
     select distinct on (e.stream) e.data->>'visitor' as visitor, e.data->>'tool' as tool, e.type, e.position
     from log.recorded_events e

@@ -1,4 +1,4 @@
-"""Cards, read: a tool as its page shows it, and comparisons put together from two of them."""
+"""Read cards: each tool as its page shows it."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -8,13 +8,13 @@ from asyncpg import Connection, Pool
 
 from events.catalog import Tier, Verdict
 from projections.registry import named
-from projections.tally import Community, community, percent
+from projections.tally import Community, Tally, community, percent
 
 PanelVerdict = Literal["ship", "skip", "mixed"]
 
 
 class Pricing(msgspec.Struct, frozen=True):
-    """What a tool costs."""
+    """A tool's price: its tier, and a label in words."""
 
     tier: Tier
     label: str
@@ -30,7 +30,7 @@ class PanelReview(msgspec.Struct, frozen=True):
 
 
 class Panel(msgspec.Struct, frozen=True):
-    """The panel's judgements in the order of their first publication, and what they come to."""
+    """The panel's judgements in the order of their first publication, counted."""
 
     verdict: PanelVerdict | None
     ship: int
@@ -40,7 +40,7 @@ class Panel(msgspec.Struct, frozen=True):
 
 
 class Card(msgspec.Struct, frozen=True):
-    """A tool, its panel and its tally; `position` is that of the last event that changed any of it."""
+    """A tool, its panel and its tally; `position` is that of the last event that changed any of them."""
 
     slug: str
     name: str
@@ -56,7 +56,7 @@ class Card(msgspec.Struct, frozen=True):
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """A card as read from the views, with its tool's id."""
+    """A card with its tool's id."""
 
     tool: str
     card: Card
@@ -72,21 +72,21 @@ class TallyRow(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """Which rebuild of the view this is and how far it is."""
+    """The rebuild that made the tables (`generation`) and their checkpoint."""
 
     generation: str
     position: int
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What changed in the cards after a position: tallies, and tools whose rest did."""
+    """Changes after a position: tallies, and ids of tools changed in anything else."""
 
     state: State
     tallies: Sequence[TallyRow]
     tools: Sequence[str]
 
 
-# One statement, so one snapshot: the checkpoint says what these cards are true of.
+# One statement, so one snapshot: the cards are as of the checkpoint.
 LOAD = named("""
 select c.generation, c.position as as_of, t.tool, t.slug, t.name, t.tagline, t.description, t.category, t.pricing_tier,
        t.pricing_label, t.best_for, t.url, coalesce(y.ship, 0) as ship, coalesce(y.skip, 0) as skip,
@@ -113,34 +113,30 @@ left join lateral (
 ) d on c.position > $1
 """)
 
-# Tallies at the head, for those who hold its lock: the view's, and what the log has after the view's checkpoint.
+# Tallies at the head of the log, exact under its lock: the projection's, and the changes after its checkpoint.
 TALLIES_AT_HEAD = named("""
 select d.tool, sum(d.ship)::bigint as ship, sum(d.skip)::bigint as skip
 from (
     select y.tool, y.ship, y.skip from {cards}.tallies y where y.tool = any($1::text[])
     union all
-    select e.data->>'tool',
-           coalesce(e.data->>'choice' = 'ship', false)::integer - coalesce(e.data->>'previous' = 'ship', false)::integer,
-           coalesce(e.data->>'choice' = 'skip', false)::integer - coalesce(e.data->>'previous' = 'skip', false)::integer
-    from log.recorded_events e
-    where e.position > (select c.position from {cards}.checkpoint c) and e.type in ('VoteCast', 'VoteRetracted')
-      and e.data->>'tool' = any($1::text[])
-    union all
-    select b.ballot->>0,
-           case when b.ballot->>1 = 'ship' then 1 else 0 end * case e.type when 'VoterReinstated' then 1 else -1 end,
-           case when b.ballot->>1 = 'skip' then 1 else 0 end * case e.type when 'VoterReinstated' then 1 else -1 end
-    from log.recorded_events e cross join lateral jsonb_array_elements(e.data->'ballots') as b(ballot)
-    where e.position > (select c.position from {cards}.checkpoint c) and e.type in ('VoterDisqualified', 'VoterReinstated')
-      and b.ballot->>0 = any($1::text[])
+    select t.tool, (t.plus is not distinct from 'ship')::integer - (t.minus is not distinct from 'ship')::integer,
+           (t.plus is not distinct from 'skip')::integer - (t.minus is not distinct from 'skip')::integer
+    from log.tally_changes t
+    where t.position > (select c.position from {cards}.checkpoint c) and t.tool = any($1::text[])
 ) d
 group by d.tool
+""")
+
+LISTED_TALLIES = named("""
+select t.slug, coalesce(y.ship, 0) as ship, coalesce(y.skip, 0) as skip
+from {cards}.tools t left join {cards}.tallies y on y.tool = t.tool where t.listed
 """)
 
 _reviews = msgspec.json.Decoder(list[tuple[str, int | None, Verdict, str]])
 
 
 def panel(reviews: Iterable[tuple[str, int | None, Verdict, str]]) -> Panel:
-    """Sum the panel up: `ship` above 50 %, `skip` below, `mixed` at exactly 50 %."""
+    """Return the panel of these judgements; its verdict is `ship` above 50 %, `skip` below, `mixed` at exactly 50 %."""
     judged = tuple(PanelReview(*review) for review in reviews)
     ship = sum(review.verdict == "ship" for review in judged)
     skip = len(judged) - ship
@@ -166,14 +162,14 @@ def _loaded(row: Any) -> Loaded:
 
 
 async def load(pool: "Pool[Any]", slugs: Sequence[str]) -> tuple[State, list[Loaded]]:
-    """Read the cards of the listed tools among these slugs, and the view's state they are true of."""
+    """Read the cards of the listed tools among these slugs, and the state they are as of."""
     rows = await pool.fetch(LOAD, slugs)
     state = State(rows[0]["generation"], rows[0]["as_of"])
     return state, [_loaded(row) for row in rows if row["tool"] is not None]
 
 
 async def changes(pool: "Pool[Any]", position: int) -> Changes:
-    """Read what changed after a position."""
+    """Read the changes after a position."""
     rows = await pool.fetch(CHANGES, position)
     return Changes(
         state=State(rows[0]["generation"], rows[0]["as_of"]),
@@ -182,6 +178,11 @@ async def changes(pool: "Pool[Any]", position: int) -> Changes:
     )
 
 
-async def tallies_at_head(connection: "Connection[Any]", tools: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Give (ship, skip) of tools at the head of the log; exact for whoever holds the head's lock."""
+async def tallies_at_head(connection: "Connection[Any]", tools: Sequence[str]) -> dict[str, Tally]:
+    """Return the tallies of tools, by id, at the head of the log; exact while the caller holds the head's lock."""
     return {row["tool"]: (row["ship"], row["skip"]) for row in await connection.fetch(TALLIES_AT_HEAD, tools)}
+
+
+async def listed_tallies(connection: "Connection[Any]") -> dict[str, Tally]:
+    """Return every listed tool's tally by slug."""
+    return {row["slug"]: (row["ship"], row["skip"]) for row in await connection.fetch(LISTED_TALLIES)}

@@ -49,31 +49,28 @@ create table pairs (
 );
 create index pairs_position_idx on pairs (position desc);
 
--- totals: how many rows there are, and all votes together
+-- totals: the number of rows, and all votes together
 select 'tools' as name, count(*) as total from tools
 union all select 'panel reviews', count(*) from panel
 union all select 'pairs', count(*) from pairs
 union all select 'ship', coalesce(sum(ship), 0)::bigint from tallies
 union all select 'skip', coalesce(sum(skip), 0)::bigint from tallies;
 
--- changes (ToolAdded, PanelReviewPublished, ComparisonAnnounced, VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): a row each; votes say it
-select c.name, sum(c.change)::bigint as change
+-- changes (ToolAdded, PanelReviewPublished, ComparisonAnnounced, VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): a row each, and votes
+select c.name, c.change
+from (
+    select count(*) filter (where t.plus = 'ship') - count(*) filter (where t.minus = 'ship') as ship,
+           count(*) filter (where t.plus = 'skip') - count(*) filter (where t.minus = 'skip') as skip
+    from log.tally_changes t
+    where t.position > $1 and t.position <= $2 and t.position <> all($3::bigint[])
+) s
+cross join lateral (values ('ship', s.ship), ('skip', s.skip)) as c(name, change)
+union all
+select case e.type when 'ToolAdded' then 'tools' when 'PanelReviewPublished' then 'panel reviews' else 'pairs' end, count(*)
 from log.recorded_events e
-cross join lateral (
-    select case e.type when 'ToolAdded' then 'tools' when 'PanelReviewPublished' then 'panel reviews' else 'pairs' end as name,
-           1 as change
-    where e.type in ('ToolAdded', 'PanelReviewPublished', 'ComparisonAnnounced')
-    union all
-    select e.data->>'choice', 1 where e.type = 'VoteCast'
-    union all
-    select e.data->>'previous', -1 where e.type in ('VoteCast', 'VoteRetracted') and e.data->>'previous' is not null
-    union all
-    select b.ballot->>1, case e.type when 'VoterReinstated' then 1 else -1 end
-    from jsonb_array_elements(e.data->'ballots') as b(ballot)
-    where e.type in ('VoterDisqualified', 'VoterReinstated')
-) c
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-group by c.name;
+  and e.type in ('ToolAdded', 'PanelReviewPublished', 'ComparisonAnnounced')
+group by e.type;
 
 -- step added (ToolAdded): a new tool is listed
 insert into tools (tool, slug, name, tagline, description, category, pricing_tier, pricing_label, best_for, url, listed, position)
@@ -96,7 +93,7 @@ from (
 ) e
 where t.tool = e.data->>'tool';
 
--- step listing (ToolListed, ToolUnlisted): the window's last word on each tool holds
+-- step listing (ToolListed, ToolUnlisted): the window's last event of each tool holds
 update tools t
 set listed = (e.type = 'ToolListed'), position = greatest(t.position, e.position)
 from (
@@ -107,7 +104,7 @@ from (
 ) e
 where t.tool = e.data->>'tool';
 
--- step panel (PanelReviewPublished, PanelReviewRevised): the last judgement holds, the first keeps its place
+-- step panel (PanelReviewPublished, PanelReviewRevised): the last judgement holds, in the place of the first
 insert into panel as p (tool, persona, score, verdict, take, first_position, position)
 select e.tool, e.persona, (e.data->>'score')::integer, e.data->>'verdict', e.data->>'take', e.first_position, e.position
 from (
@@ -123,31 +120,20 @@ order by e.tool, e.persona
 on conflict (tool, persona) do update
 set score = excluded.score, verdict = excluded.verdict, take = excluded.take, position = excluded.position;
 
--- step tallies (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): every change of a tally is in an event, so sums do
+-- step tallies (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): the changes of the window, summed
 insert into tallies as t (tool, ship, skip, position)
-select d.tool,
-       count(*) filter (where d.plus = 'ship') - count(*) filter (where d.minus = 'ship'),
-       count(*) filter (where d.plus = 'skip') - count(*) filter (where d.minus = 'skip'),
-       max(d.position)
-from (
-    select e.data->>'tool' as tool, e.data->>'choice' as plus, e.data->>'previous' as minus, e.position
-    from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type in ('VoteCast', 'VoteRetracted')
-    union all
-    select b.ballot->>0,
-           case when e.type = 'VoterReinstated' then b.ballot->>1 end,
-           case when e.type = 'VoterDisqualified' then b.ballot->>1 end,
-           e.position
-    from log.recorded_events e cross join lateral jsonb_array_elements(e.data->'ballots') as b(ballot)
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('VoterDisqualified', 'VoterReinstated')
-) d
-group by d.tool
-order by d.tool
+select c.tool,
+       count(*) filter (where c.plus = 'ship') - count(*) filter (where c.minus = 'ship'),
+       count(*) filter (where c.plus = 'skip') - count(*) filter (where c.minus = 'skip'),
+       max(c.position)
+from log.tally_changes c
+where c.position > $1 and c.position <= $2 and c.position <> all($3::bigint[])
+group by c.tool
+order by c.tool
 on conflict (tool) do update
 set ship = t.ship + excluded.ship, skip = t.skip + excluded.skip, position = excluded.position;
 
--- step pairs (ComparisonAnnounced): announced once
+-- step pairs (ComparisonAnnounced): each pair is announced once
 insert into pairs (left_tool, right_tool, position)
 select e.data->>'left', e.data->>'right', e.position
 from log.recorded_events e

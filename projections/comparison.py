@@ -1,4 +1,4 @@
-"""A comparison of two cards: title, decision table, scorecard. Pure; nothing is stored for a pair."""
+"""Compare two cards: title, decision table, scorecard. Pure; nothing is stored for a pair."""
 
 from typing import Final
 
@@ -28,7 +28,7 @@ class Judgement(msgspec.Struct, frozen=True):
 
 
 class Score(msgspec.Struct, frozen=True):
-    """What a persona says of both tools; None is "no panel take"."""
+    """A persona's judgements of both tools; None is "no panel take"."""
 
     persona: str
     left: Judgement | None
@@ -74,7 +74,7 @@ def _judgement(review: PanelReview | None) -> Judgement | None:
 
 
 def scorecard(left: Panel, right: Panel) -> tuple[Score, ...]:
-    """Pair the panels by persona: in the left's order, then those that only the right has."""
+    """Pair the judgements by persona: in the left panel's order, then personas of the right panel alone."""
     lefts = {review.persona: review for review in left.reviews}
     rights = {review.persona: review for review in right.reviews}
     return tuple(
@@ -84,7 +84,7 @@ def scorecard(left: Panel, right: Panel) -> tuple[Score, ...]:
 
 
 def compare(left: Card, right: Card) -> Comparison:
-    """Put two cards side by side."""
+    """Return the comparison of two cards."""
     return Comparison(
         slug=f"{left.slug}-vs-{right.slug}",
         title=f"{left.name} vs {right.name}",
@@ -102,7 +102,7 @@ def compare(left: Card, right: Card) -> Comparison:
 
 
 def splits(pair: str) -> list[tuple[str, str]]:
-    """Give every way to read `left-vs-right`, shortest left first; a slug may itself hold `-vs-`."""
+    """Return every way to split `left-vs-right`, shortest left first; a slug may itself contain `-vs-`."""
     found, at = [], pair.find("-vs-")
     while at >= 0:
         if at and at + 4 < len(pair):

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import msgspec
 from asyncpg import Pool
 
-from events.voters import Tally
 from projections.registry import named
+from projections.tally import Tally
 
 
 class ToolCorrection(msgspec.Struct, frozen=True):
@@ -20,7 +20,7 @@ class ToolCorrection(msgspec.Struct, frozen=True):
 
 
 class Correction(msgspec.Struct, frozen=True):
-    """A correction and the listed tools that it changed, by slug; `position` is that of its event."""
+    """A correction with the listed tools that it changed; `position` is that of its event."""
 
     action: Literal["disqualified", "reinstated"]
     reason: str
@@ -31,7 +31,7 @@ class Correction(msgspec.Struct, frozen=True):
     tools: list[ToolCorrection]
 
 
-# Tools that are off the site are left out, as everywhere.
+# Unlisted tools are left out, as everywhere.
 CORRECTIONS = named("""
 select c.action, c.reason, c.voters, c.votes, c.recorded_at, c.position,
        coalesce((select jsonb_agg(jsonb_build_array(t.slug, jsonb_build_array(x.before_ship, x.before_skip),
@@ -48,6 +48,6 @@ _tools = msgspec.json.Decoder(list[tuple[str, Tally, Tally]])
 
 
 async def corrections(pool: "Pool[Any]", before: int | None, limit: int) -> Sequence[Correction]:
-    """Give up to `limit` corrections, newest first, recorded before a position."""
+    """Return up to `limit` corrections, newest first, recorded before a position."""
     rows = await pool.fetch(CORRECTIONS, before, limit)
     return [Correction(**{**row, "tools": [ToolCorrection(*tool) for tool in _tools.decode(row["tools"])]}) for row in rows]

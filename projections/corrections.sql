@@ -1,4 +1,4 @@
--- Corrections: which cohorts were disqualified or reinstated, when, why, and what that changed. Never who.
+-- Corrections: cohorts disqualified or reinstated, with time, reason, and tallies before and after. Never the voters.
 
 -- tables: one row a correction, and one a tool whose tally it changed
 create table corrections (
@@ -23,17 +23,17 @@ create table corrected_tools (
     constraint corrected_tools_pkey primary key (correction, tool)
 );
 
--- totals: how many corrections there are, and how many votes went or came
+-- totals: the number of corrections, and of the votes they changed
 select 'corrections' as name, count(*) as total from corrections
 union all select 'votes', coalesce(sum(votes), 0)::bigint from corrections;
 
--- changes (CorrectionRecorded): each event says it
+-- changes (CorrectionRecorded): each event carries it
 select c.name, sum(c.change)::bigint as change
 from log.recorded_events e cross join lateral (values ('corrections', 1), ('votes', (e.data->>'votes')::bigint)) as c(name, change)
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'CorrectionRecorded'
 group by c.name;
 
--- step corrections (CorrectionRecorded): recorded once
+-- step corrections (CorrectionRecorded): each is recorded once
 insert into corrections (correction, action, reason, voters, votes, recorded_at, position)
 select e.data->>'correction', e.data->>'action', e.data->>'reason', (e.data->>'voters')::bigint, (e.data->>'votes')::bigint,
        e.recorded_at, e.position

@@ -20,18 +20,17 @@ FIND_TOOL = "select data->>'tool' from log.recorded_events where type = 'ToolAdd
 # A voter has one ballot on a tool, so all events of a voter here are about one ballot.
 MAKE_HISTORY = """
 create temp table history as
-with votes as (
-    select e.position, e.recorded_at, e.type, e.data->>'voter' as voter, e.data->>'choice' as choice,
-           e.data->>'previous' as previous
-    from log.recorded_events e
-    where e.position <= $2 and e.position <> all($3::bigint[]) and e.type in ('VoteCast', 'VoteRetracted')
-      and e.data->>'tool' = $1
+with changes as (
+    select t.position, t.recorded_at, t.type, t.voter, t.plus, t.minus
+    from log.tally_changes t
+    where t.position <= $2 and t.position <> all($3::bigint[]) and t.tool = $1
+),
+votes as (
+    select position, recorded_at, type, voter, plus as choice from changes where type in ('VoteCast', 'VoteRetracted')
 ),
 bans as (
-    select e.position, e.recorded_at, e.type, e.data->>'voter' as voter, b.ballot->>1 as choice
-    from log.recorded_events e cross join lateral jsonb_array_elements(e.data->'ballots') as b(ballot)
-    where e.position <= $2 and e.position <> all($3::bigint[]) and e.type in ('VoterDisqualified', 'VoterReinstated')
-      and b.ballot->>0 = $1
+    select position, recorded_at, type, voter, coalesce(plus, minus) as choice
+    from changes where type in ('VoterDisqualified', 'VoterReinstated')
 ),
 banned as (
     select distinct on (voter) voter, type, position from bans order by voter, position desc

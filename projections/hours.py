@@ -1,6 +1,6 @@
-"""Tallies of the past, read: whole hours from the view, the rest of one hour from the log, never beyond the view's checkpoint.
+"""Read tallies of the past: whole hours from the tables, the rest of one hour from the log, never beyond the checkpoint.
 
-Counted is as the site said then. Corrected leaves out those voters who are disqualified as of the view's checkpoint.
+Counted is what the site showed then. Corrected leaves out voters disqualified as of the checkpoint.
 """
 
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ Every = Literal["hour", "day", "week"]
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """A tally and the position of the log that it is true of."""
+    """A tally as of a position of the log."""
 
     ship: int
     skip: int
     position: int
 
 
-# One statement, so one snapshot. Of the hour that holds the time, what came before it is added to the hours before, or what
-# came after it is taken from the hours up to its end: whichever are fewer positions. Without a time ($2), all hours count.
+# One statement, so one snapshot. In the hour of the time, the changes before it are added to the hours before, or the changes
+# after it are taken from the hours up to its end: whichever are fewer positions. Without a time ($2), all hours count.
 AS_OF = named("""
 with asked as (
     select c.position as checkpoint, t.hour,
@@ -49,22 +49,12 @@ hours as (
     from side s join {hours}.hours h on h.tool = $1 and h.hour < s.until
 ),
 changes as (
-    select m.plus, m.minus
-    from log.recorded_events e
-    cross join lateral (
-        select e.data->>'choice' as plus, e.data->>'previous' as minus
-        where e.type in ('VoteCast', 'VoteRetracted')
-          and not ($3 and exists (select from {hours}.disqualified d where d.voter = e.data->>'voter'))
-        union all
-        select case when e.type = 'VoterReinstated' then b.ballot->>1 end,
-               case when e.type = 'VoterDisqualified' then b.ballot->>1 end
-        from jsonb_array_elements(e.data->'ballots') as b(ballot)
-        where e.type in ('VoterDisqualified', 'VoterReinstated') and not $3 and b.ballot->>0 = $1
-    ) m
-    where e.position > (select s.low from side s) and e.position <= (select s.high from side s)
-      and (e.type in ('VoterDisqualified', 'VoterReinstated')
-           or (e.type in ('VoteCast', 'VoteRetracted') and e.data->>'tool' = $1))
-      and e.position not in (select (d.data->>'position')::bigint from log.recorded_events d
+    select t.plus, t.minus
+    from log.tally_changes t
+    where t.position > (select s.low from side s) and t.position <= (select s.high from side s) and t.tool = $1
+      and (not $3 or t.type in ('VoteCast', 'VoteRetracted')
+                     and not exists (select from {hours}.disqualified d where d.voter = t.voter))
+      and t.position not in (select (d.data->>'position')::bigint from log.recorded_events d
                              where d.stream = $4 and d.type = 'EventDropped')
 )
 select s.position,
@@ -75,7 +65,7 @@ select s.position,
 from side s cross join hours h
 """)
 
-# What changed in each period; what came before the first is the row without one.
+# The changes of each period; the row without a period sums up everything before the first.
 CHANGES = named("""
 select case when h.hour >= $2 then date_trunc($4, h.hour, 'UTC') end as period,
        sum(case when $5 then h.corrected_ship else h.ship end)::bigint as ship,
@@ -87,7 +77,7 @@ group by period
 
 
 async def as_of(pool: "Pool[Any] | Connection[Any]", tool: str, time: datetime | None, *, corrected: bool) -> Tally:
-    """Give a tool's tally at a time; without one, as of the view's checkpoint."""
+    """Return a tool's tally at a time; without one, as of the checkpoint."""
     row = await pool.fetchrow(AS_OF, tool, time, corrected, quarantine.stream("hours"))
     assert row is not None  # noqa: S101 - the checkpoint has one row
     return Tally(row["ship"], row["skip"], row["position"])
@@ -96,7 +86,7 @@ async def as_of(pool: "Pool[Any] | Connection[Any]", tool: str, time: datetime |
 async def changes(
     pool: "Pool[Any]", tool: str, start: datetime, end: datetime, every: Every, *, corrected: bool
 ) -> Mapping[datetime | None, tuple[int, int]]:
-    """Give how (ship, skip) changed in each period that has votes, by its beginning; under None all before `start`.
+    """Return the changes of (ship, skip) in each period with votes, by its beginning; under None all before `start`.
 
     `start` and `end` are beginnings of periods; weeks begin on Monday (ISO 8601).
     """

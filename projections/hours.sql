@@ -1,7 +1,7 @@
--- Hours: how each tool's tally changed in each hour (UTC), twice: as counted then, and corrected, without the votes of those
--- who are disqualified now. A tally as of a time is a sum of hours and the rest of one hour from the log.
+-- Hours: the changes of each tool's tally in each hour (UTC), twice: as counted then, and corrected, without the votes of voters
+-- disqualified now. A tally as of a time is a sum of hours and the rest of one hour from the log.
 
--- tables: changes by hour, and who is disqualified
+-- tables: changes by hour, and the disqualified voters
 create table hours (
     tool           text        not null collate "C",
     hour           timestamptz not null,
@@ -18,7 +18,7 @@ create table disqualified (
     constraint disqualified_pkey primary key (voter)
 );
 
--- totals: all changes together come to the same, counted and corrected
+-- totals: all changes together, counted and corrected, and the number of disqualified voters
 select t.name, t.total
 from (
     select coalesce(sum(ship), 0)::bigint as ship, coalesce(sum(skip), 0)::bigint as skip,
@@ -30,32 +30,24 @@ cross join lateral (
            ('disqualified voters', (select count(*) from disqualified))
 ) as t(name, total);
 
--- changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): votes say it, and so do the ballots that go and come
-select c.name, sum(c.change)::bigint as change
+-- changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): votes twice, and voters
+select c.name, c.change
+from (
+    select count(*) filter (where t.plus = 'ship') - count(*) filter (where t.minus = 'ship') as ship,
+           count(*) filter (where t.plus = 'skip') - count(*) filter (where t.minus = 'skip') as skip
+    from log.tally_changes t
+    where t.position > $1 and t.position <= $2 and t.position <> all($3::bigint[])
+) s
+cross join lateral (
+    values ('ship', s.ship), ('skip', s.skip), ('corrected ship', s.ship), ('corrected skip', s.skip)
+) as c(name, change)
+union all
+select 'disqualified voters', sum(case e.type when 'VoterDisqualified' then 1 else -1 end)::bigint
 from log.recorded_events e
-cross join lateral (
-    select e.data->>'choice' as choice, 1 as change where e.type = 'VoteCast'
-    union all
-    select e.data->>'previous', -1 where e.type in ('VoteCast', 'VoteRetracted') and e.data->>'previous' is not null
-    union all
-    select b.ballot->>1, case e.type when 'VoterReinstated' then 1 else -1 end
-    from jsonb_array_elements(e.data->'ballots') as b(ballot)
-    where e.type in ('VoterDisqualified', 'VoterReinstated')
-    union all
-    select null, case e.type when 'VoterDisqualified' then 1 else -1 end
-    where e.type in ('VoterDisqualified', 'VoterReinstated')
-) v
-cross join lateral (
-    select v.choice as name, v.change where v.choice is not null
-    union all
-    select 'corrected ' || v.choice, v.change where v.choice is not null
-    union all
-    select 'disqualified voters', v.change where v.choice is null
-) c
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-group by c.name;
+  and e.type in ('VoterDisqualified', 'VoterReinstated');
 
--- step voters (VoterDisqualified, VoterReinstated): take back, or give back, all that a voter did before this window, in its own hours
+-- step voters (VoterDisqualified, VoterReinstated): take back, or give back, the votes of a voter before this window, in their own hours
 with last_word as (
     select distinct on (e.data->>'voter') e.data->>'voter' as voter, e.type
     from log.recorded_events e
@@ -81,6 +73,7 @@ select e.data->>'tool', date_trunc('hour', e.recorded_at, 'UTC'), 0, 0,
        sum(c.sign * (coalesce(e.data->>'choice' = 'skip', false)::integer - coalesce(e.data->>'previous' = 'skip', false)::integer))
 from changed c
 cross join lateral (
+    -- Not log.tally_changes: for each voter that would also read disqualifications, by another index.
     select r.data, r.recorded_at from log.recorded_events r
     where r.stream between log.first_stream(c.voter) and log.last_stream(c.voter) and r.data->>'voter' = c.voter
       and r.position <= $1 and r.position <> all($3::bigint[]) and r.type in ('VoteCast', 'VoteRetracted')
@@ -91,34 +84,20 @@ order by 1, 2
 on conflict (tool, hour) do update
 set corrected_ship = h.corrected_ship + excluded.corrected_ship, corrected_skip = h.corrected_skip + excluded.corrected_skip;
 
--- step votes (VoteCast, VoteRetracted): counted for all, corrected for those who are not disqualified at the window's end
+-- step changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): counted, all of them; corrected, votes of voters not disqualified at the window's end
 insert into hours as h (tool, hour, ship, skip, corrected_ship, corrected_skip)
-select e.data->>'tool', date_trunc('hour', e.recorded_at, 'UTC'),
-       count(*) filter (where e.data->>'choice' = 'ship') - count(*) filter (where e.data->>'previous' = 'ship'),
-       count(*) filter (where e.data->>'choice' = 'skip') - count(*) filter (where e.data->>'previous' = 'skip'),
-       count(*) filter (where d.voter is null and e.data->>'choice' = 'ship')
-           - count(*) filter (where d.voter is null and e.data->>'previous' = 'ship'),
-       count(*) filter (where d.voter is null and e.data->>'choice' = 'skip')
-           - count(*) filter (where d.voter is null and e.data->>'previous' = 'skip')
-from log.recorded_events e
-left join disqualified d on d.voter = e.data->>'voter'
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type in ('VoteCast', 'VoteRetracted')
+select c.tool, date_trunc('hour', c.recorded_at, 'UTC'),
+       count(*) filter (where c.plus = 'ship') - count(*) filter (where c.minus = 'ship'),
+       count(*) filter (where c.plus = 'skip') - count(*) filter (where c.minus = 'skip'),
+       count(*) filter (where c.own and c.plus = 'ship') - count(*) filter (where c.own and c.minus = 'ship'),
+       count(*) filter (where c.own and c.plus = 'skip') - count(*) filter (where c.own and c.minus = 'skip')
+from (
+    select t.tool, t.recorded_at, t.plus, t.minus, d.voter is null and t.type in ('VoteCast', 'VoteRetracted') as own
+    from log.tally_changes t left join disqualified d on d.voter = t.voter
+    where t.position > $1 and t.position <= $2 and t.position <> all($3::bigint[])
+) c
 group by 1, 2
 order by 1, 2
 on conflict (tool, hour) do update
 set ship = h.ship + excluded.ship, skip = h.skip + excluded.skip,
     corrected_ship = h.corrected_ship + excluded.corrected_ship, corrected_skip = h.corrected_skip + excluded.corrected_skip;
-
--- step ballots (VoterDisqualified, VoterReinstated): as counted, the ballots go and come at the hour of the disqualification
-insert into hours as h (tool, hour, ship, skip, corrected_ship, corrected_skip)
-select b.ballot->>0, date_trunc('hour', e.recorded_at, 'UTC'),
-       sum(case when b.ballot->>1 = 'ship' then 1 else 0 end * case e.type when 'VoterReinstated' then 1 else -1 end),
-       sum(case when b.ballot->>1 = 'skip' then 1 else 0 end * case e.type when 'VoterReinstated' then 1 else -1 end),
-       0, 0
-from log.recorded_events e cross join lateral jsonb_array_elements(e.data->'ballots') as b(ballot)
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and e.type in ('VoterDisqualified', 'VoterReinstated')
-group by 1, 2
-order by 1, 2
-on conflict (tool, hour) do update
-set ship = h.ship + excluded.ship, skip = h.skip + excluded.skip;

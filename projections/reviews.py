@@ -1,4 +1,4 @@
-"""Reviews, read: what is public of a tool's, and the moderators' queue. Texts and names are still sealed."""
+"""Read reviews: a tool's public ones, and the moderators' queue. Texts and names are still sealed."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ from projections.registry import named
 
 
 class PublicReview(msgspec.Struct, frozen=True):
-    """What is up of a review; `position` is that of its approval."""
+    """A review's public revision; `position` is that of its approval."""
 
     review: str
     verdict: Verdict
@@ -25,7 +25,7 @@ class PublicReview(msgspec.Struct, frozen=True):
 
 
 class QueuedReview(msgspec.Struct, frozen=True):
-    """A review's current revision, its tool by slug; `position` is that of its submission."""
+    """A review's current revision, with its tool by slug; `position` is that of its submission."""
 
     review: str
     tool: str
@@ -60,16 +60,16 @@ limit $3
 
 
 async def public(pool: "Pool[Any]", tool: str, before: int | None, limit: int) -> Sequence[PublicReview]:
-    """Give up to `limit` of a tool's public reviews, newest first, approved before a position."""
+    """Return up to `limit` of a tool's public reviews, newest first, approved before a position."""
     return [PublicReview(**row) for row in await pool.fetch(PUBLIC + PUBLIC_BY_TOOL, tool, before, limit)]
 
 
 async def read_public(database: "Pool[Any] | Connection[Any]", review: str) -> PublicReview | None:
-    """Return what is public of a review, by its id; None if nothing is."""
+    """Return the public revision of a review, by its id; None if it has none."""
     row = await database.fetchrow(PUBLIC + "and review = $1", review)
     return None if row is None else PublicReview(**row)
 
 
 async def queue(pool: "Pool[Any]", status: Status, after: int | None, limit: int) -> Sequence[QueuedReview]:
-    """Give up to `limit` reviews of a status, oldest first, submitted after a position."""
+    """Return up to `limit` reviews of a status, oldest first, submitted after a position."""
     return [QueuedReview(**row) for row in await pool.fetch(QUEUE, status, after, limit)]

@@ -28,7 +28,7 @@ create index reviews_public_idx on reviews (tool, public_position desc) where pu
 create index reviews_status_idx on reviews (status, submitted_position);
 create index reviews_visitor_idx on reviews (visitor);
 
--- totals: how many reviews there are
+-- totals: the number of reviews
 select 'reviews' as name, count(*) as total from reviews;
 
 -- changes (ReviewSubmitted, ReviewWithdrawn): each event is one review more or less
@@ -37,7 +37,7 @@ from log.recorded_events e
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
   and e.type in ('ReviewSubmitted', 'ReviewWithdrawn');
 
--- step submitted (ReviewSubmitted): a new review waits
+-- step submitted (ReviewSubmitted): a new review is pending
 insert into reviews (review, visitor, tool, status, revision, verdict, score, sealed_text, sealed_name,
                      submitted_position, submitted_at, position)
 select e.data->>'review', e.data->>'visitor', e.data->>'tool', 'pending', 1, e.data->>'verdict', (e.data->>'score')::integer,
@@ -58,7 +58,7 @@ from (
 ) e
 where v.review = e.data->>'review';
 
--- step approved (ReviewApproved): the revision that was approved last is public; what it says is in the review's stream
+-- step approved (ReviewApproved): the revision approved last is public; its text is in the review's stream
 update reviews v
 set public_revision = a.revision, public_verdict = a.data->>'verdict', public_score = (a.data->>'score')::integer,
     public_sealed_text = a.data->>'text', public_sealed_name = a.data->>'name',
@@ -78,7 +78,7 @@ from (
 ) a
 where v.review = a.review;
 
--- step refused (ReviewRejected): a public revision that was rejected after its approval is public no more
+-- step refused (ReviewRejected): a public revision rejected after its approval is no longer public
 update reviews v
 set public_revision = null, public_verdict = null, public_score = null, public_sealed_text = null, public_sealed_name = null,
     public_position = null, published_at = null
@@ -86,7 +86,7 @@ from log.recorded_events e
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ReviewRejected'
   and v.review = e.data->>'review' and v.public_revision = (e.data->>'revision')::integer and v.public_position < e.position;
 
--- step status (ReviewEdited, ReviewApproved, ReviewRejected): the window's last word holds
+-- step status (ReviewEdited, ReviewApproved, ReviewRejected): the window's last decision or edit holds
 update reviews v
 set position = e.position,
     status = case e.type when 'ReviewApproved' then 'approved' when 'ReviewRejected' then 'rejected' else 'pending' end
@@ -99,7 +99,7 @@ from (
 ) e
 where v.review = e.data->>'review';
 
--- step withdrawn (ReviewWithdrawn): gone
+-- step withdrawn (ReviewWithdrawn): its row is deleted
 delete from reviews v using log.recorded_events e
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ReviewWithdrawn'
   and v.review = e.data->>'review';

@@ -1,7 +1,7 @@
--- Subscribers: who they are (sealed), what they agreed to and chose, and whose bookmarks are theirs. Mail is sent by the ledger,
--- which asks the log again before each; these views plan issues.
+-- Subscribers: their sealed address, consent and preferences, and the visitors whose bookmarks they joined. Issues are planned
+-- from these tables; the ledger reads the log again before it sends a mail.
 
--- tables: one row a subscriber that was not erased, and the visitors whose bookmarks are its own
+-- tables: one row a subscriber that was not erased, and one a visitor whose bookmarks it joined
 create table subscribers (
     subscriber     text        not null collate "C",
     sealed_address text        not null,
@@ -25,7 +25,7 @@ create table visitors (
     constraint visitors_pkey primary key (subscriber, visitor)
 );
 
--- totals: how many subscribers there are
+-- totals: the number of subscribers
 select 'subscribers' as name, count(*) as total from subscribers;
 
 -- changes (SubscriptionRequested, SubscriberImported, PersonErased): one more with each address, one less with each erasure of one
@@ -35,7 +35,7 @@ where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
   and (e.type in ('SubscriptionRequested', 'SubscriberImported') and e.data ? 'address'
        or e.type = 'PersonErased' and exists (select from log.recorded_events b where b.stream = e.stream and b.data ? 'address'));
 
--- step begun (SubscriptionRequested, SubscriberImported): the first event of each names the address
+-- step begun (SubscriptionRequested, SubscriberImported): the first event of each holds the address
 insert into subscribers (subscriber, sealed_address, status, round, categories, frequency, requested_at, position)
 select e.data->>'subscriber', e.data->>'address', 'pending', 0, '{}', 'weekly', e.recorded_at, e.position
 from log.recorded_events e
@@ -43,7 +43,7 @@ where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
   and e.type in ('SubscriptionRequested', 'SubscriberImported') and e.data ? 'address'
 order by e.data->>'subscriber';
 
--- step changed (SubscriptionRequested, SubscriptionConfirmed, SubscriberImported, PreferencesSet, Unsubscribed, SubscriberSuppressed): each part's last word holds
+-- step changed (SubscriptionRequested, SubscriptionConfirmed, SubscriberImported, PreferencesSet, Unsubscribed, SubscriberSuppressed): the last value of each column holds
 with last_word as (
     select e.data->>'subscriber' as subscriber,
            (array_agg(e.type order by e.position desc) filter (where e.type in ('SubscriptionRequested', 'SubscriptionConfirmed',
@@ -76,7 +76,7 @@ set status = case l.standing when 'SubscriptionRequested' then 'pending' when 'U
     position = l.position
 from last_word l where s.subscriber = l.subscriber;
 
--- step joined (SubscriptionRequested, BookmarksJoined): a visitor is joined once
+-- step joined (SubscriptionRequested, BookmarksJoined): each visitor is joined once
 insert into visitors (subscriber, visitor, position)
 select e.data->>'subscriber', e.data->>'visitor', min(e.position)
 from log.recorded_events e join subscribers s on s.subscriber = e.data->>'subscriber'
@@ -86,7 +86,7 @@ group by 1, 2
 order by 1, 2
 on conflict (subscriber, visitor) do nothing;
 
--- step erased (PersonErased): gone, whatever the window said before
+-- step erased (PersonErased): its rows are deleted, whatever came before in the window
 with gone as (
     delete from subscribers s using log.recorded_events e
     where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'PersonErased'

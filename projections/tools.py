@@ -1,4 +1,4 @@
-"""Lists read from the cards: tools in every order, announced pairs, categories, reviewers. All page by keyset."""
+"""Read lists from the cards: tools in every order, announced pairs, categories, reviewers. All page by keyset."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -8,6 +8,7 @@ from asyncpg import Pool
 
 from events.catalog import Verdict
 from projections.registry import named
+from projections.tally import Z
 
 Sort = Literal["name", "community", "panel", "trending"]
 
@@ -32,14 +33,14 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 class Category(msgspec.Struct, frozen=True):
-    """A category and how many listed tools it holds."""
+    """A category and its number of listed tools."""
 
     name: str
     tools: int
 
 
 class CategoryCount(msgspec.Struct, frozen=True):
-    """How many tools of a category a persona reviewed and shipped."""
+    """The number of tools of a category that a persona reviewed and shipped."""
 
     category: str
     reviewed: int
@@ -47,7 +48,7 @@ class CategoryCount(msgspec.Struct, frozen=True):
 
 
 class Reviewer(msgspec.Struct, frozen=True):
-    """How many listed tools a persona reviewed and shipped."""
+    """The number of listed tools that a persona reviewed and shipped."""
 
     persona: str
     reviewed: int
@@ -67,9 +68,9 @@ class PersonaVerdict(msgspec.Struct, frozen=True):
     position: int
 
 
-# Each order has keys that rise, so that one comparison of rows pages them all. By the community: the lower Wilson bound at 95 %
-# (z = 1.959963984540054), tools without votes last; by the panel: percent, then count; by trend: the net votes of the hours
-# since 7 days before this hour.
+# Each order has keys that rise, so that one comparison of rows pages them all. By the community: the lower Wilson bound, as
+# `tally.wilson` computes it with the same z ($8), tools without votes last. By the panel: percent, then count. By trend: the
+# net votes of the hours since 7 days before this hour.
 TOOLS = named("""
 select t.slug, t.name, k.first, k.second
 from {cards}.tools t
@@ -81,13 +82,14 @@ left join lateral (
     select sum(h.ship - h.skip) as net from {hours}.hours h
     where h.tool = t.tool and h.hour >= date_trunc('hour', now(), 'UTC') - interval '7 days'
 ) w on $1 = 'trending'
-cross join lateral (select y.ship::float8 as s, (y.ship + y.skip)::float8 as n) v
+cross join lateral (
+    select y.ship::float8 / (y.ship + y.skip) as p, (y.ship + y.skip)::float8 as n, $8::float8 as z, $8::float8 ^ 2 as zz
+) v
 cross join lateral (
     select case $1
                when 'community' then coalesce(
-                   -((v.s / v.n + 1.920729410347062 / v.n
-                      - 1.959963984540054 * sqrt(v.s / v.n * (1 - v.s / v.n) / v.n + 0.960364705173531 / (v.n * v.n)))
-                     / (1 + 3.841458820694124 / v.n)), 1)
+                   -((v.p + v.zz / (2 * v.n) - v.z * sqrt(v.p * (1 - v.p) / v.n + v.zz / (4 * v.n * v.n)))
+                     / (1 + v.zz / v.n)), 1)
                when 'panel' then case when p.reviews = 0 then 1 else -((200 * p.ships + p.reviews) / (2 * p.reviews)) end
                when 'trending' then -coalesce(w.net, 0)
                else 0
@@ -112,7 +114,7 @@ order by p.position desc
 limit $2
 """)
 
-# The pairs that most people voted on and that they are least agreed about: all votes on both, times how close the shares are.
+# The pairs with the most votes and the least agreement: all votes on both tools, times how close their shares are.
 CONTESTED = named("""
 select l.slug as left, r.slug as right, l.name as left_name, r.name as right_name, p.position
 from {cards}.pairs p
@@ -168,40 +170,40 @@ limit $4
 
 
 async def tools(pool: "Pool[Any]", sort: Sort, category: str | None, after: Place | None, limit: int) -> Sequence[Place]:
-    """Give the places of up to `limit` listed tools after one."""
+    """Return the places of up to `limit` listed tools after a place, in an order."""
     keys = (after.slug, after.name, after.first, after.second) if after else (None, None, None, None)
-    return [Place(**row) for row in await pool.fetch(TOOLS, sort, category, *keys, limit)]
+    return [Place(**row) for row in await pool.fetch(TOOLS, sort, category, *keys, limit, Z)]
 
 
 async def pairs(pool: "Pool[Any]", before: int | None, limit: int) -> Sequence[Pair]:
-    """Give up to `limit` announced pairs of listed tools, newest first, announced before a position."""
+    """Return up to `limit` announced pairs of listed tools, newest first, announced before a position."""
     return [Pair(**row) for row in await pool.fetch(PAIRS, before, limit)]
 
 
 async def contested(pool: "Pool[Any]", limit: int) -> Sequence[Pair]:
-    """Give up to `limit` announced pairs of listed tools that have votes, the most contested first."""
+    """Return up to `limit` announced pairs of listed tools that have votes, the most contested first."""
     return [Pair(**row) for row in await pool.fetch(CONTESTED, limit)]
 
 
 async def pairs_of(pool: "Pool[Any]", tool: str, limit: int) -> Sequence[Pair]:
-    """Give up to `limit` announced pairs that a tool, by its id, stands in, newest first."""
+    """Return up to `limit` announced pairs with a tool, by its id, newest first."""
     return [Pair(**row) for row in await pool.fetch(PAIRS_OF, tool, limit)]
 
 
 async def slugs(pool: "Pool[Any]", tools: Sequence[str]) -> dict[str, str]:
-    """Give the slugs of tools by their ids, those off the site too."""
+    """Return the slugs of tools by their ids, unlisted tools included."""
     rows = await pool.fetch(SLUGS, tools)
     return {row["tool"]: row["slug"] for row in rows}
 
 
 async def announced(pool: "Pool[Any]", ways: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Tell which of these pairs of tools' ids are announced."""
+    """Return those of these pairs of tools' ids that are announced."""
     rows = await pool.fetch(ANNOUNCED, [left for left, _ in ways], [right for _, right in ways])
     return {(row["left_tool"], row["right_tool"]) for row in rows}
 
 
 async def categories(pool: "Pool[Any]") -> list[Category]:
-    """Give all categories of listed tools by name."""
+    """Return all categories of listed tools by name."""
     return [Category(**row) for row in await pool.fetch(CATEGORIES)]
 
 
@@ -214,11 +216,11 @@ async def reviewers(pool: "Pool[Any]", lower: str | None = None) -> list[Reviewe
 
 
 async def persona(pool: "Pool[Any]", lower: str) -> str | None:
-    """Give a persona's name as written, from its lower-case form; None if there is none."""
+    """Return a persona's name as written, from its lower-case form; None if there is none."""
     name: str | None = await pool.fetchval(PERSONA, lower)
     return name
 
 
 async def verdicts(pool: "Pool[Any]", lower: str, category: str | None, before: int | None, limit: int) -> list[PersonaVerdict]:
-    """Give up to `limit` of a persona's verdicts on listed tools, last changed first."""
+    """Return up to `limit` of a persona's verdicts on listed tools, last changed first."""
     return [PersonaVerdict(**row) for row in await pool.fetch(VERDICTS, lower, category, before, limit)]

@@ -132,7 +132,8 @@ def _described(receipt: "Receipt[Any]", slugs: Mapping[str, str], dry_run: bool,
 
 async def _ranked(settings: Settings, outcome: Outcome) -> Outcome:
     """Return the outcome with the tools' ranks by the community's votes, before and after."""
-    from projections.ranking import listed_tallies, ranks
+    from projections.cards import listed_tallies
+    from projections.tally import ranks
 
     async with connected(settings, seconds=60) as connection:
         listed = await listed_tallies(connection)

@@ -107,13 +107,13 @@ order by e.position desc
 # What the votes of the period changed, without those of voters who are disqualified at its end: what they cast before the
 # period is not in the tally either.
 DELTAS = """
-select e.data->>'tool' as tool, count(*) as votes,
-       count(*) filter (where e.data->>'choice' = 'ship') - count(*) filter (where e.data->>'previous' = 'ship') as ship,
-       count(*) filter (where e.data->>'choice' = 'skip') - count(*) filter (where e.data->>'previous' = 'skip') as skip
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type in ('VoteCast', 'VoteRetracted')
-  and not exists (select from disqualified d where d.voter = e.data->>'voter')
-group by 1
+select t.tool, count(*) as votes,
+       count(*) filter (where t.plus = 'ship') - count(*) filter (where t.minus = 'ship') as ship,
+       count(*) filter (where t.plus = 'skip') - count(*) filter (where t.minus = 'skip') as skip
+from log.tally_changes t
+where t.position > $1 and t.position <= $2 and t.position <> all($3::bigint[]) and t.type in ('VoteCast', 'VoteRetracted')
+  and not exists (select from disqualified d where d.voter = t.voter)
+group by t.tool
 """
 PAIRS = """
 select l.slug || '-vs-' || r.slug as slug, l.name || ' vs ' || r.name as title, l.category as left_category,

@@ -6,7 +6,7 @@ import asyncpg
 
 from events.log.committer import Committer
 from projections import tools
-from projections.ranking import ranks
+from projections.tally import ranks
 from tests.support.histories import VOTERS, History, add_three_tools
 from tests.support.runners import catch_up_all
 from tests.support.shell import Shell
