@@ -5,12 +5,17 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import asyncpg
+import hypothesis
 import pytest
 
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from services.migrate import migrate
 from tests.support import servers, sharing
+
+# A slow machine is no failure.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -11,6 +11,7 @@ from projections.engine.runner import Halted, advance
 from projections.registry import PROJECTIONS
 from projections.runner import follow_log
 from services.clock import now
+from tests.support.processes import PATIENCE
 from tests.support.shell import Follow, Shell
 
 pytestmark = pytest.mark.usefixtures("catalog")
@@ -65,7 +66,7 @@ async def test_a_dropped_event_is_passed(shell: Shell, halted: int, connection: 
     assert dropped == {"projections": [projection.name for projection in PROJECTIONS], "appended": len(PROJECTIONS)}
     projector = asyncio.create_task(follow_log(dsn, now))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while await connection.fetchval("select position from cards_1.checkpoint") <= halted:
                 await asyncio.sleep(0.05)
             while shell("quarantine", "list", "--json").json()["halted"]:

@@ -154,14 +154,14 @@ def test_mangled_mails_are_read_as_far_as_they_go(name: str, cut: float, place: 
 
 def test_deep_and_large_mails_are_read_in_time() -> None:
     """Neither a thousand boxes in each other nor a mebibyte of lines stops whoever reads."""
-    begun = time.monotonic()
+    begun = time.process_time()
     deep = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(1000))
     assert classify(deep).kind == "unknown"
     assert classify(b"From: MAILER-DAEMON@example.org\r\n\r\n" + b"<ana@example.net>: no\r\n" * 48_000).kind in (
         "unknown",
         "hard_bounce",
     )
-    assert time.monotonic() - begun < 20
+    assert time.process_time() - begun < 20
 
 
 def test_a_report_may_be_about_nobody_we_know() -> None:

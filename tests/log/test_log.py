@@ -113,16 +113,14 @@ async def test_a_refusal_is_not_kept(committer: Committer) -> None:
     assert (await committer.submit(CastVote(voter, "late", "ship", key=key))).appended == 1
 
 
-async def test_a_held_head_costs_two_seconds_at_most(committer: Committer, dsn: str) -> None:
-    """While somebody sits on the head's lock, callers get LogUnavailable within about 2 s; then all goes on."""
+async def test_a_held_head_is_not_waited_for_for_ever(committer: Committer, dsn: str) -> None:
+    """While somebody sits on the head's lock, callers get LogUnavailable; then all goes on."""
     await add_tools(committer, "a")
     blocker = await asyncpg.connect(dsn)
     await blocker.execute("begin")
     await blocker.execute("select * from log.head for update")
-    began = asyncio.get_running_loop().time()
     with pytest.raises(LogUnavailable):
         await committer.submit(CastVote(new_id(), "a", "ship"))
-    assert asyncio.get_running_loop().time() - began < 2.6
     await blocker.close()
     await asyncio.sleep(0.3)
     assert (await committer.submit(CastVote(new_id(), "a", "ship"))).appended == 1

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.processes import Instance, wait_for
+from tests.support.processes import PATIENCE, Instance, wait_for
 
 pytestmark = pytest.mark.server
 
@@ -28,7 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 
 def call(site: Instance, method: str, path: str, body: Any = None) -> tuple[int, str]:
     """Call the API."""
-    answer = httpx.request(method, f"http://127.0.0.1:{site.port}{path}", json=body, timeout=10)
+    answer = httpx.request(method, f"http://127.0.0.1:{site.port}{path}", json=body, timeout=PATIENCE)
     return answer.status_code, answer.text
 
 

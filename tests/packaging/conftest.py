@@ -1,25 +1,10 @@
 """The wheel and the sdist, built once from a copy of the checkout."""
 
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 
-from tests.packaging.project import PYPROJECT, ROOT, top_packages, uv
-
-
-class Built:
-    """A wheel and an sdist made from the checkout."""
-
-    def __init__(self, folder: Path) -> None:
-        self.wheel = next(folder.glob("*.whl"))
-        self.sdist = next(folder.glob("*.tar.gz"))
-
-
-def build(source: Path, into: Path, *kinds: str) -> None:
-    """Build with the setuptools of the lock, which is installed here."""
-    uv("build", "-q", "--no-build-isolation", "--python", sys.executable, *kinds, "--out-dir", into, source)
+from tests.packaging.project import PYPROJECT, ROOT, Built, build, top_packages
 
 
 @pytest.fixture(scope="session")

@@ -84,3 +84,16 @@ def uv(*words: str | Path, cwd: Path = ROOT) -> str:
     status, said = try_uv(*words, cwd=cwd)
     assert status == 0, said
     return said
+
+
+class Built:
+    """A wheel and an sdist made from the checkout."""
+
+    def __init__(self, folder: Path) -> None:
+        self.wheel = next(folder.glob("*.whl"))
+        self.sdist = next(folder.glob("*.tar.gz"))
+
+
+def build(source: Path, into: Path, *kinds: str) -> None:
+    """Build with the setuptools of the lock, which is installed here."""
+    uv("build", "-q", "--no-build-isolation", "--python", sys.executable, *kinds, "--out-dir", into, source)

@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from services.embedded.servers import ServerMissing, package_folder
-from tests.packaging.conftest import Built
-from tests.packaging.project import LOCK, PYPROJECT, uv
+from tests.packaging.project import LOCK, PYPROJECT, Built, uv
 from tests.support.processes import Instance, wait_for
 
 

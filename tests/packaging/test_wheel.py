@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.conftest import Built, build
-from tests.packaging.project import PYPROJECT, ROOT, packaged_files
+from tests.packaging.project import PYPROJECT, ROOT, Built, build, packaged_files
 
 LICENSES = ("LICENSE", "services/web/http/static/openapi-explorer.LICENSE")
 

@@ -54,7 +54,7 @@ async def spread(connection: Connection, minutes: int) -> None:
     await connection.execute("alter table log.events enable trigger events_append_only")
 
 
-@pytest.mark.timeout(360 + 3 * EXAMPLES)  # shrinking a failure takes minutes, and is worth them
+@pytest.mark.timeout(1200 + 3 * EXAMPLES)  # shrinking a failure takes minutes, and is worth them
 @random_histories
 @given(
     acts=histories,

@@ -26,6 +26,11 @@ from tests.support.runners import CARDS, NOW, at_head, checkpoint, must_be_right
 
 ALL = [projection.name for projection in PROJECTIONS]
 
+CANCEL_WAITING = """
+select coalesce(bool_or(pg_cancel_backend(pid)), false) from pg_stat_activity
+where application_name = 'ballotpress-cards_1' and wait_event_type = 'Lock'
+"""
+
 RAW = """
 with head as (update log.head set position = position + 1 returning position)
 insert into log.events (stream, position, recorded_at, version, schema_version, type, data)
@@ -249,12 +254,7 @@ async def test_a_lock_held_by_another_never_halts(
         async with running(runner(dsn)):
             async with connection.transaction():
                 await connection.execute("lock table cards_1.tallies in access exclusive mode")
-                await asyncio.sleep(0.3)
-                cancelled = await connection.fetchval(
-                    "select bool_or(pg_cancel_backend(pid)) from pg_stat_activity"
-                    " where application_name = 'ballotpress-cards_1' and wait_event_type = 'Lock'"
-                )
-                assert cancelled
+                await until(lambda: connection.fetchval(CANCEL_WAITING))
                 await asyncio.sleep(2.5)
             await cards_at_head(connection)
     assert await compare.differences(connection, CARDS, REGISTRY) == []

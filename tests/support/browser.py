@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.support.processes import Instance, free_port
+from tests.support.processes import PATIENCE, Instance, free_port
 
 # Without the background flags Chromium looks for its maker's hosts at every start.
 FLAGS = [
@@ -53,6 +53,7 @@ def chromium() -> str:
 def browsing() -> Iterator[Browser]:
     """Run Chromium for a while."""
     program = chromium()
+    expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import free_port, wait_for
+from tests.support.processes import PATIENCE, free_port, wait_for
 
 PROGRAM = Path("/usr/sbin/postfix")
 
@@ -137,7 +137,7 @@ def _stop(folder: Path, process: "subprocess.Popen[bytes]") -> None:
     pid = folder / "queue" / "pid" / "master.pid"
     if process.poll() is None:
         os.kill(int(pid.read_text()) if pid.exists() else process.pid, signal.SIGTERM)
-    process.wait(20)
+    process.wait(PATIENCE)
 
 
 def _answers(port: int) -> bool:

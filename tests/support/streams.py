@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from tests.support.processes import PATIENCE
+
 
 class Event(NamedTuple):
     """One event: its id, its data, and when it came."""
@@ -25,7 +27,7 @@ class Stream:
     def __init__(self) -> None:
         self.events: queue.Queue[Event | None] = queue.Queue()
 
-    def next(self, seconds: float = 5.0) -> Event:
+    def next(self, seconds: float = PATIENCE) -> Event:
         """Wait for the next event."""
         event = self.events.get(timeout=seconds)
         assert event is not None, "the stream ended"
@@ -38,7 +40,7 @@ class Stream:
         except queue.Empty:
             return True
 
-    def ends(self, seconds: float = 5.0) -> bool:
+    def ends(self, seconds: float = PATIENCE) -> bool:
         """Tell whether the stream ends in time; events before the end are dropped."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
@@ -56,7 +58,7 @@ def streaming(base: str, *tools: str, headers: Mapping[str, str] | None = None) 
     stream = Stream()
     query = "&".join(f"tool={tool}" for tool in tools)
     with (
-        httpx.Client(base_url=base, timeout=30) as client,
+        httpx.Client(base_url=base, timeout=PATIENCE) as client,
         client.stream("GET", f"/v1/tallies/live?{query}", headers=dict(headers or {})) as answer,
     ):
         assert answer.status_code == 200, answer.read()

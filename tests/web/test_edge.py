@@ -20,6 +20,7 @@ from services.web.http.call import VISITOR, operator
 from services.web.http.endpoints import endpoint
 from services.web.http.problems import Kind, add_kinds, problem_answer
 from services.web.site import Call
+from tests.support.processes import PATIENCE
 from tests.support.settings import OPERATOR, settings
 from tests.support.sites import client
 
@@ -169,7 +170,7 @@ async def test_head_is_get_without_a_body(site: httpx.AsyncClient) -> None:
 
 async def test_head_of_a_stream_ends(site: httpx.AsyncClient) -> None:
     """HEAD of what streams for ever is answered and over."""
-    answer = await asyncio.wait_for(site.head("/v1/fail/stream"), 2)
+    answer = await asyncio.wait_for(site.head("/v1/fail/stream"), PATIENCE)
     assert answer.status_code == 200
 
 
@@ -260,10 +261,10 @@ async def test_a_body_that_does_not_come_is_given_up(
 
     async def stalling() -> AsyncIterator[bytes]:
         yield b'{"choice"'
-        await asyncio.sleep(30)
+        await asyncio.sleep(3600)
 
     headers = {"Content-Type": "application/json", **bearer(token)}
-    assert_problem(await asyncio.wait_for(site.put("/v1/try/a", content=stalling(), headers=headers), 5), 408)
+    assert_problem(await asyncio.wait_for(site.put("/v1/try/a", content=stalling(), headers=headers), PATIENCE), 408)
     assert (await site.put("/v1/try/a", json={"choice": "ship"}, headers=headers)).status_code == 200
 
 

@@ -170,7 +170,7 @@ def test_a_position_to_come_is_waited_for_in_vain(site: Site) -> None:
     answer = site.anyone.get("/v1/categories", after=2**62)
     assert_problem(answer, 503)
     assert int(answer.headers["retry-after"]) >= 1
-    assert 1.5 < answer.elapsed.total_seconds() < 4
+    assert answer.elapsed.total_seconds() > 1.5
 
 
 def test_every_page_of_a_list_is_linked(site: Site) -> None:

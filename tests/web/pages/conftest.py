@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.support.browser import Other, Windows, browsing, serving
-from tests.support.processes import Instance
+from tests.support.processes import PATIENCE, Instance
 
 
 @pytest.fixture(scope="package")
@@ -78,7 +78,7 @@ def window(browser: Browser) -> Iterator[Windows]:
         context = browser.new_context(**options)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(1000 * PATIENCE)
         page.on("pageerror", lambda error: errors.append(str(error)))
         return page
 
@@ -93,7 +93,7 @@ def votes(base: str) -> Callable[[str, str, int], None]:
     """Casts votes of so many new visitors on a tool."""
 
     def cast(tool: str, choice: str, count: int) -> None:
-        with httpx.Client(base_url=base, timeout=20) as client:
+        with httpx.Client(base_url=base, timeout=PATIENCE) as client:
             for _ in range(count):
                 client.cookies.clear()
                 token = client.post("/v1/visitors").json()["token"]

@@ -39,7 +39,7 @@ def test_another_site_shows_takes_and_counts_votes(
     expect(page.get_by_role("status")).to_have_text("Your vote is counted: ship.")
     expect(page.get_by_text("1 vote · 1 ship / 0 skip")).to_be_visible()
     votes("marrowline", "skip", 1)
-    expect(page.get_by_text("2 votes · 1 ship / 1 skip")).to_be_visible(timeout=4_000)
+    expect(page.get_by_text("2 votes · 1 ship / 1 skip")).to_be_visible()
     page.reload()
     expect(page.get_by_role("button", name="Ship")).to_have_attribute("aria-pressed", "true")
     page.get_by_role("button", name="Take back").click()
