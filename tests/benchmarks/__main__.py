@@ -1,7 +1,12 @@
-"""`make bench`: measure what is promised and print each goal's ratio. Names of groups as arguments measure those alone."""
+"""`make bench`: measure what is promised and print each goal's ratio. Names of groups as arguments measure those alone.
 
+SIGTERM and Ctrl-C end it and every server that it started.
+"""
+
+import signal
 import sys
 from importlib import import_module
+from types import FrameType
 
 from tests.benchmarks.table import Row, machine, render
 
@@ -21,5 +26,14 @@ def main(names: list[str]) -> int:
     return 0 if all(row.holds for row in rows) else 1
 
 
+def end(number: int, _: FrameType | None) -> None:
+    """Raise SystemExit, so that every server's context ends it; another signal does not cut that short."""
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, end)
     sys.exit(main(sys.argv[1:]))

@@ -1,18 +1,14 @@
 """How fast the API is over HTTP: votes and reads by `wrk` on one API process, against constants of the same server."""
 
 import asyncio
-import base64
-import os
 import re
-import secrets
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import asyncpg
 
@@ -20,7 +16,9 @@ from services.web.http.auth import VisitorTokens
 from tests.benchmarks.table import Row, pairs
 from tests.benchmarks.world import durable_postgres, new_database, new_id
 from tests.support import servers
-from tests.support.processes import free_port
+from tests.support.http import wait_until_ready
+from tests.support.processes import COMMAND, free_port, started
+from tests.support.settings import SECRET_KEY, UNLIMITED, environ
 
 # Each request votes with the next token; when all have voted on a tool, the next tool's turn has come.
 VOTE_SCRIPT = """
@@ -68,56 +66,20 @@ class Api:
         return float(rate[1]), done.stdout
 
 
-def environ(dsn: str, valkey: str) -> dict[str, str]:
-    """Give the environment of a process of ours, with limits on but out of wrk's way."""
-    return {
-        **os.environ,
-        "DATABASE_URL": dsn,
-        "REDIS_URL": valkey,
-        "BALLOTPRESS_SECRET_KEYS": "s" * 40,
-        "BALLOTPRESS_VAULT_KEYS": base64.b64encode(secrets.token_bytes(32)).decode(),
-        "BALLOTPRESS_WRITES_PER_MINUTE": "1000000000",
-        "BALLOTPRESS_NETWORK_WRITES_PER_MINUTE": "1000000000",
-    }
-
-
-@contextmanager
-def running(command: list[str], environment: dict[str, str]) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run a process for a while."""
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
 @contextmanager
 def site(dsn: str, valkey: str, folder: Path) -> Iterator[Api]:
     """Run one API process and one projector."""
     port = free_port()
-    env = environ(dsn, valkey)
-    projector = [sys.executable, "-m", "services.cli", "projector"]
-    with running(projector, env), running([sys.executable, "-m", "tests.benchmarks.server", str(port)], env) as process:
-        _wait(f"http://127.0.0.1:{port}/health/ready")
+    env = environ(dsn, valkey, **UNLIMITED)
+    server = (sys.executable, "-m", "tests.benchmarks.server", str(port))
+    with started((*COMMAND, "projector"), env), started(server, env) as process:
+        wait_until_ready(f"http://127.0.0.1:{port}", lambda: "the API is not ready")
         yield Api(port, process, folder)
-
-
-def _wait(url: str) -> None:
-    for _ in range(400):
-        try:
-            with urlopen(Request(url), timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError(f"{url} is not ready")
 
 
 def tokens(folder: Path, count: int) -> Path:
     """Write visitors' tokens, one a line."""
-    issuer = VisitorTokens(("s" * 40,))
+    issuer = VisitorTokens((SECRET_KEY,))
     path = folder / "tokens"
     path.write_text("\n".join(issuer.issue(new_id()) for _ in range(count)))
     return path

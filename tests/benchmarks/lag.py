@@ -1,7 +1,6 @@
 """How long a vote takes to show: from its commit to the card in another process's memory, at 1,000 votes a second."""
 
 import asyncio
-import sys
 from time import monotonic
 from typing import Any
 
@@ -12,10 +11,11 @@ from events.commands.ballots import CastVote
 from projections import cards
 from projections.engine import notify
 from services.web.card_cache import Cards
-from tests.benchmarks.http import environ, running
 from tests.benchmarks.table import Row
 from tests.benchmarks.world import committer, durable_postgres, new_database, new_id
 from tests.support import servers
+from tests.support.processes import COMMAND, started
+from tests.support.settings import environ
 
 
 class Watched(Cards):
@@ -72,7 +72,7 @@ def measure(rate: int = 1000, seconds: float = 20) -> list[Row]:
     """Measure the row about freshness."""
     with durable_postgres() as server, servers.valkey() as (valkey, _):
         dsn = asyncio.run(new_database(server, "lag"))
-        with running([sys.executable, "-m", "services.cli", "projector"], environ(dsn, valkey)):
+        with started((*COMMAND, "projector"), environ(dsn, valkey)):
             found = sorted(uvloop.run(lags(dsn, rate, seconds))[rate:])
     p50, p99 = (1000 * found[int(len(found) * q)] for q in (0.5, 0.99))
     detail = f"p50 {p50:.0f} ms, worst {1000 * found[-1]:.0f} ms over {len(found):,} votes"

@@ -20,7 +20,7 @@ from services.newsletter.issues import tick
 from services.newsletter.schedule import Schedule, schedule_of
 from services.settings import DAYS
 from tests.benchmarks import emails
-from tests.benchmarks.newsroom import CONNECTIONS, LEASE_SECONDS, Newsroom, peak_megabytes, until
+from tests.benchmarks.newsroom import CONNECTIONS, LEASE_SECONDS, MeasuredNewsletter, peak_megabytes, until
 from tests.benchmarks.table import Row, pairs
 from tests.benchmarks.world import durable_postgres, new_database
 from tests.support import servers
@@ -60,16 +60,16 @@ def measure(readers: int = 8000, subscribers: int | None = None, runs: int = 5, 
     """Measure every row about the newsletter; `BALLOTPRESS_BENCH_SUBSCRIBERS` plans for fewer than a million."""
     subscribers = subscribers or int(os.environ.get("BALLOTPRESS_BENCH_SUBSCRIBERS", "1_000_000"))
     with durable_postgres() as server, servers.valkey() as (valkey, _), emails.sink() as sink:
-        room = Newsroom(asyncio.run(new_database(server, "sending", TOOLS)), valkey, sink)
+        room = MeasuredNewsletter(asyncio.run(new_database(server, "sending", TOOLS)), valkey, sink)
         some = uvloop.run(room.fill(readers))
         rows = [sending(room, uvloop.run(room.message(some[:8])), sink, runs, server.folder)]
         rows += uvloop.run(idle(room))
         rows.append(uvloop.run(killed(room, kills, readers)))
-        big = Newsroom(asyncio.run(new_database(server, "planning", TOOLS)), valkey, sink)
+        big = MeasuredNewsletter(asyncio.run(new_database(server, "planning", TOOLS)), valkey, sink)
         return [*rows, *uvloop.run(planning(big, subscribers))]
 
 
-def sending(room: Newsroom, message: bytes, sink: int, runs: int, folder: Path) -> Row:
+def sending(room: MeasuredNewsletter, message: bytes, sink: int, runs: int, folder: Path) -> Row:
     """Compare a worker's rate with that of bare aiosmtplib, and measure it once more signing."""
 
     def ledgered() -> float:
@@ -97,7 +97,7 @@ def _signing(folder: Path) -> dict[str, str]:
     return dict(zip(names, ("verdicts.example.com", "bench", str(file)), strict=True))
 
 
-async def idle(room: Newsroom) -> list[Row]:
+async def idle(room: MeasuredNewsletter) -> list[Row]:
     """Let the clock tick with nothing due, and the sender look; count the transactions that wrote."""
     schedule = schedule_of(room.settings.newsletter)
     async with asyncpg.create_pool(room.dsn, min_size=1, max_size=2) as pool, room.database() as watching:
@@ -133,7 +133,7 @@ async def _seconds(work: Any) -> float:
     return time.perf_counter() - began
 
 
-async def killed(room: Newsroom, kills: int, readers: int) -> Row:
+async def killed(room: MeasuredNewsletter, kills: int, readers: int) -> Row:
     """Kill a worker in mid-send, over and over; count each time the mails that were attempted and not answered for."""
     chance = random.Random(1)
     left: list[int] = []
@@ -154,7 +154,7 @@ async def killed(room: Newsroom, kills: int, readers: int) -> Row:
     )
 
 
-async def _kill_one(room: Newsroom, connection: Any, number: int, after: int) -> set[str]:
+async def _kill_one(room: MeasuredNewsletter, connection: Any, number: int, after: int) -> set[str]:
     """Kill a worker once it has sent some; give the readers whose mails are attempted."""
     taken = "select count(*) from newsletter.mails where issue = $1 and state = 'accepted'"
     before = await connection.fetchval(taken, number)
@@ -173,7 +173,7 @@ async def _kill_one(room: Newsroom, connection: Any, number: int, after: int) ->
     return {row["reader"] for row in rows}
 
 
-async def _drain(room: Newsroom, connection: Any, number: int, lost: set[str]) -> None:
+async def _drain(room: MeasuredNewsletter, connection: Any, number: int, lost: set[str]) -> None:
     """Let a worker send the rest, and see that just what the lost ones left is uncertain."""
     await asyncio.sleep(LEASE_SECONDS)
     with room.worker():
@@ -183,7 +183,7 @@ async def _drain(room: Newsroom, connection: Any, number: int, lost: set[str]) -
     assert {row["reader"] for row in rows} == lost
 
 
-async def planning(room: Newsroom, subscribers: int) -> list[Row]:
+async def planning(room: MeasuredNewsletter, subscribers: int) -> list[Row]:
     """Let a worker find an issue due for so many readers; measure its plan and its memory, also when it begins to send."""
     async with room.database() as connection:
         await catch_up_all(room.dsn)

@@ -1,7 +1,6 @@
 """A newsletter to measure: readers with keys, choices and bookmarks, tools with votes, and a real worker before a sink in C."""
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -22,9 +21,10 @@ from services.newsletter.preview import preview
 from services.newsletter.schedule import schedule_of
 from services.newsletter.subscribers import new_person
 from services.settings import read_settings
-from tests.benchmarks.http import environ, running
 from tests.benchmarks.world import committer, new_id
+from tests.support.processes import COMMAND, started
 from tests.support.runners import catch_up_all
+from tests.support.settings import UNLIMITED, environ
 
 CONNECTIONS = 10
 LEASE_SECONDS = 5
@@ -46,13 +46,13 @@ where m.issue = $1 and m.state = 'accepted' group by f.first, f.last
 STATES = "select state, count(*) as mails from newsletter.mails where issue = $1 group by state"
 
 
-class Newsroom:
+class MeasuredNewsletter:
     """A database whose issues can be planned and sent, and the environment of the worker that sends them."""
 
     def __init__(self, dsn: str, valkey: str, sink: int) -> None:
         self.dsn = dsn
         self.environ = {
-            **environ(dsn, valkey),
+            **environ(dsn, valkey, **UNLIMITED),
             "SMTP_URL": f"smtp://127.0.0.1:{sink}",
             "BALLOTPRESS_BASE_URL": "https://verdicts.example.com",
             "BALLOTPRESS_SMTP_CONNECTIONS": str(CONNECTIONS),
@@ -62,7 +62,7 @@ class Newsroom:
 
     def worker(self, **more: str) -> "AbstractContextManager[Any]":
         """Run a worker for a while."""
-        return running([sys.executable, "-m", "services.cli", "worker"], {**self.environ, **more})
+        return started((*COMMAND, "worker"), {**self.environ, **more})
 
     async def fill(self, readers: int) -> list[str]:
         """Vote, import so many readers, let every other one bookmark two tools, bring the views up; give the readers."""

@@ -24,11 +24,12 @@ from services.migrate import migrate
 from services.web.http.auth import VisitorTokens
 from tests.benchmarks import by_hand
 from tests.benchmarks.client import Answered, paced, percentile
-from tests.benchmarks.http import environ, site
+from tests.benchmarks.http import site
 from tests.benchmarks.table import Row
 from tests.benchmarks.world import durable_postgres, new_id
 from tests.support import servers
 from tests.support.runners import catch_up_all
+from tests.support.settings import SECRET_KEY, environ
 from tests.support.year import fill_year
 
 TOOLS = 5_000
@@ -125,7 +126,7 @@ def _peak(dsn: str, valkey: str) -> float:
 
 async def _meanwhile(dsn: str, port: int) -> list[Row]:
     """Vote and read at an even pace while everything is rebuilt, and alone: half a minute before, and half a minute after."""
-    issuer = VisitorTokens(("s" * 40,))
+    issuer = VisitorTokens((SECRET_KEY,))
     fresh = [issuer.issue(new_id()) for _ in range(20_000)]
     numbers = iter(range(10**9))
 

@@ -60,6 +60,19 @@ def started(command: Sequence[str | Path], environ: Mapping[str, str], output: P
             process.wait()
 
 
+def processes_naming(folder: Path) -> list[int]:
+    """Return every other process on this machine that names a folder in its command or environment."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if os.fsencode(folder) in words and int(entry.name) != os.getpid():
+            found.append(int(entry.name))
+    return found
+
+
 class Fleet:
     """Processes by name, each of which can be killed, frozen and started again, as a supervisor would."""
 
@@ -190,15 +203,7 @@ class Instance:
 
     def processes(self) -> list[int]:
         """Return every process on this machine that names the home folder in its command or environment."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if os.fsencode(self.home) in words and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
-        return found
+        return processes_naming(self.home)
 
     def is_gone(self) -> bool:
         """Return whether nothing of it runs any more, once it had time to end."""

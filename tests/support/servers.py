@@ -71,6 +71,17 @@ def init_postgres(folder: Path) -> None:
     subprocess.run(command, check=True, capture_output=True, cwd="/", **account)
 
 
+@contextmanager
+def killed_on_failure(process: Process) -> Iterator[None]:
+    """Kill a server that is being waited for when the wait fails, or is ended by a signal."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
 def start_postgres(folder: Path, **settings: str) -> Process:
     """Start a server on an initialised folder and wait until it answers."""
     options = {"listen_addresses": "", "unix_socket_directories": str(folder), "max_connections": "60", **settings}
@@ -80,8 +91,9 @@ def start_postgres(folder: Path, **settings: str) -> Process:
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", start_new_session=True, **user)
     ready: list[str | Path] = [postgres_programs() / "pg_isready", "-q", "-h", folder]
-    answers = wait_for(lambda: process.poll() is not None or subprocess.run(ready, check=False, cwd="/").returncode == 0)
-    assert answers and process.poll() is None, (folder / "log").read_text()[-2000:]
+    with killed_on_failure(process):
+        answers = wait_for(lambda: process.poll() is not None or subprocess.run(ready, check=False, cwd="/").returncode == 0)
+        assert answers and process.poll() is None, (folder / "log").read_text()[-2000:]
     return process
 
 
@@ -147,7 +159,8 @@ def start_valkey(folder: Path) -> Process:
     socket.unlink(missing_ok=True)
     words = ("--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", folder)
     process = subprocess.Popen((program_file(), *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert wait_for(lambda: socket.exists() or process.poll() is not None) and process.poll() is None
+    with killed_on_failure(process):
+        assert wait_for(lambda: socket.exists() or process.poll() is not None) and process.poll() is None
     return process
 
 
