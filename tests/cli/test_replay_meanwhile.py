@@ -107,7 +107,7 @@ async def test_a_running_site_survives_switches(
         stop = asyncio.Event()
         asking = asyncio.create_task(keep_asking(site, visitor, stop))
         for words in (["--keep-previous"], ["--rollback", "cards"], ["--rollback", "hours"], []):
-            ran = await asyncio.to_thread(shell, "replay", *words)
+            ran = await asyncio.to_thread(shell.process, "replay", *words)
             assert ran.status == 0, ran.err
         stop.set()
         assert await asking > 50

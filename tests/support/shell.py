@@ -1,14 +1,21 @@
-"""The console command as an operator runs it: a process of its own, with what it printed and how it ended."""
+"""The console command as an operator runs it: what it printed, and how it ended; a process of its own where that matters."""
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Thread
 from typing import Any
+from unittest.mock import patch
 
 from events.ballots import Choice
+from services.cli import main
 from tests.support.processes import PATIENCE, Process
 from tests.support.settings import environ
 
@@ -40,6 +47,35 @@ class Ran:
         assert all(part in self.err for part in parts), self.err
 
 
+def run_inside(words: Sequence[str], stdin: bytes, environ: Mapping[str, str]) -> "subprocess.CompletedProcess[bytes]":
+    """Run the console command in a thread of its own: the loop of a test runs in this one."""
+    statuses: list[int] = []
+
+    def run() -> None:
+        try:
+            main()
+        except SystemExit as ended:
+            statuses.append(ended.code if isinstance(ended.code, int) else 0)
+        except Exception:
+            traceback.print_exc()
+            statuses.append(1)
+
+    with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+        given.write(stdin)
+        given.seek(0)
+        texts = [TextIOWrapper(file, encoding="utf-8", write_through=True) for file in (given, out, err)]
+        streams = dict(zip(("stdin", "stdout", "stderr"), texts, strict=True))
+        with patch.multiple(sys, argv=["ballotpress", *words], **streams), patch.dict(os.environ, environ, clear=True):
+            thread = Thread(target=run)
+            thread.start()
+            thread.join()
+        for text in texts:
+            text.detach()
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(words, statuses[0], out.read(), err.read())
+
+
 class Shell:
     """A shell whose variables name the test's servers."""
 
@@ -48,12 +84,14 @@ class Shell:
         self.environ = environ(dsn, valkey_url, home)
 
     def __call__(self, *words: str, stdin: bytes = b"", status: int | None = None, **environ: str) -> Ran:
-        """Run `ballotpress WORDS` to its end; expect its exit status, if one is named."""
-        ran = Ran(
-            subprocess.run((COMMAND, *words), input=stdin, env=self.environ | environ, capture_output=True, timeout=PATIENCE)
-        )
+        """Run `ballotpress WORDS` to its end, inside this process; expect its exit status, if one is named."""
+        ran = Ran(run_inside(words, stdin, self.environ | environ))
         assert status is None or ran.status == status, (ran.out, ran.err)
         return ran
+
+    def process(self, *words: str) -> Ran:
+        """Run `ballotpress WORDS` to its end, in a process of its own, while this one goes on."""
+        return Ran(subprocess.run((COMMAND, *words), env=self.environ, capture_output=True, timeout=PATIENCE))
 
     def piped(self, *words: str, into: str) -> Ran:
         """Run `ballotpress WORDS | INTO`."""
