@@ -180,7 +180,7 @@ async def is_due(database: Database) -> bool:
 
 
 async def claim(database: Database, name: str, lease_seconds: int, most: int = CHUNK) -> list[ClaimedMail]:
-    """Take up to `most` mails that are due, under a claim of this name; mails to readers who may no longer be mailed are cancelled."""
+    """Take up to `most` mails that are due, under a claim of this name; cancel those to readers who may no longer be mailed."""
     rows = await database.fetch(CLAIM, most, name, lease_seconds)
     return [
         ClaimedMail(

@@ -60,7 +60,7 @@ async def snapshot(dsn: str) -> AsyncIterator[tuple["Connection[Any]", int]]:
 
 
 async def _settled_at(holder: "Connection[Any]", reader: "Connection[Any]") -> int | None:
-    """Hold all views; if they stand at one position, begin the reader's snapshot there, else bring them to one and return None."""
+    """Lock all views; begin the reader's snapshot if they stand at one position, else bring them to one and return None."""
     async with holder.transaction():
         positions = [
             await holder.fetchval(f'select position from "{p.schema}".checkpoint for update')  # noqa: S608 - a projection's name
