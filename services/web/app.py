@@ -14,24 +14,22 @@ from services.web import (
     bookmarks,
     comparisons,
     corrections,
-    feed,
     health,
     issues,
+    log,
     moderation,
-    news_pages,
     newsletter,
     operators,
-    ops_log,
-    ops_pages,
-    ops_work,
     outbox,
     personas,
     preferences,
+    quarantine,
     refusals,
     reviews,
     tallies,
     tools,
     visitors,
+    voters,
     votes,
     webhooks,
 )
@@ -48,7 +46,7 @@ from services.web.site import Call, Site
 
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
     health, visitors, tools, personas, comparisons, votes, tallies, corrections, bookmarks, reviews, newsletter, preferences,
-    issues, feed, outbox, webhooks, moderation, operators, assets, refusals, news_pages, ops_pages, ops_work, ops_log,
+    issues, outbox, webhooks, operators, moderation, voters, quarantine, log, assets, refusals,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 

@@ -1,6 +1,7 @@
-"""Corrections: which votes were taken out of the tallies or given back, when and why. Never whose."""
+"""Corrections: which votes were removed from the tallies or restored, when and why. Never whose."""
 
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -8,15 +9,17 @@ import msgspec
 from projections import corrections
 from projections.corrections import Correction
 from projections.tally import Community, community
+from services.web.flash import ListPageQuery
 from services.web.http.answers import Answer
 from services.web.http.bodies import Slug
 from services.web.http.endpoints import endpoint
-from services.web.http.queries import ListQuery, listed
+from services.web.http.pages import ANYONES, page, show
+from services.web.http.queries import ListQuery, listed, page_of
 from services.web.site import Call
 
 
 class CorrectedTool(msgspec.Struct, frozen=True):
-    """A tool's tally, and what it said, before and after a correction."""
+    """A tool, by slug, with its tally before and after a correction."""
 
     tool: Slug
     before: Community
@@ -24,7 +27,7 @@ class CorrectedTool(msgspec.Struct, frozen=True):
 
 
 class CorrectionAnswer(msgspec.Struct, frozen=True):
-    """One correction: how many voters and votes it took away or gave back, why, and the listed tools that it changed."""
+    """One correction: how many voters and votes it removed or restored, why, and the listed tools that it changed."""
 
     at: datetime
     action: Literal["disqualified", "reinstated"]
@@ -42,14 +45,25 @@ class CorrectionsPage(msgspec.Struct, frozen=True):
     next: str | None
 
 
+async def read_corrections(call: Call, query: ListQuery) -> CorrectionsPage:
+    """Return a page of the corrections, newest first."""
+    rows, more = await page_of(call, "corrections", query, int, partial(corrections.corrections, call.site.database))
+    return CorrectionsPage([_answer(row) for row in rows], more)
+
+
 @endpoint("GET", "/v1/corrections", takes=ListQuery, gives=CorrectionsPage, statuses=(200, 304))
-async def recorded(call: Call, page: ListQuery) -> Answer:
+async def get_corrections(call: Call, query: ListQuery) -> Answer:
     """List the corrections, newest first: when, how many votes, of which tools, before and after, and why; never who."""
-    await call.site.reach(page.after)
-    before = call.site.cursors.open("corrections", page.cursor, int) if page.cursor else None
-    rows = await corrections.corrections(call.site.database, before, page.limit + 1)
-    more = call.site.cursors.seal("corrections", rows[page.limit - 1].position) if len(rows) > page.limit else None
-    return listed(call, CorrectionsPage([_answer(row) for row in rows[: page.limit]], more), more)
+    await call.site.reach(query.after)
+    found = await read_corrections(call, query)
+    return listed(call, found, found.next)
+
+
+@page("/corrections", ListPageQuery)
+async def corrections_page(call: Call, query: ListPageQuery) -> Answer:
+    """List the corrections, newest first."""
+    found = await read_corrections(call, query)
+    return show(call, "corrections.html", cache=ANYONES, items=found.items, next=found.next)
 
 
 def _answer(row: Correction) -> CorrectionAnswer:

@@ -1,4 +1,4 @@
-"""Events in words, for operators: what happened, said in one line; what is sealed stays so."""
+"""Events as lines, for operators: each says in words what happened. Sealed fields stay sealed."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -6,12 +6,13 @@ from typing import Any, Final
 import msgspec
 
 from events.log.store import RecordedRow
+from services.web.filters import count
 
 Data = Mapping[str, Any]
 
 
-class Told(msgspec.Struct, frozen=True):
-    """An event with a line that tells it, and all its fields as text."""
+class EventLine(msgspec.Struct, frozen=True):
+    """An event, the line that says what happened, and all its fields as text."""
 
     row: RecordedRow
     line: str
@@ -20,42 +21,42 @@ class Told(msgspec.Struct, frozen=True):
 
 _LINES: Final[dict[str, Callable[[Data], str]]] = {
     "ToolAdded": lambda d: f"{d['name']} was added as {d['slug']}",
-    "ToolDescribed": lambda d: f"{d['name']} was described anew",
-    "ToolListed": lambda d: "The tool was put on the site",
-    "ToolUnlisted": lambda d: "The tool was taken off the site",
+    "ToolDescribed": lambda d: f"{d['name']} has a new description",
+    "ToolListed": lambda d: "The tool was listed on the site",
+    "ToolUnlisted": lambda d: "The tool was removed from the site",
     "PanelReviewPublished": lambda d: f"{d['persona']} says {d['verdict']}{_score(d)}",
     "PanelReviewRevised": lambda d: f"{d['persona']} now says {d['verdict']}{_score(d)}",
     "ComparisonAnnounced": lambda d: "A comparison was announced",
     "VoteCast": lambda d: f"Voted {d['choice']}" + (f", before {d['previous']}" if d.get("previous") else ""),
-    "VoteRetracted": lambda d: f"Took a vote back, {d['previous']}",
-    "ToolBookmarked": lambda d: "Kept a tool",
-    "BookmarkRemoved": lambda d: "Let a kept tool go",
-    "ReviewSubmitted": lambda d: f"A review was sent: {d['verdict']}{_score(d)}",
-    "ReviewEdited": lambda d: f"Revision {d['revision']} was sent: {d['verdict']}{_score(d)}",
+    "VoteRetracted": lambda d: f"Took back a vote, {d['previous']}",
+    "ToolBookmarked": lambda d: "Bookmarked a tool",
+    "BookmarkRemoved": lambda d: "Removed a bookmark",
+    "ReviewSubmitted": lambda d: f"A review was submitted: {d['verdict']}{_score(d)}",
+    "ReviewEdited": lambda d: f"Revision {d['revision']} was submitted: {d['verdict']}{_score(d)}",
     "ReviewApproved": lambda d: f"Revision {d['revision']} was approved",
     "ReviewRejected": lambda d: f"Revision {d['revision']} was rejected" + (f": {d['reason']}" if d.get("reason") else ""),
     "ReviewWithdrawn": lambda d: "The author withdrew the review; its text was destroyed",
     "ReviewPlaced": lambda d: "The reader's place for a review of this tool was taken",
     "ReviewCleared": lambda d: "The reader's place for a review of this tool is free again",
-    "VoterDisqualified": lambda d: f"The voter was disqualified with {len(d['ballots'])} ballots",
-    "VoterReinstated": lambda d: f"The voter was reinstated with {len(d['ballots'])} ballots",
-    "CorrectionRecorded": lambda d: f"{d['voters']} voters were {d['action']}, {d['votes']} votes: {d['reason']}",
+    "VoterDisqualified": lambda d: f"The voter was disqualified with {count(len(d['ballots']), 'ballot')}",
+    "VoterReinstated": lambda d: f"The voter was reinstated with {count(len(d['ballots']), 'ballot')}",
+    "CorrectionRecorded": lambda d: f"{count(d['voters'], 'voter')} {d['action']}, {count(d['votes'], 'vote')}: {d['reason']}",
     "PersonErased": lambda d: "The person was erased",
-    "SubscriptionRequested": lambda d: "A subscription was asked for",
+    "SubscriptionRequested": lambda d: "A subscription was requested",
     "SubscriptionConfirmed": lambda d: "The subscription was confirmed",
     "SubscriberImported": lambda d: "A subscriber was imported, with proof of consent",
     "BookmarksJoined": lambda d: "A visitor's bookmarks were joined to the subscriber",
     "PreferencesSet": lambda d: f"Preferences were set: {d['frequency']}",
     "Unsubscribed": lambda d: "Unsubscribed",
-    "SubscriberSuppressed": lambda d: f"No mail goes there any more: {d['reason']}",
-    "EventDropped": lambda d: f"{d['projection']} passes over position {d['position']}: {d['reason']}",
+    "SubscriberSuppressed": lambda d: f"The address was suppressed: {d['reason']}",
+    "EventDropped": lambda d: f"{d['projection']} skips position {d['position']}: {d['reason']}",
 }
 _SEALED: Final = {"text", "name", "address"}
 _SEALED_TYPES: Final = {"ReviewSubmitted", "ReviewEdited", "SubscriptionRequested", "SubscriberImported"}
 
 
-def tell(row: RecordedRow) -> Told:
-    """Tell an event; one of a type that has no line of its own, or of an unknown shape, is told by its type."""
+def event_line(row: RecordedRow) -> EventLine:
+    """Return an event's line: its type, if the type has no line of its own or the event an unknown shape."""
     data: dict[str, Any] = msgspec.json.decode(row.data)
     line = row.type
     if row.type in _LINES:
@@ -66,7 +67,7 @@ def tell(row: RecordedRow) -> Told:
     is_sealed = row.type in _SEALED_TYPES
     fields = [(name, "sealed" if is_sealed and name in _SEALED and value else _text(value)) for name, value in data.items()]
     meta = msgspec.json.decode(row.meta)
-    return Told(row, line, [*fields, *((f"meta: {name}", _text(value)) for name, value in (meta or {}).items())])
+    return EventLine(row, line, [*fields, *((f"meta: {name}", _text(value)) for name, value in (meta or {}).items())])
 
 
 def _score(data: Data) -> str:

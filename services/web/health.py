@@ -20,14 +20,14 @@ from services.web.site import Call
 METRICS_MEDIA: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-class Live(msgspec.Struct, frozen=True):
-    """The process runs."""
+class LiveAnswer(msgspec.Struct, frozen=True):
+    """The state of a process that runs."""
 
     status: Literal["ok"] = "ok"
 
 
-class Ready(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The process can serve; `reasons` say what is degraded."""
+class ReadyAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The state of a process that can serve; `reasons` say what is degraded."""
 
     status: Literal["ok", "degraded"]
     reasons: tuple[str, ...] = ()
@@ -37,48 +37,48 @@ class NotReady(Refusal):
     """The process can't serve; the message says why."""
 
 
-@endpoint("GET", "/health/live", gives=Live)
-async def live(call: Call) -> Live:
-    """Tell that the process runs."""
-    return Live()
+@endpoint("GET", "/health/live", gives=LiveAnswer)
+async def get_live(call: Call) -> LiveAnswer:
+    """Say that the process runs."""
+    return LiveAnswer()
 
 
-@endpoint("GET", "/health/ready", gives=Ready, problems=(503,))
-async def ready(call: Call) -> Ready:
-    """Tell whether this process can serve, and what is degraded."""
+@endpoint("GET", "/health/ready", gives=ReadyAnswer, problems=(503,))
+async def get_ready(call: Call) -> ReadyAnswer:
+    """Say whether this process can serve, and what is degraded."""
     vital, other = await ask_all(call.site.checks)
     if vital:
         raise NotReady("; ".join(vital))
-    return Ready("degraded", tuple(other)) if other else Ready("ok")
+    return ReadyAnswer("degraded", tuple(other)) if other else ReadyAnswer("ok")
 
 
 @endpoint("GET", "/metrics", gives=METRICS_MEDIA)
-async def metrics(call: Call) -> Answer:
-    """Give the metrics of this process, how the views stand and which issue is late, in Prometheus' text format."""
+async def get_metrics(call: Call) -> Answer:
+    """Return the metrics of this process, of the views and of late issues, in Prometheus' text format."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             gauges = _gauges(await read_views(call.site.database), await call.site.late_editions())
-    except postgres.FAILED:  # the process's own metrics are there in any case
+    except postgres.FAILED:  # the metrics of the process itself need no database
         gauges = _gauges((), None)
     return Answer(call.site.metrics.text(gauges), media=METRICS_MEDIA)
 
 
 def _gauges(views: Sequence[ProjectionStatus], late: Collection[str] | None) -> list[Gauge]:
-    """Return how the views and issues stand; nothing but names while the database is away (no views, None)."""
+    """Return the gauges of views and issues; their names alone while the database is away (no views, None)."""
     editions = {} if late is None else {edition: float(edition in late) for edition in get_args(Edition)}
     return [
-        _of_views("position", "The last event taken into a view.", {view.name: view.position for view in views}),
-        _of_views("lag_events", "Events that a view is behind the log.", {view.name: view.lag for view in views}),
-        _of_views("halted", "1 where a view has halted at an event.", {v.name: v.halt is not None for v in views}),
-        _of_views("drifted", "1 where a view is not what the log says.", {view.name: view.drift is not None for view in views}),
+        _view_gauge("position", "The last event taken into a view.", {view.name: view.position for view in views}),
+        _view_gauge("lag_events", "Events that a view is behind the log.", {view.name: view.lag for view in views}),
+        _view_gauge("halted", "1 if a view has halted at an event.", {v.name: v.halt is not None for v in views}),
+        _view_gauge("drifted", "1 if a view differs from the log.", {view.name: view.drift is not None for view in views}),
         Gauge(
             "ballotpress_issue_late",
-            "1 where an issue is more than a day late: `ballotpress digest send --now` sends it.",
+            "1 if an issue is more than a day late; `ballotpress digest send --now` sends it.",
             "edition",
             editions,
         ),
     ]
 
 
-def _of_views(name: str, text: str, values: Mapping[str, float]) -> Gauge:
+def _view_gauge(name: str, text: str, values: Mapping[str, float]) -> Gauge:
     return Gauge(f"ballotpress_view_{name}", text, "view", values)

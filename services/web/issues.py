@@ -1,22 +1,35 @@
-"""The archive: issues as JSON and pages. Nothing about a reader is in them; a review's text is opened anew each time."""
+"""The archive of issues: JSON, pages and an Atom feed (RFC 4287). It holds nothing about its subscribers.
 
+A reader's review in an issue is opened anew each time, so that an erased one is gone from here too.
+"""
+
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
+from hashlib import blake2b
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 
-from services.newsletter.digest import digest_values, open_review, read_issue
-from services.web.http.answers import Answer
+from emails.feed import Entry, atom
+from services.newsletter import digest
+from services.web.flash import ListPageQuery
+from services.web.http.answers import Answer, Versioned, weak_etag
 from services.web.http.endpoints import endpoint
-from services.web.http.pages import ANYONES, HTML, show
+from services.web.http.pages import ANYONES, HTML, page, show
 from services.web.http.problems import NotFound
-from services.web.http.queries import ListQuery, listed
-from services.web.site import Call
+from services.web.http.queries import ListQuery, listed, page_of
+from services.web.site import Call, Site
+
+FEED: Final = b"application/atom+xml; charset=utf-8"
+TITLE: Final = "Weekly AI Tool Verdicts"
+_IN_FEED: Final = 20
 
 PUBLISHED: Final = """
 select i.number, i.edition, i.period_from, i.compiled_at
 from newsletter.issues i
-where i.state in ('planned', 'settled') and i.number < $1
+where i.state in ('planned', 'settled') and ($1::integer is null or i.number < $1)
 order by i.number desc limit $2
 """
 IS_PUBLISHED: Final = """
@@ -25,7 +38,7 @@ select exists (select from newsletter.issues i where i.number = $1 and i.state i
 
 
 class Period(msgspec.Struct, frozen=True):
-    """The days an issue tells of."""
+    """The first and the last day that an issue is about."""
 
     from_: str = msgspec.field(name="from")
     to: str = ""
@@ -42,15 +55,15 @@ class IssueLine(msgspec.Struct, frozen=True):
     url: str
 
 
-class IssuePage(msgspec.Struct, frozen=True):
+class IssuesPage(msgspec.Struct, frozen=True):
     """A page of issues, newest first."""
 
     items: list[IssueLine]
     next: str | None
 
 
-class Named(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A tool or comparison of an issue, with what is said of it."""
+class IssueEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tool or comparison in an issue, with what the issue says of it."""
 
     url: str
     name: str | None = None
@@ -67,7 +80,7 @@ class Named(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class BestReview(msgspec.Struct, frozen=True):
-    """The reader's review of an issue."""
+    """The reader's review that an issue quotes."""
 
     tool_name: str
     url: str
@@ -84,39 +97,70 @@ class IssueAnswer(msgspec.Struct, frozen=True):
     edition: str
     period: Period
     quiet: bool
-    new_comparisons: list[Named]
-    new_tools: list[Named]
-    movers: list[Named]
-    closest: list[Named]
-    disagreements: list[Named]
+    new_comparisons: list[IssueEntry]
+    new_tools: list[IssueEntry]
+    movers: list[IssueEntry]
+    closest: list[IssueEntry]
+    disagreements: list[IssueEntry]
     best_review: BestReview | None
     archive_url: str
 
 
-@endpoint("GET", "/v1/issues", takes=ListQuery, gives=IssuePage, statuses=(200, 304))
-async def issues(call: Call, page: ListQuery) -> Answer:
+async def read_issues(call: Call, query: ListQuery) -> IssuesPage:
+    """Return a page of the issues that were sent, newest first."""
+    lines, more = await page_of(call, "issues", query, int, partial(_lines, call.site), attrgetter("number"))
+    return IssuesPage(list(lines), more)
+
+
+async def read_issue(call: Call) -> dict[str, Any]:
+    """Return what the issue in the path says, its review opened. Raises NotFound."""
+    site, number = call.site, int(call.path["number"])
+    if not await site.database.fetchval(IS_PUBLISHED, number):
+        raise NotFound("There is no issue of this number.")
+    stored = await digest.read_issue(site.database, number)
+    review = await digest.open_review(site.database, site.vault, stored.content)
+    return digest.digest_values(stored.heading, stored.content, review, site.settings.base_url)
+
+
+@endpoint("GET", "/v1/issues", takes=ListQuery, gives=IssuesPage, statuses=(200, 304))
+async def get_issues(call: Call, query: ListQuery) -> Answer:
     """List the issues that were sent, newest first."""
-    before = call.site.cursors.open("issues", page.cursor, int) if page.cursor else 2**31 - 1
-    found = await lines(call, before, page.limit + 1)
-    more = call.site.cursors.seal("issues", found[page.limit - 1].number) if len(found) > page.limit else None
-    return listed(call, IssuePage(found[: page.limit], more), more)
+    found = await read_issues(call, query)
+    return listed(call, found, found.next)
 
 
 @endpoint("GET", "/v1/issues/{number}", gives=IssueAnswer, statuses=(200, 304))
-async def issue(call: Call) -> Answer:
-    """Tell what an issue says."""
-    return listed(call, msgspec.convert(await _values(call), IssueAnswer))
+async def get_issue(call: Call) -> Answer:
+    """Return what an issue says."""
+    return listed(call, msgspec.convert(await read_issue(call), IssueAnswer))
+
+
+@page("/issues", ListPageQuery)
+async def issues_page(call: Call, query: ListPageQuery) -> Answer:
+    """List the issues that were sent, newest first."""
+    found = await read_issues(call, query)
+    return show(call, "issues.html", cache=ANYONES, items=found.items, next=found.next)
 
 
 @endpoint("GET", "/issues/{number}", gives=HTML, statuses=(200, 304))
 async def issue_page(call: Call) -> Answer:
     """Show an issue."""
-    return show(call, "issue.html", cache=ANYONES, **await _values(call))
+    return show(call, "issue.html", cache=ANYONES, **await read_issue(call))
 
 
-async def lines(call: Call, before: int, most: int) -> list[IssueLine]:
-    """Give the issues before a number, newest first."""
-    base_url = call.site.settings.base_url
+@endpoint("GET", "/feed.xml", gives=FEED, statuses=(200, 304))
+async def get_feed(call: Call) -> Answer:
+    """Return the newest issues as an Atom feed."""
+    site = call.site
+    began = await site.database.fetchval("select since from newsletter.schedule")
+    entries = [_entry(line) for line in await _lines(site, None, _IN_FEED)]
+    body = atom(TITLE, site.settings.base_url, entries, began=began)
+    etag = weak_etag(blake2b(body, digest_size=12).hexdigest())
+    return Versioned(body, etag, media=FEED).answer(call.head.get(b"if-none-match"))
+
+
+async def _lines(site: Site, before: int | None, limit: int) -> Sequence[IssueLine]:
+    """Return up to `limit` issues below a number (None: all), newest first."""
     return [
         IssueLine(
             number=row["number"],
@@ -124,17 +168,12 @@ async def lines(call: Call, before: int, most: int) -> list[IssueLine]:
             title=f"Issue {row['number']}: AI tool verdicts of the {'month' if row['edition'] == 'monthly' else 'week'}",
             period_from=row["period_from"],
             published_at=row["compiled_at"],
-            url=f"{base_url}/issues/{row['number']}",
+            url=f"{site.settings.base_url}/issues/{row['number']}",
         )
-        for row in await call.site.database.fetch(PUBLISHED, before, most)
+        for row in await site.database.fetch(PUBLISHED, before, limit)
     ]
 
 
-async def _values(call: Call) -> dict[str, Any]:
-    """Give what an issue says, its review opened; NotFound."""
-    number = int(call.path["number"])
-    if not await call.site.database.fetchval(IS_PUBLISHED, number):
-        raise NotFound("There is no issue of this number.")
-    stored = await read_issue(call.site.database, number)
-    review = await open_review(call.site.database, call.site.vault, stored.content)
-    return digest_values(stored.heading, stored.content, review, call.site.settings.base_url)
+def _entry(line: IssueLine) -> Entry:
+    summary = f"{line.period_from:%Y-%m-%d} to {line.published_at:%Y-%m-%d}"
+    return Entry(line.url, line.title, summary, line.published_at, line.published_at)

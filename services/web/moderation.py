@@ -1,7 +1,8 @@
 """Moderation: the queue of readers' reviews, and decisions on them."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -9,22 +10,36 @@ from msgspec import Meta
 from events.catalog import Verdict
 from events.commands.reviews import DecideReview
 from events.log.vault import Key
-from events.reviews import Status
+from events.reviews import ReviewEditedSince, Status
 from projections import reviews
 from projections.reviews import QueuedReview
 from services.web.http.answers import Answer
-from services.web.http.bodies import Id, Input, Reason, Slug, check_line
+from services.web.http.bodies import REASON_MOST, Id, Input, Reason, Slug, check_line
 from services.web.http.call import operator
 from services.web.http.endpoints import endpoint
-from services.web.http.queries import ListQuery, listed
+from services.web.http.pages import action, back, page
+from services.web.http.queries import ListQuery, listed, page_of
+from services.web.operators import show_ops
 from services.web.reviews import open_text
-from services.web.site import Call, Site
+from services.web.site import Call
+
+_FLASHES: Final[dict[str | None, str]] = {
+    "approved": "Approved.",
+    "rejected": "Rejected.",
+    "edited-since": "The author has edited this review: read it again.",
+}
 
 
 class QueueQuery(ListQuery, frozen=True, kw_only=True):
-    """Which reviews."""
+    """The status of the reviews to list."""
 
     status: Literal["pending", "approved", "rejected"] = "pending"
+
+
+class QueuePageQuery(QueueQuery, frozen=True, kw_only=True):
+    """The query of the queue's page; `said` names the message to show."""
+
+    said: Literal["approved", "rejected", "edited-since"] | None = None
 
 
 class ReviewToModerate(msgspec.Struct, frozen=True):
@@ -48,16 +63,24 @@ class QueuePage(msgspec.Struct, frozen=True):
     next: str | None
 
 
-class Judgement(Input, frozen=True, kw_only=True):
-    """A decision on a revision: the current one, if none is named."""
+class ReviewDecision(Input, frozen=True, kw_only=True):
+    """A decision on a revision (default: the current one)."""
 
     decision: Literal["approve", "reject"]
     revision: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     reason: Reason | None = None
 
 
-class JudgementAnswer(msgspec.Struct, frozen=True):
-    """How the review stands now; `position` is that of its last event."""
+class DecisionForm(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision on the revision that the form showed."""
+
+    decision: Literal["approve", "reject"]
+    revision: Annotated[int, Meta(ge=1)]
+    reason: Annotated[str, Meta(max_length=REASON_MOST)] | None = None
+
+
+class DecisionAnswer(msgspec.Struct, frozen=True):
+    """A review's state after a decision; `position` is that of its last event."""
 
     id: Id
     status: Status
@@ -65,56 +88,77 @@ class JudgementAnswer(msgspec.Struct, frozen=True):
     position: int | None
 
 
-@endpoint("GET", "/v1/ops/reviews", by=operator("moderate"), takes=QueueQuery, gives=QueuePage, statuses=(200, 304))
-async def queue(call: Call, query: QueueQuery) -> Answer:
-    """List the reviews of a status, oldest first."""
-    await call.site.reach(query.after)
-    found = await read_queue(call.site, query)
-    return listed(call, found, found.next, cache=())
+async def read_queue(call: Call, query: QueueQuery) -> QueuePage:
+    """Return a page of the reviews of a status, oldest first, opened."""
+    site = call.site
+    read = partial(reviews.queue, site.database, query.status)
+    rows, more = await page_of(call, f"queue {query.status}", query, int, read)
+    keys = await site.vault.keys_of(site.database, [row.review for row in rows])
+    return QueuePage([_opened(row, keys.get(row.review)) for row in rows], more)
 
 
-async def read_queue(site: Site, query: QueueQuery) -> QueuePage:
-    """Read a page of the queue and open what readers wrote."""
-    name = f"queue {query.status}"
-    after = site.cursors.open(name, query.cursor, int) if query.cursor else None
-    rows = await reviews.queue(site.database, query.status, after, query.limit + 1)
-    shown = rows[: query.limit]
-    keys = await site.vault.keys_of(site.database, [row.review for row in shown])
-    more = site.cursors.seal(name, shown[-1].position) if len(rows) > query.limit else None
-    return QueuePage([_queued(row, keys.get(row.review)) for row in shown], more)
-
-
-@endpoint(
-    "POST",
-    "/v1/ops/reviews/{id}/decision",
-    by=operator("moderate"),
-    takes=Judgement,
-    gives=JudgementAnswer,
-    problems=(409,),
-)
-async def decide(call: Call, judgement: Judgement) -> JudgementAnswer:
-    """Approve or reject a review; 409 when its author edited it since the revision named."""
-    return await judge(call, judgement)
-
-
-async def judge(call: Call, judgement: Judgement) -> JudgementAnswer:
-    """Decide, as the call's operator, on the review in the path; BadInput and the refusals of DecideReview."""
-    check_line("/reason", judgement.reason)
-    command = DecideReview(
-        call.path["id"],
-        judgement.decision,
-        operator=call.operator,
-        revision=judgement.revision,
-        reason=judgement.reason,
-        key=call.key,
-    )
-    receipt = await call.site.committer.submit(command)
-    review = receipt.value
-    return JudgementAnswer(review.review, review.status, review.current.number, receipt.position)
-
-
-def _queued(row: QueuedReview, key: Key | None) -> ReviewToModerate:
+def _opened(row: QueuedReview, key: Key | None) -> ReviewToModerate:
     body, name = (None, None) if key is None else open_text(key, row.sealed_text, row.sealed_name)
     return ReviewToModerate(
         row.review, row.tool, row.verdict, row.score, body, name, row.revision, row.status, row.submitted_at
     )
+
+
+@endpoint("GET", "/v1/ops/reviews", by=operator("moderate"), takes=QueueQuery, gives=QueuePage, statuses=(200, 304))
+async def get_queue(call: Call, query: QueueQuery) -> Answer:
+    """List the reviews of a status, oldest first."""
+    await call.site.reach(query.after)
+    found = await read_queue(call, query)
+    return listed(call, found, found.next, cache=())
+
+
+async def post_decision(call: Call, decision: ReviewDecision) -> DecisionAnswer:
+    """Approve or reject a review; 409 when its author edited it since the revision named."""
+    check_line("/reason", decision.reason)
+    command = DecideReview(
+        call.path["id"],
+        decision.decision,
+        operator=call.operator,
+        revision=decision.revision,
+        reason=decision.reason,
+        key=call.key,
+    )
+    receipt = await call.site.committer.submit(command)
+    review = receipt.value
+    return DecisionAnswer(review.review, review.status, review.current.number, receipt.position)
+
+
+# Not decorated: the form below calls the same function.
+_post = endpoint(
+    "POST",
+    "/v1/ops/reviews/{id}/decision",
+    by=operator("moderate"),
+    takes=ReviewDecision,
+    gives=DecisionAnswer,
+    problems=(409,),
+)(post_decision)
+
+
+@page("/ops/reviews", QueuePageQuery, operator("moderate"))
+async def queue_page(call: Call, query: QueuePageQuery) -> Answer:
+    """Show the moderation queue."""
+    found = await read_queue(call, query)
+    return show_ops(
+        call,
+        "ops_reviews.html",
+        "/ops/reviews",
+        items=found.items,
+        next=found.next,
+        queue_status=query.status,
+        word=_FLASHES.get(query.said),
+    )
+
+
+@action("/ops/reviews/{id}/decision", DecisionForm, operator("moderate"))
+async def decision_form(call: Call, form: DecisionForm) -> Answer:
+    """Approve or reject a review."""
+    try:
+        answer = await post_decision(call, ReviewDecision(**msgspec.structs.asdict(form)))
+    except ReviewEditedSince:
+        return back("/ops/reviews", None, "edited-since")
+    return back("/ops/reviews", answer.position, "approved" if form.decision == "approve" else "rejected")

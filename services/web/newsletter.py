@@ -1,7 +1,10 @@
-"""The newsletter for programs: sign up, confirm, read and set preferences. The pages are in `routes_reader_pages`."""
+"""The newsletter's sign-up, and its confirmation by the link of a mail. No answer says what is known of an address.
 
-from collections.abc import Iterable
-from datetime import date
+Opening a link of a mail changes nothing; the button on its page does.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from functools import wraps
 from hashlib import sha256
 from typing import Annotated, Final, Literal
 
@@ -9,80 +12,71 @@ import msgspec
 from msgspec import Meta
 
 from emails.addresses import ADDRESS_LONGEST, AddressRefused, read_address
-from events.commands.subscribers import ConfirmSubscription, RequestSubscription, SetPreferences
-from events.log.event import fold
-from events.subscribers import Frequency, LinkUsed, NotSubscribed, Subscriber, evolve, stream
+from events.commands.subscribers import ConfirmSubscription, RequestSubscription
+from events.subscribers import LinkUsed, NotSubscribed
+from projections import tools
 from services.clock import fresh_id
 from services.newsletter.sender import ring
 from services.newsletter.subscribers import new_person
 from services.newsletter.tokens import TokenInvalid
-from services.web.http.answers import NO_STORE, Answer, json_answer
-from services.web.http.auth import bearer, find_visitor
-from services.web.http.bodies import Input, is_form
+from services.web.http.answers import NO_STORE, Answer, json_answer, redirect
+from services.web.http.auth import find_visitor
+from services.web.http.bodies import Input, fields, is_form
 from services.web.http.endpoints import endpoint
-from services.web.http.pages import show
-from services.web.http.problems import BadInput, NoToken
+from services.web.http.pages import ANYONES, HTML, page, post, show
+from services.web.http.problems import BadInput
+from services.web.http.queries import Query, QueryReader
 from services.web.site import Call
 
 FORM: Final = "sign-up 1"
 """The version of the words people agree to; new words, new name."""
+_MOST_CATEGORIES: Final = 50
+_EMAIL_MOST: Final = ADDRESS_LONGEST * 2
 
 Category = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
-Categories = Annotated[list[Category], Meta(max_length=50)]
+Categories = Annotated[list[Category], Meta(max_length=_MOST_CATEGORIES)]
 Token = Annotated[str, Meta(min_length=1, max_length=300)]
 
 
 class SignUp(Input, frozen=True, kw_only=True):
-    """An address, and the categories it wants to read of (none: all)."""
+    """An address and the categories to read about (none: all)."""
 
-    email: Annotated[str, Meta(max_length=ADDRESS_LONGEST * 2)]
+    email: Annotated[str, Meta(max_length=_EMAIL_MOST)]
     categories: Categories = msgspec.field(default_factory=list)
 
 
-class SignedUp(msgspec.Struct, frozen=True):
-    """The same for every address, whatever is known of it."""
+class SignUpAnswer(msgspec.Struct, frozen=True):
+    """The same answer for every address, whatever is known of it."""
 
     status: Literal["pending"] = "pending"
     detail: str = "If this address can be signed up, a mail is on its way to it."
 
 
-class Confirm(Input, frozen=True, kw_only=True):
+class Confirmation(Input, frozen=True, kw_only=True):
     """The token of a confirmation mail."""
 
     token: Token
 
 
-class Confirmed(msgspec.Struct, frozen=True):
-    """The subscription runs."""
+class ConfirmationAnswer(msgspec.Struct, frozen=True):
+    """The state of a subscription that was just confirmed."""
 
     status: Literal["confirmed"] = "confirmed"
 
 
-class Preferences(Input, frozen=True, kw_only=True):
-    """What to get (no category: all), how often, and until which day nothing."""
+class LinkQuery(Query, frozen=True, kw_only=True):
+    """The query of a mail's link."""
 
-    categories: Categories
-    frequency: Frequency
-    paused_until: date | None = None
+    token: Token
 
 
-@endpoint("POST", "/v1/newsletter/subscriptions", takes=SignUp, gives=SignedUp, statuses=(202,), problems=(429,))
-async def sign_up(call: Call, wanted: SignUp) -> SignedUp:
-    """Sign an address up: it gets a mail with a link to confirm, or to its preferences if it is confirmed."""
-    try:
-        address = read_address(wanted.email)
-    except AddressRefused as error:
-        raise BadInput.at("/email", str(error)) from None
-    await request_subscription(call, address, wanted.categories)
-    return SignedUp()
+_link_query: Final = QueryReader(LinkQuery)
 
 
-async def request_subscription(call: Call, address: str, categories: Iterable[str]) -> None:
-    """Record that somebody asked for the newsletter at an address that `read_address` gave, within the limits; mail it soon.
-
-    TooManyRequests.
-    """
+async def sign_up(call: Call, email: str, categories: Iterable[str]) -> None:
+    """Record that somebody asked for the newsletter at an address, and mail it soon. Raises AddressRefused, TooManyRequests."""
     site = call.site
+    address = read_address(email)
     call.add_headers(tuple(await site.limit_signup(call.network)))
     command = RequestSubscription(
         new_person(site.vault, await site.finder(), address),
@@ -96,74 +90,89 @@ async def request_subscription(call: Call, address: str, categories: Iterable[st
     await ring(site.valkey)
 
 
-@endpoint("POST", "/v1/newsletter/confirm", takes=Confirm, gives=Confirmed, problems=(410,), form=True)
-async def confirm(call: Call, given: Confirm) -> Answer:
-    """Confirm a subscription by the token of its mail; once. A form is answered with a page."""
-    from_form = is_form(call.head.get(b"content-type"))
+@endpoint("POST", "/v1/newsletter/subscriptions", takes=SignUp, gives=SignUpAnswer, statuses=(202,), problems=(429,))
+async def post_subscription(call: Call, given: SignUp) -> SignUpAnswer:
+    """Sign an address up: it gets a mail with a link to confirm, or to its preferences if it is confirmed."""
+    try:
+        await sign_up(call, given.email, given.categories)
+    except AddressRefused as error:
+        raise BadInput.at("/email", str(error)) from None
+    return SignUpAnswer()
+
+
+@endpoint("POST", "/v1/newsletter/confirm", takes=Confirmation, gives=ConfirmationAnswer, problems=(410,), form=True)
+async def post_confirmation(call: Call, given: Confirmation) -> Answer:
+    """Confirm a subscription by the token of its mail, which works once. A form is answered with a page."""
+    is_page = is_form(call.head.get(b"content-type"))
     try:
         subscriber, round_ = call.site.mail_tokens.read_confirm(given.token)
         token = sha256(given.token.encode()).hexdigest()
         await call.site.committer.submit(ConfirmSubscription(subscriber, round_, FORM, token))
     except (TokenInvalid, LinkUsed):
-        if not from_form:
+        if not is_page:
             raise
-        return tell(call, "This link was used or is too old", "If you still want the newsletter, sign up again.", 410)
-    if from_form:
-        return show(
-            call,
-            "message.html",
-            heading="You are subscribed",
-            text="The next issue is yours. Every mail has a link to your preferences.",
-        )
-    return json_answer(Confirmed(), headers=NO_STORE)
+        text = "If you still want the newsletter, sign up again."
+        return show_message(call, "This link was used or is too old", text, 410)
+    if is_page:
+        text = "You will get the next issue. Every mail has a link to your preferences."
+        return show_message(call, "You are subscribed", text)
+    return json_answer(ConfirmationAnswer(), headers=NO_STORE)
 
 
-@endpoint("GET", "/v1/newsletter/preferences", gives=Preferences, problems=(401, 410))
-async def preferences(call: Call) -> Answer:
-    """Tell what a subscriber chose; `Authorization: Bearer` is the manage token of a mail."""
-    return json_answer(chosen(await read_subscriber(call, _manager(call))), headers=NO_STORE)
+@page("/newsletter", Query)
+async def newsletter_page(call: Call, query: Query) -> Answer:
+    """Show the form to sign up."""
+    categories = await tools.categories(call.site.database)
+    return show(call, "newsletter.html", cache=ANYONES, categories=categories, email="", wrong=None)
 
 
-@endpoint("PUT", "/v1/newsletter/preferences", takes=Preferences, gives=Preferences, problems=(401, 410))
-async def set_preferences(call: Call, wanted: Preferences) -> Answer:
-    """Choose what to get, how often, and a pause; `Authorization: Bearer` is the manage token of a mail."""
-    return json_answer(chosen(await save(call, _manager(call), wanted)), headers=NO_STORE)
-
-
-async def save(call: Call, subscriber: str, wanted: Preferences) -> Subscriber:
-    """Set a subscriber's preferences; NotSubscribed."""
-    until = wanted.paused_until.isoformat() if wanted.paused_until else None
-    command = SetPreferences(subscriber, wanted.categories, wanted.frequency, until)
-    return (await call.site.committer.submit(command)).value
-
-
-async def read_subscriber(call: Call, subscriber: str) -> Subscriber:
-    """Read a confirmed subscriber from the log; NotSubscribed."""
-    state = fold(evolve, await call.site.log.whole(stream(subscriber)))
-    if state is None or state.status != "confirmed":
-        raise NotSubscribed
-    return state
-
-
-def chosen(state: Subscriber) -> Preferences:
-    """Give a subscriber's preferences."""
-    until = date.fromisoformat(state.paused_until) if state.paused_until else None
-    return Preferences(categories=list(state.categories), frequency=state.frequency, paused_until=until)
-
-
-def _manager(call: Call) -> str:
-    token = bearer(call.head)
+@post("/newsletter")
+async def sign_up_form(call: Call) -> Answer:
+    """Sign an address up; the page that follows is the same for every address."""
+    sent = fields(await call.read_body())
+    email = sent.get("email", [""])[-1]
+    categories = await tools.categories(call.site.database)
+    chosen = {category.name for category in categories} & set(sent.get("category", [])[:_MOST_CATEGORIES])
     try:
-        return call.site.mail_tokens.read("manage", (token or b"").decode("ascii", "replace"))
-    except TokenInvalid:
-        raise NoToken("This needs the manage token of a mail.") from None
+        await sign_up(call, email[:_EMAIL_MOST], chosen)
+    except AddressRefused as error:
+        return show(call, "newsletter.html", status=400, categories=categories, email=email, wrong=str(error))
+    return redirect("/newsletter/sent")
 
 
-def tell(call: Call, heading: str, text: str, status: int = 200) -> Answer:
+@page("/newsletter/sent", Query)
+async def sent_page(call: Call, query: Query) -> Answer:
+    """Say that a mail is on its way, whatever is known of the address."""
+    return show(call, "newsletter_sent.html", cache=ANYONES, outbox=call.site.settings.smtp_url is None)
+
+
+def from_link(function: Callable[[Call], Awaitable[Answer]]) -> Callable[[Call], Awaitable[Answer]]:
+    """Return a page that answers 410, with an explanation, where the mail's link to it doesn't work any more."""
+
+    @wraps(function)
+    async def answer(call: Call) -> Answer:
+        try:
+            return await function(call)
+        except (TokenInvalid, NotSubscribed):
+            return show_message(call, "This link doesn't work any more", "It is too old, or was changed on its way.", 410)
+
+    return answer
+
+
+def read_token(call: Call) -> str:
+    """Return the token of the mail's link that leads here. Raises BadInput."""
+    return _link_query.read(call.scope["query_string"]).token
+
+
+@endpoint("GET", "/newsletter/confirm", gives=HTML, problems=(410,))
+@from_link
+async def confirm_page(call: Call) -> Answer:
+    """Show the button that confirms a subscription."""
+    token = read_token(call)
+    call.site.mail_tokens.read_confirm(token)
+    return show(call, "confirm.html", token=token)
+
+
+def show_message(call: Call, heading: str, text: str, status: int = 200) -> Answer:
     """Answer with a page of one message."""
     return show(call, "message.html", status=status, heading=heading, text=text)
-
-
-def too_old(call: Call) -> Answer:
-    """Answer whoever comes by a link that doesn't work any more."""
-    return tell(call, "This link doesn't work any more", "It is too old, or was changed on its way.", 410)

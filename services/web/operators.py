@@ -1,9 +1,11 @@
-"""Operators: the catalog, voters, how everything stands, and the log as it is."""
+"""Operators: signing in and out, the overview with its pulse, and the catalog.
+
+Every operators' page is rendered by `show_ops`, with the pages that the operator's scopes open.
+"""
 
 import asyncio
 from importlib.metadata import version
 from typing import Annotated, Any, Final, cast
-from uuid import UUID
 
 import msgspec
 from asyncpg import Connection
@@ -11,74 +13,76 @@ from msgspec import Meta
 
 from events.catalog_file import CatalogFile, CatalogInvalid
 from events.commands.catalog import ImportCatalog
-from events.commands.voters import CorrectVoters
-from events.log import ids, store
-from events.log.ids import ID
-from events.log.store import RecordedRow
-from projections.cards import tallies_at_head
-from services.clock import fresh_id
+from services.clock import fresh_id, now
+from services.settings import OperatorToken
 from services.status.model import Status
 from services.status.read import read_status
+from services.status.views import pulse, throughput
+from services.web.chart import spark
 from services.web.filters import count
-from services.web.http.answers import Answer, json_answer
-from services.web.http.bodies import Id, Input, Reason, check_line
+from services.web.http.answers import Answer, json_answer, redirect
+from services.web.http.auth import Sessions
 from services.web.http.call import operator
 from services.web.http.endpoints import endpoint
+from services.web.http.pages import page, post, read_form, show, signed_in
 from services.web.http.problems import BadInput, FieldError
-from services.web.http.queries import Position, Query, next_link
-from services.web.site import Call
+from services.web.http.queries import Query
+from services.web.site import Call, Site
 
 MOST_FAULTS: Final = 100
 CATALOG_LIMIT: Final = 16 * 1024 * 1024
-_UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+ENTRIES: Final = (
+    ("read", "/ops", "Overview"),
+    ("moderate", "/ops/reviews", "Moderation"),
+    ("voters", "/ops/voters", "Voters"),
+    ("read", "/ops/quarantine", "Quarantine"),
+    ("read", "/ops/log", "Log"),
+)
+"""The operators' pages: the scope that each needs, its path and its name."""
 
 
-class CatalogAnswer(msgspec.Struct, frozen=True):
-    """How many events the catalog took."""
+class SignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator's token."""
 
-    appended: int
-
-
-class Disqualification(Input, frozen=True, kw_only=True):
-    """Why; the reason is public."""
-
-    reason: Reason
-
-
-class Reinstatement(msgspec.Struct, frozen=True, kw_only=True):
-    """Why; the reason is public."""
-
-    reason: Reason = "Reinstated by an operator."
-
-
-class VoterAnswer(msgspec.Struct, frozen=True):
-    """Whether the voter is disqualified now, and how many votes went or came; `position` is that of the last event on it."""
-
-    visitor: Id
-    disqualified: bool
-    votes: int
-    position: int | None
+    token: Annotated[str, Meta(max_length=400)]
 
 
 class StatusAnswer(Status, frozen=True):
-    """How everything stands, and which release answers."""
+    """The status, and the release that answers."""
 
     release: str
 
 
-class EventsQuery(Query, frozen=True, kw_only=True):
-    """Which events: those above the position `after`, of the whole log or of one stream, by its uuid or its owner's id."""
+class CatalogAnswer(msgspec.Struct, frozen=True):
+    """How many events were appended for a catalog."""
 
-    after: Position = 0
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
-    stream: Annotated[str, Meta(pattern=rf"^{_UUID}$(?!\n)|{ID}")] | None = None
+    appended: int
 
 
-class EventsPage(msgspec.Struct, frozen=True):
-    """Recorded events in the log's order; `next` is the position to ask for more after, null at the end."""
+def show_ops(call: Call, template: str, here: str, **values: Any) -> Answer:
+    """Render an operator's page; nobody may keep it."""
+    operator = signed_in(call)
+    entries = [entry for entry in ENTRIES if operator is not None and entry[0] in operator.scopes]
+    return show(call, template, ops_here=here, operator=call.operator, entries=entries, **values)
 
-    items: list[RecordedRow]
-    next: int | None
+
+def first_page(operator: OperatorToken) -> str:
+    """Return the first page that an operator's scopes open; the overview, which says what is missing, if none does."""
+    return next((path for scope, path, _ in ENTRIES if scope in operator.scopes), "/ops")
+
+
+async def read_overview(site: Site) -> StatusAnswer:
+    """Return the state of log, views, database and queue, and what is wrong."""
+    async with site.database.acquire() as connection:
+        # The pool's proxy is a connection in all but its type.
+        status = await read_status(cast("Connection[Any]", connection), site.schedule, site.valkey)
+    return StatusAnswer(**msgspec.structs.asdict(status), release=version("ballotpress"))
+
+
+@endpoint("GET", "/v1/ops/status", by=operator("read"), gives=StatusAnswer)
+async def get_status(call: Call) -> StatusAnswer:
+    """Return the state of log, views, database and queue, and what is wrong."""
+    return await read_overview(call.site)
 
 
 @endpoint(
@@ -89,7 +93,7 @@ class EventsPage(msgspec.Struct, frozen=True):
     gives=CatalogAnswer,
     max_body=CATALOG_LIMIT,
 )
-async def import_catalog(call: Call, file: CatalogFile) -> CatalogAnswer:
+async def post_catalog(call: Call, file: CatalogFile) -> CatalogAnswer:
     """Import a catalog file: what differs from the present catalog is appended, whole or not at all."""
     try:
         command = await asyncio.to_thread(ImportCatalog.of, file, fresh_id, call.operator, call.key)
@@ -102,62 +106,49 @@ async def import_catalog(call: Call, file: CatalogFile) -> CatalogAnswer:
     return CatalogAnswer(receipt.value)
 
 
-@endpoint(
-    "POST",
-    "/v1/ops/voters/{visitor}/disqualification",
-    by=operator("voters"),
-    takes=Disqualification,
-    gives=VoterAnswer,
-)
-async def disqualify(call: Call, why: Disqualification) -> VoterAnswer:
-    """Take a voter's votes out of every tally, and let it cast none; 200 as well when it is so already."""
-    check_line("/reason", why.reason)
-    return await _correct(call, why.reason, reinstate=False)
+@page("/ops/sign-in", Query)
+async def sign_in_page(call: Call, query: Query) -> Answer:
+    """Show the form to sign in; an operator who has signed in is led on."""
+    operator = signed_in(call)
+    if operator is not None:
+        return redirect(first_page(operator))
+    return show(call, "ops_sign_in.html", is_wrong=False)
 
 
-@endpoint(
-    "DELETE",
-    "/v1/ops/voters/{visitor}/disqualification",
-    by=operator("voters"),
-    takes=Reinstatement,
-    gives=VoterAnswer,
-)
-async def reinstate(call: Call, why: Reinstatement) -> VoterAnswer:
-    """Give a disqualified voter's votes back, and let it vote again; 200 as well when it is so already."""
-    check_line("/reason", why.reason)
-    return await _correct(call, why.reason, reinstate=True)
+@post("/ops/sign-in")
+async def sign_in_form(call: Call) -> Answer:
+    """Sign an operator in; tries are counted as writes of the network are."""
+    call.add_headers(tuple(await call.site.limit_write(f"sign-in {call.network}", call.network)))
+    form = await read_form(call, SignIn)
+    operator = call.site.operators.operator_of(form.token.strip().encode())
+    if operator is None:
+        return show(call, "ops_sign_in.html", status=403, is_wrong=True)
+    return redirect(first_page(operator), Sessions(call.site.settings).begin(operator, now().timestamp()))
 
 
-@endpoint("GET", "/v1/ops/status", by=operator("read"), gives=StatusAnswer)
-async def status(call: Call) -> StatusAnswer:
-    """Tell how log, views, database and queue stand, and what is wrong."""
-    async with call.site.database.acquire() as connection:
-        # The pool's proxy is a connection in all but its type.
-        found = await read_status(cast("Connection[Any]", connection), call.site.schedule, call.site.valkey)
-    return StatusAnswer(**msgspec.structs.asdict(found), release=version("ballotpress"))
+@post("/ops/sign-out")
+async def sign_out_form(call: Call) -> Answer:
+    """Sign out."""
+    await call.read_body()
+    return redirect("/ops/sign-in", Sessions(call.site.settings).end())
 
 
-@endpoint("GET", "/v1/ops/events", by=operator("read"), takes=EventsQuery, gives=EventsPage)
-async def events(call: Call, query: EventsQuery) -> Answer:
-    """Read the log as it is, from a position on."""
-    rows = await store.read_rows(call.site.database, query.after, query.limit + 1, _stream(query.stream))
-    shown = list(rows[: query.limit])
-    more = shown[-1].position if len(rows) > query.limit else None
-    link = () if more is None else (next_link(call, "after", str(more)),)
-    return json_answer(EventsPage(shown, more), headers=link)
-
-
-async def _correct(call: Call, reason: str, *, reinstate: bool) -> VoterAnswer:
-    visitor = call.path["visitor"]
-    command = CorrectVoters(
-        fresh_id(), [visitor], reason, tallies_at_head, reinstate=reinstate, operator=call.operator, key=call.key
+@page("/ops", Query, operator("read"))
+async def overview_page(call: Call, query: Query) -> Answer:
+    """Show the state of log, views, queue and issues, what is wrong, and what to do about it."""
+    minutes = await throughput(call.site.database)
+    return show_ops(
+        call,
+        "ops_overview.html",
+        "/ops",
+        overview=await read_overview(call.site),
+        minutes=minutes,
+        line=spark(minutes, 600, 120),
+        viewers=call.site.live.viewers,
     )
-    receipt = await call.site.committer.submit(command)
-    votes = 0 if receipt.value is None else receipt.value.votes
-    return VoterAnswer(visitor, not reinstate, votes, receipt.position)
 
 
-def _stream(text: str | None) -> UUID | None:
-    if text is None:
-        return None
-    return ids.stream_of(text) if ids.is_id(text) else UUID(text)
+@page("/ops/pulse", Query, operator("read"))
+async def get_pulse(call: Call, query: Query) -> Answer:
+    """Return the pulse as JSON, for the overview's charts."""
+    return json_answer(await pulse(call.site.database), headers=[(b"cache-control", b"no-store")])

@@ -1,4 +1,4 @@
-"""The outbox, for whoever tries the site out on this machine: the mails that no relay is there to send."""
+"""The outbox: where no mail relay is set, the mails that would have been sent, shown on this machine alone."""
 
 from typing import Final
 
@@ -13,23 +13,23 @@ TEXT: Final = b"text/plain; charset=utf-8"
 _LOOPBACK: Final = ("127.0.0.0/24", "::/64", "local")
 
 
-def _must_be_here(call: Call) -> None:
-    """Refuse (NotFound) where mails are sent, and whoever asks from another machine: these mails hold working links."""
+def _require_outbox(call: Call) -> None:
+    """Refuse callers on other machines, since the mails hold working links. Raises NotFound, also where mails are sent."""
     if call.site.settings.smtp_url is not None or call.network not in _LOOPBACK:
         raise NotFound("There is no outbox here.")
 
 
 @endpoint("GET", "/outbox", gives=HTML, problems=(404,))
-async def mails(call: Call) -> Answer:
-    """List the mails that were kept instead of sent."""
-    _must_be_here(call)
+async def outbox_page(call: Call) -> Answer:
+    """List the mails that were kept instead of being sent."""
+    _require_outbox(call)
     return show(call, "outbox.html", mails=[mail.name for mail in outbox.filed(call.site.settings.home)])
 
 
 @endpoint("GET", "/outbox/{mail}", gives=TEXT)
-async def mail(call: Call) -> Answer:
-    """Show a mail as it would have been sent."""
-    _must_be_here(call)
+async def get_mail(call: Call) -> Answer:
+    """Return a mail as it would have been sent."""
+    _require_outbox(call)
     found = outbox.read(call.site.settings.home, call.path["mail"])
     if found is None:
         raise NotFound("There is no such mail.")

@@ -1,120 +1,110 @@
-"""The pages behind the links in mails: plain forms, no script. Opening one changes nothing; a button that is pressed does."""
+"""What a subscriber may do by the links of its mails: choose, unsubscribe, download its data, have it erased.
+
+The pages are plain forms without script. Opening one changes nothing; the button on it does.
+"""
 
 from datetime import date
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
 from events.commands.erasure import EraseVisitor
-from events.commands.subscribers import EraseSubscriber, JoinBookmarks, RequestMail, Unsubscribe
-from events.subscribers import NotSubscribed
+from events.commands.subscribers import EraseSubscriber, JoinBookmarks, RequestMail, SetPreferences, Unsubscribe
+from events.log.event import fold
+from events.subscribers import Frequency, NotSubscribed, Subscriber, evolve, stream
 from projections import tools
-from services.clock import fresh_id
+from services.clock import fresh_id, now
 from services.newsletter import outbox, subscribers
 from services.newsletter.sender import ring
 from services.newsletter.tokens import Purpose, TokenInvalid
-from services.web.http.answers import JSON, Answer
-from services.web.http.auth import find_visitor
-from services.web.http.bodies import fields
+from services.web.http.answers import JSON, NO_STORE, Answer, json_answer
+from services.web.http.auth import bearer, find_visitor
+from services.web.http.bodies import Input, fields
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import HTML, show
-from services.web.http.problems import BadInput
-from services.web.http.queries import Query, QueryReader
-from services.web.newsletter import Preferences, Token, read_subscriber, save, tell, too_old
+from services.web.http.problems import BadInput, NoToken
+from services.web.newsletter import Categories, from_link, read_token, show_message
 from services.web.site import Call
 
 
-class WithToken(Query, frozen=True, kw_only=True):
-    """The query of a mail's link."""
+class Preferences(Input, frozen=True, kw_only=True):
+    """What to get (no category: all), how often, and the day until which nothing is sent."""
 
-    token: Token
-
-
-_query: Final = QueryReader(WithToken)
-
-
-def _token(call: Call) -> str:
-    return _query.read(call.scope["query_string"]).token
+    categories: Categories
+    frequency: Frequency
+    paused_until: date | None = None
 
 
-def _holder(call: Call, purpose: Purpose) -> str:
-    return call.site.mail_tokens.read(purpose, _token(call))
+async def read_preferences(call: Call, subscriber: str) -> Preferences:
+    """Return a confirmed subscriber's preferences, from the log. Raises NotSubscribed."""
+    state = fold(evolve, await call.site.log.whole(stream(subscriber)))
+    if state is None or state.status != "confirmed":
+        raise NotSubscribed
+    return _preferences(state)
 
 
-def _action(page: str, token: str) -> str:
-    return f"/newsletter/{page}?token={quote(token)}"
+async def set_preferences(call: Call, subscriber: str, wanted: Preferences) -> Preferences:
+    """Set a subscriber's preferences. Raises NotSubscribed."""
+    until = wanted.paused_until.isoformat() if wanted.paused_until else None
+    command = SetPreferences(subscriber, wanted.categories, wanted.frequency, until)
+    return _preferences((await call.site.committer.submit(command)).value)
 
 
-@endpoint("GET", "/newsletter/confirm", gives=HTML, problems=(410,))
-async def confirm_page(call: Call) -> Answer:
-    """Show the button that confirms a subscription."""
-    token = _token(call)
+def _preferences(state: Subscriber) -> Preferences:
+    until = date.fromisoformat(state.paused_until) if state.paused_until else None
+    return Preferences(categories=list(state.categories), frequency=state.frequency, paused_until=until)
+
+
+@endpoint("GET", "/v1/newsletter/preferences", gives=Preferences, problems=(401, 410))
+async def get_preferences(call: Call) -> Answer:
+    """Return a subscriber's preferences; `Authorization: Bearer` is the manage token of a mail."""
+    return json_answer(await read_preferences(call, _bearer(call)), headers=NO_STORE)
+
+
+@endpoint("PUT", "/v1/newsletter/preferences", takes=Preferences, gives=Preferences, problems=(401, 410))
+async def put_preferences(call: Call, wanted: Preferences) -> Answer:
+    """Choose what to get, how often, and a pause; `Authorization: Bearer` is the manage token of a mail."""
+    return json_answer(await set_preferences(call, _bearer(call), wanted), headers=NO_STORE)
+
+
+def _bearer(call: Call) -> str:
+    """Return the subscriber whose manage token the caller presents. Raises NoToken."""
+    token = bearer(call.head)
     try:
-        call.site.mail_tokens.read_confirm(token)
+        return call.site.mail_tokens.read("manage", (token or b"").decode("ascii", "replace"))
     except TokenInvalid:
-        return too_old(call)
-    return show(call, "confirm.html", token=token)
-
-
-@endpoint("GET", "/newsletter/unsubscribe", gives=HTML, problems=(410,))
-async def unsubscribe_page(call: Call) -> Answer:
-    """Show the button that ends a subscription."""
-    token = _token(call)
-    try:
-        call.site.mail_tokens.read_unsubscribe(token)
-    except TokenInvalid:
-        return too_old(call)
-    text = "Press the button and you get no further issue."
-    return show(
-        call, "button.html", heading="Unsubscribe", text=text, action=_action("unsubscribe", token), button="Unsubscribe me"
-    )
-
-
-@endpoint("POST", "/newsletter/unsubscribe", gives=HTML, problems=(410,))
-async def unsubscribe(call: Call) -> Answer:
-    """End a subscription: a page's button, or a mail program's one click (RFC 8058). May be repeated."""
-    try:
-        subscriber = call.site.mail_tokens.read_unsubscribe(_token(call))
-    except TokenInvalid:
-        return too_old(call)
-    await call.read_body()
-    await call.site.committer.submit(Unsubscribe(subscriber))
-    return tell(call, "You are unsubscribed", "No further issue will be sent to you.")
+        raise NoToken("This needs the manage token of a mail.") from None
 
 
 @endpoint("GET", "/newsletter/preferences", gives=HTML, problems=(410,))
+@from_link
 async def preferences_page(call: Call) -> Answer:
     """Show a subscriber's preferences in a form."""
-    try:
-        return await _form(call, _holder(call, "manage"))
-    except (TokenInvalid, NotSubscribed):
-        return too_old(call)
+    return await _show_form(call, _holder(call, "manage"))
 
 
 @endpoint("POST", "/newsletter/preferences", gives=HTML, problems=(410,))
-async def save_preferences(call: Call) -> Answer:
+@from_link
+async def preferences_form(call: Call) -> Answer:
     """Save the form, or mail the links to one's data; a visitor's bookmarks join the subscriber's."""
     sent = fields(await call.read_body())
-    try:
-        subscriber = _holder(call, "manage")
-        if sent.get("do") == ["export"]:
-            return await _mail_links(call, subscriber)
-        await save(call, subscriber, _wanted(sent))
-        visitor = find_visitor(call.head, call.site.tokens)
-        if visitor is not None:
-            await call.site.committer.submit(JoinBookmarks(subscriber, visitor))
-        return await _form(call, subscriber, "Saved.")
-    except (TokenInvalid, NotSubscribed):
-        return too_old(call)
+    subscriber = _holder(call, "manage")
+    if sent.get("do") == ["export"]:
+        return await _mail_links(call, subscriber)
+    await set_preferences(call, subscriber, _wanted(sent))
+    visitor = find_visitor(call.head, call.site.tokens)
+    if visitor is not None:
+        await call.site.committer.submit(JoinBookmarks(subscriber, visitor))
+    return await _show_form(call, subscriber, "Saved.")
 
 
 def _wanted(sent: dict[str, list[str]]) -> Preferences:
-    until = (sent.get("paused_until") or [""])[-1]
+    """Return the preferences that a form says. Raises BadInput."""
     values: dict[str, Any] = {
         "categories": sent.get("category", []),
         "frequency": (sent.get("frequency") or ["weekly"])[-1],
-        "paused_until": until or None,
+        "paused_until": (sent.get("paused_until") or [""])[-1] or None,
     }
     try:
         return msgspec.convert(values, Preferences)
@@ -122,18 +112,18 @@ def _wanted(sent: dict[str, list[str]]) -> Preferences:
         raise BadInput("The form holds something that its fields don't offer.") from None
 
 
-async def _form(call: Call, subscriber: str, saved: str = "") -> Answer:
-    state = await read_subscriber(call, subscriber)
+async def _show_form(call: Call, subscriber: str, saved: str = "") -> Answer:
+    preferences = await read_preferences(call, subscriber)
     known = [category.name for category in await tools.categories(call.site.database)]
-    until = state.paused_until
+    until = preferences.paused_until
     return show(
         call,
         "preferences.html",
-        action=_action("preferences", _token(call)),
-        categories=sorted({*known, *state.categories}),
-        chosen=state.categories,
-        frequency=state.frequency,
-        paused_until=until if until and date.fromisoformat(until) else None,
+        action=_action("preferences", read_token(call)),
+        categories=sorted({*known, *preferences.categories}),
+        chosen=preferences.categories,
+        frequency=preferences.frequency,
+        paused_until=until if until is not None and until > now().date() else None,
         unsubscribe_url=_action("unsubscribe", call.site.mail_tokens.unsubscribe(subscriber)),
         saved=saved,
     )
@@ -144,23 +134,42 @@ async def _mail_links(call: Call, subscriber: str) -> Answer:
     planned = await call.site.committer.submit(RequestMail(subscriber, "export", mail=fresh_id(), cap=cap))
     await ring(call.site.valkey)
     if not planned.value:
-        return tell(call, "Not today", "We have mailed you enough for today; ask again tomorrow.", 200)
-    return tell(call, "On its way", "A mail with links to your data is on its way to you.")
+        return show_message(call, "Not today", "We have sent you enough mails for today. Please ask again tomorrow.")
+    return show_message(call, "On its way", "A mail with links to your data is on its way to you.")
+
+
+@endpoint("GET", "/newsletter/unsubscribe", gives=HTML, problems=(410,))
+@from_link
+async def unsubscribe_page(call: Call) -> Answer:
+    """Show the button that ends a subscription."""
+    call.site.mail_tokens.read_unsubscribe(read_token(call))
+    text = "Press the button, and we send you no further issues."
+    return _show_button(call, "unsubscribe", "Unsubscribe", text, "Unsubscribe")
+
+
+@endpoint("POST", "/newsletter/unsubscribe", gives=HTML, problems=(410,))
+@from_link
+async def unsubscribe_form(call: Call) -> Answer:
+    """End a subscription: a page's button, or a mail program's one click (RFC 8058). May be repeated."""
+    subscriber = call.site.mail_tokens.read_unsubscribe(read_token(call))
+    await call.read_body()
+    await call.site.committer.submit(Unsubscribe(subscriber))
+    return show_message(call, "You are unsubscribed", "We send you no further issues.")
 
 
 @endpoint("GET", "/newsletter/export", gives=HTML, problems=(410,))
+@from_link
 async def export_page(call: Call) -> Answer:
     """Show the button that downloads one's data."""
-    return _button(call, "export", "Your data", "A copy of what we keep about you, as a JSON file.", "Download it")
+    _holder(call, "export")
+    return _show_button(call, "export", "Your data", "A copy of what we keep about you, as a JSON file.", "Download my data")
 
 
 @endpoint("POST", "/newsletter/export", gives=JSON, problems=(410,))
-async def export(call: Call) -> Answer:
-    """Give a copy of what is kept about a subscriber."""
-    try:
-        subscriber = _holder(call, "export")
-    except TokenInvalid:
-        return too_old(call)
+@from_link
+async def export_form(call: Call) -> Answer:
+    """Return a copy of everything that is kept about a subscriber."""
+    subscriber = _holder(call, "export")
     await call.read_body()
     found = await subscribers.export(call.site.database, call.site.vault, subscriber)
     headers = [(b"content-disposition", b'attachment; filename="your-data.json"'), (b"cache-control", b"private, no-store")]
@@ -168,30 +177,35 @@ async def export(call: Call) -> Answer:
 
 
 @endpoint("GET", "/newsletter/erase", gives=HTML, problems=(410,))
+@from_link
 async def erase_page(call: Call) -> Answer:
     """Show the button that erases a subscriber."""
+    _holder(call, "erase")
     text = "This destroys your address, your preferences and the texts you wrote here. It can't be undone."
-    return _button(call, "erase", "Erase what you know of me", text, "Erase it")
+    return _show_button(call, "erase", "Erase my data", text, "Erase my data")
 
 
 @endpoint("POST", "/newsletter/erase", gives=HTML, problems=(410,))
-async def erase(call: Call) -> Answer:
-    """Erase a subscriber, and what was written by the visitors it joined."""
-    try:
-        subscriber = _holder(call, "erase")
-    except TokenInvalid:
-        return too_old(call)
+@from_link
+async def erase_form(call: Call) -> Answer:
+    """Erase a subscriber, and what the visitors that joined it wrote."""
+    subscriber = _holder(call, "erase")
     await call.read_body()
     erased = await call.site.committer.submit(EraseSubscriber(subscriber))
     for visitor in erased.value.visitors:
         await call.site.committer.submit(EraseVisitor(visitor))
     outbox.forget(call.site.settings.home, subscriber)
-    return tell(call, "Erased", "Your address, your preferences and the texts you wrote are destroyed.")
+    return show_message(call, "Your data is erased", "Your address, your preferences and the texts you wrote are destroyed.")
 
 
-def _button(call: Call, purpose: Purpose, heading: str, text: str, button: str) -> Answer:
-    try:
-        _holder(call, purpose)
-    except TokenInvalid:
-        return too_old(call)
-    return show(call, "button.html", heading=heading, text=text, action=_action(purpose, _token(call)), button=button)
+def _holder(call: Call, purpose: Purpose) -> str:
+    """Return the subscriber that the link's token was made for. Raises BadInput, TokenInvalid."""
+    return call.site.mail_tokens.read(purpose, read_token(call))
+
+
+def _action(name: str, token: str) -> str:
+    return f"/newsletter/{name}?token={quote(token)}"
+
+
+def _show_button(call: Call, name: str, heading: str, text: str, button: str) -> Answer:
+    return show(call, "button.html", heading=heading, text=text, action=_action(name, read_token(call)), button=button)

@@ -1,6 +1,6 @@
-"""What providers of mail tell us: bounces and complaints, signed, safe to repeat, and useless to replay after five minutes.
+"""Webhooks of mail providers: bounces and complaints, signed, safe to repeat, and too old to replay after five minutes.
 
-The generic hook is signed by `Ballotpress-Signature: t=UNIX_TIME,v1=HEX`, HEX being the HMAC-SHA256 of "UNIX_TIME.BODY"
+The generic webhook is signed by `Ballotpress-Signature: t=UNIX_TIME,v1=HEX`, HEX being the HMAC-SHA256 of "UNIX_TIME.BODY"
 under one of the secrets.
 """
 
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from emails import ses as sns
+from emails import ses
 from services.clock import now
 from services.newsletter import reports
 from services.newsletter.reports import Report, WebhookEvent, read_event, read_ses
@@ -31,39 +31,40 @@ logger = logging.getLogger(__name__)
 
 
 class NotSigned(Refusal):
-    """The call isn't signed by a provider we know, or its signature is too old."""
+    """The call isn't signed by a provider that is set up here, or its signature is too old."""
 
 
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """What the generic hook tells."""
+class WebhookBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of the generic webhook."""
 
     events: Annotated[list[WebhookEvent], Meta(max_length=1000)]
 
 
-class Taken(msgspec.Struct, frozen=True):
-    """How many reports were about somebody we know, and how many addresses nothing is sent to any more."""
+class WebhookAnswer(msgspec.Struct, frozen=True):
+    """How many reports were about a known address, and how many addresses they suppressed."""
 
     known: int
     suppressed: int
 
 
-_batch: Final = msgspec.json.Decoder(Batch)
+_batch: Final = msgspec.json.Decoder(WebhookBatch)
 _certificates: Final[dict[str, bytes]] = {}
 
 
-@endpoint("POST", "/v1/webhooks/mail/generic", gives=Taken, problems=(401, 413), max_body=BODY_LIMIT)
-async def generic(call: Call) -> Taken:
-    """Take bounces and complaints from any provider: `{"events": [{"type", "hard", "recipient", "message_id", "id"}]}`."""
+@endpoint("POST", "/v1/webhooks/mail/generic", gives=WebhookAnswer, problems=(401, 413), max_body=BODY_LIMIT)
+async def post_events(call: Call) -> WebhookAnswer:
+    """Receive bounces and complaints from any provider: `{"events": [{"type", "hard", "recipient", "message_id", "id"}]}`."""
     body = await call.read_body()
-    _must_be_signed(call, body)
+    _require_signature(call, body)
     try:
-        told = _batch.decode(body).events
+        events = _batch.decode(body).events
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadInput.at("", str(error)) from None
-    return await _take(call, [read_event(one, _fingerprint(one, body, place)) for place, one in enumerate(told)])
+    return await _apply(call, [read_event(event, _fingerprint(event, body, place)) for place, event in enumerate(events)])
 
 
-def _must_be_signed(call: Call, body: bytes) -> None:
+def _require_signature(call: Call, body: bytes) -> None:
+    """Check the signature of a body. Raises NotSigned."""
     found = _SIGNATURE.fullmatch(call.head.get(SIGNATURE, b"").decode("latin-1"))
     if found is None:
         raise NotSigned("This needs a signature.")
@@ -76,15 +77,15 @@ def _must_be_signed(call: Call, body: bytes) -> None:
     raise NotSigned("The signature is wrong.")
 
 
-def _fingerprint(told: WebhookEvent, body: bytes, place: int) -> bytes:
-    """Tell a report from all others: by the provider's id, else by where it stands in what was sent."""
-    said = f"id {told.id}".encode() if told.id else b"%d " % place + body
-    return blake2b(said, digest_size=16, person=b"generic").digest()
+def _fingerprint(event: WebhookEvent, body: bytes, place: int) -> bytes:
+    """Return what tells an event from all others: a hash of the provider's id, else of the body and its place in it."""
+    named = f"id {event.id}".encode() if event.id else b"%d " % place + body
+    return blake2b(named, digest_size=16, person=b"generic").digest()
 
 
-@endpoint("POST", "/v1/webhooks/mail/ses", gives=Taken, problems=(401, 413), max_body=BODY_LIMIT)
-async def ses(call: Call) -> Taken:
-    """Take bounces and complaints from Amazon SES, by an SNS topic that BALLOTPRESS_SES_TOPICS names."""
+@endpoint("POST", "/v1/webhooks/mail/ses", gives=WebhookAnswer, problems=(401, 413), max_body=BODY_LIMIT)
+async def post_notification(call: Call) -> WebhookAnswer:
+    """Receive bounces and complaints from Amazon SES, by an SNS topic that BALLOTPRESS_SES_TOPICS names."""
     body = await call.read_body()
     try:
         message = msgspec.json.decode(body, type=dict[str, Any])
@@ -92,26 +93,26 @@ async def ses(call: Call) -> Taken:
         raise NotSigned("This isn't a message of Amazon's.") from None
     topics = call.site.settings.newsletter.ses_topics
     try:
-        if message.get("TopicArn") not in topics:  # before anything is fetched on a stranger's word
-            raise sns.NotSigned("the topic isn't one of ours")
-        sns.verify(message, await _certificate(sns.certificate_url(message)), topics, now())
-    except sns.NotSigned as error:
+        if message.get("TopicArn") not in topics:  # before a stranger makes us fetch a certificate
+            raise ses.NotSigned("the topic isn't one of ours")
+        ses.verify(message, await _certificate(ses.certificate_url(message)), topics, now())
+    except ses.NotSigned as error:
         raise NotSigned(f"This isn't a message we can trust: {error}.") from None
     if message["Type"] == "SubscriptionConfirmation":
-        logger.warning("open this address once to let Amazon tell of bounces: %s", message.get("SubscribeURL"))
-    return await _take(call, read_ses(message))
+        logger.warning("open this address once to let Amazon report bounces: %s", message.get("SubscribeURL"))
+    return await _apply(call, read_ses(message))
 
 
 async def _certificate(url: str) -> bytes:
     if url not in _certificates:
         try:
-            _certificates[url] = await asyncio.to_thread(sns.fetch_certificate, url)
+            _certificates[url] = await asyncio.to_thread(ses.fetch_certificate, url)
         except OSError:
-            raise sns.NotSigned("the certificate can't be fetched") from None
+            raise ses.NotSigned("the certificate can't be fetched") from None
     return _certificates[url]
 
 
-async def _take(call: Call, told: list[Report]) -> Taken:
+async def _apply(call: Call, received: list[Report]) -> WebhookAnswer:
     site = call.site
-    applied = await reports.apply(site.database, site.committer, await site.finder(), told)
-    return Taken(sum(one.reader is not None for one in applied), sum(one.suppressed for one in applied))
+    applied = await reports.apply(site.database, site.committer, await site.finder(), received)
+    return WebhookAnswer(sum(one.reader is not None for one in applied), sum(one.suppressed for one in applied))

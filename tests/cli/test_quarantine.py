@@ -12,23 +12,17 @@ from projections.registry import PROJECTIONS
 from projections.runner import follow_log
 from services.clock import now
 from tests.support.processes import PATIENCE
+from tests.support.runners import APPEND_UNKNOWN
 from tests.support.shell import Follow, Shell
 
 pytestmark = pytest.mark.usefixtures("catalog")
-
-UNKNOWN = """
-with head as (update log.head set position = position + 1 returning position)
-insert into log.events (stream, position, recorded_at, version, schema_version, type, data)
-select gen_random_uuid(), head.position, clock_timestamp(), 1, 1, 'FromTheFuture', '{"tool": "[bold]"}' from head
-returning position
-"""
 
 
 @pytest.fixture
 async def halted(connection: Any, follow: Follow, dsn: str) -> int:
     """The position of an event that no view can take; all have halted there."""
     await follow()
-    position: int = await connection.fetchval(UNKNOWN)
+    position: int = await connection.fetchval(APPEND_UNKNOWN)
     for projection in PROJECTIONS:
         runner = await connect(dsn, projection.schema)
         with pytest.raises(Halted):

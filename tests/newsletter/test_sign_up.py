@@ -1,6 +1,7 @@
 """Signing up, confirming, choosing and leaving over HTTP: nobody learns who reads, and no GET changes anything."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from emails.addresses import read_address
 from events.log.vault import Vault
+from services.clock import now
 from services.newsletter.tokens import MailTokens
 from services.settings import Newsletter
 from tests.support.newsroom import Newsroom
@@ -117,6 +119,22 @@ async def test_reading_a_link_changes_nothing_and_its_button_does(
     for _ in range(2):
         assert (await http.post("/newsletter/unsubscribe", params={"token": leave}, content=b"x")).status_code == 200
     assert (await http.get("/v1/newsletter/preferences", headers=bearer)).status_code == 410
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_a_pause_that_is_over_is_not_shown(http: httpx.AsyncClient, tokens: MailTokens, connection: Any) -> None:
+    """The form shows the day a pause ends on; from that day on, mails are sent and the field is empty."""
+    await sign_up(http, "ada@example.com")
+    ((ada, _),) = await mails(connection)
+    await http.post("/v1/newsletter/confirm", json={"token": tokens.confirm(ada, 1)})
+    manage = tokens.issue("manage", ada)
+    today = now().date()
+    for until, shown in ((today + timedelta(days=1), True), (today, False), (today - timedelta(days=400), False)):
+        wanted = {"categories": [], "frequency": "weekly", "paused_until": until.isoformat()}
+        bearer = {"authorization": f"Bearer {manage}"}
+        assert (await http.put("/v1/newsletter/preferences", json=wanted, headers=bearer)).status_code == 200
+        page = await http.get("/newsletter/preferences", params={"token": manage})
+        assert (page.status_code, until.isoformat() in page.text) == (200, shown)
 
 
 @pytest.mark.usefixtures("valkey")

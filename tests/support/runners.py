@@ -25,6 +25,14 @@ Connection: TypeAlias = "asyncpg.Connection[Any]"
 CARDS = PROJECTIONS[0]
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
+APPEND_UNKNOWN = """
+with head as (update log.head set position = position + 1 returning position)
+insert into log.events (stream, position, recorded_at, version, schema_version, type, data)
+select gen_random_uuid(), head.position, clock_timestamp(), 1, 1, 'FromTheFuture', '{"tool": "[bold]"}' from head
+returning position
+"""
+"""Appends an event that no view can take; returns its position."""
+
 
 async def catch_up(dsn: str, projection: Projection, sizes: Iterable[int] = (20_000,), schema: str | None = None) -> None:
     """Take the log into a view in windows of these sizes, over and over, up to the head."""

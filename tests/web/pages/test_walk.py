@@ -193,7 +193,7 @@ def test_a_voter_is_disqualified_with_a_preview_and_the_correction_is_public(win
     ballot(reader, "draftkeel", "ship")
     expect(reader.locator("#vote-draftkeel [role=status]")).to_contain_text("disqualified")
     ops.goto(f"{base}/ops/log/story?stream={visitor}")
-    expect(ops.locator("ol")).to_contain_text("The voter was disqualified with 1 ballots")
+    expect(ops.locator("ol")).to_contain_text("The voter was disqualified with 1 ballot")
 
 
 def test_the_newsletter_from_sign_up_to_unsubscribing(window: Windows, base: str, instance: Instance) -> None:
@@ -202,7 +202,7 @@ def test_the_newsletter_from_sign_up_to_unsubscribing(window: Windows, base: str
     page.goto(base)
     page.get_by_label("Email address").fill("ada@example.org")
     page.get_by_role("button", name="Sign up").click()
-    expect(page.locator("h1")).to_have_text("Look into your inbox")
+    expect(page.locator("h1")).to_have_text("Check your inbox")
     link = _link_in_outbox(page, base, "/newsletter/confirm")
     page.goto(link)
     page.get_by_role("button").click()

@@ -1,0 +1,71 @@
+"""Operators' pages while a view has halted."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from projections.registry import PROJECTIONS
+from projections.runner import follow_log
+from services.clock import now
+from services.settings import OperatorToken
+from services.status.views import read_views
+from services.web.http.auth import Sessions
+from tests.support.runners import APPEND_UNKNOWN
+from tests.support.settings import settings
+from tests.support.sites import client
+
+EDITOR = OperatorToken(name="editor", scopes=frozenset({"read", "voters"}), token="token-of-an-editor-of-the-tests")
+
+
+@pytest.fixture
+async def http(dsn: str, valkey_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """The browser of an operator who has signed in."""
+    given = settings(dsn, valkey_url, operator_tokens=(EDITOR,))
+    cookie = Sessions(given).begin(EDITOR, now().timestamp())[1].partition(b";")[0]
+    async with client(given) as made:
+        made.headers.update({"cookie": cookie.decode(), "sec-fetch-site": "same-origin", "accept": "text/html"})
+        yield made
+
+
+@pytest.fixture
+async def halted(dsn: str, connection: Any) -> AsyncIterator[int]:
+    """The position of an event that no view can take; all have halted there, and their projector runs on."""
+    position: int = await connection.fetchval(APPEND_UNKNOWN)
+    projector = asyncio.create_task(follow_log(dsn, now))
+    await _until(connection, len(PROJECTIONS))
+    yield position
+    projector.cancel()
+    await asyncio.wait([projector])
+
+
+async def _until(connection: Any, halts: int) -> None:
+    async with asyncio.timeout(20):
+        while sum(view.halt is not None for view in await read_views(connection)) != halts:
+            await asyncio.sleep(0.05)
+
+
+async def test_the_overview_says_what_is_wrong_and_what_to_do(http: httpx.AsyncClient, halted: int) -> None:
+    """Each problem stands there in words: where a view has halted, and the command that lets it go on."""
+    page = await http.get("/ops")
+    assert page.status_code == 200
+    assert f"<strong>cards halted at position {halted}:" in page.text
+    assert f"ballotpress quarantine drop {halted} --reason TEXT" in page.text
+    assert "Problem(" not in page.text
+
+
+async def test_a_halted_view_skips_an_event_once_an_operator_says_so(
+    http: httpx.AsyncClient, halted: int, connection: Any
+) -> None:
+    """The quarantine lists each halt; its form lets every view halted at the position go on, and nothing elsewhere."""
+    page = await http.get("/ops/quarantine")
+    assert all(f"{projection.name} at position {halted}" in page.text for projection in PROJECTIONS)
+    elsewhere = await http.post("/ops/quarantine", data={"position": str(halted + 1), "reason": "why"})
+    assert elsewhere.status_code == 400
+    dropped = await http.post("/ops/quarantine", data={"position": str(halted), "reason": "of a later release"})
+    assert (dropped.status_code, dropped.headers["location"]) == (303, "/ops/quarantine?said=dropped")
+    await _until(connection, 0)
+    after = await http.get("/ops/quarantine?said=dropped")
+    assert "Nothing has halted" in after.text and 'role="status"' in after.text
