@@ -24,8 +24,10 @@ from projections.engine.rebuild import Rebuild
 from projections.registry import PROJECTIONS
 from projections.runner import follow_log
 from services.clock import now
+from services.web.http import checks
 from tests.support import servers, sites
 from tests.support.histories import A_DAY, TOOLS, VOTERS, Act, History, add_three_tools, histories, random_histories
+from tests.support.processes import PATIENCE
 from tests.support.runners import at_head, catch_up_all, must_be_right, runner, running, tables, until
 from tests.support.servers import database
 from tests.support.settings import settings
@@ -96,9 +98,10 @@ READS = (
 
 
 async def test_a_running_site_survives_switches(
-    shell: Shell, dsn: str, connection: Any, committer: Committer, valkey_url: str
+    shell: Shell, dsn: str, connection: Any, committer: Committer, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prepared statements of a running API and projector follow every switch and rollback: all is answered."""
+    monkeypatch.setattr(checks, "PATIENCE_SECONDS", PATIENCE)  # a slow machine is ready too
     await add_three_tools(committer)
     await History(committer).do(A_DAY)
     async with projecting(dsn), sites.client(settings(dsn, valkey_url, writes_per_minute=10**6)) as site:

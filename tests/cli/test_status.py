@@ -24,8 +24,12 @@ def what(status: Status) -> str:
     return "\n".join(f"{problem.what}: {problem.advice}" for problem in status.problems)
 
 
-async def test_the_command_shows_the_same_as_json(shell: Shell, catalog: int, vote: Vote, follow: Follow) -> None:
+async def test_the_command_shows_the_same_as_json(
+    shell: Shell, catalog: int, vote: Vote, follow: Follow, valkey_url: str
+) -> None:
     """Head, views, schema, disk and queue are there in JSON and for people, and the status is 0."""
+    async with Redis.from_url(valkey_url) as valkey:
+        await valkey.flushdb()  # of what the workers of other tests left
     await vote("alpha", ["ship"])
     await follow()
     status = shell("status", "--json").json()

@@ -228,7 +228,7 @@ def test_what_a_killed_guard_left_is_ended_by_the_next_start(instance: Instance)
     for pid in (instance.process.pid, *guards(instance)):
         os.kill(pid, signal.SIGKILL)
     instance.process.wait()
-    assert set(left) <= set(instance.processes())
+    assert wait_for(lambda: set(left) <= set(instance.processes()))
     instance.start()
     assert wait_for(lambda: not set(left) & set(instance.processes()))
     instance.ready()
