@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on stderr, or lines for people; what other libraries log comes out the same way."""
+"""Logs on stderr: one JSON object a line, or lines for people; other libraries' logs come out the same way."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from services.settings import LogFormat
 
-# Tracebacks without local variables: those hold tokens, addresses and what people wrote.
+# Tracebacks without local variables: those hold tokens, addresses and people's texts.
 _WITHOUT_LOCALS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 # The request being served, so that each of its lines carries its id.
@@ -17,7 +17,7 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def configure(log_format: LogFormat, level: int = logging.INFO) -> None:
-    """Send all logs of this process to stderr, in this format, from this level on."""
+    """Write all logs of this process to stderr, in this format, from this level on."""
     shared: list[Processor] = [
         _with_request_id,
         structlog.processors.add_log_level,

@@ -1,6 +1,6 @@
-"""The worker: what is due by the clock, and mail. Valkey is its clock and doorbell, never the truth; that is in PostgreSQL.
+"""The worker: scheduled work, and mail. Valkey is its clock and doorbell; all state is in PostgreSQL.
 
-It retries a lost Valkey for some seconds and then ends with an error, for whoever supervises it to start it again.
+It retries a lost Valkey for some seconds and then ends with an error, for its supervisor to restart it.
 """
 
 import asyncio
@@ -33,9 +33,9 @@ HEALTH_EVERY = 20
 
 
 def run(settings: Settings) -> None:
-    """Work until stopped; raise what Valkey's client raised when it is lost for good."""
+    """Work until stopped. Raises the error of Valkey's client when Valkey is lost for good."""
     asyncio.set_event_loop(uvloop.new_event_loop())  # arq takes the thread's
-    logging.getLogger("arq.worker").setLevel(logging.WARNING)  # it would tell of every minute's tick
+    logging.getLogger("arq.worker").setLevel(logging.WARNING)  # it would log every minute's tick
     if not settings.base_url.startswith("https:"):
         logger.warning("BALLOTPRESS_BASE_URL isn't https: mail programs won't offer one-click unsubscribing (RFC 8058)")
     mailroom = Mailroom(settings)

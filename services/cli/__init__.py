@@ -1,7 +1,7 @@
 """The console command `ballotpress`: one line in `COMMANDS` a command, loaded when it is used.
 
 A command's module imports only what its options need; the rest inside its function, so that `--help` stays fast.
-A failure is one line on stderr and a non-zero status; only a defect of ours shows a traceback.
+A failure is one line on stderr and a non-zero status; only a defect of the program shows a traceback.
 """
 
 import importlib
@@ -42,7 +42,7 @@ class LazyGroup(click.RichGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command; None when there is none of that name."""
+        """Return a command, imported now; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")
@@ -54,7 +54,7 @@ class LazyGroup(click.RichGroup):
 @click.group(cls=LazyGroup)
 @click.version_option(package_name="ballotpress", message="%(prog)s %(version)s")
 def commands() -> None:
-    """Votes, bookmarks and reviews of AI tools, kept in a log that never forgets."""
+    """Votes, bookmarks and reviews of AI tools, kept in an append-only log."""
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ def api(host: str, port: int) -> None:
 
 @click.command()
 def projector() -> None:
-    """Keep the views up with the log; beside another projector, stand by."""
+    """Keep the views up with the log. A second projector stands by."""
     settings = find_settings()
     from services import logs
     from services.projector import run
@@ -31,7 +31,7 @@ def projector() -> None:
 
 @click.command()
 def worker() -> None:
-    """Do what is due: compile and send the newsletter, and clear what is old."""
+    """Compile and send the newsletter when it is due, and clear old receipts and sign-ups."""
     settings = find_settings()
     from services import logs
     from services.worker import run

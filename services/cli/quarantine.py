@@ -20,7 +20,7 @@ select type, schema_version, data from log.recorded_events where position = $1
 
 
 class Halted(msgspec.Struct, frozen=True):
-    """A projection that cannot go on, and the event there; without one (a hole), `type` and `data` are None."""
+    """A halted projection and the event there; without an event (a hole), `type` and `data` are None."""
 
     projection: str
     position: int

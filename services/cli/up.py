@@ -1,4 +1,4 @@
-"""`ballotpress up`: everything in one go, and nothing left when it ends.
+"""`ballotpress up`: start everything with one command, and leave nothing running when it ends.
 
 Order matters: servers, schema, projector and worker, catalog, and only when the views show that, the API.
 """
@@ -64,7 +64,7 @@ def _bracketed(host: str) -> str:
 
 
 async def _until_signalled(work: Coroutine[Any, Any, None]) -> int:
-    """Run until the work fails or a signal asks us to stop; further signals change nothing."""
+    """Run until the work fails or a signal asks to stop; further signals change nothing."""
     stopping = asyncio.Event()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name)
@@ -121,7 +121,7 @@ async def _load(settings: Settings, catalog: Path | None) -> None:
 
 
 async def _wait_for_views(database_url: str) -> None:
-    """Wait until the views show the whole log; after a minute let readers see what there is, readiness says the rest."""
+    """Wait until the views show the whole log, or a minute has passed; readiness reports views that are behind."""
     from services.status.views import views_caught_up
 
     deadline = time.monotonic() + VIEWS_WITHIN
@@ -140,7 +140,7 @@ def _program(name: str, environ: Mapping[str, str], *options: str) -> "Program":
 
 
 def _refuse_taken_port(host: str, port: int) -> None:
-    """Raise OSError with a sentence when nothing could listen there."""
+    """Check that the port is free. Raises click.ClickException."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -153,7 +153,7 @@ def _refuse_taken_port(host: str, port: int) -> None:
 
 
 async def _serves(host: str, port: int) -> bool:
-    """Tell whether the API answers."""
+    """Check whether the API answers."""
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
     try:
         async with asyncio.timeout(2):
@@ -180,5 +180,5 @@ def _announce(settings: Settings, host: str, port: int) -> None:
 
 
 def _say(line: str) -> None:
-    with contextlib.suppress(OSError):  # nobody reads us any more: no reason to stop
+    with contextlib.suppress(OSError):  # a closed terminal is no reason to stop
         print(line, flush=True)
