@@ -35,7 +35,7 @@ where position = $1
 
 DROPPED = """
 select (data->>'position')::bigint as position
-from log.recorded_events where stream = $1 and type = 'EventDropped' order by 1
+from log.recorded_events where stream = $1 and type = 'EventDropped' and ($2::bigint is null or position <= $2) order by 1
 """
 
 
@@ -51,9 +51,9 @@ class CheckpointMoved(Exception):
     """Another runner advanced the checkpoint meanwhile."""
 
 
-async def dropped_positions(connection: "Connection[Any]", projection: Projection) -> Sequence[int]:
-    """Return the positions that operators let this projection pass over."""
-    rows = await connection.fetch(DROPPED, quarantine.stream(projection.name))
+async def dropped_positions(connection: "Connection[Any]", projection: Projection, end: int | None = None) -> Sequence[int]:
+    """Return the positions that operators let this projection pass over: those of now, or of when the log ended at `end`."""
+    rows = await connection.fetch(DROPPED, quarantine.stream(projection.name), end)
     return [row["position"] for row in rows]
 
 

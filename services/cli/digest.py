@@ -50,8 +50,8 @@ def preview(reader: str | None, edition: Literal["weekly", "monthly"], folder: P
 def compile_(number: int | None, edition: Literal["weekly", "monthly"]) -> int:
     """Print the facts of the running issue and keep nothing; or compile issue N from the log again and compare."""
     settings = find_settings()
-    from services.newsletter import facts, issues
-    from services.newsletter.snapshot import compile_content
+    from projections.issues import compile_content, encode_content
+    from services.newsletter import issues
 
     if number is not None:
         same = asyncio.run(issues.verify(settings.database_url, number))
@@ -60,7 +60,7 @@ def compile_(number: int | None, edition: Literal["weekly", "monthly"]) -> int:
 
     async def running(connection: Any) -> str:
         start, _ = await issues.start_of(connection, edition)
-        return facts.encode((await compile_content(settings.database_url, start))[1])[0]
+        return encode_content((await compile_content(settings.database_url, start))[1])[0]
 
     click.echo(on_database(settings, running))
     return 0

@@ -16,9 +16,8 @@ from emails.rendering import render_shared
 from events.log.vault import Erased, SealBroken, Vault
 from projections import reviews, subscribers
 from projections.comparison import community_line, panel_line
+from projections.issues import Content, ReviewFact, ToolFact, decode_content
 from projections.tally import community, percent
-from services.newsletter import facts
-from services.newsletter.facts import Content, ReviewFact, ToolFact
 from services.newsletter.ledger import ClaimedMail, Database
 from services.settings import Newsletter, Settings
 
@@ -127,7 +126,7 @@ async def read_issue(database: Database, number: int) -> StoredIssue:
     heading = Heading(
         number=row["number"], edition=row["edition"], period_from=row["period_from"], period_to=row["compiled_at"]
     )
-    return StoredIssue(heading, facts.decode(row["content"]))
+    return StoredIssue(heading, decode_content(row["content"]))
 
 
 async def open_review(database: Database, vault: Vault, content: Content) -> ReviewText | None:

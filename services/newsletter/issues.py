@@ -14,11 +14,10 @@ import msgspec
 from asyncpg import Connection
 
 from events.log import postgres
+from projections.issues import compile_afresh, compile_content, decode_content, encode_content
 from projections.registry import named
-from services.newsletter import facts
 from services.newsletter.ledger import Database
 from services.newsletter.schedule import LATE_AFTER, Schedule
-from services.newsletter.snapshot import compile_afresh, compile_content
 
 Edition = Literal["weekly", "monthly"]
 SERVE_LATE: Final = "`ballotpress digest send --now` sends it"
@@ -158,7 +157,7 @@ async def compile_issue(
     async with _one_at_a_time(dsn) as connection:
         start, since = await start_of(connection, edition)
         end, said = await compile_content(dsn, start)
-        raw, digest = facts.encode(said)
+        raw, digest = encode_content(said)
         number: int | None = await connection.fetchval(
             KEEP, edition, due_at, start, end, since, operator, raw, digest, extra, at
         )
@@ -202,7 +201,7 @@ async def verify(dsn: str, number: int) -> bool:
             said = await compile_afresh(connection, row["from_position"], row["to_position"])
         finally:
             await transaction.rollback()
-        return bool(facts.encode(said)[1] == row["content_hash"])
+        return bool(encode_content(said)[1] == row["content_hash"])
     finally:
         connection.terminate()
 
@@ -212,7 +211,7 @@ async def plan(database: Database, number: int, schedule: Schedule, at: datetime
     row = await database.fetchrow("select edition, state, content from newsletter.issues where number = $1", number)
     if row is None:
         raise IssueUnknown(number)
-    said = facts.decode(row["content"])
+    said = decode_content(row["content"])
     today = at.astimezone(schedule.tzinfo).date()
     tools = [tool.tool for tool in said.changes]
     if row["state"] == "compiled":

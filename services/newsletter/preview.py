@@ -8,12 +8,12 @@ from emails.message import Reader
 from emails.rendering import render_own
 from events.log import postgres
 from events.log.vault import Vault
+from projections.issues import compile_content, encode_content
 from services.clock import now
-from services.newsletter import facts, issues
+from services.newsletter import issues
 from services.newsletter.digest import Digests, Heading, StoredIssue, sender_of, within
 from services.newsletter.issues import Edition
 from services.newsletter.schedule import schedule_of
-from services.newsletter.snapshot import compile_content
 from services.newsletter.subscribers import export
 from services.settings import Settings
 
@@ -42,7 +42,7 @@ async def preview(settings: Settings, edition: Edition, reader: str | None) -> P
         transaction = connection.transaction()
         await transaction.start()
         try:
-            raw, digest = facts.encode(content)
+            raw, digest = encode_content(content)
             number = await connection.fetchval(
                 issues.KEEP, edition, schedule.next(at), start, end, since, "preview", raw, digest, True, at
             )

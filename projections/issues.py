@@ -1,7 +1,7 @@
-"""What an issue says: facts of the log between two positions, no reader's text among them.
+"""The content of an issue: facts of the log between two positions, read from the views as they stood at the second.
 
-Read by SQL over the views as they stood at the second position. The same log gives the same content, byte for byte: whatever
-is personal is opened when a mail or page is rendered.
+The same log gives the same content, byte for byte: it holds no reader's text, only ids of what is opened when a mail or page
+is rendered.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,10 +11,13 @@ from typing import Any, Final
 import msgspec
 from asyncpg import Connection
 
-from events import quarantine
+from events.registry import REGISTRY
+from projections.engine import snapshot, window
+from projections.registry import PROJECTIONS
 from projections.tally import community, percent
 
 Tally = tuple[int, int]
+CARDS: Final = next(projection for projection in PROJECTIONS if projection.name == "cards")
 MOST_KEPT: Final = 50
 """Items of each sort that are kept, so that each choice of categories finds its own among them."""
 FEWEST_VOTES: Final = 5
@@ -77,13 +80,13 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
         return named | {category for pair in self.new_comparisons for category in pair.categories}
 
 
-def encode(content: Content) -> tuple[str, bytes]:
+def encode_content(content: Content) -> tuple[str, bytes]:
     """Return the content's JSON and its SHA-256."""
     raw = msgspec.json.encode(content)
     return raw.decode(), sha256(raw).digest()
 
 
-decode = msgspec.json.Decoder(Content).decode
+decode_content = msgspec.json.Decoder(Content).decode
 
 # Unqualified names are the views', in whichever schemas the search_path names: live ones, or those of a proof.
 TOOLS = """
@@ -127,20 +130,23 @@ select r.review, r.tool from reviews r
 where r.public_position > $1 and not exists (select from disqualified d where d.voter = r.visitor)
 order by r.public_score desc nulls last, r.public_position limit $2
 """
-DROPPED = """
-select (data->>'position')::bigint as position from log.recorded_events
-where stream = $1 and type = 'EventDropped' and position <= $2 order by 1
-"""
 
 
-async def dropped(connection: "Connection[Any]", projection: str, end: int) -> list[int]:
-    """Return the positions that a projection had passed over when it stood at `end`."""
-    return [row["position"] for row in await connection.fetch(DROPPED, quarantine.stream(projection), end)]
+async def compile_content(dsn: str, start: int) -> tuple[int, Content]:
+    """Return the cut-off and content of an issue that begins after `start` and ends now. Raises ViewsHalted."""
+    async with snapshot.live(dsn, PROJECTIONS, REGISTRY) as (connection, end):
+        return end, await read(connection, start, end)
+
+
+async def compile_afresh(connection: "Connection[Any]", start: int, end: int) -> Content:
+    """Return the content of the period `(start, end]` from views folded for it alone, which the caller rolls back."""
+    await snapshot.fold_afresh(connection, PROJECTIONS, REGISTRY, end)
+    return await read(connection, start, end)
 
 
 async def read(connection: "Connection[Any]", start: int, end: int) -> Content:
     """Read the content of the period `(start, end]` from views that stand at `end`, in the connection's search_path."""
-    left_out = await dropped(connection, "cards", end)
+    left_out = await window.dropped_positions(connection, CARDS, end)
     deltas = {row["tool"]: row for row in await connection.fetch(DELTAS, start, end, left_out)}
     tools = {row["tool"]: _tool(row, deltas.get(row["tool"])) for row in await connection.fetch(TOOLS, start)}
     added = [row["tool"] for row in await connection.fetch(NEW_TOOLS, start, end, left_out)]
