@@ -27,7 +27,7 @@ TITLE: Final = "Weekly AI Tool Verdicts"
 _IN_FEED: Final = 20
 
 PUBLISHED: Final = """
-select i.number, i.edition, i.period_from, i.compiled_at
+select i.number, i.edition, i.period_from, i.compiled_at as published_at
 from newsletter.issues i
 where i.state in ('planned', 'settled') and ($1::integer is null or i.number < $1)
 order by i.number desc limit $2
@@ -163,11 +163,8 @@ async def _lines(site: Site, before: int | None, limit: int) -> Sequence[IssueLi
     """Return up to `limit` issues below a number (None: all), newest first."""
     return [
         IssueLine(
-            number=row["number"],
-            edition=row["edition"],
+            **row,
             title=f"Issue {row['number']}: AI tool verdicts of the {'month' if row['edition'] == 'monthly' else 'week'}",
-            period_from=row["period_from"],
-            published_at=row["compiled_at"],
             url=f"{site.settings.base_url}/issues/{row['number']}",
         )
         for row in await site.database.fetch(PUBLISHED, before, limit)

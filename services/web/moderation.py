@@ -14,7 +14,7 @@ from events.reviews import ReviewEditedSince, Status
 from projections import reviews
 from projections.reviews import QueuedReview
 from services.web.http.answers import Answer
-from services.web.http.bodies import REASON_MOST, Id, Input, Reason, Slug, check_line
+from services.web.http.bodies import Id, Input, Reason, Slug, check_line
 from services.web.http.call import operator
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import action, back, page
@@ -23,6 +23,7 @@ from services.web.operators import show_ops
 from services.web.reviews import open_text
 from services.web.site import Call
 
+_MODERATOR: Final = operator("moderate")
 _FLASHES: Final[dict[str | None, str]] = {
     "approved": "Approved.",
     "rejected": "Rejected.",
@@ -71,14 +72,6 @@ class ReviewDecision(Input, frozen=True, kw_only=True):
     reason: Reason | None = None
 
 
-class DecisionForm(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision on the revision that the form showed."""
-
-    decision: Literal["approve", "reject"]
-    revision: Annotated[int, Meta(ge=1)]
-    reason: Annotated[str, Meta(max_length=REASON_MOST)] | None = None
-
-
 class DecisionAnswer(msgspec.Struct, frozen=True):
     """A review's state after a decision; `position` is that of its last event."""
 
@@ -104,7 +97,7 @@ def _opened(row: QueuedReview, key: Key | None) -> ReviewToModerate:
     )
 
 
-@endpoint("GET", "/v1/ops/reviews", by=operator("moderate"), takes=QueueQuery, gives=QueuePage, statuses=(200, 304))
+@endpoint("GET", "/v1/ops/reviews", by=_MODERATOR, takes=QueueQuery, gives=QueuePage, statuses=(200, 304))
 async def get_queue(call: Call, query: QueueQuery) -> Answer:
     """List the reviews of a status, oldest first."""
     await call.site.reach(query.after)
@@ -115,14 +108,7 @@ async def get_queue(call: Call, query: QueueQuery) -> Answer:
 async def post_decision(call: Call, decision: ReviewDecision) -> DecisionAnswer:
     """Approve or reject a review; 409 when its author edited it since the revision named."""
     check_line("/reason", decision.reason)
-    command = DecideReview(
-        call.path["id"],
-        decision.decision,
-        operator=call.operator,
-        revision=decision.revision,
-        reason=decision.reason,
-        key=call.key,
-    )
+    command = DecideReview(call.path["id"], decision.decision, call.operator, decision.revision, decision.reason, key=call.key)
     receipt = await call.site.committer.submit(command)
     review = receipt.value
     return DecisionAnswer(review.review, review.status, review.current.number, receipt.position)
@@ -132,33 +118,28 @@ async def post_decision(call: Call, decision: ReviewDecision) -> DecisionAnswer:
 _post = endpoint(
     "POST",
     "/v1/ops/reviews/{id}/decision",
-    by=operator("moderate"),
+    by=_MODERATOR,
     takes=ReviewDecision,
     gives=DecisionAnswer,
     problems=(409,),
 )(post_decision)
 
 
-@page("/ops/reviews", QueuePageQuery, operator("moderate"))
+@page("/ops/reviews", QueuePageQuery, _MODERATOR)
 async def queue_page(call: Call, query: QueuePageQuery) -> Answer:
     """Show the moderation queue."""
     found = await read_queue(call, query)
+    word = _FLASHES.get(query.said)
     return show_ops(
-        call,
-        "ops_reviews.html",
-        "/ops/reviews",
-        items=found.items,
-        next=found.next,
-        queue_status=query.status,
-        word=_FLASHES.get(query.said),
+        call, "ops_reviews.html", "/ops/reviews", items=found.items, next=found.next, queue_status=query.status, word=word
     )
 
 
-@action("/ops/reviews/{id}/decision", DecisionForm, operator("moderate"))
-async def decision_form(call: Call, form: DecisionForm) -> Answer:
+@action("/ops/reviews/{id}/decision", ReviewDecision, _MODERATOR)
+async def decision_form(call: Call, form: ReviewDecision) -> Answer:
     """Approve or reject a review."""
     try:
-        answer = await post_decision(call, ReviewDecision(**msgspec.structs.asdict(form)))
+        answer = await post_decision(call, form)
     except ReviewEditedSince:
         return back("/ops/reviews", None, "edited-since")
     return back("/ops/reviews", answer.position, "approved" if form.decision == "approve" else "rejected")

@@ -77,7 +77,7 @@ async def sign_up(call: Call, email: str, categories: Iterable[str]) -> None:
     """Record that somebody asked for the newsletter at an address, and mail it soon. Raises AddressRefused, TooManyRequests."""
     site = call.site
     address = read_address(email)
-    call.add_headers(tuple(await site.limit_signup(call.network)))
+    call.add_headers(await site.limit_signup(call.network))
     command = RequestSubscription(
         new_person(site.vault, await site.finder(), address),
         sorted(set(categories)),
@@ -147,14 +147,14 @@ async def sent_page(call: Call, query: Query) -> Answer:
 
 
 def from_link(function: Callable[[Call], Awaitable[Answer]]) -> Callable[[Call], Awaitable[Answer]]:
-    """Return a page that answers 410, with an explanation, where the mail's link to it doesn't work any more."""
+    """Return a page that answers 410, with an explanation, where the mail's link to it no longer works."""
 
     @wraps(function)
     async def answer(call: Call) -> Answer:
         try:
             return await function(call)
         except (TokenInvalid, NotSubscribed):
-            return show_message(call, "This link doesn't work any more", "It is too old, or was changed on its way.", 410)
+            return show_message(call, "This link no longer works", "It is too old, or was changed on its way.", 410)
 
     return answer
 

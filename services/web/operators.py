@@ -85,14 +85,7 @@ async def get_status(call: Call) -> StatusAnswer:
     return await read_overview(call.site)
 
 
-@endpoint(
-    "POST",
-    "/v1/ops/catalog",
-    by=operator("catalog"),
-    takes=CatalogFile,
-    gives=CatalogAnswer,
-    max_body=CATALOG_LIMIT,
-)
+@endpoint("POST", "/v1/ops/catalog", by=operator("catalog"), takes=CatalogFile, gives=CatalogAnswer, max_body=CATALOG_LIMIT)
 async def post_catalog(call: Call, file: CatalogFile) -> CatalogAnswer:
     """Import a catalog file: what differs from the present catalog is appended, whole or not at all."""
     try:
@@ -108,7 +101,7 @@ async def post_catalog(call: Call, file: CatalogFile) -> CatalogAnswer:
 
 @page("/ops/sign-in", Query)
 async def sign_in_page(call: Call, query: Query) -> Answer:
-    """Show the form to sign in; an operator who has signed in is led on."""
+    """Show the form to sign in, or redirect an operator who has signed in."""
     operator = signed_in(call)
     if operator is not None:
         return redirect(first_page(operator))
@@ -118,7 +111,7 @@ async def sign_in_page(call: Call, query: Query) -> Answer:
 @post("/ops/sign-in")
 async def sign_in_form(call: Call) -> Answer:
     """Sign an operator in; tries are counted as writes of the network are."""
-    call.add_headers(tuple(await call.site.limit_write(f"sign-in {call.network}", call.network)))
+    call.add_headers(await call.site.limit_write(f"sign-in {call.network}", call.network))
     form = await read_form(call, SignIn)
     operator = call.site.operators.operator_of(form.token.strip().encode())
     if operator is None:

@@ -68,25 +68,13 @@ class VotersForm(msgspec.Struct, frozen=True, kw_only=True):
     step: Literal["preview", "do"]
 
 
-@endpoint(
-    "POST",
-    "/v1/ops/voters/{visitor}/disqualification",
-    by=operator("voters"),
-    takes=Disqualification,
-    gives=VoterAnswer,
-)
+@endpoint("POST", "/v1/ops/voters/{visitor}/disqualification", by=operator("voters"), takes=Disqualification, gives=VoterAnswer)
 async def post_disqualification(call: Call, given: Disqualification) -> VoterAnswer:
     """Remove a voter's votes from every tally and refuse new ones; 200 as well when it is so already."""
     return await _correct_one(call, given.reason, reinstate=False)
 
 
-@endpoint(
-    "DELETE",
-    "/v1/ops/voters/{visitor}/disqualification",
-    by=operator("voters"),
-    takes=Reinstatement,
-    gives=VoterAnswer,
-)
+@endpoint("DELETE", "/v1/ops/voters/{visitor}/disqualification", by=operator("voters"), takes=Reinstatement, gives=VoterAnswer)
 async def delete_disqualification(call: Call, given: Reinstatement) -> VoterAnswer:
     """Restore a disqualified voter's votes and let it vote again; 200 as well when it is so already."""
     return await _correct_one(call, given.reason, reinstate=True)
