@@ -38,6 +38,9 @@ cross join log.head h
 left join sessions s on s.name = 'ballotpress-' || v.schema
 """
 
+_POSITION: Final = "(select position from {schema}.checkpoint)"
+_LOWEST: Final = "select least({positions})".format(positions=", ".join(_POSITION.format(schema=p.schema) for p in PROJECTIONS))
+
 MISSING: Final = """
 select s.schema from unnest($1::text[]) as s(schema)
 where to_regclass(quote_ident(s.schema) || '.checkpoint') is null
@@ -70,6 +73,12 @@ async def read_views(database: Database, projections: Sequence[Projection] = PRO
     checkpoints = "union all".join(_CHECKPOINT.format(name=p.name, schema=p.schema) for p in projections)
     found = {row["name"]: _status(row) for row in await database.fetch(_READ_VIEWS.format(checkpoints=checkpoints))}
     return [found[projection.name] for projection in projections]
+
+
+async def lowest_position(database: Database) -> int:
+    """Return the position that all views have reached. It is asked often: callers wait for their own writes by it."""
+    position: int = await database.fetchval(_LOWEST)
+    return position
 
 
 async def missing_views(database: Database) -> Sequence[str]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from asyncpg import Pool
 
 from events.log import migrate
-from services.status.views import read_views
+from services.status.views import lowest_position, read_views
 from services.web.http.checks import Check
 
 PATIENCE_SECONDS: Final = 2.0
@@ -31,7 +31,7 @@ class ViewProgress:
     async def reach(self, position: int) -> None:
         """Wait until all views have reached a position. Raises ViewsBehind after 2 s."""
         deadline = monotonic() + PATIENCE_SECONDS
-        while min(state.position for state in await read_views(self._pool)) < position:
+        while await lowest_position(self._pool) < position:
             if monotonic() > deadline:
                 raise ViewsBehind(position)
             self._moved.clear()
