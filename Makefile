@@ -10,7 +10,7 @@ UV = $(VENV)/bin/uv
 .PHONY: help install up test test-fast lint types bench screenshots lock clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 install: $(INSTALLED) ## Set up .venv: the locked packages, then this one
 

@@ -22,7 +22,7 @@ def digest() -> None:
 
 
 @digest.command()
-@click.option("--reader", type=Visitor(), help="The reader to write to, by id.  [default: an example]")
+@click.option("--reader", metavar="READER", type=Visitor(), help="The reader to write to, by id.  [default: an example]")
 @click.option("--edition", type=click.Choice(["weekly", "monthly"]), default="weekly", show_default=True, help="Edition.")
 @click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder to write to.")
 @json_option
@@ -90,7 +90,7 @@ def send(now: bool, extra: bool, as_json: bool) -> None:
 
 @digest.command()
 @click.argument("number", type=click.IntRange(min=1), required=False)
-@click.option("--reader", type=Visitor(), help="Show the mail of one reader, by id.")
+@click.option("--reader", metavar="READER", type=Visitor(), help="Show the mail of one reader, by id.")
 @click.option("--missed", is_flag=True, help="List the readers who did not get it, and why.")
 @json_option
 def status(number: int | None, reader: str | None, missed: bool, as_json: bool) -> None:
