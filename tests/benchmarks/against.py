@@ -1,0 +1,215 @@
+"""Measure this checkout against another one, in pairs within one run: `python -m tests.benchmarks.against FOLDER [PART …]`.
+
+FOLDER is a checkout of another revision with its `.venv`: `git worktree add FOLDER REVISION && make -C FOLDER install`.
+Both serve from one PostgreSQL and one Valkey, with a database each, and take turns. Parts: votes, reads, append, replay.
+A ratio above 1 says that this checkout is faster. `BALLOTPRESS_BENCH_EVENTS` sets how long the replayed log is (1 million).
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from time import monotonic
+from urllib.request import Request, urlopen
+
+import msgspec
+
+from tests.benchmarks.http import Api, Voting, tokens
+from tests.benchmarks.table import machine
+from tests.benchmarks.world import AddTools, committer, durable_postgres
+from tests.support import servers
+from tests.support.http import wait_until_ready
+from tests.support.processes import free_port, started
+from tests.support.settings import UNLIMITED, environ
+from tests.support.year import fill_year
+
+PARTS = ("votes", "reads", "append", "replay")
+PAIRS = 8
+SECONDS = 5.0
+TOOLS = 5_000
+
+APPEND = """
+import sys, uvloop
+from tests.benchmarks.append import vote_rate
+print(uvloop.run(vote_rate(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))))
+"""
+
+
+class Side(msgspec.Struct, frozen=True):
+    """A checkout, and the environment of its processes, which names a database of their own and the checkout's modules."""
+
+    folder: Path
+    env: dict[str, str]
+
+    def command(self, *words: str) -> tuple[str, ...]:
+        """Return a command of this checkout's own `ballotpress`."""
+        return (self._python, "-P", "-m", "services.cli", *words)
+
+    def run(self, *words: str) -> None:
+        """Run a command to its end."""
+        subprocess.run(self.command(*words), env=self.env, check=True, stdout=subprocess.DEVNULL)
+
+    def evaluate(self, program: str, *words: str) -> float:
+        """Run a program with this checkout's modules; return the number it prints."""
+        command = (self._python, "-P", "-c", program, *words)
+        done = subprocess.run(command, env=self.env, check=True, capture_output=True, text=True)
+        return float(done.stdout)
+
+    @property
+    def _python(self) -> str:
+        return str(self.folder / ".venv" / "bin" / "python")
+
+
+Sides = Sequence[Side]
+Line = tuple[str, float, str]
+
+
+def main(folder: Path, parts: Sequence[str]) -> None:
+    """Measure the parts and print a table."""
+    checkouts = (Path.cwd(), folder.resolve())
+    lines: list[Line] = []
+    with durable_postgres() as server, servers.valkey() as (valkey, _):
+        for part in parts:
+            print(f"measuring {part} …", file=sys.stderr, flush=True)
+            made = asyncio.run(_databases(server, part, checkouts[1], valkey))
+            sides = [Side(at, _environ(at, dsn, valkey)) for at, dsn in zip(checkouts, made, strict=True)]
+            sides[0].run("migrate")
+            lines += _MEASURES[part](sides, server.folder)
+    print(f"On {machine()}:\n\n| measure | this against the other | |\n|---|---|---|")
+    print("\n".join(f"| {name} | {ratio:.2f} × | {detail} |" for name, ratio, detail in lines))
+
+
+async def _databases(server: servers.Postgres, part: str, other: Path, valkey: str) -> tuple[str, str]:
+    """Return two equal databases, ours and theirs, as the other revision migrated them; ours is still to be migrated on."""
+    ours, theirs = f"ours_{part}", f"theirs_{part}"
+    dsn = server.dsn(theirs)
+    await servers.execute(server.dsn(), f"create database {theirs}")
+    Side(other, _environ(other, dsn, valkey)).run("migrate")
+    if part == "replay":
+        await fill_year(dsn, int(os.environ.get("BALLOTPRESS_BENCH_EVENTS", "1_000_000")), TOOLS)
+    else:
+        async with committer(dsn) as running:
+            await running.submit(AddTools(1000))
+    await servers.execute(server.dsn(), f"create database {ours} template {theirs}")
+    return server.dsn(ours), dsn
+
+
+def _environ(folder: Path, dsn: str, valkey: str) -> dict[str, str]:
+    return environ(dsn, valkey, **UNLIMITED) | {"PYTHONPATH": str(folder)}
+
+
+@contextmanager
+def _serving(sides: Sides, folder: Path) -> Iterator[list[Api]]:
+    """Run an API and a projector of each side, side by side; the one that isn't measured rests."""
+    with ExitStack() as stack:
+        apis = []
+        for n, side in enumerate(sides):
+            port, kept = free_port(), folder / f"side-{n}"
+            kept.mkdir(exist_ok=True)
+            tokens(kept, 20_000)
+            stack.enter_context(started(side.command("projector"), side.env))
+            process = stack.enter_context(started(side.command("api", "--port", str(port)), side.env))
+            wait_until_ready(f"http://127.0.0.1:{port}", lambda: "the API is not ready")
+            apis.append(Api(port, process, kept))
+        yield apis
+
+
+def _turns(name: str, rates: Sequence[Callable[[], float]], runs: int = PAIRS, *, seconds: bool = False) -> Line:
+    """Measure both sides in turn; a ratio above 1 is in this side's favour, of rates and of seconds alike."""
+    taken: list[list[float]] = [[], []]
+    for run in range(runs):
+        for n in (0, 1) if run % 2 == 0 else (1, 0):
+            taken[n].append(rates[n]())
+    ours, theirs = taken
+    ratios = [b / a if seconds else a / b for a, b in zip(ours, theirs, strict=True)]
+    unit = " s" if seconds else "/s"
+    shown = ".2f" if seconds else ",.0f"
+    spread = f"{min(ratios):.2f}–{max(ratios):.2f} in {runs} pairs"
+    return name, median(ratios), f"{median(ours):{shown}}{unit} against {median(theirs):{shown}}{unit}; {spread}"
+
+
+def _votes(sides: Sides, folder: Path) -> list[Line]:
+    with _serving(sides, folder) as apis:
+        voting = [Voting(api, SECONDS, "/v1/tools/tool-%d/vote") for api in apis]
+        for vote in voting:
+            vote()  # warm: each card is read from the database once
+        return [_turns("PUT of a vote, 64 connections", voting)]
+
+
+def _reads(sides: Sides, folder: Path) -> list[Line]:
+    path = "/v1/comparisons/tool-1-vs-tool-2"
+    with _serving(sides, folder) as apis:
+        etags = []
+        for api in apis:
+            with urlopen(f"http://127.0.0.1:{api.port}{path}") as answer:
+                etags.append(answer.headers["ETag"])
+        full = [_reading(api, path) for api in apis]
+        unchanged = [_reading(api, path, f"If-None-Match: {etag}") for api, etag in zip(apis, etags, strict=True)]
+        pages = [_reading(api, "/compare/tool-1-vs-tool-2", "Accept: text/html") for api in apis]
+        lists = [_reading(api, "/v1/tools?sort=community") for api in apis]
+        return [
+            _turns("GET of a comparison", full),
+            _turns("its 304", unchanged),
+            _turns("a compare page", pages),
+            _turns("a page of tools by the community's verdict", lists),
+        ]
+
+
+def _reading(api: Api, path: str, header: str | None = None) -> Callable[[], float]:
+    return lambda: api.wrk(SECONDS, path, header=header)[0]
+
+
+def _append(sides: Sides, folder: Path) -> list[Line]:
+    def appending(side: Side, callers: int) -> Callable[[], float]:
+        return lambda: side.evaluate(APPEND, side.env["DATABASE_URL"], str(callers), str(SECONDS))
+
+    return [_turns(f"votes appended, {n} callers", [appending(side, n) for side in sides]) for n in (1, 64, 256)]
+
+
+def _replay(sides: Sides, folder: Path) -> list[Line]:
+    def timed(side: Side, *words: str) -> Callable[[], float]:
+        def run() -> float:
+            began = monotonic()
+            side.run(*words)
+            return monotonic() - began
+
+        return run
+
+    for side in sides:
+        side.run("replay", "--pause", "0")
+    again = ("replay", "--dry-run", "--pause", "0")
+    lines = [
+        _turns("rebuilding the tallies (cards)", [timed(side, *again, "cards") for side in sides], 5, seconds=True),
+        _turns("rebuilding every view", [timed(side, *again) for side in sides], 5, seconds=True),
+        _turns("verify of everything", [timed(side, "verify") for side in sides], 3, seconds=True),
+    ]
+    with _serving(sides, folder) as apis:
+        asked = ("tally as of a time", "tally?as_of=2026-07-01T12:34:56Z"), ("its history", "tally/history?every=day")
+        return lines + [
+            _turns(f"{name}, 200 tools one after another", [_asking(api, path) for api in apis], 5, seconds=True)
+            for name, path in asked
+        ]
+
+
+def _asking(api: Api, path: str) -> Callable[[], float]:
+    def run() -> float:
+        began = monotonic()
+        for n in range(200):
+            with urlopen(Request(f"http://127.0.0.1:{api.port}/v1/tools/tool-{n * n % TOOLS}/{path}")) as answer:
+                answer.read()
+        return monotonic() - began
+
+    return run
+
+
+_MEASURES: dict[str, Callable[[Sides, Path], list[Line]]] = {
+    "votes": _votes, "reads": _reads, "append": _append, "replay": _replay,
+}  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:] or PARTS)
