@@ -1,9 +1,10 @@
-"""What commands need of the site's database: a connection, or a committer for one command of the log."""
+"""What commands share: an event loop, a connection to the site's database, and a committer for its log."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from services.settings import Settings
 
@@ -13,17 +14,28 @@ if TYPE_CHECKING:
     from events.log.command import Command, Receipt
     from events.log.committer import Committer
 
+P = ParamSpec("P")
 V = TypeVar("V")
 
 OPERATOR: Final = "shell"
-"""The operator's name in the log; a shell knows no name that anyone vouches for."""
+"""The operator's name in the log: nobody vouches for the name of a shell's user."""
 PATIENCE: Final = 30.0
-"""Seconds; an operator's command may take longer than a vote."""
+"""Seconds that a command of the log may take; an operator waits longer than a voter."""
+
+
+def asynchronous(command: Callable[P, Coroutine[Any, Any, V]]) -> Callable[P, V]:
+    """Return a function that runs a command's coroutine in an event loop of its own."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **options: P.kwargs) -> V:
+        return asyncio.run(command(*args, **options))
+
+    return run
 
 
 @contextlib.asynccontextmanager
 async def connected(settings: Settings, seconds: float | None = None) -> "AsyncIterator[Connection[Any]]":
-    """Open a connection; a statement that takes longer than `seconds` raises TimeoutError."""
+    """Open a connection. A statement that takes longer than `seconds` raises TimeoutError."""
     from events.log import postgres
 
     connection = await postgres.connect(settings.database_url, "shell", seconds=seconds)
@@ -33,18 +45,8 @@ async def connected(settings: Settings, seconds: float | None = None) -> "AsyncI
         await connection.close(timeout=5)
 
 
-def on_database(settings: Settings, work: "Callable[[Connection[Any]], Awaitable[V]]") -> V:
-    """Run some work on a connection, and return its result."""
-
-    async def run() -> V:
-        async with connected(settings) as connection:
-            return await work(connection)
-
-    return asyncio.run(run())
-
-
 def committer_of(settings: Settings) -> "Committer":
-    """Return a committer for this site's log; it is to be entered."""
+    """Return a committer for this site's log, for the caller to enter."""
     from events.log.committer import Committer
     from events.registry import REGISTRY
 

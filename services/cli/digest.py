@@ -2,11 +2,11 @@
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import rich_click as click
 
-from services.cli.database import OPERATOR, on_database
+from services.cli.database import OPERATOR, asynchronous, connected
 from services.cli.options import Visitor, confirm, json_option, yes_option
 from services.cli.terminal import counted, show, size, utc
 from services.embedded.start import find_settings
@@ -15,18 +15,27 @@ from services.settings import Settings
 if TYPE_CHECKING:
     from services.newsletter.issues import Issue, ServedEdition
 
+Edition = Literal["weekly", "monthly"]
+
+edition_option = click.option(
+    "--edition", type=click.Choice(["weekly", "monthly"]), default="weekly", show_default=True, help="The edition."
+)
+issue_argument = click.argument("number", type=click.IntRange(min=1), metavar="ISSUE")
+
 
 @click.group()
 def digest() -> None:
-    """Preview the weekly issue, send it, see who got it."""
+    """Preview the weekly issue, send it, and show who got it."""
 
 
 @digest.command()
-@click.option("--reader", metavar="READER", type=Visitor(), help="The reader to write to, by id.  [default: an example]")
-@click.option("--edition", type=click.Choice(["weekly", "monthly"]), default="weekly", show_default=True, help="Edition.")
-@click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder to write to.")
+@click.option("--reader", metavar="READER", type=Visitor(), help="Id of the reader to write to.  [default: an example]")
+@edition_option
+@click.option(
+    "--to", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Folder to write to.  [default: .]"
+)
 @json_option
-def preview(reader: str | None, edition: Literal["weekly", "monthly"], folder: Path, as_json: bool) -> None:
+def preview(reader: str | None, edition: Edition, folder: Path, as_json: bool) -> None:
     """Write the running issue to digest-preview.eml and .html, and count who would get it. Nothing is kept or sent."""
     settings = find_settings()
     from services.newsletter.preview import preview as make
@@ -46,23 +55,24 @@ def preview(reader: str | None, edition: Literal["weekly", "monthly"], folder: P
 
 @digest.command(name="compile")
 @click.option("--verify", "number", type=click.IntRange(min=1), metavar="N", help="Check that the log still gives issue N.")
-@click.option("--edition", type=click.Choice(["weekly", "monthly"]), default="weekly", show_default=True, help="Edition.")
-def compile_(number: int | None, edition: Literal["weekly", "monthly"]) -> int:
-    """Print the facts of the running issue and keep nothing; or compile issue N from the log again and compare."""
+@edition_option
+@asynchronous
+async def compile_(number: int | None, edition: Edition) -> int:
+    """Print the facts of the running issue, and keep nothing. With --verify, compile issue N from the log again and compare.
+
+    The status is 1 if the log gives another issue N.
+    """
     settings = find_settings()
     from projections.issues import compile_content, encode_content
     from services.newsletter import issues
 
     if number is not None:
-        same = asyncio.run(issues.verify(settings.database_url, number))
+        same = await issues.verify(settings.database_url, number)
         click.echo(f"Issue {number}: the log gives {'the same' if same else 'ANOTHER'} content")
         return 0 if same else 1
-
-    async def running(connection: Any) -> str:
+    async with connected(settings) as connection:
         start, _ = await issues.start_of(connection, edition)
-        return encode_content((await compile_content(settings.database_url, start))[1])[0]
-
-    click.echo(on_database(settings, running))
+    click.echo(encode_content((await compile_content(settings.database_url, start))[1])[0])
     return 0
 
 
@@ -70,20 +80,22 @@ def compile_(number: int | None, edition: Literal["weekly", "monthly"]) -> int:
 @click.option("--now", is_flag=True, required=True, help="Don't wait for the scheduled time.")
 @click.option("--extra", is_flag=True, help="Send another issue in a period that already had one.")
 @json_option
-def send(now: bool, extra: bool, as_json: bool) -> None:
-    """Compile and plan the running period's issue for the worker to send. One issue a period, however often this is run."""
+@asynchronous
+async def send(now: bool, extra: bool, as_json: bool) -> None:
+    """Compile and plan the running period's issue for the worker to send.
+
+    A period has one issue, however often this is run.
+    """
     settings = find_settings()
     from services import clock
     from services.newsletter import issues, ledger
     from services.newsletter.schedule import schedule_of
 
-    async def work(connection: Any) -> list[tuple[issues.ServedEdition, dict[str, int]]]:
-        schedule = schedule_of(settings.newsletter)
-        sent = await issues.send_now(connection, settings.database_url, schedule, clock.now(), OPERATOR, extra=extra)
-        return [(one, await ledger.accounts(connection, one.issue.number)) for one in sent]
-
-    sent = on_database(settings, work)
-    asyncio.run(_ring(settings))
+    schedule = schedule_of(settings.newsletter)
+    async with connected(settings) as connection:
+        served = await issues.send_now(connection, settings.database_url, schedule, clock.now(), OPERATOR, extra=extra)
+        sent = [(one, await ledger.accounts(connection, one.issue.number)) for one in served]
+    await _ring(settings)
     value = [{"issue": one.issue, "sent_now": one.is_new, "accounts": counts} for one, counts in sent]
     show(as_json, value, *(_sent_line(one, counts) for one, counts in sent))
 
@@ -93,92 +105,89 @@ def send(now: bool, extra: bool, as_json: bool) -> None:
 @click.option("--reader", metavar="READER", type=Visitor(), help="Show the mail of one reader, by id.")
 @click.option("--missed", is_flag=True, help="List the readers who did not get it, and why.")
 @json_option
-def status(number: int | None, reader: str | None, missed: bool, as_json: bool) -> None:
-    """Show the accounts of issue NUMBER (default: the last ones), or the outcome for its readers."""
+@asynchronous
+async def status(number: int | None, reader: str | None, missed: bool, as_json: bool) -> None:
+    """Show the accounts of issue NUMBER (default: the last issues), or the outcome for its readers."""
     settings = find_settings()
+    from services import clock
     from services.newsletter import issues, ledger
+    from services.newsletter.schedule import schedule_of
 
-    if number is not None and (reader or missed):
-        found = on_database(settings, lambda connection: ledger.outcomes(connection, number, reader))
-        for fate in found:
-            if reader or fate.state != "accepted":
-                show(as_json, fate, fate.in_words)
-        return
-
-    async def work(connection: Any) -> "list[tuple[Issue, dict[str, int]]]":
+    async with connected(settings) as connection:
+        if number is not None and (reader or missed):
+            for outcome in await ledger.outcomes(connection, number, reader):
+                if reader or outcome.state != "accepted":
+                    show(as_json, outcome, outcome.in_words)
+            return
         some = [await issues.issue(connection, number)] if number else await issues.issues(connection)
-        return [(one, await ledger.accounts(connection, one.number)) for one in some]
-
-    found_issues = on_database(settings, work)
-    if number is None and not as_json and (late := on_database(settings, lambda connection: _late(settings, connection))):
-        click.echo(f"Late: {late}", err=True)
-    lines = [_issue_line(one, counts) for one, counts in found_issues] or ["No issue yet"]
-    show(as_json, [{"issue": one, "accounts": counts} for one, counts in found_issues], *lines)
+        found = [(one, await ledger.accounts(connection, one.number)) for one in some]
+        late = await issues.late(connection, schedule_of(settings.newsletter), clock.now())
+        if late and number is None and not as_json:
+            click.echo(f"Late: {late}", err=True)
+    lines = [_issue_line(one, counts) for one, counts in found] or ["No issue yet"]
+    show(as_json, [{"issue": one, "accounts": counts} for one, counts in found], *lines)
 
 
 @digest.command()
-@click.argument("number", type=click.IntRange(min=1), metavar="ISSUE")
+@issue_argument
 @click.option("--uncertain", "how", type=click.Choice(["resend", "drop"]), required=True, help="Send them again, or not.")
 @json_option
-def resolve(number: int, how: Literal["resend", "drop"], as_json: bool) -> None:
+@asynchronous
+async def resolve(number: int, how: Literal["resend", "drop"], as_json: bool) -> None:
     """Settle the uncertain mails of ISSUE: send them again (some may arrive twice), or drop them."""
     settings = find_settings()
     from services.newsletter import issues, ledger
 
-    async def work(connection: Any) -> int:
+    async with connected(settings) as connection:
         await issues.issue(connection, number)
-        return await ledger.resolve(connection, number, how)
-
-    resolved = on_database(settings, work)
-    asyncio.run(_ring(settings))
+        resolved = await ledger.resolve(connection, number, how)
+    await _ring(settings)
     done = "will be sent again" if how == "resend" else "dropped"
     show(as_json, {"resolved": resolved, "how": how}, f"{counted(resolved, 'mail')} {done}")
 
 
 @digest.command()
-def pause() -> None:
+@asynchronous
+async def pause() -> None:
     """Stop compiling and sending digests until `resume`. Single mails, such as confirmations, still go out."""
-    _set_paused(find_settings(), True)
+    await _set_paused(find_settings(), True)
     click.echo("Digests are paused")
 
 
 @digest.command()
-def resume() -> None:
-    """Go on with digests after `pause`."""
+@asynchronous
+async def resume() -> None:
+    """Compile and send digests again after `pause`."""
     settings = find_settings()
-    _set_paused(settings, False)
-    asyncio.run(_ring(settings))
+    await _set_paused(settings, False)
+    await _ring(settings)
     click.echo("Digests go on")
 
 
 @digest.command()
-@click.argument("number", type=click.IntRange(min=1), metavar="ISSUE")
+@issue_argument
 @yes_option
-def cancel(number: int, yes: bool) -> None:
+@asynchronous
+async def cancel(number: int, yes: bool) -> None:
     """Stop ISSUE for good. Mails already sent stay sent; the next issue covers its period too."""
     settings = find_settings()
     confirm(f"Stop issue {number} for good?", yes)
     from services.newsletter import issues
 
-    stopped = on_database(settings, lambda connection: issues.cancel(connection, number))
+    async with connected(settings) as connection:
+        stopped = await issues.cancel(connection, number)
     click.echo(f"Issue {number} is cancelled; {counted(stopped, 'mail')} not sent")
 
 
-async def _late(settings: Settings, connection: Any) -> str | None:
-    from services.clock import now
-    from services.newsletter import issues
-    from services.newsletter.schedule import schedule_of
-
-    return await issues.late(connection, schedule_of(settings.newsletter), now())
-
-
-def _set_paused(settings: Settings, paused: bool) -> None:
+async def _set_paused(settings: Settings, paused: bool) -> None:
     from services.newsletter import issues
 
-    on_database(settings, lambda connection: issues.set_paused(connection, paused))
+    async with connected(settings) as connection:
+        await issues.set_paused(connection, paused)
 
 
 async def _ring(settings: Settings) -> None:
+    """Wake the worker's sender."""
     from redis.asyncio import Redis
 
     from services.newsletter.sender import ring

@@ -1,4 +1,4 @@
-"""`ballotpress events tail|export|import`: follow the log, write it to a file, load such a file into an empty log."""
+"""`ballotpress events tail|export|import`: follow the log, write it to a file, or load such a file into an empty log."""
 
 import asyncio
 import contextlib
@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import rich_click as click
 
-from services.cli.database import connected
+from services.cli.database import asynchronous, connected
 from services.cli.options import json_option
 from services.cli.terminal import counted, must_be_read, progress, show
 from services.embedded.start import find_settings, reachable_database
-from services.settings import Settings
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-    from events.log.export import Manifest
     from events.log.store import RecordedRow
 
 LAST = 10
 AT_ONCE = 500
 POLL = 0.5
+"""Seconds."""
+POSITION = click.IntRange(1, 2**63 - 1)
 
 
 @click.group()
@@ -33,59 +33,20 @@ def events() -> None:
 
 
 @events.command()
-@click.option("--from", "first", type=click.IntRange(1, 2**63 - 1), help="Position to begin at.  [default: the last ten]")
+@click.option("--from", "first", type=POSITION, help="Position to begin at.  [default: the last ten events]")
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for new events, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, a line an event.")
-def tail(first: int | None, follow: bool, as_json: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each event.")
+@asynchronous
+async def tail(first: int | None, follow: bool, as_json: bool) -> None:
     """Show the last events, then each new one."""
-    asyncio.run(_tail(find_settings(), first, follow, as_json))
-
-
-@events.command("export")
-@click.argument("file", metavar="FILE|-")
-@click.option(
-    "--from", "first", type=click.IntRange(1, 2**63 - 1), default=1, help="Position to begin at.  [default: the first]"
-)
-@click.option("--to", "last", type=click.IntRange(1, 2**63 - 1), help="Position to end with.  [default: the last]")
-def export_(file: str, first: int, last: int | None) -> None:
-    """Write the log as JSON Lines to FILE, or to stdout with -; the last line is a manifest.
-
-    Without --from and --to it is the whole log; a part of it is for study, and can't be imported.
-
-    The vault (keys, addresses) is not in it: once imported elsewhere, sealed texts read as erased.
-    """
-    manifest = asyncio.run(_export(file, first, last))
-    click.echo(f"Exported {counted(manifest.events, 'event')} to {'stdout' if file == '-' else file}", err=file == "-")
-
-
-@events.command("import")
-@click.argument("file", metavar="FILE|-")
-@json_option
-def import_(file: str, as_json: bool) -> None:
-    """Load a whole export from FILE, or from stdin with -, into an empty log, and verify it; all of it or nothing.
-
-    If it is cut short, importing the same file again goes on where it was.
-
-    Without DATABASE_URL and a running `ballotpress up`, the private servers are started for as long as it takes.
-    """
-    position = asyncio.run(_import(file))
-    show(
-        as_json,
-        {"imported": position, "position": position},
-        f"Imported {counted(position, 'event')}, and verified them",
-        "The vault is not in an export: sealed texts read as erased, and no address is known",
-        "Next: `ballotpress up`, or where it runs already `ballotpress status` until the views have caught up",
-    )
-
-
-async def _tail(settings: Settings, first: int | None, follow: bool, as_json: bool) -> None:
+    settings = find_settings()
     from projections.engine import notify
 
     woken = asyncio.Event()
     listening = asyncio.create_task(notify.listen(settings.database_url, notify.LOG, woken.set)) if follow else None
     try:
         async with connected(settings) as connection:
-            after = await _beginning(connection, first)
+            after = (first or max(1, await connection.fetchval("select position from log.head") - LAST + 1)) - 1
             while True:
                 while shown := await _show_after(connection, after, as_json):
                     after = shown
@@ -101,11 +62,52 @@ async def _tail(settings: Settings, first: int | None, follow: bool, as_json: bo
             await asyncio.wait([listening])
 
 
-async def _beginning(connection: "Connection[Any]", first: int | None) -> int:
-    if first is not None:
-        return first - 1
-    head: int = await connection.fetchval("select position from log.head")
-    return max(0, head - LAST)
+@events.command("export")
+@click.argument("file", metavar="FILE|-")
+@click.option("--from", "first", type=POSITION, default=1, help="Position to begin at.  [default: the first]")
+@click.option("--to", "last", type=POSITION, help="Position to end with.  [default: the last]")
+@asynchronous
+async def export_(file: str, first: int, last: int | None) -> None:
+    """Write the log as JSON Lines to FILE, or to stdout with -. The last line is a manifest.
+
+    Without --from and --to it is the whole log. A part of the log is for study, and can't be imported.
+
+    The vault (keys, addresses) is not in it: once imported elsewhere, sealed texts read as erased.
+    """
+    from events.log.export import export
+    from services.clock import now
+
+    async with reachable_database(_say) as settings, connected(settings) as connection:
+        with _written(file) as out, progress("Exporting") as advance:
+            manifest = await export(connection, out, now, advance, first, last)
+    click.echo(f"Exported {counted(manifest.events, 'event')} to {'stdout' if file == '-' else file}", err=file == "-")
+
+
+@events.command("import")
+@click.argument("file", metavar="FILE|-")
+@json_option
+@asynchronous
+async def import_(file: str, as_json: bool) -> None:
+    """Load a whole export from FILE, or from stdin with -, into an empty log, and verify it. It loads all or nothing.
+
+    If it is cut short, importing the same file again goes on from where it was.
+
+    Without DATABASE_URL and a running `ballotpress up`, the private servers are started for as long as it takes.
+    """
+    from events.log.export import import_ as load
+    from events.registry import REGISTRY
+
+    with _opened(file) as (source, size):
+        async with reachable_database(_say) as settings, connected(settings) as connection:
+            with progress("Importing") as advance:
+                position = await load(connection, REGISTRY, source, size, advance)
+    show(
+        as_json,
+        {"imported": position, "position": position},
+        f"Imported {counted(position, 'event')}, and verified them",
+        "The vault is not in an export: sealed texts read as erased, and no address is known",
+        "Next: `ballotpress up`, or where it runs already `ballotpress status` until the views have caught up",
+    )
 
 
 async def _show_after(connection: "Connection[Any]", after: int, as_json: bool) -> int | None:
@@ -126,32 +128,13 @@ def _for_people(row: "RecordedRow") -> bytes:
     return f"{row.position} {time} {row.type} ".encode() + bytes(row.data)
 
 
-async def _export(file: str, first: int, last: int | None) -> "Manifest":
-    from events.log.export import export
-    from services.clock import now
-
-    async with reachable_database(_say) as settings, connected(settings) as connection:
-        with _written(file) as out, progress("Exporting") as advance:
-            return await export(connection, out, now, advance, first, last)
-
-
-async def _import(file: str) -> int:
-    from events.log.export import import_
-    from events.registry import REGISTRY
-
-    with _opened(file) as (source, size):
-        async with reachable_database(_say) as settings, connected(settings) as connection:
-            with progress("Importing") as advance:
-                return await import_(connection, REGISTRY, source, size, advance)
-
-
 def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
 @contextlib.contextmanager
 def _written(file: str) -> Iterator[BinaryIO]:
-    """Open a file that gets its name only when it is whole and on disk; `-` is stdout."""
+    """Open a file to write, which gets its name only when it is whole and on disk; `-` is stdout."""
     if file == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
@@ -175,7 +158,7 @@ def _written(file: str) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _opened(file: str) -> Iterator[tuple[BinaryIO, int]]:
-    """Open a file to read, with its size in bytes; `-` is stdin, of no known size."""
+    """Open a file to read; yield it with its size in bytes. `-` is stdin, with size 0 for unknown."""
     if file == "-":
         yield sys.stdin.buffer, 0
         return

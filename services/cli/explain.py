@@ -1,6 +1,5 @@
-"""`ballotpress explain tally|tool|review`: how a number or a text on the site came about, from the log."""
+"""`ballotpress explain tally|tool|review`: show from the log how a number or a text on the site came about."""
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import rich_click as click
 
-from services.cli.database import connected
+from events.log import ids
+from services.cli.database import asynchronous, connected
 from services.cli.options import json_option
 from services.cli.terminal import counted, show, utc
 from services.embedded.start import find_settings
@@ -31,12 +31,12 @@ SEALED = frozenset({"text", "name"})
 
 
 class Time(click.ParamType[datetime]):
-    """A time with its zone, as RFC 3339 writes it; without one, UTC."""
+    """A time as RFC 3339 writes it; UTC if it names no zone."""
 
     name = "time"
 
     def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Return the time."""
+        """Return the time, with its zone."""
         if isinstance(value, datetime):
             return value
         try:
@@ -47,7 +47,7 @@ class Time(click.ParamType[datetime]):
 
 
 class TallyExplained(msgspec.Struct, frozen=True):
-    """A tally at a position of the log with its history and last events; `shown` is the site's."""
+    """A tally at a position of the log with its history and last events; `shown` is what the site shows."""
 
     tool: str
     position: int
@@ -58,7 +58,7 @@ class TallyExplained(msgspec.Struct, frozen=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """A stream's events in order, and the state they lead to; None where nothing is left."""
+    """A stream's events in order, and the state they lead to: None where nothing is left."""
 
     id: str
     now: dict[str, Any] | None
@@ -75,59 +75,74 @@ def explain() -> None:
 @click.option("--as-of", type=Time(), metavar="TIME", help="As it stood then, such as 2026-11-22T09:00:00Z.  [default: now]")
 @click.option("--all", "everything", is_flag=True, help=f"List every event, not the last {SHOWN}.")
 @json_option
-def tally(tool: str, as_of: datetime | None, everything: bool, as_json: bool) -> None:
+@asynchronous
+async def tally(tool: str, as_of: datetime | None, everything: bool, as_json: bool) -> None:
     """Show the events that make up the tally of TOOL (a slug), and those that were changed, retracted or voided."""
-    asyncio.run(_tally(tool, as_of, None if everything else SHOWN, as_json))
-
-
-@explain.command()
-@click.argument("slug")
-@json_option
-def tool(slug: str, as_json: bool) -> None:
-    """Show all events of the tool SLUG: how it was described, listed, and judged by the panel."""
-    asyncio.run(_stream_of_tool(slug, as_json))
-
-
-@explain.command()
-@click.argument("review")
-@json_option
-def review(review: str, as_json: bool) -> None:
-    """Show the history of a reader's REVIEW (an id): its revisions and decisions. Its texts stay sealed."""
-    asyncio.run(_stream_of_review(review, as_json))
-
-
-async def _tally(slug: str, as_of: datetime | None, limit: int | None, as_json: bool) -> None:
     from projections import history, hours
     from projections.engine.window import dropped_positions
     from projections.registry import PROJECTIONS
     from projections.tally import community
 
     async with connected(find_settings()) as connection:
-        tool = await history.find_tool(connection, slug)
-        if tool is None:
-            raise click.ClickException(f"Unknown tool: {slug}")
-        shown = await hours.as_of(connection, tool, as_of, corrected=False)
-        story = await history.read_history(
-            connection, tool, shown.position, await dropped_positions(connection, PROJECTIONS[0])
-        )
+        id_ = await _tool(connection, tool)
+        shown = await hours.as_of(connection, id_, as_of, corrected=False)
+        dropped = await dropped_positions(connection, PROJECTIONS[0])
+        story = await history.read_history(connection, id_, shown.position, dropped)
+        limit = None if everything else SHOWN
+        events = history.read_events(connection, limit)
         said = community(story.ship, story.skip)
+        explained = TallyExplained(tool, shown.position, said, (shown.ship, shown.skip), story, [])
         if as_json:
-            events = [event async for event in history.read_events(connection, limit)]
-            show(as_json, TallyExplained(slug, shown.position, said, (shown.ship, shown.skip), story, events))
+            show(as_json, msgspec.structs.replace(explained, events=[event async for event in events]))
             return
-        for line in _tally_lines(slug, shown, said, story):
-            click.echo(line)
-        async for event in history.read_events(connection, limit):
+        show(as_json, None, *_tally_lines(explained))
+        async for event in events:
             click.echo(_event_line(event))
         if limit is not None and sum(story.fates.values()) > limit:
             click.echo(f"  … and {sum(story.fates.values()) - limit} before; --all lists them")
 
 
-def _tally_lines(slug: str, shown: Any, said: "Community", story: "TallyHistory") -> Iterator[str]:
+@explain.command()
+@click.argument("slug")
+@json_option
+@asynchronous
+async def tool(slug: str, as_json: bool) -> None:
+    """Show all events of the tool SLUG: how it was described, listed, and judged by the panel."""
+    async with connected(find_settings()) as connection:
+        explained = await _explained(connection, "cards", await _tool(connection, slug), _tool_now)
+    show(as_json, explained, *_lines(explained))
+
+
+@explain.command()
+@click.argument("review")
+@json_option
+@asynchronous
+async def review(review: str, as_json: bool) -> None:
+    """Show the history of a reader's REVIEW (an id): its revisions and decisions. Its texts stay sealed."""
+    if not ids.is_id(review):
+        raise click.ClickException(f"{review!r} is not a review's id")
+    async with connected(find_settings()) as connection:
+        explained = await _explained(connection, "reviews", review, _review_now, SEALED)
+    if not explained.events:
+        raise click.ClickException(f"Unknown review: {review}")
+    show(as_json, explained, *_lines(explained))
+
+
+async def _tool(connection: "Connection[Any]", slug: str) -> str:
+    """Return the id of a tool. Raises click.ClickException for an unknown slug."""
+    from projections.history import find_tool
+
+    if (tool := await find_tool(connection, slug)) is None:
+        raise click.ClickException(f"Unknown tool: {slug}")
+    return tool
+
+
+def _tally_lines(tally: TallyExplained) -> Iterator[str]:
+    said, story = tally.community, tally.story
     percent = "no votes" if said.ship_percent is None else f"{said.ship_percent}% ship, {said.verdict or 'too early'}"
-    yield f"{slug}: {said.ship} ship / {said.skip} skip, {percent}, at position {shown.position}"
-    if (shown.ship, shown.skip) != (said.ship, said.skip):
-        yield f"! The site says {shown.ship} ship / {shown.skip} skip: run `ballotpress verify cards hours`"
+    yield f"{tally.tool}: {said.ship} ship / {said.skip} skip, {percent}, at position {tally.position}"
+    if tally.shown != (said.ship, said.skip):
+        yield f"! The site says {tally.shown[0]} ship / {tally.shown[1]} skip: run `ballotpress verify cards hours`"
     fates = [(fate, story.fates.get(fate, 0)) for fate in ("counts", "changed", "retracted", "voided")]
     said_of = {"counts": "counted", "changed": "changed later"}
     of_each = ", ".join(f"{count} {said_of.get(fate, fate)}" for fate, count in fates)
@@ -144,59 +159,34 @@ def _event_line(event: "EventLine") -> str:
     return f"  {event.position} {utc(event.recorded_at)} {event.choice or 'none'} of {event.voter}: {fate}"
 
 
-async def _stream_of_tool(slug: str, as_json: bool) -> None:
-    from events.log import ids
-    from projections.history import find_tool
-
-    async with connected(find_settings()) as connection:
-        tool = await find_tool(connection, slug)
-        if tool is None:
-            raise click.ClickException(f"Unknown tool: {slug}")
-        explained = await _explained(connection, "cards", tool, ids.stream_of(tool), _tool_now, frozenset())
-    show(as_json, explained, *_lines(explained))
-
-
-async def _stream_of_review(review: str, as_json: bool) -> None:
-    from events.log import ids
-
-    if not ids.is_id(review):
-        raise click.ClickException(f"{review!r} is not a review's id")
-    async with connected(find_settings()) as connection:
-        explained = await _explained(connection, "reviews", review, ids.stream_of(review), _review_now, SEALED)
-    if not explained.events:
-        raise click.ClickException(f"Unknown review: {review}")
-    show(as_json, explained, *_lines(explained))
-
-
 async def _explained(
     connection: "Connection[Any]",
-    name: str,
+    projection: str,
     id_: str,
-    stream: Any,
     now: "Callable[[Sequence[Decoded]], dict[str, Any] | None]",
-    sealed: frozenset[str],
+    sealed: frozenset[str] = frozenset(),
 ) -> Explained:
-    """Read a stream and fold it; an event that the projection passes over, or halts at, is shown and not folded."""
+    """Read a stream and fold it. An event that the projection passes over, or halts at, is shown and not folded."""
     from events.log import store
     from events.log.event import UnknownEvent
     from events.registry import REGISTRY
     from projections.engine.window import dropped_positions
     from projections.registry import PROJECTIONS
 
-    dropped = await dropped_positions(connection, next(p for p in PROJECTIONS if p.name == name))
+    dropped = await dropped_positions(connection, next(p for p in PROJECTIONS if p.name == projection))
     events, decoded = [], []
-    for row in await store.read_rows(connection, 0, 2**31 - 1, stream):
+    for row in await store.read_rows(connection, 0, 2**31 - 1, ids.stream_of(id_)):
         line = {"position": row.position, "recorded_at": row.recorded_at, "type": row.type}
         try:
             event = REGISTRY.decode(row.type, row.schema_version, bytes(row.data))
         except (UnknownEvent, msgspec.DecodeError) as error:
             events.append({**line, "unreadable": str(error), "data": {}})
             continue
-        if row.position not in dropped:
+        if row.position in dropped:
+            line["passed_over"] = True
+        else:
             decoded.append((row, event))
-        data = {name: value for name, value in msgspec.to_builtins(event).items() if name not in sealed}
-        passed = {"passed_over": True} if row.position in dropped else {}
-        events.append({**line, **passed, "data": data})
+        events.append({**line, "data": {k: v for k, v in msgspec.to_builtins(event).items() if k not in sealed}})
     return Explained(id_, now(decoded), events)
 
 

@@ -1,6 +1,5 @@
-"""`ballotpress quarantine list|drop`: where a projection has halted, and letting it pass one event."""
+"""`ballotpress quarantine list|drop`: show where a projection has halted, and let it pass over one event."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import msgspec
 import rich_click as click
 
-from services.cli.database import OPERATOR, connected, submit
+from services.cli.database import OPERATOR, asynchronous, connected, submit
 from services.cli.options import Reason, json_option
 from services.cli.terminal import show, utc
 from services.embedded.start import find_settings
@@ -20,7 +19,7 @@ select type, schema_version, data from log.recorded_events where position = $1
 
 
 class Halted(msgspec.Struct, frozen=True):
-    """A halted projection and the event there; without an event (a hole), `type` and `data` are None."""
+    """A halted projection and the event there; `type`, `schema_version` and `data` are None if the position has no event."""
 
     projection: str
     position: int
@@ -33,26 +32,32 @@ class Halted(msgspec.Struct, frozen=True):
 
 @click.group()
 def quarantine() -> None:
-    """See where a projection has halted; let it pass an event."""
+    """Show where a projection has halted, and let it pass over an event."""
 
 
 @quarantine.command("list")
 @json_option
-def list_(as_json: bool) -> None:
-    """List the projections that have halted, each with its position, error and the event there."""
-    halted = asyncio.run(_halted(find_settings()))
+@asynchronous
+async def list_(as_json: bool) -> None:
+    """List the projections that have halted, each with its position, its error and the event there."""
+    halted = await _halted(find_settings())
     show(as_json, {"halted": halted}, *(map(_text, halted) if halted else ["No projection has halted"]))
 
 
 @quarantine.command()
 @click.argument("position", type=click.IntRange(1, 2**63 - 1))
-@click.option("--reason", required=True, type=Reason(), help="Why; it is kept in the log.")
+@click.option("--reason", required=True, type=Reason(), help="Why, in one line. The log keeps it.")
 @json_option
-def drop(position: int, reason: str, as_json: bool) -> None:
-    """Let each projection that has halted at POSITION pass the event there, now and in every rebuild."""
-    projections, appended = asyncio.run(_drop(find_settings(), position, reason))
+@asynchronous
+async def drop(position: int, reason: str, as_json: bool) -> None:
+    """Let each projection that has halted at POSITION pass over the event there, now and in every rebuild."""
+    settings = find_settings()
+    from events.commands.quarantine import DropEvent
+
+    projections = [one.projection for one in await _halted(settings) if one.position == position]
+    receipt = await submit(settings, DropEvent(projections, position, reason, OPERATOR))
     said = f"{', '.join(projections)} will pass over position {position}"
-    show(as_json, {"projections": projections, "appended": appended}, said)
+    show(as_json, {"projections": projections, "appended": receipt.appended}, said)
 
 
 def _text(halted: Halted) -> str:
@@ -74,11 +79,3 @@ async def _halted(settings: Settings) -> Sequence[Halted]:
 
 def _event(row: Any) -> tuple[str | None, int | None, msgspec.Raw | None]:
     return (None, None, None) if row is None else (row["type"], row["schema_version"], msgspec.Raw(row["data"].encode()))
-
-
-async def _drop(settings: Settings, position: int, reason: str) -> tuple[list[str], int]:
-    from events.commands.quarantine import DropEvent
-
-    halted = [one.projection for one in await _halted(settings) if one.position == position]
-    receipt = await submit(settings, DropEvent(halted, position, reason, OPERATOR))
-    return halted, receipt.appended

@@ -1,19 +1,18 @@
 """`ballotpress replay`: rebuild views from the log beside the live ones, show what would change, then switch."""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 import rich_click as click
 
 from projections.engine.verify import Diff
+from services.cli.database import asynchronous
 from services.cli.folding import ProjectionName, chosen, difference_lines, rows_differ, shown_progress
 from services.cli.options import json_option
 from services.cli.terminal import show
 from services.embedded.start import find_settings
-from services.settings import Settings
 
 if TYPE_CHECKING:
     from projections.engine.projection import Projection
@@ -23,20 +22,13 @@ PAUSE_MS = 200
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """A view that was rebuilt: what differed at `diff.position`, and whether the rebuilt tables are live now."""
+    """A rebuilt projection: what differed at `diff.position`, and whether the rebuilt tables are live now."""
 
     projection: str
     resumed: bool
     diff: Diff
     switched: bool
     kept_previous: bool
-
-
-class RolledBack(msgspec.Struct, frozen=True):
-    """A view whose kept tables are live again."""
-
-    projection: str
-    position: int
 
 
 @click.command()
@@ -49,11 +41,12 @@ class RolledBack(msgspec.Struct, frozen=True):
     show_default=True,
     type=click.IntRange(0, 10_000),
     metavar="MS",
-    help="Rest between windows for as long as one took, and at least so long; 0: no rest.",
+    help="Shortest rest after a window, in milliseconds; a window that took longer is followed by as long a rest. 0: no rest.",
 )
 @click.option("--rollback", type=ProjectionName(), metavar="PROJECTION", help="Go back to the tables kept from before.")
 @json_option
-def replay(
+@asynchronous
+async def replay(
     projection: "tuple[Projection, ...]",
     dry_run: bool,
     keep_previous: bool,
@@ -61,54 +54,40 @@ def replay(
     rollback: "Projection | None",
     as_json: bool,
 ) -> None:
-    """Rebuild each PROJECTION (all of them, if none is named) from the log; the site reads and votes throughout.
+    """Rebuild each PROJECTION (all of them, if none is named) from the log. The site serves reads and votes throughout.
 
-    The views are built beside the live ones; what differs is shown by table and key; then the new ones take their place.
-    Stopped or killed before that, it has changed nothing; run again, it goes on where it was.
+    The views are built beside the live ones. What differs is shown by table and key, and then the new ones take their place.
+    If it is stopped or killed before that, nothing has changed; run again, it goes on from where it was.
     """
     if rollback is not None and (projection or dry_run or keep_previous):
         raise click.UsageError("--rollback goes with no other projection, nor with --dry-run or --keep-previous")
-    settings = find_settings()
+    dsn = find_settings().database_url
     if rollback is not None:
-        done = asyncio.run(_rolled_back(settings, rollback))
-        show(as_json, done, *_rollback_lines(done))
+        await _roll_back(dsn, rollback, as_json)
         return
-    say = (lambda _: None) if as_json else _say
-    replayed = asyncio.run(_replayed(settings, chosen(projection), dry_run, keep_previous, pause / 1000, say))
-    if as_json:
-        show(as_json, {"replayed": replayed})
-
-
-async def _replayed(
-    settings: Settings,
-    projections: "Sequence[Projection]",
-    dry_run: bool,
-    keep_previous: bool,
-    pause: float,
-    say: Callable[[Replayed], None],
-) -> Sequence[Replayed]:
     from events.registry import REGISTRY
     from projections.engine.folding import Pace
     from projections.engine.projection import only_one
     from projections.engine.rebuild import Rebuild
 
-    done = []
+    replayed = []
     with shown_progress("Replaying") as report:
-        for projection in projections:
-            async with only_one(settings.database_url, projection):
-                rebuild = Rebuild(settings.database_url, projection, REGISTRY, pace=Pace(pause=pause), report=report)
-                done.append(await _one(rebuild, dry_run, keep_previous, say))
-    return done
+        for one in chosen(projection):
+            async with only_one(dsn, one):
+                rebuild = Rebuild(dsn, one, REGISTRY, pace=Pace(pause=pause / 1000), report=report)
+                replayed.append(await _one(rebuild, dry_run, keep_previous, as_json))
+    if as_json:
+        show(as_json, {"replayed": replayed})
 
 
-async def _one(rebuild: "Rebuild", dry_run: bool, keep_previous: bool, say: Callable[[Replayed], None]) -> Replayed:
-    """Build, compare, show, and switch unless dry."""
+async def _one(rebuild: "Rebuild", dry_run: bool, keep_previous: bool, as_json: bool) -> Replayed:
+    """Build a projection and compare it; show the difference at once to people; switch, except in a dry run."""
     async with _cleaned_up(rebuild, dry_run):
         resumed = await rebuild.prepare()
         await rebuild.catch_up()
         found = await rebuild.compare()
         replayed = Replayed(rebuild.projection.name, resumed, found, not dry_run, keep_previous and not dry_run)
-        say(replayed)
+        show(False, None, *(() if as_json else _lines(replayed)))
         if not dry_run:
             await rebuild.catch_up()
             await rebuild.switch(keep_previous=keep_previous)
@@ -130,31 +109,29 @@ async def _cleaned_up(rebuild: "Rebuild", dry_run: bool) -> AsyncIterator[None]:
             await rebuild.abandon()
 
 
-def _say(replayed: Replayed) -> None:
+def _lines(replayed: Replayed) -> Iterator[str]:
     name, diff = replayed.projection, replayed.diff
     again = ", going on where an earlier replay stopped" if replayed.resumed else ""
     differs = rows_differ(diff.count) if diff.tables else "nothing differs"
-    click.echo(f"{name}: rebuilt to position {diff.position}{again}; {differs}")
-    for line in difference_lines(diff):
-        click.echo(line)
+    yield f"{name}: rebuilt to position {diff.position}{again}; {differs}"
+    yield from difference_lines(diff)
     if replayed.switched:
         kept = f"; back with `ballotpress replay --rollback {name}`" if replayed.kept_previous else ""
-        click.echo(f"{name}: switching to the rebuilt tables{kept}")
+        yield f"{name}: switching to the rebuilt tables{kept}"
 
 
-async def _rolled_back(settings: Settings, projection: "Projection") -> RolledBack:
+async def _roll_back(dsn: str, projection: "Projection", as_json: bool) -> None:
     from events.registry import REGISTRY
     from projections.engine.projection import only_one
     from projections.engine.rebuild import roll_back
 
+    name = projection.name
     with shown_progress("Catching up") as report:
-        async with only_one(settings.database_url, projection):
-            position = await roll_back(settings.database_url, projection, REGISTRY, report)
-    return RolledBack(projection.name, position)
-
-
-def _rollback_lines(done: RolledBack) -> tuple[str, ...]:
-    return (
-        f"{done.projection}: the tables kept from before are live again, at position {done.position}",
-        f"The others are kept: `ballotpress replay --rollback {done.projection}` brings them back",
+        async with only_one(dsn, projection):
+            position = await roll_back(dsn, projection, REGISTRY, report)
+    show(
+        as_json,
+        {"projection": name, "position": position},
+        f"{name}: the tables kept from before are live again, at position {position}",
+        f"The others are kept: `ballotpress replay --rollback {name}` brings them back",
     )

@@ -1,20 +1,21 @@
 """`ballotpress voters void|reinstate`: take voters' ballots out of the tallies, or give them back."""
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import rich_click as click
 from msgspec.structs import replace
 
-from services.cli.database import OPERATOR, connected, submit
+from events.log import ids
+from services.cli.database import OPERATOR, asynchronous, connected, submit
 from services.cli.options import Reason, json_option, visitors
 from services.cli.terminal import counted, show
 from services.embedded.start import find_settings
-from services.settings import Settings
 
 if TYPE_CHECKING:
+    from asyncpg import Connection
+
     from events.log.command import Receipt
     from events.voters import CorrectionRecorded, Tally
 
@@ -25,7 +26,7 @@ from log.recorded_events where stream = any($1::uuid[]) and version = 1
 
 
 class Count(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A tally with its verdict; and its rank by the community's votes, if asked for and the tool is listed."""
+    """A tally with its verdict, and its rank by the community's votes: only with --as-if, and for a listed tool."""
 
     ship: int
     skip: int
@@ -35,7 +36,7 @@ class Count(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A tool whose tally changes."""
+    """A tool's tally before and after a correction."""
 
     slug: str
     before: Count
@@ -43,7 +44,10 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A correction that was made or, when dry, would be; `others_moved` counts other tools whose rank changes, if asked for."""
+    """A correction that was made or, with `dry_run`, would be made.
+
+    `others_moved` counts the other tools whose rank changes, and is left out without --as-if.
+    """
 
     dry_run: bool
     action: str
@@ -59,84 +63,83 @@ def voters() -> None:
     """Disqualify voters, or reinstate them."""
 
 
-def _arguments(command: Callable[..., None]) -> Callable[..., None]:
-    command = json_option(command)
-    command = click.option("--dry-run", is_flag=True, help="Show the tallies before and after, and change nothing.")(command)
-    command = click.option("--as-if", is_flag=True, help="Show the ranking with and without them too, and change nothing.")(
-        command
+def _arguments(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Return a command with the arguments that both corrections take."""
+    parameters = (
+        click.argument("voter", nargs=-1, required=True),
+        click.option(
+            "--reason", type=Reason(), help="Why, in one line. It is public. Required, except with --dry-run or --as-if."
+        ),
+        click.option("--as-if", is_flag=True, help="Show the ranking with and without them too, and change nothing."),
+        click.option("--dry-run", is_flag=True, help="Show the tallies before and after, and change nothing."),
+        json_option,
     )
-    command = click.option("--reason", type=Reason(), help="Why; this is public. Needed to change anything.")(command)
-    return click.argument("voter", nargs=-1, required=True)(command)
+    decorated = asynchronous(command)
+    for parameter in reversed(parameters):
+        decorated = parameter(decorated)
+    return decorated
 
 
 @voters.command()
 @_arguments
-def void(voter: tuple[str, ...], reason: str | None, as_if: bool, dry_run: bool, as_json: bool) -> None:
-    """Disqualify each VOTER: an id, @FILE with one a line, or - for such lines on stdin.
+async def void(voter: tuple[str, ...], **options: Any) -> None:
+    """Disqualify each VOTER: an id, @FILE with one id a line, or - for such lines on stdin.
 
-    Their ballots count no more and they can't vote until reinstated. Those already disqualified are passed over.
+    Their ballots no longer count, and they can't vote until reinstated. Voters already disqualified are passed over.
     """
-    _correct(voter, reason, dry_run, as_if, as_json, reinstate=False)
+    await _correct(voter, **options, reinstate=False)
 
 
 @voters.command()
 @_arguments
-def reinstate(voter: tuple[str, ...], reason: str | None, as_if: bool, dry_run: bool, as_json: bool) -> None:
-    """Reinstate each VOTER: an id, @FILE with one a line, or - for such lines on stdin.
+async def reinstate(voter: tuple[str, ...], **options: Any) -> None:
+    """Reinstate each VOTER: an id, @FILE with one id a line, or - for such lines on stdin.
 
-    Their ballots count again. Those who aren't disqualified are passed over.
+    Their ballots count again. Voters who aren't disqualified are passed over.
     """
-    _correct(voter, reason, dry_run, as_if, as_json, reinstate=True)
+    await _correct(voter, **options, reinstate=True)
 
 
-def _correct(words: Sequence[str], reason: str | None, dry_run: bool, as_if: bool, as_json: bool, *, reinstate: bool) -> None:
-    if reason is None and not (dry_run or as_if):
+async def _correct(
+    words: Sequence[str], reason: str | None, dry_run: bool, as_if: bool, as_json: bool, reinstate: bool
+) -> None:
+    dry = dry_run or as_if
+    if reason is None and not dry:
         raise click.UsageError("Missing option '--reason': say why; it is public")
     settings = find_settings()
-    outcome = asyncio.run(_outcome(settings, visitors(words), reason or "", dry_run or as_if, reinstate))
-    if as_if:
-        outcome = asyncio.run(_ranked(settings, outcome))
-    show(as_json, outcome, *_lines(outcome))
-
-
-async def _outcome(settings: Settings, voters: Sequence[str], reason: str, dry_run: bool, reinstate: bool) -> Outcome:
     from events.commands.voters import CorrectVoters
     from projections.cards import tallies_at_head
     from services.clock import fresh_id
 
-    command = CorrectVoters(fresh_id(), voters, reason, tallies_at_head, reinstate=reinstate, operator=OPERATOR, dry=dry_run)
+    named = visitors(words)
+    command = CorrectVoters(fresh_id(), named, reason or "", tallies_at_head, reinstate=reinstate, operator=OPERATOR, dry=dry)
     receipt = await submit(settings, command)
-    slugs = await _slugs(settings, receipt.value)
-    return _described(receipt, slugs, dry_run, "reinstated" if reinstate else "disqualified")
-
-
-async def _slugs(settings: Settings, correction: "CorrectionRecorded | None") -> Mapping[str, str]:
-    """Return the slugs of a correction's tools."""
-    from events.log import ids
-
-    tools = [tool.tool for tool in correction.tools] if correction else []
     async with connected(settings, seconds=60) as connection:
-        rows = await connection.fetch(SLUGS, [ids.stream_of(tool) for tool in tools])
-    return {row["tool"]: row["slug"] for row in rows}
+        outcome = await _outcome(connection, receipt, "reinstated" if reinstate else "disqualified", dry)
+        if as_if:
+            outcome = await _ranked(connection, outcome)
+    show(as_json, outcome, *_lines(outcome))
 
 
-def _described(receipt: "Receipt[Any]", slugs: Mapping[str, str], dry_run: bool, action: str) -> Outcome:
+async def _outcome(connection: "Connection[Any]", receipt: "Receipt[Any]", action: str, dry_run: bool) -> Outcome:
+    """Return the outcome of a correction, its tools by slug."""
     correction: CorrectionRecorded | None = receipt.value
     if correction is None:
         return Outcome(dry_run, action, 0, 0, None, [])
-    tools = [Tool(slugs[t.tool], _count(t.before), _count(t.after)) for t in correction.tools]
-    position = receipt.position if receipt.appended else None
+    rows = await connection.fetch(SLUGS, [ids.stream_of(tool.tool) for tool in correction.tools])
+    slugs = {row["tool"]: row["slug"] for row in rows}
+    tools = [Tool(slugs[tool.tool], _count(tool.before), _count(tool.after)) for tool in correction.tools]
     tools.sort(key=lambda tool: tool.slug)
+    position = receipt.position if receipt.appended else None
     return Outcome(dry_run, action, correction.voters, correction.votes, position, tools)
 
 
-async def _ranked(settings: Settings, outcome: Outcome) -> Outcome:
+async def _ranked(connection: "Connection[Any]", outcome: Outcome) -> Outcome:
     """Return the outcome with the tools' ranks by the community's votes, before and after."""
     from projections.cards import listed_tallies
     from projections.tally import ranks
 
-    async with connected(settings, seconds=60) as connection:
-        listed = await listed_tallies(connection)
+    listed = await listed_tallies(connection)
     changed = [tool for tool in outcome.tools if tool.slug in listed]
     before = ranks(listed | {tool.slug: (tool.before.ship, tool.before.skip) for tool in changed})
     after = ranks(listed | {tool.slug: (tool.after.ship, tool.after.skip) for tool in changed})
