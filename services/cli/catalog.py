@@ -1,12 +1,11 @@
 """`ballotpress catalog import`: append what a catalog file changes."""
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from services.cli.database import OPERATOR, submit
+from services.cli.database import OPERATOR, asynchronous, submit
 from services.cli.options import json_option
 from services.cli.terminal import counted, show
 from services.embedded.start import find_settings
@@ -24,9 +23,10 @@ def catalog() -> None:
 @catalog.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
-def import_(file: Path, as_json: bool) -> None:
-    """Append what differs from the present catalog; the same FILE twice appends nothing."""
-    appended = asyncio.run(import_catalog(find_settings(), file))
+@asynchronous
+async def import_(file: Path, as_json: bool) -> None:
+    """Append the changes that FILE makes to the present catalog. Importing the same FILE again appends nothing."""
+    appended = await import_catalog(find_settings(), file)
     show(as_json, {"appended": appended}, f"Appended {counted(appended, 'event')}")
 
 
@@ -47,16 +47,23 @@ async def import_catalog(settings: Settings, path: Path) -> int:
 
 
 def _read(path: Path) -> "CatalogFile":
+    import msgspec
+
     from events.catalog_file import CatalogFile
-    from services.web.http.bodies import BodyReader
-    from services.web.http.problems import BadInput
+    from services.json_input import UNREADABLE, JsonReader, bad_texts, fault_of
 
     try:
-        return BodyReader(CatalogFile).read(b"application/json", path.read_bytes())
+        raw = path.read_bytes()
+        return JsonReader(CatalogFile).read(raw)
     except OSError as error:
         raise click.ClickException(f"{path} can't be read: {error.strerror}") from None
-    except BadInput as error:
-        raise _refused(path, [(fault.pointer, fault.detail) for fault in error.errors]) from None
+    except msgspec.ValidationError as error:
+        raise _refused(path, [fault_of(error)]) from None
+    except UNREADABLE as error:
+        if faults := list(bad_texts(raw)):
+            raise _refused(path, faults) from None
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise click.ClickException(f"{path} isn't valid JSON: {reason}") from None
 
 
 def _refused(path: Path, faults: list[tuple[str, str]]) -> click.ClickException:

@@ -87,7 +87,9 @@ async def test_the_demo_catalog_is_imported(dsn: str, tmp_path: Path, connection
     ("raw", "said"),
     [
         (b'{"tools": [{"slug": "x"}]}', "at /tools/0/name: Object missing"),
-        (b'{"tools": [', "at its beginning: The body isn't valid JSON"),
+        (b'{"tools": [', "catalog.json isn't valid JSON: Input data was truncated"),
+        (b'{"comparisons": 1.5, "tools": ' + b"[" * 100_000, "catalog.json isn't valid JSON: it is nested too deeply"),
+        (b'{"tools": [{"slug": "\xff"}]}', "at /tools/0/slug: not valid Unicode"),
         (b'{"tools": [], "extra": 1}', "at /extra: "),
         (
             json.dumps({"tools": [], "comparisons": [{"left": "a", "right": "b"}]}).encode(),

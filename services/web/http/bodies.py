@@ -4,9 +4,8 @@ A fault in a body is a `BadInput` that names the place by JSON pointer: unknown 
 surrogates, NUL (PostgreSQL's text can't hold one), nesting beyond reason. Forms may have fields we don't know.
 """
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Final, Generic, TypeVar
 from urllib.parse import parse_qsl
 
@@ -14,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from events.log.ids import ID, SLUG
+from services.json_input import UNREADABLE, JsonReader, bad_texts, fault_of
 from services.web.http.problems import BadInput, FieldError, WrongMediaType
 
 # `$` alone would let a newline follow.
@@ -50,11 +50,6 @@ Prose = Annotated[str, Meta(extra_json_schema={"pattern": _PROSE})]
 T = TypeVar("T")
 
 _MEDIA = re.compile(rb"\s*[\w.!#$&^+-]+/(?:[\w.!#$&^+-]+\+)?json\s*(?:;\s*(?:charset\s*=\s*\"?utf-8\"?\s*)?)*", re.ASCII | re.I)
-_PLACE = re.compile(r"(?s)(?P<detail>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?")
-_FIELD = re.compile(r"Object (?:missing required|contains unknown) field `(?P<name>.*)`", re.S)
-_STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
 FORM: Final = b"application/x-www-form-urlencoded"
 _MOST_FIELDS: Final = 200
 
@@ -66,88 +61,42 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class BodyReader(Generic[T]):
     """Reads the bodies of one Struct."""
 
-    __slots__ = ("_decoder", "_type")
+    __slots__ = ("_reader", "_type")
 
     def __init__(self, type_: type[T]) -> None:
         self._type = type_
-        self._decoder = msgspec.json.Decoder(type_)
+        self._reader = JsonReader(type_)
 
     def read(self, media: bytes | None, raw: bytes) -> T:
         """Decode a body. Raises BadInput (400), WrongMediaType (415)."""
         if media != b"application/json" and (media is None or not _MEDIA.fullmatch(media)):
             raise WrongMediaType("The body must be JSON, with a Content-Type of application/json.")
         try:
-            value = self._decoded(raw)
+            value = self._reader.read(raw)
         except msgspec.ValidationError as error:
             raise bad_input(error) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise _unreadable(raw, error) from None
-        if b"\\u0000" in raw and (errors := list(_bad_texts(raw))):
+        if b"\\u0000" in raw and (errors := _bad_texts(raw)):
             raise BadInput("The body holds characters that can't be stored.", errors=errors)
         return value
 
-    def _decoded(self, raw: bytes) -> T:
-        """Decode; a number like 63.0 is an integer here, as in JSON Schema, though msgspec would refuse it."""
-        try:
-            return self._decoder.decode(raw)
-        except msgspec.ValidationError as error:
-            if "got `float`" not in str(error):
-                raise
-        return msgspec.convert(json.loads(raw, parse_float=_number), self._type)
-
-
-def _number(text: str) -> int | float:
-    number = float(text)
-    return int(number) if number.is_integer() else number
-
 
 def bad_input(error: msgspec.ValidationError) -> BadInput:
-    """Return the refusal of a value that doesn't fit its Struct: `$.tools[0].name` becomes `/tools/0/name`.
-
-    The pointer names a missing or unknown field itself; of a mapping's value, msgspec names the mapping only (`[...]`).
-    """
-    found = _PLACE.fullmatch(str(error))
-    detail, path = (found["detail"], found["path"] or "") if found else (str(error), "")
-    pointer = "".join("/" + _escaped(step["name"] or step["index"]) for step in _STEP.finditer(path.partition("[...]")[0]))
-    if field := _FIELD.fullmatch(detail):
-        pointer += "/" + _escaped(field["name"])
-    return BadInput.at(pointer, detail)
-
-
-def _escaped(step: str) -> str:
-    return step.replace("~", "~0").replace("/", "~1")
+    """Return the refusal of a value that doesn't fit its Struct."""
+    return BadInput.at(*fault_of(error))
 
 
 def _unreadable(raw: bytes, error: Exception) -> BadInput:
     if isinstance(error, RecursionError):
         return BadInput.at("", "The JSON is nested too deeply.")
-    if errors := list(_bad_texts(raw)):
+    if errors := _bad_texts(raw):
         return BadInput("The body holds text that isn't valid UTF-8 or Unicode.", errors=errors)
     return BadInput.at("", "The body isn't valid JSON in UTF-8.")
 
 
-def _bad_texts(raw: bytes) -> Iterator[FieldError]:
-    """Find the strings with NUL, lone surrogates or broken UTF-8; none if even their places can't be read."""
-    try:
-        yield from _bad_texts_in("", json.loads(raw.decode("utf-8", "surrogateescape")))
-    except (ValueError, RecursionError):
-        return
-
-
-def _bad_texts_in(pointer: str, value: object) -> Iterator[FieldError]:
-    if isinstance(value, str):
-        if "\0" in value:
-            yield FieldError(pointer, "NUL can't be stored")
-        elif _SURROGATE.search(value):
-            yield FieldError(pointer, "not valid Unicode")
-    elif isinstance(value, dict):
-        for name, member in value.items():
-            clean = _SURROGATE.sub("\ufffd", name)
-            yield from _bad_texts_in(pointer, name)
-            yield from _bad_texts_in(f"{pointer}/{_escaped(clean)}", member)
-    elif isinstance(value, list):
-        for index, member in enumerate(value):
-            yield from _bad_texts_in(f"{pointer}/{index}", member)
+def _bad_texts(raw: bytes) -> list[FieldError]:
+    return [FieldError(*fault) for fault in bad_texts(raw)]
 
 
 def is_form(media: bytes | None) -> bool:

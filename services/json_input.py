@@ -1,0 +1,92 @@
+"""Read JSON strictly into msgspec Structs: the body of a request, or an operator's file.
+
+A fault names its place by JSON pointer (RFC 6901).
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+Fault = tuple[str, str]
+"""A JSON pointer, and what is wrong there."""
+
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a reader raises for input that isn't JSON. A ValidationError is a DecodeError too: catch it first."""
+
+_PLACE = re.compile(r"(?s)(?P<detail>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?")
+_FIELD = re.compile(r"Object (?:missing required|contains unknown) field `(?P<name>.*)`", re.S)
+_STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class JsonReader(Generic[T]):
+    """Reads JSON into one Struct."""
+
+    __slots__ = ("_decoder", "_type")
+
+    def __init__(self, type_: type[T]) -> None:
+        self._type = type_
+        self._decoder = msgspec.json.Decoder(type_)
+
+    def read(self, raw: bytes) -> T:
+        """Return the value. A number like 63.0 is an integer here, as in JSON Schema, though msgspec would refuse it.
+
+        Raises msgspec.ValidationError for JSON that doesn't fit the Struct, and UNREADABLE for input that isn't JSON.
+        """
+        try:
+            return self._decoder.decode(raw)
+        except msgspec.ValidationError as error:
+            if "got `float`" not in str(error):
+                raise
+        return msgspec.convert(json.loads(raw, parse_float=_number), self._type)
+
+
+def _number(text: str) -> int | float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+def fault_of(error: msgspec.ValidationError) -> Fault:
+    """Return the fault of a value that doesn't fit its Struct: `$.tools[0].name` becomes `/tools/0/name`.
+
+    The pointer names a missing or unknown field itself; of a mapping's value, msgspec names the mapping only (`[...]`).
+    """
+    found = _PLACE.fullmatch(str(error))
+    detail, path = (found["detail"], found["path"] or "") if found else (str(error), "")
+    pointer = "".join("/" + _escaped(step["name"] or step["index"]) for step in _STEP.finditer(path.partition("[...]")[0]))
+    if field := _FIELD.fullmatch(detail):
+        pointer += "/" + _escaped(field["name"])
+    return pointer, detail
+
+
+def _escaped(step: str) -> str:
+    return step.replace("~", "~0").replace("/", "~1")
+
+
+def bad_texts(raw: bytes) -> Iterator[Fault]:
+    """Return the strings with NUL, lone surrogates or broken UTF-8; none if even their places can't be read."""
+    try:
+        yield from _bad_texts_in("", json.loads(raw.decode("utf-8", "surrogateescape")))
+    except (ValueError, RecursionError):
+        return
+
+
+def _bad_texts_in(pointer: str, value: object) -> Iterator[Fault]:
+    if isinstance(value, str):
+        if "\0" in value:
+            yield pointer, "NUL can't be stored"
+        elif _SURROGATE.search(value):
+            yield pointer, "not valid Unicode"
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            clean = _SURROGATE.sub("\ufffd", name)
+            yield from _bad_texts_in(pointer, name)
+            yield from _bad_texts_in(f"{pointer}/{_escaped(clean)}", member)
+    elif isinstance(value, list):
+        for index, member in enumerate(value):
+            yield from _bad_texts_in(f"{pointer}/{index}", member)
