@@ -13,6 +13,7 @@ from services.clock import now
 from services.newsletter.schedule import Schedule
 from services.status.model import Status
 from services.status.read import read_status
+from services.status.views import lowest_position
 from tests.support.processes import PATIENCE
 from tests.support.runners import until
 from tests.support.shell import Follow, Shell, Vote
@@ -52,6 +53,19 @@ async def test_views_behind_are_measured(connection: Any, catalog: int, follow: 
         assert (view.lag, view.halt) == (2, None)
         assert 0.2 <= view.lag_seconds < PATIENCE
     assert status.queue is None
+
+
+async def test_asking_how_far_the_views_are_reads_the_checkpoints_alone(
+    connection: Any, catalog: int, follow: Follow, vote: Vote
+) -> None:
+    """The position that every view has reached, which requests wait for, is read without looking at any session."""
+    await follow()
+    await vote("alpha", ["ship"])
+    asked: list[str] = []
+    with connection.query_logger(lambda record: asked.append(record.query)):
+        assert await lowest_position(connection) == catalog
+    await asyncio.sleep(0)  # asyncpg calls its loggers in the loop's next round
+    assert len(asked) == 1 and "pg_stat_activity" not in asked[0]
 
 
 async def test_projectors_are_seen(connection: Any, dsn: str) -> None:
