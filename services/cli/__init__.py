@@ -1,7 +1,7 @@
-"""The console command `ballotpress`: one line in `COMMANDS` a command, loaded when it is used.
+"""The console command `ballotpress`: `COMMANDS` has a line for each command, which is loaded when it is used.
 
-A command's module imports only what its options need; the rest inside its function, so that `--help` stays fast.
-A failure is one line on stderr and a non-zero status; only a defect of the program shows a traceback.
+A command's module imports only what its options need. Its function imports the rest, so that `--help` stays fast.
+A failure is one line on stderr and a non-zero status. Only a defect of the program shows a traceback.
 """
 
 import importlib
@@ -35,14 +35,14 @@ COMMANDS = {
 
 
 class LazyGroup(click.RichGroup):
-    """A group that imports a command when it is asked for."""
+    """A group that imports a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, imported now; None for an unknown name."""
+        """Import and return a command; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")

@@ -1,4 +1,4 @@
-"""The failures that an operator can act on: their exceptions, and the one line that each becomes."""
+"""The failures that an operator can act on: each exception, and the one line shown for it."""
 
 import sys
 from typing import Final
@@ -43,7 +43,7 @@ SENTENCES: Final = {
     "builtins:TimeoutError": "PostgreSQL or Valkey did not answer in time",
     "builtins:OSError": "{error}",
 }
-"""Exceptions by module and name; the first match holds. A module that isn't loaded can't have raised anything."""
+"""The first match holds. Exceptions stand by name, since a module that isn't loaded can't have raised anything."""
 
 
 def sentence(error: Exception) -> str | None:

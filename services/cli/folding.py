@@ -1,4 +1,4 @@
-"""What `replay` and `verify` share: the choice of projections, progress, and the lines of a difference."""
+"""What `replay` and `verify` share: their argument, their progress, and the lines of a difference."""
 
 import contextlib
 import sys
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from projections.engine.verify import Diff, RowDifference
 
 LINE_EVERY = 5.0
-"""Seconds between two lines where there is no terminal to draw on."""
+"""Seconds between two lines of progress where stderr is no terminal."""
 
 
 class ProjectionName(click.ParamType["Projection"]):
-    """A projection, by its name."""
+    """The name of a projection."""
 
     name = "projection"
 
@@ -37,7 +37,7 @@ class ProjectionName(click.ParamType["Projection"]):
 
 
 def chosen(named: Sequence["Projection"]) -> Sequence["Projection"]:
-    """Return the projections that were named, once each; all if none was."""
+    """Return the projections that were named, once each; all of them if none was named."""
     from projections.registry import PROJECTIONS
 
     return list(dict.fromkeys(named)) or PROJECTIONS
@@ -45,9 +45,9 @@ def chosen(named: Sequence["Projection"]) -> Sequence["Projection"]:
 
 @contextlib.contextmanager
 def shown_progress(verb: str) -> "Iterator[Callable[[Progress], None]]":
-    """Show on stderr how far a fold is, how fast, and the time left: a bar on a terminal, else a line now and then."""
+    """Show on stderr the position of a fold, its speed and the time left: a bar on a terminal, else a line every 5 s."""
     if not sys.stderr.isatty():
-        yield _lines_now_and_then(verb)
+        yield _progress_lines(verb)
         return
     with bar(verb) as draw:
 
@@ -58,7 +58,7 @@ def shown_progress(verb: str) -> "Iterator[Callable[[Progress], None]]":
         yield report
 
 
-def _lines_now_and_then(verb: str) -> "Callable[[Progress], None]":
+def _progress_lines(verb: str) -> "Callable[[Progress], None]":
     last = time.monotonic()
 
     def report(progress: "Progress") -> None:
@@ -78,7 +78,7 @@ def rows_differ(count: int) -> str:
 
 
 def difference_lines(diff: "Diff") -> Iterator[str]:
-    """Return what differs: each table with its number of rows, then the rows by key."""
+    """Return the lines of a difference: each table with its number of rows, then the rows by key."""
     for table in diff.tables:
         yield f"  {table.table}: {rows_differ(table.count)}"
         yield from map(_row_line, table.rows)

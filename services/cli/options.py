@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take, each refused with a sentence."""
+"""Arguments and options that several commands take, each with a sentence for a wrong value."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -9,24 +9,25 @@ import rich_click as click
 from events.log import ids
 
 LONGEST_REASON = 1000
+"""Characters."""
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-yes_option = click.option("--yes", is_flag=True, help="Don't ask.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+yes_option = click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask on a terminal, unless the answer was given. Raises click.Abort for a no."""
+    """Ask on a terminal, unless `yes` was given. Raises click.Abort for a no."""
     if not yes and sys.stdin.isatty():
         click.confirm(question, abort=True, err=True)
 
 
 class Reason(click.ParamType[str]):
-    """A reason in words; it is kept for ever, and some reasons are public."""
+    """A reason in one line of text. It is kept for ever, and some reasons are public."""
 
     name = "text"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the words without space around them."""
+        """Return the text without space around it."""
         text = value.strip()
         if not text:
             self.fail("say why", param, ctx)
@@ -50,7 +51,7 @@ class Visitor(click.ParamType[str]):
 
 
 def visitors(words: Iterable[str]) -> list[str]:
-    """Return the ids that words name: an id, `@FILE` with one a line, or `-` for such lines on stdin.
+    """Return the ids in some words, once each: an id, `@FILE` with one a line, or `-` for such lines on stdin.
 
     Raises click.ClickException for a word or line that isn't an id, for an unreadable file, and for no id at all.
     """

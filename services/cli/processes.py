@@ -1,9 +1,8 @@
-"""The processes that `up` and docker-compose run: api, projector, worker; and migrate, which runs once."""
-
-import asyncio
+"""The processes that `up` and docker-compose run: api, projector and worker; and migrate, which runs once."""
 
 import rich_click as click
 
+from services.cli.database import asynchronous
 from services.embedded.start import find_settings
 
 
@@ -11,7 +10,7 @@ from services.embedded.start import find_settings
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 def api(host: str, port: int) -> None:
-    """Serve HTTP."""
+    """Serve the site and its API over HTTP."""
     settings = find_settings()
     from services.web.serve import run
 
@@ -20,7 +19,7 @@ def api(host: str, port: int) -> None:
 
 @click.command()
 def projector() -> None:
-    """Keep the views up with the log. A second projector stands by."""
+    """Keep the views up with the log. A second projector stands by until the first ends."""
     settings = find_settings()
     from services import logs
     from services.projector import run
@@ -41,10 +40,11 @@ def worker() -> None:
 
 
 @click.command()
-def migrate() -> None:
-    """Bring the database to the current schema; safe to run twice and from two hosts at once."""
+@asynchronous
+async def migrate() -> None:
+    """Bring the database to the current schema. It is safe to run twice, and from two hosts at once."""
     settings = find_settings()
     from services.migrate import migrate as bring_up_to_date
 
-    asyncio.run(bring_up_to_date(settings.database_url))
+    await bring_up_to_date(settings.database_url)
     click.echo("The database has the current schema")

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from services.status.model import Account, ProjectionStatus, Rebuild, Status
 
 WATCH_EVERY = 2.0
+"""Seconds."""
 
 
 @click.command()
 @json_option
-@click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Show the status again every 2 seconds, until Ctrl-C.")
 def status(as_json: bool, watch: bool) -> None:
-    """Show the log's head, the views, and anything that is stuck: why, and what to do about it."""
+    """Show the head of the log, the state of the views, and each problem with what to do about it."""
     settings = find_settings()
     _show(settings, as_json, watch)
     while watch:
@@ -44,7 +45,7 @@ def _show(settings: Settings, as_json: bool, watch: bool) -> None:
     except Exception as error:
         if not watch or (message := sentence(error)) is None:
             raise
-        click.echo(message, err=True)  # someone who watches wants to see it come back
+        click.echo(message, err=True)  # keep watching: the operator wants to see it come back
         return
     if as_json:
         show(as_json, seen)

@@ -1,4 +1,4 @@
-"""What commands show: results on stdout, progress on stderr, and that only on a terminal."""
+"""What commands print: results on stdout, and progress on stderr if that is a terminal."""
 
 import contextlib
 import select
@@ -11,21 +11,21 @@ import msgspec
 import rich_click as click
 
 PROGRESS_AFTER = 2.0
-"""Seconds before progress is shown: most runs are over by then."""
+"""Seconds before progress is shown; most runs take less."""
 
 Draw = Callable[[str, int, int, str], None]
-"""Draws what is being done, how much of how much (0: unknown) is done, and how fast."""
+"""Draws a title, how much is done, of how much in all (0: unknown), and how fast."""
 
 
 def show(as_json: bool, value: object, *lines: str) -> None:
-    """Print a Struct or dict as one line of JSON, or the lines that say the same to people."""
+    """Print a value as one line of JSON, or its lines for people."""
     for line in [msgspec.json.encode(value)] if as_json else lines:
         click.echo(line)
 
 
 @contextlib.contextmanager
 def bar(title: str) -> Iterator[Draw]:
-    """Draw a bar with the time left on stderr, once some seconds have passed."""
+    """Yield a function that draws a bar with the time left on stderr, once two seconds have passed."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -48,7 +48,7 @@ def bar(title: str) -> Iterator[Draw]:
 
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Return a function that is told how much of how much is done, and shows it on a terminal."""
+    """Yield a function that takes how much is done and how much there is in all, and shows it on a terminal."""
     if not sys.stderr.isatty():
         yield lambda done, of: None
         return
@@ -57,7 +57,7 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def must_be_read() -> None:
-    """Raise BrokenPipeError when nobody reads our stdout any more, even with nothing to write."""
+    """Raise BrokenPipeError if nobody reads our stdout any more, even when there is nothing to write."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
@@ -65,12 +65,12 @@ def must_be_read() -> None:
 
 
 def utc(time_: datetime) -> str:
-    """Return a time for people: UTC, to the second."""
+    """Return a time in words: UTC, to the second."""
     return f"{time_:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def size(count: int) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes in words, as in 1.5 MiB."""
     amount = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:
@@ -80,5 +80,5 @@ def size(count: int) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number of things for people: 1 vote, 2 votes."""
+    """Return a number of things in words, as in 1 vote, 2 votes."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,6 +1,6 @@
 """`ballotpress up`: start everything with one command, and leave nothing running when it ends.
 
-Order matters: servers, schema, projector and worker, catalog, and only when the views show that, the API.
+The order matters: servers, schema, projector and worker, catalog, and the API only when the views show the catalog.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from services.cli.database import connected
+from services.cli.database import asynchronous, connected
 from services.embedded.start import find_settings
 from services.settings import Settings, home_folder, process_environ
 
@@ -25,18 +25,22 @@ if TYPE_CHECKING:
 
 DEMO = Path(__file__).with_name("demo_catalog.json")
 VIEWS_WITHIN = 60.0
+"""Seconds."""
 
 
 @click.command()
-@click.option("--home", type=click.Path(path_type=Path), help="Folder of all that is kept.  [default: .ballotpress]")
+@click.option("--home", type=click.Path(path_type=Path), help="Folder that keeps everything.  [default: .ballotpress]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
-@click.option("--catalog", metavar="FILE|none", help="Catalog to load into an empty log.  [default: a demo]")
-@click.option("--smtp", metavar="URL", help="Where mail goes, such as smtp://127.0.0.1:2525.")
-def up(home: Path | None, host: str, port: int, catalog: str | None, smtp: str | None) -> int:
+@click.option("--catalog", metavar="FILE|none", help="Catalog file to load into an empty log.  [default: a demo]")
+@click.option(
+    "--smtp", metavar="URL", help="Relay for mail, such as smtp://127.0.0.1:2525.  [default: SMTP_URL, else the outbox]"
+)
+@asynchronous
+async def up(home: Path | None, host: str, port: int, catalog: str | None, smtp: str | None) -> int:
     """Start everything: PostgreSQL and Valkey (unless DATABASE_URL and REDIS_URL name others), projector, worker, API.
 
-    Ctrl-C stops all of it; started again, everything is still there.
+    Ctrl-C stops all of it. When it is started again, everything is still there.
     """
     changes = {"BALLOTPRESS_HOME": str(home)} if home else {}
     if smtp:
@@ -47,7 +51,7 @@ def up(home: Path | None, host: str, port: int, catalog: str | None, smtp: str |
         environ["BALLOTPRESS_BASE_URL"] = f"http://{_bracketed(host)}:{port}"
     if sys.stderr.isatty():
         environ.setdefault("BALLOTPRESS_LOG_FORMAT", "console")
-    return asyncio.run(_until_signalled(_run(environ, host, port, _catalog_file(catalog))))
+    return await _until_signalled(_run(environ, host, port, _catalog_file(catalog)))
 
 
 def _catalog_file(catalog: str | None) -> Path | None:
@@ -64,7 +68,7 @@ def _bracketed(host: str) -> str:
 
 
 async def _until_signalled(work: Coroutine[Any, Any, None]) -> int:
-    """Run until the work fails or a signal asks to stop; further signals change nothing."""
+    """Run until the work fails or a signal asks to stop. Further signals change nothing."""
     stopping = asyncio.Event()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name)
@@ -83,9 +87,10 @@ async def _until_signalled(work: Coroutine[Any, Any, None]) -> int:
 
 
 async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | None) -> None:
-    """Start everything, say where to look, and keep it running until cancelled."""
+    """Start everything, print its addresses, and keep it running until cancelled."""
     from services.embedded.home import keep_keys, opened_home
     from services.embedded.start import start_servers
+    from services.migrate import migrate
 
     home = home_folder(environ)
     async with opened_home(home, _say) as supervisor:
@@ -93,7 +98,7 @@ async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | No
         keys = keep_keys(home)
         await start_servers(supervisor, environ, keys["POSTGRES_PASSWORD"])
         settings = find_settings(environ)
-        await _migrate(settings.database_url)
+        await migrate(settings.database_url)
         await supervisor.start(_program("projector", environ))
         await supervisor.start(_program("worker", environ))
         await _load(settings, catalog)
@@ -104,14 +109,8 @@ async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | No
         await asyncio.Event().wait()
 
 
-async def _migrate(database_url: str) -> None:
-    from services.migrate import migrate
-
-    await migrate(database_url)
-
-
 async def _load(settings: Settings, catalog: Path | None) -> None:
-    """Load the catalog if nothing was ever logged."""
+    """Load the catalog if the log is empty."""
     from services.cli.catalog import import_catalog
 
     async with connected(settings) as connection:
@@ -121,7 +120,7 @@ async def _load(settings: Settings, catalog: Path | None) -> None:
 
 
 async def _wait_for_views(database_url: str) -> None:
-    """Wait until the views show the whole log, or a minute has passed; readiness reports views that are behind."""
+    """Wait until the views show the whole log, for a minute at most. Readiness reports views that are still behind."""
     from services.status.views import views_caught_up
 
     deadline = time.monotonic() + VIEWS_WITHIN
@@ -180,5 +179,5 @@ def _announce(settings: Settings, host: str, port: int) -> None:
 
 
 def _say(line: str) -> None:
-    with contextlib.suppress(OSError):  # a closed terminal is no reason to stop
+    with contextlib.suppress(OSError):  # a closed terminal must not stop the site
         print(line, flush=True)
