@@ -1,4 +1,4 @@
-"""The one module that reads the wall clock and the system's randomness; all others are given a clock and ids."""
+"""Read the wall clock and the system's randomness: here alone. Other modules are given a clock and ids."""
 
 import secrets
 from datetime import UTC, datetime
@@ -12,5 +12,5 @@ def now() -> datetime:
 
 
 def fresh_id() -> str:
-    """Return a new id, of the present time and 80 random bits."""
+    """Return a new id, made of the present time and 80 random bits."""
     return new_id(int(now().timestamp() * 1000), secrets.token_bytes(10))

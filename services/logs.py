@@ -1,4 +1,4 @@
-"""Logs on stderr: one JSON object a line, or lines for people; other libraries' logs come out the same way."""
+"""Write logs to stderr: one JSON object a line, or lines for people. Logs of libraries get the same format."""
 
 import logging
 import sys
@@ -9,15 +9,15 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from services.settings import LogFormat
 
-# Tracebacks without local variables: those hold tokens, addresses and people's texts.
+# Tracebacks go without local variables, which hold tokens, addresses and people's texts.
 _WITHOUT_LOCALS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
-# The request being served, so that each of its lines carries its id.
+# The id of the request being served, which each of its log lines carries.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def configure(log_format: LogFormat, level: int = logging.INFO) -> None:
-    """Write all logs of this process to stderr, in this format, from this level on."""
+    """Write all logs of this process to stderr, in this format and from this level up."""
     shared: list[Processor] = [
         _with_request_id,
         structlog.processors.add_log_level,

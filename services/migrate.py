@@ -1,4 +1,4 @@
-"""Bring a database to the schema of this release: the log's migrations, then the views' schemas."""
+"""Bring a database to the schema of this release: the log's migrations, then the projections' schemas."""
 
 from events.log import migrate as migrations
 from events.log import postgres
@@ -7,7 +7,7 @@ from projections.registry import PROJECTIONS
 
 
 async def migrate(dsn: str) -> None:
-    """Migrate the log and create the views that are missing; safe to run twice and from two hosts at once."""
+    """Migrate the log and create missing projections. It is safe to run twice, and from two hosts at once."""
     connection = await postgres.connect(dsn, "migrate")
     try:
         await migrations.migrate(connection)

@@ -45,7 +45,7 @@ class Dkim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Newsletter(msgspec.Struct, frozen=True, kw_only=True):
-    """The schedule and sender of issues, and the limits that keep the sign-up form from bombing strangers.
+    """The schedule and sender of issues, and limits that keep the sign-up form from flooding strangers with mail.
 
     `day` counts from Monday, 0; `retired_keys` verify unsubscribe links only.
     """
@@ -67,7 +67,7 @@ class Newsletter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """All settings of a process; keys stand newest first, limits count per minute or hour."""
+    """All settings of a process. Keys stand newest first; limits are per minute or hour."""
 
     database_url: str
     redis_url: str
@@ -87,7 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Variable(msgspec.Struct, frozen=True):
-    """A variable: the pattern of its value (in a list, of each word), its reader, and the refusals of a wrong and no value.
+    """A variable: the pattern of its value (in a list, of each word), its reader, and its refusals if wrong or missing.
 
     A refusal follows the variable's name and may repeat the value as `{!r}`; that of a secret doesn't.
     """
@@ -230,7 +230,7 @@ def read_settings(environ: Mapping[str, str] | None = None, running: Running = l
 
 
 def _read(table: type[msgspec.Struct], values: Mapping[str, str]) -> dict[str, Any]:
-    """Return the fields of a Struct that have a value. Raises SettingsError for a required one without."""
+    """Return the fields of a Struct that have a value. Raises SettingsError for a required field without one."""
     found: dict[str, Any] = {}
     for field in msgspec.structs.fields(table):
         if (variable := _TABLE.get(field.name)) is None:
@@ -259,7 +259,7 @@ def _dkim(values: Mapping[str, str]) -> Dkim | None:
 
 
 def _completed(given: Mapping[str, str], home: Path, running: Running) -> Mapping[str, str]:
-    """Return the variables of the home folder and of an `up` that runs there, under those of the environment."""
+    """Return the variables of the home folder and of an `up` that runs there; those of the environment override them."""
     try:
         lines = [line.partition("=") for line in _lines(home / "secrets") if "=" in line and not line.startswith("#")]
         kept = {name.strip(): value.strip() for name, _, value in lines}

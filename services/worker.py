@@ -1,6 +1,6 @@
 """The worker: scheduled work, and mail. Valkey is its clock and doorbell; all state is in PostgreSQL.
 
-It retries a lost Valkey for some seconds and then ends with an error, for its supervisor to restart it.
+It retries a lost Valkey for some seconds, and then ends with an error so that its supervisor restarts it.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from services.status.read import LAST_TICK
 logger = logging.getLogger(__name__)
 
 HEALTH_EVERY = 20
-"""Seconds between two signs of life, under a key of this worker's own."""
+"""Seconds between two signs of life; each worker has a key of its own for them."""
 
 
 def run(settings: Settings) -> None:
@@ -43,12 +43,12 @@ def run(settings: Settings) -> None:
     try:
         worker.run()
     finally:
-        # Not by arq's on_shutdown, which isn't reached when Valkey is gone: a chunk under way is finished in any case.
+        # Not in arq's on_shutdown, which isn't reached when Valkey is gone: a chunk under way must be finished all the same.
         worker.loop.run_until_complete(mailroom.close())
 
 
 def create_worker(settings: Settings, mailroom: Mailroom) -> Worker:
-    """Return a worker that isn't running yet; it opens the mailroom."""
+    """Return a worker that isn't running yet. It opens the mailroom when it starts."""
     return Worker(
         functions=[func(_wake, name=DOORBELL, keep_result=0)],
         cron_jobs=[
@@ -78,26 +78,21 @@ def _redis_settings(url: str) -> RedisSettings:
 
 
 async def _open(ctx: dict[str, Any]) -> None:
-    await _mailroom(ctx).open()
+    await ctx["mailroom"].open()
 
 
 async def _wake(ctx: dict[str, Any]) -> None:
-    _mailroom(ctx).wake()
+    ctx["mailroom"].wake()
 
 
 async def _tick(ctx: dict[str, Any]) -> None:
-    await _mailroom(ctx).tick()
+    await ctx["mailroom"].tick()
     seconds, microseconds = await ctx["redis"].time()
     await ctx["redis"].set(LAST_TICK, seconds + microseconds / 1e6)
 
 
-async def _forget_unconfirmed(ctx: dict[str, Any]) -> int:
-    return await _mailroom(ctx).forget()
-
-
-def _mailroom(ctx: dict[str, Any]) -> Mailroom:
-    mailroom: Mailroom = ctx["mailroom"]
-    return mailroom
+async def _forget_unconfirmed(ctx: dict[str, Any]) -> Any:
+    return await ctx["mailroom"].forget()
 
 
 async def _clear_old_receipts(ctx: dict[str, Any]) -> int:

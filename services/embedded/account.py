@@ -1,4 +1,4 @@
-"""The system user that the private servers run as when we are root, and its way to its files.
+"""The system user that the private servers run as when we are root, and its right to reach its files.
 
 PostgreSQL refuses to run as root, so a system user owns the data. A folder above the data or the programs may lack the
 right to pass through: that alone (`o+x`) is added, never the right to list it (`o+r`).
@@ -18,7 +18,7 @@ NAMES = ("postgres", "ballotpress")
 
 
 class NoAccount(Exception):
-    """No user to run the servers as can be found or made; the message says what to do."""
+    """There is no system user to run the servers as, and none can be made; the message says what to do."""
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +30,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def server_account(data: Path) -> Account | None:
-    """Return the user to run servers as: the owner of existing data, else a system user. None unless we are root."""
+    """Return the user to run servers as: the owner of existing data, else a system user. None unless we are root.
+
+    Raises NoAccount.
+    """
     if os.geteuid() != 0:
         return None
     if data.exists() and (owner := data.stat().st_uid) != 0:

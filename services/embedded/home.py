@@ -31,16 +31,16 @@ class HomeInUse(Exception):
 
 
 class KeysMissing(Exception):
-    """The home folder has data, but not the keys to it."""
+    """The home folder holds data without the keys to it; the message is one sentence."""
 
 
 @contextlib.asynccontextmanager
 async def opened_home(home: Path, say: Say) -> AsyncIterator[Supervisor]:
-    """Lock the home folder, end the processes of an earlier run, and on the way out stop all that was started.
+    """Lock the home folder and end the processes of an earlier run; on the way out, stop everything that was started.
 
     Raises HomeInUse at once when another `up` runs on it.
     """
-    make_private_folder(home)
+    _make_private_folder(home)
     lock = await _locked(home)
     try:
         if end_run(home):
@@ -63,13 +63,12 @@ async def opened_home(home: Path, say: Say) -> AsyncIterator[Supervisor]:
         os.close(lock)
 
 
-def make_private_folder(home: Path) -> None:
-    """Make the home folder, closed to others, if it is missing."""
+def _make_private_folder(home: Path) -> None:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 async def _locked(home: Path) -> int:
-    """Lock the home folder; wait for a guard that still holds the lock, not for an `up`."""
+    """Lock the home folder. Wait for a guard that still holds the lock, but not for an `up`. Raises HomeInUse."""
     lock = os.open(home / "up.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + GUARD_NEEDS
     while True:

@@ -1,8 +1,8 @@
-"""`HOME/run.json`: the processes of a home folder, for other commands to find and a later start to end.
+"""`HOME/run.json`: the processes of a home folder, which other commands find and a later start ends.
 
 Standard library only, because the guard must start fast and stay small. A process is named by its id and its start
 time, so that another process with the same id is never taken for it.
-Only its owner may read the file (0600): it holds URLs with passwords.
+Only its owner may read the file (0600), because it holds URLs with passwords.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Start the private servers: for `up`, and for a command that needs them where no `up` runs."""
+"""Start the private servers: for `up`, and for commands that need them while no `up` runs."""
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
@@ -10,7 +10,7 @@ from services.settings import Settings, home_folder, our_variables, process_envi
 
 
 def find_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings in the environment; a database and Valkey that it leaves out are those of a running `up`."""
+    """Return the settings in the environment. A database or Valkey that it leaves out is that of a running `up`."""
     return read_settings(environ, settings_of_running)
 
 
@@ -30,9 +30,9 @@ async def start_servers(supervisor: Supervisor, environ: Mapping[str, str], pass
 
 @contextlib.asynccontextmanager
 async def reachable_database(say: Say) -> AsyncIterator[Settings]:
-    """Yield the settings of the database of the environment or a running `up`, else of one started for the time being.
+    """Yield settings with a database: of the environment or of a running `up`, else one started until the caller is done.
 
-    That one is brought to the current schema first. Raises HomeInUse while an `up` is starting.
+    A started database is brought to the current schema first. Raises HomeInUse while an `up` is starting.
     """
     environ = process_environ()
     home = home_folder(environ)

@@ -21,9 +21,10 @@ from services.embedded.account import Account
 from services.embedded.runfile import Run, kill_group, process_named, write_run
 
 FIRST_PAUSE: Final = 0.5
+"""Seconds before a process that ended is started again; each next pause is twice as long."""
 LONGEST_PAUSE: Final = 15.0
 LONG_ENOUGH: Final = 30.0
-"""A process that ran for so many seconds is restarted after the first, short pause."""
+"""Seconds; a process that ran longer is started again after the first pause."""
 ENDS_BEFORE_GIVING_UP: Final = 6
 POLL: Final = 0.05
 GATE: Final = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh")
@@ -48,7 +49,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Supervisor:
-    """Starts programs, in order, and keeps each running until `stop`."""
+    """Starts programs in order, and keeps each running until `stop`."""
 
     def __init__(self, home: Path, run: Run, say: Say) -> None:
         self.home = home
@@ -145,7 +146,7 @@ class Supervisor:
             write_run(self.home, self._run)
             gate.write(b"\n")
         except ProcessLookupError:
-            pass  # it is gone already; the caller that waits for it will see that
+            pass  # the process has ended already: its caller, who waits for it, will see that
         finally:
             gate.close()
         return process
@@ -160,7 +161,7 @@ class Supervisor:
         kill_group(process.pid)
         await process.wait()
         self._run.processes[:] = [running for running in self._run.processes if running.pid != process.pid]
-        with contextlib.suppress(OSError):  # a full disk: the entry stays, and names a process that is gone
+        with contextlib.suppress(OSError):  # on a full disk the entry stays, and names a process that has ended
             write_run(self.home, self._run)
 
 

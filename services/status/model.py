@@ -16,7 +16,7 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Halt(msgspec.Struct, frozen=True):
-    """Where a view cannot go on, why, and since when."""
+    """The position at which a projection can't go on, the error, and since when."""
 
     position: int
     error: str
@@ -24,14 +24,14 @@ class Halt(msgspec.Struct, frozen=True):
 
 
 class Drift(msgspec.Struct, frozen=True):
-    """What a projector found wrong with a view, and since when."""
+    """What a projector found wrong with a projection's tables, and since when."""
 
     what: str
     since: datetime
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True):
-    """A view: its checkpoint, how many events and seconds it is behind the log, and how many projectors keep it."""
+    """A projection: its checkpoint, how many events and seconds it is behind the log, and how many projectors run it."""
 
     name: str
     schema: str
@@ -45,7 +45,7 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
 
 
 class Rebuild(msgspec.Struct, frozen=True):
-    """Tables of a view beside the live ones: being rebuilt, left by a stopped replay, kept, or of an older version."""
+    """Tables of a projection beside the live ones: being rebuilt, left by a stopped replay, kept, or of an older version."""
 
     view: str
     schema: str
@@ -55,7 +55,7 @@ class Rebuild(msgspec.Struct, frozen=True):
 
 
 class Schema(msgspec.Struct, frozen=True):
-    """The database's last migration, this release's last one, and the schemas of missing views."""
+    """The database's last migration, this release's last one, and the schemas of missing projections."""
 
     migration: int
     current: int
@@ -75,7 +75,7 @@ class Transaction(msgspec.Struct, frozen=True):
 
 
 class TableSize(msgspec.Struct, frozen=True):
-    """The bytes of a table on disk, and those of its indexes."""
+    """The bytes that a table and its indexes take on disk."""
 
     table: str
     bytes: int
@@ -117,7 +117,7 @@ class Queue(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Something that is wrong, and what an operator can do about it."""
+    """A problem, and what an operator can do about it."""
 
     what: str
     advice: str

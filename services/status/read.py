@@ -1,6 +1,6 @@
 """Read the status that `ballotpress status` and `GET /v1/ops/status` both show.
 
-It is read in one snapshot and without locks; a database that was never migrated, or lacks a view, has a status too.
+It is read in one snapshot and without locks. A database that was never migrated, or lacks a projection, has a status too.
 Nothing in it is personal: no query's text, no addresses.
 """
 
@@ -26,8 +26,9 @@ from services.status.views import missing_views, read_present_views
 SLOW_SECONDS = 5.0
 """A transaction open for longer is shown; normal ones take milliseconds."""
 HELD_UP_SECONDS = 1.0
-"""So is one that waits, or makes others wait, for longer; waiting milliseconds for the head's lock is normal."""
+"""So is one that waits, or makes others wait, for longer; to wait milliseconds for the head's lock is normal."""
 VALKEY_PATIENCE = 1.0
+"""Seconds."""
 WORKER_KEYS = "ballotpress:worker:*"
 LAST_TICK: Final = "ballotpress:tick"
 """The key of the worker's last tick, in seconds since 1970 by Valkey's clock."""
@@ -58,7 +59,7 @@ order by a.age_seconds desc
 limit 50
 """
 
-# A view is a schema with a checkpoint, also one that is being rebuilt beside the live one, or kept from before.
+# A projection's schema has a checkpoint, also while it is rebuilt beside the live one, or kept from before.
 READ_DISK = """
 select n.nspname || '.' || t.relname as table, pg_table_size(t.oid) as bytes, pg_indexes_size(t.oid) as index_bytes
 from pg_namespace n
@@ -76,7 +77,7 @@ from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relname = 'checkpoint' and c.relkind = 'r' order by 1
 """
 
-# Single mails (issue 0) settle by the thousand; only those that have not are counted.
+# Single mails (issue 0) settle by the thousand; only unsettled ones are counted.
 READ_LEDGER = """
 select s.paused_at,
        (select coalesce(jsonb_object_agg(m.state, m.mails), '{}')
@@ -102,9 +103,9 @@ _counts = msgspec.json.Decoder(dict[str, int])
 
 
 async def read_status(connection: "Connection[Any]", schedule: Schedule, valkey: "Redis | None" = None) -> model.Status:
-    """Return the status. The connection must not be in a transaction; a silent Valkey costs a second."""
+    """Return the status. The connection must not be in a transaction. A silent Valkey costs a second."""
     queue = None if valkey is None else await read_queue(valkey)
-    async with _snapshot(connection):
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
         at: datetime = await connection.fetchval("select now()")
         migration = await migrate.migrated(connection)
         missing = await missing_views(connection)
@@ -120,10 +121,6 @@ async def read_status(connection: "Connection[Any]", schedule: Schedule, valkey:
     return msgspec.structs.replace(status, problems=list(advice.problems(status)))
 
 
-def _snapshot(connection: "Connection[Any]") -> Any:
-    return connection.transaction(isolation="repeatable_read", readonly=True)
-
-
 async def _head(connection: "Connection[Any]") -> model.Head:
     row = await connection.fetchrow(READ_HEAD)
     assert row is not None  # noqa: S101 - the head has one row
@@ -131,7 +128,7 @@ async def _head(connection: "Connection[Any]") -> model.Head:
 
 
 async def _rebuilds(connection: "Connection[Any]", head: int) -> list[model.Rebuild]:
-    """Return the views' tables beside the live ones."""
+    """Return the projections' tables beside the live ones."""
     names = [row["schema"] for row in await connection.fetch(BESIDE)]
     found = [await _rebuild(connection, p, name, head) for p in PROJECTIONS for name in names if _is_beside(p, name)]
     return [one for one in found if one is not None]
@@ -164,7 +161,7 @@ async def _ledger(connection: "Connection[Any]", schedule: Schedule, at: datetim
 
 
 async def read_queue(valkey: "Redis") -> model.Queue:
-    """Return Valkey's jobs and workers; a Valkey that doesn't answer within a second is not reachable."""
+    """Return Valkey's jobs and workers. A Valkey that doesn't answer within a second is not reachable."""
     try:
         async with asyncio.timeout(VALKEY_PATIENCE):
             jobs: int = await valkey.zcard(default_queue_name)

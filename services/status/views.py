@@ -1,4 +1,4 @@
-"""The state of every view, read in one statement; and the pulse, its short form for an operator's charts."""
+"""The state of every projection, read in one statement; and the pulse, its short form for an operator's charts."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -23,7 +23,7 @@ select '{name}' as name, '{schema}' as schema, position, caught_up,
 from {schema}.checkpoint
 """
 
-# How far each view is behind the log, how long the oldest event that it has not seen has waited, and who keeps it.
+# Of each projection: how far it is behind the log, how long its oldest unseen event has waited, and how many projectors run it.
 _READ_VIEWS: Final = """
 with sessions as materialized (
     select application_name as name, count(*) as number
@@ -53,21 +53,21 @@ select log.position_at(now() - make_interval(mins => m)) as position from genera
 
 
 class Lag(msgspec.Struct, frozen=True):
-    """How many events a view is behind."""
+    """A projection's name, and how many events it is behind the log."""
 
     name: str
     lag: int
 
 
 class Pulse(msgspec.Struct, frozen=True):
-    """The head of the log, and how far each view is behind it."""
+    """The head of the log, and how far each projection is behind it."""
 
     head: int
     views: list[Lag]
 
 
 async def read_views(database: Database, projections: Sequence[Projection] = PROJECTIONS) -> Sequence[ProjectionStatus]:
-    """Return the state of every view, or of those of some projections. Raises UndefinedTableError for a missing one."""
+    """Return the state of these projections. Raises UndefinedTableError for a missing one."""
     if not projections:
         return []
     checkpoints = "union all".join(_CHECKPOINT.format(name=p.name, schema=p.schema) for p in projections)
@@ -76,19 +76,19 @@ async def read_views(database: Database, projections: Sequence[Projection] = PRO
 
 
 async def lowest_position(database: Database) -> int:
-    """Return the position that all views have reached. It is asked often: callers wait for their own writes by it."""
+    """Return the position that all projections have reached. It is asked often: callers wait for their own writes by it."""
     position: int = await database.fetchval(_LOWEST)
     return position
 
 
 async def missing_views(database: Database) -> Sequence[str]:
-    """Return the schemas of views that are missing."""
+    """Return the schemas of missing projections."""
     rows = await database.fetch(MISSING, [projection.schema for projection in PROJECTIONS])
     return [row["schema"] for row in rows]
 
 
 async def read_present_views(database: Database) -> Sequence[ProjectionStatus]:
-    """Return the state of every view that is not missing."""
+    """Return the state of every projection that is not missing."""
     missing = await missing_views(database)
     return await read_views(database, [p for p in PROJECTIONS if p.schema not in missing])
 
@@ -103,7 +103,7 @@ def _status(row: Record) -> ProjectionStatus:
 
 
 async def views_caught_up(dsn: str) -> bool:
-    """Check whether every view has reached the head of the log."""
+    """Check whether every projection has reached the head of the log."""
     connection = await postgres.connect(dsn, "status")
     try:
         return all(view.caught_up and view.lag == 0 for view in await read_views(connection))
@@ -118,6 +118,6 @@ async def pulse(database: Database) -> Pulse:
 
 
 async def throughput(database: Database) -> Sequence[int]:
-    """Return how many events each of the last 60 minutes brought, oldest first."""
+    """Return the number of events in each of the last 60 minutes, oldest first."""
     positions = [row["position"] for row in await database.fetch(READ_MINUTES, MINUTES)]
     return [later - earlier for earlier, later in pairwise(positions)]
