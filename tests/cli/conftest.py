@@ -39,7 +39,7 @@ def catalog_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def catalog(shell: Shell, catalog_file: Path) -> int:
-    """The catalog, imported; gives how many events that took."""
+    """The imported catalog; return its number of events."""
     return await import_catalog(read_settings(shell.environ), catalog_file)
 
 
@@ -52,7 +52,7 @@ async def empty(postgres: servers.Postgres, template: str) -> AsyncIterator[str]
 
 @pytest.fixture
 def vote(committer: Committer) -> Vote:
-    """Cast one vote each for new voters on a tool; gives their ids."""
+    """Cast a vote on a tool for each of some new voters; return their ids."""
 
     async def cast(slug: str, choices: Sequence[Choice]) -> list[str]:
         voters = [ids.new_id(1_800_000_000_000 + n, os.urandom(10)) for n in range(len(choices))]

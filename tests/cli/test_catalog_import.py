@@ -33,7 +33,7 @@ SMALL = file(tool(panel=[opinion()]), tool("beta", listed=False), comparisons=((
 
 
 async def test_the_same_file_twice_appends_nothing(committer: Committer, connection: Any) -> None:
-    """A second import of a file finds everything as it says."""
+    """A second import of a file finds nothing to change."""
     first = await committer.submit(command(SMALL))
     assert (first.value, first.appended, first.position) == (5, 5, 5)
     assert await types(connection) == ["ToolAdded", "PanelReviewPublished", "ToolAdded", "ToolUnlisted", "ComparisonAnnounced"]
@@ -58,7 +58,7 @@ async def test_a_stale_process_sees_what_another_imported(dsn: str, committer: C
 
 
 async def test_a_faulty_file_leaves_nothing_behind(committer: Committer, connection: Any) -> None:
-    """One fault refuses the whole file, and all of them are told."""
+    """One fault refuses the whole file, and the refusal lists all faults."""
     said = file(tool(name="NUL \0"), tool("beta"), comparisons=(("alpha", "gamma"),))
     with pytest.raises(CatalogInvalid) as caught:
         await committer.submit(command(said))
@@ -67,7 +67,7 @@ async def test_a_faulty_file_leaves_nothing_behind(committer: Committer, connect
 
 
 async def test_an_unlisted_tool_takes_no_votes_until_it_is_listed(committer: Committer) -> None:
-    """Taking a tool off the site and putting it back is felt by the next vote."""
+    """The next vote sees that a tool was unlisted or listed again."""
     await import_tools(committer, "alpha")
     await committer.submit(command(file(tool(listed=False))))
     with pytest.raises(ToolNotListed):
@@ -98,8 +98,8 @@ async def test_the_demo_catalog_is_imported(dsn: str, tmp_path: Path, connection
         (msgspec.json.encode({"tools": [tool(), tool(), tool()]}), "at /tools/1/slug: .* \\(and 1 more\\)"),
     ],
 )
-async def test_a_refused_file_is_told_in_one_line(dsn: str, tmp_path: Path, raw: bytes, said: str) -> None:
-    """The operator reads which file, where in it, and what."""
+async def test_a_refused_file_is_reported_in_one_line(dsn: str, tmp_path: Path, raw: bytes, said: str) -> None:
+    """The failure names the file, the place in it, and the fault."""
     path = tmp_path / "catalog.json"
     path.write_bytes(raw)
     with pytest.raises(ClickException, match=said) as caught:
@@ -108,7 +108,7 @@ async def test_a_refused_file_is_told_in_one_line(dsn: str, tmp_path: Path, raw:
     assert str(path) in str(caught.value)
 
 
-async def test_a_file_that_is_not_there_is_told_in_one_line(dsn: str, tmp_path: Path) -> None:
+async def test_a_missing_file_is_reported_in_one_line(dsn: str, tmp_path: Path) -> None:
     """A missing file is named."""
     with pytest.raises(ClickException, match=r"gone\.json can't be read: No such file"):
         await import_catalog(settings(dsn, "redis://nobody.invalid"), tmp_path / "gone.json")

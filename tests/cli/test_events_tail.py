@@ -45,7 +45,7 @@ async def test_it_follows_the_log(shell: Shell, vote: Vote) -> None:
     "words", [("events", "tail"), ("events", "export", "-"), ("status", "--json", "--watch")], ids=" ".join
 )
 async def test_a_reader_that_leaves_ends_it_quietly(shell: Shell, words: tuple[str, ...]) -> None:
-    """With nobody reading any more a command ends without a word, though it follows a log in which nothing happens."""
+    """Once nobody reads its output, a command ends silently, even while it follows a log in which nothing happens."""
     with shell.started(*words) as process:
         assert read_line(process.stdout)
         assert process.stdout is not None

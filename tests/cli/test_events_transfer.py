@@ -32,7 +32,7 @@ def names(folder: Path) -> list[str]:
 
 
 async def exported(connection: Any) -> list[bytes]:
-    """Give the lines of an export, without their newlines."""
+    """Return the lines of an export, without their newlines."""
     out = io.BytesIO()
     await export(connection, out, now, quiet)
     return out.getvalue().removesuffix(b"\n").split(b"\n")
@@ -57,7 +57,7 @@ async def target(empty: str) -> AsyncIterator[Any]:
 async def test_export_import_export_is_byte_identical(
     shell: Shell, lines: list[bytes], empty: str, connection: Any, target: Any, tmp_path: Path
 ) -> None:
-    """What the commands carry from one database to another is the same to the last byte, the head included."""
+    """An export imported into another database gives the same log to the last byte, the head included."""
     file = tmp_path / "log.jsonl"
     assert shell("events", "export", str(file)).out == f"Exported 10 events to {file}\n"
     assert file.read_bytes().split(b"\n")[:10] == lines[:10]
@@ -121,7 +121,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
 
 
 async def test_a_changed_file_is_refused_whole(lines: list[bytes], target: Any, subtests: pytest.Subtests) -> None:
-    """Whatever was done to an export, the import says what is wrong and leaves the log empty."""
+    """The import of a changed export says what is wrong, and leaves the log empty."""
     for name, (change, reason) in CHANGES.items():
         with subtests.test(name):
             with pytest.raises(ImportRefused, match=reason):

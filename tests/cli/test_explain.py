@@ -22,7 +22,7 @@ SUPERSEDED = {"changed", "retracted", "voided"}
 
 
 async def tallies_at(connection: Connection, position: int) -> dict[str, tuple[int, int]]:
-    """Fold the log up to a position in Python; give each tool's (ship, skip)."""
+    """Fold the log up to a position in Python; return each tool's (ship, skip)."""
     view = Cards()
     for row in await connection.fetch("select * from log.recorded_events where position <= $1 order by position", position):
         event = REGISTRY.decode(row["type"], row["schema_version"], row["data"])
@@ -33,7 +33,7 @@ async def tallies_at(connection: Connection, position: int) -> dict[str, tuple[i
 @settings(random_histories, max_examples=7)
 @given(acts=histories)
 async def test_the_events_make_up_the_number(postgres: servers.Postgres, template: str, acts: Sequence[Act]) -> None:
-    """After any history, and as of any position of it, the votes told to count are the tally; each other says why not."""
+    """After any history, as of any position, the votes listed as counted make up the tally; every other vote has its reason."""
     async with database(postgres, template) as dsn:
         connection = await asyncpg.connect(dsn)
         async with Committer(dsn, REGISTRY) as committer:
@@ -53,10 +53,10 @@ async def test_the_events_make_up_the_number(postgres: servers.Postgres, templat
         await connection.close()
 
 
-async def test_the_command_tells_counted_changed_retracted_and_voided(
+async def test_the_command_lists_counted_changed_retracted_and_voided_votes(
     shell: Shell, dsn: str, connection: Any, committer: Committer
 ) -> None:
-    """`explain tally` says the number, how it came about, and whether the site says otherwise; also as of an earlier time."""
+    """`explain tally` shows the number, the events behind it, and whether the site differs; also as of an earlier time."""
     await add_three_tools(committer)
     history = History(committer)
     await history.do([("vote", voter, 0, "ship") for voter in VOTERS])
@@ -75,8 +75,10 @@ async def test_the_command_tells_counted_changed_retracted_and_voided(
     shell("explain", "tally", "one", "--as-of", "noon").failed("is not a time", status=2)
 
 
-async def test_a_tool_and_a_review_are_told_from_their_streams(shell: Shell, committer: Committer, connection: Any) -> None:
-    """`explain tool` and `explain review` list every event of the stream and what it comes to; nothing sealed is in it."""
+async def test_a_tool_and_a_review_are_explained_from_their_streams(
+    shell: Shell, committer: Committer, connection: Any
+) -> None:
+    """`explain tool` and `explain review` list every event of the stream and the state after it; nothing sealed is shown."""
     await add_three_tools(committer)
     await History(committer).do(
         [
@@ -97,10 +99,10 @@ async def test_a_tool_and_a_review_are_told_from_their_streams(shell: Shell, com
     shell("explain", "review", VOTERS[3]).failed(f"Unknown review: {VOTERS[3]}")
 
 
-async def test_what_a_stream_comes_to_is_the_row_of_the_view(
+async def test_an_explained_stream_equals_its_projections_row(
     shell: Shell, dsn: str, committer: Committer, connection: Connection
 ) -> None:
-    """What `explain tool` and `explain review` fold from a stream is the projection's row, without what is sealed."""
+    """`explain tool` and `explain review` fold a stream to the projection's row, without its sealed columns."""
     await add_three_tools(committer)
     approved = [("review", VOTERS[0], 0, "ship", 40), ("moderate", VOTERS[0], 0, "approve", None)]
     await History(committer).do([("describe", 0, None), *approved, ("review", VOTERS[0], 0, "skip", 30), ("relist", 0)])
@@ -115,10 +117,10 @@ async def test_what_a_stream_comes_to_is_the_row_of_the_view(
     assert now == {column: value for column, value in (row or {}).items() if "sealed" not in column}
 
 
-async def test_a_stream_that_this_release_cannot_read_is_told_all_the_same(
+async def test_a_stream_that_this_release_cannot_read_is_listed_all_the_same(
     shell: Shell, committer: Committer, connection: Any
 ) -> None:
-    """A later release's event, or one with spoiled data, is listed with the reason; what it says is not shown."""
+    """An event of a later release, or with broken data, is listed with the reason; its data is not shown."""
     await add_three_tools(committer)
     stream = ids.stream_of(TOOLS[0])
     head = await connection.fetchval("select position from log.head")

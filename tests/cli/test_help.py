@@ -24,7 +24,7 @@ SUBCOMMANDS = (
 
 @pytest.mark.parametrize("words", [*((name,) for name in COMMANDS), *SUBCOMMANDS], ids=" ".join)
 def test_every_command_has_help(words: tuple[str, ...]) -> None:
-    """`--help` says what a command is called and what it does, without a sentence of configuration."""
+    """`--help` gives a command's name and purpose, and needs no settings."""
     from click.testing import CliRunner
 
     from services.cli import commands
@@ -42,7 +42,7 @@ async def test_a_database_that_is_not_there_is_one_line(shell: Shell) -> None:
 
 
 async def test_a_database_without_schema_says_what_to_do(shell: Shell, postgres_url: str) -> None:
-    """A database that was never migrated is told so by status; other commands say what to run first."""
+    """`status` reports a database that was never migrated; other commands say what to run first."""
     status = shell("status", "--json", DATABASE_URL=postgres_url).json()
     assert status["head"] is None
     assert "run `ballotpress migrate`" in [problem["advice"] for problem in status["problems"]]

@@ -11,7 +11,7 @@ NEW = b64encode(b"n" * 32).decode()
 
 
 async def test_all_keys_come_under_the_newest(shell: Shell, connection: Any) -> None:
-    """After the rewrap the new vault key alone opens what was sealed before; without the old one it is refused."""
+    """After the rewrap the new vault key alone opens texts sealed before it; a rewrap without the old key is refused."""
     vault = Vault([VAULT_KEY])
     sealed = {}
     for owner in ("one", "two", "three"):

@@ -36,7 +36,7 @@ async def halted(connection: Any, follow: Follow, dsn: str) -> int:
 
 
 async def test_a_halt_is_listed_with_its_event(shell: Shell, halted: int) -> None:
-    """Each halted projection is listed with position, error, time and the event there; before that there is nothing."""
+    """Each halted projection is listed with position, error, time and the event there; before a halt the list is empty."""
     listed = shell("quarantine", "list", "--json").json()["halted"]
     assert [one["projection"] for one in listed] == [projection.name for projection in PROJECTIONS]
     assert listed[0]["position"] == halted

@@ -95,7 +95,7 @@ DRIFTS = {
 
 
 async def live(connection: Connection) -> dict[str, Any]:
-    """Give all live tables, with their checkpoints and generations."""
+    """Return all live tables, with their checkpoints and generations."""
     found: dict[str, Any] = {p.schema: await tables(connection, p.schema) for p in PROJECTIONS}
     for projection in PROJECTIONS:
         checkpoint = await connection.fetchrow(f"select position, generation from {projection.schema}.checkpoint")  # noqa: S608
@@ -105,7 +105,7 @@ async def live(connection: Connection) -> dict[str, Any]:
 
 @pytest.fixture
 async def full(committer: Committer, dsn: str) -> None:
-    """A log that has something for every table, and views at its head."""
+    """A log with events for every table, and views at its head."""
     await add_three_tools(committer)
     await History(committer).do(
         [
@@ -142,7 +142,7 @@ async def test_drift_in_every_table_is_named_and_mended(dsn: str, connection: An
 
 
 async def rebuilt(dsn: str, projection: Projection, keep_previous: bool = False) -> int:
-    """Rebuild a view and switch; give how many rows differed."""
+    """Rebuild a view and switch; return how many rows differed."""
     async with only_one(dsn, projection):
         rebuild = Rebuild(dsn, projection, REGISTRY, pace=Pace(pause=0))
         await rebuild.prepare()

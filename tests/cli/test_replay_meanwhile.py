@@ -121,7 +121,7 @@ async def test_a_running_site_survives_switches(
 
 
 async def keep_asking(site: httpx.AsyncClient, visitor: dict[str, str], stop: asyncio.Event) -> int:
-    """Read everything and vote until told; give how many answers came, all of them good."""
+    """Read everything and vote until told to stop; return the number of answers, each of which succeeded."""
     answers = 0
     while not stop.is_set():
         for choice in ("ship", "skip"):
@@ -139,7 +139,7 @@ async def keep_asking(site: httpx.AsyncClient, visitor: dict[str, str], stop: as
 async def test_a_mended_number_is_served(
     shell: Shell, dsn: str, connection: Any, committer: Committer, valkey_url: str
 ) -> None:
-    """A drifted count alarms in readiness, metrics and status; after the replay the right one is served."""
+    """Readiness, metrics and status report a drifted count; after a replay the right count is served."""
     await add_three_tools(committer)
     await History(committer).do(A_DAY)
     await catch_up_all(dsn)

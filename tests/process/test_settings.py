@@ -15,12 +15,12 @@ from tests.support.settings import SECRET_KEY, VAULT_KEY, variables
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """The least that a process needs."""
+    """The variables that every process needs."""
     return variables("postgresql://localhost/ballotpress", "redis://localhost", tmp_path / "home")
 
 
 def test_the_readme_names_every_variable_and_no_other() -> None:
-    """Whoever sets the site up finds each variable by its whole name."""
+    """The documentation names every variable in full."""
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     table = readme.split("## Configuration")[1].split("\n## ")[0]
     assert set(re.findall(r"\b(?:BALLOTPRESS_[A-Z_]*[A-Z]|[A-Z]+_URL)\b", table)) == set(VARIABLES)
@@ -143,13 +143,13 @@ def test_dkim_needs_all_three_and_its_key_file(environ: dict[str, str], tmp_path
 
 
 def test_a_vault_key_is_never_a_secret_key(environ: dict[str, str]) -> None:
-    """What signs tokens may not also wrap personal keys."""
+    """A key that signs tokens may not also wrap personal keys."""
     with pytest.raises(SettingsError, match="BALLOTPRESS_VAULT_KEYS"):
         read_settings({**environ, "BALLOTPRESS_SECRET_KEYS": f"{SECRET_KEY},{VAULT_KEY}"})
 
 
 def test_a_refusal_never_repeats_a_secret(environ: dict[str, str]) -> None:
-    """What stands in an error message may be logged, so no key or token does."""
+    """Error messages may be logged, so no key or token stands in one."""
     wrong = {"BALLOTPRESS_OPERATOR_TOKENS": "ci:nonsense:tell-nobody-of-this", "BALLOTPRESS_SECRET_KEYS": "tell-nobody-of-this"}
     for variable, value in wrong.items():
         with pytest.raises(SettingsError) as refusal:
@@ -182,7 +182,7 @@ def test_a_running_up_is_found_by_its_home(tmp_path: Path) -> None:
 
 
 def test_the_environment_wins_over_a_running_up(environ: dict[str, str], tmp_path: Path) -> None:
-    """What the environment says is used, whatever the home folder knows."""
+    """The environment overrides the home folder."""
     settings = find_settings({**environ, "BALLOTPRESS_HOME": str(_home(tmp_path, os.getpid()))})
     assert settings.database_url == environ["DATABASE_URL"]
 

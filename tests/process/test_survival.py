@@ -184,7 +184,7 @@ async def all_is_well(cluster: Cluster, load: Load) -> None:
 
 @pytest.mark.timeout(600 + 60 * ROUNDS)
 async def test_votes_survive_kills_and_stops(cluster: Cluster) -> None:
-    """Whatever is killed or frozen under load: acknowledged votes are in the log once, every tally is a fold of it."""
+    """After kills and freezes under load, acknowledged votes are in the log once, and every tally is a fold of it."""
     rng = random.Random(os.environ.get("BALLOTPRESS_SEED", "1"))
     async with load(cluster) as voting:
         for _ in range(ROUNDS):

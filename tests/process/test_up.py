@@ -67,7 +67,7 @@ def ask(instance: Instance, query: str) -> object:
 
 
 def answers(instance: Instance) -> bool:
-    """Tell whether the instance's PostgreSQL answers."""
+    """Check whether the instance's PostgreSQL answers."""
     try:
         return ask(instance, "select 1") == 1
     except (OSError, TimeoutError, asyncpg.PostgresError):
@@ -181,7 +181,7 @@ def test_the_servers_listen_on_no_network(shared: Instance) -> None:
 
 
 def test_a_wrong_password_is_refused(shared: Instance) -> None:
-    """Whoever gets to the socket still needs the password."""
+    """A connection to the socket still needs the password."""
     password = (shared.home / "secrets").read_text().rpartition("POSTGRES_PASSWORD=")[2].strip()
     url = shared.database_url().replace(password, "guessed")
     with pytest.raises(asyncpg.InvalidPasswordError):
@@ -211,7 +211,7 @@ def test_a_killed_up_leaves_nothing_and_the_next_one_works(instance: Instance) -
 
 
 def test_an_up_killed_while_it_starts_leaves_nothing(instance: Instance) -> None:
-    """Whatever moment of its start an `up` is killed in, nothing is left, and nothing stops the next one."""
+    """An `up` killed at any moment of its start leaves nothing running, and nothing stops the next one."""
     for moment in (0.15, 0.4, 0.8, random.uniform(0.2, 2.0)):
         instance.start()
         time.sleep(moment)
@@ -235,7 +235,7 @@ def test_what_a_killed_guard_left_is_ended_by_the_next_start(instance: Instance)
 
 
 def test_a_process_id_used_again_is_left_alone(tmp_path: Path) -> None:
-    """What run.json names is ended only if it started when run.json says."""
+    """A process in run.json is ended only if it started at the time written there."""
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as bystander:
         named = process_named("api", bystander.pid)
         run = Run(up=replace(named, started=1), processes=[replace(named, started=named.started - 1)])
