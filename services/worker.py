@@ -21,8 +21,8 @@ from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 
 from events.log import postgres
 from events.log.store import clear_old_receipts
+from services.newsletter.doorbell import DOORBELL
 from services.newsletter.mailroom import Mailroom
-from services.newsletter.sender import DOORBELL
 from services.settings import Settings
 from services.status.read import LAST_TICK
 

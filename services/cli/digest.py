@@ -190,7 +190,7 @@ async def _ring(settings: Settings) -> None:
     """Wake the worker's sender."""
     from redis.asyncio import Redis
 
-    from services.newsletter.sender import ring
+    from services.newsletter.doorbell import ring
 
     async with Redis.from_url(settings.redis_url, socket_connect_timeout=1) as valkey:
         await ring(valkey)

@@ -27,15 +27,15 @@ Progress = Callable[[int, int], None]
 
 
 class ImportUnreadable(Exception):
-    """The file isn't such a CSV at all; the message is one sentence."""
+    """The file isn't such a CSV; the message is one sentence."""
 
 
 class RowRefused(Exception):
     """A row can't be imported; the message says why and doesn't repeat the address."""
 
 
-class Imports(msgspec.Struct):
-    """How many rows were imported, known already, and refused."""
+class ImportCounts(msgspec.Struct):
+    """The numbers of rows imported, known already, and refused."""
 
     imported: int = 0
     known: int = 0
@@ -52,12 +52,12 @@ class Row(msgspec.Struct, frozen=True):
 
 async def import_subscribers(
     committer: Committer, vault: Vault, finder: Finder, path: Path, operator: str, *, report: Report, progress: Progress
-) -> Imports:
+) -> ImportCounts:
     """Import a file, chunk by chunk; `report` is told of each refused row by its line.
 
     Raises ImportUnreadable and LogUnavailable.
     """
-    done = Imports()
+    done = ImportCounts()
     for rows in _chunks(path, done, report, progress):
         receipt = await committer.submit(ImportSubscribers([_sealed(row, vault, finder) for row in rows], operator))
         done.imported += sum(receipt.value)
@@ -70,7 +70,7 @@ def _sealed(row: Row, vault: Vault, finder: Finder) -> Imported:
     return Imported(person, key.seal("proof", row.proof), row.categories)
 
 
-def _chunks(path: Path, done: Imports, report: Report, progress: Progress) -> Iterator[list[Row]]:
+def _chunks(path: Path, done: ImportCounts, report: Report, progress: Progress) -> Iterator[list[Row]]:
     """Read the file a chunk at a time; it is never in memory whole."""
     try:
         size = path.stat().st_size
@@ -95,7 +95,7 @@ def _chunks(path: Path, done: Imports, report: Report, progress: Progress) -> It
 
 
 def _lines(raw: BinaryIO) -> Iterator[tuple[int, str | None]]:
-    """Yield each line that isn't blank with its number; None for one that is no UTF-8 text or longer than any row of ours."""
+    """Yield each line that isn't blank with its number; None for one that isn't UTF-8 text or is too long."""
     number = 0
     while line := raw.readline(LONGEST_LINE):
         number += 1

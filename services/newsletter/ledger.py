@@ -1,7 +1,7 @@
-"""The ledger of mails: claimed in short chunks, attempted only once that is committed, and their outcome committed after.
+"""The ledger of mails: claimed in short chunks, attempted after the claim is committed, their outcomes committed after that.
 
-Who may be mailed is asked of the log itself in the statement that claims, since a view may be a moment behind. A claim whose
-lease ran out is uncertain: its mail may have gone out, and an operator decides about it.
+The statement that claims asks the log itself whether each reader may be mailed, because a view may be a moment behind. A claim
+whose lease ran out is uncertain: its mails may have gone out, and an operator decides about them.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ State = Literal["pending", "attempting", "deferred", "accepted", "rejected", "un
 
 STATES: Final = ("pending", "attempting", "deferred", "accepted", "rejected", "uncertain", "cancelled", "excluded")
 CHUNK: Final = 50
-"""Mails claimed at once: what a lost worker can leave uncertain is this, times its lanes."""
+"""Mails claimed at once. A lost worker can leave this many uncertain, times its lanes."""
 
 IS_DUE: Final = """
 select not exists (select from newsletter.slowdowns d where d.name = '' and d.until > now())
@@ -58,12 +58,12 @@ claimed as (
     from asked a where m.issue = a.issue and m.reader = a.reader and m.mail = a.mail
     returning m.issue, m.reader, m.mail, m.kind, m.state, m.attempts, m.planned_at, a.round, a.address, a.categories
 )
-select c.issue, c.reader, c.mail, c.kind, c.state, c.attempts, c.round, c.address, c.categories,
+select c.issue, c.reader, c.mail, c.kind, c.attempts, c.round, c.address, coalesce(c.categories, '[]') as categories,
        c.planned_at < now() - interval '3 days' as is_old
-from claimed c
+from claimed c where c.state = 'attempting'
 """
 
-# A worker that was thought lost and comes back says what it knows, unless an operator has decided meanwhile.
+# A worker that was thought lost may still record its outcomes, unless an operator has decided meanwhile.
 RECORD: Final = """
 update newsletter.mails m
 set state = o.state, code = o.code, reason = o.reason, attempts = m.attempts + o.tried, lease_until = null,
@@ -142,7 +142,7 @@ class ClaimedMail(msgspec.Struct, frozen=True, eq=False):
     is_old: bool
 
 
-class Settled(msgspec.Struct, frozen=True):
+class MailOutcome(msgspec.Struct, frozen=True):
     """The outcome of a mail; `wait` is the seconds until it is tried again."""
 
     mail: ClaimedMail
@@ -180,39 +180,15 @@ async def is_due(database: Database) -> bool:
 
 
 async def claim(database: Database, name: str, lease_seconds: int, most: int = CHUNK) -> list[ClaimedMail]:
-    """Take up to `most` mails that are due, under a claim of this name; cancel those to readers who may no longer be mailed."""
+    """Take up to `most` mails that are due, under a claim of this name; cancel mails to readers who may no longer be mailed."""
     rows = await database.fetch(CLAIM, most, name, lease_seconds)
-    return [
-        ClaimedMail(
-            issue=row["issue"],
-            reader=row["reader"],
-            mail=row["mail"],
-            kind=row["kind"],
-            attempts=row["attempts"],
-            round=row["round"],
-            address=row["address"],
-            categories=_categories.decode(row["categories"]) if row["categories"] else (),
-            is_old=row["is_old"],
-        )
-        for row in rows
-        if row["state"] == "attempting"
-    ]
+    return [ClaimedMail(**{**row, "categories": _categories.decode(row["categories"])}) for row in rows]
 
 
-async def record(database: Database, name: str, settled: Sequence[Settled]) -> None:
-    """Record the outcomes of the mails of a claim."""
-    await database.execute(
-        RECORD,
-        [s.mail.issue for s in settled],
-        [s.mail.reader for s in settled],
-        [s.mail.mail for s in settled],
-        [s.state for s in settled],
-        [s.code for s in settled],
-        [s.reason for s in settled],
-        [s.tried for s in settled],
-        [s.wait for s in settled],
-        name,
-    )
+async def record(database: Database, name: str, outcomes: Sequence[MailOutcome]) -> None:
+    """Record the outcomes of the mails of a claim, at least one."""
+    rows = [(o.mail.issue, o.mail.reader, o.mail.mail, o.state, o.code, o.reason, o.tried, o.wait) for o in outcomes]
+    await database.execute(RECORD, *zip(*rows, strict=True), name)
 
 
 async def renew(database: Database, name: str, lease_seconds: int) -> None:
@@ -221,13 +197,13 @@ async def renew(database: Database, name: str, lease_seconds: int) -> None:
 
 
 async def settle(database: Database) -> None:
-    """Give up claims whose lease ran out, and close issues with nothing left to do. Writes nothing when there is nothing."""
+    """Give up claims whose lease ran out, and close issues with nothing left to do. Writes nothing if there are none."""
     await database.execute(EXPIRE)
     await database.execute(SETTLE)
 
 
 async def slow_down(database: Database, name: str, seconds: int) -> None:
-    """Send nothing to a domain (the relay: '') for a while, longer each time; calls made together count once."""
+    """Send nothing to a domain (the relay: '') for a while, longer each time; simultaneous calls count once."""
     await database.execute(SLOW_DOWN, name, seconds)
 
 
@@ -250,7 +226,7 @@ async def accounts(database: Database, issue: int) -> dict[str, int]:
 
 
 async def resolve(database: Database, issue: int, how: Resolution) -> int:
-    """Send the uncertain mails of an issue again, or drop them; return how many there were."""
+    """Send the uncertain mails of an issue again, or drop them; return their number."""
     resolved: int = await database.fetchval(RESEND if how == "resend" else DROP, issue)
     return resolved
 

@@ -1,7 +1,7 @@
-"""Sends what the ledger holds, in short chunks: claim, commit, speak SMTP, commit the outcomes.
+"""Send the mails of the ledger in short chunks: claim, commit, speak SMTP, commit the outcomes.
 
-Lanes work side by side, so that one speaks SMTP while another asks the database. A worker that is told to stop finishes the
-chunks it has begun.
+Lanes work side by side, so that one speaks SMTP while another asks the database. A worker told to stop finishes the chunks
+that it has begun.
 """
 
 import asyncio
@@ -13,15 +13,11 @@ from datetime import datetime
 from typing import Final, Protocol
 
 import asyncpg
-import msgspec
-from arq.connections import ArqRedis
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from emails.smtp import Outcome
 from events.log import postgres
 from services.newsletter import ledger
-from services.newsletter.ledger import CHUNK, ClaimedMail, Settled
+from services.newsletter.ledger import CHUNK, ClaimedMail, MailOutcome
 from services.newsletter.letters import Letter, Letters, NoLetter
 
 LANES: Final = 2
@@ -31,35 +27,19 @@ UNREACHABLE_SECONDS: Final = 2
 SLOW_SECONDS: Final = 15
 RECORD_SECONDS: Final = 600
 HARD_BOUNCE: Final = "hard bounce"
-DOORBELL: Final = "something_to_send"
-"""The arq job that wakes a worker's sender. It may get lost: the sender looks by itself too."""
 
 logger = logging.getLogger(__name__)
 
 
-async def ring(valkey: Redis) -> None:
-    """Queue the doorbell; without Valkey, only log that it is out."""
-    arq = ArqRedis(
-        pool_or_conn=valkey.connection_pool,
-        job_serializer=msgspec.msgpack.Encoder(enc_hook=repr).encode,
-        job_deserializer=msgspec.msgpack.decode,
-    )
-    try:
-        # One ring in the queue is enough: a second under the same id is dropped while the first waits.
-        await arq.enqueue_job(DOORBELL, _job_id=DOORBELL, _expires=60)
-    except (RedisError, OSError) as error:
-        logger.info("the doorbell is out: %r", error)
-
-
 class Transport(Protocol):
-    """Where letters go: a relay, or the outbox."""
+    """The way out for letters: a relay, or the outbox."""
 
     async def deliver(self, letter: Letter) -> Outcome:
         """Send one letter and return its outcome."""
 
 
 class Sender:
-    """Runs for as long as its worker does; `wake` is set from outside when there may be something to send."""
+    """The sender of one worker; `wake` is set from outside when there may be something to send."""
 
     def __init__(
         self,
@@ -83,7 +63,7 @@ class Sender:
         self._stopping = False
 
     async def run(self) -> None:
-        """Send what is due, for ever or until `stop`; whatever fails is logged and tried again."""
+        """Send the mails that are due, until `stop`. Failures are logged and tried again."""
         while not self._stopping:
             try:
                 await self.turn()
@@ -101,7 +81,7 @@ class Sender:
         self.wake.set()
 
     async def turn(self) -> None:
-        """Send all that is due now, and close what is done."""
+        """Send all mails that are due now, and close finished issues."""
         self.wake.clear()
         if not self._stopping and await ledger.is_due(self._database):
             results = await asyncio.gather(*(self._lane() for _ in range(LANES)), return_exceptions=True)
@@ -117,7 +97,7 @@ class Sender:
             if not claimed:
                 if not await ledger.is_due(self._database):
                     return
-                await asyncio.sleep(0.05)  # the other lane, or another worker, holds what is due
+                await asyncio.sleep(0.05)  # another lane or worker holds the mails that are due
                 continue
             async with self._held(name):
                 settled = await self._send(claimed)
@@ -141,8 +121,8 @@ class Sender:
             with contextlib.suppress(*postgres.UNAVAILABLE):
                 await ledger.renew(self._database, name, self._lease_seconds)
 
-    async def _record(self, name: str, settled: Sequence[Settled]) -> None:
-        """Keep the outcomes, also when the lease is over by then: a database that is away mustn't make them uncertain."""
+    async def _record(self, name: str, settled: Sequence[MailOutcome]) -> None:
+        """Record the outcomes, even after the lease has ended: a database that is away must not make them uncertain."""
         deadline = asyncio.get_running_loop().time() + RECORD_SECONDS
         while True:
             try:
@@ -153,58 +133,58 @@ class Sender:
                 logger.warning("outcomes wait for the database: %r", error)
                 await asyncio.sleep(0.2)
 
-    async def _send(self, claimed: Sequence[ClaimedMail]) -> list[Settled]:
+    async def _send(self, claimed: Sequence[ClaimedMail]) -> list[MailOutcome]:
         try:
             letters = await self._letters.write(claimed, self._clock())
         except Exception:
-            logger.exception("a chunk could not be written: nothing of it was sent")
-            return [
-                Settled(mail, "deferred", reason="could not be written", tried=1, wait=BACKOFF_SECONDS[0]) for mail in claimed
-            ]
+            logger.exception("a chunk could not be written, and none of its mails was sent")
+            return [MailOutcome(mail, "deferred", reason="could not be written", wait=BACKOFF_SECONDS[0]) for mail in claimed]
         slowed = await ledger.slowed(self._database)
         settled = list(await asyncio.gather(*(self._send_one(mail, letters[mail], slowed) for mail in claimed)))
         if slowed and (taken := _taken(settled, letters) & slowed.keys()):
             await ledger.recovered(self._database, sorted(taken))
         return settled
 
-    async def _send_one(self, mail: ClaimedMail, letter: Letter | NoLetter, slowed: Mapping[str, int]) -> Settled:
+    async def _send_one(self, mail: ClaimedMail, letter: Letter | NoLetter, slowed: Mapping[str, int]) -> MailOutcome:
         if isinstance(letter, NoLetter):
-            return Settled(mail, letter.state, reason=letter.reason, tried=0)
+            return MailOutcome(mail, letter.state, reason=letter.reason, tried=0)
         domain = _domain(letter)
         if wait := max(slowed.get(domain, 0), slowed.get("", 0)):
-            return Settled(mail, "deferred", reason="asked to slow down", tried=0, wait=wait)
+            return MailOutcome(mail, "deferred", reason="asked to slow down", tried=0, wait=wait)
         try:
             outcome = await self._transport.deliver(letter)
-        except Exception as error:  # nobody knows how far it came
+        except Exception as error:  # nobody knows whether it was sent
             logger.exception("a mail's fate is unknown")
-            return Settled(mail, "uncertain", reason=type(error).__name__)
+            return MailOutcome(mail, "uncertain", reason=type(error).__name__)
         return await self._settled(mail, outcome, domain)
 
-    async def _settled(self, mail: ClaimedMail, outcome: Outcome, domain: str) -> Settled:
+    async def _settled(self, mail: ClaimedMail, outcome: Outcome, domain: str) -> MailOutcome:
         if outcome.slow_down or (outcome.whole_relay and outcome.kind in ("not_sent", "deferred")):
             with contextlib.suppress(*postgres.FAILED):  # the mail's outcome must be recorded in any case
                 seconds = SLOW_SECONDS if outcome.slow_down else UNREACHABLE_SECONDS
                 await ledger.slow_down(self._database, "" if outcome.whole_relay else domain, seconds)
         match outcome.kind:
             case "accepted":
-                return Settled(mail, "accepted", outcome.code)
+                return MailOutcome(mail, "accepted", outcome.code)
             case "rejected":
-                return Settled(mail, "rejected", outcome.code, HARD_BOUNCE if outcome.hard_bounce else "refused by the relay")
+                return MailOutcome(
+                    mail, "rejected", outcome.code, HARD_BOUNCE if outcome.hard_bounce else "refused by the relay"
+                )
             case "uncertain":
-                return Settled(mail, "uncertain", outcome.code, "no answer after the final dot")
+                return MailOutcome(mail, "uncertain", outcome.code, "no answer after the final dot")
         if mail.is_old:
-            return Settled(mail, "rejected", outcome.code, "given up after three days")
+            return MailOutcome(mail, "rejected", outcome.code, "given up after three days")
         if outcome.kind == "not_sent":
-            return Settled(mail, "deferred", outcome.code, "the relay could not be reached", 0, UNREACHABLE_SECONDS)
+            return MailOutcome(mail, "deferred", outcome.code, "the relay could not be reached", 0, UNREACHABLE_SECONDS)
         wait = BACKOFF_SECONDS[min(mail.attempts, len(BACKOFF_SECONDS) - 1)]
-        return Settled(mail, "deferred", outcome.code, "put off by the relay", wait=wait)
+        return MailOutcome(mail, "deferred", outcome.code, "put off by the relay", wait=wait)
 
 
 def _domain(letter: Letter | NoLetter) -> str:
     return letter.recipient.rpartition("@")[2] if isinstance(letter, Letter) else ""
 
 
-def _taken(settled: Sequence[Settled], letters: Mapping[ClaimedMail, Letter | NoLetter]) -> set[str]:
+def _taken(settled: Sequence[MailOutcome], letters: Mapping[ClaimedMail, Letter | NoLetter]) -> set[str]:
     """Return the domains that accepted mail, and the relay ('') if any did."""
     domains = {_domain(letters[s.mail]) for s in settled if s.state == "accepted"}
     return {"", *domains} if domains else set()

@@ -16,7 +16,7 @@ from events.commands.subscribers import ConfirmSubscription, RequestSubscription
 from events.subscribers import LinkUsed, NotSubscribed
 from projections import tools
 from services.clock import fresh_id
-from services.newsletter.sender import ring
+from services.newsletter.doorbell import ring
 from services.newsletter.subscribers import new_person
 from services.newsletter.tokens import TokenInvalid
 from services.web.http.answers import NO_STORE, Answer, json_answer, redirect

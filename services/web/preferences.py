@@ -16,7 +16,7 @@ from events.subscribers import Frequency, NotSubscribed, Subscriber, evolve, str
 from projections import tools
 from services.clock import fresh_id, now
 from services.newsletter import outbox, subscribers
-from services.newsletter.sender import ring
+from services.newsletter.doorbell import ring
 from services.newsletter.tokens import Purpose, TokenInvalid
 from services.web.http.answers import JSON, NO_STORE, Answer, json_answer
 from services.web.http.auth import bearer, find_visitor
