@@ -1,6 +1,6 @@
-"""Issues: when one is due, compiled from the log between two positions, and planned for every subscriber at once.
+"""Issues: find what is due, compile it from the log between two positions, and plan it for every subscriber at once.
 
-The cut-off is the one position that all views stand at. Compiling and planning happen once a period, whoever tries.
+The cut-off is the one position that all views stand at. A period is compiled and planned once, however many workers try.
 """
 
 import logging
@@ -24,7 +24,7 @@ SERVE_LATE: Final = "`ballotpress digest send --now` sends it"
 
 logger = logging.getLogger(__name__)
 
-_LOCK: Final = 0x697373756573  # any constant: who compiles holds it
+_LOCK: Final = 0x697373756573  # any constant: the one that compiles holds it
 
 # One statement, so that a minute with nothing due costs one look.
 LOOK: Final = """
@@ -47,13 +47,17 @@ from newsletter.issues i
 on conflict on constraint issues_one_a_period do nothing
 returning number
 """
-# Every confirmed subscriber gets a row, with the reason if it gets no mail. A reader who asked for categories that the issue
-# has nothing of gets it for the sake of its bookmarks alone.
+# Every confirmed subscriber gets a row, with the reason if it gets no mail. If the issue has nothing in a reader's categories,
+# the reader gets it only for changes on bookmarked tools. A planner that comes second waits for the lock and finds nothing.
 PLAN: Final = named("""
-with planned as (
+with unplanned as (
+    select i.number from newsletter.issues i where i.number = $1 and i.state = 'compiled' for update
+),
+planned as (
     insert into newsletter.mails (issue, reader, kind, state, reason, not_before)
-    select $1, s.subscriber, 'digest', case when r.reason is null then 'pending' else 'excluded' end, r.reason, now()
-    from {subscribers}.subscribers s
+    select i.number, s.subscriber, 'digest', case when r.reason is null then 'pending' else 'excluded' end, r.reason, now()
+    from unplanned i
+    cross join {subscribers}.subscribers s
     cross join lateral (
         select case when s.suppressed is not null then 'suppressed'
                     when s.frequency <> $2 then 'reads the other edition'
@@ -67,10 +71,10 @@ with planned as (
     returning 1
 )
 update newsletter.issues set state = 'planned', planned_at = now(), planned = (select count(*) from planned)
-where number = $1 and state = 'compiled'
+where number = (select i.number from unplanned i)
 """)
 SERVED: Final = """
-select i.number, i.compiled_at from newsletter.issues i
+select i.number from newsletter.issues i
 where i.edition = $1 and (i.due_at = $2 or (i.operator is not null and i.compiled_at > $3)) order by i.number desc limit 1
 """
 STATE_OF: Final = """
@@ -97,7 +101,7 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     operator: str | None
 
 
-class Due(msgspec.Struct, frozen=True, kw_only=True):
+class DueWork(msgspec.Struct, frozen=True, kw_only=True):
     """Work that is due: editions to compile, issues compiled but not planned, and editions that are too late."""
 
     at: datetime
@@ -122,29 +126,29 @@ def editions_at(schedule: Schedule, due: datetime) -> tuple[Edition, ...]:
     return ("weekly", "monthly") if schedule.is_months_first(due) else ("weekly",)
 
 
-async def look(database: Database, schedule: Schedule, at: datetime) -> Due:
-    """Return what is due; write nothing."""
+async def look(database: Database, schedule: Schedule, at: datetime) -> DueWork:
+    """Return the work that is due; write nothing."""
     last = schedule.last(at)
     (row,) = await database.fetch(LOOK, last)
     unplanned = tuple(sorted(row["unplanned"]))
     if row["paused_at"] is not None:
-        return Due(at=last)
+        return DueWork(at=last)
     missing: tuple[Edition, ...] = ()
     if last > row["since"]:
         missing = tuple(edition for edition in editions_at(schedule, last) if edition not in row["served"])
     if at - last > LATE_AFTER:
-        return Due(at=last, unplanned=unplanned, late=missing)
-    return Due(at=last, editions=missing, unplanned=unplanned)
+        return DueWork(at=last, unplanned=unplanned, late=missing)
+    return DueWork(at=last, editions=missing, unplanned=unplanned)
 
 
 async def late(database: Database, schedule: Schedule, at: datetime) -> str | None:
-    """Return a sentence on the issue that is so late that it waits for an operator; None if there is none."""
+    """Return a sentence on the issue that is too late to send without an operator; None if there is none."""
     what = said_late(await look(database, schedule, at))
     return None if what is None else f"{what}: {SERVE_LATE}"
 
 
-def said_late(due: Due) -> str | None:
-    """Return which issue is too late; None if there is none."""
+def said_late(due: DueWork) -> str | None:
+    """Return a line on the issue that is too late; None if there is none."""
     if not due.late:
         return None
     return f"The {' and '.join(due.late)} issue due at {due.at:%Y-%m-%d %H:%M} UTC is more than a day late"
@@ -154,14 +158,32 @@ async def compile_issue(
     dsn: str, edition: Edition, due_at: datetime, at: datetime, *, operator: str | None = None, extra: bool = False
 ) -> int | None:
     """Compile and store the issue of the period that ends at `due_at`; return its number, None if the period has one."""
-    async with _one_at_a_time(dsn) as connection:
-        start, since = await start_of(connection, edition)
-        end, said = await compile_content(dsn, start)
-        raw, digest = encode_content(said)
-        number: int | None = await connection.fetchval(
-            KEEP, edition, due_at, start, end, since, operator, raw, digest, extra, at
-        )
-        return number
+    # A compilation that stalls holds up the others.
+    connection = await postgres.connect(dsn, "digest", idle_in_transaction_session_timeout="300000")
+    try:
+        async with connection.transaction():
+            await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
+            return await compile_within(connection, dsn, edition, due_at, at, operator=operator, extra=extra)
+    finally:
+        connection.terminate()
+
+
+async def compile_within(
+    connection: "Connection[Any]",
+    dsn: str,
+    edition: Edition,
+    due_at: datetime,
+    at: datetime,
+    *,
+    operator: str | None,
+    extra: bool,
+) -> int | None:
+    """Compile and store an issue within the transaction of a connection; return its number, None if the period has one."""
+    start, since = await start_of(connection, edition)
+    end, content = await compile_content(dsn, start)
+    raw, digest = encode_content(content)
+    number: int | None = await connection.fetchval(KEEP, edition, due_at, start, end, since, operator, raw, digest, extra, at)
+    return number
 
 
 async def start_of(database: Database, edition: Edition) -> tuple[int, datetime]:
@@ -174,69 +196,48 @@ async def start_of(database: Database, edition: Edition) -> tuple[int, datetime]
 
 
 @asynccontextmanager
-async def _one_at_a_time(dsn: str) -> AsyncIterator["Connection[Any]"]:
-    """Yield a connection whose transaction is the only one to compile; others wait."""
-    # A compilation that stalls holds up the others.
-    connection = await postgres.connect(dsn, "digest", idle_in_transaction_session_timeout="300000")
+async def rolled_back(dsn: str) -> AsyncIterator["Connection[Any]"]:
+    """Yield a connection in a transaction that is rolled back in any case."""
+    connection = await postgres.connect(dsn, "digest")
     try:
-        async with connection.transaction():
-            await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
             yield connection
+        finally:
+            await transaction.rollback()
     finally:
         connection.terminate()
 
 
 async def verify(dsn: str, number: int) -> bool:
     """Return whether an issue compiled again, from views folded for it alone, has the same content. Raises IssueUnknown."""
-    connection = await postgres.connect(dsn, "digest")
-    try:
+    async with rolled_back(dsn) as connection:
         row = await connection.fetchrow(
             "select from_position, to_position, content_hash from newsletter.issues where number = $1", number
         )
         if row is None:
             raise IssueUnknown(number)
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            said = await compile_afresh(connection, row["from_position"], row["to_position"])
-        finally:
-            await transaction.rollback()
-        return bool(encode_content(said)[1] == row["content_hash"])
-    finally:
-        connection.terminate()
+        content = await compile_afresh(connection, row["from_position"], row["to_position"])
+        return bool(encode_content(content)[1] == row["content_hash"])
 
 
 async def plan(database: Database, number: int, schedule: Schedule, at: datetime) -> int:
-    """Write a row in the ledger for every subscriber, in one transaction; return how many. A planned issue stays as it is."""
+    """Write a row in the ledger for every subscriber, unless the issue is planned already; return their number."""
     row = await database.fetchrow("select edition, state, content from newsletter.issues where number = $1", number)
     if row is None:
         raise IssueUnknown(number)
-    said = decode_content(row["content"])
-    today = at.astimezone(schedule.tzinfo).date()
-    tools = [tool.tool for tool in said.changes]
     if row["state"] == "compiled":
-        await _run_plan(database, number, row["edition"], sorted(said.categories), tools, today)
+        content = decode_content(row["content"])
+        tools = [tool.tool for tool in content.changes]
+        today = at.astimezone(schedule.tzinfo).date()
+        await database.execute(PLAN, number, row["edition"], sorted(content.categories), tools, today, timeout=600)
     planned: int = await database.fetchval("select planned from newsletter.issues where number = $1", number)
     return planned
 
 
-async def _run_plan(database: Database, number: int, *args: Any) -> None:
-    if isinstance(database, asyncpg.Pool):
-        async with database.acquire() as connection:
-            await _plan_once(connection, number, *args)
-    else:
-        await _plan_once(database, number, *args)
-
-
-async def _plan_once(connection: Any, number: int, *args: Any) -> None:
-    async with connection.transaction():
-        state = await connection.fetchval("select state from newsletter.issues where number = $1 for update", number)
-        if state == "compiled":
-            await connection.execute(PLAN, number, *args, timeout=600)
-
-
-async def tick(pool: "asyncpg.Pool[Any]", dsn: str, schedule: Schedule, at: datetime) -> Due:
-    """Compile and plan whatever is due; most minutes that is nothing, and then nothing is written."""
+async def tick(pool: "asyncpg.Pool[Any]", dsn: str, schedule: Schedule, at: datetime) -> DueWork:
+    """Compile and plan the work that is due. In most minutes there is none, and nothing is written."""
     due = await look(pool, schedule, at)
     if due.late:
         logger.error("%s", await late(pool, schedule, at))
@@ -253,20 +254,19 @@ async def tick(pool: "asyncpg.Pool[Any]", dsn: str, schedule: Schedule, at: date
 async def send_now(
     connection: Database, dsn: str, schedule: Schedule, at: datetime, operator: str, *, extra: bool = False
 ) -> list[ServedEdition]:
-    """Compile and plan the running period's issues, or the late ones; once, however often it is asked for, unless `extra`."""
+    """Compile and plan the running period's issues, or the late ones; once a period unless `extra`."""
     missed = (await look(connection, schedule, at)).late
     last, coming = schedule.last(at), schedule.next(at)
     served = []
     for edition in editions_at(schedule, last if missed else coming):
         due_at = last if edition in missed else coming
-        row: Any = None if extra else await connection.fetchrow(SERVED, edition, due_at, last)
-        number = row["number"] if row else await compile_issue(dsn, edition, due_at, at, operator=operator, extra=extra)
+        before = None if extra else await connection.fetchval(SERVED, edition, due_at, last)
+        number = before or await compile_issue(dsn, edition, due_at, at, operator=operator, extra=extra)
         if number is None:  # the clock was faster
-            row = await connection.fetchrow(SERVED, edition, due_at, last)
-            number = row["number"] if row else None
+            number = before = await connection.fetchval(SERVED, edition, due_at, last)
         if number is not None:
             await plan(connection, number, schedule, at)
-            served.append(ServedEdition(await issue(connection, number), row is None))
+            served.append(ServedEdition(await issue(connection, number), before is None))
     return served
 
 
@@ -296,7 +296,7 @@ select count(*) from stopped
 
 
 async def cancel(database: Database, number: int) -> int:
-    """Stop an issue; return how many mails are not sent. Raises IssueUnknown."""
+    """Stop an issue; return the number of mails not sent. Raises IssueUnknown."""
     await issue(database, number)
     stopped: int = await database.fetchval(CANCEL, number)
     return stopped

@@ -1,4 +1,4 @@
-"""What a mail adds for its reader: the address, opened; the links, each with a token; and the bytes that go out."""
+"""Write each mail for its reader: open the address, add links with tokens, and build the bytes to send."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -38,37 +38,6 @@ ERASED: Final = NoLetter("cancelled", "erased")
 UNFIT: Final = NoLetter("rejected", "could not be written")
 
 
-class Links:
-    """The addresses in mails, each with a token for one purpose and one reader."""
-
-    def __init__(self, base_url: str, tokens: MailTokens) -> None:
-        self._base_url = base_url
-        self._tokens = tokens
-
-    def confirm(self, reader: str, round_: int) -> str:
-        """Return the address of the button that confirms this round."""
-        return self._to("confirm", self._tokens.confirm(reader, round_))
-
-    def unsubscribe(self, reader: str) -> str:
-        """Return the address of the button that unsubscribes; it never expires."""
-        return self._to("unsubscribe", self._tokens.unsubscribe(reader))
-
-    def manage(self, reader: str) -> str:
-        """Return the address of the reader's preferences."""
-        return self._to("preferences", self._tokens.issue("manage", reader))
-
-    def export(self, reader: str) -> str:
-        """Return the address of a copy of the reader's data."""
-        return self._to("export", self._tokens.issue("export", reader))
-
-    def erase(self, reader: str) -> str:
-        """Return the address of the button that erases the reader."""
-        return self._to("erase", self._tokens.issue("erase", reader))
-
-    def _to(self, page: str, token: str) -> str:
-        return f"{self._base_url}/newsletter/{page}?token={quote(token)}"
-
-
 class Letters:
     """Writes the letters of one worker."""
 
@@ -77,7 +46,8 @@ class Letters:
         self._vault = vault
         self._digests = Digests(database, settings, vault)
         self._from = sender_of(settings.newsletter)
-        self._links = Links(settings.base_url, tokens)
+        self._base_url = settings.base_url
+        self._tokens = tokens
 
     async def write(self, mails: Sequence[ClaimedMail], at: datetime) -> dict[ClaimedMail, Letter | NoLetter]:
         """Write the letters of a chunk; one that can't be written doesn't hold up the others."""
@@ -110,8 +80,8 @@ class Letters:
                 address=address,
                 message_id=self.message_id(mail),
                 date=at,
-                unsubscribe_url=self._links.unsubscribe(mail.reader),
-                manage_url=self._links.manage(mail.reader),
+                unsubscribe_url=self._link("unsubscribe", self._tokens.unsubscribe(mail.reader)),
+                manage_url=self._link("preferences", self._tokens.issue("manage", mail.reader)),
                 own=render_own(lines),
             )
         )
@@ -124,17 +94,20 @@ class Letters:
         match mail.kind:
             case "confirmation":
                 return {
-                    "confirm_url": self._links.confirm(mail.reader, mail.round + 1),
+                    "confirm_url": self._link("confirm", self._tokens.confirm(mail.reader, mail.round + 1)),
                     "valid_hours": CONFIRM_HOURS,
                     "categories": list(mail.categories),
                 }
             case "preferences":
-                return {"manage_url": self._links.manage(mail.reader)}
+                return {"manage_url": self._link("preferences", self._tokens.issue("manage", mail.reader))}
         return {
-            "export_url": self._links.export(mail.reader),
-            "erase_url": self._links.erase(mail.reader),
+            "export_url": self._link("export", self._tokens.issue("export", mail.reader)),
+            "erase_url": self._link("erase", self._tokens.issue("erase", mail.reader)),
             "valid_hours": SECONDS["export"] // 3600,
         }
+
+    def _link(self, page: str, token: str) -> str:
+        return f"{self._base_url}/newsletter/{page}?token={quote(token)}"
 
 
 def _address(key: Key | None, mail: ClaimedMail) -> str | None:

@@ -6,13 +6,10 @@ import msgspec
 
 from emails.message import Reader
 from emails.rendering import render_own
-from events.log import postgres
 from events.log.vault import Vault
-from projections.issues import compile_content, encode_content
 from services.clock import now
 from services.newsletter import issues
-from services.newsletter.digest import Digests, Heading, StoredIssue, sender_of, within
-from services.newsletter.issues import Edition
+from services.newsletter.digest import Digests, StoredIssue, read_issue, sender_of, within
 from services.newsletter.schedule import schedule_of
 from services.newsletter.subscribers import export
 from services.settings import Settings
@@ -31,29 +28,17 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     quiet: bool
 
 
-async def preview(settings: Settings, edition: Edition, reader: str | None) -> Preview:
-    """Write the mail of the running issue to a reader, or to nobody in particular; roll back what is stored on the way."""
-    connection = await postgres.connect(settings.database_url, "digest")
-    try:
-        start, since = await issues.start_of(connection, edition)
-        end, content = await compile_content(settings.database_url, start)
-        at = now()
-        schedule = schedule_of(settings.newsletter)
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            raw, digest = encode_content(content)
-            number = await connection.fetchval(
-                issues.KEEP, edition, schedule.next(at), start, end, since, "preview", raw, digest, True, at
-            )
-            await issues.plan(connection, number, schedule, at)
-            counts = {row["reason"]: row["readers"] for row in await connection.fetch(AUDIENCE, number)}
-        finally:
-            await transaction.rollback()
-        heading = Heading(number=number, edition=edition, period_from=since, period_to=at)
-        return await _write(connection, settings, StoredIssue(heading, content), reader, counts)
-    finally:
-        connection.terminate()
+async def preview(settings: Settings, edition: issues.Edition, reader: str | None) -> Preview:
+    """Write the mail of the running issue to a reader, or to an example address; roll back what is stored on the way."""
+    at, schedule = now(), schedule_of(settings.newsletter)
+    async with issues.rolled_back(settings.database_url) as connection:
+        number = await issues.compile_within(
+            connection, settings.database_url, edition, schedule.next(at), at, operator="preview", extra=True
+        )
+        assert number is not None  # noqa: S101 - an extra issue finds no other in its place
+        await issues.plan(connection, number, schedule, at)
+        counts = {row["reason"]: row["readers"] for row in await connection.fetch(AUDIENCE, number)}
+        return await _write(connection, settings, await read_issue(connection, number), reader, counts)
 
 
 async def _write(

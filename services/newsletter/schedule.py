@@ -1,6 +1,6 @@
-"""When issues are due: a day and hour of the week, in a time zone, daylight saving and all. Pure."""
+"""The weekly schedule of issues: a day and hour in a time zone, with daylight saving. Pure."""
 
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -26,26 +26,21 @@ class Schedule(msgspec.Struct, frozen=True):
     def last(self, at: datetime) -> datetime:
         """Return the last scheduled time at or before `at`, in UTC."""
         local = at.astimezone(self.tzinfo)
-        date = local.date() - timedelta(days=(local.weekday() - self.day) % 7)
-        found = self._on(date.year, date.month, date.day)
-        if found > at:
-            date -= timedelta(days=7)
-            found = self._on(date.year, date.month, date.day)
-        return found
+        day = local.date() - timedelta(days=(local.weekday() - self.day) % 7)
+        found = self._on(day)
+        return found if found <= at else self._on(day - timedelta(days=7))
 
     def next(self, at: datetime) -> datetime:
         """Return the first scheduled time after `at`, in UTC."""
-        local = self.last(at).astimezone(self.tzinfo).date() + timedelta(days=7)
-        return self._on(local.year, local.month, local.day)
+        return self._on(self.last(at).astimezone(self.tzinfo).date() + timedelta(days=7))
 
     def is_months_first(self, due: datetime) -> bool:
         """Return whether a scheduled time is its month's first."""
         return due.astimezone(self.tzinfo).day <= 7
 
-    def _on(self, year: int, month: int, day: int) -> datetime:
+    def _on(self, day: date) -> datetime:
         # An hour that the clocks skip is read as the same span after midnight, one that comes twice as its first (PEP 495).
-        naive = datetime.combine(datetime(year, month, day, tzinfo=UTC).date(), time(self.hour))
-        return naive.replace(tzinfo=self.tzinfo).astimezone(UTC)
+        return datetime.combine(day, time(self.hour), self.tzinfo).astimezone(UTC)
 
 
 def schedule_of(newsletter: Newsletter) -> Schedule:

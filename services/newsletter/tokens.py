@@ -1,4 +1,4 @@
-"""Signed tokens in mails' links, one purpose each: a forwarded link does what it says and nothing else.
+"""Signed tokens in mails' links, one purpose each: a forwarded link serves that purpose and no other.
 
 A token is a payload, for most of them a time, and an HMAC-SHA256 under a key derived for its purpose.
 """
@@ -19,10 +19,10 @@ SECONDS: Final = {"manage": 90 * 24 * 3600, "export": 24 * 3600, "erase": 24 * 3
 
 
 class TokenInvalid(Exception):
-    """The token was cut, changed, signed by nobody we know, or is too old."""
+    """The token was cut or changed, has an unknown signature, or is too old."""
 
 
-class _Timed(TimestampSigner):
+class _TimedSigner(TimestampSigner):
     """A signer whose clock is given."""
 
     def __init__(self, keys: Sequence[bytes], purpose: str, clock: Callable[[], float]) -> None:
@@ -39,8 +39,8 @@ class MailTokens:
 
     def __init__(self, secret_keys: Sequence[str], retired_keys: Sequence[str] = (), clock: Callable[[], float] = time) -> None:
         oldest_first = [key.encode() for key in reversed(secret_keys)]  # itsdangerous signs with the last
-        self._confirm = _Timed(oldest_first, "confirm", clock)
-        self._timed = {purpose: _Timed(oldest_first, purpose, clock) for purpose in SECONDS}
+        self._confirm = _TimedSigner(oldest_first, "confirm", clock)
+        self._timed = {purpose: _TimedSigner(oldest_first, purpose, clock) for purpose in SECONDS}
         older = [key.encode() for key in reversed(retired_keys)]
         self._unsubscribe = Signer([*older, *oldest_first], salt="newsletter unsubscribe", digest_method=sha256)
 

@@ -1,4 +1,4 @@
-"""Where letters go: the relay that SMTP_URL names, signed if there is a key; without one, the outbox."""
+"""The way out for letters: the relay in SMTP_URL, signed if there is a DKIM key; without a relay, the outbox."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from emails.smtp import Outcome, Relay
 from services.newsletter import outbox
 from services.newsletter.letters import Letter
 from services.newsletter.sender import Transport
-from services.settings import Dkim, Settings
+from services.settings import Settings
 
 
 class OutboxTransport:
@@ -40,15 +40,11 @@ class RelayTransport:
 
 @asynccontextmanager
 async def open_transport(settings: Settings) -> AsyncIterator[Transport]:
-    """Open the way out for letters."""
+    """Open the relay, or the outbox if there is none."""
     if settings.smtp_url is None:
         yield OutboxTransport(settings.home)
         return
+    dkim = settings.newsletter.dkim
+    signer = None if dkim is None else Signer(dkim.domain, dkim.selector, dkim.key_file.read_bytes())
     async with Relay(settings.smtp_url, settings.newsletter.connections) as relay:
-        yield RelayTransport(relay, _signer(settings.newsletter.dkim))
-
-
-def _signer(dkim: Dkim | None) -> Signer | None:
-    if dkim is None:
-        return None
-    return Signer(dkim.domain, dkim.selector, dkim.key_file.read_bytes())
+        yield RelayTransport(relay, signer)
