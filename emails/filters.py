@@ -1,29 +1,35 @@
-"""What templates may do to a value besides printing it."""
+"""The filters of mail templates: values in words."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
 
 def counted(number: int, noun: str) -> str:
-    """Say how many: 1 vote, 2 votes, 1,200 votes."""
+    """Return how many: 1 vote, 2 votes, 1,200 votes."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def day(value: str) -> str:
-    """Say a day, given as ISO 8601 (a time of the day is left out): 16 November 2026."""
+    """Return a day in words, without a time of the day: 16 November 2026. Takes ISO 8601."""
     parsed = date.fromisoformat(value[:10])
     return f"{parsed.day} {parsed:%B %Y}"
 
 
+def days(period: Mapping[str, str]) -> str:
+    """Return a period's first and last day in words; one that begins and ends on the same day is that day alone."""
+    first, last = day(period["from"]), day(period["to"])
+    return first if first == last else f"{first} to {last}"
+
+
 def listed(values: list[str]) -> str:
-    """Say several things in a row: a, b and c."""
+    """Return several things in a row: a, b and c."""
     return " and ".join([", ".join(values[:-1]), values[-1]] if len(values) > 1 else values)
 
 
 def points(change: int) -> str:
-    """Say a change in percentage points: +12, −3."""
+    """Return a change in percentage points: +12, −3."""
     return f"+{change}" if change > 0 else str(change).replace("-", "−")
 
 
-FILTERS: dict[str, Callable[..., Any]] = {"counted": counted, "day": day, "listed": listed, "points": points}
+FILTERS: dict[str, Callable[..., Any]] = {"counted": counted, "days": days, "listed": listed, "points": points}

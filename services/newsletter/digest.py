@@ -1,9 +1,9 @@
-"""What an issue says to readers of the same categories: read, put into words, rendered and encoded once for all of them.
+"""Write the part of a digest that readers of the same categories share: rendered and encoded once for all of them.
 
-A reader's review is opened at that moment, so one that was erased since the issue was compiled is a fixed line.
+A reader's review is opened at that moment. If it was erased after the issue was compiled, a fixed line stands in its place.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from email.utils import parseaddr
 from typing import Any, Final, TypeAlias, TypeVar
@@ -16,7 +16,7 @@ from emails.rendering import render_shared
 from events.log.vault import Erased, SealBroken, Vault
 from projections import reviews, subscribers
 from projections.comparison import community_line, panel_line
-from projections.issues import Content, ReviewFact, ToolFact, decode_content
+from projections.issues import MOST_KEPT, Content, PairFact, ReviewFact, ToolFact, decode_content
 from projections.tally import community, percent
 from services.newsletter.ledger import ClaimedMail, Database
 from services.settings import Newsletter, Settings
@@ -25,7 +25,6 @@ Fact = TypeVar("Fact", ToolFact, ReviewFact)
 BookmarkLines: TypeAlias = Sequence[Mapping[str, str]]
 """A name, url and line for each of a reader's bookmarked tools that changed."""
 
-MOST: Final[Mapping[str, int]] = {"new_comparisons": 8, "new_tools": 8, "movers": 5, "closest": 3, "disagreements": 3}
 MOST_PREPARED: Final = 200
 TAKEN_BACK: Final = "Its author took this review back."
 
@@ -58,7 +57,7 @@ class ReviewText(msgspec.Struct, frozen=True):
 
 
 class Digests:
-    """The digests of one worker; what was prepared is kept for the next chunk."""
+    """The digests of one worker. Prepared ones are kept for the next chunk."""
 
     def __init__(self, database: Database, settings: Settings, vault: Vault) -> None:
         self._database = database
@@ -83,7 +82,7 @@ class Digests:
         return found
 
     async def prepare(self, issue: StoredIssue, categories: Collection[str]) -> PreparedDigest:
-        """Return what an issue says within these categories, encoded for all their readers."""
+        """Return the issue's digest for these categories, encoded for all their readers."""
         content = within(issue.content, categories)
         review = await open_review(self._database, self._vault, content)
         key = (issue.heading.number, tuple(sorted(categories)), review)
@@ -97,7 +96,7 @@ class Digests:
         return known
 
     async def bookmark_lines(self, issue: StoredIssue, readers: Sequence[str]) -> dict[str, BookmarkLines]:
-        """Return, by reader, what changed on the tools they bookmarked; readers with no such tool are left out."""
+        """Return, by reader, the changes on the tools they bookmarked. Readers with no such tool are left out."""
         changes = issue.content.changes
         if not changes:
             return {}
@@ -166,36 +165,28 @@ def _in(categories: set[str], facts_: Iterable[Fact]) -> tuple[Fact, ...]:
 
 def digest_values(heading: Heading, content: Content, review: ReviewText | None, base_url: str) -> dict[str, Any]:
     """Return an issue's content as templates and the archive show it; `review` is the text of its first review."""
+    facts = {name: getattr(content, name) for name in SECTIONS}
     return {
         "number": heading.number,
         "edition": heading.edition,
         "period": {"from": heading.period_from.date().isoformat(), "to": heading.period_to.date().isoformat()},
         "quiet": content.is_quiet,
-        "new_comparisons": [
-            {"title": pair.title, "url": f"{base_url}/compare/{pair.slug}"}
-            for pair in content.new_comparisons[: MOST["new_comparisons"]]
-        ],
-        "new_tools": [
-            {**_link(tool, base_url), "tagline": tool.tagline, "panel_line": panel_line(*tool.panel)}
-            for tool in content.new_tools[: MOST["new_tools"]]
-        ],
-        "movers": [_mover(tool, base_url) for tool in content.movers[: MOST["movers"]]],
-        "closest": [_close_call(tool, base_url) for tool in content.closest[: MOST["closest"]]],
-        "disagreements": [
-            {
-                **_link(tool, base_url),
-                "panel_line": panel_line(*tool.panel),
-                "community_line": community_line(*tool.community),
-            }
-            for tool in content.disagreements[: MOST["disagreements"]]
-        ],
+        **{name: [shown(fact, base_url) for fact in facts[name][:most]] for name, (most, shown) in SECTIONS.items()},
+        "more": {name: _more(len(facts[name]), most) for name, (most, _) in SECTIONS.items()},
         "best_review": _review(content, review, base_url),
         "archive_url": f"{base_url}/issues/{heading.number}",
     }
 
 
+def _more(kept: int, most: int) -> str:
+    """Return how many facts are not shown; of a sort that was cut when the issue was compiled, the least there can be."""
+    if kept <= most:
+        return ""
+    return f"at least {kept - most} more" if kept == MOST_KEPT else f"{kept - most} more"
+
+
 def change_line(tool: ToolFact) -> str:
-    """Return what happened to a tool in the period, in a line."""
+    """Return the changes on a tool in the period, as a line."""
     parts = []
     if tool.panel_spoke:
         parts.append(f"the panel spoke: {panel_line(*tool.panel)}")
@@ -208,6 +199,14 @@ def change_line(tool: ToolFact) -> str:
 
 def _link(tool: ToolFact, base_url: str) -> dict[str, str]:
     return {"name": tool.name, "url": f"{base_url}/tools/{tool.slug}"}
+
+
+def _comparison(pair: PairFact, base_url: str) -> dict[str, object]:
+    return {"title": pair.title, "url": f"{base_url}/compare/{pair.slug}"}
+
+
+def _new_tool(tool: ToolFact, base_url: str) -> dict[str, object]:
+    return {**_link(tool, base_url), "tagline": tool.tagline, "panel_line": panel_line(*tool.panel)}
 
 
 def _mover(tool: ToolFact, base_url: str) -> dict[str, object]:
@@ -227,6 +226,21 @@ def _close_call(tool: ToolFact, base_url: str) -> dict[str, object]:
         "total": tally.total,
         "interval": list(tally.interval or ()),
     }
+
+
+def _disagreement(tool: ToolFact, base_url: str) -> dict[str, object]:
+    lines = {"panel_line": panel_line(*tool.panel), "community_line": community_line(*tool.community)}
+    return {**_link(tool, base_url), **lines}
+
+
+SECTIONS: Final[Mapping[str, tuple[int, Callable[[Any, str], dict[str, object]]]]] = {
+    "new_comparisons": (8, _comparison),
+    "new_tools": (8, _new_tool),
+    "movers": (5, _mover),
+    "closest": (3, _close_call),
+    "disagreements": (3, _disagreement),
+}
+"""By the content's field: how many facts are shown, and the values of one."""
 
 
 def _review(content: Content, review: ReviewText | None, base_url: str) -> dict[str, object] | None:

@@ -1,4 +1,4 @@
-"""What rendered mails promise: complete, escaped, styled inline, small enough."""
+"""Rendered mails: complete, escaped, styled inline, small enough."""
 
 import re
 from html.parser import HTMLParser
@@ -67,7 +67,7 @@ def test_a_mail_is_whole(mail: str, values: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("mail, values", EVERY_MAIL)
 def test_every_link_of_the_html_is_in_the_text(mail: str, values: dict[str, Any]) -> None:
-    """Who reads only text can follow every link there is."""
+    """A reader of the text alone can follow every link."""
     _, text, html = rendered(mail, values)
     links = Outline(html).links
     assert links and all(link and link in text for link in links)
@@ -75,7 +75,7 @@ def test_every_link_of_the_html_is_in_the_text(mail: str, values: dict[str, Any]
 
 @pytest.mark.parametrize("mail, values", EVERY_MAIL)
 def test_no_picture_goes_unnamed_and_none_is_fetched(mail: str, values: dict[str, Any]) -> None:
-    """What is drawn says in words what it shows, and opening a mail asks no server for anything."""
+    """Drawings say in words what they show, and opening a mail asks no server for anything."""
     outline = Outline(rendered(mail, values).html)
     assert all(attributes.get("aria-label") for _, attributes in outline.tags if attributes.get("role") == "img")
     assert all(attributes.get("alt") for tag, attributes in outline.tags if tag == "img")
@@ -166,3 +166,22 @@ def test_a_full_digest_is_well_under_its_budget() -> None:
     """Ten rows in every section leave room to spare."""
     values = {key: value * 10 if isinstance(value, list) else value for key, value in DIGEST.items()}
     assert len(rendered("digest", values).html.encode()) < HTML_BUDGET * 0.6
+
+
+@pytest.mark.parametrize(
+    "period, words",
+    [
+        ({"from": "2026-11-16", "to": "2026-11-22"}, "16 November 2026 to 22 November 2026"),
+        ({"from": "2026-11-25", "to": "2026-11-25"}, "25 November 2026"),
+    ],
+)
+def test_a_period_within_a_day_is_one_date(period: dict[str, str], words: str) -> None:
+    """The head of a digest names the first and the last day, or the only one."""
+    _, text, html = rendered("digest", {**DIGEST, "period": period})
+    assert f"Issue 12, {words}\n" in text and f"Issue 12 &middot; {words}</p>" in html
+
+
+def test_a_list_that_was_cut_says_so() -> None:
+    """A reader learns how many entries are not in the mail."""
+    _, text, html = rendered("digest", {**DIGEST, "more": {"new_comparisons": "3 more", "new_tools": "at least 42 more"}})
+    assert all(f"And {more}." in part for part in (text, html) for more in ("3 more", "at least 42 more"))

@@ -2,12 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from events.commands.bookmarks import SetBookmark
 from events.commands.voters import CorrectVoters
 from projections.cards import tallies_at_head
+from projections.issues import MOST_KEPT, Content, ToolFact
 from services.clock import fresh_id
 from services.newsletter import issues
-from services.newsletter.digest import read_issue
+from services.newsletter.digest import Heading, digest_values, read_issue
 from services.newsletter.schedule import Schedule
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
@@ -30,6 +33,17 @@ async def test_an_issue_tells_what_is_new_and_what_moved(room: Newsroom) -> None
     assert (second.content.new_tools, second.content.new_comparisons) == ((), ())
     (mover,) = second.content.movers
     assert (mover.slug, mover.before, mover.community, mover.votes) == ("alpha", (3, 7), (13, 7), 10)
+
+
+@pytest.mark.parametrize("found, shown, more", [(8, 8, ""), (9, 8, "1 more"), (MOST_KEPT, 8, "at least 42 more")])
+def test_a_long_list_is_cut_and_says_by_how_much(found: int, shown: int, more: str) -> None:
+    """A mail lists eight new tools; of a list that was already cut when the issue was compiled it gives the least number."""
+    heading = Heading(number=1, edition="weekly", period_from=MONDAY, period_to=MONDAY)
+    tool = ToolFact(
+        tool="t", slug="alpha", name="Alpha", category="Chat", tagline="", panel=(0, 0), community=(0, 0), before=(0, 0)
+    )
+    values = digest_values(heading, Content(new_tools=(tool,) * found), None, "https://verdicts.example.com")
+    assert (len(values["new_tools"]), values["more"]["new_tools"]) == (shown, more)
 
 
 async def test_disqualified_votes_count_neither_before_nor_after(room: Newsroom) -> None:

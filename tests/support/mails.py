@@ -35,6 +35,7 @@ CONTENT: dict[str, Any] = {
     "disagreements": [
         {**tool("Devin"), "panel_line": "Skip · 1 ship / 3 skip", "community_line": "67% ship · 402 ship / 198 skip"}
     ],
+    "more": {"new_comparisons": "", "new_tools": "at least 42 more"},
     "best_review": {
         "tool_name": "Codex CLI",
         "url": f"{SITE}/tools/codex-cli",
@@ -47,8 +48,9 @@ CONTENT: dict[str, Any] = {
     "postal_address": "Verdicts & Sons, 1 Main Street, Springfield",
 }
 
+# A quiet issue has no lists, so its mail never looks at `more`.
 QUIET: dict[str, Any] = {
-    **CONTENT,
+    **{name: value for name, value in CONTENT.items() if name != "more"},
     "quiet": True,
     "new_comparisons": [],
     "new_tools": [],
