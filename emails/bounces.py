@@ -1,7 +1,7 @@
-"""Read what comes back: failure notices (RFC 3464), complaints (RFC 5965), automatic replies (RFC 3834), challenges.
+"""Read returned mail: failure notices (RFC 3464), complaints (RFC 5965), automatic replies (RFC 3834), challenges.
 
 Everything is decided by header fields and by the fields of reports. Only a failure notice in no standard form is left to
-flufl.bounce, and only if a mail system sent it: what a person wrote or quoted is never taken for a bounce.
+flufl.bounce, and only if a mail system sent it: a text that a person wrote or quoted is never taken for a bounce.
 """
 
 import email
@@ -19,7 +19,7 @@ Kind = Literal["hard_bounce", "soft_bounce", "complaint", "auto_reply", "challen
 Diagnostic = Literal["other", "address", "mailbox", "system", "network", "protocol", "content", "policy"]
 
 DIAGNOSTICS: tuple[Diagnostic, ...] = ("other", "address", "mailbox", "system", "network", "protocol", "content", "policy")
-"""What a status code is about, by its second number (RFC 3463 3)."""
+"""The subject of a status code, by its second number (RFC 3463 3)."""
 
 NO_ADDRESS = frozenset(
     {"5.0.0", "5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.4", "5.1.6", "5.1.10", "5.2.1", "5.4.1", "5.4.4", "5.4.310"}
@@ -29,7 +29,7 @@ NO_ADDRESS = frozenset(
 COMPLAINTS = frozenset({"abuse", "fraud", "virus", "other", "opt-out", "opt-out-list", "miscategorized"})
 DAEMONS = frozenset({"mailer-daemon", "postmaster", "mail-daemon", "mailerdaemon", "maildaemon"})
 CHALLENGES = ("x-tmda-", "x-boxtrapper", "x-ask-", "x-askversion", "x-qconfirm", "x-spamarrest", "x-challenge-response")
-"""How the headers of those who ask an unknown sender to confirm begin."""
+"""The beginnings of headers by which challenge-response systems are known."""
 
 _ID = re.compile(r"<[^<>\s]{1,900}>")
 _STATUS = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})(?!\d)")
@@ -38,18 +38,18 @@ _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 
 
 class Recipient(msgspec.Struct, frozen=True):
-    """Whom a report is about: the address we wrote to, as far as the report says."""
+    """A recipient that a report names: the address we wrote to, if the report says it."""
 
     address: str | None
     status: str | None = None
     """RFC 3463, such as 5.1.1."""
     diagnostic: Diagnostic = "other"
     hard: bool = False
-    """Nothing sent there will ever arrive."""
+    """Whether no mail to this address will ever arrive."""
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What an incoming mail is, whom it is about, and the Message-ID of the mail of ours it answers."""
+    """The kind of an incoming mail, the recipients it names, and the Message-ID of the mail of ours that it answers."""
 
     kind: Kind
     recipients: tuple[Recipient, ...] = ()
@@ -57,11 +57,11 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def classify(raw: bytes) -> Report:
-    """Say what an incoming mail is; whatever can't be read is unknown. Who wrote it is not proven: compare the Message-ID."""
+    """Return the report in an incoming mail; unknown if it can't be read. Its author is not proven: compare the Message-ID."""
     try:
         return _classify(email.message_from_bytes(raw))
     except (RecursionError, LookupError, ValueError, TypeError, AttributeError):
-        return Report("unknown")  # malformed in a way that Python's reader of mails trips over
+        return Report("unknown")  # malformed in a way that Python's parser trips over
 
 
 def _classify(mail: Message) -> Report:
@@ -84,7 +84,7 @@ def _classify(mail: Message) -> Report:
 
 
 def _parts(mail: Message) -> Iterator[Message]:
-    """Return a mail's own parts, none of those of a mail that is attached to it."""
+    """Return a mail's own parts, without the parts of a mail attached to it."""
     yield mail
     if mail.get_content_maintype() == "multipart" and mail.is_multipart():
         for part in _children(mail):
@@ -143,7 +143,7 @@ def _recipient(block: Message) -> Recipient:
 
 
 def _status(block: Message) -> str | None:
-    """Return a status code; what the remote server said is more telling than a code that says only "failed"."""
+    """Return a status code: the remote server's own in place of one that says only "failed"."""
     told = _STATUS.match(_text(block, "Status"))
     status = told[1] if told else None
     if (reply := _SMTP_REPLY.match(_text(block, "Diagnostic-Code"))) and (status is None or status.endswith(".0.0")):
@@ -162,7 +162,7 @@ def _address(block: Message) -> str | None:
 
 
 def _fields(part: Message) -> list[Message]:
-    """Return the groups of fields of a report's machine-readable part, however the reader of mails left them."""
+    """Return the groups of fields of a report's machine-readable part, in whichever form Python's parser left them."""
     groups = _children(part)
     text = part.get_payload() if not groups else ""
     return groups or ([HeaderParser().parsestr(text)] if isinstance(text, str) and text else [])

@@ -17,7 +17,7 @@ SIGNED = (
 )  # fmt: skip
 """RFC 8058 4 wants both headers of one-click unsubscribing among them."""
 SEALED = (b"from", b"to", b"subject", b"date")
-"""Named once more than they occur, so that a second one added on the way breaks the signature (RFC 6376 8.15)."""
+"""Headers named once more than they occur, so that a second one added on the way breaks the signature (RFC 6376 8.15)."""
 
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 _SPACES = re.compile(rb"[ \t]+")

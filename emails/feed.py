@@ -12,7 +12,7 @@ _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 
 class Entry(NamedTuple):
-    """An issue in the feed: its page, what it is about, when it was published, and its HTML without anything personal."""
+    """An issue in the feed: its page, title, time of publication, and HTML without anything personal."""
 
     url: str
     title: str
@@ -23,7 +23,7 @@ class Entry(NamedTuple):
 
 
 def atom(title: str, base_url: str, entries: Sequence[Entry], *, began: datetime, feed_url: str | None = None) -> bytes:
-    """Write a feed; `began` dates it while it has no entries. Times must know their zone. Raise ValueError if one doesn't."""
+    """Write a feed; `began` dates it while it has no entries. Times must know their zone. Raises ValueError if one doesn't."""
     feed_url = feed_url or f"{base_url}/feed.xml"
     feed = ElementTree.Element("feed", {"xmlns": NAMESPACE, "xml:lang": "en"})
     _add(feed, "id", feed_url)

@@ -45,7 +45,7 @@ class From(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """What differs between two readers of one issue; `message_id` is the same whenever the mail is built again."""
+    """The parts of a digest that differ between readers; `message_id` stays the same when the mail is built again."""
 
     address: str
     message_id: str
@@ -56,7 +56,7 @@ class Reader(NamedTuple):
 
 
 class PreparedDigest:
-    """A digest, encoded but for what differs between its readers."""
+    """A digest, encoded except for the parts that differ between its readers."""
 
     def __init__(self, shared: SharedDigest, head: bytes, boundary: bytes) -> None:
         self._shared = shared
@@ -68,7 +68,7 @@ class PreparedDigest:
         self._before, self._between, self._after = _frame(boundary)
 
     def fill(self, reader: Reader) -> bytes:
-        """Return the mail to one reader; raise AddressRefused, UnsafeHeader or MailTooLarge."""
+        """Return the mail to one reader. Raises AddressRefused, UnsafeHeader and MailTooLarge."""
         text, html = self._gap_values(reader)
         parts = [_envelope(reader.address, reader.message_id, reader.date), _unsubscribe(reader.unsubscribe_url), self._head]
         parts.append(self._before)
@@ -84,7 +84,7 @@ class PreparedDigest:
         return RenderedMail(self._shared.subject, _filled(self._shared.text, text), _filled(self._shared.html, html))
 
     def _gap_values(self, reader: Reader) -> tuple[dict[str, str], dict[str, str]]:
-        """Return what goes into the gaps of the text and of the HTML. Raises MailTooLarge."""
+        """Return the values for the gaps of the text and of the HTML. Raises MailTooLarge."""
         own, unsubscribe_url, manage_url = reader.own, reader.unsubscribe_url, reader.manage_url
         text = {"own": own.text, "unsubscribe_url": unsubscribe_url, "manage_url": manage_url}
         html = {"own": own.html, "unsubscribe_url": str(escape(unsubscribe_url)), "manage_url": str(escape(manage_url))}
@@ -95,7 +95,7 @@ class PreparedDigest:
 
 
 def prepare(shared: SharedDigest, sender: From, list_id: str, feedback_id: str | None = None) -> PreparedDigest:
-    """Encode what all readers of a digest share; `list_id` is a domain name (RFC 2919). Raise UnsafeHeader."""
+    """Encode the parts of a digest that all its readers share; `list_id` is a domain name (RFC 2919). Raises UnsafeHeader."""
     lines = [b"List-Id: <%s>" % _checked(_LIST_ID, list_id, "List-Id")]
     if feedback_id is not None:
         lines.append(b"Feedback-ID: %s" % _checked(re.compile(r"[!-~]+"), feedback_id, "Feedback-ID"))
@@ -105,14 +105,14 @@ def prepare(shared: SharedDigest, sender: From, list_id: str, feedback_id: str |
 
 
 def single(rendered: RenderedMail, sender: From, address: str, message_id: str, date: datetime) -> bytes:
-    """Build a mail to one person that they or someone with their address asked for: it belongs to no list."""
+    """Build a mail to one person who asked for it, or whose address somebody entered. It belongs to no list."""
     boundary = _boundary()
     before, between, after = _frame(boundary)
     return b"".join(
         [
             _envelope(address, message_id, date),
             _from_and_subject(sender, rendered.subject),
-            b"Auto-Submitted: auto-generated\r\n",  # RFC 3834: whoever is away doesn't answer
+            b"Auto-Submitted: auto-generated\r\n",  # RFC 3834: no absence notice answers it
             _mime(boundary),
             before,
             _ended(_quoted_printable(rendered.text)),

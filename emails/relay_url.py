@@ -1,7 +1,7 @@
-"""What the address of a relay says: smtp://, smtp+starttls:// or smtps://[name:password@]host[:port].
+"""Parse the address of a relay: smtp://, smtp+starttls:// or smtps://[name:password@]host[:port].
 
 smtp takes STARTTLS when the relay offers it, and insists when it has a password to send elsewhere than to loopback; the others
-always insist. Where TLS is insisted on, the certificate is verified, but on loopback, where nobody else can answer.
+always insist. Where TLS is insisted on, the certificate is verified, except on loopback, where nobody else can answer.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ _PORTS: dict[Security, int] = {"offered": 25, "starttls": 587, "tls": 465}
 
 
 class RelayUrl(NamedTuple):
-    """Where the relay is and how to speak to it."""
+    """A relay's host and port, and how to connect to it."""
 
     host: str
     port: int
@@ -26,7 +26,7 @@ class RelayUrl(NamedTuple):
 
 
 def parse_relay_url(url: str) -> RelayUrl:
-    """Parse the address of a relay; raise ValueError, without the password."""
+    """Parse the address of a relay. Raises ValueError, whose message never holds the password."""
     parts = urlsplit(url)
     security = _SCHEMES.get(parts.scheme)
     if security is None or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:

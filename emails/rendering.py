@@ -1,7 +1,7 @@
 """Render mails. A mail is a folder of templates: subject.txt, body.txt and body.html, the bodies extending one base.
 
-Templates are read, and their styles put inline, once a process; rendering is Jinja2 alone. What a template names and the values
-lack is an error. A digest is rendered once for all its readers, with gaps that are filled for each of them.
+Templates are read, and their styles put inline, once a process; rendering is Jinja2 alone. A name without
+a value is an error. A digest is rendered once for all its readers, with gaps that are filled for each of them.
 """
 
 import re
@@ -23,10 +23,10 @@ HTML_BUDGET = 102_000
 """Bytes of HTML; Gmail cuts a mail off a little above this, with the link to unsubscribe in what it hides."""
 
 GAPS = ("own", "unsubscribe_url", "manage_url")
-"""What differs between two readers of one digest."""
+"""The parts of a digest that differ between its readers."""
 
 TEMPLATES = Path(__file__).parent / "templates"
-# Nobody who writes to us can know this mark, so no text of theirs can pass for a gap.
+# No reader can know this mark, so no text of theirs can pass for a gap.
 _MARK = secrets.token_hex(8)
 _GAP = re.compile(f"{_MARK}:([a-z_]+);")
 
@@ -44,7 +44,7 @@ class RenderedMail(NamedTuple):
 
 
 class SharedDigest(NamedTuple):
-    """A digest before it is any reader's: each body is text, name of a gap, text, name of a gap, …, text."""
+    """A digest with gaps: each body is text, name of a gap, text, name of a gap, …, text."""
 
     subject: str
     text: tuple[str, ...]
@@ -52,7 +52,7 @@ class SharedDigest(NamedTuple):
 
 
 class OwnPart(NamedTuple):
-    """The part of a digest that is about one reader's own bookmarks; both empty where nothing changed on them."""
+    """The part of a digest that is about one reader's own bookmarks; both empty if nothing changed on them."""
 
     text: str
     html: str
@@ -67,14 +67,14 @@ def render(mail: Mail, values: Mapping[str, Any]) -> RenderedMail:
 
 
 def render_shared(values: Mapping[str, Any]) -> SharedDigest:
-    """Render a digest with gaps where its readers differ."""
+    """Render a digest with gaps for the parts that differ between its readers."""
     gaps = {name: f"{_MARK}:{name};" for name in GAPS}
     subject, text, html = _within_budget(_render("digest", {**values, **gaps}))
     return SharedDigest(subject, tuple(_GAP.split(text)), tuple(_GAP.split(html)))
 
 
 def render_own(bookmarked: Sequence[Mapping[str, str]]) -> OwnPart:
-    """Render what changed on the tools a reader bookmarked: a name, url and line each."""
+    """Render the changes on the tools that a reader bookmarked: a name, url and line each."""
     if not bookmarked:
         return NOTHING_OWN
     values = {"bookmarked": bookmarked}

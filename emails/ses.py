@@ -1,4 +1,4 @@
-"""Verify and read what Amazon SES reports through SNS: bounces and complaints, signed under Amazon's certificate.
+"""Verify and read the reports of Amazon SES through SNS: bounces and complaints, signed under Amazon's certificate.
 
 "Verifying the signatures of Amazon SNS messages" in Amazon's developer guide says which fields are signed, in which order.
 """
@@ -35,7 +35,7 @@ class NotSigned(Exception):
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """A bounce or complaint about one recipient; `id` is the same whenever SNS repeats it."""
+    """A bounce or complaint about one recipient; `id` stays the same when SNS repeats it."""
 
     kind: Kind
     id: str

@@ -1,7 +1,7 @@
 """Send mails to a relay over a few connections that are kept, one recipient a mail, and return the outcome of each.
 
-What can be known is told apart from what can't: a connection lost before the final dot left no mail behind, one lost after it
-may have. Replies are kept as codes alone: their texts hold addresses.
+A connection lost before the final dot left no mail behind; one lost after it may have. Replies are kept as
+codes alone, because their texts hold addresses.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ Stage = Literal["connect", "sender", "recipient", "data"]
 SLOW_DOWN = frozenset({421, 450, 451, 452, 454})
 MAILS_PER_CONNECTION = 100
 IDLE_SECONDS = 30.0
-"""How long an unused connection is trusted to be still there."""
+"""Seconds for which an unused connection is taken to be open."""
 UNREACHABLE_SECONDS = 1.0
-"""How long nobody else tries to connect after an attempt failed."""
+"""Seconds after a failed attempt during which no other is made."""
 
 _NOT_ABOUT_THE_ADDRESS = frozenset({503, 530, 534, 535, 538})
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\S)")
@@ -50,7 +50,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def hard_bounce(self) -> bool:
-        """Whether the address itself was refused for good.
+        """Return whether the address itself was refused for good.
 
         A relay that wants a login (503, 530, 535) or forbids relaying (5.7.1) refuses us, not the reader.
         """
@@ -59,12 +59,12 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def whole_relay(self) -> bool:
-        """Whether the next mail would most likely fare the same, whoever it is for."""
+        """Return whether the next mail, to any reader, would most likely fare the same."""
         return self.stage in ("connect", "sender") or self.code in (421, 454)
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Seconds for each phase; RFC 5321 4.5.3.2 asks for patience after the final dot, where giving up leaves a doubt."""
+    """Seconds for each phase; after the final dot RFC 5321 4.5.3.2 asks for patience, as giving up there leaves a doubt."""
 
     connect: float = 15
     command: float = 60
@@ -101,7 +101,7 @@ class Relay:
         await self.close()
 
     async def send(self, sender: str, recipient: str, message: bytes) -> Outcome:
-        """Send one mail and return its outcome; raise ValueError, before anything is sent, if it isn't 7-bit with CRLF."""
+        """Send one mail and return its outcome. Raises ValueError, before anything is sent, unless it is 7-bit with CRLF."""
         body = _stuffed(message)
         async with self._free:
             while True:
@@ -117,7 +117,7 @@ class Relay:
                     return outcome
 
     async def close(self) -> None:
-        """Take leave of the relay on every idle connection."""
+        """Send QUIT on every idle connection and close it."""
         idle, self._idle = self._idle, []
         await asyncio.gather(*(connection.quit() for connection in idle))
 
@@ -147,7 +147,7 @@ class Relay:
     async def _deliver(self, connection: "_Connection", sender: bytes, recipient: bytes, body: bytes) -> Outcome:
         try:
             outcome = await connection.deliver(sender, recipient, body)
-        except BaseException:  # cancelled in the middle: what the relay says next would be taken for another answer
+        except BaseException:  # cancelled midway: the relay's next reply would answer another command
             connection.drop()
             raise
         if connection.is_usable() and connection.sent < self._mails_per_connection:
@@ -196,21 +196,21 @@ class _Connection:
         self._timeouts = timeouts
         self._loop = asyncio.get_running_loop()
         self._used = self._loop.time()
-        # Next to no buffer, so that the writer knows when all it was given has left us; under TLS, 0 would mean never.
+        # Next to no buffer, so that the writer knows when all of it has been sent; under TLS, 0 would mean never.
         transport = cast(asyncio.WriteTransport, client.protocol.transport)
         transport.set_write_buffer_limits(high=1, low=0)
         self._writer = asyncio.StreamWriter(transport, client.protocol, None, self._loop)
 
     def is_usable(self) -> bool:
-        """Whether the connection is there and was used lately."""
+        """Return whether the connection is open and was used lately."""
         return self._protocol.is_connected and self._loop.time() - self._used < IDLE_SECONDS
 
     def drop(self) -> None:
-        """Close the connection without a word."""
+        """Close the connection without QUIT."""
         self._client.close()
 
     async def quit(self) -> None:
-        """Take leave, and close the connection whatever the relay says to that."""
+        """Send QUIT and close the connection, whatever the relay answers."""
         try:
             await self._protocol.execute_command(b"QUIT", timeout=2)
         except _LOST:
@@ -240,19 +240,19 @@ class _Connection:
         return await self._finish()
 
     async def _command(self, command: bytes, stage: Stage, expected: int = 2) -> tuple[int, Outcome | None]:
-        """Say a command; return the reply's code, and what becomes of the mail if it was refused."""
+        """Send a command; return the reply's code, and the mail's outcome if it was refused."""
         code, text = await self._reply(self._protocol.execute_command(command, timeout=self._timeouts.command))
         return code, _refusal(code, text, stage, expected)
 
     async def _reply(self, reply: Awaitable[aiosmtplib.SMTPResponse]) -> aiosmtplib.SMTPResponse:
         response = await reply
-        if self._protocol._buffer:  # a second reply would be taken for the answer to what we say next
+        if self._protocol._buffer:  # a second reply would be taken for the answer to the next command
             raise UnexpectedReply("more than one reply")
         self._used = self._loop.time()
         return response
 
     async def _write(self, body: bytes) -> None:
-        """Send all but the final dot, and see that it left while the relay was there."""
+        """Send everything except the final dot, and check that it was sent while the connection was open."""
         self._protocol.write(body)
         async with asyncio.timeout(self._timeouts.body):
             await self._writer.drain()
@@ -261,7 +261,7 @@ class _Connection:
             raise aiosmtplib.SMTPServerDisconnected("Connection lost")
 
     async def _finish(self) -> Outcome:
-        """Send the final dot: from here on the mail may have been accepted, whatever happens."""
+        """Send the final dot. From here on the mail may have been accepted, even if the connection fails."""
         try:
             self._protocol.write(b".\r\n")
             code, text = await self._reply(self._protocol.read_response(timeout=self._timeouts.final))
@@ -285,13 +285,13 @@ class _Connection:
 
 
 def _refusal(code: int, text: str, stage: Stage, expected: int) -> Outcome | None:
-    """Return what becomes of a mail after this reply, None if it goes on; raise UnexpectedReply."""
+    """Return a mail's outcome after this reply, None if it goes on. Raises UnexpectedReply."""
     kind = code // 100
     if kind == expected:
         return None
     if kind == 4:
         return Outcome("deferred", code, code in SLOW_DOWN, stage, _status(text))
-    if kind == 5 and stage == "sender":  # every mail has this sender: it is not the reader who is refused
+    if kind == 5 and stage == "sender":  # every mail has this sender, so the reader is not refused
         return Outcome("deferred", code, True, stage, _status(text))
     if kind == 5:
         return Outcome("rejected", code, False, stage, _status(text))
@@ -304,7 +304,7 @@ def _status(text: str) -> str | None:
 
 
 def _stuffed(message: bytes) -> bytes:
-    """Return the mail as it goes over the wire, without the final dot (RFC 5321 4.5.2)."""
+    """Return the mail as it is sent, without the final dot (RFC 5321 4.5.2)."""
     ends = message.count(b"\r\n")
     if not message.isascii() or message.count(b"\n") != ends or message.count(b"\r") != ends or not message.endswith(b"\r\n"):
         raise ValueError("a mail is 7-bit, in lines that end in CRLF")

@@ -1,1 +1,1 @@
-"""The newsletter, from sign-up to ledger to sending; what API, worker and command line share."""
+"""The newsletter, from sign-up to ledger to sending. API, worker and command line share it."""

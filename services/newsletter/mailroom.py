@@ -41,7 +41,7 @@ class Mailroom:
         """Connect, and begin to send."""
         settings, newsletter = self._settings, self._settings.newsletter
         self.database = await self._stack.enter_async_context(
-            # The server ends what stands still, so that a stalled worker holds no lock for long.
+            # The server ends idle transactions, so that a stalled worker holds no lock for long.
             postgres.pool(settings.database_url, "worker", size=6, seconds=60, idle_in_transaction_session_timeout="5000")
         )
         transport = await self._stack.enter_async_context(open_transport(settings))
@@ -67,11 +67,11 @@ class Mailroom:
         await self._stack.aclose()
 
     def wake(self) -> None:
-        """Say that there may be something to send."""
+        """Wake the sender: there may be something to send."""
         self._sender.wake.set()
 
     async def tick(self) -> None:
-        """Do what is due."""
+        """Compile and plan the issues that are due."""
         due = await issues.tick(self.database, self._settings.database_url, self._schedule, now())
         if due.editions or due.unplanned:
             self.wake()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class OutboxMail(NamedTuple):
-    """A mail in the outbox; its name says what it is, and holds its reader's id."""
+    """A mail in the outbox; its name tells its kind and holds its reader's id."""
 
     name: str
     path: Path
@@ -18,7 +18,7 @@ def folder(home: Path) -> Path:
 
 
 def keep(home: Path, name: str, message: bytes) -> None:
-    """Keep a mail under this name, which must hold its reader's id; whole or not at all."""
+    """Keep a mail under this name, which must hold its reader's id. It is written whole or not at all."""
     folder(home).mkdir(mode=0o700, parents=True, exist_ok=True)
     new = folder(home) / f".{name}.new"
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
@@ -28,7 +28,7 @@ def keep(home: Path, name: str, message: bytes) -> None:
 
 
 def filed(home: Path) -> list[OutboxMail]:
-    """List what is in the outbox, newest first."""
+    """Return the mails in the outbox, newest first."""
     found = sorted(folder(home).glob("*.eml"), key=lambda path: path.stat().st_mtime, reverse=True)
     return [OutboxMail(path.stem, path) for path in found]
 
@@ -42,6 +42,6 @@ def read(home: Path, name: str) -> bytes | None:
 
 
 def forget(home: Path, reader: str) -> None:
-    """Take an erased person's mails out."""
+    """Delete an erased person's mails."""
     for path in folder(home).glob(f"*{reader}*"):
         path.unlink(missing_ok=True)

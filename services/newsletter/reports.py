@@ -1,7 +1,7 @@
-"""From what came back, by mail or by a provider's webhook, to what it means for a subscriber.
+"""Read bounces and complaints, from returned mail or a provider's webhook, and suppress the addresses that are gone.
 
-A complaint or hard bounce suppresses the address at once; soft bounces do when three in a row span fifteen days or more. An
-accepted mail that no report followed within five days breaks the row. The same report counts once, however often it arrives.
+A complaint or hard bounce suppresses the address at once; three soft bounces in a row do if they span
+fifteen days or more. An accepted mail without a report within five days breaks the row. A repeated report counts once.
 """
 
 import logging
@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """A bounce or complaint. Our Message-ID or the address says whose; a repeated report has the same fingerprint."""
+    """A bounce or complaint. Our Message-ID or the address names its reader. A repeated report has the same fingerprint."""
 
     kind: Kind
     fingerprint: bytes
@@ -61,7 +61,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportResult(msgspec.Struct, frozen=True):
-    """The result of a report: its reader, None if nobody we know, and whether it suppressed the address."""
+    """The result of a report: its reader (None if unknown) and whether it suppressed the address."""
 
     kind: Kind
     reader: str | None = None
@@ -80,9 +80,9 @@ class WebhookEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_mail(raw: bytes) -> list[Report]:
-    """Return what a mail that came back reports; empty unless it is a bounce or complaint about a mail of ours.
+    """Return the reports in a returned mail; empty unless it is a bounce or complaint about a mail of ours.
 
-    Anybody can write such a mail, so no address in it is believed: only a Message-ID of ours, which its reader alone has seen.
+    Anybody can write such a mail. No address in it is believed, only a Message-ID of ours, which its reader alone has seen.
     """
     report = classify(raw)
     kind = _KINDS.get(report.kind)
@@ -94,7 +94,7 @@ def read_mail(raw: bytes) -> list[Report]:
 
 
 def read_ses(message: dict[str, Any]) -> list[Report]:
-    """Return what a verified notification of Amazon's reports."""
+    """Return the reports in a verified notification of Amazon's."""
     return [
         Report(
             kind=_KINDS[notice.kind],
@@ -108,7 +108,7 @@ def read_ses(message: dict[str, Any]) -> list[Report]:
 
 
 def read_event(event: WebhookEvent, fingerprint: bytes) -> Report:
-    """Return what an event of the generic webhook reports."""
+    """Return the report in an event of the generic webhook."""
     return Report(
         kind="complaint" if event.type == "complaint" else "hard" if event.hard else "soft",
         fingerprint=fingerprint,
@@ -130,7 +130,7 @@ async def apply(database: Database, committer: Committer, finder: Finder, report
 async def _apply(database: Database, committer: Committer, finder: Finder, report: Report) -> ReportResult:
     reader = await _reader(database, finder, report)
     if reader is None:
-        logger.info("a %s report is about nobody we know", report.kind)
+        logger.info("a %s report is about no reader we know", report.kind)
         return ReportResult(report.kind)
     await database.execute(KEEP, reader, report.fingerprint, report.kind, report.code)
     reason = _REASONS.get(report.kind)

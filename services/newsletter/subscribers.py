@@ -1,4 +1,4 @@
-"""Subscribers: one made of an address, one found by it, and a copy of everything that is kept about one."""
+"""Subscribers: build one from an address, find one by it, and copy everything kept about one."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -38,14 +38,14 @@ def new_person(vault: Vault, finder: Finder, address: str) -> Person:
 
 
 def seal_person(vault: Vault, finder: Finder, address: str) -> tuple[Person, Key]:
-    """Build a prospective subscriber; return its new key too, for whatever else of it is to be sealed."""
+    """Build a prospective subscriber; return its new key too, so that more can be sealed under it."""
     person = fresh_id()
     key, keep = vault.new_key(person)
     return Person(person, key.seal("address", address), finder.mark(address), keep), key
 
 
 async def find(database: Database, finder: Finder, address: str) -> tuple[str | None, str | None]:
-    """Return the id of an address's subscriber, and why the address is suppressed; None for each that isn't so.
+    """Return the id of an address's subscriber (None: there is none), and why the address is suppressed (None: it isn't).
 
     Raises AddressRefused.
     """
@@ -54,7 +54,7 @@ async def find(database: Database, finder: Finder, address: str) -> tuple[str | 
 
 
 async def export(database: Database, vault: Vault, subscriber: str) -> dict[str, Any]:
-    """Return everything that is kept about a subscriber, opened, under names that a reader understands."""
+    """Return everything that is kept about a subscriber, opened, under names for readers."""
     at = stream(subscriber)
     whole = [store.decode(_registry, row) for row in await database.fetch(store.READ_WHOLES, [at])]
     state = fold(evolve, whole)

@@ -1,4 +1,4 @@
-"""What reading returned mail promises: each is taken for what it is, and nothing a person wrote for a bounce."""
+"""Reading returned mail: each kind is recognized, and no text that a person wrote is taken for a bounce."""
 
 import time
 from pathlib import Path
@@ -139,7 +139,7 @@ def test_an_attached_bounce_is_not_its_carriers() -> None:
 @example(b"Content-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse")
 @example(b"Content-Type: message/rfc822; charset=\xff\r\n\r\n\xff")
 def test_nothing_at_all_can_break_it(raw: bytes) -> None:
-    """Whatever comes in, there is a report."""
+    """Every input gives a report."""
     assert isinstance(classify(raw), Report)
 
 
@@ -153,7 +153,7 @@ def test_mangled_mails_are_read_as_far_as_they_go(name: str, cut: float, place: 
 
 
 def test_deep_and_large_mails_are_read_in_time() -> None:
-    """Neither a thousand boxes in each other nor a mebibyte of lines stops whoever reads."""
+    """Neither a thousand boxes in each other nor a mebibyte of lines stops the reading."""
     begun = time.process_time()
     deep = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(1000))
     assert classify(deep).kind == "unknown"
@@ -165,6 +165,6 @@ def test_deep_and_large_mails_are_read_in_time() -> None:
 
 
 def test_a_report_may_be_about_nobody_we_know() -> None:
-    """Where a report hides the reader, its Message-ID still tells."""
+    """If a report hides the reader, its Message-ID still names the mail."""
     assert classify(mail("arf-redacted")) == Report("complaint", (), OURS)
     assert classify(mail("dsn-without-address")).recipients == (Recipient(None, "5.1.1", "address", True),)

@@ -1,4 +1,4 @@
-"""What a signature promises: a stranger's verifier accepts it, and no change to what was signed goes unnoticed."""
+"""Signatures: a stranger's verifier accepts it, and no change to a signed part goes unnoticed."""
 
 import base64
 from typing import Any

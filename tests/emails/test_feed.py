@@ -1,4 +1,4 @@
-"""What the feed promises: all that RFC 4287 requires, and text that stays text."""
+"""The feed: all that RFC 4287 requires, and text that stays text."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone

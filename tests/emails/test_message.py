@@ -1,4 +1,4 @@
-"""What a built mail promises: what was put in comes out, and nothing ends a header that shouldn't."""
+"""Built mails: every value comes out as it was put in, and none can end a header."""
 
 import email
 import re
@@ -77,7 +77,7 @@ def test_a_filled_mail_is_what_emailmessage_would_say() -> None:
 
 @pytest.mark.parametrize("mail", SINGLE_MAILS)
 def test_a_single_mail_belongs_to_no_list(mail: Any) -> None:
-    """What a person asked for carries no List headers, and says that a machine sent it."""
+    """A mail that a person asked for carries no List headers, and says that a machine sent it."""
     rendered = render(mail, SINGLE_MAILS[mail])
     raw = single(rendered, SENDER, "ana@example.com", "<c.1@verdicts.example.com>", WHEN)
     assert content(raw, "plain") == rendered.text and content(raw, "html") == rendered.html
@@ -89,7 +89,7 @@ def test_a_single_mail_belongs_to_no_list(mail: Any) -> None:
     pieces=st.lists(st.text(), min_size=1, max_size=5), own=st.text(), subject=st.text(max_size=300), name=st.text(max_size=80)
 )
 def test_any_text_survives(pieces: list[str], own: str, subject: str, name: str) -> None:
-    """Whatever stands in and around a gap decodes to itself; lines keep their length; only the ends of lines are made alike."""
+    """Any text in and around a gap decodes to itself; lines keep their length; only the ends of lines are made alike."""
     body = [piece for each in pieces for piece in (each, "own")][:-1]
     shared = SharedDigest(subject, tuple(body), tuple(body))
     raw = prepare(shared, From(name, "d@example.com"), LIST_ID).fill(READER._replace(own=OwnPart(own, own)))
@@ -178,7 +178,7 @@ def test_the_same_reader_and_issue_keep_their_message_id() -> None:
 
 
 def test_a_reader_whose_part_is_too_large_is_refused() -> None:
-    """The budget holds for what is filled in as well."""
+    """The budget includes the filled gaps."""
     with pytest.raises(MailTooLarge):
         PREPARED.fill(READER._replace(own=OwnPart("", "x" * HTML_BUDGET)))
 
@@ -196,7 +196,7 @@ def test_a_reader_whose_part_is_too_large_is_refused() -> None:
     ],
 )
 def test_odd_but_legal_addresses_are_kept(address: str, ascii_form: str) -> None:
-    """Whatever is legal reaches the header and is read back as the same address."""
+    """Every legal address reaches the header and is read back as the same address."""
     assert ascii_address(address) == ascii_form
     mail = parsed(PREPARED.fill(READER._replace(address=address)))
     assert len(mail["To"].addresses) == 1 and str(mail["To"]).endswith("@" + ascii_form.rpartition("@")[2])
@@ -212,7 +212,7 @@ def test_odd_but_legal_addresses_are_kept(address: str, ascii_form: str) -> None
     ],
 )  # fmt: skip
 def test_malformed_addresses_are_refused(address: str) -> None:
-    """What is no address never reaches a relay, and the refusal doesn't repeat it."""
+    """An invalid address never reaches a relay, and the refusal doesn't repeat it."""
     with pytest.raises(AddressRefused) as refusal:
         ascii_address(address)
     assert not address or address not in str(refusal.value)

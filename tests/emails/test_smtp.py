@@ -1,4 +1,4 @@
-"""What sending promises: it says what became of each mail, and never that one was sent that wasn't."""
+"""Sending: each mail has an outcome, and none is said to be sent that wasn't."""
 
 import asyncio
 import datetime
@@ -65,7 +65,7 @@ async def test_an_accepted_mail_arrives_unchanged() -> None:
     ],
 )
 async def test_a_refusal_says_for_good_or_for_now(script: dict[str, Reply], outcome: Outcome) -> None:
-    """What refuses the mail for good is a rejection, throttling slows us down, what refuses us is no fault of a reader's."""
+    """A refusal for good is a rejection, throttling slows us down, and a refusal of us is no fault of a reader's."""
     assert await sent(script) == outcome
 
 
@@ -173,7 +173,7 @@ async def test_a_cancelled_send_spoils_no_other() -> None:
 
 @pytest.mark.parametrize("mail", [b"a\nb\r\n", b"a\rb\r\n", b"no end", "é\r\n".encode(), b"", b"a\r\n.\nQUIT\r\n"])
 async def test_a_malformed_mail_is_refused_before_anything_is_said(mail: bytes) -> None:
-    """What two relays could read differently is not sent."""
+    """A mail that two relays could read differently is not sent."""
     async with relay() as server, Relay(f"smtp://127.0.0.1:{server.port}", 1) as client:
         with pytest.raises(ValueError):
             await client.send(SENDER, RECIPIENT, mail)
@@ -181,7 +181,7 @@ async def test_a_malformed_mail_is_refused_before_anything_is_said(mail: bytes) 
 
 
 class Kept(MessageHandler):
-    """What a real SMTP server was given, and whether its client had logged in."""
+    """The mails that a real SMTP server was given, and whether its client had logged in."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -271,7 +271,7 @@ async def test_tls_that_was_asked_for_is_not_done_without() -> None:
     ],
 )
 def test_a_password_never_goes_in_the_clear(url: str, security: str, port: int, verified: bool) -> None:
-    """Where a password is sent, or TLS was asked for, the relay must show who it is; loopback needs no proof."""
+    """If a password is sent or TLS was asked for, the relay must prove its identity; loopback needs no proof."""
     parsed = parse_relay_url(url)
     assert (parsed.security, parsed.port, parsed.verified) == (security, port, verified)
 

@@ -120,7 +120,7 @@ def test_subscribers_come_from_a_file_and_leave_on_request(site: Instance, tmp_p
 
 
 def test_an_erased_persons_mails_leave_the_outbox(site: Instance) -> None:
-    """What was kept for them is gone with them."""
+    """Everything kept about a person is gone with them."""
     call(site, "POST", "/v1/newsletter/subscriptions", {"email": "eve@example.com"})
     wait_for(lambda: any("eve@example.com" in file.read_text() for file in outbox(site, "")))
     run(site, "subscribers", "erase", "eve@example.com", "--yes")

@@ -1,4 +1,4 @@
-"""A file of subscribers of any size: what can be imported is, each row that can't is named, and memory stays as it was.
+"""A file of subscribers of any size: good rows are imported, each refused row is named, and memory stays as it was.
 
 BALLOTPRESS_CSV_MEGABYTES says how large the file is, beside one broken row of 32 MB.
 """
@@ -19,7 +19,7 @@ MEGABYTES = int(os.environ.get("BALLOTPRESS_CSV_MEGABYTES", "1"))
 BROKEN_EVERY = 50
 ENDLESS_BYTES = 32_000_000
 MOST_MORE_MEGABYTES = 16
-"""What a large file may take in memory beyond a file of one row."""
+"""The memory that a large file may take beyond a file of one row."""
 
 BROKEN = (
     b"reader@@example.com,web form,\n",
@@ -60,7 +60,7 @@ def write(file: BinaryIO, size: int) -> tuple[int, list[int]]:
 
 
 def resident_megabytes(pid: int) -> float:
-    """Give the most memory that a process has had so far; 0 when it is gone."""
+    """Return the most memory that a process has had so far; 0 when it is gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):

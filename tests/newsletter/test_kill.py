@@ -1,4 +1,4 @@
-"""Whatever is killed in mid-send, each planned reader has exactly one mail, or is listed as uncertain; the accounts add up.
+"""Any process may be killed: each planned reader has exactly one mail, or is listed as uncertain, and the accounts add up.
 
 BALLOTPRESS_KILL_ROUNDS says how many rounds; each kills workers, PostgreSQL, Valkey or the relay a few times.
 """
@@ -101,7 +101,7 @@ async def plan(fleet: SendingFleet) -> int:
 
 
 async def ask(fleet: SendingFleet, number: int) -> tuple[dict[str, int], dict[str, str], int]:
-    """Give an issue's accounts, each reader's state, and how many were planned, all at one moment."""
+    """Return an issue's accounts, each reader's state, and how many were planned, all at one moment."""
     connection = await asyncpg.connect(fleet.settings.database_url, timeout=5)
     try:
         async with connection.transaction(isolation="repeatable_read"):

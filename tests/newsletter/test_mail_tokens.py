@@ -10,7 +10,7 @@ READER = fresh_id()
 
 
 def test_a_token_is_for_its_purpose_alone() -> None:
-    """What unsubscribes neither confirms nor manages nor erases, and the other way round."""
+    """A token that unsubscribes neither confirms nor manages nor erases, and the other way round."""
     tokens = MailTokens((NEW,))
     issued = {
         "confirm": tokens.confirm(READER, 1),
@@ -67,7 +67,7 @@ def test_a_link_to_confirm_works_for_48_hours_and_one_to_leave_for_ever() -> Non
     ids=["empty", "short", "not ascii", "unsigned", "signature empty", "long"],
 )
 def test_what_is_no_token_is_refused(broken: str) -> None:
-    """Whatever is wrong with it, the refusal is the same."""
+    """The refusal is the same for every fault."""
     tokens = MailTokens((NEW,))
     for read in (tokens.read_confirm, tokens.read_unsubscribe):
         with pytest.raises(TokenInvalid):

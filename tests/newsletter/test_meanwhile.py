@@ -1,4 +1,4 @@
-"""What happens between an issue's compilation and its sending: reviews erased, views rebuilt, two workers at once."""
+"""Changes between an issue's compilation and its sending: reviews erased, views rebuilt, two workers at once."""
 
 import asyncio
 import email
@@ -41,7 +41,7 @@ def text_of(raw: bytes) -> str:
 
 
 async def digest_to(room: Newsroom, address: str) -> str:
-    """Give the text of the one digest to an address."""
+    """Return the text of the one digest to an address."""
     (raw,) = [message for message in room.sink.to(address) if b"List-Id" in message]
     return text_of(raw)
 
@@ -66,7 +66,7 @@ async def test_a_review_is_opened_when_its_mail_is_written(room: Newsroom, withd
 
 
 async def test_views_rebuilt_in_mid_send_change_no_mail(room: Newsroom) -> None:
-    """With every view of subscribers empty, what was planned is sent: not one mail more or less."""
+    """With every view of subscribers empty, the planned mails are sent, not one more or less."""
     for n in range(5):
         await room.subscribe(f"reader{n}@example.com")
     await room.project()
@@ -138,7 +138,7 @@ async def test_a_very_late_issue_raises_an_alarm_until_it_is_served(room: Newsro
 
 
 async def test_an_address_never_confirmed_is_forgotten_after_seven_days(room: Newsroom) -> None:
-    """Its key and look-up go; a day earlier they stay, and so does whoever confirmed."""
+    """Its key and look-up go. A day earlier they stay, and confirmed subscribers always stay."""
     waiting, confirmed = await room.sign_up("waiting@example.com"), await room.subscribe("ada@example.com")
     await room.project()
     assert await forget_unconfirmed(room.database, room.committer, now() + timedelta(days=6)) == []

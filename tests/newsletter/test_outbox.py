@@ -36,7 +36,7 @@ async def test_only_this_machine_looks_into_the_outbox(
 
 
 def test_a_kept_mail_is_its_owners_and_whole(tmp_path: Path) -> None:
-    """Files have mode 0600; whoever is forgotten has none left."""
+    """Files have mode 0600; a forgotten reader has none left."""
     outbox.keep(tmp_path, "issue-1-ada", b"one")
     outbox.keep(tmp_path, "issue-1-bob", b"two")
     assert {file.path.stat().st_mode & 0o777 for file in outbox.filed(tmp_path)} == {0o600}

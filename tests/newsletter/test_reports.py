@@ -1,4 +1,4 @@
-"""Bounces and complaints: whoever tells of them, each counts once, and means what it means."""
+"""Bounces and complaints: each counts once, by whichever way it is reported, and has its own consequence."""
 
 import hmac
 import json

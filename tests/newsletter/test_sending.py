@@ -45,7 +45,7 @@ async def test_a_digest_says_how_to_leave_and_who_it_is(room: Newsroom) -> None:
 
 
 async def test_an_unsubscribe_stops_what_is_not_attempted(room: Newsroom) -> None:
-    """Who leaves between plan and sending gets nothing, at once and without any view's help; so does who is erased."""
+    """A reader who unsubscribes or is erased between plan and sending gets nothing, without any view's help."""
     number, (leaver, erased, stayer) = await planned(room, 3)
     await room.committer.submit(Unsubscribe(leaver))
     await room.committer.submit(EraseSubscriber(erased))
@@ -136,7 +136,7 @@ async def test_a_pause_holds_digests_and_lets_confirmations_out(room: Newsroom) 
 
 
 async def test_a_cancelled_issue_stops(room: Newsroom) -> None:
-    """What isn't sent yet never is, and the next issue tells of the same period."""
+    """Mails not yet sent never are, and the next issue covers the same period."""
     await room.import_tools(catalogs.tool())
     number, _ = await planned(room, 2)
     assert await issues.cancel(room.database, number) == 2

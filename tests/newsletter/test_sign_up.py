@@ -56,7 +56,7 @@ async def mails(connection: Any) -> list[tuple[str, str]]:
 
 @pytest.mark.usefixtures("valkey")
 async def test_every_address_gets_the_same_answer(http: httpx.AsyncClient, tokens: MailTokens, connection: Any) -> None:
-    """New, waiting, confirmed and suppressed addresses are answered alike; they differ in what is mailed to them alone."""
+    """New, waiting, confirmed and suppressed addresses are answered alike; only the mails they get differ."""
     first = await sign_up(http, "ada@example.com")
     again = await sign_up(http, "ADA@Example.com")
     ((ada, _), _) = await mails(connection)
