@@ -178,7 +178,7 @@ def test_a_full_digest_is_well_under_its_budget() -> None:
 def test_a_period_within_a_day_is_one_date(period: dict[str, str], words: str) -> None:
     """The head of a digest names the first and the last day, or the only one."""
     _, text, html = rendered("digest", {**DIGEST, "period": period})
-    assert f"Issue 12, {words}\n" in text and f"Issue 12 &middot; {words}</p>" in html
+    assert f"Issue 12, {words}\n" in text and f"Issue 12 · {words}</p>" in html
 
 
 def test_a_list_that_was_cut_says_so() -> None:
