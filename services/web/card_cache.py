@@ -7,7 +7,8 @@ for. The cache is bounded: the least recently used card goes first.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from time import monotonic
+from typing import Any, Final, NamedTuple
 
 from asyncpg import Pool
 from msgspec.structs import replace
@@ -22,10 +23,12 @@ from services.web.http.answers import Versioned, encoder, weak_etag
 POLL_SECONDS: Final = 0.1
 PACE_SECONDS: Final = 0.03  # refreshes are this far apart at least, however often the bell rings
 STALE_SECONDS: Final = 1.0
+MOST_CARDS: Final = 1000
+MOST_PAIRS: Final = 500
 
 
 class CachedCard:
-    """A cached card and its lazily encoded response; `is_followed` while the cache keeps it current."""
+    """A cached card and its answer, encoded when first asked for; `is_followed` while the cache keeps it current."""
 
     __slots__ = ("_card", "_versioned", "as_of", "is_followed", "position", "ship", "skip", "tool")
 
@@ -51,6 +54,11 @@ class CachedCard:
         return self._card.slug
 
     @property
+    def tally(self) -> TallyRow:
+        """The tally as it stands."""
+        return TallyRow(self.tool, self.ship, self.skip, self.position)
+
+    @property
     def card(self) -> Card:
         """The card as it stands; the same object until the tally changes."""
         if self.position != self._card.position:
@@ -64,24 +72,21 @@ class CachedCard:
         return self._versioned
 
 
-class Pair:
-    """A cached comparison, made of two cards as they were."""
+class Pair(NamedTuple):
+    """A cached comparison of two cards, and the positions at which it was made of them."""
 
-    __slots__ = ("_left", "_left_position", "_right", "_right_position", "versioned")
-
-    def __init__(self, left: CachedCard, right: CachedCard, edition: str) -> None:
-        self._left, self._left_position = left, left.position
-        self._right, self._right_position = right, right.position
-        self.versioned = Versioned(
-            encoder.encode(compare(left.card, right.card)), weak_etag(edition, left.position, right.position)
-        )
+    left: CachedCard
+    left_position: int
+    right: CachedCard
+    right_position: int
+    versioned: Versioned
 
     def holds(self) -> bool:
-        """Tell whether both cards are unchanged and still followed."""
-        left, right = self._left, self._right
+        """Return whether both cards are unchanged and still followed."""
+        left, right = self.left, self.right
         return (
-            left.position == self._left_position
-            and right.position == self._right_position
+            left.position == self.left_position
+            and right.position == self.right_position
             and left.is_followed
             and right.is_followed
         )
@@ -90,14 +95,9 @@ class Pair:
 class Cards:
     """The cards of one API process."""
 
-    def __init__(
-        self, pool: "Pool[Any]", release: str, clock: Callable[[], float], *, most_cards: int = 1000, most_pairs: int = 500
-    ) -> None:
+    def __init__(self, pool: "Pool[Any]", release: str) -> None:
         self._pool = pool
         self._release = release
-        self._clock = clock
-        self._most_cards = most_cards
-        self._most_pairs = most_pairs
         self._by_slug: OrderedDict[str, CachedCard] = OrderedDict()
         self._by_tool: dict[str, CachedCard] = {}
         self._pairs: OrderedDict[str, Pair] = OrderedDict()
@@ -134,13 +134,13 @@ class Cards:
             await asyncio.sleep(PACE_SECONDS)
 
     async def refresh(self) -> None:
-        """Bring the cache up to the views; callers during a refresh wait for that one. Raises the database's errors."""
+        """Bring the cache up to the views; callers during a refresh share it. Raises the database's errors."""
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._refresh())
         await asyncio.shield(self._refreshing)
 
     async def _refresh(self) -> None:
-        began = self._clock()
+        began = monotonic()
         self._take(await cards.changes(self._pool, self._state.position))
         self._checked = began
 
@@ -169,18 +169,12 @@ class Cards:
         self._edition = f"{self._release}-{state.generation[:8]}"
         self.hear(None)
 
-    def seen(self, slug: str) -> CachedCard | None:
-        """Return a listed tool's card if it is cached and the cache was checked within the last second."""
-        if self._clock() - self._checked > STALE_SECONDS:
-            return None
-        cached = self._by_slug.get(slug)
-        if cached is not None:
-            self._by_slug.move_to_end(slug)
-        return cached
-
     async def one(self, slug: str) -> CachedCard | None:
         """Return a listed tool's card, or None if no listed tool has this slug."""
-        return self.seen(slug) or (await self.find([slug])).get(slug)
+        if monotonic() - self._checked <= STALE_SECONDS and (cached := self._by_slug.get(slug)) is not None:
+            self._by_slug.move_to_end(slug)
+            return cached
+        return (await self.find([slug])).get(slug)
 
     async def listed(self, slug: str) -> CachedCard:
         """Return a listed tool's card. Raises ToolNotListed."""
@@ -190,7 +184,7 @@ class Cards:
 
     async def find(self, slugs: Sequence[str]) -> dict[str, CachedCard]:
         """Return the cards of those slugs that are listed tools; what is not cached is read."""
-        if self._clock() - self._checked > STALE_SECONDS:
+        if monotonic() - self._checked > STALE_SECONDS:
             await self.refresh()
         missing = [slug for slug in slugs if slug not in self._by_slug]
         found = await self._load(missing) if missing else {}
@@ -213,7 +207,7 @@ class Cards:
         return found
 
     def _shrink(self) -> None:
-        while len(self._by_slug) > self._most_cards:
+        while len(self._by_slug) > MOST_CARDS:
             _, oldest = self._by_slug.popitem(last=False)
             oldest.is_followed = False
             del self._by_tool[oldest.tool]
@@ -225,16 +219,17 @@ class Cards:
     def known_comparison(self, pair: str) -> Versioned | None:
         """Return the answer of `left-vs-right` if it is cached and neither card has changed."""
         known = self._pairs.get(pair)
-        if known is None or not known.holds() or self._clock() - self._checked > STALE_SECONDS:
+        if known is None or not known.holds() or monotonic() - self._checked > STALE_SECONDS:
             return None
         self._pairs.move_to_end(pair)
         return known.versioned
 
     def comparison(self, left: CachedCard, right: CachedCard, pair: str | None) -> Versioned:
         """Return the answer of two cards side by side, and cache it under `pair` unless that could name other tools."""
-        made = Pair(left, right, self._edition)
+        etag = weak_etag(self._edition, left.position, right.position)
+        versioned = Versioned(encoder.encode(compare(left.card, right.card)), etag)
         if pair is not None:
-            self._pairs[pair] = made
-            if len(self._pairs) > self._most_pairs:
+            self._pairs[pair] = Pair(left, left.position, right, right.position, versioned)
+            if len(self._pairs) > MOST_PAIRS:
                 self._pairs.popitem(last=False)
-        return made.versioned
+        return versioned

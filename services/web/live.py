@@ -6,16 +6,18 @@ A viewer holds one unsent event a tool, however slow it is; one that takes nothi
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import Final
 
 import msgspec
 from litestar.types import HTTPResponseBodyEvent, Receive, Scope, Send
+from msgspec.structs import replace
 
 from projections.cards import TallyRow
 from projections.tally import Community, community
 from services.web.card_cache import CachedCard, Cards
-from services.web.http.answers import Answer
+from services.web.http.answers import Answer, encoder
 from services.web.http.problems import Refusal
 
 EVENT_STREAM: Final = b"text/event-stream"
@@ -40,37 +42,37 @@ class LiveTally(Community, frozen=True, tag_field=None):
     tool: str
 
 
-_encoder = msgspec.json.Encoder()
-
-
 class _WatchedTool:
     """A watched tool, its last known tally and its viewers."""
 
-    __slots__ = ("position", "ship", "skip", "slug", "viewers")
+    __slots__ = ("slug", "tally", "viewers")
 
     def __init__(self, cached: CachedCard) -> None:
         self.slug = cached.slug
-        self.ship, self.skip, self.position = cached.ship, cached.skip, cached.position
+        self.tally = cached.tally
         self.viewers: set[Viewer] = set()
 
     def event(self) -> bytes:
         """Return the tally as an event."""
-        fields = msgspec.structs.asdict(community(self.ship, self.skip))
-        data = _encoder.encode(LiveTally(**fields, tool=self.slug))
-        return b"id: %d\nevent: tally\ndata: %b\n\n" % (self.position, data)
+        fields = msgspec.structs.asdict(community(self.tally.ship, self.tally.skip))
+        data = encoder.encode(LiveTally(**fields, tool=self.slug))
+        return b"id: %d\nevent: tally\ndata: %b\n\n" % (self.tally.position, data)
 
 
-class Viewer:
-    """One open stream: its unsent events by tool, oldest first."""
+class Viewer(Answer):
+    """One open stream of Server-Sent Events (WHATWG HTML, 9.2), with its unsent events by tool, oldest first."""
 
-    __slots__ = ("_pending", "_waiter", "is_over", "sending_since", "task", "tools")
+    __slots__ = ("_is_over", "_live", "_pending", "_sending_since", "_task", "_waiter", "tools")
 
-    def __init__(self, tools: Sequence[str]) -> None:
+    def __init__(self, live: "Live", tools: Sequence[str]) -> None:
+        headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
+        self._write(b"", 200, headers)
         self.tools = tools
-        self.is_over = False
-        self.sending_since: float | None = None
-        self.task: asyncio.Task[object] | None = None
+        self._live = live
+        self._is_over = False
         self._pending: dict[str, bytes] = {}
+        self._sending_since: float | None = None
+        self._task: asyncio.Task[object] | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     def queue(self, tool: str, event: bytes) -> None:
@@ -81,32 +83,63 @@ class Viewer:
 
     def end(self) -> None:
         """End the stream."""
-        self.is_over = True
+        self._is_over = True
         self._wake()
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def beat(self) -> None:
+        """Keep a quiet connection alive; cut off a caller that takes nothing."""
+        if self._sending_since is None:
+            self.queue("", _HEARTBEAT)
+        elif monotonic() - self._sending_since > PATIENCE_SECONDS and self._task is not None:
+            self._task.cancel()
 
-    async def next(self) -> bytes | None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send events until the caller is gone or the process stops."""
+        self._task = asyncio.current_task()
+        gone = asyncio.create_task(self._end_with(receive))
+        try:
+            await send(self._start)
+            await send(_chunk(_HELLO))
+            while (events := await self._next()) is not None:
+                self._sending_since = monotonic()
+                await send(_chunk(events))
+                self._sending_since = None
+            await send(_chunk(b"", more=False))
+        finally:
+            gone.cancel()
+            self._live.leave(self)
+
+    async def _end_with(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.end()
+
+    async def _next(self) -> bytes | None:
         """Wait for something to send and return it; None at the end."""
-        while not self._pending and not self.is_over:
+        while not self._pending and not self._is_over:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
             self._waiter = None
-        if self.is_over:
+        if self._is_over:
             return None
         chunk = b"".join(self._pending.values())
         self._pending.clear()
         return chunk
 
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _chunk(body: bytes, *, more: bool = True) -> HTTPResponseBodyEvent:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
 
 class Live:
     """The broadcaster of one process."""
 
-    def __init__(self, cards: Cards, clock: Callable[[], float]) -> None:
+    def __init__(self, cards: Cards) -> None:
         self._cards = cards
-        self._clock = clock
         self._watched: dict[str, _WatchedTool] = {}
         self._changed: set[str] = set()
         self._is_stale = False
@@ -127,23 +160,23 @@ class Live:
             return
         for tally in tallies:
             watched = self._watched.get(tally.tool)
-            if watched is not None and tally.position > watched.position:
-                watched.ship, watched.skip, watched.position = tally.ship, tally.skip, tally.position
+            if watched is not None and tally.position > watched.tally.position:
+                watched.tally = tally
                 self._changed.add(tally.tool)
                 self._moved.set()
 
     def join(self, found: Mapping[str, CachedCard], last_id: int | None) -> Viewer:
-        """Start a viewer of these tools; what changed since the event `last_id` (None: everything) is sent at once.
+        """Return the answer that sends these tools' tallies, at first those that changed since the event `last_id` (None: all).
 
         Raises TooManyViewers.
         """
         if self.viewers >= MOST_VIEWERS:
             raise TooManyViewers("As many watch as there are places for; ask for the tallies now and then instead.")
-        viewer = Viewer([cached.tool for cached in found.values()])
+        viewer = Viewer(self, [cached.tool for cached in found.values()])
         for cached in found.values():
             self._watched.setdefault(cached.tool, _WatchedTool(cached)).viewers.add(viewer)
-        self.hear([TallyRow(cached.tool, cached.ship, cached.skip, cached.position) for cached in found.values()])
-        watched = sorted((self._watched[tool].position, tool) for tool in viewer.tools)
+        self.hear([cached.tally for cached in found.values()])
+        watched = sorted((self._watched[tool].tally.position, tool) for tool in viewer.tools)
         newest = watched[-1][0]
         for position, tool in watched:
             if last_id is None or position > last_id or last_id > max(newest, self._cards.position):
@@ -190,13 +223,12 @@ class Live:
             return
         for cached in found.values():
             watched = self._watched.get(cached.tool)
-            if watched is not None and (watched.ship, watched.skip) != (cached.ship, cached.skip):
-                watched.ship, watched.skip = cached.ship, cached.skip
-                watched.position = max(watched.position, cached.position)
+            if watched is not None and (watched.tally.ship, watched.tally.skip) != (cached.ship, cached.skip):
+                watched.tally = replace(cached.tally, position=max(watched.tally.position, cached.position))
                 self._changed.add(cached.tool)
 
     async def _flush(self) -> None:
-        changed = sorted((self._watched[tool].position, tool) for tool in self._changed)
+        changed = sorted((self._watched[tool].tally.position, tool) for tool in self._changed)
         self._changed.clear()
         sent = 0
         for _, tool in changed:
@@ -213,53 +245,5 @@ class Live:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            now = self._clock()
             for viewer in tuple(self._viewers):
-                if viewer.sending_since is None:
-                    viewer.queue("", _HEARTBEAT)
-                elif now - viewer.sending_since > PATIENCE_SECONDS and viewer.task is not None:
-                    viewer.task.cancel()
-
-    def stream(self, viewer: Viewer) -> "Stream":
-        """Return the answer that serves a viewer."""
-        return Stream(self, viewer, self._clock)
-
-
-class Stream(Answer):
-    """An endless answer: Server-Sent Events (WHATWG HTML, 9.2)."""
-
-    __slots__ = ("_clock", "_live", "_viewer")
-
-    def __init__(self, live: Live, viewer: Viewer, clock: Callable[[], float]) -> None:
-        headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
-        self._write(b"", 200, headers)
-        self._live = live
-        self._viewer = viewer
-        self._clock = clock
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send events until the caller is gone or the process stops."""
-        viewer = self._viewer
-        viewer.task = asyncio.current_task()
-        gone = asyncio.create_task(_until_gone(receive, viewer))
-        try:
-            await send(self._start)
-            await send(_chunk(_HELLO))
-            while (events := await viewer.next()) is not None:
-                viewer.sending_since = self._clock()
-                await send(_chunk(events))
-                viewer.sending_since = None
-            await send(_chunk(b"", more=False))
-        finally:
-            gone.cancel()
-            self._live.leave(viewer)
-
-
-async def _until_gone(receive: Receive, viewer: Viewer) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    viewer.end()
-
-
-def _chunk(body: bytes, *, more: bool = True) -> HTTPResponseBodyEvent:
-    return {"type": "http.response.body", "body": body, "more_body": more}
+                viewer.beat()

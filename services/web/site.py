@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from time import monotonic
 
 import asyncpg
 from redis.asyncio import Redis
@@ -81,8 +80,8 @@ class Site:
         ):
             self.limits = Limits(self.valkey)
             self.log = Log(self.database, REGISTRY)
-            self.cards = Cards(self.database, version("ballotpress"), monotonic)
-            self.live = Live(self.cards, monotonic)
+            self.cards = Cards(self.database, version("ballotpress"))
+            self.live = Live(self.cards)
             self.views = ViewProgress(self.database)
             self.checks += [
                 database_check(self.database),
