@@ -12,7 +12,7 @@ from services.embedded.start import find_settings
 def api(host: str, port: int) -> None:
     """Serve the site and its API over HTTP."""
     settings = find_settings()
-    from services.web.serve import run
+    from services.web.app import run
 
     run(settings, host, port)
 

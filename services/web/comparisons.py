@@ -66,7 +66,6 @@ async def read_comparison(site: Site, pair: str) -> tuple[CachedCard, CachedCard
 @endpoint("GET", "/v1/comparisons", takes=ListQuery, gives=PairsPage, statuses=(200, 304))
 async def get_comparisons(call: Call, query: ListQuery) -> Answer:
     """List the announced pairs, newest first."""
-    await call.site.reach(query.after)
     pairs, more = await read_pairs(call, query)
     items = [AnnouncedPair(f"{p.left}-vs-{p.right}", f"{p.left_name} vs {p.right_name}", p.left, p.right) for p in pairs]
     return listed(call, PairsPage(items, more), more)
@@ -75,8 +74,6 @@ async def get_comparisons(call: Call, query: ListQuery) -> Answer:
 @endpoint("GET", "/v1/comparisons/{pair}", takes=Query, gives=Comparison, statuses=(200, 304))
 async def get_comparison(call: Call, query: Query) -> Answer:
     """Put two listed tools side by side, announced or not."""
-    if query.after is not None:
-        await call.site.reach(query.after)
     pair, cards = call.path["pair"], call.site.cards
     versioned = cards.known_comparison(pair)
     if versioned is None:

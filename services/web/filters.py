@@ -57,14 +57,7 @@ def clock(time: datetime) -> str:
 
 
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
-    "count": count,
-    "verdict": verdict,
-    "interval": interval,
-    "flips": flips,
-    "score": score,
-    "day": day,
-    "moment": moment,
-    "clock": clock,
+    function.__name__: function for function in (count, verdict, interval, flips, score, day, moment, clock)
 }
 
 GLOBALS: Final = {"NO_REVIEWS": NO_REVIEWS, "NO_VOTES": NO_VOTES}

@@ -29,7 +29,7 @@ StreamName = Annotated[str, Meta(pattern=rf"^{_UUID}$(?!\n)|{ID}")]
 """A stream's uuid, or its owner's id."""
 
 
-class EventsQuery(Query, frozen=True, kw_only=True):
+class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
     """The events above the position `after`, of the whole log or of one stream."""
 
     after: Position = 0

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from events.log import postgres
 from events.log.committer import Committer
+from events.log.ids import ID, SLUG
 from events.log.store import Log
 from events.log.vault import Finder, Vault
 from events.registry import REGISTRY
@@ -24,11 +25,24 @@ from services.web.http import call
 from services.web.http.auth import OperatorTokens, VisitorTokens
 from services.web.http.checks import Check, database_check
 from services.web.http.cursors import Cursors
+from services.web.http.endpoints import PATH_PATTERNS
 from services.web.http.limits import Headers, Limit, Limits
 from services.web.http.metrics import Metrics
 from services.web.http.networks import Networks
 from services.web.live import Live
-from services.web.wait import ViewProgress, schema_check, views_check
+from services.web.wait import ViewProgress, schema_check, view_checks
+
+# `$` alone would let a newline follow.
+PATH_PATTERNS.update(
+    tool=SLUG,
+    pair=r"^[a-z0-9-]{1,120}-vs-[a-z0-9-]{1,120}$(?!\n)",
+    persona=r"^[^/\x00-\x20A-Z][^/\x00-\x1fA-Z]{0,79}$(?!\n)",
+    id=ID,
+    visitor=ID,
+    mail=r"^[A-Za-z0-9_-]{1,160}$(?!\n)",
+    problem=r"^[a-z-]{1,40}$(?!\n)",
+    number=r"^[1-9][0-9]{0,8}$(?!\n)",
+)
 
 
 async def _leave(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -86,7 +100,7 @@ class Site:
             self.checks += [
                 database_check(self.database),
                 schema_check(self.database),
-                *views_check(self.database),
+                *view_checks(self.database),
                 self.limits.check(),
                 Check("newsletter", False, self._late_issue),
             ]

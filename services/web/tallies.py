@@ -82,7 +82,6 @@ class LiveQuery(Query, frozen=True, kw_only=True):
 async def read_history(call: Call, query: HistoryQuery) -> History:
     """Return the tally of the tool in the path at the end of each period, at most 1,000. Raises BadInput, ToolNotListed."""
     start, end = _span(query, now())
-    await call.site.reach(query.after)
     tool = await _tool(call)
     changes = await hours.changes(call.site.database, tool, start, end, query.every, corrected=query.corrected)
     ship, skip = changes.get(None, (0, 0))
@@ -101,7 +100,6 @@ async def get_tally(call: Call, query: TallyQuery) -> Answer:
     time = None if query.as_of is None else _utc("as_of", query.as_of)
     if time is not None and time > present:
         raise BadInput.at("/as_of", "is in the future")
-    await call.site.reach(query.after)
     found = await hours.as_of(call.site.database, await _tool(call), time, corrected=query.corrected)
     fields = msgspec.structs.asdict(community(found.ship, found.skip))
     answer = TallyAnswer(
@@ -124,7 +122,6 @@ async def get_live_tallies(call: Call, query: LiveQuery) -> Answer:
     send by themselves, only what changed since.
     """
     site = call.site
-    await site.reach(query.after)
     found = await site.cards.find(query.tool)
     if len(found) < len(set(query.tool)):
         raise NotFound("No listed tool has one of these slugs.")

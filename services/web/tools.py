@@ -71,8 +71,6 @@ async def read_tools(call: Call, query: ToolsQuery) -> ToolsPage:
 async def get_tool(call: Call, query: Query) -> Answer:
     """Show a tool with the panel's reviews and the community's tally."""
     cards = call.site.cards
-    if query.after is not None:
-        await call.site.reach(query.after)
     return cards.answer(await cards.listed(call.path["tool"])).answer(call.head.get(b"if-none-match"))
 
 
@@ -82,7 +80,6 @@ async def get_tools(call: Call, query: ToolsQuery) -> Answer:
 
     Trending counts the net votes of the last 7 whole days, up to now, from the beginning of an hour.
     """
-    await call.site.reach(query.after)
     found = await read_tools(call, query)
     return listed(call, found, found.next)
 
@@ -90,7 +87,6 @@ async def get_tools(call: Call, query: ToolsQuery) -> Answer:
 @endpoint("GET", "/v1/categories", takes=Query, gives=Categories, statuses=(200, 304))
 async def get_categories(call: Call, query: Query) -> Answer:
     """List the categories with how many listed tools each holds."""
-    await call.site.reach(query.after)
     return listed(call, Categories(await tools.categories(call.site.database)))
 
 

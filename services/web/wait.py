@@ -52,19 +52,19 @@ def schema_check(pool: "Pool[Any]") -> Check:
     return Check("schema", True, ask)
 
 
-def views_check(pool: "Pool[Any]") -> list[Check]:
+def view_checks(pool: "Pool[Any]") -> list[Check]:
     """Return the checks that every view was once caught up (vital), and that none has halted or drifted."""
 
     async def built() -> str | None:
-        missing = [state.name for state in await read_views(pool) if not state.caught_up]
-        return f"{', '.join(missing)} not yet caught up with the log" if missing else None
+        missing = ", ".join(state.name for state in await read_views(pool) if not state.caught_up)
+        return f"{missing} not yet caught up with the log" if missing else None
 
     async def moving() -> str | None:
-        halted = [f"{s.name} halted at position {s.halt.position}" for s in await read_views(pool) if s.halt]
-        return "; ".join(halted) or None
+        states = await read_views(pool)
+        return "; ".join(f"{state.name} halted at position {state.halt.position}" for state in states if state.halt) or None
 
     async def right() -> str | None:
-        drifted = [f"{s.name} has drifted from the log: {s.drift.what}" for s in await read_views(pool) if s.drift]
-        return "; ".join(drifted) or None
+        states = await read_views(pool)
+        return "; ".join(f"{s.name} has drifted from the log: {s.drift.what}" for s in states if s.drift) or None
 
     return [Check("views", True, built), Check("projections", False, moving), Check("drift", False, right)]

@@ -7,7 +7,7 @@ import msgspec
 
 from projections.tally import community
 from services.settings import read_settings
-from services.web import app, serve
+from services.web import app
 from services.web.http.answers import Answer, Versioned, weak_etag
 from services.web.http.auth import require_visitor
 from services.web.http.call import ANYONE, VISITOR
@@ -52,4 +52,4 @@ async def constant(call: Call, query: Query) -> Answer:
 
 if __name__ == "__main__":
     app.ROUTES += [limited, unlimited, constant]
-    serve.run(read_settings(), "127.0.0.1", int(sys.argv[1]))
+    app.run(read_settings(), "127.0.0.1", int(sys.argv[1]))

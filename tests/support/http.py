@@ -132,12 +132,12 @@ class Site:
 
 
 def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
-    """Assert that an answer is a problem of this status, and give it."""
+    """Check that an answer is a whole problem (RFC 9457) of this status, and return it."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = answer.json()
     assert problem["status"] == status
-    assert problem["title"]
+    assert all(isinstance(problem[member], str) and problem[member] for member in ("type", "title", "detail"))
     return problem
 
 

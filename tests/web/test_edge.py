@@ -20,6 +20,7 @@ from services.web.http.call import VISITOR, operator
 from services.web.http.endpoints import endpoint
 from services.web.http.problems import Kind, add_kinds, problem_answer
 from services.web.site import Call
+from tests.support.http import assert_problem
 from tests.support.processes import PATIENCE
 from tests.support.settings import OPERATOR, settings
 from tests.support.sites import client
@@ -117,16 +118,6 @@ async def token(site: httpx.AsyncClient) -> str:
 def bearer(token: str) -> dict[str, str]:
     """Present a token."""
     return {"Authorization": f"Bearer {token}"}
-
-
-def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
-    """Check that an answer is a whole problem (RFC 9457), and give it."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem: dict[str, Any] = answer.json()
-    assert problem["status"] == status
-    assert all(isinstance(problem[member], str) and problem[member] for member in ("type", "title", "detail"))
-    return problem
 
 
 async def test_every_answer_carries_the_security_headers(site: httpx.AsyncClient) -> None:

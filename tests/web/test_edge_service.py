@@ -16,8 +16,8 @@ from services.clock import now
 from services.settings import Newsletter
 from services.web.app import ROUTES
 from services.web.http.answers import Versioned
-from services.web.http.bodies import PATH_PATTERNS
 from services.web.http.checks import Check, ask_all
+from services.web.http.endpoints import PATH_PATTERNS
 from services.web.http.networks import Networks
 from services.web.http.openapi import implied
 from tests.support import servers

@@ -5,7 +5,6 @@ surrogates, NUL (PostgreSQL's text can't hold one), nesting beyond reason. Forms
 """
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Final, Generic, TypeVar
 from urllib.parse import parse_qsl
 
@@ -15,19 +14,6 @@ from msgspec import Meta
 from events.log.ids import ID, SLUG
 from services.json_input import UNREADABLE, JsonReader, bad_texts, fault_of
 from services.web.http.problems import BadInput, FieldError, WrongMediaType
-
-# `$` alone would let a newline follow.
-PATH_PATTERNS: Final[Mapping[str, str]] = {
-    "tool": SLUG,
-    "pair": r"^[a-z0-9-]{1,120}-vs-[a-z0-9-]{1,120}$(?!\n)",
-    "persona": r"^[^/\x00-\x20A-Z][^/\x00-\x1fA-Z]{0,79}$(?!\n)",
-    "id": ID,
-    "visitor": ID,
-    "mail": r"^[A-Za-z0-9_-]{1,160}$(?!\n)",
-    "problem": r"^[a-z-]{1,40}$(?!\n)",
-    "number": r"^[1-9][0-9]{0,8}$(?!\n)",
-}
-"""The parameters that a path may have."""
 
 Slug = Annotated[str, Meta(pattern=SLUG, max_length=120)]
 Id = Annotated[str, Meta(pattern=ID, max_length=22)]
@@ -59,17 +45,20 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class BodyReader(Generic[T]):
-    """Reads the bodies of one Struct."""
+    """Reads the bodies of one Struct: JSON, and forms as well if `takes_forms`."""
 
-    __slots__ = ("_reader", "_type")
+    __slots__ = ("_reader", "_takes_forms", "_type")
 
-    def __init__(self, type_: type[T]) -> None:
+    def __init__(self, type_: type[T], *, takes_forms: bool = False) -> None:
         self._type = type_
+        self._takes_forms = takes_forms
         self._reader = JsonReader(type_)
 
     def read(self, media: bytes | None, raw: bytes) -> T:
-        """Decode a body. Raises BadInput (400), WrongMediaType (415)."""
+        """Decode a body. Raises BadInput, WrongMediaType."""
         if media != b"application/json" and (media is None or not _MEDIA.fullmatch(media)):
+            if self._takes_forms and is_form(media):
+                return read_form(self._type, raw)
             raise WrongMediaType("The body must be JSON, with a Content-Type of application/json.")
         try:
             value = self._reader.read(raw)
@@ -118,25 +107,15 @@ def fields(raw: bytes) -> dict[str, list[str]]:
     return found
 
 
-class FormReader(BodyReader[T]):
-    """Reads bodies that a form or a program may send."""
-
-    __slots__ = ("_names", "_type")
-
-    def __init__(self, type_: type[T]) -> None:
-        super().__init__(type_)
-        self._type = type_
-        self._names = {field.encode_name for field in msgspec.inspect.type_info(type_).fields}  # type: ignore[attr-defined]
-
-    def read(self, media: bytes | None, raw: bytes) -> T:
-        """Decode a form of single values, or JSON. Raises BadInput, WrongMediaType."""
-        if not is_form(media):
-            return super().read(media, raw)
-        values = {name: given[-1] for name, given in fields(raw).items() if name in self._names}
-        try:
-            return msgspec.convert(values, self._type, strict=False)
-        except msgspec.ValidationError as error:
-            raise bad_input(error) from None
+def read_form(type_: type[T], raw: bytes) -> T:
+    """Read a form of single values. Empty ones are as if not sent, unknown fields are ignored. Raises BadInput."""
+    known = {field.encode_name for field in msgspec.structs.fields(type_)}  # type: ignore[arg-type]
+    sent = fields(raw)
+    values = {name: given[-1].replace("\r\n", "\n") for name, given in sent.items() if name in known and given[-1].strip()}
+    try:
+        return msgspec.convert(values, type_, strict=False)
+    except msgspec.ValidationError as error:
+        raise bad_input(error) from None
 
 
 def check_line(pointer: str, text: str | None) -> None:

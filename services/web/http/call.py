@@ -87,11 +87,6 @@ class Call(Request[None, None, State]):
         return self.scope["head"]  # type: ignore[typeddict-item, no-any-return]
 
     @property
-    def request_id(self) -> str:
-        """The id of this request in answer and logs."""
-        return self.scope["request_id"]  # type: ignore[typeddict-item, no-any-return]
-
-    @property
     def path(self) -> Mapping[str, str]:
         """The path's parameters, already known to fit their patterns."""
         return self.scope["path_params"]
@@ -104,25 +99,17 @@ class Call(Request[None, None, State]):
         return self.site.networks.name(client[0] if client else "", forwarded)
 
     @property
-    def idempotency_key(self) -> str | None:
-        """The Idempotency-Key, 1 to 255 visible characters. Raises BadInput."""
+    def key(self) -> IdempotencyKey | None:
+        """The Idempotency-Key, scoped to the caller, with a fingerprint of the request. Raises BadInput."""
         key = self.head.get(b"idempotency-key")
         if key is None:
             return None
         if not _KEY.fullmatch(key):
             raise BadInput.at("/Idempotency-Key", "must be 1 to 255 visible ASCII characters")
-        return key.decode("ascii")
-
-    @property
-    def key(self) -> IdempotencyKey | None:
-        """The Idempotency-Key, scoped to the caller, with a fingerprint of the request. Raises BadInput."""
-        text = self.idempotency_key
-        if text is None:
-            return None
         scope = self.scope
         asked = b"\0".join((scope["method"].encode(), scope["path"].encode(), getattr(self, "body_bytes", b"")))
         caller = getattr(self, "visitor", None) or f"operator {self.operator}"
-        return IdempotencyKey(caller, text, blake2b(asked, digest_size=16).digest())
+        return IdempotencyKey(caller, key.decode("ascii"), blake2b(asked, digest_size=16).digest())
 
     def add_headers(self, headers: Headers) -> None:
         """Add headers to the answer, be it a refusal."""

@@ -17,12 +17,14 @@ from litestar.handlers import HTTPRouteHandler
 
 from services.web.http.answers import Answer, json_answer
 from services.web.http.auth import require_operator, require_visitor
-from services.web.http.bodies import PATH_PATTERNS, BodyReader, FormReader
+from services.web.http.bodies import BodyReader
 from services.web.http.call import ANYONE, AnyCall, Call, Caller
 from services.web.http.problems import FieldError, NotFound
-from services.web.http.queries import QueryReader
+from services.web.http.queries import Query, QueryReader
 
 BODY_LIMIT: Final = 64 * 1024
+PATH_PATTERNS: Final[dict[str, str]] = {}
+"""The parameters that a path may have, each with the pattern of its values. The site adds its own."""
 
 Method = Literal["GET", "PUT", "POST", "PATCH", "DELETE"]
 Input = TypeVar("Input", bound=msgspec.Struct)
@@ -40,7 +42,6 @@ class Operation(NamedTuple):
     statuses: tuple[int, ...]
     problems: frozenset[int]
     summary: str
-    name: str
     is_form: bool = False
     max_body: int = BODY_LIMIT
 
@@ -64,36 +65,26 @@ class Options(TypedDict, total=False):
     """What an endpoint may declare beside input and output.
 
     `by` is who may call; `statuses` those that an answer can have, the first that of a Struct; `problems` those that its rules
-    can refuse with, beside those that follow from caller and input; `max_body` the most bytes of a body.
+    can refuse with, beside those that follow from caller and input; `max_body` the most bytes of a body; `form` lets a plain
+    form send the body as well as JSON.
     """
 
     by: Caller
     statuses: tuple[int, ...]
     problems: tuple[int, ...]
     max_body: int
+    form: bool
 
 
 @overload
 def endpoint(
-    method: Method, path: str, *, gives: type[Output], **options: Unpack[Options]
+    method: Method, path: str, *, gives: type[Output] | bytes, **options: Unpack[Options]
 ) -> Callable[[Callable[[AnyCall], Awaitable[Output | Answer]]], HTTPRouteHandler]: ...
 
 
 @overload
 def endpoint(
-    method: Method, path: str, *, gives: bytes, **options: Unpack[Options]
-) -> Callable[[Callable[[AnyCall], Awaitable[Answer]]], HTTPRouteHandler]: ...
-
-
-@overload
-def endpoint(
-    method: Method, path: str, *, takes: type[Input], gives: bytes, **options: Unpack[Options]
-) -> Callable[[Callable[[AnyCall, Input], Awaitable[Answer]]], HTTPRouteHandler]: ...
-
-
-@overload
-def endpoint(
-    method: Method, path: str, *, takes: type[Input], gives: type[Output], form: bool = ..., **options: Unpack[Options]
+    method: Method, path: str, *, takes: type[Input], gives: type[Output] | bytes, **options: Unpack[Options]
 ) -> Callable[[Callable[[AnyCall, Input], Awaitable[Output | Answer]]], HTTPRouteHandler]: ...
 
 
@@ -111,14 +102,13 @@ def endpoint(
 ) -> Callable[[Callable[..., Awaitable[Any]]], HTTPRouteHandler]:
     """Register a function as an endpoint.
 
-    `takes` is the Struct of the body (PUT, POST, PATCH) or of the query (GET, DELETE); `gives` the Struct of the answer,
-    or a media type where it isn't JSON; `form` lets a plain form send the body as well.
+    `takes` is the Struct of the body (PUT, POST, PATCH) or of the query (GET, DELETE), whose `after` the views have reached
+    when the function runs; `gives` is the Struct of the answer, or a media type where it isn't JSON.
     """
 
     def made(function: Callable[..., Awaitable[Any]]) -> HTTPRouteHandler:
-        name = getattr(function, "__name__", path)
-        summary = cleandoc(function.__doc__ or name)
-        operation = Operation(method, path, by, takes, gives, statuses, frozenset(problems), summary, name, form, max_body)
+        summary = cleandoc(function.__doc__ or path)
+        operation = Operation(method, path, by, takes, gives, statuses, frozenset(problems), summary, form, max_body)
         return route(method, path, f"{method} {path}", _handle(function, operation), operation=operation)
 
     return made
@@ -131,39 +121,45 @@ def route(method: Method, path: str, name: str, handle: Callable[[Call], Awaitab
 
 
 def path_patterns(path: str) -> list[tuple[str, re.Pattern[str]]]:
-    """Return the names of a path's parameters with their patterns."""
+    """Return the names of a path's parameters with their patterns. Raises KeyError for one that the site hasn't added."""
     return [(name, re.compile(PATH_PATTERNS[name])) for name in re.findall(r"{(\w+)}", path)]
 
 
 def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Callable[[Call], Awaitable[Answer]]:
-    """Return what Litestar calls. All that is known of an endpoint is looked up here, once."""
-    takes, status = operation.takes, operation.statuses[0]
-    reader = FormReader if operation.is_form else BodyReader
-    body = reader(takes) if takes and operation.has_body else None
-    query = QueryReader(takes) if takes and not operation.has_body else None
+    """Return what Litestar calls with a parameter of the name `request`. All that is known beforehand is looked up once."""
+    takes, status, by = operation.takes, operation.statuses[0], operation.by
+    is_open, is_write = by == ANYONE, operation.is_write
     patterns = path_patterns(operation.path)
-    is_visitors, is_operators = operation.by.kind == "visitor", operation.by.kind == "operator"
-    is_limited = is_visitors and operation.is_write
-    cache = operation.by.cache
+    body = BodyReader(takes, takes_forms=operation.is_form) if takes and operation.has_body else None
+    query: QueryReader[Any] | None = QueryReader(takes) if takes and not operation.has_body else None
+    has_after = takes is not None and issubclass(takes, Query)
 
     async def handle(request: Call) -> Answer:
-        if cache:
-            request.add_headers(cache)
-        if is_visitors:
-            request.visitor = require_visitor(request.head, request.site.tokens)
-            if is_limited:
-                request.add_headers(await request.site.limit_write(request.visitor, request.network))
-        elif is_operators:
-            request.operator = require_operator(request.head, request.site.operators, operation.by.scope)
+        if not is_open:
+            await _admit(request, by, is_write)
         for name, pattern in patterns:
             if not pattern.search(request.path[name]):
                 raise NotFound("No such path.", errors=[FieldError(f"/{name}", f"doesn't match {pattern.pattern}")])
         if body is not None:
             given = await function(request, body.read(request.head.get(b"content-type"), await request.read_body()))
         elif query is not None:
-            given = await function(request, query.read(request.scope["query_string"]))
+            asked = query.read(request.scope["query_string"])
+            if has_after and asked.after is not None:
+                await request.site.reach(asked.after)
+            given = await function(request, asked)
         else:
             given = await function(request)
         return given if isinstance(given, Answer) else json_answer(given, status)
 
     return handle
+
+
+async def _admit(call: Call, by: Caller, is_write: bool) -> None:
+    """Note who calls, and count a visitor's write. Raises NoToken, MissingScope, TooManyRequests."""
+    call.add_headers(by.cache)
+    if by.kind == "operator":
+        call.operator = require_operator(call.head, call.site.operators, by.scope)
+        return
+    call.visitor = require_visitor(call.head, call.site.tokens)
+    if is_write:
+        call.add_headers(await call.site.limit_write(call.visitor, call.network))

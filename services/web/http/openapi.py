@@ -14,9 +14,8 @@ from litestar.handlers import HTTPRouteHandler
 
 from services.web.http.answers import PUBLIC, encoder
 from services.web.http.assets import MEDIA_OF, VARIES, file_route
-from services.web.http.bodies import PATH_PATTERNS
 from services.web.http.call import ANYONE, KEY
-from services.web.http.endpoints import Operation
+from services.web.http.endpoints import PATH_PATTERNS, Operation
 from services.web.http.problems import MEDIA, Problem
 
 _STATIC: Final = Path(__file__).parent / "static"

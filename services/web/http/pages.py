@@ -18,10 +18,11 @@ from litestar.handlers import HTTPRouteHandler
 
 from services.clock import fresh_id, now
 from services.settings import OperatorToken
+from services.web.http import bodies
 from services.web.http.answers import Answer, Content, Headers, redirect
 from services.web.http.assets import url
 from services.web.http.auth import Sessions, find_visitor, visitor_cookie
-from services.web.http.bodies import bad_input, fields, is_form
+from services.web.http.bodies import is_form
 from services.web.http.call import ANYONE, VISITOR, AnyCall, Call, Caller
 from services.web.http.endpoints import path_patterns, route
 from services.web.http.problems import CookieRefused, MissingScope, NotFound, NotFromHere, WrongMediaType
@@ -67,8 +68,8 @@ def page(
     def made(function: Callable[..., Awaitable[Answer]]) -> HTTPRouteHandler:
         async def handle(request: Call) -> Answer:
             check(request)
-            if by.kind == "operator" and not _admit(request, by.scope):
-                return _TO_SIGN_IN
+            if by.kind == "operator" and (led := _admit_operator(request, by.scope)):
+                return led
             asked = query.read(request.scope["query_string"])
             await request.site.reach(asked.after)
             return await function(request, asked)
@@ -82,11 +83,11 @@ def action(
     path: str, takes: type[Form], by: Caller = VISITOR
 ) -> Callable[[Callable[[AnyCall, Form], Awaitable[Answer]]], HTTPRouteHandler]:
     """Register what a form does, for a visitor or an operator with a scope; `takes` is the Struct of the form."""
-    admit = _admit_visitor if by.kind == "visitor" else _operators(by.scope)
 
     def made(function: Callable[..., Awaitable[Answer]]) -> HTTPRouteHandler:
         async def handle(request: Call) -> Answer:
-            return await admit(request) or await function(request, await read_form(request, takes))
+            led = _admit_operator(request, by.scope) if by.kind == "operator" else await _admit_visitor(request)
+            return led or await function(request, await read_form(request, takes))
 
         return post(path)(handle)
 
@@ -149,13 +150,6 @@ async def _admit_visitor(call: Call) -> Answer | None:
     return redirect(f"{call.scope['path']}?{_ASKED}", cookie, status=307)
 
 
-def _operators(scope: str) -> Callable[[Call], Awaitable[Answer | None]]:
-    async def admit(call: Call) -> Answer | None:
-        return None if _admit(call, scope) else _TO_SIGN_IN
-
-    return admit
-
-
 _TO_SIGN_IN: Final = redirect("/ops/sign-in")
 
 
@@ -164,28 +158,22 @@ def signed_in(call: Call) -> OperatorToken | None:
     return Sessions(call.site.settings).operator(call.head, now().timestamp())
 
 
-def _admit(call: Call, scope: str) -> bool:
-    """Admit an operator with the scope; return False if nobody is signed in. Raises MissingScope."""
+def _admit_operator(call: Call, scope: str) -> Answer | None:
+    """Admit an operator with the scope; else return the answer that leads to the sign-in page. Raises MissingScope."""
     operator = signed_in(call)
     if operator is None:
-        return False
+        return _TO_SIGN_IN
     if scope not in operator.scopes:
         raise MissingScope(f"Your token doesn't carry the scope {scope!r}.")
     call.operator = operator.name
-    return True
+    return None
 
 
 async def read_form(call: Call, type_: type[Form]) -> Form:
-    """Read a form of single values. Empty ones are as if not sent, unknown fields are ignored. Raises BadInput."""
+    """Read the form that a call sends. Raises BadInput, WrongMediaType."""
     if not is_form(call.head.get(b"content-type")):
         raise WrongMediaType("This takes a form.")
-    known = {field.encode_name for field in msgspec.structs.fields(type_)}
-    sent = fields(await call.read_body())
-    values = {name: given[-1].replace("\r\n", "\n") for name, given in sent.items() if name in known and given[-1].strip()}
-    try:
-        return msgspec.convert(values, type_, strict=False)
-    except msgspec.ValidationError as error:
-        raise bad_input(error) from None
+    return bodies.read_form(type_, await call.read_body())
 
 
 def back(path: str, position: int | None = None, said: str | None = None, fragment: str = "") -> Answer:
