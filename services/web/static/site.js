@@ -3,7 +3,7 @@
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-  // The words of services/pages/words.py.
+  // The words of services/web/filters.py.
   const number = (n) => n.toLocaleString("en-US");
   const count = (n, word) => `${number(n)} ${word}${n === 1 ? "" : "s"}`;
   const VERDICTS = { ship: "Ship", skip: "Skip", mixed: "Mixed" };
