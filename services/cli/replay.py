@@ -1,7 +1,7 @@
 """`ballotpress replay`: rebuild views from the log beside the live ones, show what would change, then switch."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -64,7 +64,13 @@ async def replay(
     dsn = find_settings().database_url
     if rollback is not None:
         await _roll_back(dsn, rollback, as_json)
-        return
+    else:
+        await _rebuild(dsn, chosen(projection), pause / 1000, dry_run=dry_run, keep_previous=keep_previous, as_json=as_json)
+
+
+async def _rebuild(
+    dsn: str, projections: "Sequence[Projection]", pause: float, *, dry_run: bool, keep_previous: bool, as_json: bool
+) -> None:
     from events.registry import REGISTRY
     from projections.engine.folding import Pace
     from projections.engine.projection import only_one
@@ -72,9 +78,9 @@ async def replay(
 
     replayed = []
     with shown_progress("Replaying") as report:
-        for one in chosen(projection):
-            async with only_one(dsn, one):
-                rebuild = Rebuild(dsn, one, REGISTRY, pace=Pace(pause=pause / 1000), report=report)
+        for projection in projections:
+            async with only_one(dsn, projection):
+                rebuild = Rebuild(dsn, projection, REGISTRY, pace=Pace(pause=pause), report=report)
                 replayed.append(await _one(rebuild, dry_run, keep_previous, as_json))
     if as_json:
         show(as_json, {"replayed": replayed})
