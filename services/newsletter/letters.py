@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import quote
 
 from emails.addresses import AddressRefused
 from emails.message import PreparedDigest, Reader, UnsafeHeader, single
-from emails.rendering import MailTooLarge, render, render_own
+from emails.rendering import Mail, MailTooLarge, render, render_own
 from events.log.vault import Key, SealBroken, Vault
 from services.newsletter.digest import BookmarkLines, Digests, sender_of
 from services.newsletter.ledger import ClaimedMail, Database, State
@@ -87,11 +87,12 @@ class Letters:
         )
 
     def _single(self, mail: ClaimedMail, address: str, at: datetime) -> bytes:
-        rendered = render(mail.kind, self._single_values(mail))  # type: ignore[arg-type]
+        kind = cast(Mail, mail.kind)
+        rendered = render(kind, self._single_values(kind, mail))
         return single(rendered, self._from, address, self.message_id(mail), at)
 
-    def _single_values(self, mail: ClaimedMail) -> Mapping[str, Any]:
-        match mail.kind:
+    def _single_values(self, kind: Mail, mail: ClaimedMail) -> Mapping[str, Any]:
+        match kind:
             case "confirmation":
                 return {
                     "confirm_url": self._link("confirm", self._tokens.confirm(mail.reader, mail.round + 1)),
@@ -100,11 +101,12 @@ class Letters:
                 }
             case "preferences":
                 return {"manage_url": self._link("preferences", self._tokens.issue("manage", mail.reader))}
-        return {
-            "export_url": self._link("export", self._tokens.issue("export", mail.reader)),
-            "erase_url": self._link("erase", self._tokens.issue("erase", mail.reader)),
-            "valid_hours": SECONDS["export"] // 3600,
-        }
+            case "export":
+                return {
+                    "export_url": self._link("export", self._tokens.issue("export", mail.reader)),
+                    "erase_url": self._link("erase", self._tokens.issue("erase", mail.reader)),
+                    "valid_hours": SECONDS["export"] // 3600,
+                }
 
     def _link(self, page: str, token: str) -> str:
         return f"{self._base_url}/newsletter/{page}?token={quote(token)}"
