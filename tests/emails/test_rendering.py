@@ -8,7 +8,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from emails.message import prepare
-from emails.rendering import HTML_BUDGET, Mail, MailTooLarge, render_own, render_shared
+from emails.rendering import HTML_BUDGET, TEMPLATES, Mail, MailTooLarge, render_own, render_shared
 from tests.support.mails import (
     BOOKMARKED,
     CONTENT,
@@ -70,7 +70,8 @@ def test_every_link_of_the_html_is_in_the_text(mail: str, values: dict[str, Any]
     """A reader of the text alone can follow every link."""
     _, text, html = rendered(mail, values)
     links = Outline(html).links
-    assert links and all(link and link in text for link in links)
+    assert links, "a mail links to what its reader can do about it"
+    assert [link for link in links if not link or link not in text] == []
 
 
 @pytest.mark.parametrize("mail, values", EVERY_MAIL)
@@ -84,7 +85,9 @@ def test_no_picture_goes_unnamed_and_none_is_fetched(mail: str, values: dict[str
 
 def test_every_mail_is_tried_here() -> None:
     """No mail is left out of these tests."""
-    assert {mail for mail, _ in EVERY_MAIL} == {*get_args(Mail), "digest"}
+    folders = {folder.name for folder in TEMPLATES.iterdir() if folder.is_dir()}
+    assert folders == {*get_args(Mail), "digest"}, "name each folder of emails/templates in `Mail` of emails/rendering.py"
+    assert {mail for mail, _ in EVERY_MAIL} == folders, "give each mail's values in SINGLE_MAILS of tests/support/mails.py"
 
 
 @pytest.mark.parametrize("mail, values", EVERY_MAIL)
