@@ -136,7 +136,8 @@ async def sign_up_form(call: Call) -> Answer:
     try:
         await sign_up(call, email[:_EMAIL_MOST], chosen)
     except AddressRefused as error:
-        return show(call, "newsletter.html", status=400, categories=categories, email=email, wrong=str(error))
+        wrong = f"This address can't be signed up: {error}."
+        return show(call, "newsletter.html", status=400, categories=categories, email=email, wrong=wrong)
     return redirect("/newsletter/sent")
 
 

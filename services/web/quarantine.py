@@ -17,7 +17,7 @@ from services.web.http.queries import Query
 from services.web.operators import show_ops
 from services.web.site import Call
 
-_DROPPED: Final = "The view will skip that event, now and in every rebuild."
+_DROPPED: Final = "The views that halted there will skip that event, now and in every rebuild."
 
 
 class QuarantineQuery(Query, frozen=True, kw_only=True):

@@ -83,7 +83,7 @@ class MissingScope(Refusal):
 
 
 class NotFound(Refusal):
-    """Nothing is there under this path."""
+    """There is nothing under this path."""
 
 
 class BodyTooLarge(Refusal):
