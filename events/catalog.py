@@ -14,33 +14,28 @@ Verdict = Literal["ship", "skip"]
 Tier = Literal["free", "paid", "freemium"]
 
 
-class ToolAdded(Event, frozen=True, kw_only=True):
+class _ToolText(Event, frozen=True, kw_only=True):
+    """All that is said of a tool."""
+
+    tool: str
+    name: str
+    tagline: str
+    description: str
+    category: str
+    pricing_tier: Tier
+    pricing_label: str
+    best_for: str
+    url: str | None = None
+
+
+class ToolAdded(_ToolText, frozen=True, kw_only=True):
     """A tool was added to the catalog, listed. Its slug names it in URLs and never changes."""
 
-    tool: str
     slug: str
-    name: str
-    tagline: str
-    description: str
-    category: str
-    pricing_tier: Tier
-    pricing_label: str
-    best_for: str
-    url: str | None = None
 
 
-class ToolDescribed(Event, frozen=True, kw_only=True):
+class ToolDescribed(_ToolText, frozen=True, kw_only=True):
     """A tool's description changed; every field holds its new value."""
-
-    tool: str
-    name: str
-    tagline: str
-    description: str
-    category: str
-    pricing_tier: Tier
-    pricing_label: str
-    best_for: str
-    url: str | None = None
 
 
 class ToolUnlisted(Event, frozen=True, kw_only=True):
@@ -55,24 +50,22 @@ class ToolListed(Event, frozen=True, kw_only=True):
     tool: str
 
 
-class PanelReviewPublished(Event, frozen=True, kw_only=True):
+class _PanelReview(Event, frozen=True, kw_only=True):
+    """A persona's judgement of a tool."""
+
+    tool: str
+    persona: str
+    score: int | None = None
+    verdict: Verdict
+    take: str
+
+
+class PanelReviewPublished(_PanelReview, frozen=True, kw_only=True):
     """A persona of the panel judged a tool for the first time."""
 
-    tool: str
-    persona: str
-    score: int | None = None
-    verdict: Verdict
-    take: str
 
-
-class PanelReviewRevised(Event, frozen=True, kw_only=True):
+class PanelReviewRevised(_PanelReview, frozen=True, kw_only=True):
     """A persona changed its judgement; every field holds its new value."""
-
-    tool: str
-    persona: str
-    score: int | None = None
-    verdict: Verdict
-    take: str
 
 
 class ComparisonAnnounced(Event, frozen=True, kw_only=True):
