@@ -137,7 +137,7 @@ def _row(header: list[str], line: str | None) -> Row:
     try:
         address = read_address(values["email"])
     except AddressRefused as error:
-        raise RowRefused(f"of its address: {error}") from None
+        raise RowRefused(f"its address can't be used: {error}") from None
     proof = values["proof"].strip()
     if not proof or len(proof) > LONGEST_PROOF or not proof.isprintable():
         raise RowRefused("it must say how consent was given, in one line")
