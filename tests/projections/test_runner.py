@@ -250,12 +250,17 @@ async def test_a_lock_held_by_another_never_halts(
     """A table that is locked for longer than the lock's time-out, or a cancelled statement, is waited for, not halted at."""
     await add_three_tools(committer)
     await History(committer).do(A_DAY)
+    locked = connection.transaction()
+    await locked.start()
+    await connection.execute("lock table cards_1.tallies in access exclusive mode")
     with no_halt(caplog):
         async with running(runner(dsn)):
-            async with connection.transaction():
-                await connection.execute("lock table cards_1.tallies in access exclusive mode")
-                await until(lambda: connection.fetchval(CANCEL_WAITING))
-                await asyncio.sleep(2.5)
+            # Not on the connection that holds the lock: inside a transaction the server shows one picture of all sessions.
+            other = await asyncpg.connect(dsn)
+            await until(lambda: other.fetchval(CANCEL_WAITING))
+            await other.close()
+            await asyncio.sleep(2.5)
+            await locked.commit()
             await cards_at_head(connection)
     assert await compare.differences(connection, CARDS, REGISTRY) == []
 
