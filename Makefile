@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-WORKERS ?= 2
+WORKERS ?= 3
 INSTALLED = $(VENV)/.installed
 UV = $(VENV)/bin/uv
 
@@ -17,7 +17,7 @@ install: $(INSTALLED) ## Set up .venv: the locked packages, then this one
 up: $(INSTALLED) ## Start everything at http://127.0.0.1:8000 (ARGS="--port 8001 --home DIR" for more)
 	@exec $(VENV)/bin/ballotpress up $(ARGS)
 
-test: $(INSTALLED) ## Run the tests (ARGS="-k votes" for some, WORKERS=4 for more at once)
+test: $(INSTALLED) ## Run the tests (ARGS="-k votes" for some, WORKERS=2 for fewer at once)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-fast: $(INSTALLED) ## Run the tests that need no server: seconds

@@ -18,12 +18,13 @@ from urllib.request import Request, urlopen
 
 import msgspec
 
+from services.status.views import views_caught_up
 from tests.benchmarks.http import Api, Voting, tokens
 from tests.benchmarks.table import machine
 from tests.benchmarks.world import AddTools, committer, durable_postgres
 from tests.support import servers
 from tests.support.http import wait_until_ready
-from tests.support.processes import free_port, started
+from tests.support.processes import free_port, started, wait_for
 from tests.support.settings import UNLIMITED, environ
 from tests.support.year import fill_year
 
@@ -180,7 +181,9 @@ def _replay(sides: Sides, folder: Path) -> list[Line]:
         return run
 
     for side in sides:
-        side.run("replay", "--pause", "0")
+        with started(side.command("projector"), side.env):
+            dsn = side.env["DATABASE_URL"]
+            assert wait_for(lambda dsn=dsn: asyncio.run(views_caught_up(dsn)), seconds=1200), "the views did not catch up"
     again = ("replay", "--dry-run", "--pause", "0")
     lines = [
         _turns("rebuilding the tallies (cards)", [timed(side, *again, "cards") for side in sides], 5, seconds=True),
