@@ -128,7 +128,7 @@ class Load:
             url = f"http://127.0.0.1:{self.cluster.ports[which]}/v1/tools/{slug}/vote"
             try:
                 answer = await client.put(url, json={"choice": choice}, headers=headers)
-            except httpx.HTTPError:
+            except (httpx.HTTPError, AttributeError):  # the second from anyio, when the API dies as the connection is made
                 await asyncio.sleep(0.05)
                 continue
             if answer.status_code == 200:
