@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 # After these try again, do not halt: no event is at fault. Tables are missing while they are built or switched.
 TRANSIENT = (*UNAVAILABLE, asyncpg.UndefinedTableError, window.CheckpointMoved)
 
-LOCK_CHECKPOINT = "select position, caught_up, totals, totals_position from checkpoint for update skip locked"
+LOCK_CHECKPOINT = "select position, caught_up from checkpoint for update skip locked"
 
 
 class Advanced(msgspec.Struct, frozen=True):
@@ -79,8 +79,7 @@ async def _advance(
         end = min(head, start + largest, head if until is None else until)
         if end > start:
             dropped = await window.dropped_positions(connection, projection)
-            sums = drift.decode(row["totals"]) if row["totals_position"] == start else None
-            await window.apply(connection, projection, registry, start, end, dropped, sums)
+            await window.apply(connection, projection, registry, start, end, dropped)
         if end == head and not row["caught_up"]:
             await connection.execute("update checkpoint set caught_up = true")
         return Advanced(start, end, head)

@@ -10,7 +10,7 @@ from asyncpg import Connection
 
 from events import quarantine
 from events.log.event import Registry
-from projections.engine.drift import Totals, add, encode
+from projections.engine.drift import add, decode, encode
 from projections.engine.projection import Projection
 
 # Nearly all events are of the log's usual types. They are counted in the index of positions alone: all events (the row without
@@ -25,6 +25,9 @@ select type, schema_version, null from log.usual_types
 union all
 select null, null, count(*) from log.recorded_events where position > $1 and position <= $2 and position <> all($3::bigint[])
 """
+
+# Whoever folds a window must carry the totals on, or the drift watch takes it for a checkpoint moved by hand.
+READ_TOTALS = "select totals from checkpoint where totals_position = $1"
 
 MOVE_CHECKPOINT = """
 update checkpoint
@@ -64,9 +67,8 @@ async def apply(
     start: int,
     end: int,
     dropped: Sequence[int],
-    totals: Totals | None = None,
 ) -> None:
-    """Fold `(start, end]` into the tables of the search_path and move their checkpoint; `totals` are those at `start`.
+    """Fold `(start, end]` into the tables of the search_path, and move their checkpoint with its totals.
 
     Must run in a transaction that holds the checkpoint's lock. Raises HoleInLog, EventTypeUnknown, CheckpointMoved, or what the
     statements raise.
@@ -76,6 +78,7 @@ async def apply(
         if not present.isdisjoint(step.types):
             # All dropped positions, since a step may look back at events of an earlier window.
             await connection.execute(step.sql, start, end, dropped)
+    totals = decode(await connection.fetchval(READ_TOTALS, start))
     if totals is not None and not present.isdisjoint(projection.changes.types):
         totals = add(totals, await connection.fetch(projection.changes.sql, start, end, dropped))
     moved = await connection.execute(MOVE_CHECKPOINT, start, end, None if totals is None else encode(totals))

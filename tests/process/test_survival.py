@@ -6,6 +6,7 @@ BALLOTPRESS_KILL_ROUNDS says how many faults are made (default 6).
 import asyncio
 import os
 import random
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -38,9 +39,9 @@ TOOLS = 20
 
 
 class Cluster(Fleet):
-    """A PostgreSQL, two API processes and two projectors."""
+    """A PostgreSQL, two API processes and two projectors; what they say goes to a folder that pytest keeps for a while."""
 
-    def __init__(self, folder: Path, valkey_url: str) -> None:
+    def __init__(self, folder: Path, kept: Path, valkey_url: str) -> None:
         self.dsn = servers.Postgres(folder).dsn("site")
         self.ports = [free_port(), free_port()]
         starts = {
@@ -50,7 +51,7 @@ class Cluster(Fleet):
             "api0": lambda: self._api(self.ports[0]),
             "api1": lambda: self._api(self.ports[1]),
         }
-        super().__init__(folder, environ(self.dsn, valkey_url, **UNLIMITED), starts)
+        super().__init__(kept, environ(self.dsn, valkey_url, **UNLIMITED), starts)
 
     def _api(self, port: int) -> Process:
         return self.command("-P", "-m", "services.cli", "api", "--port", str(port))
@@ -70,10 +71,10 @@ class Cluster(Fleet):
 
 
 @pytest.fixture
-async def cluster(valkey_url: str) -> AsyncIterator[Cluster]:
+async def cluster(valkey_url: str, tmp_path: Path) -> AsyncIterator[Cluster]:
     """A running cluster with twenty tools."""
     with servers.postgres_folder() as folder:
-        cluster = Cluster(folder, valkey_url)
+        cluster = Cluster(folder, tmp_path, valkey_url)
         try:
             cluster.start("postgres")
             await servers.execute(servers.Postgres(folder).dsn(), "create database site")
@@ -85,6 +86,7 @@ async def cluster(valkey_url: str) -> AsyncIterator[Cluster]:
             yield cluster
         finally:
             cluster.end()
+            shutil.copy(folder / "log", tmp_path / "postgres.log")
 
 
 EVERY_VOTE = "select position, type, data->>'voter' as voter, data->>'choice' as choice from log.events order by position"
@@ -174,7 +176,7 @@ async def all_is_well(cluster: Cluster, load: Load) -> None:
     cast = [e for e in events if e["type"] == "VoteCast"]
     assert len({e["voter"] for e in cast}) == len(cast), "a retried vote was appended twice"
     logged = {e["position"]: e for e in cast}
-    assert load.unexpected == []
+    assert load.unexpected == [], f"what was said is in {cluster.folder}"
     for vote in load.acknowledged:
         assert (logged[vote.position]["voter"], logged[vote.position]["choice"]) == (vote.voter, vote.choice)
     for projection in PROJECTIONS:

@@ -13,10 +13,11 @@ from events.registry import REGISTRY
 from projections.engine import drift as totals
 from projections.engine.projection import connect
 from projections.engine.window import dropped_positions
+from projections.issues import compile_content
 from projections.registry import PROJECTIONS
 from tests.support import servers
 from tests.support.histories import A_DAY, VOTERS, Act, History, add_three_tools, drops, histories, random_histories, sizes
-from tests.support.runners import Connection, at_head, catch_up_all, runner, running, until
+from tests.support.runners import CARDS, Connection, at_head, catch_up, catch_up_all, runner, running, until
 from tests.support.servers import database
 
 DRIFTS = {
@@ -71,6 +72,25 @@ async def test_says_what_drifted(dsn: str, connection: Connection, committer: Co
         await connection.execute(DRIFTS[name])
         await until(lambda: has_drifted(connection, name))
     assert {other for other, drift in (await drifts(connection)).items() if drift} == {projection.name}
+
+
+async def test_an_issue_compiled_under_votes_leaves_the_watch_as_it_was(
+    dsn: str, connection: Connection, committer: Committer
+) -> None:
+    """Views that a compilation brought to one position haven't drifted; what drifts after that is still seen."""
+    await add_three_tools(committer)
+    history = History(committer)
+    await history.do(A_DAY)
+    await catch_up_all(dsn)
+    assert set((await looked(dsn)).values()) == {None}
+    await history.do([("vote", VOTERS[1], 1, "skip"), ("bookmark", VOTERS[1], 1, True), ("correct", [VOTERS[1]], False)])
+    await catch_up(dsn, CARDS)
+    position, _ = await compile_content(dsn, 0)
+    assert position == await connection.fetchval("select position from log.head")
+    assert await looked(dsn) == dict.fromkeys(p.name for p in PROJECTIONS)
+    for drift in DRIFTS.values():
+        await connection.execute(drift)
+    assert [name for name, wrong in (await looked(dsn)).items() if wrong is None] == []
 
 
 async def drifts(connection: Connection) -> dict[str, Any]:
