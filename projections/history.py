@@ -10,11 +10,14 @@ from typing import Any, Literal
 import msgspec
 from asyncpg import Connection
 
+from events.log import ids
 from projections.registry import named
 
 Fate = Literal["counts", "changed", "retracted", "voided", "retracts", "disqualifies", "reinstates"]
 
 FIND_TOOL = "select data->>'tool' from log.recorded_events where type = 'ToolAdded' and data->>'slug' = $1"
+
+FIRST_TYPE = "select type from log.recorded_events where stream = $1 order by version limit 1"
 
 # A vote counts unless its voter voted again, retracted it, or is disqualified at the end; `by` is the event that did so.
 # A voter has one ballot on a tool, so all events of a voter here are about one ballot.
@@ -108,6 +111,12 @@ async def find_tool(connection: "Connection[Any]", slug: str) -> str | None:
     """Return the id of the tool with this slug, listed or not."""
     tool: str | None = await connection.fetchval(FIND_TOOL, slug)
     return tool
+
+
+async def first_type_of(connection: "Connection[Any]", id_: str) -> str | None:
+    """Return the type of the first event of the stream of what has this id; None if nothing has it."""
+    type_: str | None = await connection.fetchval(FIRST_TYPE, ids.stream_of(id_))
+    return type_
 
 
 async def read_history(connection: "Connection[Any]", tool: str, position: int, dropped: Sequence[int]) -> TallyHistory:

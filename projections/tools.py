@@ -212,7 +212,7 @@ async def reviewers(pool: "Pool[Any]", lower: str | None = None) -> list[Reviewe
     counts: dict[str, list[CategoryCount]] = {}
     for row in await pool.fetch(REVIEWERS, lower):
         counts.setdefault(row["persona"], []).append(CategoryCount(row["category"], row["reviewed"], row["shipped"]))
-    return [Reviewer(persona, sum(c.reviewed for c in by), sum(c.shipped for c in by), by) for persona, by in counts.items()]
+    return [Reviewer(name, sum(c.reviewed for c in by), sum(c.shipped for c in by), by) for name, by in counts.items()]
 
 
 async def persona(pool: "Pool[Any]", lower: str) -> str | None:

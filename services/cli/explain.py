@@ -1,6 +1,6 @@
 """`ballotpress explain tally|tool|review`: show from the log how a number or a text on the site came about."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import rich_click as click
 from events.log import ids
 from services.cli.database import asynchronous, connected
 from services.cli.options import json_option
-from services.cli.terminal import counted, show, utc
+from services.cli.terminal import counted, show, tally_in_words, utc
 from services.embedded.start import find_settings
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from events.log.store import RecordedRow
     from events.reviews import Revision
     from projections.history import EventLine, TallyHistory
+    from projections.served import ServedRow, ServedTally
     from projections.tally import Community
 
     Decoded = tuple[RecordedRow, Event]
@@ -47,22 +48,33 @@ class Time(click.ParamType[datetime]):
 
 
 class TallyExplained(msgspec.Struct, frozen=True):
-    """A tally at a position of the log with its history and last events; `shown` is what the site shows."""
+    """A tally at a position of the log with its history and last events; `shown` is what the site shows.
+
+    `views` has what each view serves, which the site shows in different places.
+    """
 
     tool: str
     position: int
     community: "Community"
     shown: tuple[int, int]
+    views: "Sequence[ServedTally]"
     story: "TallyHistory"
     events: "Sequence[EventLine]"
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """A stream's events in order, and the state they lead to: None where nothing is left."""
+    """A stream's events in order, and the state they lead to: None where nothing is left.
+
+    `view` is what serves it, at its position; `differs` has each field in which it doesn't say what the log says there, as
+    [served, right], but for sealed texts, which are only named.
+    """
 
     id: str
     now: dict[str, Any] | None
     events: Sequence[dict[str, Any]]
+    view: str = ""
+    view_position: int = 0
+    differs: dict[str, tuple[Any, Any]] = {}
 
 
 @click.group()
@@ -78,20 +90,20 @@ def explain() -> None:
 @asynchronous
 async def tally(tool: str, as_of: datetime | None, everything: bool, as_json: bool) -> None:
     """Show the events that make up the tally of TOOL (a slug), and those that were changed, retracted or voided."""
-    from projections import history, hours
-    from projections.engine.window import dropped_positions
-    from projections.registry import PROJECTIONS
+    from projections import history, served
     from projections.tally import community
 
+    view = "cards" if as_of is None else "hours"
     async with connected(find_settings()) as connection:
-        id_ = await _tool(connection, tool)
-        shown = await hours.as_of(connection, id_, as_of, corrected=False)
-        dropped = await dropped_positions(connection, PROJECTIONS[0])
-        story = await history.read_history(connection, id_, shown.position, dropped)
+        async with connection.transaction(isolation="repeatable_read"):
+            id_ = await _tool(connection, tool)
+            position = await served.position_of(connection, as_of)
+            story = await history.read_history(connection, id_, position, await served.dropped_of(connection, view))
+            views = await served.tallies(connection, id_, as_of)
         limit = None if everything else SHOWN
         events = history.read_events(connection, limit)
-        said = community(story.ship, story.skip)
-        explained = TallyExplained(tool, shown.position, said, (shown.ship, shown.skip), story, [])
+        shown = (views[0].ship, views[0].skip)
+        explained = TallyExplained(tool, position, community(story.ship, story.skip), shown, views, story, [])
         if as_json:
             show(as_json, msgspec.structs.replace(explained, events=[event async for event in events]))
             return
@@ -108,8 +120,11 @@ async def tally(tool: str, as_of: datetime | None, everything: bool, as_json: bo
 @asynchronous
 async def tool(slug: str, as_json: bool) -> None:
     """Show all events of the tool SLUG: how it was described, listed, and judged by the panel."""
+    from projections import served
+
     async with connected(find_settings()) as connection:
-        explained = await _explained(connection, "cards", await _tool(connection, slug), _tool_now)
+        id_ = await _tool(connection, slug)
+        explained = await _explained(connection, await served.card(connection, id_), id_, _tool_now)
     show(as_json, explained, *_lines(explained))
 
 
@@ -119,12 +134,13 @@ async def tool(slug: str, as_json: bool) -> None:
 @asynchronous
 async def review(review: str, as_json: bool) -> None:
     """Show the history of a reader's REVIEW (an id): its revisions and decisions. Its texts stay sealed."""
+    from projections import served
+
     if not ids.is_id(review):
         raise click.ClickException(f"{review!r} is not a review's id")
     async with connected(find_settings()) as connection:
-        explained = await _explained(connection, "reviews", review, _review_now, SEALED)
-    if not explained.events:
-        raise click.ClickException(f"Unknown review: {review}")
+        await _must_be_review(connection, review)
+        explained = await _explained(connection, await served.review(connection, review), review, _review_now)
     show(as_json, explained, *_lines(explained))
 
 
@@ -139,10 +155,9 @@ async def _tool(connection: "Connection[Any]", slug: str) -> str:
 
 def _tally_lines(tally: TallyExplained) -> Iterator[str]:
     said, story = tally.community, tally.story
-    percent = "no votes" if said.ship_percent is None else f"{said.ship_percent}% ship, {said.verdict or 'too early'}"
+    percent = "no votes" if said.ship_percent is None else tally_in_words(said.ship_percent, said.verdict)
     yield f"{tally.tool}: {said.ship} ship / {said.skip} skip, {percent}, at position {tally.position}"
-    if tally.shown != (said.ship, said.skip):
-        yield f"! The site says {tally.shown[0]} ship / {tally.shown[1]} skip: run `ballotpress verify cards hours`"
+    yield from filter(None, (_warning(view, tally) for view in tally.views))
     fates = [(fate, story.fates.get(fate, 0)) for fate in ("counts", "changed", "retracted", "voided")]
     said_of = {"counts": "counted", "changed": "changed later"}
     of_each = ", ".join(f"{count} {said_of.get(fate, fate)}" for fate, count in fates)
@@ -152,6 +167,17 @@ def _tally_lines(tally: TallyExplained) -> Iterator[str]:
         yield f"  {one.position} {utc(one.recorded_at)} {one.action} {counted(one.voters, 'voter')}, {votes}: {one.reason}"
 
 
+def _warning(view: "ServedTally", tally: TallyExplained) -> str | None:
+    """Return how a view's tally differs from the log's; None when it doesn't."""
+    said = f"says {view.ship} ship / {view.skip} skip (view {view.view}, at position {view.position})"
+    if (view.ship, view.skip) != view.right:
+        ship, skip = view.right
+        return f"! The site {said}, the log {ship} ship / {skip} skip there: run `ballotpress verify {view.view}`"
+    if view.position < tally.position and view.right != (tally.community.ship, tally.community.skip):
+        return f"! The site still {said}: see `ballotpress status`"
+    return None
+
+
 def _event_line(event: "EventLine") -> str:
     by = "" if event.by is None else f" by {event.by}"
     what = {"retracts": "takes back the vote", "disqualifies": "voids", "reinstates": "gives back"}.get(event.fate)
@@ -159,21 +185,25 @@ def _event_line(event: "EventLine") -> str:
     return f"  {event.position} {utc(event.recorded_at)} {event.choice or 'none'} of {event.voter}: {fate}"
 
 
+async def _must_be_review(connection: "Connection[Any]", id_: str) -> None:
+    """Raise click.ClickException if no review has this id; a reader may take a visitor's or a tool's for one."""
+    from projections.history import first_type_of
+
+    if (first := await first_type_of(connection, id_)) != "ReviewSubmitted":
+        other = "" if first is None else f"; it is the id of something else, whose first event is {first}"
+        raise click.ClickException(f"Unknown review: {id_}{other}")
+
+
 async def _explained(
-    connection: "Connection[Any]",
-    projection: str,
-    id_: str,
-    now: "Callable[[Sequence[Decoded]], dict[str, Any] | None]",
-    sealed: frozenset[str] = frozenset(),
+    connection: "Connection[Any]", served: "ServedRow", id_: str, now: "Callable[[Sequence[Decoded]], dict[str, Any] | None]"
 ) -> Explained:
-    """Read a stream and fold it. An event that the projection passes over, or halts at, is shown and not folded."""
+    """Read a stream and fold it. An event that the view passes over, or halts at, is shown and not folded."""
     from events.log import store
     from events.log.event import UnknownEvent
     from events.registry import REGISTRY
-    from projections.engine.window import dropped_positions
-    from projections.registry import PROJECTIONS
+    from projections.served import dropped_of
 
-    dropped = await dropped_positions(connection, next(p for p in PROJECTIONS if p.name == projection))
+    dropped = await dropped_of(connection, served.view)
     events, decoded = [], []
     for row in await store.read_rows(connection, 0, 2**31 - 1, ids.stream_of(id_)):
         line = {"position": row.position, "recorded_at": row.recorded_at, "type": row.type}
@@ -186,8 +216,29 @@ async def _explained(
             line["passed_over"] = True
         else:
             decoded.append((row, event))
-        events.append({**line, "data": {k: v for k, v in msgspec.to_builtins(event).items() if k not in sealed}})
-    return Explained(id_, now(decoded), events)
+        events.append({**line, "data": {k: v for k, v in msgspec.to_builtins(event).items() if k not in SEALED}})
+    there = now([one for one in decoded if one[0].position <= served.position])
+    differs = _differences(served.row, there)
+    shown = {name: value for name, value in (now(decoded) or {}).items() if "sealed" not in name and name != "panel"}
+    return Explained(id_, shown or None, events, served.view, served.position, differs)
+
+
+def _differences(served: Mapping[str, Any] | None, right: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
+    """Return each field in which a view's row isn't what the log gives. Of sealed texts nothing is told."""
+    if served is None or right is None:
+        return {} if served == right else {"row": ("nothing", "one") if served is None else ("one", "nothing")}
+    mine, theirs = _flat(served), _flat(right)
+    return {
+        name: ("another text", "its text") if "sealed" in name else (mine.get(name), theirs.get(name))
+        for name in sorted(mine.keys() | theirs.keys())
+        if mine.get(name) != theirs.get(name)
+    }
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with each judgement of its panel as a field of its own."""
+    panel = row.get("panel", {})
+    return {name: row[name] for name in row if name != "panel"} | {f"panel {persona}": panel[persona] for persona in panel}
 
 
 def _tool_now(decoded: "Sequence[Decoded]") -> dict[str, Any] | None:
@@ -202,11 +253,19 @@ def _tool_now(decoded: "Sequence[Decoded]") -> dict[str, Any] | None:
     if state is None:
         return None
     description = msgspec.structs.asdict(state.description)
-    return {"tool": state.tool, "slug": state.slug, **description, "listed": state.listed, "position": position}
+    panel = {persona: [one.persona, one.score, one.verdict, one.take] for persona, one in state.panel.items()}
+    return {
+        "tool": state.tool,
+        "slug": state.slug,
+        **description,
+        "listed": state.listed,
+        "position": position,
+        "panel": panel,
+    }
 
 
 def _review_now(decoded: "Sequence[Decoded]") -> dict[str, Any] | None:
-    """Return the review after its events, without its texts; None once withdrawn."""
+    """Return the review after its events, its texts sealed; None once withdrawn."""
     from events import reviews
 
     state, first, approval = None, None, None
@@ -235,12 +294,25 @@ def _review_now(decoded: "Sequence[Decoded]") -> dict[str, Any] | None:
 
 def _opinion(revision: "Revision | None") -> dict[str, Any]:
     if revision is None:
-        return {"revision": None, "verdict": None, "score": None}
-    return {"revision": revision.number, "verdict": revision.verdict, "score": revision.score}
+        return dict.fromkeys(("revision", "verdict", "score", "sealed_text", "sealed_name"))
+    return {
+        "revision": revision.number,
+        "verdict": revision.verdict,
+        "score": revision.score,
+        "sealed_text": revision.text,
+        "sealed_name": revision.name,
+    }
 
 
 def _lines(explained: Explained) -> Iterator[str]:
-    yield f"{explained.id}: {_values(explained.now) if explained.now else 'nothing is left of it'}"
+    name = explained.id if explained.now is None else explained.now.get("slug", explained.id)
+    yield f"{name}: {_values(explained.now) if explained.now else 'nothing is left of it'}"
+    where = f"view {explained.view}, at position {explained.view_position}"
+    for name, (served, right) in explained.differs.items():
+        said = f"The site has {name}={_short(served)} ({where}), the log {_short(right)}"
+        yield f"! {said}: run `ballotpress verify {explained.view}`"
+    if explained.events and explained.events[-1]["position"] > explained.view_position:
+        yield f"! The site doesn't show the last of these events yet ({where}): see `ballotpress status`"
     before: dict[str, Any] = {}
     for event in explained.events:
         note = " (passed over)" if "passed_over" in event else ""

@@ -82,3 +82,8 @@ def size(count: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number of things in words, as in 1 vote, 2 votes."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def tally_in_words(ship_percent: int, verdict: str | None) -> str:
+    """Return a tally's percentage and verdict in words, as in "75% ship, verdict skip"."""
+    return f"{ship_percent}% ship, {'too early' if verdict is None else f'verdict {verdict}'}"

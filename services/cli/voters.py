@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from events.log import ids
 from services.cli.database import OPERATOR, asynchronous, connected, submit
 from services.cli.options import Reason, json_option, visitors
-from services.cli.terminal import counted, show
+from services.cli.terminal import counted, show, tally_in_words
 from services.embedded.start import find_settings
 
 if TYPE_CHECKING:
@@ -175,4 +175,4 @@ def _said(count: Count) -> str:
     rank = "" if count.rank is None else f", rank {count.rank}"
     if count.ship_percent is None:
         return f"no votes{rank}"
-    return f"{count.ship} ship / {count.skip} skip, {count.ship_percent}% ship, {count.verdict or 'too early'}{rank}"
+    return f"{count.ship} ship / {count.skip} skip, {tally_in_words(count.ship_percent, count.verdict)}{rank}"

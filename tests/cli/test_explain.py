@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import asyncpg
+import pytest
 from hypothesis import given, settings
 
 from events.log import ids
@@ -69,10 +70,74 @@ async def test_the_command_lists_counted_changed_retracted_and_voided_votes(
     assert "disqualified 1 voter, 1 vote: why" in out and "! The site says" not in out
     earlier = shell("explain", "tally", SLUGS[0], "--as-of", then.isoformat(), "--json").json()
     assert (earlier["community"]["ship"], earlier["position"], earlier["shown"]) == (4, 7, [4, 0])
-    await connection.execute("update hours_1.hours set ship = 7")
-    assert "! The site says 7 ship" in shell("explain", "tally", SLUGS[0], status=0).out
     shell("explain", "tally", "nothing").failed("Unknown tool: nothing")
     shell("explain", "tally", "one", "--as-of", "noon").failed("is not a time", status=2)
+
+
+DRIFTS = {
+    "update cards_1.tallies set ship = 77": "! The site says 77 ship / 0 skip (view cards, at position 5), the log 2 ship",
+    "delete from cards_1.tallies": "! The site says 0 ship / 0 skip (view cards, at position 5)",
+    "update hours_1.hours set ship = 7": "! The site says 7 ship / 0 skip (view hours, at position 5)",
+    "update hours_1.hours set corrected_skip = 9": "! The site says 2 ship / 9 skip (view hours, at position 5)",
+}
+
+
+@pytest.mark.parametrize("drift", DRIFTS)
+async def test_a_tally_that_a_view_has_wrong_is_said(
+    shell: Shell, dsn: str, connection: Any, committer: Committer, drift: str
+) -> None:
+    """`explain tally` names each view whose tables serve another number than the log gives, and none while all are right."""
+    await add_three_tools(committer)
+    await History(committer).do([("vote", voter, 0, "ship") for voter in VOTERS[:2]])
+    await catch_up_all(dsn)
+    assert "!" not in shell("explain", "tally", SLUGS[0], status=0).out
+    await connection.execute(drift)
+    said = shell("explain", "tally", SLUGS[0], status=0).out
+    assert DRIFTS[drift] in said and f"run `ballotpress verify {drift.split('_1')[0].split()[-1]}`" in said
+    assert said.count("!") == 1
+
+
+async def test_a_tally_of_a_view_that_stays_behind_is_said(
+    shell: Shell, dsn: str, connection: Any, committer: Committer
+) -> None:
+    """The number explained is the log's own; a view that is right as far as it goes, and behind, is no drift."""
+    await add_three_tools(committer)
+    await History(committer).do([("vote", VOTERS[0], 0, "ship")])
+    await catch_up_all(dsn)
+    await History(committer).do([("vote", VOTERS[1], 0, "ship"), ("vote", VOTERS[2], 1, "ship")])
+    said = shell("explain", "tally", SLUGS[0], status=0).out
+    assert "one: 2 ship / 0 skip" in said and "at position 6" in said
+    assert "! The site still says 1 ship / 0 skip (view cards, at position 4): see `ballotpress status`" in said
+    assert "verify" not in said
+    told = shell("explain", "tally", SLUGS[0], "--json").json()
+    assert told["shown"] == [1, 0] and [view["right"] for view in told["views"]] == [[1, 0], [1, 0]]
+
+
+ROWS = {
+    "update cards_1.tools set tagline = 'Free!'": ("tool", '! The site has tagline="Free!" (view cards, at position'),
+    "update cards_1.panel set score = 3": ("tool", "! The site has panel builder="),
+    "delete from cards_1.tools where slug = 'one'": ("tool", '! The site has row="nothing"'),
+    "update reviews_1.reviews set public_verdict = 'skip'": ("review", '! The site has public_verdict="skip"'),
+    "update reviews_1.reviews set sealed_text = 'eA=='": ("review", '! The site has sealed_text="another text"'),
+}
+
+
+@pytest.mark.parametrize("drift", ROWS)
+async def test_a_description_or_review_that_the_site_has_wrong_is_said(
+    shell: Shell, dsn: str, connection: Any, committer: Committer, drift: str
+) -> None:
+    """`explain tool` and `explain review` name each field that is served otherwise than the log gives it."""
+    await add_three_tools(committer)
+    approved = [("review", VOTERS[0], 0, "ship", 40), ("moderate", VOTERS[0], 0, "approve", None)]
+    await History(committer).do([("panel", 0, "Builder", "ship", 80), *approved])
+    await catch_up_all(dsn)
+    kind, said = ROWS[drift]
+    review = await connection.fetchval("select review from reviews_1.reviews")
+    words = ("explain", kind, SLUGS[0] if kind == "tool" else review)
+    assert "!" not in shell(*words, status=0).out
+    await connection.execute(drift)
+    out = shell(*words, status=0).out
+    assert said in out and out.count("! ") == 1 and "eA==" not in out
 
 
 async def test_a_tool_and_a_review_are_explained_from_their_streams(
@@ -97,6 +162,7 @@ async def test_a_tool_and_a_review_are_explained_from_their_streams(
     assert "sealed" not in told + shell("explain", "review", review, "--json", status=0).out
     shell("explain", "review", "x").failed("is not a review's id")
     shell("explain", "review", VOTERS[3]).failed(f"Unknown review: {VOTERS[3]}")
+    shell("explain", "review", TOOLS[0]).failed(f"Unknown review: {TOOLS[0]}", "whose first event is ToolAdded")
 
 
 async def test_an_explained_stream_equals_its_projections_row(
