@@ -15,6 +15,7 @@ from typing import Final
 
 import uvloop
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from litestar import Litestar
 from litestar.enums import HttpMethod
@@ -49,7 +50,7 @@ from services.web.filters import FILTERS, GLOBALS
 from services.web.http import assets
 from services.web.http.answers import Answer, EmptyAnswer
 from services.web.http.call import Call as HttpCall
-from services.web.http.edge import Edge, body_limits
+from services.web.http.edge import HEAD_LIMIT, Edge, body_limits
 from services.web.http.openapi import documentation
 from services.web.http.pages import TEMPLATES
 from services.web.http.problems import add_kinds
@@ -60,6 +61,8 @@ from services.web.site import Call, Site
 BACKLOG: Final = 1024
 MOST_AT_ONCE: Final = 4096
 STOP_SECONDS: Final = 5
+HEAD_MILLISECONDS: Final = 8_000
+"""How long a head may take, from the connection's opening or the answer before it: so a silent connection ends as well."""
 
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
     health, visitors, tools, personas, comparisons, votes, tallies, corrections, bookmarks, reviews, newsletter, preferences,
@@ -105,6 +108,7 @@ async def serve(settings: Settings, host: str, port: int) -> None:
         websockets=False,
         backlog=BACKLOG,
         backpressure=MOST_AT_ONCE,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS, max_buffer_size=HEAD_LIMIT),
         log_enabled=False,
     )
     server.workers_kill_timeout = STOP_SECONDS

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support import servers
+from tests.support import servers, wire
 from tests.support.processes import COMMAND, PATIENCE, free_port, wait_for
 from tests.support.settings import UNLIMITED, environ
 
@@ -102,6 +103,72 @@ def test_odd_heads_are_the_caller_s_fault(port: int, head: bytes) -> None:
     """Heads that make no sense are 400."""
     answer = said(port, b"POST /v1/visitors HTTP/1.1\r\n" + head + b"\r\nConnection: close\r\n\r\n")
     assert answer.split()[1] == b"400", answer
+
+
+CLOSE = b"Connection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n" + CLOSE, b"400"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n" + CLOSE, b"400"),
+        (b"GET /health/live HTTP/1.0\r\n\r\n", b"200"),
+        (b"POST /v1/newsletter/subscriptions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n" + CLOSE, b"400"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 33_000 + b"\r\n" + CLOSE, b"431"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nCookie: " + b";" * 300_000 + b"\r\n" + CLOSE, b"431"),
+    ],
+)
+def test_heads_that_two_servers_could_read_in_two_ways_are_refused(port: int, raw: bytes, status: bytes) -> None:
+    """No Host, two Hosts, an encoding beside chunked: 400; heads over 32 kB: 431. HTTP/1.0 knows no Host."""
+    assert said(port, raw).split()[1] == status
+
+
+@pytest.mark.parametrize("frame", wire.BROKEN_FRAMES)
+def test_a_broken_chunk_is_the_caller_s_fault(port: int, frame: bytes) -> None:
+    """A body whose frames make no sense is answered 400, and the connection ends."""
+    head = (
+        b"POST /v1/newsletter/subscriptions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" + wire.CHUNKED + b"\r\n"
+    )
+    answer = said(port, head + frame)
+    assert answer.split()[1] == b"400", answer
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("line", [b"GET / HTTP/1.1", b"POST /v1/visitors HTTP/1.1", b"PUT /v1/tools/some-tool/vote HTTP/1.1"])
+def test_a_refused_body_that_never_comes_is_not_waited_for(port: int, line: bytes) -> None:
+    """413 comes at once with `Connection: close`, and the connection ends within moments, though nothing was ever sent."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+        connection.sendall(line + b"\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
+        head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+        assert head.split()[1] == b"413"
+        assert b"connection: close" in head.lower()
+        connection.settimeout(20)
+        while chunk := connection.recv(65536):
+            body += chunk
+        assert json.loads(body)["status"] == 413
+
+
+def test_no_silence_holds_a_place(port: int) -> None:
+    """Connections that say nothing, half a head, or nothing more after an answer are ended by the server."""
+    live = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
+    silent = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(3)]
+    for connection, sent in zip(silent, (b"", b"GET / HTTP/1.1\r\nHo", live), strict=True):
+        connection.sendall(sent)
+    for connection in silent:
+        with connection:
+            while connection.recv(65536):
+                pass
+
+
+def test_hostile_requests_are_answered(port: int) -> None:
+    """Silent and slow bodies, broken frames, odd heads and junk: no answer is 5xx, none is awaited for long, all goes on."""
+    number = int(os.environ.get("BALLOTPRESS_TEST_HOSTILE", "300"))
+    found = asyncio.run(wire.attack(port, number, seed=20))
+    print(wire.told(found))
+    assert not [result for result in found if result.status >= 500], wire.told(found)
+    assert max(result.seconds for result in found) < 30, wire.told(found)  # a loaded machine; alone it is less than ten
+    assert b" 200 " in said(port, b"GET /health/live HTTP/1.1\r\nHost: a\r\n" + CLOSE)
 
 
 def test_a_refused_large_body_does_not_cost_the_answer(port: int) -> None:

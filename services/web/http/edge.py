@@ -4,8 +4,10 @@ Request ids, security headers, CORS, HEAD, limits on bodies, refusals, the acces
 because each layer of middleware costs every vote. Exceptions end here and nowhere else.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from logging import DEBUG
 from secrets import token_hex
@@ -19,17 +21,23 @@ from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Message, 
 
 from services.logs import request_id as logged_request_id
 from services.web.http.answers import Answer, EmptyAnswer
-from services.web.http.call import ClientGone, Site
+from services.web.http.call import Site
 from services.web.http.endpoints import BODY_LIMIT, Operation
-from services.web.http.problems import BodyTooLarge, kind_of
+from services.web.http.problems import BadInput, BodyTooLarge, HeadTooLarge, Unread, kind_of
 
 SLOW_SECONDS: Final = 1.0
+HEAD_LIMIT: Final = 32 * 1024
+DRAIN_SECONDS: Final = 2.0
 
 _EXPOSED: Final = b"ETag, Link, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
 CSP: Final = b"content-security-policy"
 _NO_CONTENT: Final = (CSP, b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _DRAINED_BYTES: Final = 4 * 1024 * 1024
+
+
+class StreamOver(Exception):
+    """An answer that would go on streaming to nobody, to a HEAD, ends here."""
 
 
 Refuse = Callable[[Exception, str, HTTPScope, Mapping[bytes, bytes]], Answer]
@@ -66,7 +74,8 @@ class Edge:
         if outgoing.is_head:
             scope["method"] = HttpMethod.GET
         try:
-            if b"access-control-request-method" in head and self._is_admitted(head):
+            _check_head(scope, head)
+            if method == "OPTIONS" and b"access-control-request-method" in head and self._is_admitted(head):
                 await _PREFLIGHT(scope, receive, outgoing.send)
             else:
                 await self._app(scope, self._bounded(scope, head, receive), outgoing.send)
@@ -90,7 +99,7 @@ class Edge:
         self, error: Exception, scope: HTTPScope, receive: Receive, outgoing: "_Outgoing", request_id: str
     ) -> None:
         """Answer an exception; an answer that has already begun can only be broken off."""
-        if outgoing.is_complete or isinstance(error, ClientGone):
+        if outgoing.is_complete or isinstance(error, StreamOver):
             return
         if outgoing.status:
             self._log.error("answer broken off", exc_info=error)
@@ -100,9 +109,13 @@ class Edge:
             self._log.error("request failed", path=scope["path"], exc_info=error)
         elif status > 500:
             outgoing.error = repr(error)
-        if isinstance(error, BodyTooLarge):
-            await _drain(receive)
-        await self._refusal(error, request_id, scope, dict(scope["headers"]))(scope, receive, outgoing.send)
+        if isinstance(error, Unread):
+            outgoing.close()
+        answer = self._refusal(error, request_id, scope, dict(scope["headers"]))
+        if isinstance(error, BodyTooLarge) and not outgoing.is_head:
+            await _answer_and_drain(answer, scope, receive, outgoing.send)
+        else:
+            await answer(scope, receive, outgoing.send)
 
     def _request_id(self, head: Mapping[bytes, bytes]) -> str:
         given = head.get(b"x-request-id")
@@ -151,6 +164,10 @@ class _Outgoing:
         self.is_complete = False
         self.status = 0
 
+    def close(self) -> None:
+        """Have the server close the connection after the answer."""
+        self._headers = [*self._headers, (b"connection", b"close")]
+
     async def send(self, message: Message) -> None:
         """Pass a message on."""
         if message["type"] == "http.response.start":
@@ -162,7 +179,7 @@ class _Outgoing:
             self.is_complete = self.is_head or not has_more
             await self._send(message)
             if self.is_head and has_more:
-                raise ClientGone  # ends an answer that would go on streaming to nobody
+                raise StreamOver
             return
         await self._send(message)
 
@@ -230,8 +247,41 @@ def _counted(receive: Receive, limit: int) -> Receive:
     return counting
 
 
+def _check_head(scope: HTTPScope, head: Mapping[bytes, bytes]) -> None:
+    """Refuse a head that is too large, or that two servers could read in two ways. Raises BadInput, HeadTooLarge.
+
+    The server has refused by itself what it can't read, and keeps a request without a Host as one with an empty one.
+    """
+    if sum(map(len, head)) + sum(map(len, head.values())) + len(scope["path"]) + len(scope["query_string"]) > HEAD_LIMIT:
+        raise HeadTooLarge(f"Path, query and headers may have {HEAD_LIMIT} bytes.")
+    if not head.get(b"host") and scope["http_version"] == "1.1":
+        raise BadInput.at("/Host", "must be sent")
+    if [name for name, _ in scope["headers"]].count(b"host") > 1:
+        raise BadInput.at("/Host", "must be sent once")
+    if head.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        raise BadInput.at("/Transfer-Encoding", "must be chunked, or left out")
+
+
+async def _answer_and_drain(answer: Answer, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    """Send the whole answer at once, and end it when the caller has stopped sending, or after a moment.
+
+    A connection closed while the caller still writes would lose the refusal; one kept open would hold a place for nothing.
+    """
+
+    async def hold(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {"type": "http.response.body", "body": message["body"], "more_body": True}
+        await send(message)
+
+    await answer(scope, receive, hold)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await _drain(receive)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 async def _drain(receive: Receive) -> None:
-    """Read on for a while: a connection closed while the caller still writes would lose the refusal."""
+    """Read on until the body ends, is very large, or breaks off."""
     left = _DRAINED_BYTES
     while left > 0:
         message = await receive()

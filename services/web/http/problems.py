@@ -86,8 +86,20 @@ class NotFound(Refusal):
     """There is nothing under this path."""
 
 
-class BodyTooLarge(Refusal):
+class Unread(Refusal):
+    """The request was not read to its end, so the connection can't be used for another."""
+
+
+class HeadTooLarge(Unread):
+    """The request's head is larger than any that this site takes."""
+
+
+class BodyTooLarge(Unread):
     """The body is over the limit of its route."""
+
+
+class BodyBroken(Unread):
+    """The body broke off, or isn't framed as HTTP says."""
 
 
 class WrongMediaType(Refusal):
@@ -98,7 +110,7 @@ class TooManyRequests(Refusal):
     """A limit is used up; the headers say when to come back."""
 
 
-class BodyTooSlow(Refusal):
+class BodyTooSlow(Unread):
     """The body didn't arrive in time."""
 
 
@@ -120,6 +132,8 @@ KINDS: dict[type[Exception], Kind] = {
     NoToken: Kind(401, "unauthorized", "Token required"),
     MissingScope: Kind(403, "forbidden", "Not allowed"),
     NotFound: Kind(404, "not-found", "Not found"),
+    BodyBroken: Kind(400, "body-broken", "Body broken off", "The body broke off, or isn't framed as HTTP says."),
+    HeadTooLarge: Kind(431, "head-too-large", "Head too large"),
     BodyTooSlow: Kind(408, "body-too-slow", "Body too slow"),
     BodyTooLarge: Kind(413, "body-too-large", "Body too large"),
     WrongMediaType: Kind(415, "wrong-media-type", "Wrong media type"),
