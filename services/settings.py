@@ -67,7 +67,7 @@ class Newsletter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """All settings of a process. Keys stand newest first; limits are per minute or hour."""
+    """All settings of a process. Keys stand newest first. A limit of None follows from another one."""
 
     database_url: str
     redis_url: str
@@ -82,6 +82,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     writes_per_minute: int = 120
     network_writes_per_minute: int = 1200
     new_visitors_per_hour: int = 600
+    first_votes_per_hour: int | None = None
+    changes_per_day: int | None = None
+    reviews_per_hour: int | None = None
+    network_viewers: int | None = None
     log_format: LogFormat = "json"
     newsletter: Newsletter = Newsletter()
 
@@ -178,6 +182,10 @@ _TABLE: Final = {
     "writes_per_minute": _count("BALLOTPRESS_WRITES_PER_MINUTE"),
     "network_writes_per_minute": _count("BALLOTPRESS_NETWORK_WRITES_PER_MINUTE"),
     "new_visitors_per_hour": _count("BALLOTPRESS_NEW_VISITORS_PER_HOUR"),
+    "first_votes_per_hour": _count("BALLOTPRESS_FIRST_VOTES_PER_HOUR"),
+    "changes_per_day": _count("BALLOTPRESS_CHANGES_PER_DAY"),
+    "reviews_per_hour": _count("BALLOTPRESS_REVIEWS_PER_HOUR"),
+    "network_viewers": _count("BALLOTPRESS_NETWORK_VIEWERS"),
     "log_format": Variable("BALLOTPRESS_LOG_FORMAT", "json|console", "must be json or console, not {!r}"),
     "sender": Variable(
         "BALLOTPRESS_MAIL_FROM", ".*", "must be an address such as Verdicts <digest@example.com>, not {!r}", _sender,

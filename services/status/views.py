@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 from asyncpg import Connection, Pool, Record
@@ -39,7 +39,8 @@ left join sessions s on s.name = 'ballotpress-' || v.schema
 """
 
 _POSITION: Final = "(select position from {schema}.checkpoint)"
-_LOWEST: Final = "select least({positions})".format(positions=", ".join(_POSITION.format(schema=p.schema) for p in PROJECTIONS))
+_LOWEST: Final = "least({positions})".format(positions=", ".join(_POSITION.format(schema=p.schema) for p in PROJECTIONS))
+_REACHED: Final = f"select {_LOWEST} as lowest, position as head from log.head"  # noqa: S608 - made of projections' names
 
 MISSING: Final = """
 select s.schema from unnest($1::text[]) as s(schema)
@@ -75,10 +76,17 @@ async def read_views(database: Database, projections: Sequence[Projection] = PRO
     return [found[projection.name] for projection in projections]
 
 
-async def lowest_position(database: Database) -> int:
-    """Return the position that all projections have reached. It is asked often: callers wait for their own writes by it."""
-    position: int = await database.fetchval(_LOWEST)
-    return position
+class Reached(NamedTuple):
+    """The position that all projections have reached, and that of the log's last event, at one moment."""
+
+    lowest: int
+    head: int
+
+
+async def reached(database: Database) -> Reached:
+    """Return how far all projections are. It is asked often: callers wait for their own writes by it."""
+    (row,) = await database.fetch(_REACHED)
+    return Reached(row["lowest"], row["head"])
 
 
 async def missing_views(database: Database) -> Sequence[str]:

@@ -18,6 +18,7 @@ from projections.cards import TallyRow
 from projections.tally import Community, community
 from services.web.card_cache import CachedCard, Cards
 from services.web.http.answers import Answer, encoder
+from services.web.http.networks import Network, Places
 from services.web.http.problems import Refusal
 
 EVENT_STREAM: Final = b"text/event-stream"
@@ -33,7 +34,7 @@ _AT_ONCE: Final = 250  # viewers served before other tasks get their turn on the
 
 
 class TooManyViewers(Refusal):
-    """The process has no place for another viewer."""
+    """The process has no place for another viewer, or none for one of this network."""
 
 
 class LiveTally(Community, frozen=True, tag_field=None):
@@ -62,12 +63,13 @@ class _WatchedTool:
 class Viewer(Answer):
     """One open stream of Server-Sent Events (WHATWG HTML, 9.2), with its unsent events by tool, oldest first."""
 
-    __slots__ = ("_is_over", "_live", "_pending", "_sending_since", "_task", "_waiter", "tools")
+    __slots__ = ("_is_over", "_live", "_pending", "_sending_since", "_task", "_waiter", "network", "tools")
 
-    def __init__(self, live: "Live", tools: Sequence[str]) -> None:
+    def __init__(self, live: "Live", tools: Sequence[str], network: Network) -> None:
         headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
         self._write(b"", 200, headers)
         self.tools = tools
+        self.network = network
         self._live = live
         self._is_over = False
         self._pending: dict[str, bytes] = {}
@@ -136,10 +138,11 @@ def _chunk(body: bytes, *, more: bool = True) -> HTTPResponseBodyEvent:
 
 
 class Live:
-    """The broadcaster of one process."""
+    """The broadcaster of one process; a network may have so many viewers."""
 
-    def __init__(self, cards: Cards) -> None:
+    def __init__(self, cards: Cards, network_viewers: int) -> None:
         self._cards = cards
+        self._places = Places(MOST_VIEWERS, network_viewers)
         self._watched: dict[str, _WatchedTool] = {}
         self._changed: set[str] = set()
         self._is_stale = False
@@ -165,14 +168,14 @@ class Live:
                 self._changed.add(tally.tool)
                 self._moved.set()
 
-    def join(self, found: Mapping[str, CachedCard], last_id: int | None) -> Viewer:
+    def join(self, found: Mapping[str, CachedCard], last_id: int | None, network: Network) -> Viewer:
         """Return the answer that sends these tools' tallies, at first those that changed since the event `last_id` (None: all).
 
         Raises TooManyViewers.
         """
-        if self.viewers >= MOST_VIEWERS:
+        if not self._places.take(network):
             raise TooManyViewers("As many watch as there are places for; ask for the tallies now and then instead.")
-        viewer = Viewer(self, [cached.tool for cached in found.values()])
+        viewer = Viewer(self, [cached.tool for cached in found.values()], network)
         for cached in found.values():
             self._watched.setdefault(cached.tool, _WatchedTool(cached)).viewers.add(viewer)
         self.hear([cached.tally for cached in found.values()])
@@ -185,8 +188,9 @@ class Live:
         return viewer
 
     def leave(self, viewer: Viewer) -> None:
-        """Forget a viewer."""
+        """Forget a viewer, and give its place to another."""
         self._viewers.discard(viewer)
+        self._places.leave(viewer.network)
         for tool in viewer.tools:
             watched = self._watched.get(tool)
             if watched is not None:

@@ -77,7 +77,7 @@ async def sign_up(call: Call, email: str, categories: Iterable[str]) -> None:
     """Record that somebody asked for the newsletter at an address, and mail it soon. Raises AddressRefused, TooManyRequests."""
     site = call.site
     address = read_address(email)
-    call.add_headers(await site.limit_signup(call.network))
+    call.add_limits(await site.limit_signup(call.network))
     command = RequestSubscription(
         new_person(site.vault, await site.finder(), address),
         sorted(set(categories)),

@@ -110,11 +110,12 @@ async def sign_in_page(call: Call, query: Query) -> Answer:
 
 @post("/ops/sign-in")
 async def sign_in_form(call: Call) -> Answer:
-    """Sign an operator in; tries are counted as writes of the network are."""
-    call.add_headers(await call.site.limit_write(f"sign-in {call.network}", call.network))
+    """Sign an operator in; wrong tokens are counted."""
+    call.site.refuse_guesses(call.network)
     form = await read_form(call, SignIn)
     operator = call.site.operators.operator_of(form.token.strip().encode())
     if operator is None:
+        call.site.note_guess(call.network, "/ops/sign-in")
         return show(call, "ops_sign_in.html", status=403, is_wrong=True)
     return redirect(first_page(operator), Sessions(call.site.settings).begin(operator, now().timestamp()))
 

@@ -15,7 +15,7 @@ _LOOPBACK: Final = ("127.0.0.0/24", "::/64", "local")
 
 def _require_outbox(call: Call) -> None:
     """Refuse callers on other machines, since the mails hold working links. Raises NotFound, also where mails are sent."""
-    if call.site.settings.smtp_url is not None or call.network not in _LOOPBACK:
+    if call.site.settings.smtp_url is not None or call.network[0].name not in _LOOPBACK:
         raise NotFound("There is no outbox here.")
 
 

@@ -65,7 +65,14 @@ async def get_preferences(call: Call) -> Answer:
 @endpoint("PUT", "/v1/newsletter/preferences", takes=Preferences, gives=Preferences, problems=(401, 410))
 async def put_preferences(call: Call, wanted: Preferences) -> Answer:
     """Choose what to get, how often, and a pause; `Authorization: Bearer` is the manage token of a mail."""
-    return json_answer(await set_preferences(call, _bearer(call), wanted), headers=NO_STORE)
+    subscriber = _bearer(call)
+    await _count(call, subscriber)
+    return json_answer(await set_preferences(call, subscriber, wanted), headers=NO_STORE)
+
+
+async def _count(call: Call, subscriber: str) -> None:
+    """Count a subscriber's write, beside its network's. Raises TooManyRequests."""
+    call.add_limits(await call.site.limit_subscriber(subscriber))
 
 
 def _bearer(call: Call) -> str:
@@ -88,8 +95,9 @@ async def preferences_page(call: Call) -> Answer:
 @from_link
 async def preferences_form(call: Call) -> Answer:
     """Save the form, or mail the links to one's data; a visitor's bookmarks join the subscriber's."""
-    sent = fields(await call.read_body())
     subscriber = _holder(call, "manage")
+    await _count(call, subscriber)
+    sent = fields(await call.read_body())
     if sent.get("do") == ["export"]:
         return await _mail_links(call, subscriber)
     await set_preferences(call, subscriber, _wanted(sent))
@@ -152,6 +160,7 @@ async def unsubscribe_page(call: Call) -> Answer:
 async def unsubscribe_form(call: Call) -> Answer:
     """End a subscription: a page's button, or a mail program's one click (RFC 8058). May be repeated."""
     subscriber = call.site.mail_tokens.read_unsubscribe(read_token(call))
+    await _count(call, subscriber)
     await call.read_body()
     await call.site.committer.submit(Unsubscribe(subscriber))
     return show_message(call, "You are unsubscribed", "We send you no further issues.")
@@ -170,6 +179,7 @@ async def export_page(call: Call) -> Answer:
 async def export_form(call: Call) -> Answer:
     """Return a copy of everything that is kept about a subscriber."""
     subscriber = _holder(call, "export")
+    await _count(call, subscriber)
     await call.read_body()
     found = await subscribers.export(call.site.database, call.site.vault, subscriber)
     headers = [(b"content-disposition", b'attachment; filename="your-data.json"'), (b"cache-control", b"private, no-store")]
@@ -190,6 +200,7 @@ async def erase_page(call: Call) -> Answer:
 async def erase_form(call: Call) -> Answer:
     """Erase a subscriber, and what the visitors that joined it wrote."""
     subscriber = _holder(call, "erase")
+    await _count(call, subscriber)
     await call.read_body()
     erased = await call.site.committer.submit(EraseSubscriber(subscriber))
     for visitor in erased.value.visitors:

@@ -25,8 +25,8 @@ from services.web.http.pages import ANYONES, HTML, POLICY, page, render, show
 from services.web.http.problems import KINDS, UNEXPECTED, Kind, NotFound, headers_of, kind_of, problem_answer, words_of
 from services.web.http.queries import Query
 from services.web.live import TooManyViewers
-from services.web.site import Call, LimitsAway
-from services.web.wait import ViewsBehind
+from services.web.site import Call
+from services.web.wait import TooManyWait, ViewsBehind
 from services.web.webhooks import NotSigned
 
 REFUSALS: Final[dict[type[Exception], Kind]] = {
@@ -55,14 +55,12 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
     LinkUsed: Kind(410, "link-used", "Gone", "This link was used, or what it was about is gone."),
     TokenInvalid: Kind(410, "token-invalid", "Gone", "This link is too old, or was changed on its way."),
     NotSubscribed: Kind(410, "not-subscribed", "Gone", "There is no confirmed subscription."),
-    LimitsAway: Kind(
-        503, "limits-away", "Temporarily unavailable", "Nobody can sign up at the moment; try again.", retry_after=5
-    ),
     ViewsBehind: Kind(
         503, "views-behind", "Temporarily unavailable", "The views haven't reached `after` yet; try again.", retry_after=1
     ),
     NotReady: Kind(503, "not-ready", "Not ready", retry_after=1),
     NotSigned: Kind(401, "not-signed", "Signature required"),
+    TooManyWait: Kind(503, "too-many-wait", "Temporarily unavailable", retry_after=1),
     TooManyViewers: Kind(503, "too-many-viewers", "Temporarily unavailable", retry_after=30),
 }
 _FOR_PROGRAMS: Final = ("/v1/", "/schema", "/metrics", "/health/")

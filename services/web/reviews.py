@@ -164,6 +164,7 @@ async def post_review(call: Call, new: NewReview) -> ReviewAnswer:
     """Review a tool; a moderator decides whether it is shown. One review per visitor and tool."""
     check_prose("/body", new.body)
     check_line("/display_name", new.display_name)
+    call.add_limits(await call.site.limit_review(call.network))
     id_ = fresh_id()
     key, keep = call.site.vault.new_key(id_)
     command = SubmitReview(
@@ -189,6 +190,7 @@ async def patch_review(call: Call, edited: EditedReview) -> OwnReview:
         check_line("/display_name", edited.display_name)
     site, id_ = call.site, call.path["id"]
     review, _ = await _read(site, call.visitor, id_)
+    call.add_limits(await site.limit_review(call.network))
     key = await _key(site, id_)
     changes = _changes(edited, review.current, key)
     receipt = await site.committer.submit(EditReview(call.visitor, review.review, changes, key=call.key))

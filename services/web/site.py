@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 import asyncpg
+import structlog
 from redis.asyncio import Redis
 
 from events.log import postgres
@@ -26,9 +27,10 @@ from services.web.http.auth import OperatorTokens, VisitorTokens
 from services.web.http.checks import Check, database_check
 from services.web.http.cursors import Cursors
 from services.web.http.endpoints import PATH_PATTERNS
-from services.web.http.limits import Headers, Limit, Limits
+from services.web.http.limits import Counter, Headers, Limit, Limits
 from services.web.http.metrics import Metrics
-from services.web.http.networks import Networks
+from services.web.http.networks import Network, Networks, Share
+from services.web.http.spent import Spent
 from services.web.live import Live
 from services.web.wait import ViewProgress, schema_check, view_checks
 
@@ -49,16 +51,13 @@ async def _leave(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     """Leave a connection as it is: our statements set nothing, and asyncpg's reset costs a round trip each time."""
 
 
-class LimitsAway(Exception):
-    """Valkey doesn't answer, so what must be counted can't be."""
-
-
 class Site:
     """The wiring of one process. What needs an event loop exists only while the site is open."""
 
     database: "asyncpg.Pool[asyncpg.Record]"
     valkey: Redis
     limits: Limits
+    spent: Spent
     log: Log
     committer: Committer
     cards: Cards
@@ -75,12 +74,16 @@ class Site:
         self.vault = Vault(settings.vault_keys)
         self.checks: list[Check] = []
         self._visitor_writes = Limit("visitor", settings.writes_per_minute, 60)
-        self._network_writes = Limit("network", settings.network_writes_per_minute, 60)
-        self._new_visitors = Limit("new-visitors", settings.new_visitors_per_hour, 3600)
+        self._network_writes = Share("network", settings.network_writes_per_minute, 60)
+        self._new_visitors = Share("new-visitors", settings.new_visitors_per_hour, 3600)
+        self._first_votes = Share("first-votes", settings.first_votes_per_hour or settings.new_visitors_per_hour, 3600)
+        self._changes = Limit("changes", settings.changes_per_day or settings.writes_per_minute, 24 * 3600)
+        self._reviews = Share("reviews", settings.reviews_per_hour or max(1, settings.new_visitors_per_hour // 10), 3600)
+        self._guesses = Share("guesses", max(1, settings.network_writes_per_minute // 20), 600)
         self.mail_tokens = MailTokens(settings.secret_keys, settings.newsletter.retired_keys)
         self.schedule = schedule_of(settings.newsletter)
         self._finder: Finder | None = None
-        self._signups = Limit("sign-ups", settings.newsletter.signups_per_hour, 3600)
+        self._signups = Share("sign-ups", settings.newsletter.signups_per_hour, 3600)
         self._signups_in_all = Limit("sign-ups-in-all", settings.newsletter.signups_in_all_per_hour, 3600)
 
     @asynccontextmanager
@@ -93,9 +96,10 @@ class Site:
             Redis.from_url(self.settings.redis_url, socket_connect_timeout=1) as self.valkey,
         ):
             self.limits = Limits(self.valkey)
+            self.spent = Spent(self.limits)
             self.log = Log(self.database, REGISTRY)
             self.cards = Cards(self.database, version("ballotpress"))
-            self.live = Live(self.cards)
+            self.live = Live(self.cards, self.settings.network_viewers or self.settings.network_writes_per_minute // 6)
             self.views = ViewProgress(self.database)
             self.checks += [
                 database_check(self.database),
@@ -141,22 +145,46 @@ class Site:
         self.cards.wake.set()
         self.views.wake()
 
-    async def reach(self, position: int | None) -> None:
-        """Wait until views and cached cards have reached a position (None: any). Raises ViewsBehind after 2 s."""
-        if position is not None:
-            await self.views.reach(position)
-            await self.cards.refresh()
-
-    async def limit_write(self, visitor: str, network: str) -> Headers:
+    async def limit_write(self, visitor: str, network: Network) -> Headers:
         """Count a visitor's write. Raises TooManyRequests."""
-        return await self.limits.take((self._visitor_writes, visitor), (self._network_writes, network))
+        return await self.limits.take((self._visitor_writes, visitor), *self._network_writes.counters(network))
 
-    async def limit_signup(self, network: str) -> Headers:
-        """Count a sign-up. Raises TooManyRequests, and LimitsAway while sign-ups can't be counted."""
-        headers = await self.limits.take((self._signups, network), (self._signups_in_all, "all"))
-        if not headers:
-            raise LimitsAway
-        return headers
+    async def limit_subscriber(self, subscriber: str) -> Headers:
+        """Count a write of a subscriber. Raises TooManyRequests."""
+        return await self.limits.take((self._visitor_writes, f"subscriber {subscriber}"))
+
+    async def limit_open_write(self, network: Network) -> Headers:
+        """Count a write of nobody in particular. Raises TooManyRequests."""
+        return await self.limits.take(*self._network_writes.counters(network))
+
+    async def limit_signup(self, network: Network) -> Headers:
+        """Count a sign-up. Raises TooManyRequests."""
+        return await self.limits.take(*self._signups.counters(network), (self._signups_in_all, "all"))
+
+    async def limit_review(self, network: Network) -> Headers:
+        """Count a review, or an edit of one, that a moderator will have to read. Raises TooManyRequests."""
+        return await self.limits.take(*self._reviews.counters(network))
+
+    def refuse_vote(self, visitor: str, tool: str, network: Network) -> None:
+        """Refuse a ballot changed too often today, or a tool with too many first votes of a network. Raises TooManyRequests."""
+        self.spent.check(lambda: [self._change(visitor, tool), *self._first_votes.counters(network, f" {tool}")])
+
+    def note_vote(self, visitor: str, tool: str, network: Network, *, is_first: bool) -> None:
+        """Count a vote that was appended."""
+        self.spent.note(self._first_votes.counters(network, f" {tool}") if is_first else [self._change(visitor, tool)])
+
+    def _change(self, visitor: str, tool: str) -> Counter:
+        return self._changes, f"{visitor} {tool}"
+
+    def refuse_guesses(self, network: Network) -> None:
+        """Refuse a network that tried too many wrong operators' tokens. Raises TooManyRequests."""
+        self.spent.check(lambda: self._guesses.counters(network))
+
+    def note_guess(self, network: Network, path: str) -> None:
+        """Count, log and measure a wrong operator's token."""
+        self.metrics.wrong_tokens.inc()
+        structlog.get_logger().warning("an operator's token was wrong", network=network[0].name, path=path)
+        self.spent.note(self._guesses.counters(network))
 
     async def finder(self) -> Finder:
         """Return what finds a person by an address; read once."""
@@ -164,9 +192,14 @@ class Site:
             self._finder = await self.vault.finder(self.database)
         return self._finder
 
-    async def limit_new_visitor(self, network: str) -> Headers:
+    async def limit_new_visitor(self, network: Network) -> Headers:
         """Count a visitor that is about to be created. Raises TooManyRequests."""
-        return await self.limits.take((self._new_visitors, network))
+        return await self.limits.take(*self._new_visitors.counters(network))
+
+    async def reach(self, position: int, network: Network) -> None:
+        """Wait until views and cached cards have reached a position. Raises ViewsBehind after 2 s, TooManyWait."""
+        await self.views.reach(position, network)
+        await self.cards.refresh()
 
 
 class Call(call.Call):

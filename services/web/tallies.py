@@ -126,7 +126,7 @@ async def get_live_tallies(call: Call, query: LiveQuery) -> Answer:
     if len(found) < len(set(query.tool)):
         raise NotFound("No listed tool has one of these slugs.")
     last = call.head.get(b"last-event-id", b"")
-    return site.live.join(found, int(last) if last.isdigit() and len(last) < 20 else None)
+    return site.live.join(found, int(last) if last.isdigit() and len(last) < 20 else None, call.network)
 
 
 async def _tool(call: Call) -> str:

@@ -83,7 +83,7 @@ async def post_visitor(call: Call) -> Answer:
     visitor = find_visitor(call.head, call.site.tokens)
     status = 200
     if visitor is None:
-        call.add_headers(await call.site.limit_new_visitor(call.network))
+        call.add_limits(await call.site.limit_new_visitor(call.network))
         visitor = fresh_id()
         status = 201
     token = call.site.tokens.issue(visitor)

@@ -86,9 +86,15 @@ async def vote_form(call: Call, form: VoteForm) -> Answer:
 
 
 async def _vote(call: Call, choice: Choice | None) -> VoteAnswer:
-    """Vote as the call's visitor, or (None) take the vote back. Raises ToolNotListed, VoterIsDisqualified, LogUnavailable."""
+    """Vote as the call's visitor, or (None) take the vote back.
+
+    Raises ToolNotListed, VoterIsDisqualified, LogUnavailable, TooManyRequests.
+    """
     slug, cards = call.path["tool"], call.site.cards
+    call.site.refuse_vote(call.visitor, slug, call.network)
     receipt = await call.site.committer.submit(CastVote(call.visitor, slug, choice, key=call.key))
+    if receipt.appended:
+        call.site.note_vote(call.visitor, slug, call.network, is_first=not receipt.value.earlier)
     cached = await cards.one(slug)
     ship, skip, as_of = (cached.ship, cached.skip, cards.as_of(cached)) if cached else (0, 0, 0)
     more_ship, more_skip = await _own_change(call, receipt, as_of)

@@ -1,45 +1,109 @@
 """How far the views are: waiting for a position, and the checks of their health."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from asyncpg import Pool
 
 from events.log import migrate
-from services.status.views import lowest_position, read_views
+from services.status.views import Reached, reached, read_views
 from services.web.http.checks import Check
+from services.web.http.networks import LOCAL, Network, Places
+from services.web.http.problems import Refusal
 
 PATIENCE_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 0.05
+MOST_WAITERS: Final = 1000
+NETWORK_WAITERS: Final = 100
 
 
 class ViewsBehind(Exception):
     """The views have not reached the position in time."""
 
 
+class TooManyWait(Refusal):
+    """As many wait for the views as there are places for."""
+
+
+class _Waiter(NamedTuple):
+    position: int
+    deadline: float
+    reached: asyncio.Future[bool]
+
+
 class ViewProgress:
-    """Waits for the views, so that callers see their own writes."""
+    """Waits for the views, so that callers see their own writes. One task looks for all who wait."""
 
     def __init__(self, pool: "Pool[Any]") -> None:
         self._pool = pool
         self._moved = asyncio.Event()
+        self._places = Places(MOST_WAITERS, NETWORK_WAITERS)
+        self._waiters: list[_Waiter] = []
+        self._looking: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Wake the callers who wait: a view has moved."""
+        """Look again, if anybody waits: a view has moved."""
         self._moved.set()
 
-    async def reach(self, position: int) -> None:
-        """Wait until all views have reached a position. Raises ViewsBehind after 2 s."""
-        deadline = monotonic() + PATIENCE_SECONDS
-        while await lowest_position(self._pool) < position:
-            if monotonic() > deadline:
+    async def reach(self, position: int, network: Network = LOCAL) -> None:
+        """Wait until all views have reached a position. Raises TooManyWait, and ViewsBehind after 2 s.
+
+        For a position above the log's head, which only a guess can be, ViewsBehind is raised at once.
+        """
+        if not self._places.take(network):
+            raise TooManyWait("Too many wait for the views; ask without `after`, or try again.")
+        try:
+            if not await self._join(position):
                 raise ViewsBehind(position)
-            self._moved.clear()
-            try:
-                async with asyncio.timeout(0.05):
-                    await self._moved.wait()
-            except TimeoutError:
-                pass
+        finally:
+            self._places.leave(network)
+
+    def _join(self, position: int) -> asyncio.Future[bool]:
+        waiter = _Waiter(position, monotonic() + PATIENCE_SECONDS, asyncio.get_running_loop().create_future())
+        self._waiters.append(waiter)
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        return waiter.reached
+
+    async def _look(self) -> None:
+        """Look for all who wait, until nobody does; what goes wrong is told to each of them."""
+        try:
+            while self._waiters:
+                self._moved.clear()
+                asked, self._waiters = self._waiters, []
+                self._waiters += self._told(asked, await self._reached(asked))
+                if self._waiters:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_SECONDS):
+                            await self._moved.wait()
+        finally:
+            self._looking = None
+
+    async def _reached(self, asked: Sequence[_Waiter]) -> Reached | None:
+        try:
+            return await reached(self._pool)
+        except Exception as error:  # each who waits gets the refusal that a look of its own would have got
+            for waiter in asked:
+                if not waiter.reached.done():
+                    waiter.reached.set_exception(error)
+            return None
+
+    def _told(self, asked: Sequence[_Waiter], found: Reached | None) -> list[_Waiter]:
+        """Tell those who asked before the look what it found; return those who wait on."""
+        waiting, now = [], monotonic()
+        for waiter in asked:
+            if waiter.reached.done() or found is None:
+                continue
+            if waiter.position <= found.lowest:
+                waiter.reached.set_result(True)
+            elif waiter.position > found.head or now > waiter.deadline:
+                waiter.reached.set_result(False)
+            else:
+                waiting.append(waiter)
+        return waiting
 
 
 def schema_check(pool: "Pool[Any]") -> Check:

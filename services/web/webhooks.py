@@ -8,23 +8,27 @@ import asyncio
 import hmac
 import logging
 import re
+from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from emails import ses
 from services.clock import now
+from services.json_input import UNREADABLE
 from services.newsletter import reports
 from services.newsletter.reports import Report, WebhookEvent, read_event, read_ses
 from services.web.http.endpoints import endpoint
-from services.web.http.problems import BadInput, Refusal
+from services.web.http.problems import BadInput, NotFound, Refusal
 from services.web.site import Call
 
 SIGNATURE: Final = b"ballotpress-signature"
 OLDEST_SECONDS: Final = 300
 BODY_LIMIT: Final = 1024 * 1024
+LARGE: Final = 64 * 1024
+"""Bytes from which a body is parsed beside the event loop, which serves others meanwhile."""
 _SIGNATURE: Final = re.compile(r"t=(\d{1,12}),v1=([0-9a-f]{64})")
 
 logger = logging.getLogger(__name__)
@@ -47,20 +51,50 @@ class WebhookAnswer(msgspec.Struct, frozen=True):
     suppressed: int
 
 
+class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The fields of a message of Amazon's SNS that we sign for or read; strangers' others are skipped, unread."""
+
+    Type: str = ""
+    MessageId: str = ""
+    TopicArn: str = ""
+    Message: str = ""
+    Timestamp: str = ""
+    Signature: str = ""
+    SignatureVersion: str = ""
+    SigningCertURL: str = ""
+    Subject: str | None = None
+    Token: str | None = None
+    SubscribeURL: str | None = None
+
+
+T = TypeVar("T")
+
 _batch: Final = msgspec.json.Decoder(WebhookBatch)
+_notification: Final = msgspec.json.Decoder(Notification)
 _certificates: Final[dict[str, bytes]] = {}
 
 
 @endpoint("POST", "/v1/webhooks/mail/generic", gives=WebhookAnswer, problems=(401, 413), max_body=BODY_LIMIT)
 async def post_events(call: Call) -> WebhookAnswer:
     """Receive bounces and complaints from any provider: `{"events": [{"type", "hard", "recipient", "message_id", "id"}]}`."""
+    _require_configured(call.site.settings.newsletter.webhook_secrets)
     body = await call.read_body()
     _require_signature(call, body)
     try:
-        events = _batch.decode(body).events
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        events = (await _decoded(_batch, body)).events
+    except UNREADABLE as error:
         raise BadInput.at("", str(error)) from None
     return await _apply(call, [read_event(event, _fingerprint(event, body, place)) for place, event in enumerate(events)])
+
+
+def _require_configured(providers: Sequence[str]) -> None:
+    """Answer as if nothing were here where no provider is set up: nothing of a stranger's is read. Raises NotFound."""
+    if not providers:
+        raise NotFound("Nothing is served at this path.")
+
+
+async def _decoded(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
+    return decoder.decode(body) if len(body) < LARGE else await asyncio.to_thread(decoder.decode, body)
 
 
 def _require_signature(call: Call, body: bytes) -> None:
@@ -86,12 +120,13 @@ def _fingerprint(event: WebhookEvent, body: bytes, place: int) -> bytes:
 @endpoint("POST", "/v1/webhooks/mail/ses", gives=WebhookAnswer, problems=(401, 413), max_body=BODY_LIMIT)
 async def post_notification(call: Call) -> WebhookAnswer:
     """Receive bounces and complaints from Amazon SES, by an SNS topic that BALLOTPRESS_SES_TOPICS names."""
+    topics = call.site.settings.newsletter.ses_topics
+    _require_configured(topics)
     body = await call.read_body()
     try:
-        message = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        message: dict[str, Any] = msgspec.to_builtins(await _decoded(_notification, body))
+    except UNREADABLE:
         raise NotSigned("This isn't a message of Amazon's.") from None
-    topics = call.site.settings.newsletter.ses_topics
     try:
         if message.get("TopicArn") not in topics:  # before a stranger makes us fetch a certificate
             raise ses.NotSigned("the topic isn't one of ours")

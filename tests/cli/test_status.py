@@ -13,7 +13,7 @@ from services.clock import now
 from services.newsletter.schedule import Schedule
 from services.status.model import Status
 from services.status.read import read_status
-from services.status.views import lowest_position
+from services.status.views import reached
 from tests.support.processes import PATIENCE
 from tests.support.runners import until
 from tests.support.shell import Follow, Shell, Vote
@@ -63,7 +63,7 @@ async def test_asking_how_far_the_views_are_reads_the_checkpoints_alone(
     await vote("alpha", ["ship"])
     asked: list[str] = []
     with connection.query_logger(lambda record: asked.append(record.query)):
-        assert await lowest_position(connection) == catalog
+        assert (await reached(connection)).lowest == catalog
     await asyncio.sleep(0)  # asyncpg calls its loggers in the loop's next round
     assert len(asked) == 1 and "pg_stat_activity" not in asked[0]
 

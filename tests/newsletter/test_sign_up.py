@@ -85,11 +85,11 @@ async def test_a_networks_sign_ups_are_counted(http: httpx.AsyncClient) -> None:
     assert seen == [202] * 6 + [429] * 2
 
 
-async def test_nobody_signs_up_while_it_cannot_be_counted(dsn: str) -> None:
-    """Without Valkey the form is shut, 503, so that it can't bomb a stranger."""
-    async with client(settings(dsn, "unix:///nonexistent/valkey.sock")) as http:
-        answer = await sign_up(http, "ada@example.com")
-    assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+async def test_sign_ups_are_counted_without_valkey(dsn: str) -> None:
+    """While Valkey is away the process counts by itself, so the form stays open and can't bomb strangers."""
+    async with client(settings(dsn, "unix:///nonexistent/valkey.sock", newsletter=LIMITS)) as http:
+        seen = [(await sign_up(http, f"reader{n}@example.com")).status_code for n in range(8)]
+    assert seen == [202] * 6 + [429] * 2
 
 
 @pytest.mark.usefixtures("valkey")

@@ -16,7 +16,7 @@ from services.web.http.auth import OperatorTokens, VisitorTokens
 from services.web.http.cursors import Cursors
 from services.web.http.limits import Headers
 from services.web.http.metrics import Metrics
-from services.web.http.networks import Networks
+from services.web.http.networks import Network, Networks
 from services.web.http.problems import BadInput, BodyBroken, BodyTooSlow
 
 BODY_SECONDS: Final = 8.0
@@ -37,14 +37,23 @@ class Site(Protocol):
     networks: Networks
     metrics: Metrics
 
-    async def reach(self, position: int | None) -> None:
-        """Wait until the views have reached a position (None: any)."""
+    async def reach(self, position: int, network: Network) -> None:
+        """Wait until the views have reached a position."""
 
-    async def limit_write(self, visitor: str, network: str) -> Headers:
+    async def limit_write(self, visitor: str, network: Network) -> Headers:
         """Count a visitor's write. Raises TooManyRequests."""
 
-    async def limit_new_visitor(self, network: str) -> Headers:
+    async def limit_open_write(self, network: Network) -> Headers:
+        """Count a write of nobody in particular. Raises TooManyRequests."""
+
+    async def limit_new_visitor(self, network: Network) -> Headers:
         """Count a visitor that is about to be created. Raises TooManyRequests."""
+
+    def refuse_guesses(self, network: Network) -> None:
+        """Refuse a network that tried too many wrong operators' tokens. Raises TooManyRequests."""
+
+    def note_guess(self, network: Network, path: str) -> None:
+        """Count, log and measure a wrong operator's token."""
 
 
 class Caller(NamedTuple):
@@ -90,11 +99,11 @@ class Call(Request[None, None, State]):
         return self.scope["path_params"]
 
     @property
-    def network(self) -> str:
+    def network(self) -> Network:
         """The network the caller counts as."""
         forwarded = [value for name, value in self.scope["headers"] if name == b"x-forwarded-for"]
         client = self.scope["client"]
-        return self.site.networks.name(client[0] if client else "", forwarded)
+        return self.site.networks.of(client[0] if client else "", forwarded)
 
     @property
     def key(self) -> IdempotencyKey | None:
@@ -112,6 +121,11 @@ class Call(Request[None, None, State]):
     def add_headers(self, headers: Headers) -> None:
         """Add headers to the answer, be it a refusal."""
         self.scope["more_headers"] += headers  # type: ignore[typeddict-item]
+
+    def add_limits(self, headers: Headers) -> None:
+        """Add the headers of a limit, in place of those of one that was counted before."""
+        others = [(name, value) for name, value in self.scope["more_headers"] if not name.startswith(b"ratelimit")]  # type: ignore[typeddict-item]
+        self.scope["more_headers"] = (*others, *headers)  # type: ignore[typeddict-unknown-key]
 
     async def read_body(self) -> bytes:
         """Read the whole body from the connection and keep it as `body_bytes`. Raises BodyTooLarge, BodyTooSlow, BodyBroken."""

@@ -16,10 +16,10 @@ import msgspec
 from litestar.handlers import HTTPRouteHandler
 
 from services.web.http.answers import Answer, json_answer
-from services.web.http.auth import require_operator, require_visitor
+from services.web.http.auth import bearer, require_operator, require_visitor
 from services.web.http.bodies import BodyReader
 from services.web.http.call import ANYONE, AnyCall, Call, Caller
-from services.web.http.problems import FieldError, NotFound
+from services.web.http.problems import FieldError, NotFound, NoToken
 from services.web.http.queries import Query, QueryReader
 
 BODY_LIMIT: Final = 64 * 1024
@@ -137,6 +137,8 @@ def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Ca
     async def handle(request: Call) -> Answer:
         if not is_open:
             await _admit(request, by, is_write)
+        elif is_write:
+            request.add_headers(await request.site.limit_open_write(request.network))
         for name, pattern in patterns:
             if not pattern.search(request.path[name]):
                 raise NotFound("No such path.", errors=[FieldError(f"/{name}", f"doesn't match {pattern.pattern}")])
@@ -145,7 +147,7 @@ def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Ca
         elif query is not None:
             asked = query.read(request.scope["query_string"])
             if has_after and asked.after is not None:
-                await request.site.reach(asked.after)
+                await request.site.reach(asked.after, request.network)
             given = await function(request, asked)
         else:
             given = await function(request)
@@ -154,11 +156,22 @@ def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Ca
     return handle
 
 
+def _operator(call: Call, scope: str) -> str:
+    """Return the calling operator's name; a wrong token is counted. Raises NoToken, MissingScope, TooManyRequests."""
+    call.site.refuse_guesses(call.network)
+    try:
+        return require_operator(call.head, call.site.operators, scope)
+    except NoToken:
+        if bearer(call.head):
+            call.site.note_guess(call.network, call.scope["path"])
+        raise
+
+
 async def _admit(call: Call, by: Caller, is_write: bool) -> None:
     """Note who calls, and count a visitor's write. Raises NoToken, MissingScope, TooManyRequests."""
     call.add_headers(by.cache)
     if by.kind == "operator":
-        call.operator = require_operator(call.head, call.site.operators, by.scope)
+        call.operator = _operator(call, by.scope)
         return
     call.visitor = require_visitor(call.head, call.site.tokens)
     if is_write:

@@ -2,17 +2,17 @@
 
 The window slides in six slices: never more than the limit within five sixths of it, and a caller who waits a whole window may
 write again. (A fixed window lets twice the limit through around its end, GCRA with so large a burst in its first window.)
-Claims that arrive while a call is under way are gathered and decided by the next one. Without Valkey nothing is limited:
-after one failed call none waits for it until a probe, about once a second, has got through.
+Claims that arrive while a call is under way are gathered and decided by the next one. While Valkey is away, each process counts
+by itself, by the same rule: after one failed call none waits for it until a probe, about once a second, has got through.
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha1
 from importlib.resources import files
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import hiredis
 import msgspec
@@ -21,15 +21,19 @@ from redis import exceptions
 from redis.asyncio import Connection, Redis
 
 from services.web.http.checks import Check
+from services.web.http.local_counts import Bound, LocalCounts
 from services.web.http.problems import TooManyRequests
 
-PATIENCE_SECONDS: Final = 0.1
+TICKS: Final = 10
+TICK_SECONDS: Final = 0.1
+PATIENCE_SECONDS: Final = TICKS * TICK_SECONDS
 PROBE_SECONDS: Final = 1.0
 MOST_IN_A_BATCH: Final = 500
 ENOUGH_FOR_A_BATCH: Final = 64
 PACE_SECONDS: Final = 0.001  # one call costs as much as thirty claims: under load, more gather before the next
 
 _SCRIPT: Final = files(__package__).joinpath("limits.lua").read_text("utf-8")
+_TOO_SLOW: Final = "Valkey did not answer in time"
 _SHA: Final = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -49,11 +53,25 @@ class Limit:
         """The limit as an item of the RateLimit-Policy header."""
         return f'"{self.item}";q={self.most};w={self.seconds}'.encode("ascii")
 
+    def refusal(self, milliseconds: int, headers: Headers = ()) -> TooManyRequests:
+        """Return the refusal of one more, with the time until there is room."""
+        seconds = -(-milliseconds // 1000)
+        detail = f"No more than {self.most} in {self.seconds} seconds; try again in {seconds} s."
+        told = headers or (
+            (b"ratelimit-policy", self.policy),
+            (b"ratelimit", b'"%s";r=0;t=%d' % (self.item.encode("ascii"), seconds)),
+        )
+        return TooManyRequests(detail, headers=[*told, (b"retry-after", str(seconds).encode("ascii"))])
+
+
+Counter = tuple[Limit, str]
+"""A limit, and whose writes are counted against it."""
+
 
 class Claim(NamedTuple):
     """A request to count one write against limits, each with its owner."""
 
-    counters: tuple[tuple[Limit, str], ...]
+    counters: tuple[Counter, ...]
     decided: asyncio.Future[Headers]
 
 
@@ -66,24 +84,30 @@ class Limits:
         self._waiting: list[Claim] = []
         self._deciding: asyncio.Task[None] | None = None
         self._probing: asyncio.Task[None] | None = None
+        self._local = LocalCounts()
 
     def check(self) -> Check:
         """Return the check that limits are in force."""
 
         async def ask() -> str | None:
-            return None if self._probing is None else "Valkey does not answer; nothing is limited"
+            return None if self._probing is None else "Valkey does not answer; each process counts by itself"
 
         return Check("limits", False, ask)
 
-    async def take(self, *counters: tuple[Limit, str]) -> Headers:
+    async def take(self, *counters: Counter) -> Headers:
         """Count one against each limit and return the headers for the caller. Raises TooManyRequests if one is used up."""
-        if self._probing is not None:
-            return ()
+        return await self.claim(*counters)
+
+    def claim(self, *counters: Counter) -> "asyncio.Future[Headers]":
+        """Count one against each limit; the future holds the headers for the caller, or TooManyRequests."""
         claim = Claim(counters, asyncio.get_running_loop().create_future())
+        if self._probing is not None:
+            self._decide_here(claim)
+            return claim.decided
         self._waiting.append(claim)
         if self._deciding is None:
             self._deciding = asyncio.create_task(self._decide())
-        return await claim.decided
+        return claim.decided
 
     async def close(self) -> None:
         """Stop the tasks and release the connection."""
@@ -109,16 +133,21 @@ class Limits:
         limits, keys, claims = _numbered(batch)
         bounds = [number for limit in limits for number in (limit.most, limit.seconds * 1000)]
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                answers = await self._call(keys, msgspec.msgpack.encode((bounds, claims)))
+            answers = await _patiently(self._call(keys, msgspec.msgpack.encode((bounds, claims))))
         except Exception as error:  # no fault of the limits may stop a vote
-            self._lift(error)
+            self._stand_in(error)
             for claim in batch:
-                _settle(claim, ())
+                self._decide_here(claim)
             return
         for claim, place in zip(batch, range(0, len(answers), 4), strict=True):
             wait, scarcest, remaining, reset = answers[place : place + 4]
             _answer(claim, wait, limits[scarcest - 1], remaining, reset)
+
+    def _decide_here(self, claim: Claim) -> None:
+        """Decide a claim by this process's own counts."""
+        bounds = [Bound(f"{limit.item}:{owner}", limit.most, limit.seconds * 1000) for limit, owner in claim.counters]
+        wait, scarcest, remaining, reset = self._local.decide(bounds)
+        _answer(claim, wait, claim.counters[scarcest][0], remaining, reset)
 
     async def _call(self, keys: list[str], asked: bytes) -> list[int]:
         """Run the script, a second time if Valkey doesn't know it yet or has dropped an idle connection."""
@@ -148,9 +177,10 @@ class Limits:
         self._connection = connection
         return answer
 
-    def _lift(self, error: Exception) -> None:
+    def _stand_in(self, error: Exception) -> None:
         if self._probing is None:
-            structlog.get_logger().warning("limits lifted: Valkey does not answer", error=repr(error))
+            structlog.get_logger().warning("limits counted by this process alone: Valkey does not answer", error=repr(error))
+            self._local = LocalCounts()
             self._probing = asyncio.create_task(self._probe())
 
     async def _probe(self) -> None:
@@ -161,9 +191,37 @@ class Limits:
                     await cast(Awaitable[bool], self._valkey.ping())
             except (exceptions.RedisError, OSError):
                 continue
-            structlog.get_logger().info("limits in force again")
+            structlog.get_logger().info("limits counted for all processes together again")
             self._probing = None
             return
+
+
+async def _patiently(call: Coroutine[Any, Any, list[int]]) -> list[int]:
+    """Await a call for ten ticks of our own event loop. Raises TimeoutError.
+
+    A loop that is late ticks late: an answer that only our own load keeps from being read never counts as none.
+    """
+    loop, task = asyncio.get_running_loop(), cast("asyncio.Task[object]", asyncio.current_task())
+    timer: asyncio.TimerHandle | None = None
+
+    def tick(left: int) -> None:
+        nonlocal timer
+        if not left:
+            task.cancel(_TOO_SLOW)
+            return
+        timer = loop.call_later(TICK_SECONDS, tick, left - 1)
+
+    tick(TICKS)
+    try:
+        return await call
+    except asyncio.CancelledError as error:
+        if error.args != (_TOO_SLOW,):
+            raise
+        task.uncancel()
+        raise TimeoutError from None
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 def _numbered(batch: Sequence[Claim]) -> tuple[list[Limit], list[str], list[int]]:
@@ -191,9 +249,7 @@ def _answer(claim: Claim, wait: int, limit: Limit, remaining: int, reset: int) -
     if not wait:
         _settle(claim, headers)
     elif not claim.decided.done():
-        seconds = -(-wait // 1000)
-        detail = f"No more than {limit.most} in {limit.seconds} seconds; try again in {seconds} s."
-        claim.decided.set_exception(TooManyRequests(detail, headers=[*headers, (b"retry-after", str(seconds).encode("ascii"))]))
+        claim.decided.set_exception(limit.refusal(wait, headers))
 
 
 def _settle(claim: Claim, headers: Headers) -> None:

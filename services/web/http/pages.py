@@ -71,7 +71,8 @@ def page(
             if by.kind == "operator" and (led := _admit_operator(request, by.scope)):
                 return led
             asked = query.read(request.scope["query_string"])
-            await request.site.reach(asked.after)
+            if asked.after is not None:
+                await request.site.reach(asked.after, request.network)
             return await function(request, asked)
 
         return route("GET", path, f"GET page {path}", handle)
@@ -89,24 +90,34 @@ def action(
             led = _admit_operator(request, by.scope) if by.kind == "operator" else await _admit_visitor(request)
             return led or await function(request, await read_form(request, takes))
 
-        return post(path)(handle)
+        return _form(path, handle)
 
     return made
 
 
 def post(path: str) -> Callable[[Callable[[AnyCall], Awaitable[Answer]]], HTTPRouteHandler]:
-    """Register a POST handler for a form; the caller needs no visitor's cookie."""
-    check = _checker(path)
+    """Register a POST handler for a form; the caller needs no visitor's cookie, and its network's writes are counted."""
 
     def made(function: Callable[..., Awaitable[Answer]]) -> HTTPRouteHandler:
         async def handle(request: Call) -> Answer:
-            check(request)
-            require_same_origin(request)
+            request.add_headers(await request.site.limit_open_write(request.network))
             return await function(request)
 
-        return route("POST", path, f"POST page {path}", handle)
+        return _form(path, handle)
 
     return made
+
+
+def _form(path: str, function: Callable[[Call], Awaitable[Answer]]) -> HTTPRouteHandler:
+    """Return the route of a form, which a page of this site must have posted."""
+    check = _checker(path)
+
+    async def handle(request: Call) -> Answer:
+        check(request)
+        require_same_origin(request)
+        return await function(request)
+
+    return route("POST", path, f"POST page {path}", handle)
 
 
 def _checker(path: str) -> Callable[[Call], None]:
