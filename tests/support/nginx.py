@@ -1,0 +1,80 @@
+"""Debian's nginx in front of an API, by the configuration that we ship, with everything of its own in one folder."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import free_port, started, wait_for
+
+SHIPPED = Path(__file__).parents[2] / "docs" / "nginx" / "ballotpress.conf"
+
+MAIN = """
+daemon off;
+pid {folder}/pid;
+error_log {folder}/error;
+{user}
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/bodies;
+    proxy_temp_path {folder}/answers;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/ballotpress.conf;
+}}
+"""
+
+
+def program() -> str:
+    """Return nginx's path. Without it the test fails on CI, and is skipped elsewhere."""
+    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail("CI must have nginx: apt-get install nginx-light")
+    if found is None:
+        pytest.skip("needs nginx (apt-get install nginx-light)")
+    return found
+
+
+def write(folder: Path, api: int, port: int, plain: int) -> Path:
+    """Write the shipped configuration with ports of ours and a certificate of the test's own; give the main file's path."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    asked = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=ballotpress.example", "-days", "2")
+    subprocess.run((*asked, "-keyout", key, "-out", certificate), check=True, capture_output=True)
+    text = SHIPPED.read_text()
+    text = re.sub(r"\n +listen \[::\].*", "", text)
+    for ours, theirs in {
+        "server 127.0.0.1:8000;": f"server 127.0.0.1:{api};",
+        "listen 80;": f"listen 127.0.0.1:{plain};",
+        "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
+        "/etc/ssl/ballotpress.pem": str(certificate),
+        "/etc/ssl/private/ballotpress.key": str(key),
+    }.items():
+        assert ours in text, ours
+        text = text.replace(ours, theirs)
+    (folder / "ballotpress.conf").write_text(text)
+    main = folder / "nginx.conf"
+    main.write_text(MAIN.format(folder=folder, user="user root;" if os.getuid() == 0 else ""))
+    return main
+
+
+@contextmanager
+def before(folder: Path, api: int) -> Iterator[int]:
+    """Run nginx before the API at a port; give the port where it speaks TLS."""
+    port = free_port()
+    main = write(folder, api, port, free_port())
+
+    def answers() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    with started((program(), "-e", folder / "error", "-c", main), dict(os.environ), folder / "output") as process:
+        assert wait_for(lambda: answers() or process.poll() is not None), (folder / "output").read_text()
+        yield port
