@@ -224,12 +224,18 @@ Running = Callable[[Path], Mapping[str, str]]
 """Returns the variables of the `up` that runs on a home folder; none when none runs."""
 
 
-def read_settings(environ: Mapping[str, str] | None = None, running: Running = lambda home: {}) -> Settings:
-    """Return the settings in the environment, or in `environ`. Raises SettingsError at the first wrong value."""
+def read_settings(
+    environ: Mapping[str, str] | None = None, running: Running = lambda home: {}, *, needs_keys: bool = True
+) -> Settings:
+    """Return the settings in the environment, or in `environ`. Raises SettingsError at the first wrong value.
+
+    A command that neither signs nor seals doesn't need keys; its settings may have none.
+    """
     given = dict(os.environ if environ is None else environ)
     home = home_folder(given)
     values = _completed({name: value.strip() for name, value in given.items() if value.strip()}, home, running)
-    settings = Settings(**_read(Settings, values), home=home)
+    keyless = {} if needs_keys else dict.fromkeys(("secret_keys", "vault_keys"), ())
+    settings = Settings(**_read(Settings, values, keyless), home=home)
     if set(settings.vault_keys) & set(settings.secret_keys):
         raise SettingsError("BALLOTPRESS_VAULT_KEYS shares a key with BALLOTPRESS_SECRET_KEYS: use different ones")
     default = {"sender": f"Weekly AI Tool Verdicts <digest@{_mail_domain(settings.base_url)}>"}
@@ -237,9 +243,9 @@ def read_settings(environ: Mapping[str, str] | None = None, running: Running = l
     return msgspec.structs.replace(settings, newsletter=newsletter)
 
 
-def _read(table: type[msgspec.Struct], values: Mapping[str, str]) -> dict[str, Any]:
-    """Return the fields of a Struct that have a value. Raises SettingsError for a required field without one."""
-    found: dict[str, Any] = {}
+def _read(table: type[msgspec.Struct], values: Mapping[str, str], default: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """Return the fields of a Struct that have a value, or a default. Raises SettingsError for a required field without one."""
+    found = dict(default)
     for field in msgspec.structs.fields(table):
         if (variable := _TABLE.get(field.name)) is None:
             continue
@@ -247,7 +253,7 @@ def _read(table: type[msgspec.Struct], values: Mapping[str, str]) -> dict[str, A
         if words := [word.strip() for word in (text.split(",") if is_list else [text]) if word.strip()]:
             read = tuple(map(variable.value, words))
             found[field.name] = read if is_list else read[0]
-        elif field.required:
+        elif field.required and field.name not in default:
             raise SettingsError(f"Set {variable.name}{variable.missing}")
     return found
 

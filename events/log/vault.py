@@ -159,6 +159,11 @@ class Vault:
             progress(count, of)
         return count
 
+    async def missing(self, connection: Reads) -> list[str]:
+        """Return the short ids of the vault keys that we lack, though keys are wrapped under them."""
+        rows = await connection.fetch(READ_VAULT_KEYS)
+        return [row["wrapped_under"] for row in rows if row["wrapped_under"] not in self._vault_keys]
+
     def _vault_key(self, short_id: str) -> AESGCM:
         if short_id not in self._vault_keys:
             raise VaultKeyMissing(short_id)

@@ -43,7 +43,7 @@ def worker() -> None:
 @asynchronous
 async def migrate() -> None:
     """Bring the database to the current schema. It is safe to run twice, and from two hosts at once."""
-    settings = find_settings()
+    settings = find_settings(needs_keys=False)
     from services.migrate import migrate as bring_up_to_date
 
     await bring_up_to_date(settings.database_url)

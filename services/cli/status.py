@@ -27,17 +27,22 @@ WATCH_EVERY = 2.0
 @click.command()
 @json_option
 @click.option("--watch", is_flag=True, help="Show the status again every 2 seconds, until Ctrl-C.")
-def status(as_json: bool, watch: bool) -> None:
-    """Show the head of the log, the state of the views, and each problem with what to do about it."""
-    settings = find_settings()
-    _show(settings, as_json, watch)
+def status(as_json: bool, watch: bool) -> int:
+    """Show the head of the log, the state of the views, and each problem with what to do about it.
+
+    The exit status is 0 when nothing is wrong, and 1 when something needs an operator: the lines that begin with `!`.
+    """
+    settings = find_settings(needs_keys=False)
+    wrong = _show(settings, as_json, watch)
     while watch:
         time.sleep(WATCH_EVERY)
         must_be_read()
         _show(settings, as_json, watch)
+    return int(wrong)
 
 
-def _show(settings: Settings, as_json: bool, watch: bool) -> None:
+def _show(settings: Settings, as_json: bool, watch: bool) -> bool:
+    """Show the status once, and return whether something is wrong."""
     from rich.console import Console
 
     try:
@@ -46,25 +51,28 @@ def _show(settings: Settings, as_json: bool, watch: bool) -> None:
         if not watch or (message := sentence(error)) is None:
             raise
         click.echo(message, err=True)  # keep watching: the operator wants to see it come back
-        return
+        return True
     if as_json:
         show(as_json, seen)
-        return
+        return bool(seen.problems)
     console = Console(markup=False, highlight=False)
     if watch:
         console.clear()
     console.print(_described(seen), soft_wrap=not console.is_terminal)
+    return bool(seen.problems)
 
 
 async def _read(settings: Settings) -> "Status":
     from redis.asyncio import Redis
 
+    from events.log.vault import Vault
     from services.newsletter.schedule import schedule_of
     from services.status.read import read_status
 
     valkey = Redis.from_url(settings.redis_url, socket_connect_timeout=1)
+    vault = Vault(settings.vault_keys) if settings.vault_keys else None
     async with connected(settings, seconds=60) as connection, valkey:
-        return await read_status(connection, schedule_of(settings.newsletter), valkey)
+        return await read_status(connection, schedule_of(settings.newsletter), valkey, vault=vault, data=settings.home)
 
 
 def _described(status: "Status") -> "Group":
@@ -119,6 +127,7 @@ def _rebuild_line(rebuild: "Rebuild") -> str:
         "stopped": f"was being rebuilt, to position {rebuild.position} of {rebuild.target}",
         "kept": f"is kept from before, for `ballotpress replay --rollback {rebuild.view}`",
         "older": f"is of an earlier version, at position {rebuild.position}",
+        "newer": f"is of a later version, at position {rebuild.position}",
     }
     return f"beside  {rebuild.schema} {said[rebuild.kind]}"
 

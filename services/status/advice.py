@@ -1,23 +1,34 @@
 """The sentences of `status`: each problem, and what an operator can do about it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Final
 
 from services.newsletter.issues import SERVE_LATE
-from services.status.model import Ledger, Problem, ProjectionStatus, Queue, Rebuild, Schema, Status, Transaction
+from services.status.model import Ledger, Problem, ProjectionStatus, Queue, Rebuild, Room, Schema, Status, Transaction
 
 BEHIND_SECONDS: Final = 10.0
 OVERDUE_SECONDS: Final = 90.0
 TICK_SECONDS: Final = 150.0
 """The worker ticks every minute."""
 MAIL_SECONDS: Final = 300.0
+AHEAD_SECONDS: Final = 1.0
+LITTLE_ROOM: Final = 5 * 2**30
+"""Bytes; of a small disk, a tenth."""
 
 
 def problems(status: Status) -> Iterator[Problem]:
     """Return the problems, the worst first."""
     yield from _schema_problems(status.schema)
+    if said := said_room(status.room):
+        yield said
+    for part in status.unread:
+        what = f"The status of the {part} could not be read: a lock keeps its tables from everybody"
+        yield Problem(what, "end the process that blocks others, or wait for it; while none is named, ask again")
+    yield from _log_problems(status)
     if alone := [view.name for view in status.views if view.runners == 0]:
         yield Problem(f"No projector keeps {', '.join(alone)} up with the log", "start `ballotpress projector`")
+    yield from _halt_problems(status.views)
     for view in status.views:
         yield from _view_problems(view)
     for rebuild in status.rebuilds:
@@ -42,15 +53,41 @@ def _schema_problems(schema: Schema) -> Iterator[Problem]:
         yield Problem(f"Views are missing: {', '.join(schema.missing_views)}", "run `ballotpress migrate`")
 
 
+def said_room(room: Room | None) -> Problem | None:
+    """Return the problem of a disk that is full or nearly so."""
+    if room is None or room.free >= min(LITTLE_ROOM, room.bytes // 10):
+        return None
+    what = f"The disk of the database has {room.free // 2**20} MB left of {room.bytes // 2**20}"
+    return Problem(what, "free some space: on a full disk no vote can be taken")
+
+
+def _log_problems(status: Status) -> Iterator[Problem]:
+    last = status.head.recorded_at if status.head else None
+    if last is not None and (ahead := (last - status.at).total_seconds()) > AHEAD_SECONDS:
+        what = f"The log's last event is dated {ahead:.0f} s ahead of the database's clock"
+        advice = "see to the clock of the database's host; until it is as late, tallies as of now leave the newest votes out"
+        yield Problem(what, advice)
+    if keys := status.missing_keys:
+        what = f"Keys in the vault are wrapped under {', '.join(keys)}, which BALLOTPRESS_VAULT_KEYS lacks"
+        yield Problem(what, "add the key back, in every process: until then reviews and mails can't be opened")
+
+
+def _halt_problems(views: Sequence[ProjectionStatus]) -> Iterator[Problem]:
+    """Return one problem for all views that halted at the same event in the same way."""
+    halted = [(view.halt.position, view.halt.error, view.name) for view in views if view.halt is not None]
+    for (position, error), same in groupby(sorted(halted, key=lambda h: h[:2]), key=lambda h: h[:2]):
+        first, *others = [name for _, _, name in same]
+        too = f" (and so did {', '.join(others)})" if others else ""
+        drop = f"`ballotpress quarantine drop {position} --reason TEXT`"
+        what = f"{first} halted at position {position}: {error}{too}"
+        yield Problem(what, f"run a release that can take this event, or let the view pass it: {drop}")
+
+
 def _view_problems(view: ProjectionStatus) -> Iterator[Problem]:
     if view.drift is not None:
         what = f"{view.name} has drifted from the log: {view.drift.what}"
         yield Problem(what, f"`ballotpress verify {view.name}` names the rows, `ballotpress replay {view.name}` mends them")
-    if view.halt is not None:
-        what = f"{view.name} halted at position {view.halt.position}: {view.halt.error}"
-        drop = f"`ballotpress quarantine drop {view.halt.position} --reason TEXT`"
-        yield Problem(what, f"run a release that can take this event, or let the view pass it: {drop}")
-    elif view.runners and view.lag_seconds > BEHIND_SECONDS:
+    if view.halt is None and view.runners and view.lag_seconds > BEHIND_SECONDS:
         what = f"{view.name} is {view.lag} events ({view.lag_seconds:.0f} s) behind the log"
         yield Problem(what, "wait if it is catching up; if not, see the projector's log")
 

@@ -45,11 +45,11 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
 
 
 class Rebuild(msgspec.Struct, frozen=True):
-    """Tables of a projection beside the live ones: being rebuilt, left by a stopped replay, kept, or of an older version."""
+    """Tables of a projection beside the live ones: being rebuilt, left by a stopped replay, kept, or of another version."""
 
     view: str
     schema: str
-    kind: Literal["running", "stopped", "kept", "older"]
+    kind: Literal["running", "stopped", "kept", "older", "newer"]
     position: int
     target: int
 
@@ -80,6 +80,13 @@ class TableSize(msgspec.Struct, frozen=True):
     table: str
     bytes: int
     index_bytes: int
+
+
+class Room(msgspec.Struct, frozen=True):
+    """The bytes of a disk that `up` keeps its data on, and how many of them are free."""
+
+    bytes: int
+    free: int
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -126,7 +133,8 @@ class Problem(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """The state of the whole site at a moment.
 
-    `head` and `ledger` are None in a database without them, `queue` where Valkey was not asked.
+    `head` and `ledger` are None in a database without them, `queue` where Valkey was not asked, `room` where the data is
+    elsewhere. `missing_keys` are the short ids of vault keys that we lack. `unread` names the parts that a lock kept from us.
     """
 
     at: datetime
@@ -139,3 +147,6 @@ class Status(msgspec.Struct, frozen=True):
     ledger: Ledger | None
     queue: Queue | None
     problems: Sequence[Problem]
+    room: Room | None = None
+    missing_keys: Sequence[str] = ()
+    unread: Sequence[str] = ()

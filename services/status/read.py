@@ -1,14 +1,19 @@
 """Read the status that `ballotpress status` and `GET /v1/ops/status` both show.
 
-It is read in one snapshot and without locks. A database that was never migrated, or lacks a projection, has a status too.
-Nothing in it is personal: no query's text, no addresses.
+It is read in one snapshot. Who holds what is read first; a part that somebody's lock keeps from us is left out within a second,
+and named. A database that was never migrated, or lacks a projection, has a status too. Nothing in it is personal: no query's
+text, no addresses.
 """
 
 import asyncio
 import re
+import shutil
+from collections.abc import Coroutine
 from datetime import datetime
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
+import asyncpg
 import msgspec
 from arq.constants import default_queue_name
 from asyncpg import Connection
@@ -16,6 +21,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from events.log import migrate
+from events.log.vault import Vault
 from projections.engine.projection import IS_TAKEN, LOCK_CLASS, Projection
 from projections.registry import PROJECTIONS
 from services.newsletter.issues import look, said_late
@@ -23,12 +29,16 @@ from services.newsletter.schedule import Schedule
 from services.status import advice, model
 from services.status.views import missing_views, read_present_views
 
+P = TypeVar("P")
+
 SLOW_SECONDS = 5.0
 """A transaction open for longer is shown; normal ones take milliseconds."""
 HELD_UP_SECONDS = 1.0
 """So is one that waits, or makes others wait, for longer; to wait milliseconds for the head's lock is normal."""
 VALKEY_PATIENCE = 1.0
 """Seconds."""
+# What a part of the status may take: the lock of another session is waited for, but never for long.
+LIMIT_PART: Final = "set local lock_timeout = '300ms'; set local statement_timeout = '2s'"
 WORKER_KEYS = "ballotpress:worker:*"
 LAST_TICK: Final = "ballotpress:tick"
 """The key of the worker's last tick, in seconds since 1970 by Valkey's clock."""
@@ -102,23 +112,74 @@ order by i.number
 _counts = msgspec.json.Decoder(dict[str, int])
 
 
-async def read_status(connection: "Connection[Any]", schedule: Schedule, valkey: "Redis | None" = None) -> model.Status:
-    """Return the status. The connection must not be in a transaction. A silent Valkey costs a second."""
+class _Parts:
+    """Reads the parts of a status, each in a savepoint of its own; `unread` names those that a lock kept from us."""
+
+    def __init__(self, connection: "Connection[Any]") -> None:
+        self._connection = connection
+        self.unread: list[str] = []
+
+    async def read(self, name: str, reading: "Coroutine[Any, Any, P]", otherwise: P) -> P:
+        """Return a part, or what stands for it when it can't be read in time."""
+        try:
+            async with self._connection.transaction():
+                return await reading
+        except (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError):
+            self.unread.append(name)
+            return otherwise
+
+
+async def read_status(
+    connection: "Connection[Any]",
+    schedule: Schedule,
+    valkey: "Redis | None" = None,
+    *,
+    vault: Vault | None = None,
+    data: Path | None = None,
+) -> model.Status:
+    """Return the status. The connection must not be in a transaction. A silent Valkey costs a second.
+
+    `vault` is asked for missing keys; `data` is the home folder of an `up`, whose disk is looked at if it holds the data.
+    """
     queue = None if valkey is None else await read_queue(valkey)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        at: datetime = await connection.fetchval("select now()")
-        migration = await migrate.migrated(connection)
-        missing = await missing_views(connection)
-        head = await _head(connection) if migration else None
-        slow = await connection.fetch(READ_TRANSACTIONS, SLOW_SECONDS, HELD_UP_SECONDS)
-        disk = [model.TableSize(**row) for row in await connection.fetch(READ_DISK)]
-        views = await read_present_views(connection) if head else []
-        rebuilds = await _rebuilds(connection, head.position) if head else []
-        ledger = await _ledger(connection, schedule, at)
-    transactions = [model.Transaction(**row) for row in slow]
-    schema = model.Schema(migration, migrate.current(), missing)
-    status = model.Status(at, head, views, rebuilds, schema, transactions, disk, ledger, queue, ())
+        await connection.execute(LIMIT_PART)
+        status = await _read_parts(connection, schedule, queue, vault)
+    status = msgspec.structs.replace(status, room=disk_room(data))
     return msgspec.structs.replace(status, problems=list(advice.problems(status)))
+
+
+async def _read_parts(
+    connection: "Connection[Any]", schedule: Schedule, queue: model.Queue | None, vault: Vault | None
+) -> model.Status:
+    parts = _Parts(connection)
+    at: datetime = await connection.fetchval("select now()")
+    slow = await connection.fetch(READ_TRANSACTIONS, SLOW_SECONDS, HELD_UP_SECONDS)
+    migration = await migrate.migrated(connection)
+    missing = await missing_views(connection)
+    head = await parts.read("log", _head(connection), None) if migration else None
+    views = await parts.read("views", read_present_views(connection), []) if migration else []
+    rebuilds = await parts.read("rebuilds", _rebuilds(connection, head.position), []) if head else []
+    ledger = await parts.read("mails", _ledger(connection, schedule, at), None) if migration else None
+    keys = await parts.read("vault", vault.missing(connection), []) if migration and vault else []
+    disk = await parts.read("sizes", _disk(connection), [])
+    return model.Status(
+        at, head, views, rebuilds, model.Schema(migration, migrate.current(), missing),
+        [model.Transaction(**row) for row in slow], disk, ledger, queue, (), missing_keys=keys, unread=parts.unread,
+    )  # fmt: skip
+
+
+def disk_room(home: Path | None) -> model.Room | None:
+    """Return the room on the disk of an `up`'s database; None where no such database is in this home folder."""
+    try:
+        found = None if home is None or not (home / "postgres").exists() else shutil.disk_usage(home)
+    except OSError:
+        return None
+    return None if found is None else model.Room(found.total, found.free)
+
+
+async def _disk(connection: "Connection[Any]") -> list[model.TableSize]:
+    return [model.TableSize(**row) for row in await connection.fetch(READ_DISK)]
 
 
 async def _head(connection: "Connection[Any]") -> model.Head:
@@ -135,7 +196,13 @@ async def _rebuilds(connection: "Connection[Any]", head: int) -> list[model.Rebu
 
 
 def _is_beside(projection: Projection, schema: str) -> bool:
-    return schema != projection.schema and re.fullmatch(rf"{projection.name}_\d+(_next|_prev)?", schema) is not None
+    return schema != projection.schema and _version(projection, schema) is not None
+
+
+def _version(projection: Projection, schema: str) -> int | None:
+    """Return the version of a projection whose tables a schema holds, live or beside; None if it holds others."""
+    found = re.fullmatch(rf"{projection.name}_(\d+)(_next|_prev)?", schema)
+    return int(found[1]) if found else None
 
 
 async def _rebuild(connection: "Connection[Any]", projection: Projection, schema: str, head: int) -> model.Rebuild | None:
@@ -146,8 +213,10 @@ async def _rebuild(connection: "Connection[Any]", projection: Projection, schema
     if schema == projection.next_schema:
         held = await connection.fetchval(IS_TAKEN, LOCK_CLASS, projection.schema)
         return model.Rebuild(projection.name, schema, "running" if held else "stopped", position, head)
-    kept = schema == projection.previous_schema
-    return model.Rebuild(projection.name, schema, "kept" if kept else "older", position, head)
+    if schema == projection.previous_schema:
+        return model.Rebuild(projection.name, schema, "kept", position, head)
+    is_newer = (_version(projection, schema) or 0) > projection.version
+    return model.Rebuild(projection.name, schema, "newer" if is_newer else "older", position, head)
 
 
 async def _ledger(connection: "Connection[Any]", schedule: Schedule, at: datetime) -> model.Ledger | None:

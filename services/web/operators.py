@@ -47,7 +47,7 @@ class SignIn(msgspec.Struct, frozen=True, kw_only=True):
     token: Annotated[str, Meta(max_length=400)]
 
 
-class StatusAnswer(Status, frozen=True):
+class StatusAnswer(Status, frozen=True, kw_only=True):
     """The status, and the release that answers."""
 
     release: str
@@ -75,7 +75,8 @@ async def read_overview(site: Site) -> StatusAnswer:
     """Return the state of log, views, database and queue, and what is wrong."""
     async with site.database.acquire() as connection:
         # The pool's proxy is a connection in all but its type.
-        status = await read_status(cast("Connection[Any]", connection), site.schedule, site.valkey)
+        session = cast("Connection[Any]", connection)
+        status = await read_status(session, site.schedule, site.valkey, vault=site.vault, data=site.settings.home)
     return StatusAnswer(**msgspec.structs.asdict(status), release=version("ballotpress"))
 
 

@@ -1,5 +1,7 @@
 """What every command owes: help, and failures of one line."""
 
+import json
+
 import pytest
 
 from services.cli import COMMANDS
@@ -43,7 +45,7 @@ async def test_a_database_that_is_not_there_is_one_line(shell: Shell) -> None:
 
 async def test_a_database_without_schema_says_what_to_do(shell: Shell, postgres_url: str) -> None:
     """`status` reports a database that was never migrated; other commands say what to run first."""
-    status = shell("status", "--json", DATABASE_URL=postgres_url).json()
+    status = json.loads(shell("status", "--json", status=1, DATABASE_URL=postgres_url).out)
     assert status["head"] is None
     assert "run `ballotpress migrate`" in [problem["advice"] for problem in status["problems"]]
     shell("events", "tail", "--no-follow", DATABASE_URL=postgres_url).failed("ballotpress migrate")

@@ -1,6 +1,7 @@
 """`ballotpress quarantine list|drop` and what `status` says of a halted view."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ async def test_a_halt_is_listed_with_its_event(shell: Shell, halted: int) -> Non
 
 async def test_status_says_where_and_what_to_do(shell: Shell, halted: int) -> None:
     """`status` shows the halt with its error, and the command that lets the view pass."""
-    status = shell("status", "--json").json()
+    status = json.loads(shell("status", "--json", status=1).out)
     assert [view["halt"]["position"] for view in status["views"]] == [halted] * len(PROJECTIONS)
     advice = [problem["advice"] for problem in status["problems"] if "halted" in problem["what"]]
     assert advice and all(f"`ballotpress quarantine drop {halted} --reason TEXT`" in line for line in advice)

@@ -1,16 +1,24 @@
 """`ballotpress status`: how everything stands, and what to do about it."""
 
 import asyncio
+import json
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from events.log.vault import Vault
 from projections.registry import PROJECTIONS
 from projections.runner import follow_log
 from services.clock import now
 from services.newsletter.schedule import Schedule
+from services.status import read
 from services.status.model import Status
 from services.status.read import read_status
 from services.status.views import reached
@@ -21,6 +29,17 @@ from tests.support.shell import Follow, Shell, Vote
 MONDAY = Schedule(0, 9, "UTC")
 
 
+@asynccontextmanager
+async def locked(dsn: str, lock: str) -> AsyncIterator[int]:
+    """Hold a lock in a session of its own for a while; give its process id."""
+    holder = await asyncpg.connect(dsn)
+    try:
+        await holder.execute(f"begin; {lock}")
+        yield holder.get_server_pid()
+    finally:
+        await holder.close()
+
+
 def what(status: Status) -> str:
     return "\n".join(f"{problem.what}: {problem.advice}" for problem in status.problems)
 
@@ -28,18 +47,19 @@ def what(status: Status) -> str:
 async def test_the_command_shows_the_same_as_json(
     shell: Shell, catalog: int, vote: Vote, follow: Follow, valkey_url: str
 ) -> None:
-    """Head, views, schema, disk and queue are there in JSON and for people, and the status is 0."""
+    """Head, views, schema, disk and queue are there in JSON and for people, and the status is 1: no worker is alive."""
     async with Redis.from_url(valkey_url) as valkey:
         await valkey.flushdb()  # of what the workers of other tests left
     await vote("alpha", ["ship"])
     await follow()
-    status = shell("status", "--json").json()
+    ran = shell("status", "--json", status=1)
+    status = json.loads(ran.out)
     assert status["head"]["position"] == status["head"]["events_last_minute"] == catalog + 1
     assert [view["position"] for view in status["views"]] == [catalog + 1] * len(PROJECTIONS)
     assert status["schema"]["migration"] == status["schema"]["current"]
     assert status["queue"] == {"reachable": True, "jobs": 0, "overdue_seconds": 0.0, "workers": 0, "tick_seconds": None}
     assert "log.events" in [table["table"] for table in status["disk"]]
-    text = shell("status", status=0).out
+    text = shell("status", status=1).out
     assert f"position {catalog + 1}" in text and "log.events" in text and "start `ballotpress worker`" in text
 
 
@@ -109,7 +129,7 @@ async def test_who_holds_others_up_is_named(connection: Any, dsn: str) -> None:
 
 async def test_a_silent_valkey_is_a_problem_not_a_failure(shell: Shell, connection: Any) -> None:
     """Without Valkey the rest of the status is shown, and the loss of Valkey as a problem."""
-    status = shell("status", "--json", REDIS_URL="unix:///nowhere/valkey.sock").json()
+    status = json.loads(shell("status", "--json", status=1, REDIS_URL="unix:///nowhere/valkey.sock").out)
     assert status["queue"]["reachable"] is False
     assert any("Valkey does not answer" in problem["what"] for problem in status["problems"])
 
@@ -148,3 +168,74 @@ async def test_a_very_late_issue_is_a_problem_with_its_remedy(connection: Any) -
         due = Schedule((now().weekday() - days) % 7, now().hour, "UTC")
         said = what(await read_status(connection, due))
         assert ("more than a day late: `ballotpress digest send --now`" in said) is is_late
+
+
+async def test_a_locked_table_is_left_out_and_its_holder_named(connection: Any, catalog: int, follow: Follow, dsn: str) -> None:
+    """While a table of a view is locked from everybody, the status says so, names the holder, and tells the rest."""
+    await follow()
+    async with locked(dsn, "lock table cards_1.tallies, newsletter.mails in access exclusive mode") as pid:
+        status = await read_status(connection, MONDAY)
+        assert set(status.unread) == {"mails", "sizes"}
+        assert status.head is not None and [view.lag for view in status.views] == [0] * len(PROJECTIONS)
+        assert "The status of the mails could not be read: a lock" in what(status)
+    assert pid not in [transaction.pid for transaction in (await read_status(connection, MONDAY)).transactions]
+
+
+async def test_a_later_version_of_a_view_is_no_problem(connection: Any, catalog: int, follow: Follow) -> None:
+    """Tables of a later release's view, beside which this release goes on, are shown so; nobody is told to drop them."""
+    await follow()
+    for version in ("0", "2", "10"):
+        await connection.execute(f"create schema hours_{version}; create table hours_{version}.checkpoint (position bigint)")
+        await connection.execute(f"insert into hours_{version}.checkpoint values (3)")  # noqa: S608
+    status = await read_status(connection, MONDAY)
+    kinds = {rebuild.schema: rebuild.kind for rebuild in status.rebuilds}
+    assert kinds == {"hours_0": "older", "hours_2": "newer", "hours_10": "newer"}
+    assert "drop schema hours_0" in what(status) and "hours_2" not in what(status) and "hours_10" not in what(status)
+
+
+async def test_a_halt_of_all_views_is_told_once(connection: Any, catalog: int, follow: Follow) -> None:
+    """Views that halted at the same event are named in one problem, with the way out said once."""
+    await follow()
+    for view in PROJECTIONS:
+        halt = "halted_position = 4, halted_error = 'EventTypeUnknown: X', halted_since = now()"
+        await connection.execute(f"update {view.schema}.checkpoint set {halt}")  # noqa: S608
+    said = what(await read_status(connection, MONDAY))
+    assert said.count("quarantine drop 4") == 1
+    assert (
+        "cards halted at position 4: EventTypeUnknown: X (and so did hours, bookmarks, reviews, subscribers, corrections)"
+        in said
+    )
+
+
+async def test_a_log_ahead_of_its_clock_is_told(connection: Any, catalog: int) -> None:
+    """A last event from the future is a problem, since tallies as of now can't count it."""
+    assert "ahead of" not in what(await read_status(connection, MONDAY))
+    await connection.execute("update log.head set recorded_at = $1", datetime.now(UTC) + timedelta(hours=1))
+    assert "s ahead of the database's clock" in what(await read_status(connection, MONDAY))
+
+
+async def test_a_vault_key_that_is_not_ours_is_told(connection: Any, shell: Shell) -> None:
+    """Keys wrapped under a vault key that BALLOTPRESS_VAULT_KEYS lacks are named; none given, none are missed."""
+    other = Vault([b64encode(b"o" * 32).decode()])
+    assert "VAULT_KEYS" not in shell("status").out
+    await other.finder(connection)
+    assert "which BALLOTPRESS_VAULT_KEYS lacks" in shell("status", status=1).out
+    assert "which BALLOTPRESS_VAULT_KEYS lacks" not in shell("status", BALLOTPRESS_VAULT_KEYS="").out
+
+
+async def test_the_room_on_the_disk_is_told_before_it_is_gone(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk of an `up` with less than a tenth free is a problem; a database elsewhere has no disk that we see."""
+    left = {"free": 200 * 2**20}
+    monkeypatch.setattr(read.shutil, "disk_usage", lambda path: SimpleNamespace(total=2**30, free=left["free"]))
+    assert "The disk" not in shell("status").out
+    (shell.home / "postgres").mkdir(parents=True)
+    assert "The disk" not in shell("status").out
+    left["free"] = 90 * 2**20
+    assert "The disk of the database has 90 MB left of 1024" in shell("status", status=1).out
+
+
+async def test_status_and_migrate_need_no_keys(shell: Shell) -> None:
+    """Who looks at a site, or brings its database up to date, need not hold its keys."""
+    keyless = {"BALLOTPRESS_SECRET_KEYS": "", "BALLOTPRESS_VAULT_KEYS": ""}
+    assert "log     position 0" in shell("status", **keyless).out
+    assert shell("migrate", status=0, **keyless).err == ""
