@@ -49,6 +49,7 @@ async def up(home: Path | None, host: str, port: int, catalog: str | None, smtp:
     environ["BALLOTPRESS_HOME"] = str(home_folder(environ))
     if not environ.get("BALLOTPRESS_BASE_URL"):
         environ["BALLOTPRESS_BASE_URL"] = f"http://{_bracketed(host)}:{port}"
+    environ.setdefault("BALLOTPRESS_DRAIN_SECONDS", "0")  # nothing else serves this port: there is nowhere to go
     if sys.stderr.isatty():
         environ.setdefault("BALLOTPRESS_LOG_FORMAT", "console")
     return await _until_signalled(_run(environ, host, port, _catalog_file(catalog)))

@@ -48,6 +48,7 @@ from services.web import (
 )
 from services.web.filters import FILTERS, GLOBALS
 from services.web.http import assets
+from services.web.http.admission import ArrivalLoop
 from services.web.http.answers import Answer, EmptyAnswer
 from services.web.http.call import Call as HttpCall
 from services.web.http.edge import HEAD_LIMIT, Edge, body_limits
@@ -88,11 +89,11 @@ TEMPLATES.globals.update(GLOBALS)
 
 
 def run(settings: Settings, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way then have five seconds to finish."""
+    """Serve until SIGTERM or SIGINT, then drain; requests under way at the end have five seconds to finish."""
     configure(settings.log_format)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file, and the usual limit is 1,024
-    uvloop.run(serve(settings, host, port))
+    uvloop.run(serve(settings, host, port), loop_factory=ArrivalLoop)
 
 
 async def serve(settings: Settings, host: str, port: int) -> None:
@@ -118,8 +119,14 @@ async def serve(settings: Settings, host: str, port: int) -> None:
         site.live.close()  # streams never end by themselves, and the server waits for requests under way
         server.stop()  # type: ignore[no-untyped-call]
 
+    def leave() -> None:
+        """Say so in every answer for a while, so that proxies and callers go elsewhere; a second signal ends the wait."""
+        wait = 0 if site.is_leaving else settings.drain_seconds
+        site.is_leaving = True
+        loop.call_later(wait, stop)
+
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop)
+        loop.add_signal_handler(name, leave)
     async with app.lifespan():
         gc.freeze()  # what is loaded now stays: collections needn't look at it again
         with suppress(TimeoutError):  # granian raises it when it has cut a caller off

@@ -46,6 +46,8 @@ async def get_live(call: Call) -> LiveAnswer:
 @endpoint("GET", "/health/ready", gives=ReadyAnswer, problems=(503,))
 async def get_ready(call: Call) -> ReadyAnswer:
     """Say whether this process can serve, and what is degraded."""
+    if call.site.is_leaving:
+        raise NotReady("leaving: this process was told to stop")
     vital, other = await ask_all(call.site.checks)
     if vital:
         raise NotReady("; ".join(vital))

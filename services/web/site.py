@@ -23,12 +23,13 @@ from services.newsletter.tokens import MailTokens
 from services.settings import Settings
 from services.web.card_cache import Cards
 from services.web.http import call
+from services.web.http.admission import Admission
 from services.web.http.auth import OperatorTokens, VisitorTokens
 from services.web.http.checks import Check, database_check
 from services.web.http.cursors import Cursors
 from services.web.http.endpoints import PATH_PATTERNS
 from services.web.http.limits import Counter, Headers, Limit, Limits
-from services.web.http.metrics import Metrics
+from services.web.http.metrics import Load, Metrics
 from services.web.http.networks import Network, Networks, Share
 from services.web.http.spent import Spent
 from services.web.live import Live
@@ -71,6 +72,9 @@ class Site:
         self.cursors = Cursors(settings.secret_keys)
         self.networks = Networks(settings.trusted_proxies)
         self.metrics = Metrics()
+        self.admission = Admission()
+        self.is_leaving = False
+        self.metrics.registry.register(Load(self.admission))
         self.vault = Vault(settings.vault_keys)
         self.checks: list[Check] = []
         self._visitor_writes = Limit("visitor", settings.writes_per_minute, 60)

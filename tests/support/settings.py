@@ -41,6 +41,7 @@ def variables(dsn: str, valkey_url: str, home: Path = NOWHERE) -> dict[str, str]
         "BALLOTPRESS_HOME": str(home),
         "BALLOTPRESS_SECRET_KEYS": SECRET_KEY,
         "BALLOTPRESS_VAULT_KEYS": VAULT_KEY,
+        "BALLOTPRESS_DRAIN_SECONDS": "0",
     }
 
 

@@ -11,6 +11,7 @@ from litestar.datastructures import State
 
 from events.log.command import IdempotencyKey
 from services.settings import Settings
+from services.web.http.admission import Admission
 from services.web.http.answers import NO_STORE, PRIVATE
 from services.web.http.auth import OperatorTokens, VisitorTokens
 from services.web.http.cursors import Cursors
@@ -36,6 +37,8 @@ class Site(Protocol):
     cursors: Cursors
     networks: Networks
     metrics: Metrics
+    admission: Admission
+    is_leaving: bool
 
     async def reach(self, position: int, network: Network) -> None:
         """Wait until the views have reached a position."""

@@ -20,10 +20,11 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Message, Receive, Scope, Send
 
 from services.logs import request_id as logged_request_id
+from services.web.http.admission import Admission, Sampler, Slot, waited
 from services.web.http.answers import Answer, EmptyAnswer
 from services.web.http.call import Site
 from services.web.http.endpoints import BODY_LIMIT, Operation
-from services.web.http.problems import BadInput, BodyTooLarge, HeadTooLarge, Unread, kind_of
+from services.web.http.problems import BadInput, BodyTooLarge, HeadTooLarge, Overloaded, Unread, kind_of, problem_answer
 
 SLOW_SECONDS: Final = 1.0
 HEAD_LIMIT: Final = 32 * 1024
@@ -34,6 +35,7 @@ CSP: Final = b"content-security-policy"
 _NO_CONTENT: Final = (CSP, b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _DRAINED_BYTES: Final = 4 * 1024 * 1024
+_CLOSE: Final = (b"connection", b"close")
 
 
 class StreamOver(Exception):
@@ -57,7 +59,10 @@ class Edge:
         self._origins = frozenset(origin.encode("ascii") for origin in site.settings.cors_origins)
         self._headers = _standing_headers(site)
         self._ids = _numbered_ids()
+        self._admission: Admission = site.admission
         self._note = site.metrics.requests.note
+        self._sampler = Sampler()
+        self._too_busy = problem_answer(Overloaded(""), None)  # made once, for people too: it must cost next to nothing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP passes through."""
@@ -70,30 +75,41 @@ class Edge:
         extra["request_id"] = request_id = self._request_id(head)
         extra["more_headers"] = ()
         method = scope["method"]
-        outgoing = _Outgoing(send, extra, self._headers_for(head, request_id), is_head=method == "HEAD")
+        slot = self._admission.enter(method, scope["path"], started, waited(started))
+        outgoing = _Outgoing(send, extra, self._headers_for(head, request_id), slot, is_head=method == "HEAD")
         if outgoing.is_head:
             scope["method"] = HttpMethod.GET
         try:
-            _check_head(scope, head)
-            if method == "OPTIONS" and b"access-control-request-method" in head and self._is_admitted(head):
-                await _PREFLIGHT(scope, receive, outgoing.send)
+            if slot is None:
+                extra["path_template"] = "refused"
+                await self._too_busy(scope, receive, outgoing.send)
             else:
-                await self._app(scope, self._bounded(scope, head, receive), outgoing.send)
+                await self._serve(scope, head, receive, outgoing.send)
         except Exception as error:
             await self._refuse(error, scope, receive, outgoing, request_id)
+        outgoing.leave()  # the caller may have gone before the answer began
         self._record(method, extra.get("path_template", "unmatched"), outgoing, (outgoing.began or perf_counter()) - started)
+
+    async def _serve(self, scope: HTTPScope, head: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+        _check_head(scope, head)
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in head and self._is_admitted(head):
+            await _PREFLIGHT(scope, receive, send)
+        else:
+            await self._app(scope, self._bounded(scope, head, receive), send)
 
     def _record(self, method: str, route: str, outgoing: "_Outgoing", seconds: float) -> None:
         """Count a request, and log it where it matters. Its time ends as the answer begins: streams go on for hours."""
         status = outgoing.status
         self._note(method, route, status, seconds)
         if status >= 500 or seconds > SLOW_SECONDS:
-            log = self._log.warning
+            log, left_out = self._log.warning, self._sampler.left_out(perf_counter())
         elif self._logs_all:
-            log = self._log.debug
+            log, left_out = self._log.debug, 0
         else:
             return
-        log("answered", method=method, route=route, status=status, seconds=round(seconds, 6), error=outgoing.error)
+        if left_out is not None:
+            said = {"method": method, "route": route, "status": status, "seconds": round(seconds, 6), "error": outgoing.error}
+            log("answered", **said, **({"left_out": left_out} if left_out else {}))
 
     async def _refuse(
         self, error: Exception, scope: HTTPScope, receive: Receive, outgoing: "_Outgoing", request_id: str
@@ -140,6 +156,8 @@ class Edge:
 
     def _headers_for(self, head: Mapping[bytes, bytes], request_id: str) -> list[tuple[bytes, bytes]]:
         headers = [*self._headers, (b"x-request-id", request_id.encode("ascii"))]
+        if self._site.is_leaving:
+            headers.append(_CLOSE)
         if b"origin" in head and self._is_admitted(head):
             headers += [
                 (b"access-control-allow-origin", head[b"origin"]),
@@ -152,12 +170,15 @@ class Edge:
 class _Outgoing:
     """Sends an answer with the edge's headers, without its body for HEAD, and remembers how it went."""
 
-    __slots__ = ("_headers", "_scope", "_send", "began", "error", "is_complete", "is_head", "status")
+    __slots__ = ("_headers", "_scope", "_send", "_slot", "began", "error", "is_complete", "is_head", "status")
 
-    def __init__(self, send: Send, scope: dict[str, Any], headers: list[tuple[bytes, bytes]], *, is_head: bool) -> None:
+    def __init__(
+        self, send: Send, scope: dict[str, Any], headers: list[tuple[bytes, bytes]], slot: Slot | None, *, is_head: bool
+    ) -> None:
         self._send = send
         self._scope = scope
         self._headers = headers
+        self._slot = slot
         self.is_head = is_head
         self.began = 0.0
         self.error: str | None = None
@@ -167,6 +188,12 @@ class _Outgoing:
     def close(self) -> None:
         """Have the server close the connection after the answer."""
         self._headers = [*self._headers, (b"connection", b"close")]
+
+    def leave(self) -> None:
+        """Free the request's place among those under way."""
+        if self._slot is not None:
+            self._slot.count -= 1
+            self._slot = None
 
     async def send(self, message: Message) -> None:
         """Pass a message on."""
@@ -186,6 +213,7 @@ class _Outgoing:
     def _with_headers(self, start: HTTPResponseStartEvent) -> HTTPResponseStartEvent:
         """Return a copy with more headers, because answers are shared. A page's own content policy stands."""
         self.began = perf_counter()
+        self.leave()  # what goes on now is a stream, which waits for its caller
         self.status = start["status"]
         headers = [*start["headers"], *self._headers, *self._scope["more_headers"]]
         for name, _ in start["headers"]:

@@ -13,6 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from services.web.http.admission import Admission
+
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
 _METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
 
@@ -56,6 +58,21 @@ def _cumulative(buckets: list[int]) -> list[tuple[str, float]]:
         total += count
         sums.append((bound, float(total)))
     return sums
+
+
+class Load(Collector):
+    """Tells how many requests are under way, and how many were refused because too many were."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+
+    def collect(self) -> Iterator[Metric]:
+        """Translate the counts."""
+        yield GaugeMetricFamily("ballotpress_http_under_way", "Requests under way.", value=self._admission.under_way)
+        yield CounterMetricFamily(
+            "ballotpress_http_refused", "Requests refused because more came than could be answered in time.",
+            value=self._admission.refused,
+        )  # fmt: skip
 
 
 class Gauge(NamedTuple):

@@ -114,6 +114,10 @@ class BodyTooSlow(Unread):
     """The body didn't arrive in time."""
 
 
+class Overloaded(Refusal):
+    """The process has more to do than it can in time."""
+
+
 class NotFromHere(Refusal):
     """Another site posted the form."""
 
@@ -138,6 +142,9 @@ KINDS: dict[type[Exception], Kind] = {
     BodyTooLarge: Kind(413, "body-too-large", "Body too large"),
     WrongMediaType: Kind(415, "wrong-media-type", "Wrong media type"),
     TooManyRequests: Kind(429, "too-many-requests", "Too many requests"),
+    Overloaded: Kind(
+        503, "overloaded", "Too busy", "More requests came than can be answered in time; try again in a moment.", retry_after=1
+    ),
     NotFromHere: Kind(403, "cross-origin", "Not from here", "This form was sent from another site, so nothing was done."),
     CookieRefused: Kind(
         403,
@@ -173,7 +180,7 @@ def kind_of(error: Exception) -> Kind:
     return UNEXPECTED
 
 
-def problem_answer(error: Exception, request_id: str) -> Answer:
+def problem_answer(error: Exception, request_id: str | None) -> Answer:
     """Answer an exception with a problem. A 5xx says nothing of its cause but the request id under which it was logged."""
     kind = kind_of(error)
     problem = Problem(
