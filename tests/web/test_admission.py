@@ -15,7 +15,17 @@ from typing import NamedTuple
 
 import pytest
 
-from services.web.http.admission import FORGET_SECONDS, OLDEST_SECONDS, Admission, Sampler
+from services.web.http.admission import (
+    AIM_SECONDS,
+    FEWEST_WRITES,
+    FORGET_SECONDS,
+    MOST_WRITES,
+    OLDEST_SECONDS,
+    SPANS,
+    Admission,
+    Place,
+    Sampler,
+)
 from tests.support import servers
 from tests.support.processes import PATIENCE, free_port, wait_for
 from tests.support.settings import UNLIMITED, environ
@@ -48,17 +58,21 @@ def test_a_request_that_waited_too_long_is_refused() -> None:
     assert admission.refused == 2
 
 
+def held(place: Place | None) -> Place:
+    """Return a place that was given."""
+    assert place is not None
+    return place
+
+
 def test_writes_are_refused_before_reads_and_places_are_freed() -> None:
     """Beyond so many requests under way the next is refused, a write first; each end admits another."""
     admission = Admission(most_writes=2, most_reads=3)
-    slots = [admission.enter("PUT", "/", 10.0, 0.0) for _ in range(2)]
-    assert None not in slots
+    places = [held(admission.enter("PUT", "/", 10.0, 0.0)) for _ in range(2)]
     assert admission.enter("PUT", "/", 10.0, 0.0) is None
     assert admission.enter("GET", "/", 10.0, 0.0) is not None
     assert admission.enter("GET", "/", 10.0, 0.0) is None
-    for slot in slots:
-        assert slot is not None
-        slot.count -= 1
+    for place in places:
+        place.leave(10.0)
     assert admission.under_way == 1
     assert admission.enter("PUT", "/", 10.0, 0.0) is not None
 
@@ -66,12 +80,31 @@ def test_writes_are_refused_before_reads_and_places_are_freed() -> None:
 def test_a_request_that_waits_for_its_caller_holds_no_place_for_long() -> None:
     """What is under way for seconds waits for somebody else, so it can't shut out the others."""
     admission = Admission(most_writes=1)
-    slow = admission.enter("PUT", "/", 10.0, 0.0)
+    slow = held(admission.enter("PUT", "/", 10.0, 0.0))
     assert admission.enter("PUT", "/", 10.0 + FORGET_SECONDS / 4, 0.0) is None
-    assert admission.enter("PUT", "/", 10.1 + FORGET_SECONDS, 0.0) is not None
-    assert slow is not None
-    slow.count -= 1
-    assert admission.under_way == 1
+    for n in range(SPANS + 1):
+        held(admission.enter("GET", "/health/live", 10.7 + n * FORGET_SECONDS / SPANS, 0.0)).leave(30.0)
+    assert admission.enter("PUT", "/", 11.1 + FORGET_SECONDS, 0.0) is not None
+    slow.leave(30.0)
+    assert admission.writes == 1
+
+
+def test_slow_writes_make_room_for_fewer_and_quick_ones_for_more() -> None:
+    """As writes come to take seconds, fewer are admitted, down to a floor; answered soon again, all that a batch can hold."""
+    admission = Admission()
+    now = 10.0
+
+    def spans(count: int, seconds: float) -> int:
+        nonlocal now
+        for _ in range(count):
+            held(admission.enter("PUT", "/health/", now, 0.0)).leave(now + seconds)
+            now += FORGET_SECONDS / SPANS
+        return admission.writes
+
+    assert spans(3, AIM_SECONDS / 3) == MOST_WRITES
+    assert spans(3, 2 * AIM_SECONDS) < MOST_WRITES
+    assert spans(30, 2 * AIM_SECONDS) == FEWEST_WRITES
+    assert spans(30, AIM_SECONDS / 3) == MOST_WRITES
 
 
 def test_lines_about_slow_requests_are_sampled() -> None:

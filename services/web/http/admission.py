@@ -6,6 +6,7 @@ is taken beyond that waits for the log in vain. Health, metrics and operators ar
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
 from time import perf_counter
@@ -18,9 +19,13 @@ A = TypeVarTuple("A")
 OLDEST_SECONDS: Final = 1.0
 MOST_WRITES: Final = 512
 """A whole batch of the log: more can't be carried by one commit."""
+FEWEST_WRITES: Final = 64
+AIM_SECONDS: Final = 1.0
+"""What a write may take on average before fewer are admitted."""
 MOST_READS: Final = 1024
 FORGET_SECONDS: Final = 2.5
 """A request under way for longer waits for its caller or for a view, and costs nothing meanwhile: it no longer counts."""
+SPANS: Final = 5
 ALWAYS: Final = ("/health/", "/metrics", "/v1/ops/", "/ops")
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -45,8 +50,8 @@ def waited(now: float) -> float:
     return now - arrived if arrived else 0.0
 
 
-class Slot:
-    """The requests under way that began in the same span of time."""
+class _Span:
+    """The requests that began within the same half second or so; `count` of them are under way."""
 
     __slots__ = ("count",)
 
@@ -54,34 +59,75 @@ class Slot:
         self.count = 0
 
 
+class Place:
+    """What one request holds while it is under way."""
+
+    __slots__ = ("_admission", "_began", "_is_write", "_span")
+
+    def __init__(self, admission: "Admission", span: _Span, began: float, is_write: bool) -> None:
+        self._admission = admission
+        self._span = span
+        self._began = began
+        self._is_write = is_write
+        span.count += 1
+
+    def leave(self, now: float) -> None:
+        """Free the place, and note how long it was held."""
+        self._span.count -= 1
+        if self._is_write:
+            self._admission.note(now - self._began)
+
+
 class Admission:
-    """Counts the requests under way and refuses what is too much; one a process."""
+    """Counts the requests under way and refuses what is too much; one a process.
+
+    How many writes may be under way follows from how long they take: fewer as soon as they take longer than callers should
+    wait, more again while they are answered soon.
+    """
 
     def __init__(self, most_writes: int = MOST_WRITES, most_reads: int = MOST_READS) -> None:
         self._most_writes = most_writes
         self._most_reads = most_reads
-        self._slots = (Slot(), Slot())
-        self._until = 0.0
+        self._spans: deque[_Span] = deque([_Span()], maxlen=SPANS)
+        self._span_ends = 0.0
+        self._ended = 0
+        self._seconds = 0.0
+        self.writes = most_writes
         self.refused = 0
 
     @property
     def under_way(self) -> int:
         """The requests that are under way and count."""
-        return self._slots[0].count + self._slots[1].count
+        return sum(span.count for span in self._spans)
 
-    def enter(self, method: str, path: str, now: float, waited: float) -> Slot | None:
-        """Admit a request that waited so long, and return the slot that its end frees; None refuses it."""
-        if now >= self._until:
-            fresh = self._slots[1] if now < self._until + FORGET_SECONDS / 2 else Slot()
-            self._slots = (fresh, Slot())
-            self._until = now + FORGET_SECONDS / 2
-        most = self._most_reads if method in _READS else self._most_writes
+    def enter(self, method: str, path: str, now: float, waited: float) -> Place | None:
+        """Admit a request that waited so long, and return the place that it holds until its answer; None refuses it."""
+        if now >= self._span_ends:
+            self._begin_span(now)
+        is_write = method not in _READS
+        most = self.writes if is_write else self._most_reads
         if (waited > OLDEST_SECONDS or self.under_way >= most) and not path.startswith(ALWAYS):
             self.refused += 1
             return None
-        slot = self._slots[1]
-        slot.count += 1
-        return slot
+        return Place(self, self._spans[-1], now - waited, is_write)
+
+    def note(self, seconds: float) -> None:
+        """Take in how long a write took; one that took longer than anything counts waited for its caller."""
+        if seconds < FORGET_SECONDS:
+            self._ended += 1
+            self._seconds += seconds
+
+    def _begin_span(self, now: float) -> None:
+        if now - self._span_ends > FORGET_SECONDS:
+            self._spans.clear()
+        self._spans.append(_Span())
+        self._span_ends = now + FORGET_SECONDS / SPANS
+        mean = self._seconds / self._ended if self._ended else 0.0
+        if mean > AIM_SECONDS:
+            self.writes = max(FEWEST_WRITES, int(self.writes * AIM_SECONDS / mean))
+        elif mean < AIM_SECONDS / 2:
+            self.writes = min(self._most_writes, self.writes + self.writes // 4 + 1)
+        self._ended, self._seconds = 0, 0.0
 
 
 class Sampler:

@@ -20,7 +20,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Message, Receive, Scope, Send
 
 from services.logs import request_id as logged_request_id
-from services.web.http.admission import Admission, Sampler, Slot, waited
+from services.web.http.admission import Admission, Place, Sampler, waited
 from services.web.http.answers import Answer, EmptyAnswer
 from services.web.http.call import Site
 from services.web.http.endpoints import BODY_LIMIT, Operation
@@ -75,20 +75,21 @@ class Edge:
         extra["request_id"] = request_id = self._request_id(head)
         extra["more_headers"] = ()
         method = scope["method"]
-        slot = self._admission.enter(method, scope["path"], started, waited(started))
-        outgoing = _Outgoing(send, extra, self._headers_for(head, request_id), slot, is_head=method == "HEAD")
+        place = self._admission.enter(method, scope["path"], started, waited(started))
+        outgoing = _Outgoing(send, extra, self._headers_for(head, request_id), place, is_head=method == "HEAD")
         if outgoing.is_head:
             scope["method"] = HttpMethod.GET
         try:
-            if slot is None:
+            if place is None:
                 extra["path_template"] = "refused"
                 await self._too_busy(scope, receive, outgoing.send)
             else:
                 await self._serve(scope, head, receive, outgoing.send)
         except Exception as error:
             await self._refuse(error, scope, receive, outgoing, request_id)
-        outgoing.leave()  # the caller may have gone before the answer began
-        self._record(method, extra.get("path_template", "unmatched"), outgoing, (outgoing.began or perf_counter()) - started)
+        ended = outgoing.began or perf_counter()
+        outgoing.leave(ended)  # the caller may have gone before the answer began
+        self._record(method, extra.get("path_template", "unmatched"), outgoing, ended - started)
 
     async def _serve(self, scope: HTTPScope, head: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
         _check_head(scope, head)
@@ -170,15 +171,15 @@ class Edge:
 class _Outgoing:
     """Sends an answer with the edge's headers, without its body for HEAD, and remembers how it went."""
 
-    __slots__ = ("_headers", "_scope", "_send", "_slot", "began", "error", "is_complete", "is_head", "status")
+    __slots__ = ("_headers", "_place", "_scope", "_send", "began", "error", "is_complete", "is_head", "status")
 
     def __init__(
-        self, send: Send, scope: dict[str, Any], headers: list[tuple[bytes, bytes]], slot: Slot | None, *, is_head: bool
+        self, send: Send, scope: dict[str, Any], headers: list[tuple[bytes, bytes]], place: Place | None, *, is_head: bool
     ) -> None:
         self._send = send
         self._scope = scope
         self._headers = headers
-        self._slot = slot
+        self._place = place
         self.is_head = is_head
         self.began = 0.0
         self.error: str | None = None
@@ -187,13 +188,13 @@ class _Outgoing:
 
     def close(self) -> None:
         """Have the server close the connection after the answer."""
-        self._headers = [*self._headers, (b"connection", b"close")]
+        self._headers = [*self._headers, _CLOSE]
 
-    def leave(self) -> None:
+    def leave(self, now: float) -> None:
         """Free the request's place among those under way."""
-        if self._slot is not None:
-            self._slot.count -= 1
-            self._slot = None
+        if self._place is not None:
+            self._place.leave(now)
+            self._place = None
 
     async def send(self, message: Message) -> None:
         """Pass a message on."""
@@ -213,7 +214,7 @@ class _Outgoing:
     def _with_headers(self, start: HTTPResponseStartEvent) -> HTTPResponseStartEvent:
         """Return a copy with more headers, because answers are shared. A page's own content policy stands."""
         self.began = perf_counter()
-        self.leave()  # what goes on now is a stream, which waits for its caller
+        self.leave(self.began)  # what goes on now is a stream, which waits for its caller
         self.status = start["status"]
         headers = [*start["headers"], *self._headers, *self._scope["more_headers"]]
         for name, _ in start["headers"]:
