@@ -42,14 +42,14 @@ Fault = tuple[str, str]
 """A JSON pointer (RFC 6901) and a sentence."""
 
 
-class Pricing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CatalogPricing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A tool's price."""
 
     tier: Tier
     label: Line
 
 
-class PanelReview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CatalogReview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A panel persona's review of a tool."""
 
     persona: Persona
@@ -66,11 +66,11 @@ class CatalogTool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tagline: Line
     description: Prose
     category: Label
-    pricing: Pricing
+    pricing: CatalogPricing
     best_for: Line
     url: Url | UnsetType | None = UNSET
     listed: bool | UnsetType = UNSET
-    panel: list[PanelReview] = []
+    panel: list[CatalogReview] = []
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -193,7 +193,7 @@ def _import_tool(known: Tool | None, said: CatalogTool, tool: str) -> Iterator[T
         yield from _import_review(known, review, tool)
 
 
-def _import_review(known: Tool | None, said: PanelReview, tool: str) -> Iterator[ToolEvent]:
+def _import_review(known: Tool | None, said: CatalogReview, tool: str) -> Iterator[ToolEvent]:
     """Return the event that makes a panel review match the file; a persona keeps its first spelling."""
     before = None if known is None else known.panel.get(said.persona.lower())
     if before is None:

@@ -71,6 +71,26 @@ SUBJECTS: Final[tuple[ModuleType, ...]] = (
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 
+TAGS: Final = {
+    "bookmarks": "The tools that a visitor keeps.",
+    "categories": "The categories of tools.",
+    "comparisons": "Two tools side by side.",
+    "corrections": "The public record of votes that were taken back.",
+    "health": "Whether the process can serve.",
+    "issues": "The issues of the newsletter.",
+    "metrics": "Figures for Prometheus.",
+    "newsletter": "Signing up, and what a subscriber may do by the links of its mails.",
+    "ops": "What operators do.",
+    "outbox": "The mails of a site that has no relay.",
+    "reviewers": "The personas of the panel.",
+    "reviews": "Readers' reviews.",
+    "tallies": "Tallies as they change.",
+    "tools": "The tools, their votes and their tallies.",
+    "visitors": "Those who vote.",
+    "webhooks": "What mail providers report.",
+}
+"""What the routes below each first step of a path are about, for the document."""
+
 
 def _routes_of(modules: Sequence[ModuleType]) -> list[HTTPRouteHandler]:
     """Return the routes in these modules, each once."""
@@ -142,7 +162,7 @@ def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) 
         async with site.open():
             yield
 
-    served = [*routes, *documentation(routes), *PAGES]
+    served = [*routes, *documentation(routes, TAGS), *PAGES]
     app = Litestar(
         [*_all_options(served), *served],
         request_class=Call,

@@ -19,7 +19,7 @@ from services.web.http.answers import Answer, Versioned, weak_etag
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import ANYONES, HTML, page, show
 from services.web.http.problems import NotFound
-from services.web.http.queries import ListQuery, listed, page_of
+from services.web.http.queries import ListQuery, Query, listed, page_of
 from services.web.site import Call, Site
 
 FEED: Final = b"application/atom+xml; charset=utf-8"
@@ -148,8 +148,8 @@ async def issue_page(call: Call) -> Answer:
     return show(call, "issue.html", cache=ANYONES, **await read_issue(call))
 
 
-@endpoint("GET", "/feed.xml", gives=FEED, statuses=(200, 304))
-async def get_feed(call: Call) -> Answer:
+@page("/feed.xml", Query)  # for feed readers, so it stands on pages and not in the document of the API
+async def get_feed(call: Call, query: Query) -> Answer:
     """Return the newest issues as an Atom feed."""
     site = call.site
     began = await site.database.fetchval("select since from newsletter.schedule")

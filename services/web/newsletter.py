@@ -165,7 +165,7 @@ def read_token(call: Call) -> str:
     return _link_query.read(call.scope["query_string"]).token
 
 
-@endpoint("GET", "/newsletter/confirm", gives=HTML, problems=(410,))
+@endpoint("GET", "/newsletter/confirm", gives=HTML, problems=(410,), proof="linkToken")
 @from_link
 async def confirm_page(call: Call) -> Answer:
     """Show the button that confirms a subscription."""

@@ -56,13 +56,13 @@ def _preferences(state: Subscriber) -> Preferences:
     return Preferences(categories=list(state.categories), frequency=state.frequency, paused_until=until)
 
 
-@endpoint("GET", "/v1/newsletter/preferences", gives=Preferences, problems=(401, 410))
+@endpoint("GET", "/v1/newsletter/preferences", gives=Preferences, problems=(401, 410), proof="manageToken")
 async def get_preferences(call: Call) -> Answer:
     """Return a subscriber's preferences; `Authorization: Bearer` is the manage token of a mail."""
     return json_answer(await read_preferences(call, _bearer(call)), headers=NO_STORE)
 
 
-@endpoint("PUT", "/v1/newsletter/preferences", takes=Preferences, gives=Preferences, problems=(401, 410))
+@endpoint("PUT", "/v1/newsletter/preferences", takes=Preferences, gives=Preferences, problems=(401, 410), proof="manageToken")
 async def put_preferences(call: Call, wanted: Preferences) -> Answer:
     """Choose what to get, how often, and a pause; `Authorization: Bearer` is the manage token of a mail."""
     subscriber = _bearer(call)
@@ -84,14 +84,14 @@ def _bearer(call: Call) -> str:
         raise NoToken("This needs the manage token of a mail.") from None
 
 
-@endpoint("GET", "/newsletter/preferences", gives=HTML, problems=(410,))
+@endpoint("GET", "/newsletter/preferences", gives=HTML, problems=(410,), proof="linkToken")
 @from_link
 async def preferences_page(call: Call) -> Answer:
     """Show a subscriber's preferences in a form."""
     return await _show_form(call, _holder(call, "manage"))
 
 
-@endpoint("POST", "/newsletter/preferences", gives=HTML, problems=(410,))
+@endpoint("POST", "/newsletter/preferences", gives=HTML, problems=(410,), proof="linkToken")
 @from_link
 async def preferences_form(call: Call) -> Answer:
     """Save the form, or mail the links to one's data; a visitor's bookmarks join the subscriber's."""
@@ -146,7 +146,7 @@ async def _mail_links(call: Call, subscriber: str) -> Answer:
     return show_message(call, "On its way", "A mail with links to your data is on its way to you.")
 
 
-@endpoint("GET", "/newsletter/unsubscribe", gives=HTML, problems=(410,))
+@endpoint("GET", "/newsletter/unsubscribe", gives=HTML, problems=(410,), proof="linkToken")
 @from_link
 async def unsubscribe_page(call: Call) -> Answer:
     """Show the button that ends a subscription."""
@@ -155,7 +155,7 @@ async def unsubscribe_page(call: Call) -> Answer:
     return _show_button(call, "unsubscribe", "Unsubscribe", text, "Unsubscribe")
 
 
-@endpoint("POST", "/newsletter/unsubscribe", gives=HTML, problems=(410,))
+@endpoint("POST", "/newsletter/unsubscribe", gives=HTML, problems=(410,), proof="linkToken")
 @from_link
 async def unsubscribe_form(call: Call) -> Answer:
     """End a subscription: a page's button, or a mail program's one click (RFC 8058). May be repeated."""
@@ -166,7 +166,7 @@ async def unsubscribe_form(call: Call) -> Answer:
     return show_message(call, "You are unsubscribed", "We send you no further issues.")
 
 
-@endpoint("GET", "/newsletter/export", gives=HTML, problems=(410,))
+@endpoint("GET", "/newsletter/export", gives=HTML, problems=(410,), proof="linkToken")
 @from_link
 async def export_page(call: Call) -> Answer:
     """Show the button that downloads one's data."""
@@ -174,7 +174,7 @@ async def export_page(call: Call) -> Answer:
     return _show_button(call, "export", "Your data", "A copy of what we keep about you, as a JSON file.", "Download my data")
 
 
-@endpoint("POST", "/newsletter/export", gives=JSON, problems=(410,))
+@endpoint("POST", "/newsletter/export", gives=JSON, problems=(410,), proof="linkToken")
 @from_link
 async def export_form(call: Call) -> Answer:
     """Return a copy of everything that is kept about a subscriber."""
@@ -186,7 +186,7 @@ async def export_form(call: Call) -> Answer:
     return Answer(msgspec.json.format(msgspec.json.encode(found)), 200, JSON, headers)
 
 
-@endpoint("GET", "/newsletter/erase", gives=HTML, problems=(410,))
+@endpoint("GET", "/newsletter/erase", gives=HTML, problems=(410,), proof="linkToken")
 @from_link
 async def erase_page(call: Call) -> Answer:
     """Show the button that erases a subscriber."""
@@ -195,7 +195,7 @@ async def erase_page(call: Call) -> Answer:
     return _show_button(call, "erase", "Erase my data", text, "Erase my data")
 
 
-@endpoint("POST", "/newsletter/erase", gives=HTML, problems=(410,))
+@endpoint("POST", "/newsletter/erase", gives=HTML, problems=(410,), proof="linkToken")
 @from_link
 async def erase_form(call: Call) -> Answer:
     """Erase a subscriber, and what the visitors that joined it wrote."""

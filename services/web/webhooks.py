@@ -74,7 +74,15 @@ _notification: Final = msgspec.json.Decoder(Notification)
 _certificates: Final[dict[str, bytes]] = {}
 
 
-@endpoint("POST", "/v1/webhooks/mail/generic", gives=WebhookAnswer, problems=(401, 413), max_body=BODY_LIMIT)
+@endpoint(
+    "POST",
+    "/v1/webhooks/mail/generic",
+    gives=WebhookAnswer,
+    problems=(401, 413),
+    max_body=BODY_LIMIT,
+    proof="webhookSignature",
+    reads=WebhookBatch,
+)
 async def post_events(call: Call) -> WebhookAnswer:
     """Receive bounces and complaints from any provider: `{"events": [{"type", "hard", "recipient", "message_id", "id"}]}`."""
     _require_configured(call.site.settings.newsletter.webhook_secrets)

@@ -150,7 +150,7 @@ async def test_the_document_tells_what_is_checked(site: httpx.AsyncClient) -> No
         described = document["paths"][operation.path][operation.method.lower()]
         for status in operation.statuses:
             assert str(status) in described["responses"]
-        assert ("requestBody" in described) == operation.has_body
+        assert ("requestBody" in described) == (operation.has_body or operation.reads is not None)
         if operation.by.kind != "anyone":
             assert described["security"]
             assert "401" in described["responses"]

@@ -44,6 +44,8 @@ class Operation(NamedTuple):
     summary: str
     is_form: bool = False
     max_body: int = BODY_LIMIT
+    proof: str = ""
+    reads: type[msgspec.Struct] | None = None
 
     @property
     def has_body(self) -> bool:
@@ -66,7 +68,8 @@ class Options(TypedDict, total=False):
 
     `by` is who may call; `statuses` those that an answer can have, the first that of a Struct; `problems` those that its rules
     can refuse with, beside those that follow from caller and input; `max_body` the most bytes of a body; `form` lets a plain
-    form send the body as well as JSON.
+    form send the body as well as JSON. The document alone reads `proof`, the scheme by which the function itself tells who
+    calls, and `reads`, the Struct of a body that the function itself decodes.
     """
 
     by: Caller
@@ -74,6 +77,8 @@ class Options(TypedDict, total=False):
     problems: tuple[int, ...]
     max_body: int
     form: bool
+    proof: str
+    reads: type[msgspec.Struct]
 
 
 @overload
@@ -99,6 +104,8 @@ def endpoint(
     problems: tuple[int, ...] = (),
     max_body: int = BODY_LIMIT,
     form: bool = False,
+    proof: str = "",
+    reads: type[msgspec.Struct] | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], HTTPRouteHandler]:
     """Register a function as an endpoint.
 
@@ -108,7 +115,9 @@ def endpoint(
 
     def made(function: Callable[..., Awaitable[Any]]) -> HTTPRouteHandler:
         summary = cleandoc(function.__doc__ or path)
-        operation = Operation(method, path, by, takes, gives, statuses, frozenset(problems), summary, form, max_body)
+        operation = Operation(
+            method, path, by, takes, gives, statuses, frozenset(problems), summary, form, max_body, proof, reads
+        )
         return route(method, path, f"{method} {path}", _handle(function, operation), operation=operation)
 
     return made

@@ -3,6 +3,7 @@
 Schemas are msgspec's, of the Structs that bodies are decoded into, so document and behaviour can't drift apart.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from importlib.metadata import version
@@ -16,8 +17,15 @@ from services.web.http.answers import PUBLIC, encoder
 from services.web.http.assets import MEDIA_OF, VARIES, file_route
 from services.web.http.call import ANYONE, KEY
 from services.web.http.endpoints import PATH_PATTERNS, Operation
-from services.web.http.problems import MEDIA, Problem
+from services.web.http.problems import MEDIA, ProblemDetails
 
+_INFO: Final[dict[str, object]] = {
+    "title": "Ballotpress",
+    "description": "Votes, bookmarks, reviews and the newsletter of a site that compares tools two at a time. "
+    "Times are UTC (RFC 3339); refusals are problems (RFC 9457).",
+    "contact": {"name": "The operators of this site"},
+    "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
+}
 _STATIC: Final = Path(__file__).parent / "static"
 _TEMPLATE: Final = "#/components/schemas/{name}"
 # The page fetches this site only; its components style themselves inline.
@@ -30,7 +38,23 @@ _SECURITY: Final[Mapping[str, object]] = {
     "visitorToken": {"type": "http", "scheme": "bearer", "description": "A token of POST /v1/visitors."},
     "visitorCookie": {"type": "apiKey", "in": "cookie", "name": "ballotpress_visitor"},
     "operatorToken": {"type": "http", "scheme": "bearer", "description": "An operator's token with the scope."},
+    "manageToken": {"type": "http", "scheme": "bearer", "description": "The token of a mail's link to the preferences."},
+    "linkToken": {"type": "apiKey", "in": "query", "name": "token", "description": "The token of a mail's link."},
+    "webhookSignature": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Ballotpress-Signature",
+        "description": "`t=UNIX_TIME,v1=HEX`. HEX is the HMAC-SHA256 of `UNIX_TIME.BODY` under a secret of the webhook. "
+        "The time may be at most five minutes off.",
+    },
 }
+_PROOFS: Final = {
+    "": "Anybody may call it.",
+    "manageToken": "Needs the token of a mail's link to the preferences.",
+    "linkToken": "Needs the token of a mail's link.",
+    "webhookSignature": "Needs the signature of a mail provider that is set up here.",
+}
+_REFERENCE: Final = re.compile(rb'"#/components/schemas/([^"]+)"')
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -39,11 +63,15 @@ _IDEMPOTENCY_KEY: Final = {
 }
 
 
-def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
-    """Return the routes that serve the document of these routes, and its page."""
+def documentation(routes: Sequence[HTTPRouteHandler], tags: Mapping[str, str]) -> list[HTTPRouteHandler]:
+    """Return the routes that serve the document of these routes, and its page; `tags` is as in `document_of`."""
     operations = [route.opt["operation"] for route in routes if "operation" in route.opt]
     files = [
-        ("/schema/openapi.json", encoder.encode(document_of(operations)), b"application/vnd.oai.openapi+json;version=3.1"),
+        (
+            "/schema/openapi.json",
+            encoder.encode(document_of(operations, tags)),
+            b"application/vnd.oai.openapi+json;version=3.1",
+        ),
         ("/schema", (_STATIC / "schema.html").read_bytes(), MEDIA_OF[".html"]),
         ("/schema/schema.css", (_STATIC / "schema.css").read_bytes(), MEDIA_OF[".css"]),
         ("/schema/openapi-explorer.js", (_STATIC / "openapi-explorer.js").read_bytes(), MEDIA_OF[".js"]),
@@ -51,48 +79,97 @@ def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
     return [file_route(path, body, media, (*PUBLIC, VARIES, _PAGE_POLICY)) for path, body, media in files]
 
 
-def document_of(operations: Sequence[Operation]) -> dict[str, Any]:
-    """Return the document of these operations."""
-    structs = {struct for o in operations for struct in (o.takes, o.gives) if isinstance(struct, type)}
-    ordered: list[type] = [*sorted(structs, key=lambda struct: struct.__name__), Problem]
-    references, components = msgspec.json.schema_components(ordered, ref_template=_TEMPLATE)
-    schemas = dict(zip(ordered, references, strict=True))
+def document_of(operations: Sequence[Operation], tags: Mapping[str, str]) -> dict[str, Any]:
+    """Return the document of these operations; `tags` says of each first step of a path what it is about."""
+    schemas, components = _components(operations)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation, schemas, components)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Ballotpress", "version": version("ballotpress")},
+        "info": _INFO | {"version": version("ballotpress")},
         "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": tags[name]} for name in sorted({_tag(o) for o in operations} & tags.keys())],
         "paths": dict(sorted(paths.items())),
-        "components": {"schemas": components, "securitySchemes": _SECURITY},
+        "components": {"schemas": _reachable(paths, components), "securitySchemes": _SECURITY},
     }
+
+
+def _components(operations: Sequence[Operation]) -> tuple[dict[type, Mapping[str, Any]], dict[str, Any]]:
+    """Return the reference to each Struct that operations name, and the components that these refer to."""
+    named = {struct for o in operations for struct in (o.takes, o.gives, o.reads) if isinstance(struct, type)}
+    ordered: list[type] = [*sorted(named, key=lambda struct: struct.__name__), ProblemDetails]
+    references, components = msgspec.json.schema_components(ordered, ref_template=_TEMPLATE)
+    return dict(zip(ordered, references, strict=True)), _plain(components)
+
+
+def _plain(schema: Any) -> Any:
+    """Return a schema with pairs spelled as arrays of two: generators of clients refuse `"items": false`."""
+    if isinstance(schema, list):
+        return [_plain(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {key: _plain(value) for key, value in schema.items()}
+    if plain.get("items") is False:
+        plain["items"], *others = plain.pop("prefixItems")
+        if any(other != plain["items"] for other in others):
+            raise TypeError(f"clients can't be made for an array of several types: {schema}")
+    return plain
+
+
+def _reachable(paths: Mapping[str, Any], components: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the components that the paths refer to, directly or through another."""
+    found: set[str] = set()
+    wanted = _referred(paths)
+    while wanted:
+        found |= wanted
+        wanted = set().union(*(_referred(components[name]) for name in wanted)) - found
+    return {name: components[name] for name in components if name in found}
+
+
+def _referred(described: Any) -> set[str]:
+    return {name.decode("ascii") for name in _REFERENCE.findall(msgspec.json.encode(described))}
+
+
+def _tag(operation: Operation) -> str:
+    return operation.path.split("/")[2 if operation.path.startswith("/v1/") else 1]
 
 
 def _described(
     operation: Operation, schemas: Mapping[type, Mapping[str, Any]], components: Mapping[str, Any]
 ) -> dict[str, Any]:
-    summary, _, description = operation.summary.partition("\n\n")
+    summary, _, more = operation.summary.partition("\n\n")
     described: dict[str, Any] = {
         "operationId": f"{operation.method.lower()}{operation.path.replace('/', '_').replace('{', '').replace('}', '')}",
         "summary": summary,
-        "tags": [operation.path.split("/")[2 if operation.path.startswith("/v1/") else 1]],
+        "description": "\n\n".join(part for part in (more, _who_may_call(operation)) if part),
+        "tags": [_tag(operation)],
+        "security": _security(operation),
         "parameters": [*_path_parameters(operation), *_other_parameters(operation, schemas, components)],
         "responses": _responses(operation, schemas),
     }
-    if description:
-        described["description"] = description
-    if operation.takes and operation.has_body:
+    body = operation.takes if operation.has_body else operation.reads
+    if body is not None:
         media = ("application/json", "application/x-www-form-urlencoded") if operation.is_form else ("application/json",)
-        described["requestBody"] = {
-            "required": True,
-            "content": {name: {"schema": schemas[operation.takes]} for name in media},
-        }
-    if operation.by.kind == "visitor":
-        described["security"] = [{"visitorToken": []}, {"visitorCookie": []}]
-    elif operation.by.kind == "operator":
-        described["security"] = [{"operatorToken": []}]
+        described["requestBody"] = {"required": True, "content": {name: {"schema": schemas[body]} for name in media}}
     return described
+
+
+def _security(operation: Operation) -> list[dict[str, list[str]]]:
+    """Return the schemes of which a call needs one; none for a call that anybody may make."""
+    if operation.by.kind == "visitor":
+        return [{"visitorToken": []}, {"visitorCookie": []}]
+    if operation.by.kind == "operator":
+        return [{"operatorToken": []}]
+    return [{operation.proof: []}] if operation.proof else []
+
+
+def _who_may_call(operation: Operation) -> str:
+    if operation.by.kind == "visitor":
+        return "Needs a visitor's token, as a bearer token or in the cookie."
+    if operation.by.kind == "operator":
+        return f"Needs an operator's token with the scope `{operation.by.scope}`."
+    return _PROOFS[operation.proof]
 
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
@@ -130,7 +207,7 @@ def _responses(operation: Operation, schemas: Mapping[type, Mapping[str, Any]]) 
     for status in sorted(implied(operation) | operation.problems):
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
-            "content": {MEDIA.decode("ascii"): {"schema": schemas[Problem]}},
+            "content": {MEDIA.decode("ascii"): {"schema": schemas[ProblemDetails]}},
         }
     return responses
 

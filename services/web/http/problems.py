@@ -25,7 +25,7 @@ class FieldError(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
+class ProblemDetails(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The body of every refusal."""
 
     type: str
@@ -183,7 +183,7 @@ def kind_of(error: Exception) -> Kind:
 def problem_answer(error: Exception, request_id: str | None) -> Answer:
     """Answer an exception with a problem. A 5xx says nothing of its cause but the request id under which it was logged."""
     kind = kind_of(error)
-    problem = Problem(
+    problem = ProblemDetails(
         type=kind.type,
         title=kind.title,
         status=kind.status,
