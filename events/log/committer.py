@@ -15,6 +15,7 @@ from asyncpg import Connection
 
 from events.log import postgres, store
 from events.log.command import Command, Receipt
+from events.log.course import Course
 from events.log.event import Listing, Registry
 from events.log.transaction import Outcome, decide_and_append
 
@@ -71,6 +72,7 @@ class Committer:
         self._begun = False
         self._listing: Listing = registry.listing()
         self._tasks: list[asyncio.Task[None]] = []
+        self.course = Course()
 
     async def __aenter__(self) -> "Committer":
         """Start taking commands."""
@@ -113,10 +115,12 @@ class Committer:
                 self._arrived.clear()
             if not self._in_flight:
                 continue
+            self.course.begin()
             try:
                 await self._settle(self._in_flight)
-            except Exception:  # a defect of ours must not end the loop that every caller waits for
+            except Exception as error:  # a defect of ours must not end the loop that every caller waits for
                 logger.exception("a batch failed unexpectedly")
+                self.course.fail(error)
                 _refuse(self._in_flight, LogUnavailable("the batch failed"))
                 await self._disconnect()
             self._in_flight = []
@@ -149,6 +153,7 @@ class Committer:
             return
         except postgres.UNAVAILABLE as error:
             logger.warning("the log is unavailable: %r", error)
+            self.course.fail(error)
             await self._disconnect()
             _refuse(waiting, LogUnavailable(str(error)))
             await asyncio.sleep(0.05)
@@ -156,6 +161,7 @@ class Committer:
         except asyncpg.PostgresError as error:
             await self._retry_singly(waiting, error)
             return
+        self.course.succeed()
         for one, outcome in zip(waiting, outcomes, strict=True):
             if one.done.done():
                 continue
@@ -168,6 +174,7 @@ class Committer:
         """Find the command whose data the server refuses, and refuse it alone."""
         await self._disconnect()
         if len(waiting) == 1:
+            self.course.succeed()  # the log is well: it is this command that can't be recorded
             _refuse(waiting, error)
             return
         for one in waiting:

@@ -62,6 +62,9 @@ def said_room(room: Room | None) -> Problem | None:
 
 
 def _log_problems(status: Status) -> Iterator[Problem]:
+    if status.no_writes is not None:
+        what, _, advice = status.no_writes.partition(": ")
+        yield Problem(what[:1].upper() + what[1:], advice)
     last = status.head.recorded_at if status.head else None
     if last is not None and (ahead := (last - status.at).total_seconds()) > AHEAD_SECONDS:
         what = f"The log's last event is dated {ahead:.0f} s ahead of the database's clock"

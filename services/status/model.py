@@ -134,7 +134,8 @@ class Status(msgspec.Struct, frozen=True):
     """The state of the whole site at a moment.
 
     `head` and `ledger` are None in a database without them, `queue` where Valkey was not asked, `room` where the data is
-    elsewhere. `missing_keys` are the short ids of vault keys that we lack. `unread` names the parts that a lock kept from us.
+    elsewhere. `missing_keys` are the short ids of vault keys that we lack. `unread` names the parts that a lock kept from us;
+    `no_writes` says why no vote can be taken.
     """
 
     at: datetime
@@ -150,3 +151,4 @@ class Status(msgspec.Struct, frozen=True):
     room: Room | None = None
     missing_keys: Sequence[str] = ()
     unread: Sequence[str] = ()
+    no_writes: str | None = None

@@ -28,6 +28,7 @@ from services.newsletter.issues import look, said_late
 from services.newsletter.schedule import Schedule
 from services.status import advice, model
 from services.status.views import missing_views, read_present_views
+from services.status.writing import why_not
 
 P = TypeVar("P")
 
@@ -161,11 +162,13 @@ async def _read_parts(
     views = await parts.read("views", read_present_views(connection), []) if migration else []
     rebuilds = await parts.read("rebuilds", _rebuilds(connection, head.position), []) if head else []
     ledger = await parts.read("mails", _ledger(connection, schedule, at), None) if migration else None
+    no_writes = await parts.read("log", why_not(connection), None) if migration else None
     keys = await parts.read("vault", vault.missing(connection), []) if migration and vault else []
     disk = await parts.read("sizes", _disk(connection), [])
     return model.Status(
         at, head, views, rebuilds, model.Schema(migration, migrate.current(), missing),
-        [model.Transaction(**row) for row in slow], disk, ledger, queue, (), missing_keys=keys, unread=parts.unread,
+        [model.Transaction(**row) for row in slow], disk, ledger, queue, (), missing_keys=keys,
+        unread=parts.unread, no_writes=no_writes,
     )  # fmt: skip
 
 

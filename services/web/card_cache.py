@@ -14,6 +14,7 @@ from asyncpg import Pool
 from msgspec.structs import replace
 
 from events.catalog import ToolNotListed
+from events.log import postgres
 from projections import cards
 from projections.cards import Card, Changes, Loaded, State, TallyRow
 from projections.comparison import compare
@@ -23,6 +24,7 @@ from services.web.http.answers import Versioned, encoder, weak_etag
 POLL_SECONDS: Final = 0.1
 PACE_SECONDS: Final = 0.03  # refreshes are this far apart at least, however often the bell rings
 STALE_SECONDS: Final = 1.0
+LATE_SECONDS: Final = 0.5
 MOST_CARDS: Final = 1000
 MOST_PAIRS: Final = 500
 
@@ -175,6 +177,17 @@ class Cards:
             self._by_slug.move_to_end(slug)
             return cached
         return (await self.find([slug])).get(slug)
+
+    async def of_any_age(self, slug: str) -> CachedCard | None:
+        """Return a card as `one` does; if the database keeps what is newer from us, the card as it was last known."""
+        known = self._by_slug.get(slug)
+        if known is None or monotonic() - self._checked <= STALE_SECONDS:
+            return await self.one(slug)
+        try:
+            async with asyncio.timeout(LATE_SECONDS):
+                return await self.one(slug)
+        except postgres.FAILED:
+            return known
 
     async def listed(self, slug: str) -> CachedCard:
         """Return a listed tool's card. Raises ToolNotListed."""

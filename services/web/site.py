@@ -33,6 +33,7 @@ from services.web.http.metrics import Load, Metrics
 from services.web.http.networks import Network, Networks, Share
 from services.web.http.spent import Spent
 from services.web.live import Live
+from services.web.log_check import Batches, log_check
 from services.web.wait import ViewProgress, schema_check, view_checks
 
 # `$` alone would let a newline follow.
@@ -131,6 +132,8 @@ class Site:
         ]
         try:
             async with Committer(dsn, REGISTRY, on_commit=rung.ring) as self.committer:
+                self.checks.append(log_check(self.database, self.committer.course))
+                self.metrics.registry.register(Batches(self.committer.course))
                 yield
         finally:
             self.live.close()

@@ -1,0 +1,85 @@
+"""Who asks whether all is well is told when no vote can be taken, and why; and a vote that was taken is answered."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from events.log.committer import Committer
+from services.status.writing import DISK_FULL, why_not
+from services.web.card_cache import STALE_SECONDS
+from tests.support import sites
+from tests.support.histories import add_three_tools
+from tests.support.runners import catch_up_all, until
+from tests.support.settings import settings
+
+
+@asynccontextmanager
+async def locked(dsn: str, lock: str) -> AsyncIterator[int]:
+    """Hold a lock in a session of its own for a while; give its process id."""
+    holder = await asyncpg.connect(dsn)
+    try:
+        await holder.execute(f"begin; {lock}")
+        yield holder.get_server_pid()
+    finally:
+        await holder.close()
+
+
+@pytest.fixture
+async def site(dsn: str, valkey_url: str, committer: Committer) -> AsyncIterator[httpx.AsyncClient]:
+    """A site with three tools, and a visitor who calls it."""
+    await add_three_tools(committer)
+    await catch_up_all(dsn)
+    async with sites.client(settings(dsn, valkey_url)) as made:
+        token = (await made.post("/v1/visitors")).json()["token"]
+        made.headers["authorization"] = f"Bearer {token}"
+        yield made
+
+
+async def vote(site: httpx.AsyncClient, choice: str) -> httpx.Response:
+    """Vote as the visitor."""
+    return await site.put("/v1/tools/one/vote", json={"choice": choice})
+
+
+async def ready(site: httpx.AsyncClient) -> Any:
+    """Return what readiness says."""
+    return (await site.get("/health/ready")).json()
+
+
+async def test_a_lock_that_votes_wait_for_is_told_with_its_holder(site: httpx.AsyncClient, dsn: str) -> None:
+    """While somebody locks the log, readiness is degraded and names the session; after it all is well again."""
+    assert (await vote(site, "ship")).status_code == 200
+    assert await ready(site) == {"status": "ok"}
+    async with locked(dsn, "lock table log.events in share mode") as pid:
+        waiting = asyncio.create_task(vote(site, "skip"))
+
+        async def told() -> bool:
+            return f"log: process {pid} (unnamed) holds a lock that votes wait for" in str(await ready(site))
+
+        await until(told)
+        assert (await waiting).status_code == 503
+    assert (await vote(site, "skip")).status_code == 200
+    assert await ready(site) == {"status": "ok"}
+    metrics = (await site.get("/metrics")).text
+    assert 'ballotpress_log_batches_total{outcome="failed"}' in metrics and "ballotpress_log_stuck_seconds 0.0" in metrics
+
+
+async def test_why_no_vote_can_be_taken_is_named(connection: Any) -> None:
+    """A full disk and a read-only database are called so; on a database that takes writes nothing is said."""
+    assert await why_not(connection) is None
+    assert await why_not(connection, asyncpg.DiskFullError("could not extend file")) == DISK_FULL
+    await connection.execute("set default_transaction_read_only = on")
+    assert "PostgreSQL is read-only" in str(await why_not(connection))
+
+
+async def test_a_vote_is_answered_though_its_card_is_kept_from_us(site: httpx.AsyncClient, dsn: str) -> None:
+    """A vote that was recorded is answered with the card as last known and this vote in it, whoever locks the cards."""
+    await site.get("/v1/tools/one")
+    async with locked(dsn, "lock table cards_1.tallies in access exclusive mode"):
+        await asyncio.sleep(STALE_SECONDS + 0.2)
+        answer = await vote(site, "ship")
+        assert (answer.status_code, answer.json()["community"]["ship"]) == (200, 1)
