@@ -97,22 +97,25 @@ class Listing:
 
     # A partial index of the log names the same three.
     types: ClassVar[tuple[type[Event], ...]] = (ToolAdded, ToolListed, ToolUnlisted)
+    fields: ClassVar[tuple[str, ...]] = ("tool", "slug")
 
     def __init__(self) -> None:
         self.position = 0
         self._tools: dict[str, str] = {}
         self._unlisted: set[str] = set()
 
-    def evolve(self, position: int, event: Event) -> None:
-        """Take in an event of one of `types`."""
+    def evolve(self, position: int, type_: str, *values: str | None) -> None:
+        """Take in an event of one of `types`, by the values of `fields`."""
         self.position = position
-        match event:
-            case ToolAdded():
-                self._tools[event.slug] = event.tool
-            case ToolUnlisted():
-                self._unlisted.add(event.tool)
-            case ToolListed():
-                self._unlisted.discard(event.tool)
+        tool, slug = values
+        if tool is None:
+            return
+        if slug is not None:
+            self._tools[slug] = tool
+        elif type_ == ToolUnlisted.__name__:
+            self._unlisted.add(tool)
+        else:
+            self._unlisted.discard(tool)
 
     def find(self, slug: str) -> str | None:
         """Return the id of the tool with this slug, listed or not; None if there is none."""

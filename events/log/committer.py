@@ -8,7 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import asyncpg
 from asyncpg import Connection
@@ -17,11 +17,14 @@ from events.log import postgres, store
 from events.log.command import Command, Receipt
 from events.log.course import Course
 from events.log.event import Listing, Registry
-from events.log.transaction import Outcome, decide_and_append
+from events.log.transaction import ListingBehind, Outcome, decide_and_append, follow
 
 V = TypeVar("V")
 
 logger = logging.getLogger(__name__)
+
+LISTING_PAGE: Final = 5_000
+"""Events of the listing that are read at a time without the head's lock."""
 
 
 class LogUnavailable(Exception):
@@ -71,6 +74,8 @@ class Committer:
         self._connection: Connection[Any] | None = None
         self._begun = False
         self._listing: Listing = registry.listing()
+        self.is_ready = False
+        """Whether the listing was read: from then on a batch finds nearly all of it in memory."""
         self._tasks: list[asyncio.Task[None]] = []
         self.course = Course()
 
@@ -105,6 +110,7 @@ class Committer:
 
     async def _run(self) -> None:
         """Take what has gathered, commit it and answer, until cancelled."""
+        await self._prepare()
         began = 0.0
         while True:
             await self._arrived.wait()
@@ -124,6 +130,26 @@ class Committer:
                 _refuse(self._in_flight, LogUnavailable("the batch failed"))
                 await self._disconnect()
             self._in_flight = []
+
+    async def _prepare(self) -> None:
+        """Read the listing before the first batch; while that fails, refuse what waits and try again."""
+        while not self.is_ready:
+            try:
+                await self._follow(await self._connect())
+                self.is_ready = True
+            except Exception as error:
+                if not isinstance(error, postgres.FAILED):
+                    logger.exception("the listing can't be read")
+                away = isinstance(error, postgres.UNAVAILABLE)
+                _refuse([*self._queue], LogUnavailable(str(error)) if away else error)
+                self._queue.clear()
+                await self._disconnect()
+                await asyncio.sleep(0.1)
+
+    async def _follow(self, connection: "Connection[Any]") -> None:
+        """Bring the listing up to the head without the head's lock, a page at a time."""
+        while await follow(connection, self._registry, self._listing, LISTING_PAGE):
+            pass
 
     async def _let_gather(self, began: float) -> None:
         """Under load, let more commands gather: a batch costs as much as dozens of votes. After an idle moment none waits."""
@@ -183,15 +209,18 @@ class Committer:
 
     async def _commit(self, commands: Sequence[Command[Any]]) -> list[Outcome]:
         """Decide and append a batch in one transaction; return each command's receipt or refusal."""
-        connection = self._connection
-        if connection is None or connection.is_closed():
-            connection = self._connection = await postgres.connect_appender(self._dsn)
+        connection = await self._connect()
         if not self._begun:
             await connection.execute("begin")
         self._begun = False
         if commands[0].seconds is not None:  # exclusive, and allowed to hold the head for longer than a batch of votes
             await connection.execute(store.ALLOW_SECONDS, f"{commands[0].seconds}s")
-        outcomes, appended = await decide_and_append(connection, self._registry, self._listing, commands)
+        try:
+            outcomes, appended = await decide_and_append(connection, self._registry, self._listing, commands)
+        except ListingBehind:
+            await connection.execute("rollback")
+            await self._follow(connection)
+            return await self._commit(commands)
         # More commands wait: let this commit begin their transaction too, which saves its `begin` a round trip.
         self._begun = bool(self._queue)
         await connection.execute("commit and chain" if self._begun else "commit")
@@ -206,6 +235,11 @@ class Committer:
             now = monotonic()
             late = [waiting for waiting in (*self._in_flight, *self._queue) if waiting.until < now]
             _refuse(late, LogUnavailable("the log did not answer in time"))
+
+    async def _connect(self) -> "Connection[Any]":
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await postgres.connect_appender(self._dsn)
+        return self._connection
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -40,23 +40,26 @@ class UnknownEvent(Exception):
 class Listing(Protocol):
     """A small state that every command may see without naming a stream, folded from the few event types in `types`.
 
-    Each process keeps it in memory; a batch brings it up to the head. `position` is that of the last event in it.
+    Each process keeps it in memory, so it is told of `fields` alone; a batch brings it up to the head. `position` is that of
+    the last event in it.
     """
 
     types: ClassVar[tuple[type[Event], ...]]
+    fields: ClassVar[tuple[str, ...]]
     position: int
 
-    def evolve(self, position: int, event: Event) -> None:
-        """Take in an event of one of `types`."""
+    def evolve(self, position: int, type_: str, *values: str | None) -> None:
+        """Take in an event of one of `types`, by the values of `fields`."""
 
 
 class NoListing:
     """The listing of a log whose commands need none."""
 
     types: ClassVar[tuple[type[Event], ...]] = ()
+    fields: ClassVar[tuple[str, ...]] = ()
     position = 0
 
-    def evolve(self, position: int, event: Event) -> None:
+    def evolve(self, position: int, type_: str, *values: str | None) -> None:
         """Do nothing: no event reaches it."""
 
 
@@ -73,11 +76,18 @@ class Registry:
 
     def decode(self, type_: str, schema_version: int, data: str | bytes) -> Event:
         """Decode `data` as `log.recorded_events` shows it. Raises UnknownEvent for a later release's type or version."""
+        event: Event = self._decoder(type_, schema_version).decode(data)
+        return event
+
+    def must_know(self, type_: str, schema_version: int) -> None:
+        """Raise UnknownEvent for a later release's type or version."""
+        self._decoder(type_, schema_version)
+
+    def _decoder(self, type_: str, schema_version: int) -> "msgspec.json.Decoder[Any]":
         decoder = self._decoders.get((type_, schema_version))
         if decoder is None:
             raise UnknownEvent(f"{type_} version {schema_version} is not known to this release")
-        event: Event = decoder.decode(data)
-        return event
+        return decoder
 
 
 def fold(evolve: Callable[[S | None, Event], S | None], events: Iterable[Recorded[Any]]) -> S | None:

@@ -36,7 +36,10 @@ READ_WHOLES = EVENTS + " where stream = any($1::uuid[]) order by position"
 READ_SINCE = EVENTS + " where stream = any($1::uuid[]) and position > $2 order by position"
 
 # The types are literals, because an index of the log holds these alone and a parameter would miss it.
-READ_LISTING = EVENTS + " where type = any('{TYPES}') and position > $1 order by position"
+READ_LISTING = """
+select position, type, schema_versionFIELDS from log.recorded_events
+where type = any('{TYPES}') and position > $1 order by position limit $2
+"""
 
 READ_ROWS = ROWS + " where position > $1 order by position limit $2"
 READ_STREAM_ROWS = ROWS + " where stream = $3 and position > $1 order by version limit $2"
@@ -105,9 +108,10 @@ class RecordedRow(msgspec.Struct, frozen=True):
     recorded_at: datetime
 
 
-def read_listing(types: Sequence[type[Event]]) -> str:
-    """Return the statement that reads the events of these types above a position."""
-    return READ_LISTING.replace("TYPES", ",".join(type_.__name__ for type_ in types))
+def read_listing(types: Sequence[type[Event]], fields: Sequence[str]) -> str:
+    """Return the statement that reads these fields of the events of these types above a position ($1), up to $2 of them."""
+    columns = "".join(f", data->>'{field}'" for field in fields)
+    return READ_LISTING.replace("TYPES", ",".join(type_.__name__ for type_ in types)).replace("FIELDS", columns)
 
 
 def decode(registry: Registry, row: Record, stream: UUID | None = None) -> Recorded[Any]:

@@ -4,7 +4,7 @@ An exception that a command raises refuses that command alone; one that the serv
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
 import msgspec
@@ -15,6 +15,14 @@ from events.log.command import Command, Effect, Reads, Receipt, Seen
 from events.log.event import Event, Listing, Recorded, Registry, UnknownEvent, encode
 
 Outcome = Receipt[Any] | Exception
+
+
+MOST_UNDER_LOCK: Final = 500
+"""Events of the listing that are read while the head is locked."""
+
+
+class ListingBehind(Exception):
+    """The listing lacks more events than may be read while all others wait: `follow` it without the lock, then try again."""
 
 
 class KeyReused(Exception):
@@ -129,7 +137,7 @@ async def decide_and_append(
 ) -> tuple[list[Outcome], int]:
     """Run a batch in the transaction that has begun; return each command's receipt or refusal, and the number of new events.
 
-    Brings `listing` up to the head. Raises whatever the server raises.
+    Brings `listing` up to the head. Raises ListingBehind if that takes too long, and whatever the server raises.
     """
     batch, named = await _read(connection, registry, listing, commands)
     outcomes: list[Outcome] = []
@@ -142,6 +150,15 @@ async def decide_and_append(
     return outcomes, len(batch.streams)
 
 
+async def follow(connection: "Connection[Any]", registry: Registry, listing: Listing, most: int) -> bool:
+    """Take up to `most` further events of the listing in; return whether there may be more."""
+    rows = await connection.fetch(store.read_listing(listing.types, listing.fields), listing.position, most)
+    for position, type_, schema_version, *values in rows:
+        registry.must_know(type_, schema_version)
+        listing.evolve(position, type_, *values)
+    return len(rows) == most
+
+
 async def _read(
     connection: "Connection[Any]", registry: Registry, listing: Listing, commands: Sequence[Command[Any]]
 ) -> tuple[Batch, list[Reads | Exception]]:
@@ -149,8 +166,8 @@ async def _read(
     streams, named = _name(commands, listing)
     position, listing_position, rows = await _lock_and_read(connection, streams)
     if listing_position > listing.position:  # the streams may have been named after a listing of the past
-        for row in await connection.fetch(store.read_listing(listing.types), listing.position):
-            listing.evolve(row["position"], store.decode(registry, row).event)
+        if await follow(connection, registry, listing, MOST_UNDER_LOCK) and listing_position > listing.position:
+            raise ListingBehind
         streams, named = _name(commands, listing)
         rows = await connection.fetch(store.READ_LASTS, streams)
     batch = Batch(listing, position)

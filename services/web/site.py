@@ -110,6 +110,7 @@ class Site:
                 database_check(self.database),
                 schema_check(self.database),
                 *view_checks(self.database),
+                Check("listing", True, self._listing_read),
                 self.limits.check(),
                 Check("newsletter", False, self._late_issue),
             ]
@@ -140,6 +141,9 @@ class Site:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _listing_read(self) -> str | None:
+        return None if self.committer.is_ready else "this process still reads which tools are listed"
 
     async def _late_issue(self) -> str | None:
         return await issues.late(self.database, self.schedule, now())

@@ -11,10 +11,11 @@ from events.commands.ballots import CastVote
 from events.log import ids
 from events.log.command import IdempotencyKey
 from events.log.committer import Committer, LogUnavailable
-from events.log.transaction import KeyReused
+from events.log.transaction import MOST_UNDER_LOCK, KeyReused, ListingBehind, decide_and_append
 from events.registry import REGISTRY
 from tests.support.catalogs import new_id
 from tests.support.log import add_tools, append
+from tests.support.processes import PATIENCE
 
 
 async def positions(connection: "asyncpg.Connection[Any]") -> list[int]:
@@ -87,6 +88,43 @@ async def test_unlisting_in_one_process_stops_votes_in_another(dsn: str) -> None
         await one.submit(append((ids.stream_of(tools["a"]), ToolUnlisted(tool=tools["a"]))))
         with pytest.raises(ToolNotListed):
             await two.submit(CastVote(new_id(), "a", "ship"))
+
+
+async def test_a_process_reads_the_listing_while_another_appends(dsn: str, committer: Committer) -> None:
+    """A process becomes ready though somebody sits on the head's lock: it reads which tools are listed without it."""
+    await add_tools(committer, *(f"t{n}" for n in range(10)))
+    blocker = await asyncpg.connect(dsn)
+    await blocker.execute("begin")
+    await blocker.execute("select * from log.head for update")
+    async with Committer(dsn, REGISTRY) as late:
+        assert late.is_ready is False
+        async with asyncio.timeout(PATIENCE):
+            while not late.is_ready:
+                await asyncio.sleep(0.01)
+        await blocker.close()
+        assert (await late.submit(CastVote(new_id(), "t9", "ship"))).appended == 1
+
+
+async def test_little_of_the_listing_is_read_under_the_lock(dsn: str, committer: Committer, connection: Any) -> None:
+    """However much the catalog grew, a batch reads a bounded part of it while others wait; the rest is read before it."""
+    async with Committer(dsn, REGISTRY) as behind:
+        tools = await add_tools(committer, *(f"t{n}" for n in range(3 * MOST_UNDER_LOCK)))
+        assert (await behind.submit(CastVote(new_id(), f"t{len(tools) - 1}", "ship"))).appended == 1
+    listing = REGISTRY.listing()
+    with pytest.raises(ListingBehind):
+        await decide_and_append(connection, REGISTRY, listing, [CastVote(new_id(), "t0", "ship")])
+    assert listing.position == MOST_UNDER_LOCK
+
+
+async def test_a_log_that_cannot_be_read_yet_refuses_and_goes_on(dsn: str, connection: Any) -> None:
+    """A process that starts while the log can't be read refuses what it is sent, and takes votes once it can."""
+    await connection.execute("alter view log.recorded_events rename to away")
+    async with Committer(dsn, REGISTRY) as early:
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await early.submit(CastVote(new_id(), "a", "ship"))
+        await connection.execute("alter view log.away rename to recorded_events")
+        await add_tools(early, "a")
+        assert (await early.submit(CastVote(new_id(), "a", "ship"))).appended == 1
 
 
 async def test_idempotency_key(committer: Committer, connection: Any) -> None:

@@ -102,7 +102,8 @@ async def test_a_decision_reads_the_ends_of_its_streams(long_log: Connection, mo
 @pytest.mark.parametrize("mode", PLAN_MODES)
 async def test_the_listing_is_read_by_its_own_index(long_log: Connection, mode: str) -> None:
     """A process that starts reads which tools are listed without passing over the votes."""
-    assert {index for index, _ in await scans(long_log, mode, store.read_listing(Listing.types), "0")} == {"events_listing_idx"}
+    sql = store.read_listing(Listing.types, Listing.fields)
+    assert {index for index, _ in await scans(long_log, mode, sql, "0, 500")} == {"events_listing_idx"}
 
 
 @pytest.mark.parametrize("mode", PLAN_MODES)

@@ -157,8 +157,8 @@ def test_a_sound_file_has_no_fault() -> None:
 def test_an_unknown_tool_cannot_be_compared() -> None:
     """A pair may name tools of the file or of the log, listed or not; any other is a fault."""
     listing = Listing()
-    listing.evolve(1, ToolAdded(slug="beta", **described(tool=BETA)))
-    listing.evolve(2, ToolUnlisted(tool=BETA))
+    listing.evolve(1, "ToolAdded", BETA, "beta")
+    listing.evolve(2, "ToolUnlisted", BETA, None)
     assert check_pairs(file(tool(), comparisons=(("alpha", "beta"),)), listing) == []
     faults = check_pairs(file(comparisons=(("alpha", "beta"), ("beta", "gamma"))), listing)
     assert [pointer for pointer, _ in faults] == ["/comparisons/0/left", "/comparisons/1/right"]
