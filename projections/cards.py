@@ -79,11 +79,12 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """Changes after a position: tallies, and ids of tools changed in anything else."""
+    """Changes after a state: tallies, and ids of tools changed in anything else; not `whole` if more changed than was read."""
 
     state: State
     tallies: Sequence[TallyRow]
     tools: Sequence[str]
+    whole: bool
 
 
 # One statement, so one snapshot: the cards are as of the checkpoint.
@@ -101,15 +102,18 @@ left join lateral (
 ) p on true
 """)
 
+# Of another generation than $2, nothing but the state is read: all that is known of it is out of date.
 CHANGES = named("""
 select c.generation, c.position as as_of, d.kind, d.tool, d.ship, d.skip, d.position
 from {cards}.checkpoint c
 left join lateral (
-    select 'tally' as kind, y.tool, y.ship, y.skip, y.position from {cards}.tallies y where y.position > $1
+    select 'tally' as kind, y.tool, y.ship, y.skip, y.position
+    from {cards}.tallies y where y.position > $1 and c.generation = $2
     union all
-    select 'tool', t.tool, null, null, t.position from {cards}.tools t where t.position > $1
+    select 'tool', t.tool, null, null, t.position from {cards}.tools t where t.position > $1 and c.generation = $2
     union all
-    select 'tool', r.tool, null, null, r.position from {cards}.panel r where r.position > $1
+    select 'tool', r.tool, null, null, r.position from {cards}.panel r where r.position > $1 and c.generation = $2
+    limit $3
 ) d on c.position > $1
 """)
 
@@ -168,13 +172,15 @@ async def load(pool: "Pool[Any]", slugs: Sequence[str]) -> tuple[State, list[Loa
     return state, [_loaded(row) for row in rows if row["tool"] is not None]
 
 
-async def changes(pool: "Pool[Any]", position: int) -> Changes:
-    """Read the changes after a position."""
-    rows = await pool.fetch(CHANGES, position)
+async def changes(pool: "Pool[Any]", since: State, most: int) -> Changes:
+    """Read the changes after a state, up to `most` of them."""
+    rows = await pool.fetch(CHANGES, since.position, since.generation, most + 1)
+    state = State(rows[0]["generation"], rows[0]["as_of"])
     return Changes(
-        state=State(rows[0]["generation"], rows[0]["as_of"]),
+        state=state,
         tallies=[TallyRow(r["tool"], r["ship"], r["skip"], r["position"]) for r in rows if r["kind"] == "tally"],
         tools=[r["tool"] for r in rows if r["kind"] == "tool"],
+        whole=state.generation == since.generation and len(rows) <= most,
     )
 
 

@@ -1,6 +1,9 @@
 -- Cards: tools, the panel's reviews of them, tallies, and announced pairs. One checkpoint, one transaction a window.
+--
+-- Every list is read from an index, however many tools there are. So each table that a list is read from has beside its own
+-- columns those of the tool that the list is narrowed to or ordered by: they change with the tool, which is rare.
 
--- tables: what a card is made of; `position` is the last event that changed the row
+-- tables: what a card is made of; `position` is the last event that changed the row (0 for a tally without votes)
 create table tools (
     tool          text    not null collate "C",
     slug          text    not null collate "C",
@@ -19,6 +22,22 @@ create table tools (
 );
 create index tools_position_idx on tools (position);
 
+-- By name, and by the panel: two keys that rise, minus the percent (1 without reviews) and minus the number of reviews.
+create table places (
+    tool         text    not null collate "C",
+    slug         text    not null collate "C",
+    name         text    not null collate "C",
+    category     text    not null collate "C",
+    listed       boolean not null,
+    panel_first  integer not null,
+    panel_second integer not null,
+    constraint places_pkey primary key (tool)
+);
+create index places_name_idx on places (name, slug) where listed;
+create index places_category_name_idx on places (category, name, slug) where listed;
+create index places_panel_idx on places (panel_first, panel_second, slug) where listed;
+create index places_category_panel_idx on places (category, panel_first, panel_second, slug) where listed;
+
 create table panel (
     tool           text   not null collate "C",
     persona        text   not null collate "C",
@@ -27,19 +46,42 @@ create table panel (
     take           text   not null,
     first_position bigint not null,
     position       bigint not null,
+    category       text   not null collate "C",
+    listed         boolean not null,
     constraint panel_pkey primary key (tool, persona)
 );
-create index panel_persona_idx on panel (lower(persona) collate "C", position desc);
+create index panel_spelling_idx on panel (lower(persona) collate "C", persona);
+create index panel_persona_idx on panel (lower(persona) collate "C", position desc) where listed;
+create index panel_category_idx on panel (lower(persona) collate "C", category, position desc) where listed;
 create index panel_position_idx on panel (position);
+
+create table reviewers (
+    persona  text   not null collate "C",
+    category text   not null collate "C",
+    reviewed bigint not null,
+    shipped  bigint not null,
+    constraint reviewers_pkey primary key (persona, category)
+);
+
+create table categories (
+    category text   not null collate "C",
+    tools    bigint not null,
+    constraint categories_pkey primary key (category)
+);
 
 create table tallies (
     tool     text   not null collate "C",
     ship     bigint not null,
     skip     bigint not null,
     position bigint not null,
+    slug     text    not null collate "C" default '',
+    category text    not null collate "C" default '',
+    listed   boolean not null default false,
     constraint tallies_pkey primary key (tool)
 );
 create index tallies_position_idx on tallies (position);
+create index tallies_community_idx on tallies (log.community_place(ship, skip), slug) where listed;
+create index tallies_category_idx on tallies (category, log.community_place(ship, skip), slug) where listed;
 
 create table pairs (
     left_tool  text   not null collate "C",
@@ -48,11 +90,19 @@ create table pairs (
     constraint pairs_pkey primary key (left_tool, right_tool)
 );
 create index pairs_position_idx on pairs (position desc);
+create index pairs_left_idx on pairs (left_tool, position desc);
+create index pairs_right_idx on pairs (right_tool, position desc);
 
 -- totals: the number of rows, and all votes together
 select 'tools' as name, count(*) as total from tools
 union all select 'panel reviews', count(*) from panel
 union all select 'pairs', count(*) from pairs
+union all
+select 'listed tools missing from their categories',
+       (select count(*) from tools where listed) - (select coalesce(sum(tools), 0) from categories)::bigint
+union all
+select 'reviews of listed tools missing from their reviewers',
+       (select count(*) from panel where listed) - (select coalesce(sum(reviewed), 0) from reviewers)::bigint
 union all select 'ship', coalesce(sum(ship), 0)::bigint from tallies
 union all select 'skip', coalesce(sum(skip), 0)::bigint from tallies;
 
@@ -71,6 +121,39 @@ from log.recorded_events e
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
   and e.type in ('ToolAdded', 'PanelReviewPublished', 'ComparisonAnnounced')
 group by e.type;
+
+-- step uncount_categories (ToolAdded, ToolDescribed, ToolListed, ToolUnlisted): the window's tools leave the counts they are in; a category of none goes, and the counts below take them in again
+with d as (
+    select t.category, count(*) as tools
+    from (
+        select distinct e.data->>'tool' as tool from log.recorded_events e
+        where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+          and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted')
+    ) w
+    join tools t on t.tool = w.tool and t.listed
+    group by t.category
+),
+empty as (
+    delete from categories c using d where c.category = d.category and c.tools = d.tools
+)
+update categories c set tools = c.tools - d.tools from d where c.category = d.category and c.tools > d.tools;
+
+-- step uncount_reviewers (ToolAdded, ToolDescribed, ToolListed, ToolUnlisted, PanelReviewPublished, PanelReviewRevised): so do their reviews
+with d as (
+    select p.persona, p.category, count(*) as reviewed, count(*) filter (where p.verdict = 'ship') as shipped
+    from (
+        select distinct e.data->>'tool' as tool from log.recorded_events e
+        where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+          and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted', 'PanelReviewPublished', 'PanelReviewRevised')
+    ) w
+    join panel p on p.tool = w.tool and p.listed
+    group by p.persona, p.category
+),
+empty as (
+    delete from reviewers v using d where v.persona = d.persona and v.category = d.category and v.reviewed = d.reviewed
+)
+update reviewers v set reviewed = v.reviewed - d.reviewed, shipped = v.shipped - d.shipped
+from d where v.persona = d.persona and v.category = d.category and v.reviewed > d.reviewed;
 
 -- step added (ToolAdded): a new tool is listed
 insert into tools (tool, slug, name, tagline, description, category, pricing_tier, pricing_label, best_for, url, listed, position)
@@ -105,8 +188,9 @@ from (
 where t.tool = e.data->>'tool';
 
 -- step panel (PanelReviewPublished, PanelReviewRevised): the last judgement holds, in the place of the first
-insert into panel as p (tool, persona, score, verdict, take, first_position, position)
-select e.tool, e.persona, (e.data->>'score')::integer, e.data->>'verdict', e.data->>'take', e.first_position, e.position
+insert into panel as p (tool, persona, score, verdict, take, first_position, position, category, listed)
+select e.tool, e.persona, (e.data->>'score')::integer, e.data->>'verdict', e.data->>'take', e.first_position, e.position,
+       coalesce(t.category, ''), coalesce(t.listed, false)
 from (
     select distinct on (r.data->>'tool', r.data->>'persona')
            r.data->>'tool' as tool, r.data->>'persona' as persona, r.data, r.position,
@@ -116,9 +200,78 @@ from (
       and r.type in ('PanelReviewPublished', 'PanelReviewRevised')
     order by r.data->>'tool', r.data->>'persona', r.position desc
 ) e
+left join tools t on t.tool = e.tool
 order by e.tool, e.persona
 on conflict (tool, persona) do update
 set score = excluded.score, verdict = excluded.verdict, take = excluded.take, position = excluded.position;
+
+-- step told_panel (ToolAdded, ToolDescribed, ToolListed, ToolUnlisted): reviews stand in their tool's category, if it is listed
+update panel p
+set category = t.category, listed = t.listed
+from (
+    select distinct e.data->>'tool' as tool from log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted')
+) w
+join tools t on t.tool = w.tool
+where p.tool = t.tool and (p.category <> t.category or p.listed <> t.listed);
+
+-- step told_places (ToolAdded, ToolDescribed, ToolListed, ToolUnlisted, PanelReviewPublished, PanelReviewRevised): the tool's place in each list that the catalog alone orders; percent with halves rounded up
+insert into places (tool, slug, name, category, listed, panel_first, panel_second)
+select t.tool, t.slug, t.name, t.category, t.listed,
+       case when r.reviews = 0 then 1 else -((200 * r.ships + r.reviews) / (2 * r.reviews)) end, -r.reviews
+from (
+    select distinct e.data->>'tool' as tool from log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted', 'PanelReviewPublished', 'PanelReviewRevised')
+) w
+join tools t on t.tool = w.tool
+cross join lateral (
+    select count(*)::integer as reviews, (count(*) filter (where p.verdict = 'ship'))::integer as ships
+    from panel p where p.tool = t.tool
+) r
+order by t.tool
+on conflict (tool) do update
+set name = excluded.name, category = excluded.category, listed = excluded.listed,
+    panel_first = excluded.panel_first, panel_second = excluded.panel_second;
+
+-- step told_tallies (ToolAdded, ToolDescribed, ToolListed, ToolUnlisted): so do tallies; a tool without votes has one too
+insert into tallies as y (tool, ship, skip, position, slug, category, listed)
+select t.tool, 0, 0, 0, t.slug, t.category, t.listed
+from (
+    select distinct e.data->>'tool' as tool from log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted')
+) w
+join tools t on t.tool = w.tool
+order by t.tool
+on conflict (tool) do update set slug = excluded.slug, category = excluded.category, listed = excluded.listed;
+
+-- step count_categories (ToolAdded, ToolDescribed, ToolListed, ToolUnlisted): the window's tools, counted where they are now
+insert into categories as c (category, tools)
+select t.category, count(*)
+from (
+    select distinct e.data->>'tool' as tool from log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted')
+) w
+join tools t on t.tool = w.tool and t.listed
+group by t.category
+order by t.category
+on conflict (category) do update set tools = c.tools + excluded.tools;
+
+-- step count_reviewers (ToolAdded, ToolDescribed, ToolListed, ToolUnlisted, PanelReviewPublished, PanelReviewRevised): and their reviews
+insert into reviewers as v (persona, category, reviewed, shipped)
+select p.persona, p.category, count(*), count(*) filter (where p.verdict = 'ship')
+from (
+    select distinct e.data->>'tool' as tool from log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted', 'PanelReviewPublished', 'PanelReviewRevised')
+) w
+join panel p on p.tool = w.tool and p.listed
+group by p.persona, p.category
+order by p.persona, p.category
+on conflict (persona, category) do update set reviewed = v.reviewed + excluded.reviewed, shipped = v.shipped + excluded.shipped;
 
 -- step tallies (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): the changes of the window, summed
 insert into tallies as t (tool, ship, skip, position)

@@ -1,7 +1,7 @@
 -- Hours: the changes of each tool's tally in each hour (UTC), twice: as counted then, and corrected, without the votes of voters
 -- disqualified now. A tally as of a time is a sum of hours and the rest of one hour from the log.
 
--- tables: changes by hour, and the disqualified voters
+-- tables: changes by hour, with the positions of the first and the last of them, and the disqualified voters
 create table hours (
     tool           text        not null collate "C",
     hour           timestamptz not null,
@@ -9,6 +9,8 @@ create table hours (
     skip           bigint      not null,
     corrected_ship bigint      not null,
     corrected_skip bigint      not null,
+    first_position bigint      not null,
+    last_position  bigint      not null,
     constraint hours_pkey primary key (tool, hour)
 );
 create index hours_hour_idx on hours (hour);
@@ -16,6 +18,26 @@ create index hours_hour_idx on hours (hour);
 create table disqualified (
     voter text not null collate "C",
     constraint disqualified_pkey primary key (voter)
+);
+
+-- The net votes of each tool in the hours since `trends_begin`, which is 7 days before the hour of the last event that changed a
+-- tally: what the log says, not the clock. Who reads takes away the hours that the clock has left behind since.
+create table trends (
+    tool     text    not null collate "C",
+    slug     text    not null collate "C",
+    category text    not null collate "C",
+    listed   boolean not null,
+    net      bigint  not null,
+    constraint trends_pkey primary key (tool)
+);
+create index trends_net_idx on trends ((-net), slug) where listed;
+create index trends_category_idx on trends (category, (-net), slug) where listed;
+
+create table trends_begin (
+    only_row boolean     not null default true,
+    hour     timestamptz not null,
+    constraint trends_begin_pkey primary key (only_row),
+    constraint trends_begin_only_row check (only_row)
 );
 
 -- totals: all changes together, counted and corrected, and the number of disqualified voters
@@ -27,10 +49,14 @@ from (
 ) s
 cross join lateral (
     values ('ship', s.ship), ('skip', s.skip), ('corrected ship', s.corrected_ship), ('corrected skip', s.corrected_skip),
-           ('disqualified voters', (select count(*) from disqualified))
+           ('disqualified voters', (select count(*) from disqualified)), ('tools', (select count(*) from trends)),
+           ('votes of the last 7 days missing from the trends', (
+               select coalesce(sum(h.ship - h.skip), 0)::bigint from hours h join trends t on t.tool = h.tool
+               where h.hour >= (select b.hour from trends_begin b)
+           ) - (select coalesce(sum(t.net), 0)::bigint from trends t))
 ) as t(name, total);
 
--- changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): votes twice, and voters
+-- changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated, ToolAdded): votes twice, voters, and tools
 select c.name, c.change
 from (
     select count(*) filter (where t.plus = 'ship') - count(*) filter (where t.minus = 'ship') as ship,
@@ -42,10 +68,41 @@ cross join lateral (
     values ('ship', s.ship), ('skip', s.skip), ('corrected ship', s.ship), ('corrected skip', s.skip)
 ) as c(name, change)
 union all
-select 'disqualified voters', sum(case e.type when 'VoterDisqualified' then 1 else -1 end)::bigint
+select case e.type when 'ToolAdded' then 'tools' else 'disqualified voters' end,
+       sum(case e.type when 'VoterReinstated' then -1 else 1 end)::bigint
 from log.recorded_events e
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and e.type in ('VoterDisqualified', 'VoterReinstated');
+  and e.type in ('VoterDisqualified', 'VoterReinstated', 'ToolAdded')
+group by 1;
+
+-- step tools (ToolAdded): a new tool has no votes
+insert into trends (tool, slug, category, listed, net)
+select e.data->>'tool', e.data->>'slug', e.data->>'category', true, 0
+from log.recorded_events e
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ToolAdded'
+order by e.data->>'tool';
+
+-- step categories (ToolDescribed): the window's last description of each tool holds
+update trends t
+set category = e.data->>'category'
+from (
+    select distinct on (r.stream) r.data
+    from log.recorded_events r
+    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ToolDescribed'
+    order by r.stream, r.position desc
+) e
+where t.tool = e.data->>'tool' and t.category <> e.data->>'category';
+
+-- step listing (ToolListed, ToolUnlisted): the window's last event of each tool holds
+update trends t
+set listed = (e.type = 'ToolListed')
+from (
+    select distinct on (r.stream) r.type, r.data
+    from log.recorded_events r
+    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type in ('ToolListed', 'ToolUnlisted')
+    order by r.stream, r.position desc
+) e
+where t.tool = e.data->>'tool';
 
 -- step voters (VoterDisqualified, VoterReinstated): take back, or give back, the votes of a voter before this window, in their own hours
 with last_word as (
@@ -67,14 +124,15 @@ back as (
 changed as (
     select voter, -1 as sign from gone union all select voter, 1 from back
 )
-insert into hours as h (tool, hour, ship, skip, corrected_ship, corrected_skip)
+insert into hours as h (tool, hour, ship, skip, corrected_ship, corrected_skip, first_position, last_position)
 select e.data->>'tool', date_trunc('hour', e.recorded_at, 'UTC'), 0, 0,
        sum(c.sign * (coalesce(e.data->>'choice' = 'ship', false)::integer - coalesce(e.data->>'previous' = 'ship', false)::integer)),
-       sum(c.sign * (coalesce(e.data->>'choice' = 'skip', false)::integer - coalesce(e.data->>'previous' = 'skip', false)::integer))
+       sum(c.sign * (coalesce(e.data->>'choice' = 'skip', false)::integer - coalesce(e.data->>'previous' = 'skip', false)::integer)),
+       min(e.position), max(e.position)
 from changed c
 cross join lateral (
     -- Not log.tally_changes: for each voter that would also read disqualifications, by another index.
-    select r.data, r.recorded_at from log.recorded_events r
+    select r.data, r.recorded_at, r.position from log.recorded_events r
     where r.stream between log.first_stream(c.voter) and log.last_stream(c.voter) and r.data->>'voter' = c.voter
       and r.position <= $1 and r.position <> all($3::bigint[]) and r.type in ('VoteCast', 'VoteRetracted')
     offset 0 -- keeps this a look-up of each voter's range; joined freely, the planner would read the whole log
@@ -84,15 +142,49 @@ order by 1, 2
 on conflict (tool, hour) do update
 set corrected_ship = h.corrected_ship + excluded.corrected_ship, corrected_skip = h.corrected_skip + excluded.corrected_skip;
 
+-- step trends (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): the window's changes come in, and the hours that are 7 days old go; before `changes`, so that `hours` are those before the window
+with begin as materialized (
+    select date_trunc('hour', e.recorded_at, 'UTC') - interval '7 days' as hour
+    from log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+      and e.type in ('VoteCast', 'VoteRetracted', 'VoterDisqualified', 'VoterReinstated')
+    order by e.position desc limit 1
+),
+moved as (
+    insert into trends_begin (hour) select b.hour from begin b on conflict (only_row) do update set hour = excluded.hour
+),
+changes as (
+    select c.tool, coalesce(case c.plus when 'ship' then 1 when 'skip' then -1 end, 0)
+                   - coalesce(case c.minus when 'ship' then 1 when 'skip' then -1 end, 0) as net
+    from log.tally_changes c
+    where c.position > greatest($1, (select log.position_at(b.hour - interval '1 microsecond') from begin b))
+      and c.position <= $2 and c.position <> all($3::bigint[])
+    union all
+    select h.tool, h.skip - h.ship
+    from hours h
+    where h.hour >= (select b.hour from trends_begin b) and h.hour < (select b.hour from begin b)
+)
+insert into trends as t (tool, slug, category, listed, net)
+select k.tool, k.slug, k.category, k.listed, d.net
+from (select c.tool, sum(c.net)::bigint as net from changes c group by c.tool) d
+cross join lateral (
+    select x.tool, x.slug, x.category, x.listed from trends x where x.tool = d.tool
+    offset 0 -- keeps this a look-up of each tool; joined freely, a small window would read all tools
+) k
+where d.net <> 0
+order by k.tool
+on conflict (tool) do update set net = t.net + excluded.net;
+
 -- step changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): counted, all of them; corrected, votes of voters not disqualified at the window's end
-insert into hours as h (tool, hour, ship, skip, corrected_ship, corrected_skip)
+insert into hours as h (tool, hour, ship, skip, corrected_ship, corrected_skip, first_position, last_position)
 select c.tool, date_trunc('hour', c.recorded_at, 'UTC'),
        count(*) filter (where c.plus = 'ship') - count(*) filter (where c.minus = 'ship'),
        count(*) filter (where c.plus = 'skip') - count(*) filter (where c.minus = 'skip'),
        count(*) filter (where c.own and c.plus = 'ship') - count(*) filter (where c.own and c.minus = 'ship'),
-       count(*) filter (where c.own and c.plus = 'skip') - count(*) filter (where c.own and c.minus = 'skip')
+       count(*) filter (where c.own and c.plus = 'skip') - count(*) filter (where c.own and c.minus = 'skip'),
+       min(c.position), max(c.position)
 from (
-    select t.tool, t.recorded_at, t.plus, t.minus, d.voter is null and t.type in ('VoteCast', 'VoteRetracted') as own
+    select t.tool, t.position, t.recorded_at, t.plus, t.minus, d.voter is null and t.type in ('VoteCast', 'VoteRetracted') as own
     from log.tally_changes t left join disqualified d on d.voter = t.voter
     where t.position > $1 and t.position <= $2 and t.position <> all($3::bigint[])
 ) c
@@ -100,4 +192,5 @@ group by 1, 2
 order by 1, 2
 on conflict (tool, hour) do update
 set ship = h.ship + excluded.ship, skip = h.skip + excluded.skip,
-    corrected_ship = h.corrected_ship + excluded.corrected_ship, corrected_skip = h.corrected_skip + excluded.corrected_skip;
+    corrected_ship = h.corrected_ship + excluded.corrected_ship, corrected_skip = h.corrected_skip + excluded.corrected_skip,
+    last_position = excluded.last_position;

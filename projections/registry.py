@@ -8,8 +8,8 @@ from projections.engine.projection import Projection
 _TALLY = frozenset({"ship", "skip"})
 
 PROJECTIONS = (
-    Projection("cards", 1, exact_totals=_TALLY),
-    Projection("hours", 1, exact_totals=_TALLY),
+    Projection("cards", 2, exact_totals=_TALLY),
+    Projection("hours", 2, exact_totals=_TALLY),
     Projection("bookmarks", 1),
     Projection("reviews", 1),
     Projection("subscribers", 1),

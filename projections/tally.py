@@ -72,5 +72,9 @@ def ranks(tallies: Mapping[str, Tally]) -> dict[str, int]:
 
 
 def _rank_key(tally: Tally) -> float:
-    ship, total = tally[0], sum(tally)
-    return -wilson(ship, total)[0] if total else 1.0
+    """Return the place by the community's votes, which rises: `log.community_place` of the database, operation by operation."""
+    ship, skip = tally
+    if ship + skip == 0:
+        return 1.0
+    zz = Z * Z
+    return -(2 * ship + zz - Z * sqrt(zz + 4 * ship * skip / (ship + skip))) / (2 * (ship + skip + zz))

@@ -1,14 +1,13 @@
 """Read lists from the cards: tools in every order, announced pairs, categories, reviewers. All page by keyset."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal
 
 import msgspec
 from asyncpg import Pool
 
 from events.catalog import Verdict
 from projections.registry import named
-from projections.tally import Z
 
 Sort = Literal["name", "community", "panel", "trending"]
 
@@ -68,71 +67,129 @@ class PersonaVerdict(msgspec.Struct, frozen=True):
     position: int
 
 
-# Each order has keys that rise, so that one comparison of rows pages them all. By the community: the lower Wilson bound, as
-# `tally.wilson` computes it, tools without votes last; `:z` is its z, spelled as a constant, as a parameter it made a page
-# of tools 8 % slower. By the panel: percent, then count. By trend: the net votes of the hours since 7 days before this hour.
-TOOLS = named("""
-select t.slug, t.name, k.first, k.second
-from {cards}.tools t
-left join {cards}.tallies y on y.tool = t.tool and y.ship + y.skip > 0
-left join lateral (
-    select count(*) as reviews, count(*) filter (where r.verdict = 'ship') as ships from {cards}.panel r where r.tool = t.tool
-) p on $1 = 'panel'
-left join lateral (
-    select sum(h.ship - h.skip) as net from {hours}.hours h
-    where h.tool = t.tool and h.hour >= date_trunc('hour', now(), 'UTC') - interval '7 days'
-) w on $1 = 'trending'
-cross join lateral (
-    select y.ship::float8 / (y.ship + y.skip) as p, (y.ship + y.skip)::float8 as n, :z::float8 as z, :z::float8 ^ 2 as zz
-) v
-cross join lateral (
-    select case $1
-               when 'community' then coalesce(
-                   -((v.p + v.zz / (2 * v.n) - v.z * sqrt(v.p * (1 - v.p) / v.n + v.zz / (4 * v.n * v.n)))
-                     / (1 + v.zz / v.n)), 1)
-               when 'panel' then case when p.reviews = 0 then 1 else -((200 * p.ships + p.reviews) / (2 * p.reviews)) end
-               when 'trending' then -coalesce(w.net, 0)
-               else 0
-           end::float8 as first,
-           case $1 when 'panel' then -p.reviews else 0 end::float8 as second
-) k
-where t.listed and ($2::text is null or t.category = $2)
-  and ($3::text is null
-       or (k.first, k.second, case $1 when 'name' then t.name collate "C" else '' end, t.slug)
-          > ($5::float8, $6::float8, case $1 when 'name' then $4 collate "C" else '' end, $3))
-order by k.first, k.second, case $1 when 'name' then t.name collate "C" else '' end, t.slug
-limit $7
-""").replace(":z", str(Z))
+class _Order(msgspec.Struct, frozen=True):
+    """An order: the statement that reads it, and the keys of a place that it goes by."""
+
+    statement: str
+    keys: Callable[[Place], tuple[object, ...]]
+
+    def page(self, category: str | None, after: Place | None, limit: int) -> tuple[str, tuple[object, ...]]:
+        """Return the statement for a page after a place, and its arguments."""
+        arguments = (*self.keys(after or _BEGINNING), limit)
+        if category is None:
+            return self.statement.replace(":category", ""), arguments
+        return self.statement.replace(":category", f"and t.category = ${len(arguments) + 1}"), (*arguments, category)
+
+
+_BEGINNING = Place("", "", float("-inf"), float("-inf"))
+
+# Each order has keys that rise and an index on them, so that one comparison of rows finds any page in it. Statements with and
+# without a category are two, because each has an index of its own.
+_BY_NAME = named("""
+select t.slug, t.name, 0::float8 as first, 0::float8 as second
+from {cards}.places t
+where t.listed and (t.name, t.slug) > ($1, $2) :category
+order by t.name, t.slug
+limit $3
+""")
+
+# By the lower Wilson bound, tools without votes last.
+_BY_COMMUNITY = named("""
+select t.slug, '' as name, log.community_place(t.ship, t.skip) as first, 0::float8 as second
+from {cards}.tallies t
+where t.listed and (log.community_place(t.ship, t.skip), t.slug) > ($1::float8, $2) :category
+order by log.community_place(t.ship, t.skip), t.slug
+limit $3
+""")
+
+# By the panel's percent, then its number of reviews.
+_BY_PANEL = named("""
+select t.slug, '' as name, t.panel_first::float8 as first, t.panel_second::float8 as second
+from {cards}.places t
+where t.listed and (t.panel_first, t.panel_second, t.slug) > ($1::integer, $2::integer, $3) :category
+order by t.panel_first, t.panel_second, t.slug
+limit $4
+""")
+
+# By the net votes of the hours since 7 days before this hour. The view has those since 7 days before its last vote: nearly
+# always the same. Else the tools that had votes in the hours between are placed anew.
+_BY_TREND = named("""
+with stale as materialized (
+    select h.tool, sum(h.ship - h.skip)::bigint as net
+    from {hours}.hours h
+    where h.hour >= (select b.hour from {hours}.trends_begin b)
+      and h.hour < date_trunc('hour', now(), 'UTC') - interval '7 days'
+    group by h.tool
+)
+select p.slug, '' as name, p.first::float8 as first, 0::float8 as second
+from (
+    (select t.slug, -t.net as first
+     from {hours}.trends t
+     where t.listed and (-t.net, t.slug) > ($1::bigint, $2) and t.tool not in (select s.tool from stale s) :category
+     order by -t.net, t.slug
+     limit $3)
+    union all
+    select t.slug, s.net - t.net
+    from stale s join {hours}.trends t on t.tool = s.tool
+    where t.listed and (s.net - t.net, t.slug) > ($1::bigint, $2) :category
+) p
+order by p.first, p.slug
+limit $3
+""")
+
+ORDERS: Final[Mapping[Sort, _Order]] = {
+    "name": _Order(_BY_NAME, lambda after: (after.name, after.slug)),
+    "community": _Order(_BY_COMMUNITY, lambda after: (after.first, after.slug)),
+    "panel": _Order(_BY_PANEL, lambda after: (_whole(after.first, 31), _whole(after.second, 31), after.slug)),
+    "trending": _Order(_BY_TREND, lambda after: (_whole(after.first, 63), after.slug)),
+}
+
+
+def _whole(key: float, bits: int) -> int:
+    """Return a key of a place as the integer that it is in the tables; minus infinity is the least of so many bits."""
+    return -(2**bits) if key == float("-inf") else int(key)
+
 
 PAIRS = named("""
 select l.slug as left, r.slug as right, l.name as left_name, r.name as right_name, p.position
 from {cards}.pairs p
 join {cards}.tools l on l.tool = p.left_tool and l.listed
 join {cards}.tools r on r.tool = p.right_tool and r.listed
-where $1::bigint is null or p.position < $1
+where p.position < coalesce($1::bigint, 9223372036854775807)
 order by p.position desc
 limit $2
 """)
 
-# The pairs with the most votes and the least agreement: all votes on both tools, times how close their shares are.
+# Of the last 200 announced pairs, those with the most votes and the least agreement: all votes on both tools, times how close
+# their shares are.
 CONTESTED = named("""
 select l.slug as left, r.slug as right, l.name as left_name, r.name as right_name, p.position
-from {cards}.pairs p
-join {cards}.tools l on l.tool = p.left_tool and l.listed
-join {cards}.tools r on r.tool = p.right_tool and r.listed
-join {cards}.tallies a on a.tool = p.left_tool and a.ship + a.skip > 0
-join {cards}.tallies b on b.tool = p.right_tool and b.ship + b.skip > 0
-order by (a.ship + a.skip + b.ship + b.skip)
-         * (1 - abs(a.ship::float8 / (a.ship + a.skip) - b.ship::float8 / (b.ship + b.skip))) desc, p.position desc
-limit $1
+from (
+    select o.left_tool, o.right_tool, o.position,
+           (a.ship + a.skip + b.ship + b.skip)
+           * (1 - abs(a.ship::float8 / (a.ship + a.skip) - b.ship::float8 / (b.ship + b.skip))) as contest
+    from (select n.* from {cards}.pairs n order by n.position desc limit 200) o
+    join {cards}.tallies a on a.tool = o.left_tool and a.listed and a.ship + a.skip > 0
+    join {cards}.tallies b on b.tool = o.right_tool and b.listed and b.ship + b.skip > 0
+    order by contest desc, o.position desc
+    limit $1
+) p
+join {cards}.places l on l.tool = p.left_tool
+join {cards}.places r on r.tool = p.right_tool
+order by p.contest desc, p.position desc
 """)
 
 PAIRS_OF = named("""
 select l.slug as left, r.slug as right, l.name as left_name, r.name as right_name, p.position
-from {cards}.pairs p
-join {cards}.tools l on l.tool = p.left_tool and l.listed
-join {cards}.tools r on r.tool = p.right_tool and r.listed
-where $1 in (p.left_tool, p.right_tool)
+from (
+    (select o.* from {cards}.pairs o join {cards}.places t on t.tool = o.right_tool and t.listed
+     where o.left_tool = $1 order by o.position desc limit $2)
+    union all
+    (select o.* from {cards}.pairs o join {cards}.places t on t.tool = o.left_tool and t.listed
+     where o.right_tool = $1 order by o.position desc limit $2)
+) p
+join {cards}.places l on l.tool = p.left_tool and l.listed
+join {cards}.places r on r.tool = p.right_tool and r.listed
 order by p.position desc
 limit $2
 """)
@@ -142,37 +199,36 @@ select p.left_tool, p.right_tool from {cards}.pairs p
 join unnest($1::text[], $2::text[]) as w(left_tool, right_tool) using (left_tool, right_tool)
 """)
 
-CATEGORIES = named("""
-select category as name, count(*) as tools from {cards}.tools where listed group by category order by category
-""")
+CATEGORIES = named("select category as name, tools from {cards}.categories order by category")
 
 SLUGS = named("select tool, slug from {cards}.tools where tool = any($1::text[])")
 
 REVIEWERS = named("""
-select r.persona, t.category, count(*) as reviewed, count(*) filter (where r.verdict = 'ship') as shipped
-from {cards}.panel r join {cards}.tools t on t.tool = r.tool and t.listed
-where $1::text is null or lower(r.persona) collate "C" = $1
-group by r.persona, t.category
-order by r.persona collate "C", t.category
+select persona, category, reviewed, shipped from {cards}.reviewers
+where $1::text is null or lower(persona) collate "C" = $1
+order by persona, category
 """)
 
 PERSONA = named("""
-select min(persona) from {cards}.panel where lower(persona) collate "C" = $1
+select persona from {cards}.panel where lower(persona) collate "C" = $1 order by persona limit 1
 """)
 
-VERDICTS = named("""
-select t.slug as tool, t.name, t.category, r.score, r.verdict, r.take, r.position
-from {cards}.panel r join {cards}.tools t on t.tool = r.tool and t.listed
-where lower(r.persona) collate "C" = $1 and ($2::text is null or t.category = $2) and ($3::bigint is null or r.position < $3)
+# Like the orders above, one statement with a category and one without.
+_VERDICTS = named("""
+select t.slug as tool, t.name, r.category, r.score, r.verdict, r.take, r.position
+from {cards}.panel r join {cards}.places t on t.tool = r.tool
+where r.listed and lower(r.persona) collate "C" = $1 and r.position < coalesce($2::bigint, 9223372036854775807) :category
 order by r.position desc
-limit $4
+limit $3
 """)
+VERDICTS: Final = _VERDICTS.replace(":category", "")
+VERDICTS_IN: Final = _VERDICTS.replace(":category", "and r.category = $4")
 
 
 async def tools(pool: "Pool[Any]", sort: Sort, category: str | None, after: Place | None, limit: int) -> Sequence[Place]:
     """Return the places of up to `limit` listed tools after a place, in an order."""
-    keys = (after.slug, after.name, after.first, after.second) if after else (None, None, None, None)
-    return [Place(**row) for row in await pool.fetch(TOOLS, sort, category, *keys, limit)]
+    statement, arguments = ORDERS[sort].page(category, after, limit)
+    return [Place(**row) for row in await pool.fetch(statement, *arguments)]
 
 
 async def pairs(pool: "Pool[Any]", before: int | None, limit: int) -> Sequence[Pair]:
@@ -223,4 +279,8 @@ async def persona(pool: "Pool[Any]", lower: str) -> str | None:
 
 async def verdicts(pool: "Pool[Any]", lower: str, category: str | None, before: int | None, limit: int) -> list[PersonaVerdict]:
     """Return up to `limit` of a persona's verdicts on listed tools, last changed first."""
-    return [PersonaVerdict(**row) for row in await pool.fetch(VERDICTS, lower, category, before, limit)]
+    if category is None:
+        rows = await pool.fetch(VERDICTS, lower, before, limit)
+    else:
+        rows = await pool.fetch(VERDICTS_IN, lower, before, limit, category)
+    return [PersonaVerdict(**row) for row in rows]

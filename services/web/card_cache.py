@@ -27,6 +27,8 @@ STALE_SECONDS: Final = 1.0
 LATE_SECONDS: Final = 0.5
 MOST_CARDS: Final = 1000
 MOST_PAIRS: Final = 500
+MOST_CHANGES: Final = 5_000
+"""Changes that a refresh takes in; after more, as after an import, every card is read again when it is next asked for."""
 
 
 class CachedCard:
@@ -143,11 +145,11 @@ class Cards:
 
     async def _refresh(self) -> None:
         began = monotonic()
-        self._take(await cards.changes(self._pool, self._state.position))
+        self._take(await cards.changes(self._pool, self._state, MOST_CHANGES))
         self._checked = began
 
     def _take(self, changes: Changes) -> None:
-        if changes.state.generation != self._state.generation or changes.state.position < self._state.position:
+        if not changes.whole or changes.state.position < self._state.position:
             self._forget(changes.state)
             return
         self._state = changes.state
@@ -161,7 +163,7 @@ class Cards:
         self.hear(changes.tallies)
 
     def _forget(self, state: State) -> None:
-        """Empty the cache: the view was rebuilt, so every card is of an older generation."""
+        """Empty the cache: the view was rebuilt, so every card is of an older generation, or nearly all of it changed."""
         for cached in self._by_slug.values():
             cached.is_followed = False
         self._by_slug.clear()

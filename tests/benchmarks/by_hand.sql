@@ -9,16 +9,33 @@ from log.events e where e.type = 'ToolAdded';
 -- cards
 insert into panel
 select e.data->>'tool', e.data->>'persona', (e.data->>'score')::integer, e.data->>'verdict', e.data->>'take', e.position,
-       e.position
-from log.events e where e.type = 'PanelReviewPublished';
+       e.position, t.category, t.listed
+from log.events e join tools t on t.tool = e.data->>'tool' where e.type = 'PanelReviewPublished';
+
+-- cards
+insert into places
+select t.tool, t.slug, t.name, t.category, t.listed,
+       coalesce(-((200 * p.ships + p.reviews) / (2 * p.reviews)), 1), coalesce(-p.reviews, 0)
+from tools t left join (
+    select tool, count(*)::integer as reviews, (count(*) filter (where verdict = 'ship'))::integer as ships from panel group by tool
+) p on p.tool = t.tool;
+
+-- cards
+insert into reviewers
+select persona, category, count(*), count(*) filter (where verdict = 'ship') from panel where listed group by persona, category;
+
+-- cards
+insert into categories select category, count(*) from tools where listed group by category;
 
 -- cards
 insert into pairs select e.data->>'left', e.data->>'right', e.position from log.events e where e.type = 'ComparisonAnnounced';
 
 -- tallies
 insert into tallies
-select d.tool, count(*) filter (where d.plus = 'ship') - count(*) filter (where d.minus = 'ship'),
-       count(*) filter (where d.plus = 'skip') - count(*) filter (where d.minus = 'skip'), max(d.position)
+select t.tool, coalesce(d.ship, 0), coalesce(d.skip, 0), coalesce(d.position, 0), t.slug, t.category, t.listed
+from tools t left join (
+select d.tool, count(*) filter (where d.plus = 'ship') - count(*) filter (where d.minus = 'ship') as ship,
+       count(*) filter (where d.plus = 'skip') - count(*) filter (where d.minus = 'skip') as skip, max(d.position) as position
 from (
     select e.data->>'tool' as tool, e.data->>'choice' as plus, e.data->>'previous' as minus, e.position
     from log.events e where e.type in ('VoteCast', 'VoteRetracted')
@@ -28,7 +45,8 @@ from (
     from log.events e cross join lateral jsonb_array_elements(e.data->'ballots') as b(ballot)
     where e.type in ('VoterDisqualified', 'VoterReinstated')
 ) d
-group by d.tool;
+group by d.tool
+) d on d.tool = t.tool;
 
 -- hours
 insert into disqualified
@@ -45,19 +63,34 @@ select d.tool, date_trunc('hour', d.recorded_at, 'UTC'),
        coalesce(sum((d.plus is not distinct from 'ship')::integer - (d.minus is not distinct from 'ship')::integer)
                 filter (where d.vote and q.voter is null), 0),
        coalesce(sum((d.plus is not distinct from 'skip')::integer - (d.minus is not distinct from 'skip')::integer)
-                filter (where d.vote and q.voter is null), 0)
+                filter (where d.vote and q.voter is null), 0),
+       min(d.position), max(d.position)
 from (
     select e.data->>'tool' as tool, e.data->>'voter' as voter, e.data->>'choice' as plus, e.data->>'previous' as minus,
-           e.recorded_at, true as vote
+           e.recorded_at, e.position, true as vote
     from log.events e where e.type in ('VoteCast', 'VoteRetracted')
     union all
     select b.ballot->>0, e.data->>'voter', case when e.type = 'VoterReinstated' then b.ballot->>1 end,
-           case when e.type = 'VoterDisqualified' then b.ballot->>1 end, e.recorded_at, false
+           case when e.type = 'VoterDisqualified' then b.ballot->>1 end, e.recorded_at, e.position, false
     from log.events e cross join lateral jsonb_array_elements(e.data->'ballots') as b(ballot)
     where e.type in ('VoterDisqualified', 'VoterReinstated')
 ) d
 left join disqualified q on q.voter = d.voter
 group by 1, 2;
+
+-- hours
+insert into trends_begin
+select true, date_trunc('hour', e.recorded_at, 'UTC') - interval '7 days'
+from log.events e where e.type in ('VoteCast', 'VoteRetracted', 'VoterDisqualified', 'VoterReinstated')
+order by e.position desc limit 1;
+
+-- hours
+insert into trends
+select e.data->>'tool', e.data->>'slug', e.data->>'category', true, coalesce(h.net, 0)
+from log.events e left join (
+    select tool, sum(ship - skip) as net from hours where hour >= (select hour from trends_begin) group by tool
+) h on h.tool = e.data->>'tool'
+where e.type = 'ToolAdded';
 
 -- bookmarks
 insert into bookmarks

@@ -27,39 +27,61 @@ from tests.support.year import fill_year
 SCRATCH = "select count(*) from pg_namespace where nspname ~ '_(next|prev|gone|swap)$'"
 CARDS = PROJECTIONS[0]
 
-# A change, a missing row and an extra row for every table; the tables that stay empty here get the extra row only.
+# A change, a missing row and an extra row for every table, but for a table of one row.
 DRIFTS = {
     "cards.tools": [
-        "update cards_1.tools set name = 'x' where slug = 'one'",
-        "delete from cards_1.tools where slug = 'one'",
-        "insert into cards_1.tools select 'x', 'x', name, tagline, description, category, pricing_tier,"
-        " pricing_label, best_for, url, listed, position from cards_1.tools limit 1",
+        "update cards_2.tools set name = 'x' where slug = 'one'",
+        "delete from cards_2.tools where slug = 'one'",
+        "insert into cards_2.tools select 'x', 'x', name, tagline, description, category, pricing_tier,"
+        " pricing_label, best_for, url, listed, position from cards_2.tools limit 1",
     ],
     "cards.panel": [
-        "update cards_1.panel set score = 1",
-        "delete from cards_1.panel",
-        "insert into cards_1.panel select tool, 'Nobody', score, verdict, take, 1, 1 from cards_1.panel limit 1",
+        "update cards_2.panel set score = 1",
+        "delete from cards_2.panel",
+        "insert into cards_2.panel select tool, 'Nobody', score, verdict, take, 1, 1, category, listed"
+        " from cards_2.panel limit 1",
+    ],
+    "cards.places": [
+        "update cards_2.places set panel_first = 7",
+        "delete from cards_2.places",
+        "insert into cards_2.places values ('x', 'x', 'x', 'x', false, 1, 0)",
+    ],
+    "cards.categories": [
+        "update cards_2.categories set tools = 7",
+        "delete from cards_2.categories",
+        "insert into cards_2.categories values ('x', 1)",
+    ],
+    "cards.reviewers": [
+        "update cards_2.reviewers set shipped = 7",
+        "delete from cards_2.reviewers",
+        "insert into cards_2.reviewers values ('x', 'y', 1, 0)",
     ],
     "cards.tallies": [
-        "update cards_1.tallies set ship = ship + 1",
-        "delete from cards_1.tallies",
-        "insert into cards_1.tallies values ('x', 0, 0, 1)",
+        "update cards_2.tallies set ship = ship + 1",
+        "delete from cards_2.tallies",
+        "insert into cards_2.tallies values ('x', 0, 0, 1)",
     ],
     "cards.pairs": [
-        "update cards_1.pairs set position = 1",
-        "delete from cards_1.pairs",
-        "insert into cards_1.pairs values ('x', 'y', 1)",
+        "update cards_2.pairs set position = 1",
+        "delete from cards_2.pairs",
+        "insert into cards_2.pairs values ('x', 'y', 1)",
     ],
     "hours.hours": [
-        "update hours_1.hours set corrected_skip = corrected_skip + 1",
-        "delete from hours_1.hours",
-        "insert into hours_1.hours values ('x', '2026-01-01', 0, 0, 0, 0)",
+        "update hours_2.hours set corrected_skip = corrected_skip + 1",
+        "delete from hours_2.hours",
+        "insert into hours_2.hours values ('x', '2026-01-01', 0, 0, 0, 0, 1, 1)",
     ],
     "hours.disqualified": [
-        "update hours_1.disqualified set voter = 'x'",
-        "delete from hours_1.disqualified",
-        "insert into hours_1.disqualified values ('x')",
+        "update hours_2.disqualified set voter = 'x'",
+        "delete from hours_2.disqualified",
+        "insert into hours_2.disqualified values ('x')",
     ],
+    "hours.trends": [
+        "update hours_2.trends set net = 7",
+        "delete from hours_2.trends",
+        "insert into hours_2.trends values ('x', 'x', 'x', true, 0)",
+    ],
+    "hours.trends_begin": ["update hours_2.trends_begin set hour = now()", "delete from hours_2.trends_begin"],
     "bookmarks.bookmarks": [
         "update bookmarks_1.bookmarks set position = 1",
         "delete from bookmarks_1.bookmarks",
@@ -174,7 +196,7 @@ async def test_a_moved_checkpoint_is_named_and_mended(shell: Shell, dsn: str, co
 @pytest.mark.usefixtures("full")
 async def test_a_dry_run_shows_and_changes_nothing(shell: Shell, connection: Any) -> None:
     """The dry run lists what differs by table and key, leaves the live tables, and nothing beside them."""
-    await connection.execute("update cards_1.tallies set ship = 77 where tool = $1", TOOLS[0])
+    await connection.execute("update cards_2.tallies set ship = 77 where tool = $1", TOOLS[0])
     before = await live(connection)
     out = shell("replay", "--dry-run", status=0).out
     assert "cards: rebuilt to position" in out and f"tool={TOOLS[0]}: ship is 77, should be" in out
@@ -186,9 +208,9 @@ async def test_a_dry_run_shows_and_changes_nothing(shell: Shell, connection: Any
 @pytest.mark.usefixtures("full")
 async def test_previous_tables_come_back_caught_up(shell: Shell, dsn: str, connection: Any, committer: Committer) -> None:
     """`--keep-previous` keeps the tables, `--rollback` brings them back at the head of today, and forth again."""
-    await connection.execute("update cards_1.tools set name = 'kept' where slug = 'one'")
+    await connection.execute("update cards_2.tools set name = 'kept' where slug = 'one'")
     shell("replay", "cards", "--keep-previous", status=0)
-    name = "select name from cards_1.tools where slug = 'one'"
+    name = "select name from cards_2.tools where slug = 'one'"
     assert await connection.fetchval(name) == "One"
     await History(committer, 1_000).do([("vote", VOTERS[1], 1, None), ("vote", VOTERS[3], 2, "skip")])
     await catch_up(dsn, CARDS)
@@ -264,10 +286,10 @@ async def test_goes_on_where_it_was_killed(year: str, long: Any, valkey_url: str
     assert await first.prepare() is False
     with pytest.raises(KeyboardInterrupt):
         await first.catch_up()
-    at = await long.fetchval("select position from cards_1_next.checkpoint")
+    at = await long.fetchval("select position from cards_2_next.checkpoint")
     assert 30_000 <= at < 45_000
     status = Shell(tmp_path, year, valkey_url)("status", status=0).out
-    assert f"cards_1_next was being rebuilt, to position {at}" in status
+    assert f"cards_2_next was being rebuilt, to position {at}" in status
     assert "`ballotpress replay cards` goes on" in status
     seen: list[int] = []
     again = Rebuild(year, CARDS, REGISTRY, pace=pace, report=lambda progress: seen.append(progress.position))
@@ -275,9 +297,9 @@ async def test_goes_on_where_it_was_killed(year: str, long: Any, valkey_url: str
     await again.catch_up()
     assert min(seen) > at
     assert (await again.compare()).tables == []
-    await long.execute("update cards_1_next.checkpoint set made_by = 'another release'")
+    await long.execute("update cards_2_next.checkpoint set made_by = 'another release'")
     assert await again.prepare() is False
-    assert await long.fetchval("select position from cards_1_next.checkpoint") == 0
+    assert await long.fetchval("select position from cards_2_next.checkpoint") == 0
     await again.abandon()
     assert await long.fetchval(SCRATCH) == 0
 

@@ -143,13 +143,13 @@ async def test_a_mended_number_is_served(
     await add_three_tools(committer)
     await History(committer).do(A_DAY)
     await catch_up_all(dsn)
-    await connection.execute("update cards_1.tallies set ship = 77 where tool = $1", TOOLS[0])
+    await connection.execute("update cards_2.tallies set ship = 77 where tool = $1", TOOLS[0])
     cards = PROJECTIONS[0]
     async with sites.client(settings(dsn, valkey_url)) as site:
         assert (await site.get("/v1/tools/one")).json()["community"]["ship"] == 77
         async with running(runner(dsn, cards, look_every=0.05)):
             await asyncio.sleep(0.3)
-            await connection.execute("update cards_1.tallies set skip = 7 where tool = $1", TOOLS[0])
+            await connection.execute("update cards_2.tallies set skip = 7 where tool = $1", TOOLS[0])
 
             async def alarmed() -> bool:
                 return bool((await site.get("/health/ready")).json()["status"] == "degraded")
@@ -205,7 +205,7 @@ async def test_a_full_disk_is_said_and_leaves_the_live_views(
         await fill_year(dsn, 40_000, 50)
         await catch_up_all(dsn)
         connection = await asyncpg.connect(dsn)
-        before = await tables(connection, "hours_1")
+        before = await tables(connection, "hours_2")
         name = await connection.fetchval("select current_database()")
         for setting in SPACES:
             await connection.execute(f"alter database {name} set {setting} = {space}")
@@ -213,9 +213,9 @@ async def test_a_full_disk_is_said_and_leaves_the_live_views(
         for command in ("replay", "verify"):
             ran = shell(command, "hours", status=1)
             assert "disk is full" in ran.err and ran.err.count("\n") == 1, ran.err
-            assert await connection.fetchval("select to_regnamespace('hours_1_next')") is None
+            assert await connection.fetchval("select to_regnamespace('hours_2_next')") is None
         for setting in SPACES:
             await connection.execute(f"alter database {name} reset {setting}")
-        assert await tables(connection, "hours_1") == before
+        assert await tables(connection, "hours_2") == before
         assert "nothing differs" in shell("replay", "hours", status=0).out
         await connection.close()

@@ -39,7 +39,7 @@ async def test_a_dry_run_shows_what_then_happens_and_appends_nothing(
     assert real == dry | {"dry_run": False, "position": before + 5}
     assert await head(connection) == before + 5
     await follow()
-    assert tuple(await connection.fetchrow("select ship, skip from cards_1.tallies")) == (4, 1)
+    assert tuple(await connection.fetchrow("select ship, skip from cards_2.tallies where slug = 'alpha'")) == (4, 1)
 
 
 async def test_reinstating_gives_back_what_was_taken(shell: Shell, vote: Vote, connection: Any) -> None:

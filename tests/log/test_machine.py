@@ -140,7 +140,7 @@ class Voting(RuleBasedStateMachine):
         assert await self._seen() == self.tally()
 
     async def _seen(self) -> dict[str, tuple[int, int]]:
-        rows = await self.reader.fetch("select tool, ship, skip from cards_1.tallies")
+        rows = await self.reader.fetch("select tool, ship, skip from cards_2.tallies where position > 0")
         found = {row["tool"]: (row["ship"], row["skip"]) for row in rows}
         return {slug: found.get(self.tools[slug], (0, 0)) for slug in SLUGS}
 

@@ -4,8 +4,9 @@ The oracle of the tests. It knows the tables and their columns and nothing of th
 time, in the log's order, and never sees the positions that a projection passes over.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
@@ -29,6 +30,7 @@ from events.log.event import Event
 from events.reviews import ReviewApproved, ReviewEdited, ReviewRejected, ReviewSubmitted, ReviewWithdrawn
 from events.subscribers import BookmarksJoined, SubscriberImported, SubscriptionConfirmed, SubscriptionRequested
 from events.voters import CorrectionRecorded, VoterDisqualified, VoterReinstated
+from projections.tally import percent
 
 Key = tuple[Any, ...]
 Row = dict[str, Any]
@@ -96,7 +98,31 @@ class Cards:
 
     def tables(self) -> Tables:
         """Return the rows."""
-        return {"tools": self._tools, "panel": self._panel, "tallies": self._tallies, "pairs": self._pairs}
+        panel = {key: {**row, **self._told(key[0], "category", "listed")} for key, row in self._panel.items()}
+        voted = {key: {**row, **self._told(key[0], "slug", "category", "listed")} for key, row in self._tallies.items()}
+        unvoted = {key: {**self._told(key[0], "tool", "slug", "category", "listed"), **_NO_VOTES} for key in self._tools}
+        return {
+            "tools": self._tools,
+            "places": {key: self._place(row, panel) for key, row in self._tools.items()},
+            "panel": panel,
+            "reviewers": _reviewers(panel.values()),
+            "categories": _categories(self._tools.values()),
+            "tallies": unvoted | voted,
+            "pairs": self._pairs,
+        }
+
+    def _told(self, tool: str, *columns: str) -> Row:
+        row = self._tools.get((tool,), {"slug": "", "category": "", "listed": False})
+        return {column: row[column] for column in columns}
+
+    def _place(self, tool: Row, panel: Mapping[Key, Row]) -> Row:
+        verdicts = [row["verdict"] for key, row in panel.items() if key[0] == tool["tool"]]
+        said = percent(verdicts.count("ship"), len(verdicts))
+        return {
+            **self._told(tool["tool"], "tool", "slug", "name", "category", "listed"),
+            "panel_first": 1 if said is None else -said,
+            "panel_second": -len(verdicts),
+        }
 
     def _change(self, tool: str, changes: Row) -> None:
         if (row := self._tools.get((tool,))) is not None:
@@ -115,34 +141,67 @@ class Cards:
             row[choice] += sign
 
 
-class Hours:
-    """Changes of tallies by hour: as counted then, and corrected, without the votes of voters disqualified at the end."""
+_NO_VOTES: Row = {"ship": 0, "skip": 0, "position": 0}
 
-    concerns: tuple[type[Event], ...] = (*ballots.EVENTS, VoterDisqualified, VoterReinstated)
+
+def _categories(tools: Iterable[Row]) -> dict[Key, Row]:
+    counts = Counter(tool["category"] for tool in tools if tool["listed"])
+    return {(category,): {"category": category, "tools": count} for category, count in counts.items()}
+
+
+def _reviewers(panel: Iterable[Row]) -> dict[Key, Row]:
+    listed = [row for row in panel if row["listed"]]
+    reviewed = Counter((row["persona"], row["category"]) for row in listed)
+    shipped = Counter((row["persona"], row["category"]) for row in listed if row["verdict"] == "ship")
+    return {
+        key: {"persona": key[0], "category": key[1], "reviewed": count, "shipped": shipped[key]}
+        for key, count in reviewed.items()
+    }
+
+
+class Hours:
+    """Changes of tallies by hour: as counted then, and corrected, without the votes of voters disqualified at the end.
+
+    And the trend of each tool: its net votes since 7 days before the hour of the last event that changed a tally.
+    """
+
+    concerns: tuple[type[Event], ...] = (
+        ToolAdded, ToolDescribed, ToolListed, ToolUnlisted, *ballots.EVENTS, VoterDisqualified, VoterReinstated
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._hours: dict[Key, Row] = {}
         self._disqualified: dict[Key, Row] = {}
         self._votes: dict[str, list[Change]] = {}
         self._changes: dict[Change, Change] = {}
+        self._tools: dict[str, Row] = {}
+        self._begin: datetime | None = None
 
     def take(self, entry: Entry) -> None:
         """Fold the next event in."""
         event = entry.event
         hour = entry.recorded_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        if isinstance(event, VoteCast | VoteRetracted | VoterDisqualified | VoterReinstated):
+            self._begin = hour - timedelta(days=7)
         match event:
+            case ToolAdded():
+                self._tools[event.tool] = {"tool": event.tool, "slug": event.slug, "category": event.category, "listed": True}
+            case ToolDescribed():
+                self._tools.get(event.tool, {})["category"] = event.category
+            case ToolListed() | ToolUnlisted():
+                self._tools.get(event.tool, {})["listed"] = isinstance(event, ToolListed)
             case VoteCast():
-                self._vote(event.voter, (event.tool, hour), event.choice, event.previous)
+                self._vote(event.voter, (event.tool, hour), entry.position, event.choice, event.previous)
             case VoteRetracted():
-                self._vote(event.voter, (event.tool, hour), None, event.previous)
+                self._vote(event.voter, (event.tool, hour), entry.position, None, event.previous)
             case VoterDisqualified():
                 self._disqualified[event.voter,] = {"voter": event.voter}
                 for tool, choice in event.ballots:
-                    self._count((tool, hour), None, choice)
+                    self._count((tool, hour), entry.position, None, choice)
             case VoterReinstated():
                 self._disqualified.pop((event.voter,), None)
                 for tool, choice in event.ballots:
-                    self._count((tool, hour), choice, None)
+                    self._count((tool, hour), entry.position, choice, None)
 
     def tables(self) -> Tables:
         """Return the rows."""
@@ -152,15 +211,22 @@ class Hours:
                 for key, ship, skip in changes:
                     hours[key]["corrected_ship"] += ship
                     hours[key]["corrected_skip"] += skip
-        return {"hours": hours, "disqualified": self._disqualified}
+        begin = {} if self._begin is None else {(True,): {"only_row": True, "hour": self._begin}}
+        trends = {(tool,): {**row, "net": self._net(tool)} for tool, row in self._tools.items()}
+        return {"hours": hours, "disqualified": self._disqualified, "trends": trends, "trends_begin": begin}
 
-    def _vote(self, voter: str, key: Key, plus: Verdict | None, minus: Verdict | None) -> None:
-        change = self._count(key, plus, minus)
+    def _net(self, tool: str) -> int:
+        rows = [row for (of, hour), row in self._hours.items() if of == tool and self._begin and hour >= self._begin]
+        return sum(row["ship"] - row["skip"] for row in rows)
+
+    def _vote(self, voter: str, key: Key, at: int, plus: Verdict | None, minus: Verdict | None) -> None:
+        change = self._count(key, at, plus, minus)
         # A log has few different changes and many votes: one tuple for all that are alike.
         self._votes.setdefault(voter, []).append(self._changes.setdefault(change, change))
 
-    def _count(self, key: Key, plus: Verdict | None, minus: Verdict | None) -> Change:
-        row = self._hours.setdefault(key, {"tool": key[0], "hour": key[1], "ship": 0, "skip": 0})
+    def _count(self, key: Key, at: int, plus: Verdict | None, minus: Verdict | None) -> Change:
+        row = self._hours.setdefault(key, {"tool": key[0], "hour": key[1], "ship": 0, "skip": 0, "first_position": at})
+        row["last_position"] = at
         ship, skip = ((plus == choice) - (minus == choice) for choice in ("ship", "skip"))
         row["ship"] += ship
         row["skip"] += skip

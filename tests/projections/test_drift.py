@@ -21,8 +21,8 @@ from tests.support.runners import CARDS, Connection, at_head, catch_up, catch_up
 from tests.support.servers import database
 
 DRIFTS = {
-    "cards": "update cards_1.tallies set ship = ship + 1 where tool = (select min(tool) from cards_1.tallies)",
-    "hours": "delete from hours_1.disqualified",
+    "cards": "update cards_2.tallies set ship = ship + 1 where tool = (select min(tool) from cards_2.tallies)",
+    "hours": "delete from hours_2.disqualified",
     "bookmarks": "insert into bookmarks_1.bookmarks (visitor, tool, position) values ('v', 't', 1)",
     "reviews": "delete from reviews_1.reviews",
     "subscribers": "update subscribers_1.checkpoint set position = position - 1, caught_up = true, halted_position = 0",

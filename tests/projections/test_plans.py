@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -12,14 +11,17 @@ from events.catalog import Listing
 from events.log import ids, store
 from events.log.event import encode
 from events.voters import VoterDisqualified
-from projections import hours
+from projections import history, hours
 from projections.engine import window
 from projections.engine.projection import work_in
 from projections.registry import PROJECTIONS
 from tests.support.histories import TOOLS, VOTERS
-from tests.support.runners import Connection
+from tests.support.plans import nodes, touched
+from tests.support.runners import Connection, catch_up
 
 VOTES = 20_000
+SECONDS_AN_HOUR = 3_600
+"""And as many votes."""
 
 INSERT = """
 insert into log.events (stream, position, recorded_at, version, schema_version, type, data)
@@ -32,14 +34,19 @@ BY_POSITION = ("events_position_key", "events_listing_idx", "events_others_idx")
 PLAN_MODES = ["force_custom_plan", "force_generic_plan"]
 
 
+def _tool(n: int) -> str:
+    """Return the tool of the n-th vote: one has a single vote."""
+    return "voted once" if n == VOTES // 2 else TOOLS[n % 3]
+
+
 @pytest.fixture
 async def long_log(dsn: str) -> AsyncIterator[Connection]:
     """A connection to a log of many votes, some bookmarks and one disqualification, of which PostgreSQL has statistics."""
     connection = await asyncpg.connect(dsn)
     voters = [ids.new_id(1_780_000_000_000 + n, os.urandom(10)) for n in range(VOTES)]
-    streams = [ids.stream_beside(voter, "ballot", TOOLS[n % 3]) for n, voter in enumerate(voters)]
+    streams = [ids.stream_beside(voter, "ballot", _tool(n)) for n, voter in enumerate(voters)]
     data = [
-        json.dumps({"voter": voter, "tool": TOOLS[n % 3], "choice": "ship", "previous": None}) for n, voter in enumerate(voters)
+        json.dumps({"voter": voter, "tool": _tool(n), "choice": "ship", "previous": None}) for n, voter in enumerate(voters)
     ]
     await connection.execute(INSERT, streams, data)
     disqualified = VoterDisqualified(voter=voters[0], ballots=[(TOOLS[0], "ship")], correction=VOTERS[0])
@@ -62,17 +69,11 @@ async def scans(connection: Connection, mode: str, sql: str, arguments: str) -> 
     await connection.execute(f"prepare probe as {sql}")
     explained = await connection.fetchval(f"explain (format json) execute probe({arguments})")
     await connection.execute("deallocate probe")
-    nodes = list(_nodes(json.loads(explained)[0]["Plan"]))
-    assert ("Seq Scan", "events") not in {(node["Node Type"], node.get("Relation Name")) for node in nodes}, sql
+    plan = list(nodes(json.loads(explained)[0]["Plan"]))
+    assert ("Seq Scan", "events") not in {(node["Node Type"], node.get("Relation Name")) for node in plan}, sql
     return [
-        (node["Index Name"], node.get("Index Cond", "")) for node in nodes if node.get("Index Name", "").startswith("events_")
+        (node["Index Name"], node.get("Index Cond", "")) for node in plan if node.get("Index Name", "").startswith("events_")
     ]
-
-
-def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for child in node.get("Plans", []):
-        yield from _nodes(child)
 
 
 @pytest.mark.parametrize("mode", PLAN_MODES)
@@ -113,3 +114,12 @@ async def test_a_tally_of_the_past_reads_the_rest_of_one_hour(long_log: Connecti
     assert {index for index, _ in found} == {"events_position_key", "events_others_idx", "events_pkey"}
     for index, condition in found:
         assert "stream" in condition if index == "events_pkey" else '"position" >' in condition and '"position" <=' in condition
+
+
+async def test_a_tally_is_explained_from_its_own_hours(long_log: Connection, dsn: str) -> None:
+    """To explain a tool of one vote, the log is read in that vote's hour alone, and where the view has not been."""
+    await catch_up(dsn, next(projection for projection in PROJECTIONS if projection.name == "hours"))
+    await long_log.execute("analyze hours_2.hours")
+    read = await touched(long_log, history.CHANGES, "voted once", VOTES + 1, [], False)
+    assert 0 < read <= 2 * SECONDS_AN_HOUR
+    assert await touched(long_log, history.CHANGES, "voted once", VOTES + 1, [], True) >= VOTES

@@ -1,0 +1,145 @@
+"""The site's lists: in the orders that callers rely on, each page read from an index, however many tools there are."""
+
+import random
+from collections.abc import AsyncIterator, Sequence
+
+import asyncpg
+import pytest
+
+from events.log.committer import Committer
+from projections import tools
+from projections.cards import CHANGES
+from projections.registry import named
+from projections.tally import ranks, wilson
+from projections.tools import Place, Sort
+from tests.support.histories import SLUGS, VOTERS, History, add_three_tools
+from tests.support.plans import touched
+from tests.support.runners import Connection, catch_up_all
+
+TOOLS = 20_000
+PAGE = 20
+ENOUGH = 8 * PAGE
+"""Rows that the read of a page may touch: each of its own a few times."""
+
+FILL = named("""
+insert into {cards}.places
+select 't' || n, 's' || n, 'Tool ' || n % 500, 'Category ' || n % 10, n % 7 > 0, -(n % 101), -(n % 4)
+from generate_series(1, $1::integer) n
+""")
+FILL_TALLIES = named("""
+insert into {cards}.tallies
+select 't' || n, n % 13, n % 11, n, 's' || n, 'Category ' || n % 10, n % 7 > 0 from generate_series(1, $1::integer) n
+""")
+FILL_PANEL = named("""
+insert into {cards}.panel
+select 't' || n, 'Builder', 1, 'ship', '', n, n, 'Category ' || n % 10, n % 7 > 0 from generate_series(1, $1::integer) n
+""")
+FILL_TRENDS = named("""
+insert into {hours}.trends
+select 't' || n, 's' || n, 'Category ' || n % 10, n % 7 > 0, n % 9 - 4 from generate_series(1, $1::integer) n
+""")
+FILL_PAIRS = named("""
+insert into {cards}.pairs
+select 't' || case n % 2 when 0 then 1 else n end, 't' || case n % 2 when 0 then n else 2 end, n
+from generate_series(3, $1::integer) n
+""")
+BEGIN = named("insert into {hours}.trends_begin (hour) values (date_trunc('hour', now(), 'UTC') - interval '7 days')")
+LET_HOURS_PASS = named("""
+update {hours}.hours h set hour = h.hour - interval '8 days' from {hours}.trends t where t.tool = h.tool and t.slug = $1
+""")
+LET_BEGIN_PASS = named("update {hours}.trends_begin set hour = hour - interval '8 days'")
+TABLES = ("{cards}.places", "{cards}.tallies", "{cards}.panel", "{cards}.pairs", "{hours}.trends", "{hours}.hours")
+
+
+@pytest.fixture
+async def many(dsn: str) -> AsyncIterator[Connection]:
+    """A connection to views of many tools, of which PostgreSQL has statistics."""
+    connection = await asyncpg.connect(dsn)
+    for statement in (FILL, FILL_TALLIES, FILL_PANEL, FILL_TRENDS, FILL_PAIRS):
+        await connection.execute(statement, TOOLS)
+    await connection.execute(BEGIN)
+    for table in TABLES:
+        await connection.execute(f"vacuum analyze {named(table)}")
+    yield connection
+    await connection.close()
+
+
+@pytest.mark.parametrize("category", [None, "Category 3", "none"])
+@pytest.mark.parametrize("sort", [*tools.ORDERS])
+async def test_a_page_reads_as_many_rows_as_it_shows(many: Connection, sort: Sort, category: str | None) -> None:
+    """In every order, with and without a category, the first page and a deep one touch a few rows, of many thousands."""
+    deep = await _place(many, sort, TOOLS // 2)
+    for after in (None, deep):
+        statement, arguments = tools.ORDERS[sort].page(category, after, PAGE)
+        assert await touched(many, statement, *arguments) <= ENOUGH, after
+
+
+async def _place(connection: Connection, sort: Sort, n: int) -> Place:
+    """Give the place of the n-th tool."""
+    statement, arguments = tools.ORDERS[sort].page(None, None, n)
+    return Place(**(await connection.fetch(statement, *arguments))[-1])
+
+
+async def test_lists_of_verdicts_and_pairs_read_as_many_rows_as_they_show(many: Connection) -> None:
+    """A persona's verdicts, announced pairs, a tool's own, and what changed since a moment ago: a few rows, of many."""
+    half = TOOLS // 2
+    reads: Sequence[tuple[str, tuple[object, ...]]] = [
+        (tools.VERDICTS, ("builder", None, PAGE)),
+        (tools.VERDICTS, ("builder", half, PAGE)),
+        (tools.VERDICTS_IN, ("builder", half, PAGE, "Category 3")),
+        (tools.VERDICTS_IN, ("builder", None, PAGE, "none")),
+        (tools.PERSONA, ("builder",)),
+        (tools.PAIRS, (None, PAGE)),
+        (tools.PAIRS, (half, PAGE)),
+        (tools.PAIRS_OF, ("t1", PAGE)),
+        (tools.PAIRS_OF, ("t2", PAGE)),
+    ]
+    for statement, arguments in reads:
+        assert await touched(many, statement, *arguments) <= ENOUGH, (statement, arguments)
+    generation = await many.fetchval(named("update {cards}.checkpoint set position = $1 returning generation"), TOOLS)
+    assert await touched(many, CHANGES, TOOLS - PAGE, generation, 5_000) <= ENOUGH
+    assert await touched(many, CHANGES, 0, "another rebuild", 5_000) <= ENOUGH
+
+
+async def test_the_database_places_tallies_as_the_rules_rank_them(connection: Connection) -> None:
+    """By the lower Wilson bound, then by slug, tools without votes last: in SQL as in Python, to the last bit."""
+    chance = random.Random(7)
+    drawn = {(chance.randrange(10**6), chance.randrange(10**6)) for _ in range(500)}
+    tallies = drawn | {(ship, skip) for ship in range(12) for skip in range(12)}
+    by_slug = {f"{n:04}": tally for n, tally in enumerate(sorted(tallies, key=lambda _: chance.random()))}
+    rows = await connection.fetch(
+        "select t.slug, log.community_place(t.ship, t.skip) as place"
+        " from unnest($1::text[], $2::bigint[], $3::bigint[]) as t(slug, ship, skip) order by 2, t.slug collate \"C\"",
+        [*by_slug], [ship for ship, _ in by_slug.values()], [skip for _, skip in by_slug.values()],
+    )  # fmt: skip
+    ranked = ranks(by_slug)
+    assert [row["slug"] for row in rows] == sorted(ranked, key=lambda slug: ranked[slug])
+    for row in rows:
+        ship, skip = by_slug[row["slug"]]
+        bound = -wilson(ship, ship + skip)[0] / 100 if ship + skip else 1
+        assert row["place"] == pytest.approx(bound, abs=1e-12)
+    assert await connection.fetchval("select log.community_place(-1, 3)") == 1  # what was passed over must not halt a view
+
+
+async def test_votes_leave_the_trend_after_seven_days_though_nothing_happens(
+    dsn: str, committer: Committer, connection: Connection
+) -> None:
+    """The trend is that of the last 7 whole days by the clock: it needs no event to let old votes go."""
+    await add_three_tools(committer)
+    history = History(committer)
+    await history.do([("vote", voter, 0, "ship") for voter in VOTERS] + [("vote", VOTERS[0], 1, "ship")])
+    await catch_up_all(dsn)
+    assert await _trending(dsn) == [SLUGS[0], SLUGS[1], SLUGS[2]]
+    # That the clock goes on is to the views as if it had been behind: the second tool's vote is one of today.
+    await connection.execute(LET_HOURS_PASS, SLUGS[0])
+    await connection.execute(LET_BEGIN_PASS)
+    assert await _trending(dsn) == [SLUGS[1], *sorted([SLUGS[0], SLUGS[2]])]
+
+
+async def _trending(dsn: str) -> list[str]:
+    """Give the slugs by trend, a page of one after the other."""
+    found: list[Place] = []
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        while page := await tools.tools(pool, "trending", None, found[-1] if found else None, 1):
+            found += page
+    return [place.slug for place in found]
