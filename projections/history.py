@@ -19,14 +19,34 @@ FIND_TOOL = "select data->>'tool' from log.recorded_events where type = 'ToolAdd
 
 FIRST_TYPE = "select type from log.recorded_events where stream = $1 order by version limit 1"
 
+# The hours say where to look: in those in which the tool's tally changed, after the last event that they have taken in, and at
+# what they passed over ($3). Or ($4) everywhere.
+CHANGES = named("""
+with looked_at as materialized (
+    select h.first_position - 1 as low, h.last_position as high from {hours}.hours h where h.tool = $1 and not $4
+    union all
+    select case when $4 then 0 else c.position end, $2 from {hours}.checkpoint c
+    union all
+    select p - 1, p from unnest($3::bigint[]) as p
+)
+select distinct on (c.position) c.position, c.recorded_at, c.type, c.voter, c.plus, c.minus
+from looked_at l
+cross join lateral (
+    select t.position, t.recorded_at, t.type, t.voter, t.plus, t.minus
+    from log.tally_changes t
+    where t.position > l.low and t.position <= least(l.high, $2::bigint) and t.tool = $1
+    offset 0 -- keeps this a look-up of each range; joined freely, the planner would read the whole log
+) c
+order by c.position
+""")
+
 # A vote counts unless its voter voted again, retracted it, or is disqualified at the end; `by` is the event that did so.
 # A voter has one ballot on a tool, so all events of a voter here are about one ballot.
 MAKE_HISTORY = """
 create temp table history as
 with changes as (
-    select t.position, t.recorded_at, t.type, t.voter, t.plus, t.minus
-    from log.tally_changes t
-    where t.position <= $2 and t.position <> all($3::bigint[]) and t.tool = $1
+    select c.position, c.recorded_at, c.type, c.voter, c.plus, c.minus
+    from pg_temp.changes c where c.position <= $1 and c.position <> all($2::bigint[])
 ),
 votes as (
     select position, recorded_at, type, voter, plus as choice from changes where type in ('VoteCast', 'VoteRetracted')
@@ -119,10 +139,21 @@ async def first_type_of(connection: "Connection[Any]", id_: str) -> str | None:
     return type_
 
 
+async def read_changes(
+    connection: "Connection[Any]", tool: str, position: int, dropped: Sequence[int], *, everywhere: bool = False
+) -> None:
+    """Read the changes of a tool's tally up to a position into the temporary table `changes`, which stays with the connection.
+
+    They are found by the hours view, which passes over `dropped`, or `everywhere` in the log, whatever the view says.
+    """
+    await connection.execute("drop table if exists pg_temp.changes")
+    await connection.execute("create temp table changes as " + CHANGES, tool, position, dropped, everywhere)
+
+
 async def read_history(connection: "Connection[Any]", tool: str, position: int, dropped: Sequence[int]) -> TallyHistory:
-    """Read the history of a tool's tally up to a position. Its events stay with the connection, for `read_events`."""
+    """Return the history of a tool's tally up to a position, by its changes. Its events stay too, for `read_events`."""
     await connection.execute("drop table if exists pg_temp.history")
-    await connection.execute(MAKE_HISTORY, tool, position, dropped)
+    await connection.execute(MAKE_HISTORY, position, dropped)
     sums = {row["fate"]: row for row in await connection.fetch(SUM)}
     counts = sums.get("counts")
     return TallyHistory(

@@ -118,6 +118,8 @@ where t.position > $1 and t.position <= $2 and t.position <> all($3::bigint[]) a
   and not exists (select from disqualified d where d.voter = t.voter)
 group by t.tool
 """
+# Of the whole log, that is what the tallies are, and no vote need be read.
+ALL = "select y.tool, y.ship + y.skip as votes, y.ship, y.skip from tallies y where y.ship + y.skip > 0"
 PAIRS = """
 select l.slug || '-vs-' || r.slug as slug, l.name || ' vs ' || r.name as title, l.category as left_category,
        r.category as right_category
@@ -147,7 +149,8 @@ async def compile_afresh(connection: "Connection[Any]", start: int, end: int) ->
 async def read(connection: "Connection[Any]", start: int, end: int) -> Content:
     """Read the content of the period `(start, end]` from views that stand at `end`, in the connection's search_path."""
     left_out = await window.dropped_positions(connection, CARDS, end)
-    deltas = {row["tool"]: row for row in await connection.fetch(DELTAS, start, end, left_out)}
+    changed = await (connection.fetch(DELTAS, start, end, left_out) if start else connection.fetch(ALL))
+    deltas = {row["tool"]: row for row in changed}
     tools = {row["tool"]: _tool(row, deltas.get(row["tool"])) for row in await connection.fetch(TOOLS, start)}
     added = [row["tool"] for row in await connection.fetch(NEW_TOOLS, start, end, left_out)]
     new = [tools[tool] for tool in dict.fromkeys(added) if tool in tools]

@@ -18,12 +18,12 @@ select c.position, coalesce(y.ship, 0) as ship, coalesce(y.skip, 0) as skip
 from {cards}.checkpoint c left join {cards}.tallies y on y.tool = $1
 """)
 
-# What the log gives at a position: the sum of every change up to there.
+# What the log gives at a position: the sum of every change up to there, as `history.read_changes` found them.
 LOG_TALLY = """
 select count(*) filter (where plus = 'ship') - count(*) filter (where minus = 'ship') as ship,
        count(*) filter (where plus = 'skip') - count(*) filter (where minus = 'skip') as skip
-from log.tally_changes
-where tool = $1 and position <= $2 and position <> all($3::bigint[])
+from pg_temp.changes
+where position <= $1 and position <> all($2::bigint[])
 """
 
 CARD = named("""
@@ -70,6 +70,8 @@ async def dropped_of(connection: "Connection[Any]", view: str) -> Sequence[int]:
 async def tallies(connection: "Connection[Any]", tool: str, time: datetime | None) -> list[ServedTally]:
     """Return a tool's tally from each view that serves one: cards and hours; at a time in the past, hours alone.
 
+    Compares them with the changes that the connection holds since `history.read_changes`.
+
     Who is disqualified now counts nowhere now, so the hours' corrected tally of now must be the counted one, unless an event
     was passed over.
     """
@@ -83,14 +85,14 @@ async def tallies(connection: "Connection[Any]", tool: str, time: datetime | Non
         tally = await hours.as_of(connection, tool, time, corrected=corrected)
         served.append(("hours", tally.position, tally.ship, tally.skip))
     rights = {
-        (view, position): await _right(connection, tool, position, dropped[view])
+        (view, position): await _right(connection, position, dropped[view])
         for view, position in dict.fromkeys(one[:2] for one in served)
     }
     return [ServedTally(*one, right=rights[one[:2]]) for one in dict.fromkeys(served)]
 
 
-async def _right(connection: "Connection[Any]", tool: str, position: int, dropped: Sequence[int]) -> tuple[int, int]:
-    row = await connection.fetchrow(LOG_TALLY, tool, position, dropped)
+async def _right(connection: "Connection[Any]", position: int, dropped: Sequence[int]) -> tuple[int, int]:
+    row = await connection.fetchrow(LOG_TALLY, position, dropped)
     assert row is not None  # noqa: S101 - an aggregate has one row
     return row["ship"], row["skip"]
 

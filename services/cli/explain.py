@@ -98,8 +98,8 @@ async def tally(tool: str, as_of: datetime | None, everything: bool, as_json: bo
         async with connection.transaction(isolation="repeatable_read"):
             id_ = await _tool(connection, tool)
             position = await served.position_of(connection, as_of)
+            views = await _views(connection, id_, position, as_of)
             story = await history.read_history(connection, id_, position, await served.dropped_of(connection, view))
-            views = await served.tallies(connection, id_, as_of)
         limit = None if everything else SHOWN
         events = history.read_events(connection, limit)
         shown = (views[0].ship, views[0].skip)
@@ -151,6 +151,22 @@ async def _tool(connection: "Connection[Any]", slug: str) -> str:
     if (tool := await find_tool(connection, slug)) is None:
         raise click.ClickException(f"Unknown tool: {slug}")
     return tool
+
+
+async def _views(connection: "Connection[Any]", tool: str, position: int, as_of: datetime | None) -> "Sequence[ServedTally]":
+    """Read the changes of a tool's tally; return the views' tallies beside those that the changes give.
+
+    The hours say where in the log to look. If a view isn't right by what was found, all of the log is read.
+    """
+    from projections import history, served
+
+    passed_over = await served.dropped_of(connection, "hours")
+    await history.read_changes(connection, tool, position, passed_over)
+    views = await served.tallies(connection, tool, as_of)
+    if any((view.ship, view.skip) != view.right for view in views):
+        await history.read_changes(connection, tool, position, passed_over, everywhere=True)
+        views = await served.tallies(connection, tool, as_of)
+    return views
 
 
 def _tally_lines(tally: TallyExplained) -> Iterator[str]:
