@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from events.catalog import Verdict
 from events.log.event import Event
@@ -49,6 +50,23 @@ class CorrectionRecorded(Event, frozen=True, kw_only=True):
     voters: int
     votes: int
     tools: list[ToolCorrected]
+
+
+def together(corrections: Sequence[CorrectionRecorded]) -> CorrectionRecorded | None:
+    """Return what corrections one after the other come to, as if they were the first one; None for none."""
+    if not corrections:
+        return None
+    tools: dict[str, ToolCorrected] = {}
+    for one in (tool for correction in corrections for tool in correction.tools):
+        so_far = tools.setdefault(one.tool, ToolCorrected(one.tool, one.before, one.before)).after
+        ship, skip = (so_far[n] + one.after[n] - one.before[n] for n in (0, 1))
+        tools[one.tool] = replace(tools[one.tool], after=(ship, skip))
+    return replace(
+        corrections[0],
+        voters=sum(correction.voters for correction in corrections),
+        votes=sum(correction.votes for correction in corrections),
+        tools=[tool for _, tool in sorted(tools.items())],
+    )
 
 
 EVENTS = (VoterDisqualified, VoterReinstated, CorrectionRecorded)

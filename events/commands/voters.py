@@ -1,17 +1,23 @@
-"""The command to disqualify or reinstate voters."""
+"""The command to disqualify or reinstate voters, and how it is given for very many of them."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from asyncpg import Connection
+from msgspec.structs import replace
 
 from events.log import ids
 from events.log.command import Command, Decision, Found, Reads, Receipt, Seen
-from events.voters import Ballots, CorrectionRecorded, Tally, VoterDisqualified, VoterUnknown, record_correction
+from events.voters import Ballots, CorrectionRecorded, Tally, VoterDisqualified, VoterUnknown, record_correction, together
 
 TalliesAtHead = Callable[["Connection[Any]", Sequence[str]], Awaitable[Mapping[str, Tally]]]
 """Returns the (ship, skip) of tools at the head of the log; called with the connection that holds the head's lock."""
+
+AT_ONCE: Final = 1_000
+"""Voters of a correction that votes wait for a moment only; more of them are several corrections."""
+
+Corrected = Receipt[CorrectionRecorded | None]
 
 # The last event of each ballot of these voters, and which of the voters have any event at all.
 BALLOTS_OF = """
@@ -55,7 +61,7 @@ class CorrectVoters(Command[CorrectionRecorded | None], frozen=True):
     dry: bool = False
 
     exclusive = True
-    receipt_type = Receipt[CorrectionRecorded | None]
+    receipt_type = Corrected
 
     @property
     def cohort(self) -> list[str]:
@@ -93,3 +99,26 @@ class CorrectVoters(Command[CorrectionRecorded | None], frozen=True):
             position=max((last.position for last in seen.lasts if last is not None), default=None),
             meta={"operator": self.operator},
         )
+
+
+async def correct_all(
+    submit: Callable[[CorrectVoters], Awaitable[Corrected]], whole: CorrectVoters, new_id: Callable[[], str]
+) -> Corrected:
+    """Correct any number of voters; the receipt is as of one correction.
+
+    An unknown voter keeps all of them as they are. After a kill some are corrected, and the same again corrects the rest.
+    Raises VoterUnknown.
+    """
+    cohort = whole.cohort
+    if len(cohort) <= AT_ONCE:
+        return await submit(whole)
+    starts = range(0, len(cohort), AT_ONCE)
+    parts = [replace(whole, correction=new_id(), voters=cohort[start : start + AT_ONCE]) for start in starts]
+    receipts = [await submit(replace(part, dry=True)) for part in parts]
+    if not whole.dry:
+        receipts = [await submit(part) for part in parts]
+    return Receipt(
+        position=max((receipt.position for receipt in receipts if receipt.position is not None), default=None),
+        appended=sum(receipt.appended for receipt in receipts),
+        value=together([receipt.value for receipt in receipts if receipt.value is not None]),
+    )

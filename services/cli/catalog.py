@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from services.cli.database import OPERATOR, asynchronous, submit
+from services.cli.database import OPERATOR, asynchronous, committer_of
 from services.cli.options import json_option
-from services.cli.terminal import counted, show
+from services.cli.terminal import counted, progress, show
 from services.embedded.start import find_settings
 from services.settings import Settings
 
@@ -36,12 +36,14 @@ async def import_catalog(settings: Settings, path: Path) -> int:
     Raises click.ClickException with the first fault's JSON pointer for a file that can't be imported, and LogUnavailable.
     """
     from events.catalog_file import CatalogInvalid
-    from events.commands.catalog import ImportCatalog
+    from events.commands.catalog import ImportCatalog, import_whole
     from services.clock import fresh_id
 
     file = _read(path)
     try:
-        return (await submit(settings, ImportCatalog.of(file, fresh_id, OPERATOR))).appended
+        with progress("Importing the catalog") as report:
+            async with committer_of(settings) as committer:
+                return await import_whole(committer.submit, ImportCatalog.of(file, fresh_id, OPERATOR), report)
     except CatalogInvalid as error:
         raise _refused(path, error.faults) from None
 

@@ -10,10 +10,12 @@ import pytest
 from click import ClickException
 
 from events.catalog import ToolNotListed
-from events.catalog_file import CatalogFile, CatalogInvalid
+from events.catalog_file import AT_ONCE, CatalogFile, CatalogInvalid, Pair
 from events.commands.ballots import CastVote
-from events.commands.catalog import ImportCatalog
+from events.commands.catalog import ImportCatalog, import_whole
+from events.log.command import IdempotencyKey
 from events.log.committer import Committer
+from events.log.transaction import KeyReused
 from events.registry import REGISTRY
 from services.cli.catalog import import_catalog
 from services.cli.up import DEMO
@@ -39,6 +41,70 @@ async def test_the_same_file_twice_appends_nothing(committer: Committer, connect
     assert await types(connection) == ["ToolAdded", "PanelReviewPublished", "ToolAdded", "ToolUnlisted", "ComparisonAnnounced"]
     assert (await committer.submit(command(SMALL))).value == 0
     assert await connection.fetchval("select count(*) from log.events where meta->>'operator' = 'op'") == 5
+
+
+class Killed(Exception):
+    """The process goes no further."""
+
+
+def large(tools: int = 400, personas: int = 3) -> CatalogFile:
+    """A file of several parts, with a tool that is more than one by itself."""
+    some = [opinion(f"Persona {n}") for n in range(personas)]
+    many = [opinion(f"Persona {n}") for n in range(2 * AT_ONCE)]
+    said = [tool(f"t{n}", panel=some) for n in range(tools)]
+    pairs = [(f"t{n}", "judged") for n in range(tools)]
+    return file(*said, tool("judged", panel=many), comparisons=pairs)
+
+
+async def test_a_large_file_is_imported_in_parts_that_votes_do_not_wait_for(committer: Committer, connection: Any) -> None:
+    """No batch of a file of any size is large; all of it is appended, and the second time nothing."""
+    said = large()
+    events = len(said.tools) + sum(len(tool.panel) for tool in said.tools) + len(said.comparisons)
+    assert await import_whole(committer.submit, command(said)) == events
+    largest = "select max(n) from (select count(*) as n from log.events group by recorded_at) batch"
+    assert await connection.fetchval(largest) <= AT_ONCE
+    assert await import_whole(committer.submit, command(said)) == 0
+
+
+async def test_a_large_file_with_a_fault_in_its_end_appends_nothing(committer: Committer, connection: Any) -> None:
+    """A file is checked whole before its first part: a pair of an unknown tool at its end keeps all of it out."""
+    said = large(tools=200)
+    faulty = CatalogFile(tools=said.tools, comparisons=[*said.comparisons, Pair(left="t1", right="nobody")])
+    with pytest.raises(CatalogInvalid, match="nobody"):
+        await import_whole(committer.submit, command(faulty))
+    assert await types(connection) == []
+
+
+async def test_a_large_import_that_was_cut_short_goes_on(committer: Committer, connection: Any) -> None:
+    """What came before a kill stays, and the same file again appends the rest: together as much as in one go."""
+    said, done = large(tools=200), 0
+
+    async def submit(part: Any) -> Any:
+        nonlocal done
+        done += 1
+        if done == 3:
+            raise Killed
+        return await committer.submit(part)
+
+    with pytest.raises(Killed):
+        await import_whole(submit, command(said))
+    before = await connection.fetchval("select count(*) from log.events")
+    rest = await import_whole(committer.submit, command(said))
+    assert before > 0 and before + rest == len(said.tools) + sum(len(t.panel) for t in said.tools) + len(said.comparisons)
+
+
+async def test_a_key_is_for_the_whole_of_a_large_file(committer: Committer, connection: Any) -> None:
+    """A retry with the same key gets the first answer though the catalog has changed; another file under it appends nothing."""
+    key = IdempotencyKey("operator", "k", b"one")
+    said = msgspec.structs.replace(command(large(tools=200)), key=key)
+    first = await import_whole(committer.submit, said)
+    await committer.submit(command(file(tool("t1", name="Renamed"))))
+    head = await connection.fetchval("select position from log.head")
+    assert await import_whole(committer.submit, said) == first
+    other = msgspec.structs.replace(command(large(tools=300)), key=IdempotencyKey("operator", "k", b"two"))
+    with pytest.raises(KeyReused):
+        await import_whole(committer.submit, other)
+    assert await connection.fetchval("select position from log.head") == head
 
 
 async def test_raced_imports_add_a_tool_once(dsn: str, connection: Any) -> None:

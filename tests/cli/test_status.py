@@ -173,7 +173,7 @@ async def test_a_very_late_issue_is_a_problem_with_its_remedy(connection: Any) -
 async def test_a_locked_table_is_left_out_and_its_holder_named(connection: Any, catalog: int, follow: Follow, dsn: str) -> None:
     """While a table of a view is locked from everybody, the status says so, names the holder, and tells the rest."""
     await follow()
-    async with locked(dsn, "lock table cards_1.tallies, newsletter.mails in access exclusive mode") as pid:
+    async with locked(dsn, "lock table cards_2.tallies, newsletter.mails in access exclusive mode") as pid:
         status = await read_status(connection, MONDAY)
         assert set(status.unread) == {"mails", "sizes"}
         assert status.head is not None and [view.lag for view in status.views] == [0] * len(PROJECTIONS)

@@ -198,8 +198,8 @@ async def test_halts_at_a_poison_event_until_it_is_dropped(
 
     async with running(*(runner(dsn, projection) for projection in PROJECTIONS)):
         await until(as_expected)
-        for name in halted:
-            row = await checkpoint(connection, f"{name}_1")
+        for schema in [projection.schema for projection in PROJECTIONS if projection.name in halted]:
+            row = await checkpoint(connection, schema)
             assert (row["position"], row["halted_since"]) == (at - 1, NOW)
             assert error in row["halted_error"]
         await history.do([("vote", voter, 1, "skip") for voter in VOTERS])
