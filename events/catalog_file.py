@@ -120,7 +120,8 @@ def parts(file: CatalogFile) -> Iterator[CatalogFile]:
     tools: list[CatalogTool] = []
     pairs: list[Pair] = []
     events = 0
-    for piece in (*_pieces(file), *file.comparisons):
+    pieces: list[CatalogTool | Pair] = [*_pieces(file), *file.comparisons]
+    for piece in pieces:
         weight = 1 if isinstance(piece, Pair) else 2 + len(piece.panel)
         if events and events + weight > AT_ONCE:
             yield CatalogFile(tools=tools, comparisons=pairs)

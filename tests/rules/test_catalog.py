@@ -201,13 +201,13 @@ def test_a_misshapen_tool_is_refused(changes: dict[str, Any]) -> None:
 def test_a_listing_knows_tools_by_slug() -> None:
     """Unlisted tools are known but not listed; unknown ones are neither."""
     listing = Listing()
-    listing.evolve(3, ToolAdded(slug="alpha", **described()))
+    listing.evolve(3, "ToolAdded", ALPHA, "alpha")
     assert (listing.listed("alpha"), listing.find("alpha"), listing.position) == (ALPHA, ALPHA, 3)
-    listing.evolve(5, ToolUnlisted(tool=ALPHA))
+    listing.evolve(5, "ToolUnlisted", ALPHA, None)
     assert (listing.find("alpha"), listing.position) == (ALPHA, 5)
     for slug in ("alpha", "beta"):
         with pytest.raises(ToolNotListed):
             listing.listed(slug)
-    listing.evolve(6, ToolListed(tool=ALPHA))
+    listing.evolve(6, "ToolListed", ALPHA, None)
     assert listing.listed("alpha") == ALPHA
     assert listing.find("beta") is None
