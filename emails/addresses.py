@@ -5,6 +5,7 @@ An address is ASCII throughout, its domain by IDNA, and holds nothing that could
 
 import re
 from functools import lru_cache
+from typing import Final
 
 import idna
 from email_validator import EmailNotValidError, validate_email
@@ -14,6 +15,15 @@ LOCAL_LONGEST, ADDRESS_LONGEST = 64, 254  # RFC 5321 4.5.3.1
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _DOT_ATOM = re.compile(rf"{_ATEXT}(\.{_ATEXT})*")
 _QUOTED = re.compile(r'"(?:[ !#-\[\]-~]|\\[ -~])*"')  # RFC 5321 4.1.2, Quoted-string
+
+
+_DOTLESS = {"gmail.com", "googlemail.com"}
+"""Domains of Gmail: their mailboxes are the same with and without dots."""
+_ROLES: Final = frozenset((
+    "abuse", "bounce", "bounces", "donotreply", "ftp", "hostmaster", "listserv", "mailer-daemon", "majordomo", "news",
+    "no-reply", "nobody", "noc", "noreply", "postmaster", "root", "security", "spam", "usenet", "uucp", "webmaster", "www",
+))  # fmt: skip
+"""Local parts of duties and machines (RFC 2142 5 to 7 among them): nobody signs up for a newsletter there."""
 
 
 class AddressRefused(ValueError):
@@ -36,6 +46,19 @@ def read_address(text: str) -> str:
         return ascii_address(found.ascii_email or "")
     except (EmailNotValidError, AddressRefused):
         raise AddressRefused("it is not an address that mail can be sent to") from None
+
+
+def mailbox_of(address: str) -> str:
+    """Return the mailbox that an address most likely leads to: lower case, without a tag (`+news`), at Gmail without dots."""
+    local, _, domain = address.lower().rpartition("@")
+    name = local.strip('"')
+    name = name[: name.find("+", 1)] if "+" in name[1:] else name
+    return f"{name.replace('.', '')}@gmail.com" if domain in _DOTLESS else f"{name}@{domain}"
+
+
+def is_role(address: str) -> bool:
+    """Return whether an address is that of a duty or a machine, such as `abuse@` and `noreply@`, and not of a reader."""
+    return mailbox_of(address).rpartition("@")[0] in _ROLES or address.lower().rpartition("@")[0].strip('"') in _ROLES
 
 
 def ascii_address(address: str) -> str:

@@ -22,14 +22,9 @@ def days(period: Mapping[str, str]) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def listed(values: list[str]) -> str:
-    """Return several things in a row: a, b and c."""
-    return " and ".join([", ".join(values[:-1]), values[-1]] if len(values) > 1 else values)
-
-
 def points(change: int) -> str:
     """Return a change in percentage points: +12, −3."""
     return f"+{change}" if change > 0 else str(change).replace("-", "−")
 
 
-FILTERS: dict[str, Callable[..., Any]] = {"counted": counted, "days": days, "listed": listed, "points": points}
+FILTERS: dict[str, Callable[..., Any]] = {"counted": counted, "days": days, "points": points}

@@ -4,7 +4,7 @@ A subscriber has an id of its own. Its address stands, sealed, in the event that
 vault's look-up. A link confirms the round it was sent for; using one of a round's links uses up the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Literal
 from uuid import UUID
 
@@ -98,6 +98,15 @@ class NotSubscribed(Exception):
     """This subscriber has no confirmed subscription."""
 
 
+class CategoriesUnknown(Exception):
+    """The catalog has no such categories; `unknown` are those, and `offered` those that it has."""
+
+    def __init__(self, unknown: Collection[str], offered: Collection[str]) -> None:
+        self.unknown = frozenset(unknown)
+        self.offered = sorted(offered)
+        super().__init__(f"no tool of the catalog has this category; those it has: {', '.join(self.offered) or 'none yet'}")
+
+
 class Subscriber(msgspec.Struct, frozen=True):
     """A subscriber's state; `round` counts its confirmations, `address` is sealed."""
 
@@ -156,17 +165,29 @@ def _joined(state: Subscriber, visitor: str | None) -> Subscriber:
     return replace(state, visitors=(*state.visitors, visitor))
 
 
+def check_categories(wanted: Collection[str], offered: Collection[str]) -> None:
+    """Refuse categories that the catalog doesn't offer: they would be anybody's words. Raises CategoriesUnknown."""
+    if unknown := set(wanted).difference(offered):
+        raise CategoriesUnknown(unknown, offered)
+
+
 def request_subscription(
-    state: Subscriber | None, subscriber: str, address: str, categories: Sequence[str], form: str, visitor: str | None
+    state: Subscriber | None,
+    subscriber: str,
+    address: str,
+    categories: Collection[str],
+    form: str,
+    visitor: str | None,
+    offered: Collection[str],
 ) -> list[Event]:
-    """Request a subscription; no event if already subscribed, suppressed or erased."""
+    """Request a subscription; no event if already subscribed, suppressed or erased. Categories not offered are left out."""
     if state is not None and (state.status in ("confirmed", "erased") or state.suppressed):
         return []
     requested = SubscriptionRequested(
         subscriber=subscriber if state is None else state.subscriber,
         round=1 if state is None else state.round + 1,
         form=form,
-        categories=list(categories),
+        categories=sorted(set(categories).intersection(offered)),
         address=address if state is None else None,
         visitor=visitor,
     )
@@ -181,9 +202,15 @@ def confirm_subscription(state: Subscriber | None, round_: int, form: str, token
 
 
 def import_subscriber(
-    state: Subscriber | None, subscriber: str, address: str, categories: Sequence[str], proof: str
+    state: Subscriber | None,
+    subscriber: str,
+    address: str,
+    categories: Collection[str],
+    proof: str,
+    offered: Collection[str],
 ) -> list[Event]:
-    """Import a consent given elsewhere; no event for a known address."""
+    """Import a consent given elsewhere; no event for a known address. Raises CategoriesUnknown."""
+    check_categories(categories, offered)
     if state is not None:
         return []
     imported = SubscriberImported(subscriber=subscriber, round=1, categories=list(categories), proof=proof, address=address)
@@ -191,11 +218,19 @@ def import_subscriber(
 
 
 def set_preferences(
-    state: Subscriber | None, categories: Sequence[str], frequency: Frequency, paused_until: str | None
+    state: Subscriber | None,
+    categories: Collection[str],
+    frequency: Frequency,
+    paused_until: str | None,
+    offered: Collection[str],
 ) -> list[Event]:
-    """Set categories, frequency and pause; no event if nothing changes. Raises NotSubscribed."""
+    """Set categories, frequency and pause; no event if nothing changes. Raises NotSubscribed, CategoriesUnknown.
+
+    A category that was chosen while the catalog had it may be kept.
+    """
     if state is None or state.status != "confirmed":
         raise NotSubscribed
+    check_categories(set(categories).difference(state.categories), offered)
     chosen = tuple(sorted(set(categories)))
     if (chosen, frequency, paused_until) == (tuple(sorted(state.categories)), state.frequency, state.paused_until):
         return []

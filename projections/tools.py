@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
-from asyncpg import Pool
+from asyncpg import Connection, Pool
 
 from events.catalog import Verdict
 from projections.registry import named
@@ -258,7 +258,7 @@ async def announced(pool: "Pool[Any]", ways: Sequence[tuple[str, str]]) -> set[t
     return {(row["left_tool"], row["right_tool"]) for row in rows}
 
 
-async def categories(pool: "Pool[Any]") -> list[Category]:
+async def categories(pool: "Pool[Any] | Connection[Any]") -> list[Category]:
     """Return all categories of listed tools by name."""
     return [Category(**row) for row in await pool.fetch(CATEGORIES)]
 

@@ -4,7 +4,7 @@ Their effects write the newsletter's ledger, `newsletter.mails`: a decision's tr
 and cancels the mails it forbids, so that neither can be lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -36,15 +36,20 @@ _REGISTRY = Registry((*OWN_EVENTS, PersonErased))
 
 FIND = "select person, suppressed from vault.lookups where mark = $1"
 FIND_ALL = "select mark from vault.lookups where mark = any($1::bytea[])"
-KNOW = "insert into vault.lookups (mark, person) values ($1, $2)"
+KNOW = "insert into vault.lookups (mark, person, mailbox) values ($1, $2, $3)"
 SUPPRESS = "update vault.lookups set suppressed = $2, suppressed_at = now() where person = $1"
 FORGET_UNSUPPRESSED = "delete from vault.lookups where person = $1 and suppressed is null"
 FORGET_PERSON = "update vault.lookups set person = null where person = $1"
 FORGET_BOUNCES = "delete from newsletter.bounces where reader = $1"
 
-# The day's single mails of a reader are counted in the ledger itself.
+# The day's single mails are counted in the ledger itself: those of a reader, and of all others with the same mailbox.
 COUNT_SINGLES = """
-select count(*) from newsletter.mails where issue = 0 and reader = $1 and planned_at > now() - interval '24 hours'
+select count(*) from newsletter.mails m
+join (select $1::text as reader
+      union select l.person from vault.lookups l
+            where l.mailbox = coalesce($2::bytea, (select o.mailbox from vault.lookups o where o.person = $1))) r
+  on r.reader = m.reader
+where m.issue = 0 and m.planned_at > now() - interval '24 hours'
 """
 PLAN_SINGLE = """
 insert into newsletter.mails (issue, reader, mail, kind, state, not_before) values (0, $1, $2, $3, 'pending', now())
@@ -104,15 +109,16 @@ class ConfirmSubscription(_OnSubscriber, frozen=True):
 
 
 class SetPreferences(_OnSubscriber, frozen=True):
-    """Set categories, frequency and pause. Raises NotSubscribed."""
+    """Set categories (of those `offered`), frequency and pause. Raises NotSubscribed, CategoriesUnknown."""
 
-    categories: Sequence[str]
+    categories: Collection[str]
     frequency: Frequency
     paused_until: str | None
+    offered: Collection[str] = ()
 
     def events(self, state: Subscriber | None) -> Sequence[Event]:
         """Decide by the rule."""
-        return set_preferences(state, self.categories, self.frequency, self.paused_until)
+        return set_preferences(state, self.categories, self.frequency, self.paused_until, self.offered)
 
 
 class JoinBookmarks(_OnSubscriber, frozen=True):
@@ -172,11 +178,12 @@ class EraseSubscriber(_OnSubscriber, frozen=True):
 
 
 class Person(msgspec.Struct, frozen=True):
-    """A prospective subscriber: an id, the sealed address, its mark, and the effect that stores the key."""
+    """A prospective subscriber: an id, the sealed address, its mark, its mailbox's mark, and the effect that stores the key."""
 
     id: str
     address: str
     mark: bytes
+    mailbox: bytes
     keep: Effect
 
 
@@ -192,26 +199,28 @@ class Applicant(msgspec.Struct, frozen=True):
 class RequestSubscription(Command[None], frozen=True):
     """Sign an address up: plan a mail with a link to confirm, or to its preferences if it is confirmed, within the day's cap.
 
-    The value is None whatever happens, so that no caller learns whether an address is known.
+    The value is None whatever happens, so that no caller learns whether an address is known. Categories that aren't `offered`
+    are left out. The cap is the mailbox's: all spellings of an address share it.
     """
 
     person: Person
-    categories: Sequence[str]
+    categories: Collection[str]
     form: str
     visitor: str | None
     mail: str
     cap: int
+    offered: Collection[str] = ()
 
     exclusive = True
 
     async def look_up(self, connection: "Connection[Any]") -> Found:
-        """Find the address's subscriber, and count the mails sent to it in the last day."""
+        """Find the address's subscriber, and count the mails sent to its mailbox in the last day."""
         row = await connection.fetchrow(FIND, self.person.mark)
-        if row is None or row["person"] is None:
-            return Found(Applicant(None, row is not None and row["suppressed"] is not None, None, 0))
-        known: str = row["person"]
+        known: str | None = None if row is None else row["person"]
+        singles: int = await connection.fetchval(COUNT_SINGLES, known, self.person.mailbox)
+        if row is None or known is None:
+            return Found(Applicant(None, row is not None and row["suppressed"] is not None, None, singles))
         whole = [store.decode(_REGISTRY, r) for r in await connection.fetch(store.READ_WHOLES, [stream(known)])]
-        singles: int = await connection.fetchval(COUNT_SINGLES, known)
         return Found(Applicant(known, row["suppressed"] is not None, fold(evolve, whole), singles), whole[-1:])
 
     def decide(self, seen: Seen) -> Decision[None]:
@@ -220,11 +229,13 @@ class RequestSubscription(Command[None], frozen=True):
         if found.suppressed or found.singles >= self.cap:
             return Decision(events=(), value=None)
         reader = found.known or self.person.id
-        events = request_subscription(found.state, reader, self.person.address, self.categories, self.form, self.visitor)
+        events = request_subscription(
+            found.state, reader, self.person.address, self.categories, self.form, self.visitor, self.offered
+        )
         kind = "confirmation" if events else "preferences"
         effects = [Effect(PLAN_SINGLE, (reader, self.mail, kind))]
         if found.state is None:
-            effects = [self.person.keep, Effect(KNOW, (self.person.mark, reader)), *effects]
+            effects = [self.person.keep, Effect(KNOW, (self.person.mark, reader, self.person.mailbox)), *effects]
         return Decision(events=[(stream(reader), event) for event in events], value=None, effects=effects)
 
 
@@ -245,7 +256,7 @@ class RequestMail(Command[bool], frozen=True):
 
     async def look_up(self, connection: "Connection[Any]") -> Found:
         """Count the single mails of the last day."""
-        return Found(await connection.fetchval(COUNT_SINGLES, self.subscriber))
+        return Found(await connection.fetchval(COUNT_SINGLES, self.subscriber, None))
 
     def decide(self, seen: Seen) -> Decision[bool]:
         """Plan the mail, unless the cap is reached."""
@@ -264,10 +275,14 @@ class Imported(msgspec.Struct, frozen=True):
 
 
 class ImportSubscribers(Command[list[bool]], frozen=True):
-    """Import many rows; the value is, for each, whether it was new. Known and suppressed addresses stay as they are."""
+    """Import many rows; the value is, for each, whether it was new. Known and suppressed addresses stay as they are.
+
+    Raises CategoriesUnknown.
+    """
 
     rows: Sequence[Imported]
     operator: str
+    offered: Collection[str] = ()
 
     exclusive = True
     receipt_type = Receipt[list[bool]]
@@ -288,7 +303,7 @@ class ImportSubscribers(Command[list[bool]], frozen=True):
             taken.append(person.mark not in known)
             if taken[-1]:
                 known.add(person.mark)
-                new = import_subscriber(None, person.id, person.address, row.categories, row.proof)
+                new = import_subscriber(None, person.id, person.address, row.categories, row.proof, self.offered)
                 events += [(stream(person.id), event) for event in new]
-                effects += [person.keep, Effect(KNOW, (person.mark, person.id))]
+                effects += [person.keep, Effect(KNOW, (person.mark, person.id, person.mailbox))]
         return Decision(events=events, value=taken, effects=effects, meta={"operator": self.operator})

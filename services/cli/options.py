@@ -16,9 +16,12 @@ yes_option = click.option("--yes", is_flag=True, help="Don't ask for confirmatio
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask on a terminal, unless `yes` was given. Raises click.Abort for a no."""
-    if not yes and sys.stdin.isatty():
-        click.confirm(question, abort=True, err=True)
+    """Ask on a terminal, unless `yes` was given. Raises click.Abort for a no, click.UsageError where nobody can be asked."""
+    if yes:
+        return
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise click.UsageError("This needs a yes, and there is no terminal to ask on: add --yes if you mean it")
+    click.confirm(question, abort=True, err=True)
 
 
 class Reason(click.ParamType[str]):

@@ -28,6 +28,7 @@ async def import_(file: Path, as_json: bool) -> int:
     """
     settings = find_settings()
     from events.log.vault import Vault
+    from projections import tools
     from services.newsletter.imports import import_subscribers
 
     def report(line: int, reason: str) -> None:
@@ -36,8 +37,11 @@ async def import_(file: Path, as_json: bool) -> int:
     vault = Vault(settings.vault_keys)
     async with connected(settings) as connection, committer_of(settings) as committer:
         finder = await vault.finder(connection)
+        offered = [category.name for category in await tools.categories(connection)]
         with progress("Importing") as advance:
-            done = await import_subscribers(committer, vault, finder, file, OPERATOR, report=report, progress=advance)
+            done = await import_subscribers(
+                committer, vault, finder, file, OPERATOR, offered=offered, report=report, progress=advance
+            )
     said = f"Imported {counted(done.imported, 'subscriber')}; {done.known} known before, {done.refused} refused"
     show(as_json, done, said)
     return 1 if done.refused else 0

@@ -5,7 +5,7 @@ The file has a header; columns `email` and `proof` (how and when the person cons
 """
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -20,7 +20,6 @@ from services.newsletter.subscribers import seal_person
 CHUNK: Final = 100
 LONGEST_LINE: Final = 64 * 1024
 LONGEST_PROOF: Final = 1000
-MOST_CATEGORIES: Final = 50
 
 Report = Callable[[int, str], None]
 Progress = Callable[[int, int], None]
@@ -51,15 +50,23 @@ class Row(msgspec.Struct, frozen=True):
 
 
 async def import_subscribers(
-    committer: Committer, vault: Vault, finder: Finder, path: Path, operator: str, *, report: Report, progress: Progress
+    committer: Committer,
+    vault: Vault,
+    finder: Finder,
+    path: Path,
+    operator: str,
+    *,
+    offered: Collection[str],
+    report: Report,
+    progress: Progress,
 ) -> ImportCounts:
-    """Import a file, chunk by chunk; `report` is told of each refused row by its line.
+    """Import a file, chunk by chunk; `report` is told of each refused row by its line. Categories must be `offered`.
 
     Raises ImportUnreadable and LogUnavailable.
     """
     done = ImportCounts()
-    for rows in _chunks(path, done, report, progress):
-        receipt = await committer.submit(ImportSubscribers([_sealed(row, vault, finder) for row in rows], operator))
+    for rows in _chunks(path, offered, done, report, progress):
+        receipt = await committer.submit(ImportSubscribers([_sealed(row, vault, finder) for row in rows], operator, offered))
         done.imported += sum(receipt.value)
         done.known += len(rows) - sum(receipt.value)
     return done
@@ -70,7 +77,9 @@ def _sealed(row: Row, vault: Vault, finder: Finder) -> Imported:
     return Imported(person, key.seal("proof", row.proof), row.categories)
 
 
-def _chunks(path: Path, done: ImportCounts, report: Report, progress: Progress) -> Iterator[list[Row]]:
+def _chunks(
+    path: Path, offered: Collection[str], done: ImportCounts, report: Report, progress: Progress
+) -> Iterator[list[Row]]:
     """Read the file a chunk at a time; it is never in memory whole."""
     try:
         size = path.stat().st_size
@@ -80,7 +89,7 @@ def _chunks(path: Path, done: ImportCounts, report: Report, progress: Progress) 
             rows: list[Row] = []
             for number, line in lines:
                 try:
-                    rows.append(_row(header, line))
+                    rows.append(_row(header, line, offered))
                 except RowRefused as error:
                     done.refused += 1
                     report(number, str(error))
@@ -129,7 +138,7 @@ def _cells(line: str | None) -> list[str]:
         raise RowRefused("it is no row of a CSV file") from None
 
 
-def _row(header: list[str], line: str | None) -> Row:
+def _row(header: list[str], line: str | None, offered: Collection[str]) -> Row:
     cells = _cells(line)
     if len(cells) != len(header):
         raise RowRefused(f"it has {len(cells)} cells, the first line {len(header)}")
@@ -142,6 +151,6 @@ def _row(header: list[str], line: str | None) -> Row:
     if not proof or len(proof) > LONGEST_PROOF or not proof.isprintable():
         raise RowRefused("it must say how consent was given, in one line")
     categories = tuple(sorted({word.strip() for word in values.get("categories", "").split(";") if word.strip()}))
-    if len(categories) > MOST_CATEGORIES or any(len(word) > 80 or not word.isprintable() for word in categories):
-        raise RowRefused("its categories can't be used")
+    if unknown := [category for category in categories if category not in offered]:
+        raise RowRefused(f"the catalog has no category {unknown[0][:80]!a}; it has: {', '.join(offered) or 'none yet'}")
     return Row(address, proof, categories)

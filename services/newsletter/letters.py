@@ -97,7 +97,6 @@ class Letters:
                 return {
                     "confirm_url": self._link("confirm", self._tokens.confirm(mail.reader, mail.round + 1)),
                     "valid_hours": CONFIRM_HOURS,
-                    "categories": list(mail.categories),
                 }
             case "preferences":
                 return {"manage_url": self._link("preferences", self._tokens.issue("manage", mail.reader))}

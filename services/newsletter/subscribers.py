@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from emails.addresses import read_address
+from emails.addresses import mailbox_of, read_address
 from events.commands.subscribers import EraseSubscriber, Person
 from events.erasure import PersonErased
 from events.log import store
@@ -41,7 +41,8 @@ def seal_person(vault: Vault, finder: Finder, address: str) -> tuple[Person, Key
     """Build a prospective subscriber; return its new key too, so that more can be sealed under it."""
     person = fresh_id()
     key, keep = vault.new_key(person)
-    return Person(person, key.seal("address", address), finder.mark(address), keep), key
+    mailbox = finder.mark(f"mailbox {mailbox_of(address)}")  # no address begins so: this mark finds nobody
+    return Person(person, key.seal("address", address), finder.mark(address), mailbox, keep), key
 
 
 async def find(database: Database, finder: Finder, address: str) -> tuple[str | None, str | None]:

@@ -3,7 +3,7 @@
 Opening a link of a mail changes nothing; the button on its page does.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import wraps
 from hashlib import sha256
 from typing import Annotated, Final, Literal
@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from emails.addresses import ADDRESS_LONGEST, AddressRefused, read_address
+from emails.addresses import ADDRESS_LONGEST, AddressRefused, is_role, read_address
 from events.commands.subscribers import ConfirmSubscription, RequestSubscription
 from events.subscribers import LinkUsed, NotSubscribed
 from projections import tools
@@ -73,18 +73,29 @@ class LinkQuery(Query, frozen=True, kw_only=True):
 _link_query: Final = QueryReader(LinkQuery)
 
 
-async def sign_up(call: Call, email: str, categories: Iterable[str]) -> None:
-    """Record that somebody asked for the newsletter at an address, and mail it soon. Raises AddressRefused, TooManyRequests."""
+async def offered_categories(call: Call) -> list[str]:
+    """Return the names of the catalog's categories: what readers may choose from."""
+    return [category.name for category in await tools.categories(call.site.database)]
+
+
+async def sign_up(call: Call, email: str, categories: Iterable[str], offered: Collection[str]) -> None:
+    """Record that somebody asked for the newsletter at an address, and mail it soon. Raises AddressRefused, TooManyRequests.
+
+    Nothing is sent to the address of a duty, such as `postmaster@`.
+    """
     site = call.site
     address = read_address(email)
     call.add_limits(await site.limit_signup(call.network))
+    if is_role(address):
+        return
     command = RequestSubscription(
         new_person(site.vault, await site.finder(), address),
-        sorted(set(categories)),
+        set(categories),
         FORM,
         find_visitor(call.head, site.tokens),
         mail=fresh_id(),
         cap=site.settings.newsletter.singles_per_day,
+        offered=offered,
     )
     await site.committer.submit(command)
     await ring(site.valkey)
@@ -94,7 +105,7 @@ async def sign_up(call: Call, email: str, categories: Iterable[str]) -> None:
 async def post_subscription(call: Call, given: SignUp) -> SignUpAnswer:
     """Sign an address up: it gets a mail with a link to confirm, or to its preferences if it is confirmed."""
     try:
-        await sign_up(call, given.email, given.categories)
+        await sign_up(call, given.email, given.categories, await offered_categories(call))
     except AddressRefused as error:
         raise BadInput.at("/email", str(error)) from None
     return SignUpAnswer()
@@ -122,7 +133,7 @@ async def post_confirmation(call: Call, given: Confirmation) -> Answer:
 @page("/newsletter", Query)
 async def newsletter_page(call: Call, query: Query) -> Answer:
     """Show the form to sign up."""
-    categories = await tools.categories(call.site.database)
+    categories = await offered_categories(call)
     return show(call, "newsletter.html", cache=ANYONES, categories=categories, email="", wrong=None)
 
 
@@ -131,10 +142,9 @@ async def sign_up_form(call: Call) -> Answer:
     """Sign an address up; the page that follows is the same for every address."""
     sent = fields(await call.read_body())
     email = sent.get("email", [""])[-1]
-    categories = await tools.categories(call.site.database)
-    chosen = {category.name for category in categories} & set(sent.get("category", [])[:_MOST_CATEGORIES])
+    categories = await offered_categories(call)
     try:
-        await sign_up(call, email[:_EMAIL_MOST], chosen)
+        await sign_up(call, email[:_EMAIL_MOST], sent.get("category", []), categories)
     except AddressRefused as error:
         wrong = f"This address can't be signed up: {error}."
         return show(call, "newsletter.html", status=400, categories=categories, email=email, wrong=wrong)

@@ -12,8 +12,7 @@ import msgspec
 from events.commands.erasure import EraseVisitor
 from events.commands.subscribers import EraseSubscriber, JoinBookmarks, RequestMail, SetPreferences, Unsubscribe
 from events.log.event import fold
-from events.subscribers import Frequency, NotSubscribed, Subscriber, evolve, stream
-from projections import tools
+from events.subscribers import CategoriesUnknown, Frequency, NotSubscribed, Subscriber, evolve, stream
 from services.clock import fresh_id, now
 from services.newsletter import outbox, subscribers
 from services.newsletter.doorbell import ring
@@ -23,8 +22,8 @@ from services.web.http.auth import bearer, find_visitor
 from services.web.http.bodies import Input, fields
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import HTML, show
-from services.web.http.problems import BadInput, NoToken
-from services.web.newsletter import Categories, from_link, read_token, show_message
+from services.web.http.problems import BadInput, FieldError, NoToken
+from services.web.newsletter import Categories, from_link, offered_categories, read_token, show_message
 from services.web.site import Call
 
 
@@ -45,10 +44,16 @@ async def read_preferences(call: Call, subscriber: str) -> Preferences:
 
 
 async def set_preferences(call: Call, subscriber: str, wanted: Preferences) -> Preferences:
-    """Set a subscriber's preferences. Raises NotSubscribed."""
+    """Set a subscriber's preferences. Raises NotSubscribed, BadInput for categories that the catalog doesn't have."""
     until = wanted.paused_until.isoformat() if wanted.paused_until else None
-    command = SetPreferences(subscriber, wanted.categories, wanted.frequency, until)
-    return _preferences((await call.site.committer.submit(command)).value)
+    offered = await offered_categories(call)
+    command = SetPreferences(subscriber, wanted.categories, wanted.frequency, until, offered)
+    try:
+        return _preferences((await call.site.committer.submit(command)).value)
+    except CategoriesUnknown as error:
+        places = [n for n, category in enumerate(wanted.categories) if category in error.unknown]
+        errors = [FieldError(f"/categories/{n}", str(error)) for n in places]
+        raise BadInput("The catalog has no such category.", errors=errors) from None
 
 
 def _preferences(state: Subscriber) -> Preferences:
@@ -122,7 +127,7 @@ def _wanted(sent: dict[str, list[str]]) -> Preferences:
 
 async def _show_form(call: Call, subscriber: str, saved: str = "") -> Answer:
     preferences = await read_preferences(call, subscriber)
-    known = [category.name for category in await tools.categories(call.site.database)]
+    known = await offered_categories(call)
     until = preferences.paused_until
     return show(
         call,

@@ -31,6 +31,7 @@ LEASE_SECONDS = 5
 VOTED_TOOLS = 20
 VOTES_A_TOOL = 30
 AT_ONCE = 500
+CATEGORIES = [f"Category {n}" for n in range(10)]
 """Commands that wait for their commits together."""
 
 WAITING = """
@@ -71,11 +72,11 @@ class MeasuredNewsletter:
             finder = await vault.finder(connection)
         people = [new_person(vault, finder, f"reader{n}@example.com") for n in range(readers)]
         imported = [
-            Imported(person, "sealed proof", (f"Category {n % 10}",) if n % 4 == 0 else ()) for n, person in enumerate(people)
+            Imported(person, "sealed proof", (CATEGORIES[n % 10],) if n % 4 == 0 else ()) for n, person in enumerate(people)
         ]
         async with committer(self.dsn) as log:
             for start in range(0, readers, 100):
-                await log.submit(ImportSubscribers(imported[start : start + 100], "bench"))
+                await log.submit(ImportSubscribers(imported[start : start + 100], "bench", CATEGORIES))
             await _submit(log, [CastVote(new_id(), f"tool-{n % VOTED_TOOLS}", "skip" if n % 7 < n % 3 else "ship")
                                 for n in range(VOTED_TOOLS * VOTES_A_TOOL)])  # fmt: skip
             visitors = {person.id: new_id() for person in people[::2]}

@@ -28,12 +28,23 @@ async def types(connection: Any) -> list[str]:
 
 async def test_erasure_removes_what_was_kept_and_no_vote(shell: Shell, reader: str, connection: Any) -> None:
     """The bookmark goes, the vote stays; erased again, or unknown, there is nothing to do."""
-    assert shell("visitors", "erase", reader, "--json").json() == {"reviews": 0, "bookmarks": 1, "appended": 2}
+    assert shell("visitors", "erase", reader, "--yes", "--json").json() == {"reviews": 0, "bookmarks": 1, "appended": 2}
     assert await types(connection) == ["PersonErased", "BookmarkRemoved"]
-    assert shell("visitors", "erase", reader, "--json").json()["appended"] == 0
+    assert shell("visitors", "erase", reader, "--yes", "--json").json()["appended"] == 0
     unknown = ids.new_id(1_800_000_000_000, os.urandom(10))
-    assert shell("visitors", "erase", unknown).out.startswith("Nothing to erase")
+    assert shell("visitors", "erase", unknown, "--yes").out.startswith("Nothing to erase")
     shell("visitors", "erase", "nobody").failed("nobody", status=2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("visitors", "erase", ids.new_id(1, bytes(10))), ("subscribers", "erase", "a@example.com"), ("digest", "cancel", "1")],
+)
+async def test_where_nobody_can_be_asked_a_yes_must_be_given(shell: Shell, connection: Any, words: tuple[str, ...]) -> None:
+    """In a pipe or a timer's job what can't be undone is refused without --yes, and changes nothing."""
+    before = await types(connection)
+    shell(*words).failed("--yes", status=2)
+    assert await types(connection) == before
 
 
 @pytest.mark.parametrize(("answer", "status", "last"), [("y", 0, "PersonErased"), ("n", 130, "ToolBookmarked")])

@@ -98,20 +98,26 @@ def test_subscribers_come_from_a_file_and_leave_on_request(site: Instance, tmp_p
     file = tmp_path / "readers.csv"
     file.write_bytes(
         b"\xef\xbb\xbfemail,proof,categories\n"
-        b"bob@example.com,paper form of 2026-03-01,Chat;Code\n"
+        b"bob@example.com,paper form of 2026-03-01,Developer Tools;Writing\n"
         b"not an address,paper form,\n"
         b"carl@example.com,,\n"
         b'broken"row,x\n'
         b"\xff\xfe@example.com,paper,\n" + b"x" * 100_000 + b"@example.com,paper,\n"
         b"dora@example.com,web form,\n"
+        b"fred@example.com,web form,Writing;Nope\n"
         b"BOB@example.com,again,\n"
     )
     done = run(site, "subscribers", "import", str(file), status=1)
-    assert "Imported 2 subscribers; 1 known before, 5 refused" in done
-    assert [int(n) for n in re.findall(r"line (\d+) was refused", done)] == [3, 4, 5, 6, 7]
+    assert "Imported 2 subscribers; 1 known before, 6 refused" in done
+    assert [int(n) for n in re.findall(r"line (\d+) was refused", done)] == [3, 4, 5, 6, 7, 9]
     assert "carl@" not in done
+    assert "no category 'Nope'; it has:" in done
     kept = json.loads(run(site, "subscribers", "export", "bob@example.com"))
-    assert (kept["email"], kept["status"], kept["categories"]) == ("bob@example.com", "confirmed", ["Chat", "Code"])
+    assert (kept["email"], kept["status"], kept["categories"]) == (
+        "bob@example.com",
+        "confirmed",
+        ["Developer Tools", "Writing"],
+    )
     assert "Erased" in run(site, "subscribers", "erase", "bob@example.com", "--yes")
     assert "this address is unknown" in run(site, "subscribers", "erase", "bob@example.com", "--yes")
     assert json.loads(run(site, "subscribers", "export", "bob@example.com")) == {"email": "bob@example.com", "status": None}

@@ -38,7 +38,7 @@ def rows(size: int) -> Iterator[tuple[bytes, bool]]:
     while written < size:
         number += 1
         whole = number % BROKEN_EVERY != 0
-        row = b"reader%d@example.com,web form of 2026-03-01 09:15 UTC with double opt-in,Chat;Code\n" % number
+        row = b"reader%d@example.com,web form of 2026-03-01 09:15 UTC with double opt-in,\n" % number
         row = row if whole else BROKEN[number // BROKEN_EVERY % len(BROKEN)]
         written += len(row)
         yield row, whole

@@ -9,14 +9,19 @@ import httpx
 import pytest
 
 from emails.addresses import read_address
+from events.commands.catalog import ImportCatalog
+from events.log.committer import Committer
 from events.log.vault import Vault
-from services.clock import now
+from services.clock import fresh_id, now
 from services.newsletter.tokens import MailTokens
 from services.settings import Newsletter
+from tests.support import catalogs
 from tests.support.newsroom import Newsroom
+from tests.support.runners import catch_up_all
 from tests.support.settings import SECRET_KEY, VAULT_KEY, settings
 from tests.support.sites import client
 
+FROM_HERE = {"sec-fetch-site": "same-origin"}
 LIMITS = Newsletter(signups_per_hour=6, singles_per_day=3)
 
 
@@ -37,6 +42,14 @@ async def valkey(valkey_url: str) -> AsyncIterator[None]:
         await valkey.flushdb()
         yield
         await valkey.flushdb()
+
+
+@pytest.fixture
+async def offered(dsn: str, committer: Committer) -> None:
+    """A catalog with the categories Chat and Code, in the views."""
+    tools = (catalogs.tool("alpha", category="Chat"), catalogs.tool("beta", category="Code"))
+    await committer.submit(ImportCatalog.of(catalogs.file(*tools), fresh_id, "op"))
+    await catch_up_all(dsn)
 
 
 @pytest.fixture
@@ -94,7 +107,7 @@ async def test_sign_ups_are_counted_without_valkey(dsn: str) -> None:
 
 @pytest.mark.usefixtures("valkey")
 async def test_reading_a_link_changes_nothing_and_its_button_does(
-    http: httpx.AsyncClient, tokens: MailTokens, connection: Any
+    http: httpx.AsyncClient, tokens: MailTokens, connection: Any, offered: None
 ) -> None:
     """Confirm, preferences and unsubscribe: GET shows a form, POST acts, and may be repeated where that is promised."""
     await sign_up(http, "ada@example.com")
@@ -119,6 +132,73 @@ async def test_reading_a_link_changes_nothing_and_its_button_does(
     for _ in range(2):
         assert (await http.post("/newsletter/unsubscribe", params={"token": leave}, content=b"x")).status_code == 200
     assert (await http.get("/v1/newsletter/preferences", headers=bearer)).status_code == 410
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_a_strangers_words_reach_nobody(
+    http: httpx.AsyncClient, tokens: MailTokens, connection: Any, offered: None, room: Newsroom
+) -> None:
+    """Categories are the catalog's, whichever way they come in: in the log stand those, and in the mail none."""
+    lure = "URGENT: your account is locked, open http://evil.example/login"
+    plain = await sign_up(http, "bob@example.com")
+    answer = await sign_up(http, "ada@example.com", categories=[lure, "Chat"])
+    assert (answer.status_code, answer.text) == (202, plain.text)
+    form = {"email": "eve@example.com", "category": [lure, "Code"]}
+    assert (await http.post("/newsletter", data=form, headers=FROM_HERE)).status_code == 303
+    kept = await connection.fetch("select data->'categories' as chosen from log.events where type = 'SubscriptionRequested'")
+    assert [row["chosen"] for row in kept] == ["[]", '["Chat"]', '["Code"]']
+    await room.deliver()
+    assert (len(room.sink.mails), lure.encode() in b"".join(mail for _, mail in room.sink.mails)) == (3, False)
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_preferences_name_the_categories_that_are_known(
+    http: httpx.AsyncClient, tokens: MailTokens, connection: Any, offered: None
+) -> None:
+    """An unknown category is 400 with its pointer and those there are, in JSON and in the form, and nothing is saved."""
+    await sign_up(http, "ada@example.com")
+    ((ada, _),) = await mails(connection)
+    await http.post("/v1/newsletter/confirm", json={"token": tokens.confirm(ada, 1)})
+    manage = tokens.issue("manage", ada)
+    bearer = {"authorization": f"Bearer {manage}"}
+    wanted = {"categories": ["Chat", "Nope"], "frequency": "weekly"}
+    refused = await http.put("/v1/newsletter/preferences", json=wanted, headers=bearer)
+    (error,) = refused.json()["errors"]
+    assert (refused.status_code, error["pointer"], "Chat, Code" in error["detail"]) == (400, "/categories/1", True)
+    form = {"category": ["Nope"], "frequency": "weekly", "paused_until": "", "do": "save"}
+    assert (await http.post("/newsletter/preferences", params={"token": manage}, data=form)).status_code == 400
+    kept = await http.get("/v1/newsletter/preferences", headers=bearer)
+    assert kept.json()["categories"] == []
+
+
+@pytest.mark.usefixtures("valkey")
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ["ada+1@example.com", "ada@example.com", "Ada+2@example.com", "ada+3@example.com", '"ada"@example.com'],
+        ["a.da@gmail.com", "ada@gmail.com", "ada+x@googlemail.com", "a.d.a+y@gmail.com", "ADA@GoogleMail.com"],
+    ],
+)
+async def test_a_mailbox_has_one_cap_however_it_is_spelled(
+    http: httpx.AsyncClient, connection: Any, spellings: list[str]
+) -> None:
+    """Tags, and dots at Gmail, get nobody more than the day's three mails; all are answered alike, and none stands clear."""
+    answers = {(answer.status_code, answer.text) for answer in [await sign_up(http, spelling) for spelling in spellings]}
+    assert (len(answers), len(await mails(connection))) == (1, 3)
+    await sign_up(http, "a.da@example.com")
+    assert len(await mails(connection)) == 4
+    stored = await connection.fetch("select * from vault.lookups")
+    assert "ada" not in str(stored).casefold()
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_no_duty_or_machine_is_signed_up(http: httpx.AsyncClient, connection: Any) -> None:
+    """`postmaster@` and its like get the same answer, no mail, and no place in the log."""
+    first = await sign_up(http, "reader@example.com")
+    for address in ("postmaster@example.com", "Abuse@example.com", "no-reply+news@example.com", '"hostmaster"@example.com'):
+        answer = await sign_up(http, address)
+        assert (answer.status_code, answer.text) == (202, first.text)
+    assert len(await mails(connection)) == await connection.fetchval("select count(*) from log.events") == 1
 
 
 @pytest.mark.usefixtures("valkey")
@@ -156,7 +236,16 @@ async def test_an_erased_reader_is_forgotten(http: httpx.AsyncClient, tokens: Ma
 @pytest.mark.usefixtures("valkey")
 @pytest.mark.parametrize(
     "bad",
-    ["", "nobody", "a@b", "x@example.com\r\nBcc: y@example.com", "a" * 400 + "@example.com", "\u00fc@example.com", "x@y\0.com"],
+    [
+        "",
+        "nobody",
+        "a@b",
+        "a" * 65 + "@example.com",
+        "x@example.com\r\nBcc: y@example.com",
+        "a" * 400 + "@example.com",
+        "\u00fc@example.com",
+        "x@y\0.com",
+    ],
 )
 async def test_what_is_no_address_is_400_and_not_counted(http: httpx.AsyncClient, bad: str) -> None:
     """A bad address is refused before it costs its network anything."""

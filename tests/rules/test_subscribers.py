@@ -4,6 +4,7 @@ from events.erasure import PersonErased
 from events.log.event import Event
 from events.subscribers import (
     BookmarksJoined,
+    CategoriesUnknown,
     LinkUsed,
     NotSubscribed,
     PreferencesSet,
@@ -30,6 +31,7 @@ AGAIN = SubscriptionRequested(subscriber=ADA, round=1, form="form 1", categories
 CONFIRMED = SubscriptionConfirmed(subscriber=ADA, round=1, form="form 1", token="aa")
 LEFT = Unsubscribed(subscriber=ADA)
 BOUNCED = SubscriberSuppressed(subscriber=ADA, reason="hard bounce")
+UNKNOWN = "no tool of the catalog has this category; those it has: Code"
 ERASED = PersonErased(person=ADA)
 
 
@@ -39,15 +41,15 @@ def subscriber(*events: Event) -> Given:
 
 def test_a_new_address_is_said_once() -> None:
     """The first request names the sealed address; a second one, while unconfirmed, is another request of the same round."""
-    asked = ("id of nobody", "sealed anew", [], "form 1", VISITOR)
-    subscriber().when(request_subscription, ADA, "sealed", ["Chat"], "form 1", None).then(REQUESTED)
+    asked = ("id of nobody", "sealed anew", [], "form 1", VISITOR, ["Chat"])
+    subscriber().when(request_subscription, ADA, "sealed", ["Chat", "URGENT"], "form 1", None, ["Chat"]).then(REQUESTED)
     subscriber(REQUESTED).when(request_subscription, *asked).then(AGAIN)
 
 
 def test_a_confirmed_or_suppressed_address_asks_for_nothing() -> None:
     """Signing up a confirmed, suppressed or erased address is no event."""
     for events in ((REQUESTED, CONFIRMED), (REQUESTED, BOUNCED), (REQUESTED, ERASED)):
-        subscriber(*events).when(request_subscription, ADA, "sealed", [], "form 1", None).then()
+        subscriber(*events).when(request_subscription, ADA, "sealed", [], "form 1", None, []).then()
 
 
 def test_any_link_of_a_round_confirms_once() -> None:
@@ -72,19 +74,30 @@ def test_withdrawn_suppressed_and_erased_requests_cannot_be_confirmed() -> None:
 def test_consent_given_elsewhere_counts_for_unknown_addresses_only() -> None:
     """An import confirms a new address at once and leaves a known one as it is."""
     imported = SubscriberImported(subscriber=ADA, round=1, categories=["Chat"], address="sealed", proof="sealed proof")
-    subscriber().when(import_subscriber, ADA, "sealed", ["Chat"], "sealed proof").then(imported)
-    subscriber(REQUESTED).when(import_subscriber, ADA, "sealed", [], "sealed proof").then()
+    subscriber().when(import_subscriber, ADA, "sealed", ["Chat"], "sealed proof", ["Chat"]).then(imported)
+    subscriber(REQUESTED).when(import_subscriber, ADA, "sealed", [], "sealed proof", []).then()
     subscriber(imported).when(unsubscribe).then(LEFT)
 
 
 def test_preferences_are_for_subscribers() -> None:
     """Only a confirmed subscriber sets them; the same again, in any order, is no event."""
     chosen = PreferencesSet(subscriber=ADA, categories=["Chat", "Code"], frequency="monthly", paused_until="2027-01-01")
-    asked = (["Code", "Chat", "Chat"], "monthly", "2027-01-01")
+    asked = (["Code", "Chat", "Chat"], "monthly", "2027-01-01", ["Chat", "Code"])
     subscriber(REQUESTED, CONFIRMED).when(set_preferences, *asked).then(chosen)
     subscriber(REQUESTED, CONFIRMED, chosen).when(set_preferences, *asked).then()
     for events in ((), (REQUESTED,), (REQUESTED, CONFIRMED, LEFT)):
         subscriber(*events).when(set_preferences, *asked).refused(NotSubscribed)
+
+
+def test_nobody_chooses_what_the_catalog_does_not_have() -> None:
+    """An unknown category is refused by name, in preferences and in an import; one chosen earlier may be kept."""
+    chosen = PreferencesSet(subscriber=ADA, categories=["Chat"], frequency="weekly")
+    reader = subscriber(REQUESTED, CONFIRMED, chosen)
+    reader.when(set_preferences, ["Chat", "URGENT"], "weekly", None, ["Code"]).refused(CategoriesUnknown, UNKNOWN)
+    reader.when(set_preferences, ["Chat", "Code"], "weekly", None, ["Code"]).then(
+        PreferencesSet(subscriber=ADA, categories=["Chat", "Code"], frequency="weekly")
+    )
+    subscriber().when(import_subscriber, ADA, "sealed", ["URGENT"], "proof", ["Code"]).refused(CategoriesUnknown, UNKNOWN)
 
 
 def test_bookmarks_join_once() -> None:

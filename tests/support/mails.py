@@ -68,7 +68,7 @@ PERSONAL: dict[str, Any] = {"bookmarked": BOOKMARKED, "unsubscribe_url": UNSUBSC
 READER = Reader("ana@example.com", "<12.abc@verdicts.example.com>", WHEN, UNSUBSCRIBE, MANAGE)
 
 SINGLE_MAILS: dict[str, dict[str, Any]] = {
-    "confirmation": {"confirm_url": f"{SITE}/newsletter/confirm?token=abc", "valid_hours": 48, "categories": ["Agents"]},
+    "confirmation": {"confirm_url": f"{SITE}/newsletter/confirm?token=abc", "valid_hours": 48},
     "preferences": {"manage_url": MANAGE},
     "export": {"export_url": f"{SITE}/export?token=a&b=1", "erase_url": f"{SITE}/erase?token=b", "valid_hours": 1},
 }

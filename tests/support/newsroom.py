@@ -55,7 +55,9 @@ class Newsroom:
         """Sign an address up; give the subscriber's id if there is one."""
         finder = await self.vault.finder(self.database)
         person = new_person(self.vault, finder, address)
-        await self.committer.submit(RequestSubscription(person, categories, "form", visitor, mail=fresh_id(), cap=cap))
+        await self.committer.submit(
+            RequestSubscription(person, categories, "form", visitor, mail=fresh_id(), cap=cap, offered=categories)
+        )
         found: str | None = await self.database.fetchval(
             "select person from vault.lookups where mark = $1", finder.mark(address)
         )
@@ -71,7 +73,7 @@ class Newsroom:
     async def prefer(self, subscriber: str, **more: Any) -> None:
         """Set preferences."""
         wanted = {"categories": [], "frequency": "weekly", "paused_until": None, **more}
-        await self.committer.submit(SetPreferences(subscriber, **wanted))
+        await self.committer.submit(SetPreferences(subscriber, offered=wanted["categories"], **wanted))
 
     async def import_tools(self, *tools: dict[str, Any], pairs: tuple[tuple[str, str], ...] = ()) -> None:
         """Import a catalog of tools and pairs of slugs."""
