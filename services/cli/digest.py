@@ -87,13 +87,13 @@ async def send(now: bool, extra: bool, as_json: bool) -> None:
     A period has one issue, however often this is run.
     """
     settings = find_settings()
-    from services import clock
-    from services.newsletter import issues, ledger
+    from services.newsletter import issues, ledger, periods
     from services.newsletter.schedule import schedule_of
 
     schedule = schedule_of(settings.newsletter)
     async with connected(settings) as connection:
-        served = await issues.send_now(connection, settings.database_url, schedule, clock.now(), OPERATOR, extra=extra)
+        at = await periods.time_of(connection)
+        served = await issues.send_now(connection, settings.database_url, schedule, at, OPERATOR, extra=extra)
         sent = [(one, await ledger.accounts(connection, one.issue.number)) for one in served]
     await _ring(settings)
     value = [{"issue": one.issue, "sent_now": one.is_new, "accounts": counts} for one, counts in sent]
@@ -109,8 +109,7 @@ async def send(now: bool, extra: bool, as_json: bool) -> None:
 async def status(number: int | None, reader: str | None, missed: bool, as_json: bool) -> None:
     """Show the accounts of issue NUMBER (default: the last issues), or the outcome for its readers."""
     settings = find_settings()
-    from services import clock
-    from services.newsletter import issues, ledger
+    from services.newsletter import issues, ledger, periods
     from services.newsletter.schedule import schedule_of
 
     async with connected(settings) as connection:
@@ -121,7 +120,7 @@ async def status(number: int | None, reader: str | None, missed: bool, as_json: 
             return
         some = [await issues.issue(connection, number)] if number else await issues.issues(connection)
         found = [(one, await ledger.accounts(connection, one.number)) for one in some]
-        late = await issues.late(connection, schedule_of(settings.newsletter), clock.now())
+        late = await periods.late(connection, schedule_of(settings.newsletter), await periods.time_of(connection))
         if late and number is None and not as_json:
             click.echo(f"Late: {late}", err=True)
     lines = [_issue_line(one, counts) for one, counts in found] or ["No issue yet"]
@@ -204,7 +203,14 @@ def _sent_line(sent: "ServedEdition", counts: dict[str, int]) -> str:
 
 
 def _issue_line(issue: "Issue", counts: dict[str, int]) -> str:
-    return f"Issue {issue.number}, {issue.edition}, {issue.state}: planned {issue.planned} = {_in_words(counts)}"
+    state = f"settled but for {doubt}" if issue.state == "settled" and (doubt := _doubt(issue.number, counts)) else issue.state
+    return f"Issue {issue.number}, {issue.edition}, {state}: planned {issue.planned} = {_in_words(counts)}"
+
+
+def _doubt(number: int, counts: dict[str, int]) -> str:
+    """Return the mails that may or may not have arrived, and the command that settles them; nothing if there are none."""
+    uncertain = counts.get("uncertain", 0)
+    return f"{counted(uncertain, 'uncertain mail')} (`digest resolve {number} --uncertain resend|drop`)" if uncertain else ""
 
 
 def _in_words(counts: dict[str, int]) -> str:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import asyncpg
 import msgspec
@@ -17,22 +17,13 @@ from events.log import postgres
 from projections.issues import compile_afresh, compile_content, decode_content, encode_content
 from projections.registry import named
 from services.newsletter.ledger import Database
-from services.newsletter.schedule import LATE_AFTER, Schedule
-
-Edition = Literal["weekly", "monthly"]
-SERVE_LATE: Final = "`ballotpress digest send --now` sends it"
+from services.newsletter.periods import SERVE_LATE, DueWork, Edition, editions_of, keep, keep_early, said_late, stand
+from services.newsletter.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 
 _LOCK: Final = 0x697373756573  # any constant: the one that compiles holds it
 
-# One statement, so that a minute with nothing due costs one look.
-LOOK: Final = """
-select s.since, s.paused_at,
-       coalesce((select array_agg(i.edition) from newsletter.issues i where i.due_at = $1 and i.extra = 0), '{}') as served,
-       coalesce((select array_agg(i.number) from newsletter.issues i where i.state = 'compiled'), '{}') as unplanned
-from newsletter.schedule s
-"""
 LAST_OF: Final = """
 select i.to_position, i.compiled_at from newsletter.issues i where i.edition = $1 and i.state <> 'cancelled'
 order by i.to_position desc limit 1
@@ -101,15 +92,6 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     operator: str | None
 
 
-class DueWork(msgspec.Struct, frozen=True, kw_only=True):
-    """Work that is due: editions to compile, issues compiled but not planned, and editions that are too late."""
-
-    at: datetime
-    editions: tuple[Edition, ...] = ()
-    unplanned: tuple[int, ...] = ()
-    late: tuple[Edition, ...] = ()
-
-
 class ServedEdition(msgspec.Struct, frozen=True):
     """An edition's issue after an operator's "send now"; `is_new` is false if the period had been served before."""
 
@@ -119,39 +101,6 @@ class ServedEdition(msgspec.Struct, frozen=True):
 
 class IssueUnknown(Exception):
     """There is no issue of this number."""
-
-
-def editions_at(schedule: Schedule, due: datetime) -> tuple[Edition, ...]:
-    """Return the editions of a scheduled time: the monthly one comes with the month's first issue."""
-    return ("weekly", "monthly") if schedule.is_months_first(due) else ("weekly",)
-
-
-async def look(database: Database, schedule: Schedule, at: datetime) -> DueWork:
-    """Return the work that is due; write nothing."""
-    last = schedule.last(at)
-    (row,) = await database.fetch(LOOK, last)
-    unplanned = tuple(sorted(row["unplanned"]))
-    if row["paused_at"] is not None:
-        return DueWork(at=last)
-    missing: tuple[Edition, ...] = ()
-    if last > row["since"]:
-        missing = tuple(edition for edition in editions_at(schedule, last) if edition not in row["served"])
-    if at - last > LATE_AFTER:
-        return DueWork(at=last, unplanned=unplanned, late=missing)
-    return DueWork(at=last, editions=missing, unplanned=unplanned)
-
-
-async def late(database: Database, schedule: Schedule, at: datetime) -> str | None:
-    """Return a sentence on the issue that is too late to send without an operator; None if there is none."""
-    what = said_late(await look(database, schedule, at))
-    return None if what is None else f"{what}: {SERVE_LATE}"
-
-
-def said_late(due: DueWork) -> str | None:
-    """Return a line on the issue that is too late; None if there is none."""
-    if not due.late:
-        return None
-    return f"The {' and '.join(due.late)} issue due at {due.at:%Y-%m-%d %H:%M} UTC is more than a day late"
 
 
 async def compile_issue(
@@ -238,11 +187,13 @@ async def plan(database: Database, number: int, schedule: Schedule, at: datetime
 
 async def tick(pool: "asyncpg.Pool[Any]", dsn: str, schedule: Schedule, at: datetime) -> DueWork:
     """Compile and plan the work that is due. In most minutes there is none, and nothing is written."""
-    due = await look(pool, schedule, at)
-    if due.late:
-        logger.error("%s", await late(pool, schedule, at))
+    standing = await stand(pool, schedule, at, is_worker=True)
+    await keep(pool, standing)
+    due = standing.work(at)
+    if said := said_late(due):
+        logger.error("%s: %s", said, SERVE_LATE)
     for edition in due.editions:
-        number = await compile_issue(dsn, edition, due.at, at)
+        number = await compile_issue(dsn, edition, due.due_at[edition], at)
         if number is not None:
             logger.info("compiled issue %d, %s", number, edition)
             await plan(pool, number, schedule, at)
@@ -254,19 +205,22 @@ async def tick(pool: "asyncpg.Pool[Any]", dsn: str, schedule: Schedule, at: date
 async def send_now(
     connection: Database, dsn: str, schedule: Schedule, at: datetime, operator: str, *, extra: bool = False
 ) -> list[ServedEdition]:
-    """Compile and plan the running period's issues, or the late ones; once a period unless `extra`."""
-    missed = (await look(connection, schedule, at)).late
-    last, coming = schedule.last(at), schedule.next(at)
+    """Compile and plan the issues that are owed, or else the running period's; once a period unless `extra`."""
+    standing = await stand(connection, schedule, at, is_worker=False)
+    coming, owed = standing.course.coming, {} if standing.is_paused else standing.owed
     served = []
-    for edition in editions_at(schedule, last if missed else coming):
-        due_at = last if edition in missed else coming
-        before = None if extra else await connection.fetchval(SERVED, edition, due_at, last)
+    for edition in tuple(owed) or editions_of(coming):
+        due_at = owed.get(edition, coming.due_at)
+        began = at if edition in owed else standing.began
+        before = None if extra else await connection.fetchval(SERVED, edition, due_at, began)
         number = before or await compile_issue(dsn, edition, due_at, at, operator=operator, extra=extra)
         if number is None:  # the clock was faster
-            number = before = await connection.fetchval(SERVED, edition, due_at, last)
+            number = before = await connection.fetchval(SERVED, edition, due_at, began)
         if number is not None:
             await plan(connection, number, schedule, at)
             served.append(ServedEdition(await issue(connection, number), before is None))
+    if not owed and not extra and any(one.issue.due_at == coming.due_at for one in served):
+        await keep_early(connection, coming)
     return served
 
 

@@ -14,7 +14,7 @@ from events.log.vault import Vault
 from events.registry import REGISTRY
 from projections.engine import notify
 from services.clock import now
-from services.newsletter import issues, outbox
+from services.newsletter import issues, outbox, periods
 from services.newsletter.letters import Letters
 from services.newsletter.schedule import schedule_of
 from services.newsletter.sender import Sender
@@ -72,7 +72,8 @@ class Mailroom:
 
     async def tick(self) -> None:
         """Compile and plan the issues that are due."""
-        due = await issues.tick(self.database, self._settings.database_url, self._schedule, now())
+        at = await periods.time_of(self.database)
+        due = await issues.tick(self.database, self._settings.database_url, self._schedule, at)
         if due.editions or due.unplanned:
             self.wake()
 

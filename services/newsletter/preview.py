@@ -10,6 +10,7 @@ from events.log.vault import Vault
 from services.clock import now
 from services.newsletter import issues
 from services.newsletter.digest import Digests, StoredIssue, read_issue, sender_of, within
+from services.newsletter.periods import Edition
 from services.newsletter.schedule import schedule_of
 from services.newsletter.subscribers import export
 from services.settings import Settings
@@ -28,7 +29,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     quiet: bool
 
 
-async def preview(settings: Settings, edition: issues.Edition, reader: str | None) -> Preview:
+async def preview(settings: Settings, edition: Edition, reader: str | None) -> Preview:
     """Write the mail of the running issue to a reader, or to an example address; roll back what is stored on the way."""
     at, schedule = now(), schedule_of(settings.newsletter)
     async with issues.rolled_back(settings.database_url) as connection:

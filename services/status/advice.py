@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
-from services.newsletter.issues import SERVE_LATE
+from services.newsletter.periods import SERVE_LATE
 from services.status.model import Ledger, Problem, ProjectionStatus, Queue, Rebuild, Room, Schema, Status, Transaction
 
 BEHIND_SECONDS: Final = 10.0

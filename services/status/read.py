@@ -24,7 +24,7 @@ from events.log import migrate
 from events.log.vault import Vault
 from projections.engine.projection import IS_TAKEN, LOCK_CLASS, Projection
 from projections.registry import PROJECTIONS
-from services.newsletter.issues import look, said_late
+from services.newsletter.periods import look, said_late
 from services.newsletter.schedule import Schedule
 from services.status import advice, model
 from services.status.views import missing_views, read_present_views
@@ -223,7 +223,7 @@ async def _rebuild(connection: "Connection[Any]", projection: Projection, schema
 
 
 async def _ledger(connection: "Connection[Any]", schedule: Schedule, at: datetime) -> model.Ledger | None:
-    if await connection.fetchval("select to_regclass('newsletter.mails')") is None:
+    if await connection.fetchval("select to_regclass('newsletter.periods')") is None:
         return None
     row = await connection.fetchrow(READ_LEDGER)
     assert row is not None  # noqa: S101 - the schedule has one row

@@ -7,7 +7,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from events.log import postgres
-from services.newsletter.issues import Edition
+from services.newsletter.periods import Edition
 from services.status.model import ProjectionStatus
 from services.status.views import read_views
 from services.web.http.answers import Answer

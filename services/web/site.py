@@ -16,8 +16,7 @@ from events.log.store import Log
 from events.log.vault import Finder, Vault
 from events.registry import REGISTRY
 from projections.engine import notify
-from services.clock import now
-from services.newsletter import issues
+from services.newsletter import periods
 from services.newsletter.schedule import schedule_of
 from services.newsletter.tokens import MailTokens
 from services.settings import Settings
@@ -146,11 +145,11 @@ class Site:
         return None if self.committer.is_ready else "this process still reads which tools are listed"
 
     async def _late_issue(self) -> str | None:
-        return await issues.late(self.database, self.schedule, now())
+        return await periods.late(self.database, self.schedule, await periods.time_of(self.database))
 
     async def late_editions(self) -> Sequence[str]:
         """Return the editions so late that they wait for an operator."""
-        return (await issues.look(self.database, self.schedule, now())).late
+        return (await periods.look(self.database, self.schedule, await periods.time_of(self.database))).late
 
     def _views_moved(self) -> None:
         self.cards.wake.set()

@@ -9,12 +9,13 @@ from events.commands.voters import CorrectVoters
 from projections.cards import tallies_at_head
 from projections.issues import MOST_KEPT, Content, ToolFact
 from services.clock import fresh_id
-from services.newsletter import issues
+from services.newsletter import issues, periods
 from services.newsletter.digest import Heading, digest_values, read_issue
 from services.newsletter.schedule import Schedule
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
 
+WEEK = timedelta(days=7)
 MONDAY = datetime(2099, 11, 23, 9, tzinfo=UTC)  # after `migrate` ran, whenever that was
 
 
@@ -140,6 +141,51 @@ async def test_sending_now_serves_the_running_period(room: Newsroom) -> None:
     assert len(await issues.issues(pool)) == 2
     await issues.tick(pool, dsn, room.schedule, MONDAY + timedelta(days=14))
     assert {i.edition for i in await issues.issues(pool, 2)} == {"weekly", "monthly"}
+
+
+@pytest.mark.parametrize(
+    "changed", [Schedule(0, 10, "UTC"), Schedule(1, 9, "UTC"), Schedule(0, 9, "America/New_York"), Schedule(6, 20, "UTC")]
+)
+async def test_changed_settings_send_nobody_a_second_issue(room: Newsroom, changed: Schedule) -> None:
+    """With another hour, day or zone, Monday's issue isn't sent again, nothing is late, and the next comes in its turn."""
+    dsn, pool = room.settings.database_url, room.database
+    for hours in (-24, 0):
+        await issues.tick(pool, dsn, room.schedule, MONDAY + timedelta(hours=hours))
+    for hours in (*range(1, 30), 48, 71):
+        due = await issues.tick(pool, dsn, changed, MONDAY + timedelta(hours=hours))
+        assert (due.editions, due.late) == ((), ())
+        assert await periods.late(pool, changed, MONDAY + timedelta(hours=hours)) is None
+    for hours in range(72, 240, 12):
+        await issues.tick(pool, dsn, changed, MONDAY + timedelta(hours=hours))
+    weekly = [issue.due_at for issue in await issues.issues(pool) if issue.edition == "weekly"]
+    assert weekly == [changed.next(MONDAY + timedelta(days=4)), MONDAY]
+
+
+async def test_a_months_issue_that_nobody_sent_comes_with_the_next(room: Newsroom) -> None:
+    """With no worker over the month's first Monday and after, the week's issue comes once, and the month's isn't lost."""
+    dsn, pool = room.settings.database_url, room.database
+    await issues.tick(pool, dsn, room.schedule, MONDAY)
+    back = MONDAY + timedelta(days=17)  # the 10th; the 30th and the 7th were missed
+    due = await issues.tick(pool, dsn, room.schedule, back)
+    assert (due.late, len(await issues.issues(pool))) == (("weekly", "monthly"), 1)
+    assert "due at 2099-12-07 09:00" in (await periods.late(pool, room.schedule, back) or "")
+    for days in (21, 21, 28):
+        await issues.tick(pool, dsn, room.schedule, MONDAY + timedelta(days=days))
+    sent = [(issue.edition, issue.due_at) for issue in reversed(await issues.issues(pool))]
+    assert sent == [
+        ("weekly", MONDAY),
+        ("weekly", MONDAY + timedelta(days=21)),
+        ("monthly", MONDAY + timedelta(days=14)),
+        ("weekly", MONDAY + timedelta(days=28)),
+    ]
+
+
+async def test_a_clock_set_back_sends_nothing_again(room: Newsroom) -> None:
+    """An hour that comes a second time, and a week that does, find their issue sent."""
+    dsn, pool = room.settings.database_url, room.database
+    for days in (0, 7, 6, 7, 0, 7, 7.1):
+        await issues.tick(pool, dsn, room.schedule, MONDAY + timedelta(days=days))
+    assert [issue.due_at for issue in await issues.issues(pool)] == [MONDAY + WEEK, MONDAY]
 
 
 async def test_nothing_due_writes_nothing(room: Newsroom) -> None:

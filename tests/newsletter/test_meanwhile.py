@@ -11,7 +11,7 @@ import pytest
 from emails.smtp import Relay
 from events.commands.reviews import DecideReview, SubmitReview, WithdrawReview
 from services.clock import fresh_id, now
-from services.newsletter import issues
+from services.newsletter import issues, periods
 from services.newsletter.sender import Sender
 from services.newsletter.subscribers import forget_unconfirmed
 from services.newsletter.transport import RelayTransport
@@ -132,9 +132,9 @@ async def test_monthly_readers_get_the_months_first_issue(room: Newsroom) -> Non
 async def test_a_very_late_issue_raises_an_alarm_until_it_is_served(room: Newsroom) -> None:
     """The sentence names the edition and what to do; sending it ends the alarm."""
     at = datetime(2099, 11, 23, 9, tzinfo=UTC) + timedelta(hours=25)
-    assert "digest send --now" in (await issues.late(room.database, room.schedule, at) or "")
+    assert "digest send --now" in (await periods.late(room.database, room.schedule, at) or "")
     await room.send_now(at)
-    assert await issues.late(room.database, room.schedule, at) is None
+    assert await periods.late(room.database, room.schedule, at) is None
 
 
 async def test_an_address_never_confirmed_is_forgotten_after_seven_days(room: Newsroom) -> None:
