@@ -26,7 +26,7 @@ def configure(log_format: LogFormat, level: int = logging.INFO) -> None:
     rendered: list[Processor] = (
         [_WITHOUT_LOCALS, structlog.processors.JSONRenderer()]
         if log_format == "json"
-        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[*shared, *rendered],

@@ -8,6 +8,7 @@ A wrong value raises `SettingsError` with one sentence that names the variable.
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from email.utils import parseaddr
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -17,10 +18,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from services.private_files import NotOurs, must_be_ours
+
 LogFormat = Literal["json", "console"]
 
 SCOPES: Final = frozenset({"catalog", "moderate", "voters", "digest", "read"})
-HOME: Final = "BALLOTPRESS_HOME"
+PREFIX: Final = "BALLOTPRESS_"
+HOME: Final = PREFIX + "HOME"
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -101,7 +105,7 @@ class Variable(msgspec.Struct, frozen=True):
     pattern: str
     refusal: str
     read: Callable[[str], Any] = str
-    missing: str = ", or start one with `ballotpress up`"
+    missing: str = ", or start `ballotpress up`: {home}"
 
     def value(self, word: str) -> Any:
         """Return the value that a word stands for. Raises SettingsError."""
@@ -166,7 +170,7 @@ _TABLE: Final = {
         missing=" to one or more keys of 32 random bytes in base64, newest first",
     ),
     "base_url": Variable(
-        "BALLOTPRESS_BASE_URL", r"(?i)https?://[^/?#\s]+[^?#\s]*", "must be the site's address, such as https://example.com",
+        "BALLOTPRESS_BASE_URL", r"(?i)https?://[^/?#@\s]+/*", "must be the site's address without a path, such as https://example.com",
         lambda word: word.rstrip("/"),
     ),
     "operator_tokens": Variable(
@@ -210,7 +214,10 @@ _TABLE: Final = {
     "webhook_secrets": Variable(
         "BALLOTPRESS_MAIL_WEBHOOK_SECRETS", ".{16,}", "holds a secret under 16 characters: use a longer one",
     ),
-    "ses_topics": Variable("BALLOTPRESS_SES_TOPICS", ".*", "must list topics"),
+    "ses_topics": Variable(
+        "BALLOTPRESS_SES_TOPICS", r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}",
+        "must list topics such as arn:aws:sns:eu-west-1:123456789012:bounces, not {!r}",
+    ),
     "connections": _count("BALLOTPRESS_SMTP_CONNECTIONS"),
     "lease_seconds": _count("BALLOTPRESS_MAIL_LEASE_SECONDS"),
     "domain": Variable("BALLOTPRESS_DKIM_DOMAIN", ".*", "must be a domain"),
@@ -237,15 +244,17 @@ def read_settings(
     home = home_folder(given)
     values = _completed({name: value.strip() for name, value in given.items() if value.strip()}, home, running)
     keyless = {} if needs_keys else dict.fromkeys(("secret_keys", "vault_keys"), ())
-    settings = Settings(**_read(Settings, values, keyless), home=home)
+    settings = Settings(**_read(Settings, values, home, keyless), home=home)
     if set(settings.vault_keys) & set(settings.secret_keys):
         raise SettingsError("BALLOTPRESS_VAULT_KEYS shares a key with BALLOTPRESS_SECRET_KEYS: use different ones")
     default = {"sender": f"Weekly AI Tool Verdicts <digest@{_mail_domain(settings.base_url)}>"}
-    newsletter = Newsletter(**(default | _read(Newsletter, values)), dkim=_dkim(values))
+    newsletter = Newsletter(**(default | _read(Newsletter, values, home)), dkim=_dkim(values, home))
     return msgspec.structs.replace(settings, newsletter=newsletter)
 
 
-def _read(table: type[msgspec.Struct], values: Mapping[str, str], default: Mapping[str, Any] = {}) -> dict[str, Any]:
+def _read(
+    table: type[msgspec.Struct], values: Mapping[str, str], home: Path, default: Mapping[str, Any] = {}
+) -> dict[str, Any]:
     """Return the fields of a Struct that have a value, or a default. Raises SettingsError for a required field without one."""
     found = dict(default)
     for field in msgspec.structs.fields(table):
@@ -256,8 +265,12 @@ def _read(table: type[msgspec.Struct], values: Mapping[str, str], default: Mappi
             read = tuple(map(variable.value, words))
             found[field.name] = read if is_list else read[0]
         elif field.required and field.name not in default:
-            raise SettingsError(f"Set {variable.name}{variable.missing}")
+            raise SettingsError(f"Set {variable.name}{variable.missing.format(home=_looked_at(home))}")
     return found
+
+
+def _looked_at(home: Path) -> str:
+    return f"none {'runs' if (home / 'secrets').exists() else 'ever ran'} on {home} (--home, or {HOME})"
 
 
 def _mail_domain(base_url: str) -> str:
@@ -265,13 +278,13 @@ def _mail_domain(base_url: str) -> str:
     return host if "." in host and not host.replace(".", "").isdecimal() else "localhost.localdomain"
 
 
-def _dkim(values: Mapping[str, str]) -> Dkim | None:
+def _dkim(values: Mapping[str, str], home: Path) -> Dkim | None:
     names = [_TABLE[setting].name for setting in Dkim.__struct_fields__]
     if values.keys().isdisjoint(names):
         return None
     if not values.keys() >= set(names):
         raise SettingsError(f"Set all of {', '.join(names)}, or none")
-    return Dkim(**_read(Dkim, values))
+    return Dkim(**_read(Dkim, values, home))
 
 
 def _completed(given: Mapping[str, str], home: Path, running: Running) -> Mapping[str, str]:
@@ -283,11 +296,16 @@ def _completed(given: Mapping[str, str], home: Path, running: Running) -> Mappin
             kept["BALLOTPRESS_OPERATOR_TOKENS"] = f"operator:{'+'.join(sorted(SCOPES))}:{token}"
         found = running(home) if {"DATABASE_URL", "REDIS_URL"} - given.keys() else {}
     except PermissionError as error:
-        raise SettingsError(f"{error.filename} may not be read: run this as its owner, or set {HOME}") from None
+        raise SettingsError(
+            f"{error.filename} may not be read: run this as its owner, or name another home by --home"
+        ) from None
+    except NotOurs as error:
+        raise SettingsError(str(error)) from None
     return {**kept, **found, **given}
 
 
 def _lines(path: Path) -> Sequence[str]:
+    must_be_ours(path)
     try:
         return path.read_text().splitlines()
     except (FileNotFoundError, NotADirectoryError):
@@ -297,6 +315,34 @@ def _lines(path: Path) -> Sequence[str]:
 def process_environ(**changes: str) -> dict[str, str]:
     """Return this process's environment with some variables changed, to start another process with."""
     return {**os.environ, **changes}
+
+
+def check_values(environ: Mapping[str, str]) -> None:
+    """Check the values in an environment to which `up` adds what is missing. Raises SettingsError at the first wrong one."""
+    values = {name: value.strip() for name, value in environ.items() if value.strip()}
+    home = home_folder(environ)
+    for table in (Settings, Newsletter):
+        _read(table, values, home, dict.fromkeys(table.__struct_fields__))
+    _dkim(values, home)
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return a sentence about each variable that looks like one of ours and isn't, in the environment or in `environ`."""
+    given = os.environ if environ is None else environ
+    unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in VARIABLES)
+    ours = [name.removeprefix(PREFIX) for name in VARIABLES]
+    near = {name: get_close_matches(name.removeprefix(PREFIX), ours, 1, 0.75) for name in unknown}
+    return [f"{name} is no setting" + (f": did you mean {PREFIX}{near[name][0]}?" if near[name] else "") for name in unknown]
+
+
+def known_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without variables that look like ours and aren't."""
+    return {name: value for name, value in environ.items() if not name.startswith(PREFIX) or name in VARIABLES}
+
+
+def choose_home(folder: str) -> None:
+    """Let this process, and those that it starts, work on this home folder."""
+    os.environ[HOME] = folder
 
 
 def our_variables(environ: Mapping[str, str]) -> dict[str, str]:

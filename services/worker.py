@@ -8,7 +8,9 @@ import logging
 import os
 import socket
 from datetime import UTC
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import uvloop
@@ -36,7 +38,7 @@ def run(settings: Settings) -> None:
     """Work until stopped. Raises the error of Valkey's client when Valkey is lost for good."""
     asyncio.set_event_loop(uvloop.new_event_loop())  # arq takes the thread's
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # it would log every minute's tick
-    if not settings.base_url.startswith("https:"):
+    if settings.smtp_url and _is_public(settings.base_url) and not settings.base_url.startswith("https:"):
         logger.warning("BALLOTPRESS_BASE_URL isn't https: mail programs won't offer one-click unsubscribing (RFC 8058)")
     mailroom = Mailroom(settings)
     worker = create_worker(settings, mailroom)
@@ -45,6 +47,15 @@ def run(settings: Settings) -> None:
     finally:
         # Not in arq's on_shutdown, which isn't reached when Valkey is gone: a chunk under way must be finished all the same.
         worker.loop.run_until_complete(mailroom.close())
+
+
+def _is_public(url: str) -> bool:
+    """Check whether readers elsewhere may reach a site at this address."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_global
+    except ValueError:
+        return "." in host and not host.endswith((".localhost", ".test", ".internal"))
 
 
 def create_worker(settings: Settings, mailroom: Mailroom) -> Worker:

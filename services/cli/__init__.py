@@ -8,9 +8,11 @@ import importlib
 import sys
 
 import rich_click as click
-from click.exceptions import NoArgsIsHelpError
+from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
 from services.cli.errors import sentence
+from services.cli.options import home_option, take_home
+from services.settings import unknown_variables
 
 COMMANDS = {
     "up": "services.cli.up:up",
@@ -48,13 +50,22 @@ class LazyGroup(click.RichGroup):
         module, _, attribute = COMMANDS[cmd_name].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - the table names a command
-        return command
+        return take_home(command)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments name. Raises NoSuchCommand with the names that are near."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
+        return super().resolve_command(ctx, args)
 
 
-@click.group(cls=LazyGroup)
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@home_option
 @click.version_option(package_name="ballotpress", message="%(prog)s %(version)s")
 def commands() -> None:
     """Votes, bookmarks and reviews of AI tools, kept in an append-only log."""
+    for said in unknown_variables():
+        click.echo(f"ballotpress: {said}", err=True)
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ async def import_catalog(settings: Settings, path: Path) -> int:
     from events.commands.catalog import ImportCatalog, import_whole
     from services.clock import fresh_id
 
-    file = _read(path)
+    file = read_catalog(path)
     try:
         with progress("Importing the catalog") as report:
             async with committer_of(settings) as committer:
@@ -48,7 +48,8 @@ async def import_catalog(settings: Settings, path: Path) -> int:
         raise _refused(path, error.faults) from None
 
 
-def _read(path: Path) -> "CatalogFile":
+def read_catalog(path: Path) -> "CatalogFile":
+    """Return a catalog file's content. Raises click.ClickException with the first fault."""
     import msgspec
 
     from events.catalog_file import CatalogFile

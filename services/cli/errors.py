@@ -5,7 +5,9 @@ from typing import Final
 
 SENTENCES: Final = {
     "services.settings:SettingsError": "{error}",
+    "services.private_files:NotOurs": "{error}",
     "services.embedded.home:HomeInUse": "{error}",
+    "services.embedded.home:HomeUnusable": "{error}",
     "services.embedded.home:KeysMissing": "{error}",
     "services.embedded.account:NoAccount": "{error}",
     "services.embedded.servers:ServerMissing": "{error}",

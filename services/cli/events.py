@@ -14,6 +14,7 @@ from services.cli.database import asynchronous, connected
 from services.cli.options import json_option
 from services.cli.terminal import counted, must_be_read, progress, show
 from services.embedded.start import find_settings, reachable_database
+from services.private_files import replacing
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -68,7 +69,7 @@ async def tail(first: int | None, follow: bool, as_json: bool) -> None:
 @click.option("--to", "last", type=POSITION, help="Position to end with.  [default: the last]")
 @asynchronous
 async def export_(file: str, first: int, last: int | None) -> None:
-    """Write the log as JSON Lines to FILE, or to stdout with -. The last line is a manifest.
+    """Write the log as JSON Lines to FILE (mode 0600), or to stdout with -. The last line is a manifest.
 
     Without --from and --to it is the whole log. A part of the log is for study, and can't be imported.
 
@@ -77,6 +78,8 @@ async def export_(file: str, first: int, last: int | None) -> None:
     from events.log.export import export
     from services.clock import now
 
+    if last is not None and last < first:
+        raise click.UsageError(f"--to {last} is before --from {first}")
     async with reachable_database(_say) as settings, connected(settings) as connection:
         with _written(file) as out, progress("Exporting") as advance:
             manifest = await export(connection, out, now, advance, first, last)
@@ -92,13 +95,15 @@ async def import_(file: str, as_json: bool) -> None:
 
     If it is cut short, importing the same file again goes on from where it was.
 
+    The file's hash tells that it is whole, not who wrote it: import only what you trust.
+
     Without DATABASE_URL and a running `ballotpress up`, the private servers are started for as long as it takes.
     """
     from events.log.export import import_ as load
     from events.registry import REGISTRY
 
     with _opened(file) as (source, size):
-        async with reachable_database(_say) as settings, connected(settings) as connection:
+        async with reachable_database(_say, makes_home=True) as settings, connected(settings) as connection:
             with progress("Importing") as advance:
                 position = await load(connection, REGISTRY, source, size, advance)
     show(
@@ -139,21 +144,14 @@ def _written(file: str) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    part = Path(f"{file}.part")
-    if Path(file).is_dir():
-        raise click.ClickException(f"{file} can't be written: it is a folder")
-    try:
-        out = part.open("wb")
-    except OSError as error:
-        raise click.ClickException(f"{part} can't be written: {error.strerror}") from None
-    try:
-        with out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    if Path(file).exists() and not Path(file).is_file():
+        raise click.ClickException(f"{file} can't be written: it is no plain file")
+    with contextlib.ExitStack() as stack:
+        try:
+            out = stack.enter_context(replacing(Path(file)))
+        except OSError as error:
+            raise click.ClickException(f"{file} can't be written: {error.strerror}") from None
+        yield out
 
 
 @contextlib.contextmanager

@@ -7,12 +7,37 @@ from pathlib import Path
 import rich_click as click
 
 from events.log import ids
+from services.settings import choose_home
 
 LONGEST_REASON = 1000
 """Characters."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 yes_option = click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
+
+
+def _choose(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value:
+        choose_home(value)
+
+
+home_option = click.option(
+    "--home",
+    metavar="DIR",
+    expose_value=False,
+    callback=_choose,
+    help="Folder of all that `up` keeps.  [default: BALLOTPRESS_HOME, else .ballotpress]",
+)
+
+
+def take_home(command: click.Command) -> click.Command:
+    """Let a command, and each command below it, take `--home` too."""
+    if all(param.name != "home" for param in command.params):
+        home_option(command)
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            take_home(one)
+    return command
 
 
 def confirm(question: str, yes: bool) -> None:

@@ -18,18 +18,19 @@ import rich_click as click
 
 from services.cli.database import asynchronous, connected
 from services.embedded.start import find_settings
-from services.settings import Settings, home_folder, process_environ
+from services.settings import Settings, check_values, home_folder, known_environ, process_environ
 
 if TYPE_CHECKING:
     from services.embedded.supervisor import Program
 
 DEMO = Path(__file__).with_name("demo_catalog.json")
+NEAR = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not listened on
+"""This machine's own address for each that stands for all of its addresses."""
 VIEWS_WITHIN = 60.0
 """Seconds."""
 
 
 @click.command()
-@click.option("--home", type=click.Path(path_type=Path), help="Folder that keeps everything.  [default: .ballotpress]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--catalog", metavar="FILE|none", help="Catalog file to load into an empty log.  [default: a demo]")
@@ -37,31 +38,36 @@ VIEWS_WITHIN = 60.0
     "--smtp", metavar="URL", help="Relay for mail, such as smtp://127.0.0.1:2525.  [default: SMTP_URL, else the outbox]"
 )
 @asynchronous
-async def up(home: Path | None, host: str, port: int, catalog: str | None, smtp: str | None) -> int:
+async def up(host: str, port: int, catalog: str | None, smtp: str | None) -> int:
     """Start everything: PostgreSQL and Valkey (unless DATABASE_URL and REDIS_URL name others), projector, worker, API.
 
     Ctrl-C stops all of it. When it is started again, everything is still there.
     """
-    changes = {"BALLOTPRESS_HOME": str(home)} if home else {}
-    if smtp:
-        changes["SMTP_URL"] = smtp
-    environ = process_environ(**changes)
+    environ = known_environ(process_environ(**({"SMTP_URL": smtp} if smtp else {})))
     environ["BALLOTPRESS_HOME"] = str(home_folder(environ))
     if not environ.get("BALLOTPRESS_BASE_URL"):
-        environ["BALLOTPRESS_BASE_URL"] = f"http://{_bracketed(host)}:{port}"
+        environ["BALLOTPRESS_BASE_URL"] = _address(host, port)
     environ.setdefault("BALLOTPRESS_DRAIN_SECONDS", "0")  # nothing else serves this port: there is nowhere to go
-    if sys.stderr.isatty():
-        environ.setdefault("BALLOTPRESS_LOG_FORMAT", "console")
+    environ.setdefault("BALLOTPRESS_LOG_FORMAT", "console")
+    check_values(environ)
     return await _until_signalled(_run(environ, host, port, _catalog_file(catalog)))
 
 
 def _catalog_file(catalog: str | None) -> Path | None:
     if catalog == "none":
         return None
+    from services.cli.catalog import read_catalog
+
     file = Path(catalog).resolve() if catalog else DEMO
     if not file.is_file():
         raise click.BadParameter(f"there is no file {file}", param_hint="--catalog")
+    read_catalog(file)  # says what is wrong with it before anything is started
     return file
+
+
+def _address(host: str, port: int) -> str:
+    """Return where this machine reaches a site that listens there."""
+    return f"http://{_bracketed(NEAR.get(host, host))}:{port}"
 
 
 def _bracketed(host: str) -> str:
@@ -94,6 +100,8 @@ async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | No
     from services.migrate import migrate
 
     home = home_folder(environ)
+    if not home.exists():
+        _refuse_taken_port(host, port)  # before a home is made that nobody needs
     async with opened_home(home, _say) as supervisor:
         _refuse_taken_port(host, port)
         keys = keep_keys(home)
@@ -141,7 +149,10 @@ def _program(name: str, environ: Mapping[str, str], *options: str) -> "Program":
 
 def _refuse_taken_port(host: str, port: int) -> None:
     """Check that the port is free. Raises click.ClickException."""
-    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError):
+        raise click.ClickException(f"This machine doesn't know the host {host}: choose another with --host") from None
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -154,7 +165,7 @@ def _refuse_taken_port(host: str, port: int) -> None:
 
 async def _serves(host: str, port: int) -> bool:
     """Check whether the API answers."""
-    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
+    address = NEAR.get(host, host)
     try:
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(address, port)
@@ -168,10 +179,13 @@ async def _serves(host: str, port: int) -> bool:
 
 
 def _announce(settings: Settings, host: str, port: int) -> None:
-    address = f"http://{_bracketed(host)}:{port}"
+    address = _address(host, port)
     token_file = settings.home / "operator.token"
     _say(f"Ballotpress runs at {address} (Ctrl-C stops it)")
+    if host in NEAR and settings.base_url == address:
+        _say("  from elsewhere   set BALLOTPRESS_BASE_URL to the address that links in pages and mails shall bear")
     _say(f"  what it can do   {address}/schema")
+    _say(f"  operators        {address}/ops")
     if settings.smtp_url is None:
         _say(f"  mails            {address}/outbox")
     _say(f"  operator token   {token_file}")

@@ -4,6 +4,8 @@ It reads a pipe whose other end only `up` holds: `bye` means that all was stoppe
 that `up` was killed. It shares the lock on the home folder, so that the next start waits until it has finished.
 """
 
+import contextlib
+import re
 import shutil
 import signal
 import sys
@@ -12,6 +14,9 @@ from pathlib import Path
 from services.embedded.runfile import NAME, end_all, read_run
 
 GOODBYE = b"bye"
+PREFIX = "ballotpress-"
+TEMPORARY = Path("/tmp")  # noqa: S108 - what is made there is made by mkdtemp, and its path is short
+MADE = re.compile(PREFIX + "[a-z0-9_]{8}")
 SECONDS = 4.0
 
 
@@ -22,9 +27,24 @@ def end_run(home: Path, seconds: float = SECONDS) -> bool:
         return False
     end_all(run.processes, seconds)
     if run.socket_folder:
-        shutil.rmtree(run.socket_folder, ignore_errors=True)
+        remove_sockets(home, Path(run.socket_folder))
     (home / NAME).unlink(missing_ok=True)
     return True
+
+
+def remove_sockets(home: Path, folder: Path) -> None:
+    """Remove a folder of sockets: that in the home folder, or one that `mkdtemp` made for it; whatever else is named stays."""
+    if folder == home / "sockets" or (folder.parent == TEMPORARY and MADE.fullmatch(folder.name) and _is_ours(home, folder)):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_ours(home: Path, folder: Path) -> bool:
+    """Check whether the owner of the home folder, or of the servers' data in it, owns a folder."""
+    owners = set()
+    for one in (home, home / "postgres", home / "valkey"):
+        with contextlib.suppress(FileNotFoundError):
+            owners.add(one.lstat().st_uid)
+    return folder.lstat().st_uid in owners if folder.is_dir() and not folder.is_symlink() else False
 
 
 def main() -> None:

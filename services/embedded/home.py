@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import time
@@ -18,9 +17,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from services.embedded.guard import GOODBYE, end_run
-from services.embedded.runfile import NAME, Run, is_alive, process_named, read_run, write_private, write_run
+from services.embedded.guard import GOODBYE, end_run, remove_sockets
+from services.embedded.runfile import NAME, Run, is_alive, process_named, read_run, write_run
 from services.embedded.supervisor import Say, Supervisor
+from services.private_files import must_be_ours, write_private
 
 GUARD_NEEDS: Final = 15.0
 """Seconds that a guard has to end the processes of a killed `up`."""
@@ -28,6 +28,10 @@ GUARD_NEEDS: Final = 15.0
 
 class HomeInUse(Exception):
     """Another `up` runs on this home folder; the message is one sentence."""
+
+
+class HomeUnusable(Exception):
+    """The home folder can't be made, or there is none yet; the message is one sentence."""
 
 
 class KeysMissing(Exception):
@@ -38,7 +42,7 @@ class KeysMissing(Exception):
 async def opened_home(home: Path, say: Say) -> AsyncIterator[Supervisor]:
     """Lock the home folder and end the processes of an earlier run; on the way out, stop everything that was started.
 
-    Raises HomeInUse at once when another `up` runs on it.
+    Raises HomeInUse at once when another `up` runs on it, HomeUnusable, and NotOurs for a folder that others prepared.
     """
     _make_private_folder(home)
     lock = await _locked(home)
@@ -49,13 +53,14 @@ async def opened_home(home: Path, say: Say) -> AsyncIterator[Supervisor]:
         write_run(home, run)
         guard = await _guard(home, lock)
         keeping = asyncio.create_task(_keep(guard, home, lock))
+        await asyncio.sleep(0)  # a task that is cancelled before it began would not dismiss the guard
         supervisor = Supervisor(home, run, say)
         try:
             yield supervisor
         finally:
             await supervisor.stop()
             if supervisor.socket_folder is not None:
-                shutil.rmtree(supervisor.socket_folder, ignore_errors=True)
+                remove_sockets(home, supervisor.socket_folder)
             (home / NAME).unlink(missing_ok=True)
             keeping.cancel()
             await asyncio.wait([keeping])
@@ -64,7 +69,13 @@ async def opened_home(home: Path, say: Say) -> AsyncIterator[Supervisor]:
 
 
 def _make_private_folder(home: Path) -> None:
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise HomeUnusable(f"{home} can't be the home folder: {error.strerror or error}; name another by --home") from None
+    must_be_ours(home, is_folder=True)
+    for name in (NAME, "secrets", "operator.token", "up.lock"):
+        must_be_ours(home / name)
 
 
 async def _locked(home: Path) -> int:

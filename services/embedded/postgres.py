@@ -11,9 +11,9 @@ import asyncpg
 
 from events.log import postgres
 from services.embedded.account import Account, own
-from services.embedded.runfile import write_private
 from services.embedded.servers import SERVER_ENVIRON, package_folder, prepare
 from services.embedded.supervisor import NotStarted, Program, Supervisor
+from services.private_files import write_private
 
 MAJOR: Final = "18"
 USER: Final = "ballotpress"

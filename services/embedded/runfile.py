@@ -1,7 +1,7 @@
 """`HOME/run.json`: the processes of a home folder, which other commands find and a later start ends.
 
-Standard library only, because the guard must start fast and stay small. A process is named by its id and its start
-time, so that another process with the same id is never taken for it.
+Standard library only, because the guard must start fast and stay small. A process is named by its id, its start time and
+the machine's boot, so that another process with the same id is never taken for it.
 Only its owner may read the file (0600), because it holds URLs with passwords.
 """
 
@@ -15,17 +15,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+from services.private_files import must_be_ours, write_private
+
 NAME: Final = "run.json"
 
 
 @dataclass(frozen=True)
 class Running:
-    """A process: its id, its start in clock ticks since boot, and the signal that stops it in order."""
+    """A process: its id, its start in clock ticks since boot, the signal that stops it in order, and the boot's id.
+
+    The boot is empty where an earlier release wrote the file.
+    """
 
     name: str
     pid: int
     started: int
     stop_signal: int = signal.SIGTERM
+    boot: str = ""
 
 
 @dataclass
@@ -43,12 +49,17 @@ def process_named(name: str, pid: int, stop_signal: int = signal.SIGTERM) -> Run
     started = _start_time(pid)
     if started is None:
         raise ProcessLookupError(pid)
-    return Running(name, pid, started, stop_signal)
+    return Running(name, pid, started, stop_signal, _boot())
 
 
 def is_alive(process: Running) -> bool:
     """Check whether this very process, and not another with its id, still runs."""
-    return _start_time(process.pid) == process.started
+    return _start_time(process.pid) == process.started and process.boot in ("", _boot())
+
+
+def _boot() -> str:
+    """Return the id of the machine's present boot: a start time counts from there."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _start_time(pid: int) -> int | None:
@@ -62,7 +73,9 @@ def _start_time(pid: int) -> int | None:
 
 
 def read_run(home: Path) -> Run | None:
-    """Return the run that `run.json` names, alive or not; None without a readable file."""
+    """Return the run that `run.json` names, alive or not; None without a readable file. Raises NotOurs."""
+    must_be_ours(home, is_folder=True)
+    must_be_ours(home / NAME)
     try:
         data = json.loads((home / NAME).read_bytes())
         return Run(
@@ -78,18 +91,6 @@ def read_run(home: Path) -> Run | None:
 def write_run(home: Path, run: Run) -> None:
     """Replace the file in one step, so that a reader sees the old one or the new one."""
     write_private(home / NAME, json.dumps(asdict(run), indent=1) + "\n")
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 in one step; after a crash it is whole or absent."""
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
 
 
 def settings_of_running(home: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from services.embedded.account import Account, open_ways, own, server_account
+from services.embedded.guard import PREFIX, TEMPORARY
 from services.embedded.supervisor import Supervisor
 
 LONGEST_SOCKET: Final = 107
@@ -34,7 +35,7 @@ def socket_folder(supervisor: Supervisor, account: Account | None) -> Path:
         return supervisor.socket_folder
     folder = supervisor.home / "sockets"
     if len(str(folder / ".s.PGSQL.5432").encode()) > LONGEST_SOCKET or not PLAIN.issuperset(str(folder)):
-        folder = Path(tempfile.mkdtemp(prefix="ballotpress-", dir="/tmp"))  # short, and made with mode 0700
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=TEMPORARY))  # short, and made with mode 0700
     else:
         shutil.rmtree(folder, ignore_errors=True)
     supervisor.publish({}, socket_folder=folder)
@@ -47,5 +48,6 @@ def prepare(supervisor: Supervisor, data: Path, program: Path) -> tuple[Account 
     account = server_account(data)
     changed = open_ways(account, (data, program)) if account else []
     if account and changed:
-        supervisor.say(f"Let user {account.name} pass through {', '.join(map(str, changed))} (o+x)")
+        folders = " ".join(map(str, changed))
+        supervisor.say(f"Let user {account.name} pass through {folders} (o+x); `chmod o-x {folders}` takes that back")
     return account, socket_folder(supervisor, account)

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 
-from services.embedded.home import keep_keys, opened_home
+from services.embedded.home import HomeUnusable, keep_keys, opened_home
 from services.embedded.runfile import settings_of_running
 from services.embedded.supervisor import Say, Supervisor
 from services.settings import Settings, home_folder, our_variables, process_environ, read_settings
@@ -29,10 +29,11 @@ async def start_servers(supervisor: Supervisor, environ: Mapping[str, str], pass
 
 
 @contextlib.asynccontextmanager
-async def reachable_database(say: Say) -> AsyncIterator[Settings]:
+async def reachable_database(say: Say, *, makes_home: bool = False) -> AsyncIterator[Settings]:
     """Yield settings with a database: of the environment or of a running `up`, else one started until the caller is done.
 
-    A started database is brought to the current schema first. Raises HomeInUse while an `up` is starting.
+    A started database is brought to the current schema first. Raises HomeInUse while an `up` is starting, and HomeUnusable for
+    a home folder without a database, unless the caller may make one.
     """
     environ = process_environ()
     home = home_folder(environ)
@@ -41,6 +42,10 @@ async def reachable_database(say: Say) -> AsyncIterator[Settings]:
         return
     from services.migrate import migrate
 
+    if not makes_home and not (home / "postgres").exists():
+        raise HomeUnusable(
+            f"No `ballotpress up` ever ran on {home}: name its folder by --home or BALLOTPRESS_HOME, or set DATABASE_URL"
+        )
     async with opened_home(home, say) as supervisor:
         await start_servers(supervisor, environ, keep_keys(home)["POSTGRES_PASSWORD"])
         settings = find_settings(environ)

@@ -185,7 +185,7 @@ async def test_an_export_stops_at_a_hole(shell: Shell, lines: list[bytes], conne
 
 async def test_an_export_that_cannot_be_written_is_one_line(shell: Shell, catalog: int, tmp_path: Path) -> None:
     """A folder, or a place that isn't there, is a sentence."""
-    shell("events", "export", str(tmp_path)).failed("it is a folder")
+    shell("events", "export", str(tmp_path)).failed("it is no plain file")
     shell("events", "export", str(tmp_path / "none" / "log")).failed("can't be written")
 
 

@@ -71,6 +71,9 @@ def test_lists_are_read(environ: dict[str, str]) -> None:
         ("REDIS_URL", "localhost:6379"),
         ("SMTP_URL", "http://mail"),
         ("BALLOTPRESS_BASE_URL", "example.com"),
+        ("BALLOTPRESS_BASE_URL", "https://example.com/site"),
+        ("BALLOTPRESS_BASE_URL", "https://me@example.com"),
+        ("BALLOTPRESS_SES_TOPICS", "bounces"),
         ("BALLOTPRESS_SECRET_KEYS", "short"),
         ("BALLOTPRESS_SECRET_KEYS", ""),
         ("BALLOTPRESS_VAULT_KEYS", "not base64 of 32 bytes"),
@@ -161,7 +164,9 @@ def test_without_a_database_the_way_to_one_is_told(tmp_path: Path) -> None:
     """With neither DATABASE_URL nor a running `up`, the message says how to get either."""
     with pytest.raises(SettingsError) as refusal:
         read_settings({"BALLOTPRESS_HOME": str(tmp_path)})
-    assert str(refusal.value) == "Set DATABASE_URL, or start one with `ballotpress up`"
+    assert str(refusal.value) == (
+        f"Set DATABASE_URL, or start `ballotpress up`: none ever ran on {tmp_path} (--home, or BALLOTPRESS_HOME)"
+    )
 
 
 def _home(folder: Path, up: int) -> Path:
