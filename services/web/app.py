@@ -8,10 +8,10 @@ import asyncio
 import gc
 import resource
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 from granian.constants import HTTPModes, Interfaces
@@ -51,6 +51,7 @@ from services.web.http import assets
 from services.web.http.admission import ArrivalLoop
 from services.web.http.answers import Answer, EmptyAnswer
 from services.web.http.call import Call as HttpCall
+from services.web.http.doorkeeper import Doorkeeper
 from services.web.http.edge import HEAD_LIMIT, Edge, body_limits
 from services.web.http.openapi import documentation
 from services.web.http.pages import TEMPLATES
@@ -61,6 +62,9 @@ from services.web.site import Call, Site
 # A connection holds a place as long as its answer lasts, streams too; granian's own limit is 128, and others would wait.
 BACKLOG: Final = 1024
 MOST_AT_ONCE: Final = 4096
+CROWDED: Final = MOST_AT_ONCE * 7 // 8
+NETWORK_CONNECTIONS: Final = MOST_AT_ONCE // 16
+"""A network's share of the places, once so many connections are open that they run short."""
 STOP_SECONDS: Final = 5
 HEAD_MILLISECONDS: Final = 8_000
 """How long a head may take, from the connection's opening or the answer before it: so a silent connection ends as well."""
@@ -147,10 +151,22 @@ async def serve(settings: Settings, host: str, port: int) -> None:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, leave)
-    async with app.lifespan():
+    doorkeeper = Doorkeeper(port, site.networks, CROWDED, NETWORK_CONNECTIONS)
+    async with app.lifespan(), running(doorkeeper.run()):
         gc.freeze()  # what is loaded now stays: collections needn't look at it again
         with suppress(TimeoutError):  # granian raises it when it has cut a caller off
             await server.serve()
+
+
+@asynccontextmanager
+async def running(task: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run a task beside something, and cancel it afterwards."""
+    beside = asyncio.create_task(task)
+    try:
+        yield
+    finally:
+        beside.cancel()
+        await asyncio.gather(beside, return_exceptions=True)
 
 
 def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) -> Litestar:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +20,10 @@ from tests.support.settings import UNLIMITED, environ
 
 
 @contextmanager
-def running(dsn: str, valkey_url: str) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
+def running(dsn: str, valkey_url: str, program: tuple[str, ...] = COMMAND) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
     """Run one API process; give its port."""
     port = free_port()
-    command = (*COMMAND, "api", "--port", str(port))
+    command = (*program, "api", "--port", str(port))
     process = subprocess.Popen(
         command, env=environ(dsn, valkey_url, **UNLIMITED), stderr=subprocess.PIPE, start_new_session=True
     )
@@ -159,6 +160,21 @@ def test_no_silence_holds_a_place(port: int) -> None:
         with connection:
             while connection.recv(65536):
                 pass
+
+
+def test_one_address_does_not_shut_everybody_out(database: str, valkey_url: str) -> None:
+    """Once places run short (here at once), a network keeps its share (here 4): the rest is shut, and others are served."""
+    few = "from services.web import app; app.CROWDED, app.NETWORK_CONNECTIONS = 0, 4; from services.cli import main; main()"
+    with running(database, valkey_url, (sys.executable, "-c", few)) as (port, process):
+        silent = [socket.create_connection(("127.0.0.1", port), PATIENCE) for _ in range(30)]
+        for connection in silent[:26]:
+            assert connection.recv(1) == b""
+        assert b" 200 " in said(port, b"GET /health/live HTTP/1.1\r\nHost: a\r\n" + CLOSE)
+        for connection in silent:
+            connection.close()
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert b"took more than their share" in errors
 
 
 def test_hostile_requests_are_answered(port: int) -> None:
