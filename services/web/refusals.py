@@ -19,6 +19,7 @@ from events.reviews import ReviewEditedSince, ReviewExists, ReviewNotFound
 from events.subscribers import LinkUsed, NotSubscribed
 from events.voters import VoterIsDisqualified, VoterUnknown
 from services.newsletter.tokens import TokenInvalid
+from services.web.erased import VisitorIsErased
 from services.web.health import NotReady
 from services.web.http.answers import Answer
 from services.web.http.pages import ANYONES, HTML, POLICY, page, render, show
@@ -32,6 +33,12 @@ from services.web.webhooks import NotSigned
 REFUSALS: Final[dict[type[Exception], Kind]] = {
     ToolNotListed: Kind(404, "tool-not-listed", "Not found", "No listed tool has this slug."),
     VoterIsDisqualified: Kind(403, "disqualified", "Not allowed", "This visitor is disqualified and can't write."),
+    VisitorIsErased: Kind(
+        403,
+        "visitor-erased",
+        "Not allowed",
+        "This visitor was erased and can write nothing any more: POST /v1/visitors makes a new one.",
+    ),
     VoterUnknown: Kind(404, "voter-unknown", "Not found", "This visitor has no events."),
     ReviewNotFound: Kind(404, "review-not-found", "Not found", "There is no such review, or it isn't yours."),
     ReviewExists: Kind(

@@ -21,6 +21,7 @@ from services.newsletter.schedule import schedule_of
 from services.newsletter.tokens import MailTokens
 from services.settings import Settings
 from services.web.card_cache import Cards
+from services.web.erased import ErasedVisitors
 from services.web.http import call
 from services.web.http.admission import Admission
 from services.web.http.auth import OperatorTokens, VisitorTokens
@@ -59,6 +60,7 @@ class Site:
     valkey: Redis
     limits: Limits
     spent: Spent
+    erased: ErasedVisitors
     log: Log
     committer: Committer
     cards: Cards
@@ -101,6 +103,7 @@ class Site:
         ):
             self.limits = Limits(self.valkey)
             self.spent = Spent(self.limits)
+            self.erased = ErasedVisitors(self.database)
             self.log = Log(self.database, REGISTRY)
             self.cards = Cards(self.database, version("ballotpress"))
             self.live = Live(self.cards, self.settings.network_viewers or self.settings.network_writes_per_minute // 6)
@@ -129,6 +132,7 @@ class Site:
             asyncio.create_task(notify.listen(dsn, notify.VIEWS, self._views_moved)),
             asyncio.create_task(self.cards.run()),
             asyncio.create_task(self.live.run()),
+            asyncio.create_task(self.erased.run()),
         ]
         try:
             async with Committer(dsn, REGISTRY, on_commit=rung.ring) as self.committer:
@@ -185,6 +189,14 @@ class Site:
 
     def _change(self, visitor: str, tool: str) -> Counter:
         return self._changes, f"{visitor} {tool}"
+
+    def is_erased(self, visitor: str) -> bool:
+        """Tell whether a visitor was erased: it writes nothing any more."""
+        return visitor in self.erased
+
+    def refuse_erased(self, visitor: str) -> None:
+        """Refuse a write of an erased visitor. Raises VisitorIsErased."""
+        self.erased.refuse(visitor)
 
     def refuse_guesses(self, network: Network) -> None:
         """Refuse a network that tried too many wrong operators' tokens. Raises TooManyRequests."""

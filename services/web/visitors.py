@@ -78,11 +78,12 @@ def cache_for(call: Call) -> Headers:
 async def post_visitor(call: Call) -> Answer:
     """Issue a visitor's token.
 
-    With a valid token, as Bearer or cookie, the same visitor is answered (200) with a token under the newest key.
+    With a valid token, as Bearer or cookie, the same visitor is answered (200) with a token under the newest key, unless it was
+    erased.
     """
     visitor = find_visitor(call.head, call.site.tokens)
     status = 200
-    if visitor is None:
+    if visitor is None or call.site.is_erased(visitor):
         call.add_limits(await call.site.limit_new_visitor(call.network))
         visitor = fresh_id()
         status = 201
@@ -93,6 +94,10 @@ async def post_visitor(call: Call) -> Answer:
 
 @endpoint("DELETE", "/v1/visitors/me", by=AUTHOR, gives=ErasureAnswer)
 async def delete_visitor(call: Call) -> ErasureAnswer:
-    """Erase what the visitor wrote: reviews are withdrawn, their texts destroyed, bookmarks removed. Its votes stay counted."""
+    """Erase what the visitor wrote: reviews are withdrawn, their texts destroyed, bookmarks removed. Its votes stay counted.
+
+    From then on its token writes nothing: 403.
+    """
     receipt = await call.site.committer.submit(EraseVisitor(call.visitor, key=call.key))
+    call.site.erased.add(call.visitor)
     return ErasureAnswer(call.visitor, receipt.value.reviews, receipt.value.bookmarks, receipt.position)

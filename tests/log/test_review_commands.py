@@ -5,6 +5,7 @@ import base64
 import os
 from typing import Any
 
+import asyncpg
 import pytest
 
 from events.catalog import ToolNotListed
@@ -18,6 +19,7 @@ from events.log.committer import Committer
 from events.log.vault import Erased, Vault
 from events.reviews import Changes, Review, ReviewExists, ReviewNotFound
 from events.voters import VoterIsDisqualified
+from services.web.erased import ErasedVisitors, VisitorIsErased
 from tests.support.catalogs import import_tools, new_id
 
 VAULT = Vault([base64.b64encode(os.urandom(32)).decode()])
@@ -178,6 +180,23 @@ async def test_erasure_takes_all_that_was_written(committer: Committer, connecti
     assert (again.value, again.appended, again.position) == (Erasure(0, 0), 0, receipt.position)
     assert (await submit(committer, ada)).appended == 2
     assert (await committer.submit(EraseVisitor(ada))).value == Erasure(1, 0)
+
+
+async def test_every_process_learns_who_was_erased(dsn: str, committer: Committer) -> None:
+    """What another process, or an operator at a shell, erased is read from the log, from its beginning and as it goes on."""
+    await import_tools(committer, "alpha")
+    ada, bob = new_id(), new_id()
+    for visitor in (ada, bob):
+        await committer.submit(SetBookmark(visitor, "alpha", keep=True))
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        erased = ErasedVisitors(pool)
+        await committer.submit(EraseVisitor(ada))
+        await erased.read_on()
+        assert (ada in erased, bob in erased) == (True, False)
+        await committer.submit(EraseVisitor(bob, operator="op"))
+        await erased.read_on()
+        with pytest.raises(VisitorIsErased):
+            erased.refuse(bob)
 
 
 async def test_erasing_a_stranger_is_no_event(committer: Committer, connection: Any) -> None:

@@ -276,6 +276,24 @@ def test_a_visitor_erases_what_it_wrote(site: Site, tool: str) -> None:
     assert (again["reviews"], again["bookmarks"], again["position"]) == (0, 0, erased["position"])
 
 
+def test_an_erased_visitor_writes_nothing_any_more(site: Site, tool: str) -> None:
+    """Its token is 403 for votes, bookmarks and reviews, and may still read and take back; the visitor it asks for is new."""
+    me = site.visitor()
+    me.vote(tool, "ship")
+    me.delete("/v1/visitors/me")
+    for refused in (
+        me.put(f"/v1/tools/{tool}/vote", {"choice": "skip"}),
+        me.put(f"/v1/bookmarks/{tool}"),
+        me.post(f"/v1/tools/{tool}/reviews", {"verdict": "ship", "body": "Twenty characters or a few more."}),
+    ):
+        assert_problem(refused, 403)
+        assert "erased" in refused.json()["detail"]
+    assert me.get(f"/v1/tools/{tool}/vote").json()["choice"] == "ship"
+    assert me.delete(f"/v1/tools/{tool}/vote").json()["choice"] is None
+    anew = me.post("/v1/visitors")
+    assert (anew.status_code, anew.json()["visitor"] != me.visitor) == (201, True)
+
+
 def test_erasure_of_nobody_is_nothing(site: Site) -> None:
     """A visitor without any event has nothing to erase, and nothing is recorded."""
     erased = site.visitor().delete("/v1/visitors/me").json()

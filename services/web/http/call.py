@@ -52,6 +52,12 @@ class Site(Protocol):
     async def limit_new_visitor(self, network: Network) -> Headers:
         """Count a visitor that is about to be created. Raises TooManyRequests."""
 
+    def is_erased(self, visitor: str) -> bool:
+        """Tell whether a visitor was erased: it writes nothing any more."""
+
+    def refuse_erased(self, visitor: str) -> None:
+        """Refuse a write of an erased visitor."""
+
     def refuse_guesses(self, network: Network) -> None:
         """Refuse a network that tried too many wrong operators' tokens. Raises TooManyRequests."""
 

@@ -184,4 +184,6 @@ async def _admit(call: Call, by: Caller, is_write: bool) -> None:
         return
     call.visitor = require_visitor(call.head, call.site.tokens)
     if is_write:
+        if call.scope["method"] != "DELETE":  # taking back stays open to an erased visitor
+            call.site.refuse_erased(call.visitor)
         call.add_headers(await call.site.limit_write(call.visitor, call.network))

@@ -150,7 +150,7 @@ def require_same_origin(call: Call) -> None:
 async def _admit_visitor(call: Call) -> Answer | None:
     """Admit and count a browser that has our cookie; else return the answer that gives it one. Raises CookieRefused."""
     visitor = find_visitor(call.head, call.site.tokens)
-    if visitor is not None:
+    if visitor is not None and not call.site.is_erased(visitor):
         call.visitor = visitor
         call.add_headers(await call.site.limit_write(visitor, call.network))
         return None

@@ -1,0 +1,62 @@
+"""Visitors who were erased: their tokens may read and take back, and write nothing any more.
+
+The log names them, and they are few, so a process keeps them in memory and a vote needs no query. Each process reads on about
+once a second; the one that took the erasure knows at once.
+"""
+
+import asyncio
+from typing import Any, Final
+
+import structlog
+from asyncpg import Pool
+
+from events.log import postgres
+
+PACE_SECONDS: Final = 1.0
+
+# No erasure up to a position is missed: positions are dense, in the order of commits.
+READ_ERASED: Final = """
+select h.position, coalesce(array_agg(e.data->>'person') filter (where e.type = 'PersonErased'), '{}') as persons
+from log.head h left join log.other_events e on e.position > $1 and e.position <= h.position and e.type = 'PersonErased'
+group by h.position
+"""
+
+
+class VisitorIsErased(Exception):
+    """This visitor was erased and can write nothing any more; a new visitor can."""
+
+
+class ErasedVisitors:
+    """The erased visitors, as one process knows them."""
+
+    def __init__(self, pool: "Pool[Any]") -> None:
+        self._pool = pool
+        self._position = 0
+        self._known: set[str] = set()
+
+    def __contains__(self, visitor: object) -> bool:
+        return visitor in self._known
+
+    def add(self, visitor: str) -> None:
+        """Note an erasure that this process has just committed."""
+        self._known.add(visitor)
+
+    def refuse(self, visitor: str) -> None:
+        """Raise VisitorIsErased for an erased visitor."""
+        if visitor in self._known:
+            raise VisitorIsErased(visitor)
+
+    async def read_on(self) -> None:
+        """Read the erasures that came since the last time."""
+        (row,) = await self._pool.fetch(READ_ERASED, self._position)
+        self._known.update(row["persons"])
+        self._position = row["position"]
+
+    async def run(self) -> None:
+        """Read on, again and again, until cancelled."""
+        while True:
+            try:
+                await self.read_on()
+            except postgres.FAILED as error:
+                structlog.get_logger().debug("erasures can't be read now", error=repr(error))
+            await asyncio.sleep(PACE_SECONDS)
