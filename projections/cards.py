@@ -7,6 +7,7 @@ import msgspec
 from asyncpg import Connection, Pool
 
 from events.catalog import Tier, Verdict
+from events.log.history import Mark, place
 from projections.registry import named
 from projections.tally import Community, Tally, community, percent
 
@@ -72,16 +73,27 @@ class TallyRow(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """The rebuild that made the tables (`generation`) and their checkpoint."""
+    """The rebuild that made the tables (`generation`), their checkpoint with its mark, and the number of the log's rewinds."""
 
     generation: str
     position: int
+    rewinds: int = 0
+    mark: Mark | None = None
+
+    def continues(self, earlier: "State") -> bool:
+        """Return whether cards of an earlier state are still right, but for the changes since."""
+        same = (self.generation, self.rewinds) == (earlier.generation, earlier.rewinds)
+        return same and self.position >= earlier.position
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """Changes after a state: tallies, and ids of tools changed in anything else; not `whole` if more changed than was read."""
+    """Changes after a state: tallies, and ids of tools changed in anything else.
+
+    Not `whole` if more changed than was read; `holds` if the log has the state's mark.
+    """
 
     state: State
+    holds: bool
     tallies: Sequence[TallyRow]
     tools: Sequence[str]
     whole: bool
@@ -89,7 +101,9 @@ class Changes(msgspec.Struct, frozen=True):
 
 # One statement, so one snapshot: the cards are as of the checkpoint.
 LOAD = named("""
-select c.generation, c.position as as_of, t.tool, t.slug, t.name, t.tagline, t.description, t.category, t.pricing_tier,
+select c.generation, c.position as as_of, c.seen_position, c.seen_at, c.seen_stream,
+       (select count(*) from log.rewinds) as rewinds,
+       t.tool, t.slug, t.name, t.tagline, t.description, t.category, t.pricing_tier,
        t.pricing_label, t.best_for, t.url, coalesce(y.ship, 0) as ship, coalesce(y.skip, 0) as skip,
        greatest(t.position, p.position, y.position) as position, coalesce(p.reviews, '[]') as reviews
 from {cards}.checkpoint c
@@ -104,7 +118,9 @@ left join lateral (
 
 # Of another generation than $2, nothing but the state is read: all that is known of it is out of date.
 CHANGES = named("""
-select c.generation, c.position as as_of, d.kind, d.tool, d.ship, d.skip, d.position
+select c.generation, c.position as as_of, c.seen_position, c.seen_at, c.seen_stream,
+       (select count(*) from log.rewinds) as rewinds, log.holds($4, $5, $6) as holds,
+       d.kind, d.tool, d.ship, d.skip, d.position
 from {cards}.checkpoint c
 left join lateral (
     select 'tally' as kind, y.tool, y.ship, y.skip, y.position
@@ -148,6 +164,11 @@ def panel(reviews: Iterable[tuple[str, int | None, Verdict, str]]) -> Panel:
     return Panel(verdict, ship, skip, percent(ship, len(judged)), judged)
 
 
+def _state(row: Any) -> State:
+    mark = None if row["seen_at"] is None else Mark(row["seen_position"], row["seen_at"], row["seen_stream"])
+    return State(row["generation"], row["as_of"], row["rewinds"], mark)
+
+
 def _loaded(row: Any) -> Loaded:
     card = Card(
         slug=row["slug"],
@@ -168,16 +189,16 @@ def _loaded(row: Any) -> Loaded:
 async def load(pool: "Pool[Any]", slugs: Sequence[str]) -> tuple[State, list[Loaded]]:
     """Read the cards of the listed tools among these slugs, and the state they are as of."""
     rows = await pool.fetch(LOAD, slugs)
-    state = State(rows[0]["generation"], rows[0]["as_of"])
-    return state, [_loaded(row) for row in rows if row["tool"] is not None]
+    return _state(rows[0]), [_loaded(row) for row in rows if row["tool"] is not None]
 
 
 async def changes(pool: "Pool[Any]", since: State, most: int) -> Changes:
     """Read the changes after a state, up to `most` of them."""
-    rows = await pool.fetch(CHANGES, since.position, since.generation, most + 1)
-    state = State(rows[0]["generation"], rows[0]["as_of"])
+    rows = await pool.fetch(CHANGES, since.position, since.generation, most + 1, *place(since.mark))
+    state = _state(rows[0])
     return Changes(
         state=state,
+        holds=rows[0]["holds"],
         tallies=[TallyRow(r["tool"], r["ship"], r["skip"], r["position"]) for r in rows if r["kind"] == "tally"],
         tools=[r["tool"] for r in rows if r["kind"] == "tool"],
         whole=state.generation == since.generation and len(rows) <= most,

@@ -13,11 +13,11 @@ from typing import Any, Final, TypeVar
 import asyncpg
 from asyncpg import Connection
 
-from events.log import postgres, store
+from events.log import history, postgres, store
 from events.log.command import Command, Receipt
 from events.log.course import Course
-from events.log.event import Listing, Registry
-from events.log.transaction import ListingBehind, Outcome, decide_and_append, follow
+from events.log.event import Registry
+from events.log.transaction import Known, ListingBehind, Outcome, decide_and_append, follow
 
 V = TypeVar("V")
 
@@ -73,7 +73,7 @@ class Committer:
         self._arrived = asyncio.Event()
         self._connection: Connection[Any] | None = None
         self._begun = False
-        self._listing: Listing = registry.listing()
+        self._known = Known(registry)
         self.is_ready = False
         """Whether the listing was read: from then on a batch finds nearly all of it in memory."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -148,7 +148,7 @@ class Committer:
 
     async def _follow(self, connection: "Connection[Any]") -> None:
         """Bring the listing up to the head without the head's lock, a page at a time."""
-        while await follow(connection, self._registry, self._listing, LISTING_PAGE):
+        while await follow(connection, self._registry, self._known, LISTING_PAGE):
             pass
 
     async def _let_gather(self, began: float) -> None:
@@ -216,15 +216,21 @@ class Committer:
         if commands[0].seconds is not None:  # exclusive, and allowed to hold the head for longer than a batch of votes
             await connection.execute(store.ALLOW_SECONDS, f"{commands[0].seconds}s")
         try:
-            outcomes, appended = await decide_and_append(connection, self._registry, self._listing, commands)
+            outcomes, mark = await decide_and_append(connection, self._registry, self._known, commands)
         except ListingBehind:
             await connection.execute("rollback")
             await self._follow(connection)
             return await self._commit(commands)
+        except history.WentBack as error:
+            await connection.execute("rollback")
+            await history.note(connection, error.mark, "the log")
+            self._known = Known(self._registry)
+            return await self._commit(commands)
         # More commands wait: let this commit begin their transaction too, which saves its `begin` a round trip.
         self._begun = bool(self._queue)
         await connection.execute("commit and chain" if self._begun else "commit")
-        if appended:
+        if mark is not None:
+            self._known.mark = mark
             self._on_commit()
         return outcomes
 

@@ -13,7 +13,12 @@ UNAVAILABLE: Final = (
     asyncpg.InternalClientError,  # raised now and then when the backend goes away between two messages
     asyncpg.OperatorInterventionError,  # shutting down, starting up, statement time-out
     asyncpg.InsufficientResourcesError,
-    asyncpg.LockNotAvailableError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # a lock not had in time; a database closed while it is restored
+    asyncpg.InvalidCatalogNameError,  # the same, between drop and rename
+    asyncpg.InvalidAuthorizationSpecificationError,  # a password that is being changed
+    asyncpg.TransactionTimeoutError,
+    asyncpg.PostgresSystemError,  # the server can't read or write its files
+    asyncpg.InvalidCachedStatementError,  # tables that were just switched or restored
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby, until it is promoted
     asyncpg.TransactionRollbackError,  # deadlocks and serialization failures
@@ -25,25 +30,44 @@ FAILED: Final = (*UNAVAILABLE, asyncpg.PostgresError)
 
 CONNECT_SECONDS: Final = 5.0
 
-# A peer that vanished without a word is noticed within ten seconds. Compiling a statement (`jit`, on by default in Debian's
-# packages) takes a second where running it takes a millisecond.
+# What our promises rest on is never left to the settings of a server, database or role. A peer that vanished without a word is
+# noticed within ten seconds. Compiling a statement (`jit`, on by default in Debian's packages) takes a second where running it
+# takes a millisecond. Time-outs are each connection's own: a role's would stop the long statements that plan an issue.
 _SETTINGS: Final = {
     "timezone": "UTC",
+    "default_transaction_isolation": "read committed",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
     "jit": "off",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "1",
 }
 
+# Commits that don't wait for the disk, unless we asked for them; stronger settings than `on` are kept. The other is unknown to
+# servers before 17, so it can't be asked for at once.
+_MAKE_SURE: Final = """
+select set_config(name, case name when 'synchronous_commit' then 'on' else '0' end, false) from pg_settings
+where source <> 'client'
+  and (name = 'synchronous_commit' and setting = 'off' or name = 'transaction_timeout' and setting <> '0')
+"""
+
+UNSAFE: Final = "select name from pg_settings where name in ('fsync', 'full_page_writes') and setting = 'off' order by 1"
+"""Settings of the server that no session can mend: a power cut may lose what was acknowledged, or break everything."""
+
 
 async def connect(dsn: str, role: str, *, seconds: float | None = None, **settings: str) -> "Connection[Any]":
-    """Open a connection; the server lists it as `ballotpress-ROLE`.
+    """Open a connection; the server lists it as `ballotpress-ROLE`. Its commits are durable, unless `settings` say otherwise.
 
     After `seconds` (None: never) a statement raises TimeoutError here. `settings` are the server's, for this session.
     """
-    return await asyncpg.connect(
+    connection = await asyncpg.connect(
         dsn, timeout=CONNECT_SECONDS, command_timeout=seconds, server_settings=_settings(role, settings)
     )
+    await _make_sure(connection)
+    return connection
 
 
 async def connect_appender(dsn: str) -> "Connection[Any]":
@@ -69,8 +93,17 @@ def pool(
     """
     return asyncpg.create_pool(
         dsn, min_size=0, max_size=size, timeout=connect_seconds, command_timeout=seconds, reset=reset,
-        server_settings=_settings(role, settings),
+        init=_make_sure, server_settings=_settings(role, settings),
     )  # fmt: skip
+
+
+async def _make_sure(connection: "Connection[Any]") -> None:
+    """Let a session's commits wait for the disk, whatever the server, database or role says; and no transaction be too long."""
+    try:
+        await connection.execute(_MAKE_SURE)
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 def _settings(role: str, settings: dict[str, str]) -> dict[str, str]:

@@ -21,7 +21,12 @@ ROWS = "select position, stream, version, type, schema_version, data, meta, reco
 
 ALLOW_SECONDS = "select set_config('idle_in_transaction_session_timeout', $1, true)"
 
-LOCK_AND_READ = "select n, version, position, type, schema_version, data, extra from log.lock_and_read($1)"
+# The row of the head also says whether the log still holds the mark ($2, $3, $4).
+LOCK_AND_READ = """
+select r.n, r.version, r.position, r.type, r.schema_version, r.data, r.extra,
+       case when r.n = 0 then log.holds($2, $3, $4) end as holds
+from log.lock_and_read($1) r
+"""
 
 READ_LASTS = """
 select s.n::integer as n, e.version, e.position, e.type, e.schema_version, e.data
@@ -62,11 +67,14 @@ with batch as (
         recorded_at = greatest(clock_timestamp(), recorded_at + interval '1 microsecond'),
         listing_position = coalesce($7, listing_position)
     returning position - cardinality($1::uuid[]) as before, recorded_at
-)
+),
+added as (
 insert into log.events (stream, position, recorded_at, version, schema_version, type, data, meta)
 select e.stream, batch.before + e.n, batch.recorded_at, e.version, e.schema_version, e.type, e.data::jsonb, e.meta::jsonb
 from batch, unnest($1::uuid[], $2::integer[], $3::smallint[], $4::text[], $5::text[], $6::text[]) with ordinality
     as e(stream, version, schema_version, type, data, meta, n)
+)
+select recorded_at from batch
 """
 
 READ_KEYS = """

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from asyncpg import Connection, Record
 
-from events.log import postgres, store
+from events.log import history, postgres, store
 from events.log.command import Command, Effect, Reads, Receipt, Seen
 from events.log.event import Event, Listing, Recorded, Registry, UnknownEvent, encode
 
@@ -79,6 +79,14 @@ class Streams:
             raise error
 
 
+class Known:
+    """What a process remembers of the log: the listing, and the mark of the last event it knows of."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.listing: Listing = registry.listing()
+        self.mark: history.Mark | None = None
+
+
 class Batch:
     """What one transaction will append, gathered while its commands are decided."""
 
@@ -133,40 +141,45 @@ class Batch:
 
 
 async def decide_and_append(
-    connection: "Connection[Any]", registry: Registry, listing: Listing, commands: Sequence[Command[Any]]
-) -> tuple[list[Outcome], int]:
-    """Run a batch in the transaction that has begun; return each command's receipt or refusal, and the number of new events.
+    connection: "Connection[Any]", registry: Registry, known: Known, commands: Sequence[Command[Any]]
+) -> tuple[list[Outcome], history.Mark | None]:
+    """Run a batch in the transaction that has begun; return each command's receipt or refusal, and the mark of its last event.
 
-    Brings `listing` up to the head. Raises ListingBehind if that takes too long, and whatever the server raises.
+    Brings the listing up to the head. Raises ListingBehind if that takes too long, WentBack, and whatever the server raises.
     """
-    batch, named = await _read(connection, registry, listing, commands)
+    batch, named = await _read(connection, registry, known, commands)
     outcomes: list[Outcome] = []
     for command, reads in zip(commands, named, strict=True):
         try:
             outcomes.append(reads if isinstance(reads, Exception) else batch.decide(command, reads))
         except Exception as error:
             outcomes.append(error)
-    await _append(connection, batch)
-    return outcomes, len(batch.streams)
+    return outcomes, await _append(connection, batch)
 
 
-async def follow(connection: "Connection[Any]", registry: Registry, listing: Listing, most: int) -> bool:
+async def follow(connection: "Connection[Any]", registry: Registry, known: Known, most: int) -> bool:
     """Take up to `most` further events of the listing in; return whether there may be more."""
+    listing = known.listing
     rows = await connection.fetch(store.read_listing(listing.types, listing.fields), listing.position, most)
     for position, type_, schema_version, *values in rows:
         registry.must_know(type_, schema_version)
         listing.evolve(position, type_, *values)
+    if rows and (known.mark is None or known.mark.position < listing.position):
+        known.mark = await history.mark_at(connection, listing.position)
     return len(rows) == most
 
 
 async def _read(
-    connection: "Connection[Any]", registry: Registry, listing: Listing, commands: Sequence[Command[Any]]
+    connection: "Connection[Any]", registry: Registry, known: Known, commands: Sequence[Command[Any]]
 ) -> tuple[Batch, list[Reads | Exception]]:
     """Lock the head and read all that the commands name; return what each of them names, or why it is refused."""
+    listing = known.listing
     streams, named = _name(commands, listing)
-    position, listing_position, rows = await _lock_and_read(connection, streams)
-    if listing_position > listing.position:  # the streams may have been named after a listing of the past
-        if await follow(connection, registry, listing, MOST_UNDER_LOCK) and listing_position > listing.position:
+    position, listing_position, rows = await _lock_and_read(connection, streams, known.mark)
+    if listing_position < listing.position:
+        listing = known.listing = registry.listing()
+    if listing_position != listing.position:  # the streams may have been named after a listing of the past
+        if await follow(connection, registry, known, MOST_UNDER_LOCK) and listing_position > listing.position:
             raise ListingBehind
         streams, named = _name(commands, listing)
         rows = await connection.fetch(store.READ_LASTS, streams)
@@ -192,13 +205,19 @@ def _name(commands: Sequence[Command[Any]], listing: Listing) -> tuple[list[UUID
     return list(streams), named
 
 
-async def _lock_and_read(connection: "Connection[Any]", streams: list[UUID]) -> tuple[int, int, list[Record]]:
+async def _lock_and_read(
+    connection: "Connection[Any]", streams: list[UUID], mark: history.Mark | None
+) -> tuple[int, int, list[Record]]:
     """Lock the head; return its position, the listing's position, and the last events of the streams.
+
+    Raises WentBack if the log doesn't hold the mark any more.
 
     One round trip brings both, so the function's first row is the head: there `position` is the log's and `extra` the
     listing's, and the other columns mean nothing.
     """
-    head, *rows = await connection.fetch(store.LOCK_AND_READ, streams)
+    head, *rows = await connection.fetch(store.LOCK_AND_READ, streams, *history.place(mark))
+    if mark is not None and not head["holds"]:
+        raise history.WentBack(mark)
     return head["position"], head["extra"], rows
 
 
@@ -237,12 +256,14 @@ async def _look_up(connection: "Connection[Any]", batch: Batch, command: Command
     return reads
 
 
-async def _append(connection: "Connection[Any]", batch: Batch) -> None:
+async def _append(connection: "Connection[Any]", batch: Batch) -> history.Mark | None:
+    mark = None
     if batch.streams:
-        await connection.execute(
+        recorded_at = await connection.fetchval(
             store.APPEND, batch.streams, batch.versions, batch.schema_versions, batch.types, batch.data, batch.metas,
             batch.listing_position,
         )  # fmt: skip
+        mark = history.Mark(batch.position, recorded_at, batch.streams[-1])
     for effect in batch.effects:
         await connection.execute(effect.sql, *effect.args)
     if batch.new_keys:
@@ -251,3 +272,4 @@ async def _append(connection: "Connection[Any]", batch: Batch) -> None:
             store.KEEP_KEYS, [s for s, _ in batch.new_keys], [k for _, k in batch.new_keys],
             [fingerprint for fingerprint, _ in kept], [receipt for _, receipt in kept],
         )  # fmt: skip
+    return mark

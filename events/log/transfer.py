@@ -5,9 +5,9 @@ import that was cut short goes on from there; once the last one is in, they beco
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -68,6 +68,9 @@ where s.version <> s.place limit 1
 
 COUNT = "select count(*) = $1 and count(*) = coalesce(max(position), 0) from log.events"
 
+
+AHEAD: Final = timedelta(minutes=5)
+"""How far an event may be ahead of the server's clock: every later one would have its time until the clock is there."""
 
 Time = Annotated[datetime, Meta(tz=True)]
 
@@ -130,7 +133,7 @@ async def load(connection: "Connection[Any]", registry: Registry, whole: Iterabl
         raise LoadRunning
     try:
         await _must_be_empty(connection, "select position from log.head")
-        checks = _Checks(registry)
+        checks = _Checks(registry, await connection.fetchval("select now()"))
         try:
             await _stage(connection, checks.checked(whole), digest)
             await _take(connection, checks)
@@ -191,8 +194,9 @@ async def _verify(connection: "Connection[Any]", head: int) -> None:
 class _Checks:
     """Checks entries on their way in and remembers what the head must say."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, now: datetime) -> None:
         self._registry = registry
+        self._latest = now + AHEAD
         self._listing = {type_.__name__ for type_ in registry.listing.types}
         self.position = 0
         self.recorded_at = datetime.min.replace(tzinfo=UTC)
@@ -205,6 +209,10 @@ class _Checks:
                 raise EntryRefused(f"position {entry.position} follows position {self.position}: events are missing")
             if entry.recorded_at < self.recorded_at:
                 raise EntryRefused(f"position {entry.position} was recorded before the position before it")
+            if entry.recorded_at > self._latest:
+                raise EntryRefused(
+                    f"position {entry.position} was recorded at {entry.recorded_at:%Y-%m-%d %H:%M}, which is yet to come"
+                )
             self._must_be_known(entry)
             self.position, self.recorded_at = entry.position, entry.recorded_at
             if entry.type in self._listing:

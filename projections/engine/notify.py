@@ -44,7 +44,7 @@ class Bell:
                         await asyncio.sleep(self._pace)
                 finally:
                     connection.terminate()
-            except postgres.FAILED as error:
+            except Exception as error:  # whatever a dying connection raises: nobody starts a bell that has ended
                 logger.info("cannot ring %s: %r", self._channel, error)
                 await asyncio.sleep(0.5)
 
@@ -60,7 +60,7 @@ async def listen(dsn: str, channel: str, heard: Callable[[], None]) -> None:
                 await _until_lost(connection)
             finally:
                 connection.terminate()
-        except postgres.FAILED as error:
+        except Exception as error:  # the same
             logger.info("cannot listen on %s: %r", channel, error)
             await asyncio.sleep(0.5)
 

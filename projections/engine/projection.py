@@ -23,6 +23,7 @@ from events.log import postgres
 # `caught_up` is set once the projection has reached the head for the first time.
 # `totals` are what the tables must sum up to at `totals_position`, by the events alone; null until first taken from the tables.
 # `drift` is what a runner found wrong when it last compared.
+# `seen_*` are the mark of an event that was folded: a view whose log went back must not go on (`events.log.history`).
 CHECKPOINT = """
 create table checkpoint (
     only_row        boolean     not null default true,
@@ -37,6 +38,9 @@ create table checkpoint (
     totals_position bigint,
     drift           text,
     drift_since     timestamptz,
+    seen_position   bigint      not null default 0,
+    seen_at         timestamptz,
+    seen_stream     uuid,
     constraint checkpoint_pkey primary key (only_row),
     constraint checkpoint_only_row check (only_row)
 );

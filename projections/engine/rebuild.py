@@ -34,6 +34,9 @@ T = TypeVar("T")
 TRIES = 5
 
 
+CAN_RESUME = "select made_by = $1 and log.holds(seen_position, seen_at, seen_stream) from checkpoint"
+
+
 class NothingKept(Exception):
     """No earlier tables of this projection and version were kept."""
 
@@ -63,7 +66,7 @@ class Rebuild:
         try:
             await drop(connection, self.projection.gone_schema)
             if await connection.fetchval(EXISTS, schema):
-                if await connection.fetchval("select made_by from checkpoint") == self.projection.digest:
+                if await connection.fetchval(CAN_RESUME, self.projection.digest):
                     return True
                 await drop(connection, schema)
             async with connection.transaction():

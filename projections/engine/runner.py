@@ -15,6 +15,7 @@ import asyncpg
 import msgspec
 from asyncpg import Connection
 
+from events.log import history
 from events.log.event import Registry
 from events.log.postgres import UNAVAILABLE
 from projections.engine import drift, window
@@ -25,7 +26,23 @@ logger = logging.getLogger(__name__)
 # After these try again, do not halt: no event is at fault. Tables are missing while they are built or switched.
 TRANSIENT = (*UNAVAILABLE, asyncpg.UndefinedTableError, window.CheckpointMoved)
 
-LOCK_CHECKPOINT = "select position, caught_up from checkpoint for update skip locked"
+LOCK_CHECKPOINT = """
+select position, caught_up, seen_position, seen_at, seen_stream from checkpoint for update skip locked
+"""
+
+# Not in the statement that locks: a row that it waited for is newer than what it sees of the log.
+READ_HEAD = "select h.position, log.holds($1, $2, $3) as holds from log.head h"
+
+LOST_MARK = """
+select seen_position, seen_at, seen_stream from checkpoint
+where seen_at is not null and not log.holds(seen_position, seen_at, seen_stream)
+"""
+
+# An idle poll looks without a lock, because it must not write.
+HAS_WORK = """
+select h.position <> c.position or not c.caught_up or not log.holds(c.seen_position, c.seen_at, c.seen_stream)
+from log.head h, checkpoint c
+"""
 
 
 class Advanced(msgspec.Struct, frozen=True):
@@ -75,7 +92,9 @@ async def _advance(
         if row is None:
             return Advanced(None, None, None)
         start = row["position"]
-        head = await connection.fetchval("select position from log.head")
+        ((head, holds),) = await connection.fetch(READ_HEAD, row["seen_position"], row["seen_at"], row["seen_stream"])
+        if head < start or not holds:
+            raise Halted(start, window.LogWentBack("its last event isn't in the log any more"))
         end = min(head, start + largest, head if until is None else until)
         if end > start:
             dropped = await window.dropped_positions(connection, projection)
@@ -147,10 +166,8 @@ class Runner:
             await self._wait()
 
     async def _behind(self, connection: "Connection[Any]") -> bool:
-        """Return whether there is work, without a lock: an idle poll must not write."""
-        behind: bool = await connection.fetchval(
-            "select h.position > c.position or not c.caught_up from log.head h, checkpoint c"
-        )
+        """Return whether there is work."""
+        behind: bool = await connection.fetchval(HAS_WORK)
         return behind
 
     async def _turn(self, connection: "Connection[Any]") -> None:
@@ -193,3 +210,5 @@ class Runner:
         )
         if recorded == "UPDATE 1":
             logger.error("%s halted at position %d: %s", self.projection.schema, halt.position, halt)
+            if (lost := await connection.fetchrow(LOST_MARK)) is not None:
+                await history.note(connection, history.Mark(*lost), self.projection.schema)

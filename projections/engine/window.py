@@ -29,11 +29,15 @@ select null, null, count(*) from log.recorded_events where position > $1 and pos
 # Whoever folds a window must carry the totals on, or the drift watch takes it for a checkpoint moved by hand.
 READ_TOTALS = "select totals from checkpoint where totals_position = $1"
 
+# An event that an operator dropped may be missing: then the mark stays at the one before.
 MOVE_CHECKPOINT = """
 update checkpoint
 set position = $2, halted_position = null, halted_error = null, halted_since = null,
-    totals = coalesce($3, totals), totals_position = case when $3 is null then totals_position else $2 end
-where position = $1
+    totals = coalesce($3, totals), totals_position = case when $3 is null then totals_position else $2 end,
+    seen_position = coalesce(e.position, seen_position), seen_at = coalesce(e.recorded_at, seen_at),
+    seen_stream = coalesce(e.stream, seen_stream)
+from (select $2::bigint as position) w left join log.events e on e.position = w.position
+where checkpoint.position = $1
 """
 
 DROPPED = """
@@ -48,6 +52,10 @@ class HoleInLog(Exception):
 
 class EventTypeUnknown(Exception):
     """The window holds an event of a type or version that this release does not know."""
+
+
+class LogWentBack(Exception):
+    """The view holds events that the log doesn't hold any more."""
 
 
 class CheckpointMoved(Exception):

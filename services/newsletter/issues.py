@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 from asyncpg import Connection
 
-from events.log import postgres
+from events.log import history, postgres
 from projections.issues import compile_afresh, compile_content, decode_content, encode_content
 from projections.registry import named
 from services.newsletter.ledger import Database
@@ -257,7 +257,9 @@ async def cancel(database: Database, number: int) -> int:
 
 
 async def set_paused(database: Database, paused: bool) -> None:
-    """Pause the compiling and sending of issues, or resume it."""
+    """Pause the compiling and sending of issues, or resume it. Who resumes has seen that the log went back, if it did."""
+    if not paused:
+        await history.answer(database)
     await database.execute(
-        "update newsletter.schedule set paused_at = case when $1 then coalesce(paused_at, now()) end", paused
+        "update newsletter.schedule set paused_at = case when $1 then coalesce(paused_at, now()) end, held = null", paused
     )

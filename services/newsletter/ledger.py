@@ -74,6 +74,10 @@ from unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::smallint[], $
 where m.issue = o.issue and m.reader = o.reader and m.mail = o.mail and m.claim = $9 and m.state in ('attempting', 'uncertain')
 """
 
+HAS: Final = """
+select exists (select from newsletter.mails m where m.issue = $1 and m.reader = $2 and m.mail = $3 and m.claim = $4)
+"""
+
 RENEW: Final = """
 update newsletter.mails set lease_until = now() + $2 * interval '1 second' where state = 'attempting' and claim = $1
 """
@@ -189,6 +193,17 @@ async def record(database: Database, name: str, outcomes: Sequence[MailOutcome])
     """Record the outcomes of the mails of a claim, at least one."""
     rows = [(o.mail.issue, o.mail.reader, o.mail.mail, o.state, o.code, o.reason, o.tried, o.wait) for o in outcomes]
     await database.execute(RECORD, *zip(*rows, strict=True), name)
+
+
+async def has(database: Database, name: str, mail: ClaimedMail) -> bool:
+    """Return whether the ledger still says that a mail was claimed under a name; a ledger that went back doesn't."""
+    found: bool = await database.fetchval(HAS, mail.issue, mail.reader, mail.mail, name)
+    return found
+
+
+async def hold(database: Database, why: str) -> None:
+    """Pause the newsletter until an operator resumes it."""
+    await database.execute("update newsletter.schedule set paused_at = coalesce(paused_at, now()), held = $1", why)
 
 
 async def renew(database: Database, name: str, lease_seconds: int) -> None:

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import asyncpg
+from redis.asyncio import Redis
 
 from events.commands.subscribers import SuppressSubscriber
 from events.log import postgres
@@ -14,6 +15,7 @@ from events.log.vault import Vault
 from events.registry import REGISTRY
 from projections.engine import notify
 from services.clock import now
+from services.log_watch import LogWatch
 from services.newsletter import issues, outbox, periods
 from services.newsletter.letters import Letters
 from services.newsletter.schedule import schedule_of
@@ -51,9 +53,14 @@ class Mailroom:
         rung = notify.Bell(dsn, notify.LOG)
         self._ringing = asyncio.create_task(rung.run())
         self._committer = await self._stack.enter_async_context(Committer(dsn, REGISTRY, on_commit=rung.ring))
-        self._sender = Sender(
-            self.database, letters, transport, clock=now, suppress=self._bounced, lease_seconds=newsletter.lease_seconds
+        valkey = await self._stack.enter_async_context(
+            Redis.from_url(settings.redis_url, socket_connect_timeout=1, socket_timeout=1)
         )
+        self._watch = LogWatch(self.database, valkey, settings.home)
+        self._sender = Sender(
+            self.database, letters, transport, clock=now, suppress=self._bounced, look=self._watch.look,
+            lease_seconds=newsletter.lease_seconds,
+        )  # fmt: skip
         self._sending = asyncio.create_task(self._sender.run())
 
     async def close(self) -> None:
@@ -71,7 +78,8 @@ class Mailroom:
         self._sender.wake.set()
 
     async def tick(self) -> None:
-        """Compile and plan the issues that are due."""
+        """Compile and plan the issues that are due, unless the log went back."""
+        await self._watch.look()
         at = await periods.time_of(self.database)
         due = await issues.tick(self.database, self._settings.database_url, self._schedule, at)
         if due.editions or due.unplanned:

@@ -26,6 +26,7 @@ BACKOFF_SECONDS: Final = (60, 300, 900, 3600, 7200, 14400)
 UNREACHABLE_SECONDS: Final = 2
 SLOW_SECONDS: Final = 15
 RECORD_SECONDS: Final = 600
+LOST: Final = "the ledger doesn't have mails any more that were sent"
 HARD_BOUNCE: Final = "hard bounce"
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Sender:
         *,
         clock: Callable[[], datetime],
         suppress: Callable[[Sequence[str]], Awaitable[None]],
+        look: Callable[[], Awaitable[None]],
         lease_seconds: int,
         chunk: int = CHUNK,
     ) -> None:
@@ -58,9 +60,11 @@ class Sender:
         self._transport = transport
         self._clock = clock
         self._suppress = suppress
+        self._look = look
         self._lease_seconds = lease_seconds
         self._chunk = chunk
         self._stopping = False
+        self._recorded: tuple[str, ClaimedMail] | None = None
 
     async def run(self) -> None:
         """Send the mails that are due, until `stop`. Failures are logged and tried again."""
@@ -83,6 +87,7 @@ class Sender:
     async def turn(self) -> None:
         """Send all mails that are due now, and close finished issues."""
         self.wake.clear()
+        await self._look_back()
         if not self._stopping and await ledger.is_due(self._database):
             results = await asyncio.gather(*(self._lane() for _ in range(LANES)), return_exceptions=True)
             for result in results:
@@ -92,6 +97,7 @@ class Sender:
 
     async def _lane(self) -> None:
         while not self._stopping:
+            await self._look_back()
             name = secrets.token_urlsafe(12)
             claimed = await ledger.claim(self._database, name, self._lease_seconds, self._chunk)
             if not claimed:
@@ -104,6 +110,14 @@ class Sender:
                 await self._record(name, settled)
             if bounced := [s.mail.reader for s in settled if s.reason == HARD_BOUNCE]:
                 await self._suppress(bounced)
+
+    async def _look_back(self) -> None:
+        """Hold the newsletter before mails are claimed again that had gone out, if the log or the ledger went back."""
+        await self._look()
+        if self._recorded is not None and not await ledger.has(self._database, *self._recorded):
+            self._recorded = None
+            logger.error("the ledger went back: %s", LOST)
+            await ledger.hold(self._database, LOST)
 
     @contextlib.asynccontextmanager
     async def _held(self, name: str) -> AsyncIterator[None]:
@@ -126,7 +140,10 @@ class Sender:
         deadline = asyncio.get_running_loop().time() + RECORD_SECONDS
         while True:
             try:
-                return await ledger.record(self._database, name, settled)
+                await ledger.record(self._database, name, settled)
+                sent = [one.mail for one in settled if one.state in ("accepted", "rejected")]
+                self._recorded = (name, sent[0]) if sent else self._recorded
+                return
             except postgres.UNAVAILABLE as error:
                 if asyncio.get_running_loop().time() > deadline:
                     raise

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
+from projections.engine.window import LogWentBack
 from services.newsletter.periods import SERVE_LATE
 from services.status.model import Ledger, Problem, ProjectionStatus, Queue, Rebuild, Room, Schema, Status, Transaction
 
@@ -19,6 +20,9 @@ LITTLE_ROOM: Final = 5 * 2**30
 
 def problems(status: Status) -> Iterator[Problem]:
     """Return the problems, the worst first."""
+    if status.rewind is not None:
+        what = f"{status.rewind.what[:1].upper()}{status.rewind.what[1:]}, and the newsletter is held"
+        yield Problem(what, "read what to check in docs/operating.md, then let it go on: `ballotpress digest resume`")
     yield from _schema_problems(status.schema)
     if said := said_room(status.room):
         yield said
@@ -81,6 +85,10 @@ def _halt_problems(views: Sequence[ProjectionStatus]) -> Iterator[Problem]:
     for (position, error), same in groupby(sorted(halted, key=lambda h: h[:2]), key=lambda h: h[:2]):
         first, *others = [name for _, _, name in same]
         too = f" (and so did {', '.join(others)})" if others else ""
+        if error.startswith(LogWentBack.__name__):
+            what = f"{first} halted at position {position}, which was another event when the view took it{too}"
+            yield Problem(what, f"`ballotpress replay {' '.join([first, *others])}` makes it anew from the log as it is")
+            continue
         drop = f"`ballotpress quarantine drop {position} --reason TEXT`"
         what = f"{first} halted at position {position}: {error}{too}"
         yield Problem(what, f"run a release that can take this event, or let the view pass it: {drop}")
@@ -125,7 +133,10 @@ def _queue_problems(queue: Queue) -> Iterator[Problem]:
 
 
 def _ledger_problems(ledger: Ledger) -> Iterator[Problem]:
-    if ledger.paused_at is not None:
+    if ledger.held is not None:
+        what = f"The newsletter is held: {ledger.held}"
+        yield Problem(what, "read in docs/operating.md what to check, then let it go on: `ballotpress digest resume`")
+    elif ledger.paused_at is not None:
         yield Problem("The newsletter is paused", "`ballotpress digest resume` lets it go on")
     elif ledger.overdue_seconds > MAIL_SECONDS:
         what = f"The first mail has been due for {ledger.overdue_seconds:.0f} s"
@@ -133,6 +144,9 @@ def _ledger_problems(ledger: Ledger) -> Iterator[Problem]:
     if ledger.late is not None:
         yield Problem(ledger.late, SERVE_LATE)
     for account in ledger.issues:
+        if account.unplanned_seconds > MAIL_SECONDS and ledger.paused_at is None:
+            what = f"Issue {account.issue} was compiled {account.unplanned_seconds:.0f} s ago, and isn't planned"
+            yield Problem(what, "see the worker's log: it holds the server's answer")
         if uncertain := account.mails.get("uncertain"):
             what = f"Of issue {account.issue}, {uncertain} mails may or may not have been sent"
             yield Problem(what, f"`ballotpress digest resolve {account.issue} --uncertain resend` or `drop`")

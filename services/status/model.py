@@ -15,6 +15,15 @@ class Head(msgspec.Struct, frozen=True):
     events_last_minute: int
 
 
+class Rewind(msgspec.Struct, frozen=True):
+    """A log that went back from one position to another, when that was noticed, and in words."""
+
+    known: int
+    kept: int
+    since: datetime
+    what: str
+
+
 class Halt(msgspec.Struct, frozen=True):
     """The position at which a projection can't go on, the error, and since when."""
 
@@ -90,23 +99,29 @@ class Room(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """An issue of the digest, with the number of its mails by state; at every commit they add up to `planned`."""
+    """An issue of the digest, with the number of its mails by state; at every commit they add up to `planned`.
+
+    `unplanned_seconds` is how long it has been compiled without having been planned.
+    """
 
     issue: int
     edition: str
     state: str
     due_at: datetime
     planned: int
+    unplanned_seconds: float
     mails: Mapping[str, int]
 
 
 class Ledger(msgspec.Struct, frozen=True):
     """The mails: the open issues and the last one, and unsettled single mails by state.
 
-    `overdue_seconds` is how long the first due mail has waited; `late` is a sentence about an issue that needs an operator.
+    `held` says why they wait without an operator's word. `overdue_seconds` is how long the first due mail has waited;
+    `late` is a sentence about an issue that needs an operator.
     """
 
     paused_at: datetime | None
+    held: str | None
     issues: Sequence[Account]
     singles: Mapping[str, int]
     overdue_seconds: float
@@ -135,7 +150,8 @@ class Status(msgspec.Struct, frozen=True):
 
     `head` and `ledger` are None in a database without them, `queue` where Valkey was not asked, `room` where the data is
     elsewhere. `missing_keys` are the short ids of vault keys that we lack. `unread` names the parts that a lock kept from us;
-    `no_writes` says why no vote can be taken.
+    `no_writes` says why no vote can be taken. `rewind` says that the log went back, until an operator has answered that.
+    `unsafe` names settings that let the server lose what it acknowledged.
     """
 
     at: datetime
@@ -152,3 +168,5 @@ class Status(msgspec.Struct, frozen=True):
     missing_keys: Sequence[str] = ()
     unread: Sequence[str] = ()
     no_writes: str | None = None
+    rewind: Rewind | None = None
+    unsafe: Sequence[str] = ()

@@ -20,7 +20,7 @@ from asyncpg import Connection
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from events.log import migrate
+from events.log import history, migrate, postgres
 from events.log.vault import Vault
 from projections.engine.projection import IS_TAKEN, LOCK_CLASS, Projection
 from projections.registry import PROJECTIONS
@@ -32,6 +32,8 @@ from services.status.writing import why_not
 
 P = TypeVar("P")
 
+REWINDS_SINCE = 11
+"""The migration from which on a log that went back is recorded."""
 SLOW_SECONDS = 5.0
 """A transaction open for longer is shown; normal ones take milliseconds."""
 HELD_UP_SECONDS = 1.0
@@ -90,7 +92,7 @@ where c.relname = 'checkpoint' and c.relkind = 'r' order by 1
 
 # Single mails (issue 0) settle by the thousand; only unsettled ones are counted.
 READ_LEDGER = """
-select s.paused_at,
+select s.paused_at, to_jsonb(s) ->> 'held' as held,
        (select coalesce(jsonb_object_agg(m.state, m.mails), '{}')
         from (select m.state, count(*) as mails from newsletter.mails m
               where m.issue = 0 and m.state in ('pending', 'attempting', 'deferred', 'uncertain')
@@ -103,6 +105,7 @@ from newsletter.schedule s
 
 READ_ACCOUNTS = """
 select i.number as issue, i.edition, i.state, i.due_at, i.planned,
+       case when i.state = 'compiled' then extract(epoch from now() - i.compiled_at) else 0 end::float8 as unplanned_seconds,
        (select coalesce(jsonb_object_agg(m.state, m.mails), '{}')
         from (select m.state, count(*) as mails from newsletter.mails m where m.issue = i.number group by m.state) m) as mails
 from newsletter.issues i
@@ -165,11 +168,18 @@ async def _read_parts(
     no_writes = await parts.read("log", why_not(connection), None) if migration else None
     keys = await parts.read("vault", vault.missing(connection), []) if migration and vault else []
     disk = await parts.read("sizes", _disk(connection), [])
+    rewind = await parts.read("rewinds", _rewind(connection), None) if migration >= REWINDS_SINCE else None
+    unsafe = [row["name"] for row in await connection.fetch(postgres.UNSAFE)]
     return model.Status(
         at, head, views, rebuilds, model.Schema(migration, migrate.current(), missing),
         [model.Transaction(**row) for row in slow], disk, ledger, queue, (), missing_keys=keys,
-        unread=parts.unread, no_writes=no_writes,
+        unread=parts.unread, no_writes=no_writes, rewind=rewind, unsafe=unsafe,
     )  # fmt: skip
+
+
+async def _rewind(connection: "Connection[Any]") -> model.Rewind | None:
+    found = await history.unanswered(connection)
+    return None if found is None else model.Rewind(found.known, found.kept, found.since, str(found))
 
 
 def disk_room(home: Path | None) -> model.Room | None:
@@ -229,7 +239,7 @@ async def _ledger(connection: "Connection[Any]", schedule: Schedule, at: datetim
     assert row is not None  # noqa: S101 - the schedule has one row
     issues = [model.Account(**{**r, "mails": _counts.decode(r["mails"])}) for r in await connection.fetch(READ_ACCOUNTS)]
     late = said_late(await look(connection, schedule, at))
-    return model.Ledger(row["paused_at"], issues, _counts.decode(row["singles"]), row["overdue_seconds"], late)
+    return model.Ledger(row["paused_at"], row["held"], issues, _counts.decode(row["singles"]), row["overdue_seconds"], late)
 
 
 async def read_queue(valkey: "Redis") -> model.Queue:

@@ -14,12 +14,12 @@ from asyncpg import Pool
 from msgspec.structs import replace
 
 from events.catalog import ToolNotListed
-from events.log import postgres
+from events.log import history, postgres
 from projections import cards
 from projections.cards import Card, Changes, Loaded, State, TallyRow
 from projections.comparison import compare
 from projections.tally import community
-from services.web.http.answers import Versioned, encoder, weak_etag
+from services.web.http.answers import Versioned, encoder
 
 POLL_SECONDS: Final = 0.1
 PACE_SECONDS: Final = 0.03  # refreshes are this far apart at least, however often the bell rings
@@ -69,10 +69,10 @@ class CachedCard:
             self._card = replace(self._card, community=community(self.ship, self.skip), position=self.position)
         return self._card
 
-    def versioned(self, edition: str) -> Versioned:
+    def versioned(self) -> Versioned:
         """Return the card's answer."""
         if self._versioned is None:
-            self._versioned = Versioned(encoder.encode(self.card), weak_etag(edition, self.card.position))
+            self._versioned = Versioned(encoder.encode(self.card))
         return self._versioned
 
 
@@ -99,19 +99,22 @@ class Pair(NamedTuple):
 class Cards:
     """The cards of one API process."""
 
-    def __init__(self, pool: "Pool[Any]", release: str) -> None:
+    def __init__(self, pool: "Pool[Any]") -> None:
         self._pool = pool
-        self._release = release
         self._by_slug: OrderedDict[str, CachedCard] = OrderedDict()
         self._by_tool: dict[str, CachedCard] = {}
         self._pairs: OrderedDict[str, Pair] = OrderedDict()
         self._state = State("", 0)
-        self._edition = release
         self._checked = -STALE_SECONDS
         self._refreshing: asyncio.Task[None] | None = None
         self.wake = asyncio.Event()
         self.hear: Callable[[Sequence[TallyRow] | None], None] = lambda tallies: None
         """Called with the tallies of each refresh that changed; with None when all must be read anew."""
+
+    @property
+    def rewinds(self) -> int:
+        """How often the log was found to have gone back; what was told before may be about events that are gone."""
+        return self._state.rewinds
 
     @property
     def position(self) -> int:
@@ -145,11 +148,14 @@ class Cards:
 
     async def _refresh(self) -> None:
         began = monotonic()
-        self._take(await cards.changes(self._pool, self._state, MOST_CHANGES))
+        changes = await cards.changes(self._pool, self._state, MOST_CHANGES)
+        if not changes.holds and self._state.mark is not None:
+            await history.note(self._pool, self._state.mark, "the cards")
+        self._take(changes)
         self._checked = began
 
     def _take(self, changes: Changes) -> None:
-        if not changes.whole or changes.state.position < self._state.position:
+        if not changes.whole or not changes.holds or not changes.state.continues(self._state):
             self._forget(changes.state)
             return
         self._state = changes.state
@@ -163,14 +169,13 @@ class Cards:
         self.hear(changes.tallies)
 
     def _forget(self, state: State) -> None:
-        """Empty the cache: the view was rebuilt, so every card is of an older generation, or nearly all of it changed."""
+        """Empty the cache: the view was rebuilt, the log went back, or nearly all of it changed."""
         for cached in self._by_slug.values():
             cached.is_followed = False
         self._by_slug.clear()
         self._by_tool.clear()
         self._pairs.clear()
         self._state = state
-        self._edition = f"{self._release}-{state.generation[:8]}"
         self.hear(None)
 
     async def one(self, slug: str) -> CachedCard | None:
@@ -213,7 +218,7 @@ class Cards:
     async def _load(self, slugs: Sequence[str]) -> dict[str, CachedCard]:
         state, loaded = await cards.load(self._pool, slugs)
         found = {one.card.slug: CachedCard(one, state.position) for one in loaded}
-        if state.generation == self._state.generation and state.position >= self._state.position:
+        if state.continues(self._state):
             for slug, cached in found.items():
                 if (older := self._by_tool.get(cached.tool)) is not None:  # two readers missed it at once
                     older.is_followed = False
@@ -229,7 +234,7 @@ class Cards:
 
     def answer(self, cached: CachedCard) -> Versioned:
         """Return a card's answer."""
-        return cached.versioned(self._edition)
+        return cached.versioned()
 
     def known_comparison(self, pair: str) -> Versioned | None:
         """Return the answer of `left-vs-right` if it is cached and neither card has changed."""
@@ -241,8 +246,7 @@ class Cards:
 
     def comparison(self, left: CachedCard, right: CachedCard, pair: str | None) -> Versioned:
         """Return the answer of two cards side by side, and cache it under `pair` unless that could name other tools."""
-        etag = weak_etag(self._edition, left.position, right.position)
-        versioned = Versioned(encoder.encode(compare(left.card, right.card)), etag)
+        versioned = Versioned(encoder.encode(compare(left.card, right.card)))
         if pair is not None:
             self._pairs[pair] = Pair(left, left.position, right, right.position, versioned)
             if len(self._pairs) > MOST_PAIRS:

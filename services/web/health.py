@@ -6,7 +6,8 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-from events.log import postgres
+from events.log import history, postgres
+from events.log.history import Rewind
 from services.newsletter.periods import Edition
 from services.status.model import ProjectionStatus
 from services.status.views import read_views
@@ -59,20 +60,27 @@ async def get_metrics(call: Call) -> Answer:
     """Return the metrics of this process, of the views and of late issues, in Prometheus' text format."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            gauges = _gauges(await read_views(call.site.database), await call.site.late_editions())
+            rewind = await history.unanswered(call.site.database)
+            gauges = _gauges(await read_views(call.site.database), await call.site.late_editions(), rewind)
     except postgres.FAILED:  # the metrics of the process itself need no database
-        gauges = _gauges((), None)
+        gauges = _gauges((), None, None)
     return Answer(call.site.metrics.text(gauges), media=METRICS_MEDIA)
 
 
-def _gauges(views: Sequence[ProjectionStatus], late: Collection[str] | None) -> list[Gauge]:
-    """Return the gauges of views and issues; their names alone while the database is away (no views, None)."""
+def _gauges(views: Sequence[ProjectionStatus], late: Collection[str] | None, rewind: Rewind | None) -> list[Gauge]:
+    """Return the gauges of views, log and issues; their names alone while the database is away (no views, None)."""
     editions = {} if late is None else {edition: float(edition in late) for edition in get_args(Edition)}
     return [
         _view_gauge("position", "The last event taken into a view.", {view.name: view.position for view in views}),
         _view_gauge("lag_events", "Events that a view is behind the log.", {view.name: view.lag for view in views}),
         _view_gauge("halted", "1 if a view has halted at an event.", {v.name: v.halt is not None for v in views}),
         _view_gauge("drifted", "1 if a view differs from the log.", {view.name: view.drift is not None for view in views}),
+        Gauge(
+            "ballotpress_log_positions",
+            "Positions that are gone since the log went back; `ballotpress digest resume` sets them to 0.",
+            "state",
+            {} if late is None else {"gone": float(rewind.gone if rewind else 0)},
+        ),
         Gauge(
             "ballotpress_issue_late",
             "1 if an issue is more than a day late; `ballotpress digest send --now` sends it.",

@@ -53,11 +53,12 @@ class _WatchedTool:
         self.tally = cached.tally
         self.viewers: set[Viewer] = set()
 
-    def event(self) -> bytes:
-        """Return the tally as an event."""
+    def event(self, rewinds: int) -> bytes:
+        """Return the tally as an event; its id says after how many of the log's rewinds its position was given out."""
         fields = msgspec.structs.asdict(community(self.tally.ship, self.tally.skip))
         data = encoder.encode(LiveTally(**fields, tool=self.slug))
-        return b"id: %d\nevent: tally\ndata: %b\n\n" % (self.tally.position, data)
+        after = b".%d" % rewinds if rewinds else b""
+        return b"id: %d%b\nevent: tally\ndata: %b\n\n" % (self.tally.position, after, data)
 
 
 class Viewer(Answer):
@@ -145,6 +146,7 @@ class Live:
         self._places = Places(MOST_VIEWERS, network_viewers)
         self._watched: dict[str, _WatchedTool] = {}
         self._changed: set[str] = set()
+        self._rewinds = cards.rewinds
         self._is_stale = False
         self._moved = asyncio.Event()
         self._viewers: set[Viewer] = set()
@@ -168,10 +170,10 @@ class Live:
                 self._changed.add(tally.tool)
                 self._moved.set()
 
-    def join(self, found: Mapping[str, CachedCard], last_id: int | None, network: Network) -> Viewer:
+    def join(self, found: Mapping[str, CachedCard], last_id: tuple[int, int] | None, network: Network) -> Viewer:
         """Return the answer that sends these tools' tallies, at first those that changed since the event `last_id` (None: all).
 
-        Raises TooManyViewers.
+        An id from before the log went back says nothing about what is there now. Raises TooManyViewers.
         """
         if not self._places.take(network):
             raise TooManyViewers("As many watch as there are places for; ask for the tallies now and then instead.")
@@ -180,10 +182,12 @@ class Live:
             self._watched.setdefault(cached.tool, _WatchedTool(cached)).viewers.add(viewer)
         self.hear([cached.tally for cached in found.values()])
         watched = sorted((self._watched[tool].tally.position, tool) for tool in viewer.tools)
-        newest = watched[-1][0]
+        last = last_id[0] if last_id is not None and last_id[1] == self._cards.rewinds else None
+        if last is not None and last > max(watched[-1][0], self._cards.position):
+            last = None
         for position, tool in watched:
-            if last_id is None or position > last_id or last_id > max(newest, self._cards.position):
-                viewer.queue(tool, self._watched[tool].event())
+            if last is None or position > last:
+                viewer.queue(tool, self._watched[tool].event(self._cards.rewinds))
         self._viewers.add(viewer)
         return viewer
 
@@ -225,9 +229,15 @@ class Live:
         except Exception:  # the database is away: the next refresh after it is back tries again
             self._is_stale = True
             return
+        went_back, self._rewinds = self._rewinds != self._cards.rewinds, self._cards.rewinds
         for cached in found.values():
             watched = self._watched.get(cached.tool)
-            if watched is not None and (watched.tally.ship, watched.tally.skip) != (cached.ship, cached.skip):
+            if watched is None:
+                continue
+            if went_back:
+                watched.tally = cached.tally
+                self._changed.add(cached.tool)
+            elif (watched.tally.ship, watched.tally.skip) != (cached.ship, cached.skip):
                 watched.tally = replace(cached.tally, position=max(watched.tally.position, cached.position))
                 self._changed.add(cached.tool)
 
@@ -239,7 +249,7 @@ class Live:
             watched = self._watched.get(tool)
             if watched is None:
                 continue
-            event = watched.event()
+            event = watched.event(self._rewinds)
             for viewer in tuple(watched.viewers):
                 viewer.queue(tool, event)
                 sent += 1

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 
 import asyncpg
 import structlog
@@ -34,7 +33,7 @@ from services.web.http.networks import Network, Networks, Share
 from services.web.http.spent import Spent
 from services.web.live import Live
 from services.web.log_check import Batches, log_check
-from services.web.wait import ViewProgress, schema_check, view_checks
+from services.web.wait import ViewProgress, clock_check, history_check, schema_check, view_checks
 
 # `$` alone would let a newline follow.
 PATH_PATTERNS.update(
@@ -89,6 +88,7 @@ class Site:
         self.mail_tokens = MailTokens(settings.secret_keys, settings.newsletter.retired_keys)
         self.schedule = schedule_of(settings.newsletter)
         self._finder: Finder | None = None
+        self._finder_of = 0
         self._signups = Share("sign-ups", settings.newsletter.signups_per_hour, 3600)
         self._signups_in_all = Limit("sign-ups-in-all", settings.newsletter.signups_in_all_per_hour, 3600)
 
@@ -105,7 +105,7 @@ class Site:
             self.spent = Spent(self.limits)
             self.erased = ErasedVisitors(self.database)
             self.log = Log(self.database, REGISTRY)
-            self.cards = Cards(self.database, version("ballotpress"))
+            self.cards = Cards(self.database)
             self.live = Live(self.cards, self.settings.network_viewers or self.settings.network_writes_per_minute // 6)
             self.views = ViewProgress(self.database)
             self.checks += [
@@ -113,6 +113,8 @@ class Site:
                 schema_check(self.database),
                 *view_checks(self.database),
                 Check("listing", True, self._listing_read),
+                history_check(self.database),
+                clock_check(self.database),
                 self.limits.check(),
                 Check("newsletter", False, self._late_issue),
             ]
@@ -209,8 +211,9 @@ class Site:
         self.spent.note(self._guesses.counters(network))
 
     async def finder(self) -> Finder:
-        """Return what finds a person by an address; read once."""
-        if self._finder is None:
+        """Return what finds a person by an address; read once, and again when the log went back."""
+        if self._finder is None or self._finder_of != self.cards.rewinds:
+            self._finder_of = self.cards.rewinds
             self._finder = await self.vault.finder(self.database)
         return self._finder
 

@@ -125,8 +125,15 @@ async def get_live_tallies(call: Call, query: LiveQuery) -> Answer:
     found = await site.cards.find(query.tool)
     if len(found) < len(set(query.tool)):
         raise NotFound("No listed tool has one of these slugs.")
-    last = call.head.get(b"last-event-id", b"")
-    return site.live.join(found, int(last) if last.isdigit() and len(last) < 20 else None, call.network)
+    return site.live.join(found, _last_id(call.head.get(b"last-event-id", b"")), call.network)
+
+
+def _last_id(sent: bytes) -> tuple[int, int] | None:
+    """Return the position and the number of rewinds in an event's id; None if it isn't one of ours."""
+    position, point, rewinds = sent.partition(b".")
+    if len(sent) < 20 and position.isdigit() and (rewinds.isdigit() or not point):
+        return int(position), int(rewinds or 0)
+    return None
 
 
 async def _tool(call: Call) -> str:

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from asyncpg import Pool
 
-from events.log import migrate
+from events.log import history, migrate
+from services.status.advice import AHEAD_SECONDS
 from services.status.views import Reached, reached, read_views
 from services.web.http.checks import Check
 from services.web.http.networks import LOCAL, Network, Places
@@ -114,6 +115,29 @@ def schema_check(pool: "Pool[Any]") -> Check:
         return None if seen >= ours else f"the database is at migration {seen} of {ours}; run `ballotpress migrate`"
 
     return Check("schema", True, ask)
+
+
+def history_check(pool: "Pool[Any]") -> Check:
+    """Return the check that the log hasn't gone back, or that an operator has answered that."""
+
+    async def ask() -> str | None:
+        rewind = await history.unanswered(pool)
+        return None if rewind is None else str(rewind)
+
+    return Check("history", False, ask)
+
+
+def clock_check(pool: "Pool[Any]") -> Check:
+    """Return the check that the log's time isn't ahead of the server's clock."""
+
+    async def ask() -> str | None:
+        row = await pool.fetchrow(
+            "select nullif(recorded_at, '-infinity') as recorded_at, clock_timestamp() as at from log.head"
+        )
+        ahead = 0.0 if row is None or row["recorded_at"] is None else (row["recorded_at"] - row["at"]).total_seconds()
+        return f"the log's time is {ahead:.0f} s ahead of the database's clock" if ahead > AHEAD_SECONDS else None
+
+    return Check("clock", False, ask)
 
 
 def view_checks(pool: "Pool[Any]") -> list[Check]:

@@ -8,7 +8,7 @@ import msgspec
 from projections.tally import community
 from services.settings import read_settings
 from services.web import app
-from services.web.http.answers import Answer, Versioned, weak_etag
+from services.web.http.answers import Answer, Versioned
 from services.web.http.auth import require_visitor
 from services.web.http.call import ANYONE, VISITOR
 from services.web.http.endpoints import endpoint
@@ -46,7 +46,7 @@ async def constant(call: Call, query: Query) -> Answer:
     """Answer as many bytes as the path says."""
     size = int(call.path["tool"])
     if size not in _CONSTANTS:
-        _CONSTANTS[size] = Versioned(b'{"text":"' + b"x" * (size - 11) + b'"}', weak_etag("constant"))
+        _CONSTANTS[size] = Versioned(b'{"text":"' + b"x" * (size - 11) + b'"}')
     return _CONSTANTS[size].answer(None)
 
 

@@ -108,6 +108,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "an unknown type": (lambda x: [*x[:5], x[5].replace(b"VoteCast", b"VoteSold"), *x[6:]], "VoteSold version 1 is not known"),
     "a later version": (lambda x: [x[0].replace(b'schema_version":1', b'schema_version":9'), *x[1:]], "version 9 is not known"),
     "a wrong stream version": (lambda x: [x[0].replace(b'"version":1', b'"version":7'), *x[1:]], "changed after"),
+    "a time to come": (lambda x: [*x[:5], x[5].replace(b'"recorded_at":"20', b'"recorded_at":"99', 1), *x[6:]], "yet to come"),
     "an older time": (lambda x: [*x[:5], x[5].replace(b'"20', b'"19', 1), *x[6:]], "recorded before"),
     "another format": (lambda x: [*x[:-1], x[-1].replace(b'format":1', b'format":2')], "format 2"),
     "a wrong count": (lambda x: [*x[:-1], x[-1].replace(b'events":10', b'events":11')], "its manifest says 11"),

@@ -239,3 +239,23 @@ async def test_status_and_migrate_need_no_keys(shell: Shell) -> None:
     keyless = {"BALLOTPRESS_SECRET_KEYS": "", "BALLOTPRESS_VAULT_KEYS": ""}
     assert "log     position 0" in shell("status", **keyless).out
     assert shell("migrate", status=0, **keyless).err == ""
+
+
+@pytest.mark.parametrize(
+    ("age", "paused", "is_said"), [("6 minutes", False, True), ("1 minute", False, False), ("6 minutes", True, False)]
+)
+async def test_an_issue_that_nobody_plans_is_a_problem(connection: Any, age: str, paused: bool, is_said: bool) -> None:
+    """An issue compiled five minutes ago, and not planned since, is named, unless the newsletter is paused."""
+    await connection.execute(
+        "insert into newsletter.issues (number, edition, due_at, from_position, to_position, period_from, compiled_at, content,"
+        " content_hash, state) values (1, 'weekly', now(), 0, 0, now(), now() - $1::text::interval, '{}', '', 'compiled')",
+        age,
+    )
+    await connection.execute("update newsletter.schedule set paused_at = case when $1 then now() end", paused)
+    assert ("Issue 1 was compiled 360 s ago, and isn't planned" in what(await read_status(connection, MONDAY))) == is_said
+
+
+async def test_a_server_that_may_lose_commits_is_named(connection: Any, shell: Shell) -> None:
+    """The server of the tests writes nothing to the disk in time, and `status` says which of its settings mean that."""
+    assert (await read_status(connection, MONDAY)).unsafe == ["fsync", "full_page_writes"]
+    assert "fsync and full_page_writes off: a power cut may lose" in shell("status").out

@@ -32,7 +32,7 @@ async def test_refuses_change(committer: Committer, connection: Any, statement: 
 
 async def test_positions_are_dense_with_many_committers(dsn: str, connection: Any) -> None:
     """Positions have no hole whatever processes append at once, and each visitor's 20 racing votes are one choice."""
-    async with Committer(dsn, REGISTRY) as one, Committer(dsn, REGISTRY) as two:
+    async with Committer(dsn, REGISTRY, patience=PATIENCE) as one, Committer(dsn, REGISTRY, patience=PATIENCE) as two:
         await add_tools(one, "a", "b")
         voters = [new_id() for _ in range(30)]
         votes = [CastVote(v, slug, choice) for v in voters for slug in "ab" for choice in ("ship", "skip") for _ in range(5)]

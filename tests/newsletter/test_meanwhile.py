@@ -16,7 +16,7 @@ from services.newsletter.sender import Sender
 from services.newsletter.subscribers import forget_unconfirmed
 from services.newsletter.transport import RelayTransport
 from tests.support import catalogs
-from tests.support.newsroom import Newsroom
+from tests.support.newsroom import Newsroom, unwatched
 
 WORDS = "It wrote half of my tests and all of my excuses."
 
@@ -89,6 +89,7 @@ async def test_two_senders_share_the_work(room: Newsroom) -> None:
             RelayTransport(relay, None),
             clock=now,
             suppress=room.suppress,
+            look=unwatched,
             lease_seconds=30,
             chunk=3,
         )

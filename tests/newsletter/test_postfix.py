@@ -19,7 +19,7 @@ from services.clock import now
 from services.newsletter.sender import Sender
 from services.newsletter.transport import RelayTransport
 from tests.support import catalogs
-from tests.support.newsroom import Newsroom
+from tests.support.newsroom import Newsroom, unwatched
 from tests.support.postfix import Postfix, postfix
 
 KEY = rsa.generate_private_key(65537, 2048)
@@ -44,7 +44,14 @@ async def test_postfix_delivers_a_digest_as_it_was_sent(room: Newsroom, server: 
     async with Relay(f"smtp://127.0.0.1:{server.port}", 2) as relay:
         transport = RelayTransport(relay, Signer("verdicts.example", "r1", PEM))
         await Sender(
-            room.database, room.letters, transport, clock=now, suppress=room.suppress, lease_seconds=30, chunk=10
+            room.database,
+            room.letters,
+            transport,
+            clock=now,
+            suppress=room.suppress,
+            look=unwatched,
+            lease_seconds=30,
+            chunk=10,
         ).turn()
     assert await room.accounts(number) == {"accepted": 1}
     (raw,) = server.delivered(1)

@@ -7,6 +7,7 @@ from collections import Counter
 from events.commands.subscribers import EraseSubscriber, Imported, ImportSubscribers, Unsubscribe
 from services.newsletter import issues, ledger
 from services.newsletter.subscribers import new_person
+from services.status.read import read_status
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
 from tests.support.sink import says_250
@@ -156,3 +157,23 @@ async def test_one_address_that_cannot_be_written_to_holds_up_nobody(room: Newsr
     await room.deliver()
     assert await room.accounts(number) == {"accepted": 2, "rejected": 1}
     assert await room.reasons(number) == {broken.id: "could not be written"}
+
+
+async def test_a_ledger_that_went_back_sends_nothing_again(room: Newsroom) -> None:
+    """A standby that lacks the last claims takes over, where sent mails are pending: they wait until an operator resumes."""
+    number, readers = await planned(room, 25)
+    await room.deliver()
+    await room.database.execute(
+        "update newsletter.mails set state = 'pending', claim = null, settled_at = null, lease_until = null where issue = $1",
+        number,
+    )
+    await room.database.execute("update newsletter.issues set state = 'planned', settled_at = null where number = $1", number)
+    sent = len(room.sink.mails)
+    await room.deliver()
+    assert (len(room.sink.mails), await room.accounts(number)) == (sent, {"pending": 25})
+    async with room.database.acquire() as connection:
+        said = [problem.what for problem in (await read_status(connection, room.schedule)).problems]
+    assert "The newsletter is held: the ledger doesn't have mails any more that were sent" in said
+    await issues.set_paused(room.database, False)
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": len(readers)}

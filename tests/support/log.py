@@ -1,13 +1,18 @@
 """Events put into the log past the rules, and tools that are listed there."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
+
+import asyncpg
 
 from events.catalog import ToolAdded
 from events.log import ids
 from events.log.command import Command, Decision, Reads, Seen
 from events.log.committer import Committer
 from events.log.event import Event
+from projections.engine.projection import create_missing
+from projections.registry import PROJECTIONS
 from tests.support.catalogs import new_id
 
 
@@ -41,3 +46,26 @@ async def add_tools(committer: Committer, *slugs: str) -> dict[str, str]:
     tools = {slug: new_id() for slug in slugs}
     await committer.submit(append(*((ids.stream_of(tool), tool_added(tool, slug)) for slug, tool in tools.items())))
     return tools
+
+
+async def go_back(connection: "asyncpg.Connection[Any]", position: int) -> None:
+    """Take the log back to a position, as a restored backup of the log alone does; the views stay."""
+    async with connection.transaction():
+        await connection.execute("set local session_replication_role = replica")
+        await connection.execute("delete from log.events where position > $1", position)
+        await connection.execute("delete from log.idempotency")
+        await connection.execute(
+            "update log.head set position = e.position, recorded_at = e.recorded_at, listing_position = least(listing_position,"
+            " (select max(l.position) from log.events l where l.type in ('ToolAdded', 'ToolListed', 'ToolUnlisted')))"
+            " from log.events e where e.position = $1",
+            position,
+        )
+
+
+async def take_views_back(connection: "asyncpg.Connection[Any]") -> None:
+    """Let every view stand where the log stands, as a restored backup of everything does: its tables keep their generation."""
+    for projection in PROJECTIONS:
+        made = await connection.fetchval(f"select generation from {projection.schema}.checkpoint")  # noqa: S608
+        await connection.execute(f"drop schema {projection.schema} cascade")
+        await create_missing(connection, [projection])
+        await connection.execute(f"update {projection.schema}.checkpoint set generation = $1", made)  # noqa: S608

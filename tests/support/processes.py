@@ -19,8 +19,8 @@ T = TypeVar("T")
 Process = subprocess.Popen[bytes]
 
 COMMAND = (sys.executable, "-P", "-m", "services.cli")
-PATIENCE = 120.0
-"""How many seconds anything may take, on the slowest machine, before it counts as broken."""
+PATIENCE = float(os.environ.get("BALLOTPRESS_TEST_PATIENCE", "120"))
+"""How many seconds anything may take, on the slowest machine, before it counts as broken; more beside others."""
 
 
 def free_port() -> int:

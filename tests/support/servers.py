@@ -1,5 +1,6 @@
 """Private servers for the tests: PostgreSQL and Valkey on Unix sockets in a short folder, ended with the session."""
 
+import asyncio
 import itertools
 import os
 import shutil
@@ -151,6 +152,38 @@ async def database(server: Postgres, template: str | None = None) -> AsyncIterat
         yield server.dsn(name)
     finally:
         await execute(server.dsn(), f"drop database {name} with (force)")
+
+
+@asynccontextmanager
+async def _closed(server: Postgres, name: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    """Keep everybody out of a database for a while; give a connection to another one."""
+    connection = await asyncpg.connect(server.dsn())
+    try:
+        await connection.execute(f"alter database {name} allow_connections false")
+        while await connection.fetchval(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = $1", name
+        ):
+            await asyncio.sleep(0.02)
+        yield connection
+        await connection.execute(f"alter database {name} allow_connections true")
+    finally:
+        await connection.close()
+
+
+async def save(server: Postgres, dsn: str) -> None:
+    """Copy a database as it stands, for `restore`."""
+    name = dsn.partition("@/")[2].partition("?")[0]
+    async with _closed(server, name) as connection:
+        await connection.execute(f"create database {name}_saved template {name} strategy file_copy")
+
+
+async def restore(server: Postgres, dsn: str) -> None:
+    """Put the copy of a database in its place."""
+    name = dsn.partition("@/")[2].partition("?")[0]
+    async with _closed(server, name) as connection:
+        await connection.execute(f"alter database {name} rename to {name}_lost")
+        await connection.execute(f"alter database {name}_saved rename to {name}")
+        await connection.execute(f"drop database {name}_lost")
 
 
 def start_valkey(folder: Path) -> Process:

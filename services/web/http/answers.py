@@ -68,9 +68,9 @@ def redirect(path: str, *headers: tuple[bytes, bytes], status: int = 303) -> Ans
     return EmptyAnswer(status, (location, (b"cache-control", b"no-store"), *headers))
 
 
-def weak_etag(*parts: object) -> bytes:
-    """Return a weak ETag of the parts that identify a representation: release, view generation, positions."""
-    return b'W/"' + "-".join(map(str, parts)).encode("ascii") + b'"'
+def weak_etag(body: bytes) -> bytes:
+    """Return a weak ETag of a body: no position in it, because a log that went back gives its positions out again."""
+    return b'W/"' + blake2b(body, digest_size=12).hexdigest().encode("ascii") + b'"'
 
 
 class Versioned:
@@ -78,9 +78,9 @@ class Versioned:
 
     __slots__ = ("_full", "_unchanged", "etag")
 
-    def __init__(self, body: bytes, etag: bytes, *, cache: Headers = PUBLIC, media: bytes = JSON) -> None:
-        headers = ((b"etag", etag), *cache)
-        self.etag = etag
+    def __init__(self, body: bytes, *, cache: Headers = PUBLIC, media: bytes = JSON) -> None:
+        self.etag = weak_etag(body)
+        headers = ((b"etag", self.etag), *cache)
         self._full = Answer(body, 200, media, headers)
         self._unchanged = EmptyAnswer(304, headers)
 
@@ -102,7 +102,7 @@ class Content:
         self._body = body
         self._media = media
         self._packed: bytes | None = None
-        self._etag = weak_etag(blake2b(body, digest_size=12).hexdigest())
+        self._etag = weak_etag(body)
 
     def answer(self, head: Mapping[bytes, bytes], cache: Headers, status: int = 200) -> Answer:
         """Answer a request with these headers; `cache` says who may keep the answer, and that it varies by its encoding."""

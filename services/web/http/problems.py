@@ -158,7 +158,6 @@ KINDS: dict[type[Exception], Kind] = {
     # What PostgreSQL and its connections throw while it is away, starting, stopping, or slow.
     **dict.fromkeys(postgres.UNAVAILABLE, UNAVAILABLE),
     asyncpg.UndefinedTableError: UNAVAILABLE,  # views that no projector has built yet
-    asyncpg.InvalidCachedStatementError: UNAVAILABLE,  # views that were just switched
 }
 
 
