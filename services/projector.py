@@ -6,6 +6,7 @@ import signal
 
 import uvloop
 
+from events.log.tasks import end
 from projections.runner import follow_log
 from services.clock import now
 from services.settings import Settings
@@ -14,13 +15,17 @@ logger = logging.getLogger(__name__)
 
 
 async def _until_signalled(dsn: str) -> None:
-    task = asyncio.create_task(follow_log(dsn, now))
+    following, signalled = asyncio.create_task(follow_log(dsn, now)), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    try:
-        await task
-    except asyncio.CancelledError:
+        asyncio.get_running_loop().add_signal_handler(number, signalled.set)
+    waiting = asyncio.create_task(signalled.wait())
+    await asyncio.wait([following, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if signalled.is_set():
         logger.info("the projector stops")
+        await end(following)
+        return
+    waiting.cancel()
+    await following
 
 
 def run(settings: Settings) -> None:

@@ -17,6 +17,7 @@ from events.log import history, postgres, store
 from events.log.command import Command, Receipt
 from events.log.course import Course
 from events.log.event import Registry
+from events.log.tasks import end
 from events.log.transaction import Known, ListingBehind, Outcome, decide_and_append, follow
 
 V = TypeVar("V")
@@ -89,9 +90,7 @@ class Committer:
         deadline = monotonic() + self._patience
         while (self._queue or self._in_flight) and monotonic() < deadline:
             await asyncio.sleep(0.01)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         await self._disconnect()
 
     def submit(self, command: Command[V]) -> "asyncio.Future[Receipt[V]]":

@@ -41,6 +41,7 @@ def events() -> None:
 async def tail(first: int | None, follow: bool, as_json: bool) -> None:
     """Show the last events, then each new one."""
     settings = find_settings()
+    from events.log.tasks import end
     from projections.engine import notify
 
     woken = asyncio.Event()
@@ -56,11 +57,11 @@ async def tail(first: int | None, follow: bool, as_json: bool) -> None:
                 must_be_read()
                 woken.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), POLL)
+                    async with asyncio.timeout(POLL):
+                        await woken.wait()
     finally:
         if listening is not None:
-            listening.cancel()
-            await asyncio.wait([listening])
+            await end(listening)
 
 
 @events.command("export")

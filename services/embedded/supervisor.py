@@ -157,7 +157,8 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(program.stop_signal)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), program.patience)
+                async with asyncio.timeout(program.patience):
+                    await process.wait()
         kill_group(process.pid)
         await process.wait()
         self._run.processes[:] = [running for running in self._run.processes if running.pid != process.pid]

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from events.commands.subscribers import SuppressSubscriber
 from events.log import postgres
 from events.log.committer import Committer
+from events.log.tasks import end
 from events.log.vault import Vault
 from events.registry import REGISTRY
 from projections.engine import notify
@@ -68,9 +69,7 @@ class Mailroom:
         if self._sending is not None:
             self._sender.stop()
             await asyncio.wait([self._sending], timeout=STOP_SECONDS)
-            self._sending.cancel()
-            self._ringing.cancel()
-            await asyncio.gather(self._sending, self._ringing, return_exceptions=True)
+            await end(self._sending, self._ringing)
         await self._stack.aclose()
 
     def wake(self) -> None:

@@ -16,6 +16,7 @@ import asyncpg
 
 from emails.smtp import Outcome
 from events.log import postgres
+from events.log.tasks import end
 from services.newsletter import ledger
 from services.newsletter.ledger import CHUNK, ClaimedMail, MailOutcome
 from services.newsletter.letters import Letter, Letters, NoLetter
@@ -126,8 +127,7 @@ class Sender:
         try:
             yield
         finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
+            await end(renewing)
 
     async def _renew(self, name: str) -> None:
         while True:

@@ -12,6 +12,7 @@ from events.log import postgres
 from events.log.committer import Committer
 from events.log.ids import ID, SLUG
 from events.log.store import Log
+from events.log.tasks import end
 from events.log.vault import Finder, Vault
 from events.registry import REGISTRY
 from projections.engine import notify
@@ -143,9 +144,7 @@ class Site:
                 yield
         finally:
             self.live.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
 
     async def _listing_read(self) -> str | None:
         return None if self.committer.is_ready else "this process still reads which tools are listed"

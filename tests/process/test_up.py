@@ -225,7 +225,9 @@ def test_what_a_killed_guard_left_is_ended_by_the_next_start(instance: Instance)
     instance.start().ready()
     left = [instance.pid(name) for name in ("postgres", "valkey", "projector", "worker", "api")]
     assert instance.process is not None
-    for pid in (instance.process.pid, *guards(instance)):
+    (guard,) = guards(instance)
+    os.kill(guard, signal.SIGSTOP)  # so that it can't begin to end the others between the two kills
+    for pid in (instance.process.pid, guard):
         os.kill(pid, signal.SIGKILL)
     instance.process.wait()
     assert wait_for(lambda: set(left) <= set(instance.processes()))

@@ -161,7 +161,8 @@ async def test_head_is_get_without_a_body(site: httpx.AsyncClient) -> None:
 
 async def test_head_of_a_stream_ends(site: httpx.AsyncClient) -> None:
     """HEAD of what streams for ever is answered and over."""
-    answer = await asyncio.wait_for(site.head("/v1/fail/stream"), PATIENCE)
+    async with asyncio.timeout(PATIENCE):
+        answer = await site.head("/v1/fail/stream")
     assert answer.status_code == 200
 
 
@@ -255,7 +256,8 @@ async def test_a_body_that_does_not_come_is_given_up(
         await asyncio.sleep(3600)
 
     headers = {"Content-Type": "application/json", **bearer(token)}
-    assert_problem(await asyncio.wait_for(site.put("/v1/try/a", content=stalling(), headers=headers), PATIENCE), 408)
+    async with asyncio.timeout(PATIENCE):
+        assert_problem(await site.put("/v1/try/a", content=stalling(), headers=headers), 408)
     assert (await site.put("/v1/try/a", json={"choice": "ship"}, headers=headers)).status_code == 200
 
 

@@ -20,6 +20,7 @@ import structlog
 from redis import exceptions
 from redis.asyncio import Connection, Redis
 
+from events.log.tasks import end
 from services.web.http.checks import Check
 from services.web.http.local_counts import Bound, LocalCounts
 from services.web.http.problems import TooManyRequests
@@ -111,10 +112,7 @@ class Limits:
 
     async def close(self) -> None:
         """Stop the tasks and release the connection."""
-        for task in (self._deciding, self._probing):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        await end(*(task for task in (self._deciding, self._probing) if task is not None))
         if self._connection is not None:
             await self._valkey.connection_pool.release(self._connection)
             self._connection = None
