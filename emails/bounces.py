@@ -1,19 +1,22 @@
 """Read returned mail: failure notices (RFC 3464), complaints (RFC 5965), automatic replies (RFC 3834), challenges.
 
-Everything is decided by header fields and by the fields of reports. Only a failure notice in no standard form is left to
-flufl.bounce, and only if a mail system sent it: a text that a person wrote or quoted is never taken for a bounce.
+The kind of a mail is decided by header fields and by the fields of reports. Only a failure notice in no standard form is read
+as text, and only if a mail system sent it: a text that a person wrote or quoted is never taken for a bounce. Whom a
+failure blames is said by `refusals`, for notices of either sort.
 """
 
 import email
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from email.message import Message
-from email.parser import HeaderParser
 from email.utils import getaddresses
-from typing import Any, Literal
+from typing import Final, Literal
 
 import msgspec
 from flufl.bounce import all_failures
+
+from emails.parts import children, field, fields, own_parts, text_of, whole_text
+from emails.refusals import Judgement, Verdict, judge
 
 Kind = Literal["hard_bounce", "soft_bounce", "complaint", "auto_reply", "challenge", "unknown"]
 Diagnostic = Literal["other", "address", "mailbox", "system", "network", "protocol", "content", "policy"]
@@ -21,20 +24,34 @@ Diagnostic = Literal["other", "address", "mailbox", "system", "network", "protoc
 DIAGNOSTICS: tuple[Diagnostic, ...] = ("other", "address", "mailbox", "system", "network", "protocol", "content", "policy")
 """The subject of a status code, by its second number (RFC 3463 3)."""
 
-NO_ADDRESS = frozenset(
-    {"5.0.0", "5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.4", "5.1.6", "5.1.10", "5.2.1", "5.4.1", "5.4.4", "5.4.310"}
-)
-"""Failures that will not pass: no such address, mailbox or domain. Microsoft says 5.1.10, 5.4.1 and 5.4.310."""
-
 COMPLAINTS = frozenset({"abuse", "fraud", "virus", "other", "opt-out", "opt-out-list", "miscategorized"})
 DAEMONS = frozenset({"mailer-daemon", "postmaster", "mail-daemon", "mailerdaemon", "maildaemon"})
 CHALLENGES = ("x-tmda-", "x-boxtrapper", "x-ask-", "x-askversion", "x-qconfirm", "x-spamarrest", "x-challenge-response")
 """The beginnings of headers by which challenge-response systems are known."""
 
+_STATUSES: Final = frozenset({"message/delivery-status", "message/global-delivery-status"})  # RFC 3464, RFC 6533
+_HEADERS: Final = frozenset({"text/rfc822-headers", "message/rfc822-headers", "message/global-headers"})
+_MAILS: Final = frozenset({"message/rfc822", "message/global"})
 _ID = re.compile(r"<[^<>\s]{1,900}>")
-_STATUS = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})(?!\d)")
-_SMTP_REPLY = re.compile(r"\s*smtp\s*;\s*\"?(\d{3})(?:[ -]+#?([245]\.\d{1,3}\.\d{1,3}))?", re.IGNORECASE)
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
+_DIAGNOSTIC_TYPE: Final = re.compile(r"^\s*[\w-]+\s*;")
+
+_COPY: Final = re.compile(
+    r"^(?:-+ ?.{0,30}(?:copy of|original (?:message|mail)|unsent message|returned message|message header|body of|below this)"
+    r"|(?:return-path|received|message-id|mime-version|dkim-signature): ).*",
+    re.IGNORECASE | re.MULTILINE | re.DOTALL,
+)
+"""The copy of the mail that a notice in words ends with."""
+_FAILED: Final = re.compile(
+    r"undeliver|un-deliver|not? (?:be )?deliver|delivery (?:\w+ ){0,4}fail|fail\w* (?:\w+ ){0,3}deliver|delivery error"
+    r"|returned mail|failure notice|returning message|delivery .{0,40}(?:delayed|suspended|aborted)|was not sent|mail failure"
+    r"|(?:following|these) (?:\w+ )?(?:recipient|address|error)|could not (?:send|be sent|be reached)|bounce|rejected"
+    r"|(?:un|not )able to (?:deliver|send|reach)|returned (?:to|the) |deliver\w* to the following",
+    re.IGNORECASE,
+)
+"""The words by which a mail system says that it did not deliver."""
+_REPLIED: Final = re.compile(r"(?<![\d.])[45][0-5]\d(?:[ -]|$)|(?<![\d.])[45]\.[0-7]\.\d{1,3}(?![\d.])")
+_PARAGRAPH: Final = re.compile(r"\n\s*\n")
 
 
 class Recipient(msgspec.Struct, frozen=True):
@@ -54,6 +71,8 @@ class Report(msgspec.Struct, frozen=True):
     kind: Kind
     recipients: tuple[Recipient, ...] = ()
     message_id: str | None = None
+    blames_us: bool = False
+    """Whether a soft bounce says nothing about the reader's mailbox."""
 
 
 def classify(raw: bytes) -> Report:
@@ -64,13 +83,22 @@ def classify(raw: bytes) -> Report:
         return Report("unknown")  # malformed in a way that Python's parser trips over
 
 
+def whole(raw: bytes) -> str:
+    """Return everything in an incoming mail as text, decoded; what could not be read is as it came."""
+    try:
+        return whole_text(email.message_from_bytes(raw), raw)
+    except (RecursionError, LookupError, ValueError, TypeError, AttributeError):
+        return raw.decode("utf-8", "replace")
+
+
 def _classify(mail: Message) -> Report:
-    parts = {part.get_content_type(): part for part in reversed(list(_parts(mail)))}
+    parts = {part.get_content_type(): part for part in reversed(list(own_parts(mail)))}
     if (feedback := parts.get("message/feedback-report")) is not None:
         return _complaint(mail, feedback)
     if (original := _reported_to_microsoft(mail)) is not None:
         return Report("complaint", _readers(original, ("X-HmXmrOriginalRecipient",)), _id(original["Message-ID"]))
-    if (status := parts.get("message/delivery-status")) is not None and (report := _notice(mail, status)) is not None:
+    status = next((parts[kind] for kind in _STATUSES if kind in parts), None)
+    if status is not None and (report := _notice(mail, status)) is not None:
         return report
     if "message/disposition-notification" in parts:
         return Report("auto_reply", message_id=_answered(mail))
@@ -83,28 +111,11 @@ def _classify(mail: Message) -> Report:
     return Report("unknown")
 
 
-def _parts(mail: Message) -> Iterator[Message]:
-    """Return a mail's own parts, without the parts of a mail attached to it."""
-    yield mail
-    if mail.get_content_maintype() == "multipart" and mail.is_multipart():
-        for part in _children(mail):
-            yield from _parts(part)
-
-
-def _children(mail: Message) -> list[Message]:
-    payload: Any = mail.get_payload()
-    return [part for part in payload if isinstance(part, Message)] if isinstance(payload, list) else []
-
-
-def _text(mail: Message, name: str) -> str:
-    return " ".join(str(mail.get(name, "")).split())
-
-
 def _complaint(mail: Message, feedback: Message) -> Report:
-    fields = _fields(feedback)
-    if not fields or _text(fields[0], "Feedback-Type").lower() not in COMPLAINTS:
+    groups = fields(feedback)
+    if not groups or field(groups[0], "Feedback-Type").lower() not in COMPLAINTS:
         return Report("unknown")  # such as not-spam, or a report on authentication
-    told = _readers(fields[0], ("Original-Rcpt-To", "Removal-Recipient"))
+    told = _readers(groups[0], ("Original-Rcpt-To", "Removal-Recipient"))
     original = _original(mail)
     return Report("complaint", told or (_readers(original, ("To",)) if original is not None else ()), _answered(mail))
 
@@ -123,93 +134,97 @@ def _readers(fields: Message, names: tuple[str, ...]) -> tuple[Recipient, ...]:
 
 def _notice(mail: Message, status: Message) -> Report | None:
     """Read a delivery status notification; None if it names nobody, unknown if nothing failed."""
-    blocks = _fields(status)
-    recipients = tuple(_recipient(block) for block in blocks if "Action" in block and not _arrived(block))
-    if recipients:
-        kind: Kind = "hard_bounce" if any(recipient.hard for recipient in recipients) else "soft_bounce"
-        return Report(kind, recipients, _answered(mail) or _id(_text(blocks[0], "X-Original-Message-ID")))
-    return Report("unknown") if any("Action" in block for block in blocks) else None
+    blocks = [block for block in fields(status) if "Action" in block]
+    words = _words(mail) if len(blocks) == 1 and not field(blocks[0], "Diagnostic-Code") else ""
+    told = [(block, judged) for block in blocks if (judged := _judged(block, words)).verdict != "arrived"]
+    if not told:
+        return Report("unknown") if blocks else None
+    recipients = tuple(_recipient(block, judged) for block, judged in told)
+    message_id = _answered(mail) or _id(field(fields(status)[0], "X-Original-Message-ID"))
+    return _bounced(recipients, [judged.verdict for _, judged in told], message_id)
 
 
-def _arrived(block: Message) -> bool:
-    return _text(block, "Action").lower().startswith(("delivered", "relayed", "expanded"))
+def _bounced(recipients: tuple[Recipient, ...], verdicts: Iterable[Verdict], message_id: str | None) -> Report:
+    found = set(verdicts)
+    if "gone" in found:
+        return Report("hard_bounce", recipients, message_id)
+    return Report("soft_bounce", recipients, message_id, blames_us=found == {"ours"})
 
 
-def _recipient(block: Message) -> Recipient:
-    status = _status(block)
-    failed = not _text(block, "Action").lower().startswith("delayed")
-    diagnostic = DIAGNOSTICS[int(status.split(".")[1]) % 10] if status and int(status.split(".")[1]) < 8 else "other"
-    return Recipient(_address(block), status, diagnostic, failed and status in NO_ADDRESS)
+def _judged(block: Message, words: str) -> Judgement:
+    """Judge the fields about one recipient; `words` stand in for the remote server's where it left none."""
+    action, told = field(block, "Action").lower(), field(block, "Status").partition(" ")[0]
+    if action.startswith(("deliver", "relayed", "expanded")):
+        return Judgement("arrived")
+    judged = judge(_DIAGNOSTIC_TYPE.sub("", field(block, "Diagnostic-Code")) or words, told)
+    return Judgement("passing", judged.status) if judged.verdict == "gone" and action.startswith("delayed") else judged
 
 
-def _status(block: Message) -> str | None:
-    """Return a status code: the remote server's own in place of one that says only "failed"."""
-    told = _STATUS.match(_text(block, "Status"))
-    status = told[1] if told else None
-    if (reply := _SMTP_REPLY.match(_text(block, "Diagnostic-Code"))) and (status is None or status.endswith(".0.0")):
-        code, said = reply.groups()
-        status = said or ("5.2.2" if code == "552" else status or f"{code[0]}.0.0")
-    return status
+def _recipient(block: Message, judged: Judgement) -> Recipient:
+    subject = int(judged.status.split(".")[1]) if judged.status else 0
+    return Recipient(_address(block), judged.status, DIAGNOSTICS[subject], judged.verdict == "gone")
 
 
 def _address(block: Message) -> str | None:
     for name in ("Original-Recipient", "Final-Recipient"):
-        kind, _, value = _text(block, name).partition(";")
+        kind, _, value = field(block, name).partition(";")
         address = value.strip().strip("<>")
-        if kind.strip().lower() == "rfc822" and "@" in address:
+        if kind.strip().lower() in ("rfc822", "utf-8") and "@" in address:
             return _XTEXT.sub(lambda code: chr(int(code[1], 16)), address) if name == "Original-Recipient" else address
     return None
 
 
-def _fields(part: Message) -> list[Message]:
-    """Return the groups of fields of a report's machine-readable part, in whichever form Python's parser left them."""
-    groups = _children(part)
-    text = part.get_payload() if not groups else ""
-    return groups or ([HeaderParser().parsestr(text)] if isinstance(text, str) and text else [])
-
-
 def _odd_notice(mail: Message) -> Report | None:
+    """Read a notice in words; None if it doesn't say that something failed."""
     temporary, permanent = all_failures(mail)
-    recipients = tuple(
-        Recipient(address.decode("ascii", "replace"), hard=hard)
-        for addresses, hard in ((permanent, True), (temporary, False))
-        for address in sorted(addresses)
-        if b"@" in address
-    )
-    if not recipients:
+    words = _words(mail)
+    if not (temporary or permanent or _FAILED.search(f"{field(mail, 'Subject')}\n{words}")):
         return None
-    return Report("hard_bounce" if permanent else "soft_bounce", recipients, _answered(mail))
+    verdict = judge(words).verdict
+    verdict = "passing" if verdict == "gone" and temporary and not permanent else verdict
+    named = sorted(address.decode("ascii", "replace") for address in temporary | permanent if b"@" in address)
+    recipients = tuple(Recipient(address, hard=verdict == "gone") for address in named)
+    return None if verdict == "arrived" else _bounced(recipients, [verdict], _answered(mail))
+
+
+def _words(mail: Message) -> str:
+    """Return what a notice says in words, without the copy of the mail: the remote server's words alone if it repeats them."""
+    texts = [text_of(part) for part in own_parts(mail) if part.get_content_maintype() == "text"]
+    said = next((text for text in texts if text.strip()), "")
+    paragraphs = _PARAGRAPH.split(_COPY.sub("", said.replace("\r", "")))
+    replies = [paragraph for paragraph in paragraphs if _REPLIED.search(paragraph)]
+    return "\n".join(replies or paragraphs)
 
 
 def _is_from_a_mail_system(mail: Message) -> bool:
-    senders = getaddresses([_text(mail, "From")])
+    senders = getaddresses([field(mail, "From")])
     local = senders[0][1].partition("@")[0].lower() if senders else ""
-    return "X-Failed-Recipients" in mail or local in DAEMONS or (_text(mail, "Return-Path") == "<>" and not _is_automatic(mail))
+    return "X-Failed-Recipients" in mail or local in DAEMONS or (field(mail, "Return-Path") == "<>" and not _is_automatic(mail))
 
 
 def _is_challenge(mail: Message) -> bool:
-    if any(name.lower().startswith(CHALLENGES) for name in mail) or _text(mail, "X-Delivery-Agent").startswith("TMDA"):
+    if any(name.lower().startswith(CHALLENGES) for name in mail) or field(mail, "X-Delivery-Agent").startswith("TMDA"):
         return True
-    return _is_automatic(mail) and "-confirm-" in _text(mail, "Reply-To").partition("@")[0]
+    return _is_automatic(mail) and "-confirm-" in field(mail, "Reply-To").partition("@")[0]
 
 
 def _is_automatic(mail: Message) -> bool:
-    submitted = _text(mail, "Auto-Submitted").partition(";")[0].strip().lower()
+    submitted = field(mail, "Auto-Submitted").partition(";")[0].strip().lower()
     if submitted:
         return submitted != "no"
     if any(name in mail for name in ("X-Autoreply", "X-Autorespond", "X-Auto-Response-Suppress", "X-Autogenerated")):
         return True
-    return _text(mail, "Precedence").lower() in ("auto_reply", "bulk", "junk") and "List-Id" not in mail
+    return field(mail, "Precedence").lower() in ("auto_reply", "bulk", "junk") and "List-Id" not in mail
 
 
 def _original(mail: Message) -> Message | None:
     """Return the mail of ours that was sent back, or its header."""
-    for part in _parts(mail):
+    for part in own_parts(mail):
         kind = part.get_content_type()
-        if kind == "message/rfc822" and _children(part):
-            return _children(part)[0]
-        if kind in ("text/rfc822-headers", "message/rfc822-headers"):
-            return _fields(part)[0] if _fields(part) else None
+        if kind in _MAILS and children(part):
+            return children(part)[0]
+        if kind in _HEADERS:
+            return fields(part)[0] if fields(part) else None
     return None
 
 
@@ -218,7 +233,7 @@ def _answered(mail: Message) -> str | None:
     original = _original(mail)
     if original is not None and (found := _id(original["Message-ID"])):
         return found
-    return _id(mail["In-Reply-To"]) or _id(" ".join(reversed(_text(mail, "References").split())))
+    return _id(mail["In-Reply-To"]) or _id(" ".join(reversed(field(mail, "References").split())))
 
 
 def _id(value: object) -> str | None:

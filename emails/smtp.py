@@ -1,7 +1,7 @@
 """Send mails to a relay over a few connections that are kept, one recipient a mail, and return the outcome of each.
 
 A connection lost before the final dot left no mail behind; one lost after it may have. Replies are kept as
-codes alone, because their texts hold addresses.
+codes alone, because their texts hold addresses; `refusals` judges the texts before that.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import aiosmtplib
 import msgspec
 from aiosmtplib.protocol import SMTPProtocol
 
+from emails.refusals import Verdict, judge
 from emails.relay_url import RelayUrl, parse_relay_url
 
 Kind = Literal["accepted", "rejected", "deferred", "not_sent", "uncertain"]
@@ -27,7 +28,6 @@ IDLE_SECONDS = 30.0
 UNREACHABLE_SECONDS = 1.0
 """Seconds after a failed attempt during which no other is made."""
 
-_NOT_ABOUT_THE_ADDRESS = frozenset({503, 530, 534, 535, 538})
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\S)")
 _LOST = (OSError, aiosmtplib.SMTPException, EOFError, UnicodeError)  # time-outs are OSErrors
 
@@ -48,14 +48,8 @@ class Outcome(msgspec.Struct, frozen=True):
     status: str | None = None
     """The reply's enhanced status code (RFC 3463), such as 5.1.1."""
 
-    @property
-    def hard_bounce(self) -> bool:
-        """Return whether the address itself was refused for good.
-
-        A relay that wants a login (503, 530, 535) or forbids relaying (5.7.1) refuses us, not the reader.
-        """
-        about_us = self.code in _NOT_ABOUT_THE_ADDRESS or (self.status or "").startswith("5.7.")
-        return self.kind == "rejected" and self.stage == "recipient" and not about_us
+    verdict: Verdict | None = None
+    """Whom the relay blames, if it refused the mail for good."""
 
     @property
     def whole_relay(self) -> bool:
@@ -292,9 +286,9 @@ def _refusal(code: int, text: str, stage: Stage, expected: int) -> Outcome | Non
     if kind == 4:
         return Outcome("deferred", code, code in SLOW_DOWN, stage, _status(text))
     if kind == 5 and stage == "sender":  # every mail has this sender, so the reader is not refused
-        return Outcome("deferred", code, True, stage, _status(text))
+        return Outcome("deferred", code, True, stage, _status(text), "ours")
     if kind == 5:
-        return Outcome("rejected", code, False, stage, _status(text))
+        return Outcome("rejected", code, False, stage, _status(text), judge(text, code=code).verdict)
     raise UnexpectedReply("an unexpected reply")
 
 

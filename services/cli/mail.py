@@ -33,9 +33,11 @@ async def ingest(file: BinaryIO, as_json: bool) -> None:
     settings = find_settings()
     from events.log.vault import Vault
     from services.newsletter import reports
+    from services.newsletter.tokens import MailTokens
 
     applied: list[ReportResult] = []
-    if found := reports.read_mail(file.read(LONGEST_MAIL)):
+    tokens = MailTokens(settings.secret_keys, settings.newsletter.retired_keys)
+    if found := reports.read_mail(file.read(LONGEST_MAIL), tokens):
         async with connected(settings) as connection, committer_of(settings) as committer:
             finder = await Vault(settings.vault_keys).finder(connection)
             applied = await reports.apply(connection, committer, finder, found)
@@ -44,4 +46,5 @@ async def ingest(file: BinaryIO, as_json: bool) -> None:
 
 def _line(report: "ReportResult") -> str:
     about = report.reader or "an unknown reader"
-    return f"A {report.kind} report about {about}" + ("; no further mail is sent there" if report.suppressed else "")
+    then = "; no further mail is sent there" if report.suppressed else "; it blames this site" if report.about_us else ""
+    return f"A {report.kind} report about {about}{then}"

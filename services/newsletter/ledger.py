@@ -11,7 +11,9 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 from asyncpg import Connection, Pool
 
+from emails.refusals import Verdict
 from projections import subscribers
+from services.newsletter.holds import ABOUT_US
 
 Database: TypeAlias = "Pool[Any] | Connection[Any]"
 State = Literal["pending", "attempting", "deferred", "accepted", "rejected", "uncertain", "cancelled", "excluded"]
@@ -26,7 +28,8 @@ select not exists (select from newsletter.slowdowns d where d.name = '' and d.un
                 where m.state in ('pending', 'deferred') and m.not_before <= now() and m.issue = 0)
         or (select s.paused_at is null from newsletter.schedule s)
            and exists (select from newsletter.mails m
-                       where m.state in ('pending', 'deferred') and m.not_before <= now() and m.issue > 0))
+                       where m.state in ('pending', 'deferred') and m.not_before <= now() and m.issue > 0
+                         and m.issue <> all (array(select i.number from newsletter.issues i where i.held_at is not null))))
 """
 
 # Single mails (issue 0) go first. Digests go to confirmed subscribers, confirmations to pending ones.
@@ -35,6 +38,7 @@ with due as (
     select m.issue, m.reader, m.mail, m.kind from newsletter.mails m
     where m.state in ('pending', 'deferred') and m.not_before <= now()
       and (m.issue = 0 or (select s.paused_at is null from newsletter.schedule s))
+      and m.issue <> all (array(select i.number from newsletter.issues i where i.held_at is not null))
       and not exists (select from newsletter.slowdowns d where d.name = '' and d.until > now())
     order by m.issue, m.not_before limit $1
     for update of m skip locked
@@ -63,14 +67,21 @@ select c.issue, c.reader, c.mail, c.kind, c.attempts, c.round, c.address, coales
 from claimed c where c.state = 'attempting'
 """
 
-# A worker that was thought lost may still record its outcomes, unless an operator has decided meanwhile.
+# A worker that was thought lost may still record its outcomes, unless an operator has decided meanwhile. A mail of a held issue
+# that was refused for no reader's fault ($10: how its reason begins) waits with the others.
 RECORD: Final = """
 update newsletter.mails m
 set state = o.state, code = o.code, reason = o.reason, attempts = m.attempts + o.tried, lease_until = null,
     not_before = now() + o.wait * interval '1 second',
     settled_at = case when o.state in ('pending', 'deferred') then null else now() end
-from unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::text[], $7::smallint[], $8::integer[])
-    as o(issue, reader, mail, state, code, reason, tried, wait)
+from (
+    select o.issue, o.reader, o.mail, o.code, o.reason, o.tried, o.wait,
+           case when o.state = 'rejected' and i.held_at is not null and o.reason like $10 || '%' then 'deferred'
+                else o.state end as state
+    from unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::text[], $7::smallint[], $8::integer[])
+        as o(issue, reader, mail, state, code, reason, tried, wait)
+    left join newsletter.issues i on i.number = o.issue
+) o
 where m.issue = o.issue and m.reader = o.reader and m.mail = o.mail and m.claim = $9 and m.state in ('attempting', 'uncertain')
 """
 
@@ -147,7 +158,7 @@ class ClaimedMail(msgspec.Struct, frozen=True, eq=False):
 
 
 class MailOutcome(msgspec.Struct, frozen=True):
-    """The outcome of a mail; `wait` is the seconds until it is tried again."""
+    """The outcome of a mail; `wait` is the seconds until it is tried again, `verdict` whom a refusal for good blames."""
 
     mail: ClaimedMail
     state: State
@@ -155,6 +166,7 @@ class MailOutcome(msgspec.Struct, frozen=True):
     reason: str | None = None
     tried: int = 1
     wait: int = 0
+    verdict: Verdict | None = None
 
 
 class ReaderOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,7 +204,7 @@ async def claim(database: Database, name: str, lease_seconds: int, most: int = C
 async def record(database: Database, name: str, outcomes: Sequence[MailOutcome]) -> None:
     """Record the outcomes of the mails of a claim, at least one."""
     rows = [(o.mail.issue, o.mail.reader, o.mail.mail, o.state, o.code, o.reason, o.tried, o.wait) for o in outcomes]
-    await database.execute(RECORD, *zip(*rows, strict=True), name)
+    await database.execute(RECORD, *zip(*rows, strict=True), name, ABOUT_US)
 
 
 async def has(database: Database, name: str, mail: ClaimedMail) -> bool:

@@ -8,7 +8,6 @@ from typing import Any, Final
 import asyncpg
 from redis.asyncio import Redis
 
-from events.commands.subscribers import SuppressSubscriber
 from events.log import postgres
 from events.log.committer import Committer
 from events.log.tasks import end
@@ -17,7 +16,8 @@ from events.registry import REGISTRY
 from projections.engine import notify
 from services.clock import now
 from services.log_watch import LogWatch
-from services.newsletter import issues, outbox, periods
+from services.newsletter import issues, outbox, periods, reports
+from services.newsletter.ledger import MailOutcome
 from services.newsletter.letters import Letters
 from services.newsletter.schedule import schedule_of
 from services.newsletter.sender import Sender
@@ -59,7 +59,7 @@ class Mailroom:
         )
         self._watch = LogWatch(self.database, valkey, settings.home)
         self._sender = Sender(
-            self.database, letters, transport, clock=now, suppress=self._bounced, look=self._watch.look,
+            self.database, letters, transport, clock=now, bounced=self._bounced, look=self._watch.look,
             lease_seconds=newsletter.lease_seconds,
         )  # fmt: skip
         self._sending = asyncio.create_task(self._sender.run())
@@ -91,7 +91,6 @@ class Mailroom:
             outbox.forget(self._settings.home, reader)
         return len(forgotten)
 
-    async def _bounced(self, readers: Sequence[str]) -> None:
-        """Suppress addresses that the relay refused for good."""
-        for reader in readers:
-            await self._committer.submit(SuppressSubscriber(reader, "hard bounce"))
+    async def _bounced(self, outcomes: Sequence[MailOutcome]) -> None:
+        """Record what the relay refused for good, and suppress addresses that are dead."""
+        await reports.apply_refused(self.database, self._committer, outcomes)

@@ -1,12 +1,15 @@
-"""Read bounces and complaints, from returned mail or a provider's webhook, and suppress the addresses that are gone.
+"""Read bounces and complaints, from the relay, returned mail or a provider's webhook, and suppress the addresses that are gone.
 
-A complaint or hard bounce suppresses the address at once; three soft bounces in a row do if they span
-fifteen days or more. An accepted mail without a report within five days breaks the row. A repeated report counts once.
+A complaint or hard bounce suppresses the address at once; a row of three soft bounces or more does if it spans fifteen
+days. An accepted mail without a report within five days breaks the row. A bounce that is about us is counted and suppresses
+nobody. A repeated report counts once.
 """
 
 import logging
 import re
 from collections.abc import Sequence
+from contextlib import suppress
+from email.utils import parseaddr
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
@@ -14,58 +17,70 @@ import msgspec
 
 from emails import ses
 from emails.addresses import AddressRefused
-from emails.bounces import classify
+from emails.bounces import classify, whole
+from emails.refusals import Verdict, judge, judge_reported
 from events.commands.subscribers import SuppressSubscriber
 from events.log.committer import Committer
 from events.log.ids import is_id
 from events.log.vault import Finder
 from events.subscribers import Reason
-from services.newsletter.ledger import Database
+from services.newsletter.ledger import Database, MailOutcome
 from services.newsletter.subscribers import find
+from services.newsletter.tokens import MailTokens, TokenInvalid
 
 Kind = Literal["complaint", "hard", "soft"]
 
-_OURS: Final = re.compile(r"<?(?:issue-(?P<issue>\d{1,9})|mail-[A-Za-z0-9_-]{22})\.(?P<reader>[A-Za-z0-9_-]{22})@")
+_OURS: Final = re.compile(r"(?<![A-Za-z0-9_-])(?:issue-\d{1,9}|mail-[A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{22})@", re.ASCII)
+_TOKEN: Final = re.compile(r"(?<=[?&]token=)[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")
 _REASONS: Final[dict[Kind, Reason]] = {"complaint": "complaint", "hard": "hard bounce"}
+_JUDGED: Final[dict[Verdict, Kind]] = {"gone": "hard", "passing": "soft", "ours": "soft", "arrived": "soft"}
 _KINDS: Final[dict[str, Kind]] = {"hard_bounce": "hard", "soft_bounce": "soft", "complaint": "complaint"}
 
 IS_MAILED: Final = "select exists (select from newsletter.mails where reader = $1)"
+# A report that was known before an operator or the reader took a suppression back stays forgiven.
 KEEP: Final = """
-insert into newsletter.bounces (reader, report, kind, code) values ($1, $2, $3, $4) on conflict (reader, report) do nothing
+insert into newsletter.bounces as b (reader, report, kind, code) values ($1, $2, $3, $4)
+on conflict (reader, report) do update set kind = b.kind returning b.kind
 """
 IS_GONE: Final = """
-with soft as (
-    select min(b.recorded_at) as first, max(b.recorded_at) as last, count(*) as bounces
-    from (select recorded_at from newsletter.bounces where reader = $1 and kind = 'soft' order by recorded_at desc limit 3) b
-)
-select s.bounces = 3 and s.last - s.first >= interval '15 days' and not exists (
-    select from newsletter.mails m
-    where m.reader = $1 and m.state = 'accepted' and m.settled_at between s.first and s.last
+with taken as (
+    select max(m.settled_at) as at from newsletter.mails m
+    where m.reader = $1 and m.state = 'accepted'
+      and m.settled_at < (select max(b.recorded_at) from newsletter.bounces b where b.reader = $1 and b.kind = 'soft')
       and not exists (
           select from newsletter.bounces b
-          where b.reader = $1 and b.recorded_at between m.settled_at and m.settled_at + interval '5 days'))
-from soft s
+          where b.reader = $1 and b.recorded_at between m.settled_at and m.settled_at + interval '5 days')
+)
+select count(*) >= 3 and max(b.recorded_at) - min(b.recorded_at) >= interval '15 days'
+from newsletter.bounces b cross join taken t
+where b.reader = $1 and b.kind = 'soft' and b.recorded_at > coalesce(t.at, '-infinity')
 """
 
 logger = logging.getLogger(__name__)
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """A bounce or complaint. Our Message-ID or the address names its reader. A repeated report has the same fingerprint."""
+    """A bounce or complaint about a reader, by id, by a Message-ID of ours, or by the address. A repeat has its fingerprint.
+
+    One that is about us says nothing of the reader's mailbox.
+    """
 
     kind: Kind
     fingerprint: bytes
+    reader: str | None = None
     message_id: str | None = None
     recipient: str | None = None
     code: str | None = None
+    about_us: bool = False
 
 
 class ReportResult(msgspec.Struct, frozen=True):
-    """The result of a report: its reader (None if unknown) and whether it suppressed the address."""
+    """The result of a report: its reader (None if unknown), whether it suppressed the address, and whether it is about us."""
 
     kind: Kind
     reader: str | None = None
     suppressed: bool = False
+    about_us: bool = False
 
 
 class WebhookEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,18 +94,31 @@ class WebhookEvent(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
 
 
-def read_mail(raw: bytes) -> list[Report]:
+def read_mail(raw: bytes, tokens: MailTokens) -> list[Report]:
     """Return the reports in a returned mail; empty unless it is a bounce or complaint about a mail of ours.
 
-    Anybody can write such a mail. No address in it is believed, only a Message-ID of ours, which its reader alone has seen.
+    Anybody can write such a mail. No address in it is believed, only what its reader alone has seen: a Message-ID of ours, or
+    a link to unsubscribe, wherever in the mail it stands.
     """
     report = classify(raw)
     kind = _KINDS.get(report.kind)
-    if kind is None or report.message_id is None:
+    reader = None if kind is None else _proven(f"{report.message_id} {whole(raw)}", tokens)
+    if kind is None or reader is None:
         return []
     code = next((recipient.status for recipient in report.recipients if recipient.status), None)
-    fingerprint = _fingerprint(f"{report.kind} {report.message_id}", b"mail")
-    return [Report(kind=kind, fingerprint=fingerprint, message_id=report.message_id, code=code)]
+    fingerprint = _fingerprint(f"{report.kind} {report.message_id or blake2b(raw).hexdigest()} {reader}", b"mail")
+    return [Report(kind=kind, fingerprint=fingerprint, reader=reader, code=code, about_us=report.blames_us)]
+
+
+def _proven(text: str, tokens: MailTokens) -> str | None:
+    """Return the reader whom a text proves to be the one of a mail of ours; None if it names none, or several."""
+    if named := set(filter(is_id, _OURS.findall(text))):
+        return named.pop() if len(named) == 1 else None
+    linked = set()
+    for token in _TOKEN.findall(text):
+        with suppress(TokenInvalid):
+            linked.add(tokens.read_unsubscribe(token))
+    return linked.pop() if len(linked) == 1 else None
 
 
 def read_ses(message: dict[str, Any]) -> list[Report]:
@@ -102,19 +130,24 @@ def read_ses(message: dict[str, Any]) -> list[Report]:
             message_id=notice.message_id,
             recipient=notice.recipient,
             code=notice.status,
+            about_us=notice.about_us,
         )
         for notice in ses.read(message)
     ]
 
 
 def read_event(event: WebhookEvent, fingerprint: bytes) -> Report:
-    """Return the report in an event of the generic webhook."""
+    """Return the report in an event of the generic webhook. A code that says more than `hard` does decides over it."""
+    code = event.code or ""
+    verdict = judge_reported(code) if event.hard else judge(code).verdict if code else "passing"
+    is_hard = event.hard and verdict == "gone"
     return Report(
-        kind="complaint" if event.type == "complaint" else "hard" if event.hard else "soft",
+        kind="complaint" if event.type == "complaint" else "hard" if is_hard else "soft",
         fingerprint=fingerprint,
         message_id=event.message_id,
         recipient=event.recipient,
         code=event.code[:40] if event.code else None,
+        about_us=event.type == "bounce" and verdict in ("ours", "arrived"),
     )
 
 
@@ -122,33 +155,54 @@ def _fingerprint(text: str, source: bytes) -> bytes:
     return blake2b(text.encode(), digest_size=16, person=source).digest()
 
 
+async def apply_refused(database: Database, committer: Committer, outcomes: Sequence[MailOutcome]) -> None:
+    """Record the mails that the relay refused for good, and suppress the addresses it says are gone."""
+    for one in outcomes:
+        mail, kind, about_us = one.mail, _JUDGED[one.verdict or "ours"], one.verdict == "ours"
+        fingerprint = _fingerprint(f"{mail.issue} {mail.reader} {mail.mail} {kind} {about_us}", b"relay")
+        code = None if one.code is None else str(one.code)
+        report = Report(kind=kind, fingerprint=fingerprint, reader=mail.reader, code=code, about_us=about_us)
+        await _settle(database, committer, mail.reader, report)
+
+
 async def apply(database: Database, committer: Committer, finder: Finder, reports: Sequence[Report]) -> list[ReportResult]:
     """Record reports, in turn, and suppress the addresses they say are gone; safe to repeat."""
-    return [await _apply(database, committer, finder, report) for report in reports]
+    results = []
+    for report in reports:
+        reader = await _reader(database, finder, report)
+        if reader is None:
+            logger.info("a %s report is about no reader we know", report.kind)
+            results.append(ReportResult(report.kind))
+        else:
+            results.append(await _settle(database, committer, reader, report))
+    return results
 
 
-async def _apply(database: Database, committer: Committer, finder: Finder, report: Report) -> ReportResult:
-    reader = await _reader(database, finder, report)
-    if reader is None:
-        logger.info("a %s report is about no reader we know", report.kind)
-        return ReportResult(report.kind)
-    await database.execute(KEEP, reader, report.fingerprint, report.kind, report.code)
-    reason = _REASONS.get(report.kind)
-    if reason is None and await database.fetchval(IS_GONE, reader):
+async def _settle(database: Database, committer: Committer, reader: str, report: Report) -> ReportResult:
+    stored = "ours" if report.about_us else report.kind
+    kept = await database.fetchval(KEEP, reader, report.fingerprint, stored, report.code)
+    reason = _REASONS.get(kept)
+    if kept == "soft" and await database.fetchval(IS_GONE, reader):
         reason = "soft bounces"
     if reason is not None:
         await committer.submit(SuppressSubscriber(reader, reason))
-    return ReportResult(report.kind, reader, reason is not None)
+    return ReportResult(report.kind, reader, reason is not None, report.about_us)
 
 
 async def _reader(database: Database, finder: Finder, report: Report) -> str | None:
     """Return the reader of the mail that a report answers, else of the address that it names."""
-    found = _OURS.match(report.message_id or "")
-    if found is not None and is_id(found["reader"]) and await database.fetchval(IS_MAILED, found["reader"]):
-        return found["reader"]
+    found = _OURS.search(report.message_id or "")
+    named = report.reader or (found and found[1])
+    if named and is_id(named) and await database.fetchval(IS_MAILED, named):
+        return named
     if report.recipient is None:
         return None
     try:
-        return (await find(database, finder, report.recipient))[0]
+        return (await find(database, finder, _bare(report.recipient)))[0]
     except AddressRefused:
         return None
+
+
+def _bare(recipient: str) -> str:
+    """Return the address in a recipient that may be written with a name and angle brackets."""
+    return parseaddr(recipient)[1] if "<" in recipient else recipient

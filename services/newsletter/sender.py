@@ -14,10 +14,12 @@ from typing import Final, Protocol
 
 import asyncpg
 
+from emails.refusals import Verdict
 from emails.smtp import Outcome
 from events.log import postgres
 from events.log.tasks import end
-from services.newsletter import ledger
+from services.newsletter import holds, ledger
+from services.newsletter.holds import ABOUT_US, RefusalRow
 from services.newsletter.ledger import CHUNK, ClaimedMail, MailOutcome
 from services.newsletter.letters import Letter, Letters, NoLetter
 
@@ -28,7 +30,8 @@ UNREACHABLE_SECONDS: Final = 2
 SLOW_SECONDS: Final = 15
 RECORD_SECONDS: Final = 600
 LOST: Final = "the ledger doesn't have mails any more that were sent"
-HARD_BOUNCE: Final = "hard bounce"
+REFUSED: Final[dict[Verdict | None, str]] = {"gone": "hard bounce", "passing": "soft bounce"}
+"""The reasons of refusals that are about the reader."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +53,7 @@ class Sender:
         transport: Transport,
         *,
         clock: Callable[[], datetime],
-        suppress: Callable[[Sequence[str]], Awaitable[None]],
+        bounced: Callable[[Sequence[MailOutcome]], Awaitable[None]],
         look: Callable[[], Awaitable[None]],
         lease_seconds: int,
         chunk: int = CHUNK,
@@ -60,12 +63,13 @@ class Sender:
         self._letters = letters
         self._transport = transport
         self._clock = clock
-        self._suppress = suppress
+        self._bounced = bounced
         self._look = look
         self._lease_seconds = lease_seconds
         self._chunk = chunk
         self._stopping = False
         self._recorded: tuple[str, ClaimedMail] | None = None
+        self._row = RefusalRow()
 
     async def run(self) -> None:
         """Send the mails that are due, until `stop`. Failures are logged and tried again."""
@@ -106,11 +110,10 @@ class Sender:
                     return
                 await asyncio.sleep(0.05)  # another lane or worker holds the mails that are due
                 continue
-            async with self._held(name):
+            async with self._leased(name):
                 settled = await self._send(claimed)
                 await self._record(name, settled)
-            if bounced := [s.mail.reader for s in settled if s.reason == HARD_BOUNCE]:
-                await self._suppress(bounced)
+            await self._bounced([one for one in settled if one.verdict is not None])
 
     async def _look_back(self) -> None:
         """Hold the newsletter before mails are claimed again that had gone out, if the log or the ledger went back."""
@@ -121,7 +124,7 @@ class Sender:
             await ledger.hold(self._database, LOST)
 
     @contextlib.asynccontextmanager
-    async def _held(self, name: str) -> AsyncIterator[None]:
+    async def _leased(self, name: str) -> AsyncIterator[None]:
         """Renew a claim's lease for as long as its chunk takes."""
         renewing = asyncio.create_task(self._renew(name))
         try:
@@ -140,8 +143,9 @@ class Sender:
         deadline = asyncio.get_running_loop().time() + RECORD_SECONDS
         while True:
             try:
+                await self._hold(settled)
                 await ledger.record(self._database, name, settled)
-                sent = [one.mail for one in settled if one.state in ("accepted", "rejected")]
+                sent = [one.mail for one in settled if one.state in ("accepted", "rejected") and one.verdict != "ours"]
                 self._recorded = (name, sent[0]) if sent else self._recorded
                 return
             except postgres.UNAVAILABLE as error:
@@ -149,6 +153,14 @@ class Sender:
                     raise
                 logger.warning("outcomes wait for the database: %r", error)
                 await asyncio.sleep(0.2)
+
+    async def _hold(self, settled: Sequence[MailOutcome]) -> None:
+        """Hold the issues of a chunk if it makes a long row of refusals that are about us."""
+        ours = [one for one in settled if one.verdict == "ours"]
+        is_long = self._row.note((one.mail.reader for one in ours), any_taken=any(one.state == "accepted" for one in settled))
+        if is_long and (issues := {one.mail.issue for one in ours} - {0}):
+            logger.error("issues %s are held: %d mails in a row were %s", sorted(issues), holds.ROW, ours[-1].reason)
+            await holds.hold(self._database, issues, ours[-1].reason or ABOUT_US)
 
     async def _send(self, claimed: Sequence[ClaimedMail]) -> list[MailOutcome]:
         try:
@@ -184,17 +196,26 @@ class Sender:
             case "accepted":
                 return MailOutcome(mail, "accepted", outcome.code)
             case "rejected":
-                return MailOutcome(
-                    mail, "rejected", outcome.code, HARD_BOUNCE if outcome.hard_bounce else "refused by the relay"
-                )
+                return _refused(mail, outcome)
             case "uncertain":
                 return MailOutcome(mail, "uncertain", outcome.code, "no answer after the final dot")
         if mail.is_old:
             return MailOutcome(mail, "rejected", outcome.code, "given up after three days")
         if outcome.kind == "not_sent":
             return MailOutcome(mail, "deferred", outcome.code, "the relay could not be reached", 0, UNREACHABLE_SECONDS)
-        wait = BACKOFF_SECONDS[min(mail.attempts, len(BACKOFF_SECONDS) - 1)]
-        return MailOutcome(mail, "deferred", outcome.code, "put off by the relay", wait=wait)
+        return MailOutcome(mail, "deferred", outcome.code, "put off by the relay", wait=_wait(mail), verdict=outcome.verdict)
+
+
+def _refused(mail: ClaimedMail, outcome: Outcome) -> MailOutcome:
+    """Return the outcome of a mail that was refused for good; a single mail is tried again if the refusal is about us."""
+    reason = REFUSED.get(outcome.verdict) or (f"{ABOUT_US} ({outcome.status})" if outcome.status else ABOUT_US)
+    if outcome.verdict == "ours" and mail.issue == 0 and not mail.is_old:
+        return MailOutcome(mail, "deferred", outcome.code, reason, wait=_wait(mail), verdict="ours")
+    return MailOutcome(mail, "rejected", outcome.code, reason, verdict=outcome.verdict)
+
+
+def _wait(mail: ClaimedMail) -> int:
+    return BACKOFF_SECONDS[min(mail.attempts, len(BACKOFF_SECONDS) - 1)]
 
 
 def _domain(letter: Letter | NoLetter) -> str:

@@ -45,7 +45,7 @@ EXPECTED: dict[str, Expected] = {
     "sendmail-warning": ("soft_bounce", [(ANA, "4.4.1", "network", False)], OURS),
     "qmail-no-mailbox": ("hard_bounce", [(ANA, None, "other", True)], None),
     "domino-no-such-user": ("hard_bounce", [(ANA, "5.1.1", "address", True)], OURS),
-    "opensmtpd-error": ("hard_bounce", [(ANA, "5.0.0", "other", True)], OURS),
+    "opensmtpd-error": ("soft_bounce", [(ANA, "5.0.0", "other", False)], OURS),
     "dsn-in-multipart-mixed": ("hard_bounce", [(ANA, "5.1.1", "address", True)], None),
     "dsn-without-address": ("hard_bounce", [(None, "5.1.1", "address", True)], OURS),
     "arf-abuse": ("complaint", [(ANA, None, "other", False)], OURS),
@@ -105,8 +105,8 @@ def test_every_mail_of_the_corpus_is_expected_to_be_something() -> None:
     "status, code, hard",
     [
         ("5.0.0", "550", True), ("5.0.0", "550 5.2.2", False), ("5.0.0", "552", False), ("5.0.0", "554 5.7.1", False),
-        ("5.0.0", "550-5.1.1", True), ("5.0.0", "550 #5.1.0", True), ("4.0.0", "550 5.1.1", True), ("5.1.1", "552 5.2.2", True),
-        ("5.2.1", "550", True), ("5.3.4", "552", False), ("5.4.6", "554", False), ("5.9.9", "550", False),
+        ("5.0.0", "550-5.1.1", True), ("5.0.0", "550 #5.1.0", True), ("4.0.0", "550 5.1.1", True), ("5.2.1", "550", True),
+        ("5.1.1", "552 5.2.2", False), ("5.3.4", "552", False), ("5.4.6", "554", False), ("5.9.9", "550", True),
         ("", "550 5.1.1", True), ("nonsense", "451", False), ("5.1.11", "550", False),
     ],
 )  # fmt: skip

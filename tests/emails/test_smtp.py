@@ -47,19 +47,19 @@ async def test_an_accepted_mail_arrives_unchanged() -> None:
 @pytest.mark.parametrize(
     "script, outcome",
     [
-        ({"RCPT": b"550 5.1.1 <ana@example.com> unknown"}, Outcome("rejected", 550, False, "recipient", "5.1.1")),
-        ({"RCPT": b"551-no\r\n551 such user"}, Outcome("rejected", 551, False, "recipient")),
+        ({"RCPT": b"550 5.1.1 <ana@example.com> unknown"}, Outcome("rejected", 550, False, "recipient", "5.1.1", "gone")),
+        ({"RCPT": b"551-no\r\n551 such user"}, Outcome("rejected", 551, False, "recipient", None, "gone")),
         ({"RCPT": b"421 4.7.0 slow down"}, Outcome("deferred", 421, True, "recipient", "4.7.0")),
         ({"RCPT": b"450 4.2.1 grey"}, Outcome("deferred", 450, True, "recipient", "4.2.1")),
         ({"RCPT": b"451 later"}, Outcome("deferred", 451, True, "recipient")),
         ({"RCPT": b"452 full"}, Outcome("deferred", 452, True, "recipient")),
         ({"RCPT": b"455 what"}, Outcome("deferred", 455, False, "recipient")),
         ({"DOT": b"454 Throttling failure: Maximum sending rate exceeded."}, Outcome("deferred", 454, True, "data")),
-        ({"DOT": b"554 5.7.1 spam"}, Outcome("rejected", 554, False, "data", "5.7.1")),
+        ({"DOT": b"554 5.7.1 spam"}, Outcome("rejected", 554, False, "data", "5.7.1", "ours")),
         ({"DATA": b"451 4.3.0 no"}, Outcome("deferred", 451, True, "data", "4.3.0")),
-        ({"DATA": b"554 no valid recipients"}, Outcome("rejected", 554, False, "data")),
+        ({"DATA": b"554 no valid recipients"}, Outcome("rejected", 554, False, "data", None, "ours")),
         ({"MAIL": b"451 4.7.1 later"}, Outcome("deferred", 451, True, "sender", "4.7.1")),
-        ({"MAIL": b"550 5.4.5 daily quota"}, Outcome("deferred", 550, True, "sender", "5.4.5")),
+        ({"MAIL": b"550 5.4.5 daily quota"}, Outcome("deferred", 550, True, "sender", "5.4.5", "ours")),
         ({"CONNECT": b"421 too busy"}, Outcome("deferred", 421, True, "connect")),
         ({"CONNECT": b"554 go away"}, Outcome("deferred", 554, True, "connect")),
     ],
@@ -70,18 +70,17 @@ async def test_a_refusal_says_for_good_or_for_now(script: dict[str, Reply], outc
 
 
 @pytest.mark.parametrize(
-    "reply, hard",
+    "reply, blames",
     [
-        (b"550 no", True), (b"550 5.1.1 unknown", True), (b"552 5.2.2 full", True), (b"553 5.1.2 bad", True),
-        (b"500 5.3.0 no", True),
-        (b"554 5.7.1 Relay access denied", False), (b"530 5.7.0 log in first", False), (b"503 bad sequence", False),
-        (b"450 4.1.1 not now", False),
+        (b"550 no", "ours"), (b"550 5.1.1 unknown", "gone"), (b"552 5.2.2 full", "passing"), (b"553 5.1.2 bad", "gone"),
+        (b"500 5.3.0 no", "ours"), (b"550 no such user here", "gone"), (b"550 5.5.2 <app-1>: Helo command rejected", "ours"),
+        (b"554 5.7.1 Relay access denied", "ours"), (b"530 5.7.0 log in first", "ours"), (b"503 bad sequence", "ours"),
+        (b"450 4.1.1 not now", None),
     ],
 )  # fmt: skip
-async def test_a_hard_bounce_is_about_the_address(reply: bytes, hard: bool) -> None:
-    """A relay that was set up wrongly costs no reader their subscription."""
-    assert (await sent({"RCPT": reply})).hard_bounce is hard
-    assert not (await sent({"DOT": reply})).hard_bounce
+async def test_a_refusal_blames_the_reader_only_if_it_says_so(reply: bytes, blames: str | None) -> None:
+    """A relay that was set up wrongly costs no reader their subscription, whether it refuses at RCPT or after DATA."""
+    assert (await sent({"RCPT": reply})).verdict == (await sent({"DOT": reply})).verdict == blames
 
 
 @pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA"])

@@ -88,7 +88,7 @@ async def test_two_senders_share_the_work(room: Newsroom) -> None:
             room.letters,
             RelayTransport(relay, None),
             clock=now,
-            suppress=room.suppress,
+            bounced=room.bounced,
             look=unwatched,
             lease_seconds=30,
             chunk=3,

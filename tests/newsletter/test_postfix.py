@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from emails.dkim import Signer
 from emails.smtp import Relay
 from services.clock import now
+from services.newsletter import holds
 from services.newsletter.sender import Sender
 from services.newsletter.transport import RelayTransport
 from tests.support import catalogs
@@ -48,7 +49,7 @@ async def test_postfix_delivers_a_digest_as_it_was_sent(room: Newsroom, server: 
             room.letters,
             transport,
             clock=now,
-            suppress=room.suppress,
+            bounced=room.bounced,
             look=unwatched,
             lease_seconds=30,
             chunk=10,
@@ -57,6 +58,37 @@ async def test_postfix_delivers_a_digest_as_it_was_sent(room: Newsroom, server: 
     (raw,) = server.delivered(1)
     must_be_whole(room, raw, ada, number)
     assert dkim.verify(raw.replace(b"\n", b"\r\n"), dnsfunc=lambda name, timeout=5: b"v=DKIM1; k=rsa; p=" + PUBLIC)
+
+
+async def test_a_postfix_that_refuses_our_greeting_costs_no_reader(room: Newsroom) -> None:
+    """With reject_non_fqdn_helo_hostname it refuses every RCPT: the issue is held. Greeted by a whole name it takes all."""
+    for n in range(holds.ROW):
+        await room.subscribe(f"reader{n}@example.com")
+    await room.project()
+    await room.deliver()
+    number = await room.send_now()
+    with postfix("smtpd_helo_required = yes", "smtpd_helo_restrictions = reject_non_fqdn_helo_hostname") as strict:
+        await send_all(room, strict, "app-1")
+        assert await room.accounts(number) == {"deferred": holds.ROW}
+        assert await room.database.fetchval("select count(*) from vault.lookups where suppressed is not null") == 0
+        await holds.resume(room.database)
+        await send_all(room, strict, "verdicts.example")
+        assert await room.accounts(number) == {"accepted": holds.ROW}
+
+
+async def send_all(room: Newsroom, server: Postfix, hello: str) -> None:
+    """Send what is due to a server that is greeted by this name."""
+    async with Relay(f"smtp://127.0.0.1:{server.port}", 2, hello=hello) as relay:
+        sender = Sender(
+            room.database,
+            room.letters,
+            RelayTransport(relay, None),
+            clock=now,
+            bounced=room.bounced,
+            look=unwatched,
+            lease_seconds=30,
+        )
+        await sender.turn()
 
 
 def must_be_whole(room: Newsroom, raw: bytes, reader: str, number: int) -> None:

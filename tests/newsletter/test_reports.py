@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
 from emails import ses
-from services.newsletter import reports
-from services.newsletter.reports import Report, read_mail, read_ses
+from services.newsletter import holds, reports
+from services.newsletter.reports import Report, WebhookEvent, read_event, read_mail, read_ses
 from services.settings import Newsletter
 from tests.support.newsroom import Newsroom
 from tests.support.settings import settings
@@ -95,25 +95,24 @@ async def test_a_bounce_by_mail_counts_by_our_message_id_alone(room: Newsroom) -
         (b"made-up@verdicts.example", False),
         (b"issue-%d.%s@verdicts.example" % (number, ada.encode()), True),
     ):
-        await reports.apply(room.database, room.committer, finder, read_mail(BOUNCE % message_id))
+        await reports.apply(room.database, room.committer, finder, read_mail(BOUNCE % message_id, room.tokens))
         assert (await suppressed(room, ada) is not None) is gone
-    assert read_mail(b"Subject: hello\n\nI bounced.") == []
+    assert read_mail(b"Subject: hello\n\nI bounced.", room.tokens) == []
 
 
 @pytest.mark.parametrize(
-    ("days", "taken_after", "gone"), [((0, 7, 15), None, True), ((0, 7, 14), None, False), ((0, 8, 16), 1, False)]
+    ("days", "taken_after", "gone"),
+    [((0, 7, 15), None, True), ((0, 7, 14), None, False), ((0, 8, 16), 1, False), ((0, 7, 14, 21), None, True)],
 )
-async def test_three_soft_bounces_in_a_row_over_fifteen_days(
+async def test_a_row_of_soft_bounces_over_fifteen_days(
     room: Newsroom, days: tuple[int, ...], taken_after: int | None, gone: bool
 ) -> None:
-    """Three within a shorter time don't suppress, nor do three with a mail between them that no bounce answered."""
+    """Three or more suppress if they span that long, also weekly ones; not with a mail between them that no bounce answered."""
     ada = await room.subscribe("ada@example.com")
-    for day in days[:2]:
-        await tell(room, kind="soft", recipient="ada@example.com", code=f"4.2.{day}")
-        ago = timedelta(days=days[2] - day)
-        await room.database.execute(
-            "update newsletter.bounces set recorded_at = now() - $2::interval where code = $1", f"4.2.{day}", ago
-        )
+    for number, day in enumerate(days[:-1]):
+        assert not (await tell(room, kind="soft", recipient='"Ada" <ada@example.com>', code=f"4.2.{day}")).suppressed
+        gap = timedelta(days=days[number + 1] - day)
+        await room.database.execute("update newsletter.bounces set recorded_at = recorded_at - $1::interval", gap)
     if taken_after is not None:
         await room.database.execute(
             "insert into newsletter.mails (issue, reader, kind, state, not_before, settled_at)"
@@ -121,6 +120,62 @@ async def test_three_soft_bounces_in_a_row_over_fifteen_days(
             ada,
         )
     assert (await tell(room, kind="soft", recipient="ada@example.com", code="4.2.2")).suppressed is gone
+
+
+async def test_bounces_about_us_suppress_nobody(room: Newsroom) -> None:
+    """However many weeks a reader's server refuses us as spam, the reader stays; the refusals are counted for operators."""
+    ada = await room.subscribe("ada@example.com")
+    for week in range(6):
+        told = await tell(room, kind="soft", recipient="ada@example.com", about_us=True, code=f"5.7.{week}")
+        assert (told.reader, told.suppressed, told.about_us) == (ada, False, True)
+        await room.database.execute("update newsletter.bounces set recorded_at = recorded_at - interval '7 days'")
+    assert (await holds.read_refused(room.database)).readers == 0
+    await tell(room, kind="soft", recipient="ada@example.com", about_us=True)
+    assert (await holds.read_refused(room.database)).readers == 1
+
+
+@pytest.mark.parametrize(
+    "event, kind, about_us",
+    [
+        ({"hard": True}, "hard", False), ({"hard": True, "code": "5.1.1"}, "hard", False),
+        ({"hard": True, "code": "550 5.7.1 blocked"}, "soft", True), ({"hard": True, "code": "5.2.2"}, "soft", False),
+        ({"code": "5.1.1"}, "soft", False), ({}, "soft", False),
+    ],
+)  # fmt: skip
+def test_a_provider_that_calls_a_refusal_of_us_hard_is_corrected(event: dict[str, Any], kind: str, about_us: bool) -> None:
+    """The generic webhook is judged by the same table as every other refusal."""
+    report = read_event(WebhookEvent(type="bounce", **event), b"x")
+    assert (report.kind, report.about_us) == (kind, about_us)
+
+
+@pytest.mark.parametrize(
+    "bounce, recipient, kind, about_us",
+    [
+        (("Permanent", "General"), {"status": "5.1.1"}, "hard_bounce", False),
+        (("Permanent", "General"), {}, "hard_bounce", False),
+        (("Permanent", "OnAccountSuppressionList"), {"status": "5.1.1"}, "hard_bounce", False),
+        (("Permanent", "General"), {"status": "5.7.1", "diagnosticCode": "smtp; 550 blocked"}, "soft_bounce", True),
+        (("Transient", "MailboxFull"), {}, "soft_bounce", False),
+        (("Transient", "General"), {"status": "4.4.7"}, "soft_bounce", False),
+        (("Transient", "General"), {}, "soft_bounce", True),  # what SES makes of an out-of-office reply
+        (("Transient", "ContentRejected"), {"status": "5.6.1"}, "soft_bounce", True),
+    ],
+)
+def test_amazons_bounces_are_judged_by_the_same_table(
+    bounce: tuple[str, str], recipient: dict[str, str], kind: str, about_us: bool
+) -> None:
+    """Amazon's own types count where the remote server's code and words say less."""
+    told = {"bounceType": bounce[0], "bounceSubType": bounce[1], "bouncedRecipients": [{"emailAddress": "a@b.c", **recipient}]}
+    report = {"notificationType": "Bounce", "bounce": told}
+    (notice,) = ses.read({"Type": "Notification", "MessageId": "m", "Message": json.dumps(report)})
+    assert (notice.kind, notice.about_us) == (kind, about_us)
+
+
+def test_a_mail_taken_out_of_the_spam_folder_is_no_complaint() -> None:
+    """Amazon passes on not-spam reports as complaints of that type: they say the contrary."""
+    told = {"complaintFeedbackType": "not-spam", "complainedRecipients": [{"emailAddress": "ada@example.com"}]}
+    report = {"notificationType": "Complaint", "complaint": told}
+    assert ses.read({"Type": "Notification", "MessageId": "m", "Message": json.dumps(report)}) == []
 
 
 async def test_a_suppressed_address_stays_so_after_erasure(room: Newsroom) -> None:

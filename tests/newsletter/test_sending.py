@@ -5,7 +5,7 @@ import email.policy
 from collections import Counter
 
 from events.commands.subscribers import EraseSubscriber, Imported, ImportSubscribers, Unsubscribe
-from services.newsletter import issues, ledger
+from services.newsletter import holds, issues, ledger
 from services.newsletter.subscribers import new_person
 from services.status.read import read_status
 from tests.support import catalogs
@@ -69,7 +69,7 @@ async def test_a_plan_made_from_a_view_that_is_behind_mails_nobody_who_left(room
 
 
 async def test_refused_addresses_bounce_and_the_others_go_out(room: Newsroom) -> None:
-    """5xx at RCPT is a hard bounce at once: the address is suppressed, and the next issue says so."""
+    """A dead address at RCPT is a hard bounce at once: it is suppressed, and the next issue says so."""
     number, readers = await planned(room, 3)
     room.sink.rcpt = lambda to: "550 5.1.1 no such user" if to == "reader1@example.com" else says_250(to)
     await room.deliver()
@@ -78,6 +78,61 @@ async def test_refused_addresses_bounce_and_the_others_go_out(room: Newsroom) ->
     await room.project()
     another = await room.send_now(extra=True)
     assert await room.reasons(another) == {readers[1]: "suppressed"}
+
+
+async def test_refusals_about_us_hold_the_issue_and_drop_nobody(room: Newsroom) -> None:
+    """Ten equal ones in a row stop it: its mails wait, an operator is told, and resumed it reaches every reader."""
+    number, _ = await planned(room, 23)
+    room.sink.rcpt = lambda to: "504 5.5.2 <app-1>: Helo command rejected: need fully-qualified hostname"
+    await room.deliver()
+    accounts = await room.accounts(number)
+    assert accounts.keys() <= {"deferred", "pending"} and sum(accounts.values()) == 23
+    refused = await holds.read_refused(room.database)
+    assert refused.held == (number,) and refused.readers >= holds.ROW and refused.held_for == "refused, about us (5.5.2)"
+    assert await room.database.fetchval("select count(*) from vault.lookups where suppressed is not null") == 0
+    room.sink.rcpt = says_250
+    await room.deliver()
+    assert await room.accounts(number) == accounts
+    await holds.resume(room.database)
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 23}
+    assert (await holds.read_refused(room.database)).held == ()
+
+
+async def test_a_single_refusal_about_us_keeps_its_reader_and_can_be_sent_again(room: Newsroom) -> None:
+    """The mail is rejected, the reader stays, the others go out; an operator sends it again when the cause is mended."""
+    number, readers = await planned(room, 3)
+    room.sink.rcpt = lambda to: "550 5.7.1 blocked" if to == "reader1@example.com" else says_250(to)
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 2, "rejected": 1}
+    assert await room.reasons(number) == {readers[1]: "refused, about us (5.7.1)"}
+    assert (await issues.issue(room.database, number)).state == "settled"
+    room.sink.rcpt = says_250
+    assert await holds.retry(room.database, number) == 1
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 3}
+
+
+async def test_a_full_mailbox_at_rcpt_is_a_soft_bounce(room: Newsroom) -> None:
+    """It counts as the same bounce by mail would, and suppresses nobody by itself."""
+    number, readers = await planned(room, 1)
+    room.sink.rcpt = lambda to: "552 5.2.2 mailbox full"
+    await room.deliver()
+    assert await room.reasons(number) == {readers[0]: "soft bounce"}
+    assert await room.database.fetchval("select kind from newsletter.bounces where reader = $1", readers[0]) == "soft"
+    assert await room.database.fetchval("select count(*) from vault.lookups where suppressed is not null") == 0
+
+
+async def test_a_confirmation_that_is_refused_because_of_us_is_tried_again(room: Newsroom) -> None:
+    """A person who signs up isn't lost over our relay's settings."""
+    await room.sign_up("new@example.com")
+    room.sink.rcpt = lambda to: "550 5.7.1 not from there"
+    await room.deliver()
+    assert await room.database.fetchval("select state from newsletter.mails where issue = 0") == "deferred"
+    room.sink.rcpt = says_250
+    await room.database.execute("update newsletter.mails set not_before = now()")
+    await room.deliver()
+    assert len(room.sink.to("new@example.com")) == 1
 
 
 async def test_a_relay_that_throttles_gets_the_mail_later(room: Newsroom) -> None:

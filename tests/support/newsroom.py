@@ -12,12 +12,13 @@ from msgspec.structs import replace
 from emails.smtp import Relay
 from events.commands.ballots import CastVote
 from events.commands.catalog import ImportCatalog
-from events.commands.subscribers import ConfirmSubscription, RequestSubscription, SetPreferences, SuppressSubscriber
+from events.commands.subscribers import ConfirmSubscription, RequestSubscription, SetPreferences
 from events.log.committer import Committer
 from events.log.vault import Vault
 from events.registry import REGISTRY
 from services.clock import fresh_id, now
-from services.newsletter import issues, ledger
+from services.newsletter import issues, ledger, reports
+from services.newsletter.ledger import MailOutcome
 from services.newsletter.letters import Letters
 from services.newsletter.schedule import schedule_of
 from services.newsletter.sender import Sender
@@ -51,16 +52,15 @@ class Newsroom:
             self.letters,
             RelayTransport(relay, None),
             clock=now,
-            suppress=self.suppress,
+            bounced=self.bounced,
             look=unwatched,
             lease_seconds=30,
             chunk=10,
         )
 
-    async def suppress(self, readers: Sequence[str]) -> None:
-        """Suppress addresses that the relay refused."""
-        for reader in readers:
-            await self.committer.submit(SuppressSubscriber(reader, "hard bounce"))
+    async def bounced(self, outcomes: Sequence[MailOutcome]) -> None:
+        """Apply what the relay refused."""
+        await reports.apply_refused(self.database, self.committer, outcomes)
 
     async def sign_up(self, address: str, *categories: str, visitor: str | None = None, cap: int = 3) -> str | None:
         """Sign an address up; give the subscriber's id if there is one."""

@@ -7,7 +7,7 @@ import signal
 import smtplib
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -93,13 +93,13 @@ class Postfix:
 
 
 @contextmanager
-def postfix() -> Iterator[Postfix]:
-    """Run a Postfix for a while."""
+def postfix(*more: str) -> Iterator[Postfix]:
+    """Run a Postfix for a while, with these lines more in its main.cf."""
     must_be_there()
     folder = Path(tempfile.mkdtemp(prefix="bp-"))
     port = free_port()
     try:
-        _set_up(folder, port)
+        _set_up(folder, port, more)
         process = _start(folder)
         try:
             running = Postfix(folder, port)
@@ -112,14 +112,14 @@ def postfix() -> Iterator[Postfix]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _set_up(folder: Path, port: int) -> None:
+def _set_up(folder: Path, port: int, more: Sequence[str]) -> None:
     folder.chmod(0o755)  # Postfix's processes work as users of their own
     keeper, reader = pwd.getpwnam("postfix"), pwd.getpwnam("nobody")
     for name, owner in (("etc", 0), ("queue", 0), ("data", keeper.pw_uid), ("log", keeper.pw_uid), ("mail", reader.pw_uid)):
         (folder / name).mkdir()
         os.chown(folder / name, owner, -1)
     values = {"folder": folder, "port": port, "uid": reader.pw_uid, "gid": reader.pw_gid}
-    (folder / "etc" / "main.cf").write_text(MAIN.format(**values))
+    (folder / "etc" / "main.cf").write_text("\n".join((MAIN.format(**values), *more, "")))
     (folder / "etc" / "master.cf").write_text(MASTER.format(**values))
 
 

@@ -1,0 +1,74 @@
+"""The words of refusals: those that say an address is dead, those that blame the sender, and those of passing troubles.
+
+They are those that RFC 5321, the manuals of Postfix, Exim, Sendmail and qmail, Microsoft's list of non-delivery codes and the
+postmaster pages of Gmail, Yahoo and AOL give as examples, each with its usual variants.
+"""
+
+import re
+from typing import Final
+
+
+def _any_of(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(patterns), re.IGNORECASE)
+
+
+_WHO: Final = (
+    r"(?:users?|user ?name|recipients?|mail ?box(?:es)?|accounts?|e?-?mail(?: address)?|address(?:ee)?|alias|name|person)"
+)
+_NAMED: Final = r"(?:[<\"'(\[]?\S+@\S+[>\"')\]]?,?:? )?"
+_IS: Final = r"(?:(?:is|was|has been|have been|are|seems|with that name|in \S+(?: \S+)? table) )?"
+_NOT: Final = (
+    r"(?:(?:is |was |does |do |did |has |could |can )?(?:not|n[o']t|no longer|never)|isn.?t|wasn.?t|doesn.?t|cannot|couldn.?t)"
+)
+_KIND: Final = r"(?:(?:local|final|virtual|e?-?mail|delivery|destination|system|ldap) )*"
+
+GONE: Final = _any_of(
+    rf"\b{_WHO} {_NAMED}{_IS}(?:currently |permanently )?(?:unknown|invalid|disabled|deactivated|inactive|discontinued)\b",
+    rf"\b{_WHO} {_NAMED}{_IS}(?:suspended|closed|deleted|removed|expired|terminated)\b",
+    rf"\b{_WHO} {_NAMED}{_NOT} (?:been |be )?(?:an? )?(?:exist|found|known|valid|active|activated|available|listed)",
+    rf"\b{_WHO} {_NAMED}{_NOT} (?:been |be )?(?:an? )?(?:registered|recogni[sz]ed|local|in use|here|on this|in our)\b",
+    rf"\b(?:unknown|non-?existent|no such|not a known|not a valid|invalid) (?:or \w+ )?{_KIND}{_WHO}\b",
+    rf"\b(?:inactive|disabled|deleted|illegal|bad|wrong|undefined) (?:or \w+ )?{_KIND}{_WHO}\b",
+    rf"\bno (?:valid )?{_WHO} (?:here|by|with|of|at|matching|exists?|found|\()",
+    rf"\bcould ?n[o']t (?:find|be found)\b.{{0,60}}\b{_WHO}\b",
+    r"\bno ?such ?user\b|\brecipient ?not ?found\b|\bnot our customer|\bnot a mailbox|\bbad ?rcpt ?to\b",
+    r"\b(?:does not|doesn.?t|did not|didn.?t) have (?:an?|any) \S+ account\b|\bno account (?:here|by|with|at)\b",
+    r"\baddress (?:you (?:sent|entered)|wasn.?t found|could ?n.t be found)|\bwas ?n[o']t found (?:at|in)\b",
+    r"\bunknown in (?:local|virtual|relay)|\bnot listed in (?:domino|public|our)|\bunroute?able (?:mail )?(?:address|domain)",
+    rf"\brecipient(?: address)? {_NAMED}rejected: access denied|\bmailbox unavailable",
+    r"\baccount that you tried to reach (?:does not exist|is (?:disabled|inactive))|\bno longer (?:with|at|works|employed)\b",
+    r"\b(?:unknown|no such|non-?existent|invalid|bad) (?:or \w+ )?(?:destination )?(?:domain|host)\b|\bnullmx\b",
+    r"\b(?:host or domain name|domain(?: name)?|host) (?:\S+ )?(?:not found|unknown|does not exist|doesn.?t exist)",
+    r"\bname or service not known\b",
+)
+"""No such mailbox or domain, or a mailbox that is closed."""
+
+OURS: Final = _any_of(
+    r"\b(?:helo|ehlo)\b|\bgr[ae]y ?-?list|\breverse[- ]?dns|\br?dns (?:name|record|entry)|\bptr\b|\breverse (?:look|host)",
+    r"\bsenders?\b|\boriginator\b|\breturn[- ]path|\benvelope[- ]from|\bmail from\b|\bfrom:? (?:address|header)|\bsent from\b",
+    r"\brelay(?:ing)?\b.{0,30}\b(?:den|not|prohib|reject|allow|permit|refus)|\b(?:not|n.t|deny|unable to) relay|\bopen relay",
+    r"\brcpthosts\b|\bauthenticat|\bauth\w* (?:is )?required|\bun-?authori[sz]ed|\bnot authori[sz]ed|\bstarttls\b|\blog ?in\b",
+    r"\bpolicy\b|\bpolicies\b|\breputation|\babuse|\bcomplain|\bsuspicious|\bscor(?:e|ed)\b|\bchallenge|\bverif(?:y|ication)",
+    r"spam|\bjunk|\bunsolicited|\bbulk\b|\bU[BC]E\b|\bvirus|\bmalware|\bphish|\binfected|\bspoof|\bfilter|\bcontent\b",
+    r"\battachment|\b(?:black|block|white)[- ]?list|\b\w*(?:dns|r|uri?|s)bl\b|\b(?:is listed|listed (?:in|on|by|at))\b",
+    r"\bon (?:the|a) list\b|\b(?:spf|dkim|dmarc|arc)\b|\bblock(?:ed|ing)\b|\bbanned|\bforbidden|\bprohibited",
+    r"\brestricted|\bprivate\b",
+    r"\b(?:client|sending|connecting|your|remote) (?:host|ip|server|address|network|mta|mail|domain|message|e-?mail|site)",
+    r"\baccess (?:is )?(?:denied|not allowed)|\bpermission|\bnot (?:permitted|allowed)|\bdelivery not authori",
+    r"\b(?:sending|daily|hourly|message|outgoing)\b.{0,20}\b(?:limit|quota)\b|\bunusual rate|\brate[- ]?limit",
+    r"\bheaders?\b|\bmalformed|\bnon-?compliant|\brfc ?\d|\bsyntax|\bbare (?:lf|cr)|\burls?\b|\buris?\b",
+    r"\btoo (?:big|large)\b|\blarger? than|\b(?:message|mail|maximum|max) size|\bsize (?:limit|exceed)|\boversized?",
+    r"\bnot accept(?:ed|ing)?\b|\brefuses? to|\b(?:mail|message) (?:was |has been )?(?:rejected|refused|blocked)",
+)
+"""The sender's name, network, login, reputation or rate, or what is in the mail."""
+
+PASSING: Final = _any_of(
+    r"\bfull\b|\bquota|\bover ?(?:its )?(?:disk |size )?limit|\bover (?:storage|allocat)|\bexceed(?:s|ed|ing)?\b|\bexhausted",
+    r"\bstorage\b|\b(?:no|not enough|insufficient|out of) (?:\w+ )?(?:space|disk|storage|resources|memory)|\bmailbox size",
+    r"\btoo (?:long|much|fast|quickly|many|often|old)\b|\btry (?:again|later)|\btempor|\btimed? ?-?out|\bretry time",
+    r"\bexpired (?:in|after|message)|\bcurrently\b|\bat (?:this|the present) time|\bbusy\b|\bdeferred|\bdelayed",
+    r"\bconnection (?:was )?(?:refused|reset|closed|lost|dropped|timed|fail)|\bunreachable|\bno route|\bnetwork\b|\bloop|\bhop",
+    r"\b(?:could not|cannot|can.?t|unable to) (?:connect|open|write|create)|\bcommand died|\bnot responding|\bprocess\b",
+    r"\bi/o error|\b(?:lookup|system|server|internal|configuration|software|local|resource) (?:failure|error|problem)",
+)
+"""A full mailbox or disk, a slow or broken way there, a delivery that was given up after many tries."""

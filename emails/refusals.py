@@ -1,0 +1,96 @@
+"""Say whom a refusal blames: the one table for answers to SMTP commands, delivery notices, notices in words, and webhooks.
+
+`gone` is said of this address alone: no mail to it will ever arrive. `passing` is a trouble of its mailbox or of the way there.
+`ours` blames the sender, the mail, or nobody that can be told: the reader is kept, and an operator should know. In doubt a
+refusal is `ours`, because a mail can be sent again, but nobody misses a reader who was dropped.
+
+Codes are those of RFC 3463 with the registry of RFC 5248, and Microsoft's list of non-delivery codes.
+"""
+
+import re
+from typing import Final, Literal
+
+import msgspec
+
+from emails import refusal_words as words_of
+
+Verdict = Literal["gone", "passing", "ours", "arrived"]
+
+GONE: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.4.4", "5.4.310"})
+"""Codes that say by themselves: no such mailbox, or no such domain. Microsoft says 5.1.10 and 5.4.310."""
+MAYBE_GONE: Final = frozenset({"5.1.0", "5.1.4", "5.2.1", "5.4.1"})
+"""Codes that are used for other things too: the words decide, and the code alone where there are none."""
+PASSING: Final = frozenset({"5.2.0", "5.2.2", "5.3.1", "5.4.0", "5.4.3", "5.4.7", "5.4.316"})
+"""A full or locked mailbox, a full system, and a delivery that was given up after many tries."""
+LOGIN: Final = frozenset({503, 530, 534, 535, 538})
+"""Replies of a relay that wants a login, or another order of commands."""
+LONGEST: Final = 4000
+"""Characters that are read of a refusal's words."""
+
+_STATUS: Final = re.compile(r"(?<![\d.])([245])\.([0-7])\.(\d{1,3})(?!\.?\d)")
+_REPLY: Final = re.compile(r"(?<![\d.])([245][0-5]\d)(?=[ -]|$)")
+_NO_WORDS: Final = " -#();:.,[]<>"
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """Whom a refusal blames, and the code that says so: the remote server's own in place of one that only says "failed"."""
+
+    verdict: Verdict
+    status: str | None = None
+
+
+def judge(words: str = "", status: str | None = None, code: int | None = None) -> Judgement:
+    """Judge a refusal by its words, its status code (RFC 3463) and its reply code (RFC 5321), as far as they are known."""
+    said = " ".join(words[:LONGEST].split())
+    if code is None and (reply := _REPLY.search(said)):
+        code = int(reply[1])
+    telling = _telling(said, status, code)
+    return Judgement(_verdict(said, telling, code), telling)
+
+
+def judge_reported(words: str = "", status: str | None = None) -> Verdict:
+    """Judge a bounce that a provider calls permanent: the provider is believed where neither words nor code say more."""
+    judged = judge(words, status)
+    return "gone" if _is_bare(words) and judged.status in (None, "5.0.0") else judged.verdict
+
+
+def _telling(said: str, status: str | None, code: int | None) -> str | None:
+    """Return the most telling status code: one of the words if it is specific, then the given one, then the reply's."""
+    found = [found[0] for found in _STATUS.finditer(said) if code is None or found[1] != "2"]
+    if status and _STATUS.fullmatch(status):
+        found.append(status)
+    if specific := next((one for one in found if not one.endswith(".0.0")), None):
+        return specific
+    if code == 552:
+        return "5.2.2"  # RFC 5321: exceeded storage allocation
+    return next(iter(found), None if code is None else f"{code // 100}.0.0")
+
+
+def _verdict(said: str, status: str | None, code: int | None) -> Verdict:
+    match status and status[0]:
+        case "2":
+            return "arrived"
+        case "4":
+            return "passing"
+    if code in LOGIN or (status or "").startswith("5.7."):
+        return "ours"
+    says_gone, says_ours, says_passing = (
+        table.search(said) is not None for table in (words_of.GONE, words_of.OURS, words_of.PASSING)
+    )
+    if _is_gone(said, status, says_gone, says_ours or says_passing):
+        return "gone"
+    return "passing" if not says_ours and (says_passing or status in PASSING) else "ours"
+
+
+def _is_gone(said: str, status: str | None, says_gone: bool, says_other: bool) -> bool:
+    """Return whether an address is dead: by code and words, or by one of them where the other says nothing else."""
+    if status in GONE:
+        return says_gone or not says_other
+    if status in MAYBE_GONE:
+        return says_gone or _is_bare(said)
+    return says_gone and not says_other and status in (None, "5.0.0")
+
+
+def _is_bare(said: str) -> bool:
+    """Return whether there is nothing but codes."""
+    return not _STATUS.sub("", _REPLY.sub("", said)).strip(_NO_WORDS)
