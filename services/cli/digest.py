@@ -129,20 +129,23 @@ async def status(number: int | None, reader: str | None, missed: bool, as_json: 
 
 @digest.command()
 @issue_argument
-@click.option("--uncertain", "how", type=click.Choice(["resend", "drop"]), required=True, help="Send them again, or not.")
+@click.option("--uncertain", "how", type=click.Choice(["resend", "drop"]), help="Send uncertain mails again, or not.")
+@click.option("--refused", type=click.Choice(["resend"]), help="Send mails again that were refused for no reader's fault.")
 @json_option
 @asynchronous
-async def resolve(number: int, how: Literal["resend", "drop"], as_json: bool) -> None:
-    """Settle the uncertain mails of ISSUE: send them again (some may arrive twice), or drop them."""
+async def resolve(number: int, how: Literal["resend", "drop"] | None, refused: str | None, as_json: bool) -> None:
+    """Settle mails of ISSUE: the uncertain ones, of which some may arrive twice, or those refused for no reader's fault."""
+    if (how is None) == (refused is None):
+        raise click.UsageError("Give either --uncertain or --refused.")
     settings = find_settings()
-    from services.newsletter import issues, ledger
+    from services.newsletter import holds, issues, ledger
 
     async with connected(settings) as connection:
         await issues.issue(connection, number)
-        resolved = await ledger.resolve(connection, number, how)
+        resolved = await holds.retry(connection, number) if how is None else await ledger.resolve(connection, number, how)
     await _ring(settings)
-    done = "will be sent again" if how == "resend" else "dropped"
-    show(as_json, {"resolved": resolved, "how": how}, f"{counted(resolved, 'mail')} {done}")
+    done = "dropped" if how == "drop" else "will be sent again"
+    show(as_json, {"resolved": resolved, "how": how or refused}, f"{counted(resolved, 'mail')} {done}")
 
 
 @digest.command()
@@ -156,9 +159,13 @@ async def pause() -> None:
 @digest.command()
 @asynchronous
 async def resume() -> None:
-    """Compile and send digests again after `pause`."""
+    """Compile and send digests again after `pause`, and send what is left of issues that were held for refusals."""
     settings = find_settings()
+    from services.newsletter import holds
+
     await _set_paused(settings, False)
+    async with connected(settings) as connection:
+        await holds.resume(connection)
     await _ring(settings)
     click.echo("Digests go on")
 

@@ -4,7 +4,7 @@ The mails of a held issue that were refused so are deferred again, and all of th
 the issue. A mail that is taken breaks the row. Single mails are never held: each is tried again by itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +12,9 @@ from asyncpg import Connection, Pool
 
 ROW: Final = 10
 """Readers in a row whose refusal holds an issue."""
+MANY_REFUSED: Final = 10
+"""Readers refused in a day of whom an operator is told."""
+RESUME_HELD: Final = "see its reason in `ballotpress digest status ISSUE --missed`, mend it, then `ballotpress digest resume`"
 ABOUT_US: Final = "refused, about us"
 """The beginning of such a mail's reason."""
 
@@ -72,6 +75,11 @@ class RefusalRow:
             return False
         self._readers.update(refused)
         return len(self._readers) >= ROW
+
+
+def said_held(held: Sequence[int]) -> str:
+    """Return a line on issues that are held."""
+    return f"Issue {', '.join(map(str, held))} is held: {ROW} mails in a row were refused for no reader's fault"
 
 
 async def hold(database: "Pool[Any] | Connection[Any]", issues: Iterable[int], reason: str) -> None:

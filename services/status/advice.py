@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Final
 
 from projections.engine.window import LogWentBack
+from services.newsletter.holds import MANY_REFUSED, RESUME_HELD, said_held
 from services.newsletter.periods import SERVE_LATE
 from services.status.model import Ledger, Problem, ProjectionStatus, Queue, Rebuild, Room, Schema, Status, Transaction
 
@@ -136,6 +137,11 @@ def _ledger_problems(ledger: Ledger) -> Iterator[Problem]:
     if ledger.held is not None:
         what = f"The newsletter is held: {ledger.held}"
         yield Problem(what, "read in docs/operating.md what to check, then let it go on: `ballotpress digest resume`")
+    elif ledger.held_issues:
+        yield Problem(said_held(ledger.held_issues), RESUME_HELD)
+    elif ledger.refused_readers >= MANY_REFUSED:
+        what = f"The servers of {ledger.refused_readers} readers refused mail of ours in the last day, for no fault of theirs"
+        yield Problem(what, "look at `ballotpress digest status ISSUE --missed`, and mend what the servers name")
     elif ledger.paused_at is not None:
         yield Problem("The newsletter is paused", "`ballotpress digest resume` lets it go on")
     elif ledger.overdue_seconds > MAIL_SECONDS:

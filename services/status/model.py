@@ -118,6 +118,7 @@ class Ledger(msgspec.Struct, frozen=True):
 
     `held` says why they wait without an operator's word. `overdue_seconds` is how long the first due mail has waited;
     `late` is a sentence about an issue that needs an operator.
+    `held_issues` wait because servers refused us; `refused_readers` counts the readers whose did so in the last day.
     """
 
     paused_at: datetime | None
@@ -126,6 +127,8 @@ class Ledger(msgspec.Struct, frozen=True):
     singles: Mapping[str, int]
     overdue_seconds: float
     late: str | None
+    held_issues: Sequence[int] = ()
+    refused_readers: int = 0
 
 
 class Queue(msgspec.Struct, frozen=True):

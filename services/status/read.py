@@ -24,6 +24,7 @@ from events.log import history, migrate, postgres
 from events.log.vault import Vault
 from projections.engine.projection import IS_TAKEN, LOCK_CLASS, Projection
 from projections.registry import PROJECTIONS
+from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import look, said_late
 from services.newsletter.schedule import Schedule
 from services.status import advice, model
@@ -239,7 +240,17 @@ async def _ledger(connection: "Connection[Any]", schedule: Schedule, at: datetim
     assert row is not None  # noqa: S101 - the schedule has one row
     issues = [model.Account(**{**r, "mails": _counts.decode(r["mails"])}) for r in await connection.fetch(READ_ACCOUNTS)]
     late = said_late(await look(connection, schedule, at))
-    return model.Ledger(row["paused_at"], row["held"], issues, _counts.decode(row["singles"]), row["overdue_seconds"], late)
+    singles, refused = _counts.decode(row["singles"]), await _refused(connection)
+    return model.Ledger(
+        row["paused_at"], row["held"], issues, singles, row["overdue_seconds"], late, refused.held, refused.readers
+    )
+
+
+async def _refused(connection: "Connection[Any]") -> Refused:
+    """Return what servers refused; nothing in a database of an earlier release."""
+    if await connection.fetchval("select to_regclass('newsletter.bounces_ours_idx')") is None:
+        return Refused(0, (), None)
+    return await read_refused(connection)
 
 
 async def read_queue(valkey: "Redis") -> model.Queue:

@@ -8,6 +8,7 @@ import msgspec
 
 from events.log import history, postgres
 from events.log.history import Rewind
+from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import Edition
 from services.status.model import ProjectionStatus
 from services.status.views import read_views
@@ -57,18 +58,22 @@ async def get_ready(call: Call) -> ReadyAnswer:
 
 @endpoint("GET", "/metrics", gives=METRICS_MEDIA)
 async def get_metrics(call: Call) -> Answer:
-    """Return the metrics of this process, of the views and of late issues, in Prometheus' text format."""
+    """Return the metrics of this process, of the views, of late issues and of refusals, in Prometheus' text format."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            rewind = await history.unanswered(call.site.database)
-            gauges = _gauges(await read_views(call.site.database), await call.site.late_editions(), rewind)
+            database, late = call.site.database, await call.site.late_editions()
+            rewind, refused = await history.unanswered(database), await read_refused(database)
+            gauges = _gauges(await read_views(database), late, rewind, refused)
     except postgres.FAILED:  # the metrics of the process itself need no database
-        gauges = _gauges((), None, None)
+        gauges = _gauges((), None, None, None)
     return Answer(call.site.metrics.text(gauges), media=METRICS_MEDIA)
 
 
-def _gauges(views: Sequence[ProjectionStatus], late: Collection[str] | None, rewind: Rewind | None) -> list[Gauge]:
-    """Return the gauges of views, log and issues; their names alone while the database is away (no views, None)."""
+def _gauges(
+    views: Sequence[ProjectionStatus], late: Collection[str] | None, rewind: Rewind | None, refused: Refused | None
+) -> list[Gauge]:
+    """Return the gauges of views, log, issues and refusals; their names alone while the database is away (no views, None)."""
+    mails = {} if refused is None else {"refused_readers": float(refused.readers), "held_issues": float(len(refused.held))}
     editions = {} if late is None else {edition: float(edition in late) for edition in get_args(Edition)}
     return [
         _view_gauge("position", "The last event taken into a view.", {view.name: view.position for view in views}),
@@ -87,6 +92,7 @@ def _gauges(views: Sequence[ProjectionStatus], late: Collection[str] | None, rew
             "edition",
             editions,
         ),
+        Gauge("ballotpress_mail_about_us", "Readers whose servers refused us in a day; issues held for it.", "of", mails),
     ]
 
 

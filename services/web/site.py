@@ -16,7 +16,7 @@ from events.log.tasks import end
 from events.log.vault import Finder, Vault
 from events.registry import REGISTRY
 from projections.engine import notify
-from services.newsletter import periods
+from services.newsletter import holds, periods
 from services.newsletter.schedule import schedule_of
 from services.newsletter.tokens import MailTokens
 from services.settings import Settings
@@ -118,6 +118,7 @@ class Site:
                 clock_check(self.database),
                 self.limits.check(),
                 Check("newsletter", False, self._late_issue),
+                Check("refusals", False, self._held_issues),
             ]
             try:
                 async with self._append():
@@ -151,6 +152,10 @@ class Site:
 
     async def _late_issue(self) -> str | None:
         return await periods.late(self.database, self.schedule, await periods.time_of(self.database))
+
+    async def _held_issues(self) -> str | None:
+        held = (await holds.read_refused(self.database)).held
+        return f"{holds.said_held(held)}: {holds.RESUME_HELD}" if held else None
 
     async def late_editions(self) -> Sequence[str]:
         """Return the editions so late that they wait for an operator."""
