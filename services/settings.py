@@ -67,6 +67,7 @@ class Newsletter(msgspec.Struct, frozen=True, kw_only=True):
     ses_topics: tuple[str, ...] = ()
     dkim: Dkim | None = None
     connections: int = 10
+    ehlo_name: str | None = None
     lease_seconds: int = 60
 
 
@@ -219,6 +220,10 @@ _TABLE: Final = {
         "must list topics such as arn:aws:sns:eu-west-1:123456789012:bounces, not {!r}",
     ),
     "connections": _count("BALLOTPRESS_SMTP_CONNECTIONS"),
+    "ehlo_name": Variable(
+        "BALLOTPRESS_EHLO_NAME", r"([A-Za-z0-9-]+\.)+[A-Za-z0-9-]*[A-Za-z][A-Za-z0-9-]*|\[[0-9A-Fa-f.:]+\]",
+        "must be this machine's full name, such as mail.example.com, or an address such as [192.0.2.1], not {!r}",
+    ),
     "lease_seconds": _count("BALLOTPRESS_MAIL_LEASE_SECONDS"),
     "domain": Variable("BALLOTPRESS_DKIM_DOMAIN", ".*", "must be a domain"),
     "selector": Variable("BALLOTPRESS_DKIM_SELECTOR", ".*", "must be a selector"),

@@ -1,9 +1,14 @@
 """The way out for letters: the relay in SMTP_URL, signed if there is a DKIM key; without a relay, the outbox."""
 
 import asyncio
+import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.utils import parseaddr
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 from emails.dkim import Signer
 from emails.smtp import Outcome, Relay
@@ -11,6 +16,11 @@ from services.newsletter import outbox
 from services.newsletter.letters import Letter
 from services.newsletter.sender import Transport
 from services.settings import Settings
+
+_FULL_NAME: Final = re.compile(
+    r"(?!.*\.(?:local|localdomain|internal|lan|home|arpa|localhost)$)(?:[a-z0-9-]+\.)+[a-z0-9-]*[a-z][a-z0-9-]*", re.IGNORECASE
+)
+"""A name that others can look up."""
 
 
 class OutboxTransport:
@@ -38,6 +48,20 @@ class RelayTransport:
         return await self._relay.send(letter.sender, letter.recipient, message)
 
 
+def greeting(settings: Settings, machine: str) -> str:
+    """Return the name to greet relays by: the one that is set, else a full name of the machine, of the site, or of the sender.
+
+    Many servers refuse every mail of a client that greets them by `localhost` or by a container's id.
+    """
+    site = urlsplit(settings.base_url).hostname or ""
+    names = (settings.newsletter.ehlo_name or "", machine, site)
+    return next((name for name in names if _FULL_NAME.fullmatch(name) or name.startswith("[")), _sender_domain(settings))
+
+
+def _sender_domain(settings: Settings) -> str:
+    return parseaddr(settings.newsletter.sender)[1].rpartition("@")[2]
+
+
 @asynccontextmanager
 async def open_transport(settings: Settings) -> AsyncIterator[Transport]:
     """Open the relay, or the outbox if there is none."""
@@ -46,5 +70,6 @@ async def open_transport(settings: Settings) -> AsyncIterator[Transport]:
         return
     dkim = settings.newsletter.dkim
     signer = None if dkim is None else Signer(dkim.domain, dkim.selector, dkim.key_file.read_bytes())
-    async with Relay(settings.smtp_url, settings.newsletter.connections) as relay:
+    hello = greeting(settings, await asyncio.to_thread(socket.getfqdn))
+    async with Relay(settings.smtp_url, settings.newsletter.connections, hello=hello) as relay:
         yield RelayTransport(relay, signer)

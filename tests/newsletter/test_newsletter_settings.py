@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from services.newsletter.transport import greeting
 from services.settings import SettingsError, read_settings
 from tests.support.settings import variables
 
@@ -30,6 +31,8 @@ def test_without_any_it_is_monday_nine_utc(environ: dict[str, str]) -> None:
         ("BALLOTPRESS_DIGEST_HOUR", "24"),
         ("BALLOTPRESS_DIGEST_ZONE", "Mars/Olympus"),
         ("BALLOTPRESS_MAIL_FROM", "nobody"),
+        ("BALLOTPRESS_EHLO_NAME", "app-1"),
+        ("BALLOTPRESS_EHLO_NAME", "192.0.2.1"),
         ("BALLOTPRESS_POSTAL_ADDRESS", "1 Main Street\nSpringfield"),
         ("BALLOTPRESS_SIGNUPS_PER_HOUR", "0"),
         ("BALLOTPRESS_RETIRED_KEYS", "short"),
@@ -41,3 +44,19 @@ def test_a_wrong_value_stops_the_start(environ: dict[str, str], variable: str, v
     """One sentence, with the variable's name in it."""
     with pytest.raises(SettingsError, match=variable):
         read_settings({**environ, variable: value})
+
+
+@pytest.mark.parametrize(
+    ("machine", "base_url", "greets"),
+    [
+        ("mail.verdicts.example", "https://verdicts.example", "mail.verdicts.example"),
+        ("app-1", "https://verdicts.example", "verdicts.example"),
+        ("pod.web.svc.cluster.local", "https://verdicts.example", "verdicts.example"),
+        ("localhost", "http://192.0.2.1:8000", "news.example"),
+    ],
+)
+def test_relays_are_greeted_by_a_full_name(environ: dict[str, str], machine: str, base_url: str, greets: str) -> None:
+    """The name that is set comes first, then a full name of the machine, of the site, of the sender."""
+    given = {**environ, "BALLOTPRESS_BASE_URL": base_url, "BALLOTPRESS_MAIL_FROM": "News <digest@news.example>"}
+    assert greeting(read_settings(given), machine) == greets
+    assert greeting(read_settings({**given, "BALLOTPRESS_EHLO_NAME": "out.news.example"}), machine) == "out.news.example"
