@@ -43,7 +43,18 @@ class JsonReader(Generic[T]):
         except msgspec.ValidationError as error:
             if "got `float`" not in str(error):
                 raise
-        return msgspec.convert(json.loads(raw, parse_float=_number), self._type)
+        return msgspec.convert(_loaded(raw), self._type)
+
+
+def _loaded(raw: bytes) -> object:
+    """Return JSON as Python values. Raises DecodeError where msgspec would: json.loads alone lets lone surrogates pass."""
+    try:
+        value = json.loads(raw, parse_float=_number)
+    except ValueError as error:  # what isn't JSON, and numbers of thousands of digits
+        raise msgspec.DecodeError(str(error)) from None
+    if any(bad_texts(raw)):
+        raise msgspec.DecodeError("text that isn't valid Unicode")
+    return value
 
 
 def _number(text: str) -> int | float:

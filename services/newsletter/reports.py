@@ -127,9 +127,9 @@ def read_ses(message: dict[str, Any]) -> list[Report]:
         Report(
             kind=_KINDS[notice.kind],
             fingerprint=_fingerprint(notice.id, b"ses"),
-            message_id=notice.message_id,
-            recipient=notice.recipient,
-            code=notice.status,
+            message_id=_storable(notice.message_id),
+            recipient=_storable(notice.recipient),
+            code=_storable(notice.status),
             about_us=notice.about_us,
         )
         for notice in ses.read(message)
@@ -144,11 +144,16 @@ def read_event(event: WebhookEvent, fingerprint: bytes) -> Report:
     return Report(
         kind="complaint" if event.type == "complaint" else "hard" if is_hard else "soft",
         fingerprint=fingerprint,
-        message_id=event.message_id,
-        recipient=event.recipient,
-        code=event.code[:40] if event.code else None,
+        message_id=_storable(event.message_id),
+        recipient=_storable(event.recipient),
+        code=_storable(event.code[:40] if event.code else None),
         about_us=event.type == "bounce" and verdict in ("ours", "arrived"),
     )
+
+
+def _storable(text: str | None) -> str | None:
+    """Return a provider's text without NUL, which PostgreSQL can't hold: a refusal would make it repeat the batch for ever."""
+    return None if text is None else text.replace("\0", "")
 
 
 def _fingerprint(text: str, source: bytes) -> bytes:

@@ -8,7 +8,8 @@ from hashlib import sha256
 from time import time
 from typing import Final, Literal
 
-from itsdangerous import BadSignature, Signer, TimestampSigner
+from itsdangerous import BadData, BadSignature, Signer, TimestampSigner
+from itsdangerous.encoding import base64_decode, base64_encode
 
 from events.log.ids import is_id
 
@@ -72,14 +73,25 @@ class MailTokens:
     def read_unsubscribe(self, token: str) -> str:
         """Return the subscriber of a token that unsubscribes. Raises TokenInvalid."""
         try:
-            return _subscriber(self._unsubscribe.unsign(token).decode("utf-8", "replace"))
+            return _subscriber(self._unsubscribe.unsign(_spelled(token)).decode("utf-8", "replace"))
         except BadSignature:
             raise TokenInvalid from None
 
 
+def _spelled(token: str) -> str:
+    """Return a token whose signature is spelled as we spell it: base64 has other spellings. Raises TokenInvalid."""
+    signature = token.rpartition(".")[2]
+    try:
+        if base64_encode(base64_decode(signature)).decode("ascii") == signature:
+            return token
+    except BadData:
+        pass
+    raise TokenInvalid
+
+
 def _unsigned(signer: TimestampSigner, token: str, seconds: int) -> str:
     try:
-        text, signed = signer.unsign(token, return_timestamp=True)
+        text, signed = signer.unsign(_spelled(token), return_timestamp=True)
     except BadSignature:
         raise TokenInvalid from None
     # Not the library's `max_age`, which takes no token of a clock that is a second ahead.

@@ -20,7 +20,7 @@ from services.newsletter.doorbell import ring
 from services.newsletter.subscribers import new_person
 from services.newsletter.tokens import TokenInvalid
 from services.web.http.answers import NO_STORE, Answer, json_answer, redirect
-from services.web.http.auth import find_visitor
+from services.web.http.auth import bearer, find_visitor
 from services.web.http.bodies import Input, fields, is_form
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import ANYONES, HTML, page, post, show
@@ -78,10 +78,10 @@ async def offered_categories(call: Call) -> list[str]:
     return [category.name for category in await tools.categories(call.site.database)]
 
 
-async def sign_up(call: Call, email: str, categories: Iterable[str], offered: Collection[str]) -> None:
+async def sign_up(call: Call, email: str, categories: Iterable[str], offered: Collection[str], visitor: str | None) -> None:
     """Record that somebody asked for the newsletter at an address, and mail it soon. Raises AddressRefused, TooManyRequests.
 
-    Nothing is sent to the address of a duty, such as `postmaster@`.
+    Nothing is sent to the address of a duty, such as `postmaster@`. The bookmarks of `visitor` join the subscription.
     """
     site = call.site
     address = read_address(email)
@@ -92,7 +92,7 @@ async def sign_up(call: Call, email: str, categories: Iterable[str], offered: Co
         new_person(site.vault, await site.finder(), address),
         set(categories),
         FORM,
-        find_visitor(call.head, site.tokens),
+        visitor,
         mail=fresh_id(),
         cap=site.settings.newsletter.singles_per_day,
         offered=offered,
@@ -103,9 +103,14 @@ async def sign_up(call: Call, email: str, categories: Iterable[str], offered: Co
 
 @endpoint("POST", "/v1/newsletter/subscriptions", takes=SignUp, gives=SignUpAnswer, statuses=(202,), problems=(429,))
 async def post_subscription(call: Call, given: SignUp) -> SignUpAnswer:
-    """Sign an address up: it gets a mail with a link to confirm, or to its preferences if it is confirmed."""
+    """Sign an address up: it gets a mail with a link to confirm, or to its preferences if it is confirmed.
+
+    The bookmarks of a visitor whose token is the Bearer join the subscription; a cookie alone joins none.
+    """
+    token = bearer(call.head)
+    visitor = call.site.tokens.visitor_of(token) if token else None
     try:
-        await sign_up(call, given.email, given.categories, await offered_categories(call))
+        await sign_up(call, given.email, given.categories, await offered_categories(call), visitor)
     except AddressRefused as error:
         raise BadInput.at("/email", str(error)) from None
     return SignUpAnswer()
@@ -143,8 +148,9 @@ async def sign_up_form(call: Call) -> Answer:
     sent = fields(await call.read_body())
     email = sent.get("email", [""])[-1]
     categories = await offered_categories(call)
+    visitor = find_visitor(call.head, call.site.tokens) if "bookmarks" in sent else None
     try:
-        await sign_up(call, email[:_EMAIL_MOST], sent.get("category", []), categories)
+        await sign_up(call, email[:_EMAIL_MOST], sent.get("category", []), categories, visitor)
     except AddressRefused as error:
         wrong = f"This address can't be signed up: {error}."
         return show(call, "newsletter.html", status=400, categories=categories, email=email, wrong=wrong)

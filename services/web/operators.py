@@ -24,7 +24,7 @@ from services.web.http.answers import Answer, json_answer, redirect
 from services.web.http.auth import Sessions
 from services.web.http.call import operator
 from services.web.http.endpoints import endpoint
-from services.web.http.pages import page, post, read_form, show, signed_in
+from services.web.http.pages import page, post, read_form, show, sign_out, signed_in
 from services.web.http.problems import BadInput, FieldError
 from services.web.http.queries import Query
 from services.web.site import Call, Site
@@ -61,8 +61,7 @@ class CatalogAnswer(msgspec.Struct, frozen=True):
 
 def show_ops(call: Call, template: str, here: str, **values: Any) -> Answer:
     """Render an operator's page; nobody may keep it."""
-    operator = signed_in(call)
-    entries = [entry for entry in ENTRIES if operator is not None and entry[0] in operator.scopes]
+    entries = [entry for entry in ENTRIES if entry[0] in call.signed_in.scopes]
     return show(call, template, ops_here=here, operator=call.operator, entries=entries, **values)
 
 
@@ -106,7 +105,7 @@ async def post_catalog(call: Call, file: CatalogFile) -> CatalogAnswer:
 @page("/ops/sign-in", Query)
 async def sign_in_page(call: Call, query: Query) -> Answer:
     """Show the form to sign in, or redirect an operator who has signed in."""
-    operator = signed_in(call)
+    operator = await signed_in(call)
     if operator is not None:
         return redirect(first_page(operator))
     return show(call, "ops_sign_in.html", is_wrong=False)
@@ -128,6 +127,7 @@ async def sign_in_form(call: Call) -> Answer:
 async def sign_out_form(call: Call) -> Answer:
     """Sign out."""
     await call.read_body()
+    await sign_out(call)
     return redirect("/ops/sign-in", Sessions(call.site.settings).end())
 
 

@@ -99,17 +99,26 @@ async def preferences_page(call: Call) -> Answer:
 @endpoint("POST", "/newsletter/preferences", gives=HTML, problems=(410,), proof="linkToken")
 @from_link
 async def preferences_form(call: Call) -> Answer:
-    """Save the form, or mail the links to one's data; a visitor's bookmarks join the subscriber's."""
+    """Save the form, join this browser's bookmarks to the subscription, or mail the links to one's data."""
     subscriber = _holder(call, "manage")
     await _count(call, subscriber)
     sent = fields(await call.read_body())
-    if sent.get("do") == ["export"]:
-        return await _mail_links(call, subscriber)
+    match sent.get("do"):
+        case ["export"]:
+            return await _mail_links(call, subscriber)
+        case ["join"]:
+            return await _join(call, subscriber)
     await set_preferences(call, subscriber, _wanted(sent))
-    visitor = find_visitor(call.head, call.site.tokens)
-    if visitor is not None:
-        await call.site.committer.submit(JoinBookmarks(subscriber, visitor))
     return await _show_form(call, subscriber, "Saved.")
+
+
+async def _join(call: Call, subscriber: str) -> Answer:
+    """Join the bookmarks of the visitor whose cookie the browser sends."""
+    visitor = find_visitor(call.head, call.site.tokens)
+    if visitor is None:
+        return await _show_form(call, subscriber, "There are no bookmarks in this browser.")
+    await call.site.committer.submit(JoinBookmarks(subscriber, visitor))
+    return await _show_form(call, subscriber, "Your digest now follows the tools that you bookmarked in this browser.")
 
 
 def _wanted(sent: dict[str, list[str]]) -> Preferences:
@@ -138,6 +147,7 @@ async def _show_form(call: Call, subscriber: str, saved: str = "") -> Answer:
         frequency=preferences.frequency,
         paused_until=until if until is not None and until > now().date() else None,
         unsubscribe_url=_action("unsubscribe", call.site.mail_tokens.unsubscribe(subscriber)),
+        has_bookmarks=find_visitor(call.head, call.site.tokens) is not None,
         saved=saved,
     )
 
@@ -160,7 +170,7 @@ async def unsubscribe_page(call: Call) -> Answer:
     return _show_button(call, "unsubscribe", "Unsubscribe", text, "Unsubscribe")
 
 
-@endpoint("POST", "/newsletter/unsubscribe", gives=HTML, problems=(410,), proof="linkToken")
+@endpoint("POST", "/newsletter/unsubscribe", gives=HTML, problems=(410,), proof="linkToken", sent_by="anyone")
 @from_link
 async def unsubscribe_form(call: Call) -> Answer:
     """End a subscription: a page's button, or a mail program's one click (RFC 8058). May be repeated."""
@@ -196,21 +206,29 @@ async def export_form(call: Call) -> Answer:
 async def erase_page(call: Call) -> Answer:
     """Show the button that erases a subscriber."""
     _holder(call, "erase")
-    text = "This destroys your address, your preferences and the texts you wrote here. It can't be undone."
+    text = (
+        "This destroys your address and preferences and, in the browser where you wrote them, your texts. It can't be undone."
+    )
     return _show_button(call, "erase", "Erase my data", text, "Erase my data")
 
 
 @endpoint("POST", "/newsletter/erase", gives=HTML, problems=(410,), proof="linkToken")
 @from_link
 async def erase_form(call: Call) -> Answer:
-    """Erase a subscriber, and what the visitors that joined it wrote."""
+    """Erase a subscriber, and what the visitor whose cookie comes along wrote, if its bookmarks are the subscriber's.
+
+    The cookie is asked for since whoever holds a link isn't always who wrote the texts.
+    """
     subscriber = _holder(call, "erase")
     await _count(call, subscriber)
     await call.read_body()
     erased = await call.site.committer.submit(EraseSubscriber(subscriber))
-    for visitor in erased.value.visitors:
-        await call.site.committer.submit(EraseVisitor(visitor))
+    visitor = find_visitor(call.head, call.site.tokens)
     outbox.forget(call.site.settings.home, subscriber)
+    if visitor is None or visitor not in erased.value.visitors:
+        text = "Your address and your preferences are destroyed. Texts that you wrote here stay until you withdraw them."
+        return show_message(call, "Your data is erased", text)
+    await call.site.committer.submit(EraseVisitor(visitor))
     return show_message(call, "Your data is erased", "Your address, your preferences and the texts you wrote are destroyed.")
 
 

@@ -74,7 +74,7 @@ def cache_for(call: Call) -> Headers:
     return ANYONES if find_visitor(call.head, call.site.tokens) is None else VISITORS
 
 
-@endpoint("POST", "/v1/visitors", gives=NewVisitor, statuses=(201, 200), problems=(429,))
+@endpoint("POST", "/v1/visitors", gives=NewVisitor, statuses=(201, 200), problems=(429,), sent_by="program")
 async def post_visitor(call: Call) -> Answer:
     """Issue a visitor's token.
 

@@ -108,11 +108,13 @@ async def voters_page(call: Call, query: VotersPageQuery) -> Answer:
 async def voters_form(call: Call, form: VotersForm) -> Answer:
     """Show what a correction would do to the tallies, or do it."""
     is_preview = form.step == "preview"
-    voters = _read_ids(form.voters)
     try:
+        voters = _read_ids(form.voters)
         receipt = await _correct(call, voters, form.reason, reinstate=form.action == "reinstate", dry=is_preview)
     except VoterUnknown as error:
-        return _show(call, form=form, wrong=f"No event is known of these voters: {error}")
+        return _show(call, 404, form=form, wrong=f"No event is known of these voters: {error}")
+    except BadInput as error:
+        return _show(call, 400, form=form, wrong=f"The {error.errors[0].pointer[1:]} can't be taken: {error}.")
     if receipt.value is None:
         return back("/ops/voters", None, "nothing")
     if is_preview:
@@ -120,9 +122,9 @@ async def voters_form(call: Call, form: VotersForm) -> Answer:
     return back("/ops/voters", receipt.position, "corrected")
 
 
-def _show(call: Call, **values: Any) -> Answer:
+def _show(call: Call, status: int = 200, **values: Any) -> Answer:
     values = {"form": None, "preview": None, "wrong": None, "word": None, **values}
-    return show_ops(call, "ops_voters.html", "/ops/voters", **values)
+    return show_ops(call, "ops_voters.html", "/ops/voters", status=status, **values)
 
 
 async def _corrected_tools(call: Call, correction: CorrectionRecorded) -> list[CorrectedTool]:

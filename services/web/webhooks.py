@@ -20,6 +20,7 @@ from services.clock import now
 from services.json_input import UNREADABLE
 from services.newsletter import reports
 from services.newsletter.reports import Report, WebhookEvent, read_event, read_ses
+from services.web.http.bodies import bad_input
 from services.web.http.endpoints import endpoint
 from services.web.http.problems import BadInput, NotFound, Refusal
 from services.web.site import Call
@@ -82,6 +83,7 @@ _certificates: Final[dict[str, bytes]] = {}
     max_body=BODY_LIMIT,
     proof="webhookSignature",
     reads=WebhookBatch,
+    sent_by="anyone",
 )
 async def post_events(call: Call) -> WebhookAnswer:
     """Receive bounces and complaints from any provider: `{"events": [{"type", "hard", "recipient", "message_id", "id"}]}`."""
@@ -90,8 +92,10 @@ async def post_events(call: Call) -> WebhookAnswer:
     _require_signature(call, body)
     try:
         events = (await _decoded(_batch, body)).events
-    except UNREADABLE as error:
-        raise BadInput.at("", str(error)) from None
+    except msgspec.ValidationError as error:
+        raise bad_input(error) from None
+    except UNREADABLE:
+        raise BadInput.at("", "The body isn't valid JSON in UTF-8, or is nested too deeply.") from None
     return await _apply(call, [read_event(event, _fingerprint(event, body, place)) for place, event in enumerate(events)])
 
 
@@ -125,7 +129,7 @@ def _fingerprint(event: WebhookEvent, body: bytes, place: int) -> bytes:
     return blake2b(named, digest_size=16, person=b"generic").digest()
 
 
-@endpoint("POST", "/v1/webhooks/mail/ses", gives=WebhookAnswer, problems=(401, 413), max_body=BODY_LIMIT)
+@endpoint("POST", "/v1/webhooks/mail/ses", gives=WebhookAnswer, problems=(401, 413), max_body=BODY_LIMIT, sent_by="anyone")
 async def post_notification(call: Call) -> WebhookAnswer:
     """Receive bounces and complaints from Amazon SES, by an SNS topic that BALLOTPRESS_SES_TOPICS names."""
     topics = call.site.settings.newsletter.ses_topics

@@ -16,12 +16,15 @@ from services.clock import fresh_id, now
 from services.newsletter.tokens import MailTokens
 from services.settings import Newsletter
 from tests.support import catalogs
+from tests.support.catalogs import tool
 from tests.support.newsroom import Newsroom
 from tests.support.runners import catch_up_all
-from tests.support.settings import SECRET_KEY, VAULT_KEY, settings
+from tests.support.settings import OPERATOR, SECRET_KEY, VAULT_KEY, settings
 from tests.support.sites import client
 
 FROM_HERE = {"sec-fetch-site": "same-origin"}
+HERE = {"sec-fetch-site": "same-origin"}
+IS_JOINED = "select exists (select from log.recorded_events where type = 'BookmarksJoined' and data->>'visitor' = $1)"
 LIMITS = Newsletter(signups_per_hour=6, singles_per_day=3)
 
 
@@ -124,7 +127,7 @@ async def test_reading_a_link_changes_nothing_and_its_button_does(
     used = await http.post("/v1/newsletter/confirm", data={"token": confirm})
     assert (used.status_code, "text/html" in used.headers["content-type"]) == (410, True)
     form = {"category": ["Chat"], "frequency": "monthly", "paused_until": ""}
-    saved = await http.post("/newsletter/preferences", params={"token": manage}, data={**form, "do": "save"})
+    saved = await http.post("/newsletter/preferences", params={"token": manage}, data={**form, "do": "save"}, headers=HERE)
     assert saved.status_code == 200
     bearer = {"authorization": f"Bearer {manage}"}
     kept = await http.get("/v1/newsletter/preferences", headers=bearer)
@@ -223,14 +226,55 @@ async def test_an_erased_reader_is_forgotten(http: httpx.AsyncClient, tokens: Ma
     await sign_up(http, "ada@example.com")
     ((ada, _),) = await mails(connection)
     await http.post("/v1/newsletter/confirm", json={"token": tokens.confirm(ada, 1)})
-    copy = await http.post("/newsletter/export", params={"token": tokens.issue("export", ada)})
+    copy = await http.post("/newsletter/export", params={"token": tokens.issue("export", ada)}, headers=HERE)
     assert (copy.json()["email"], copy.json()["status"]) == ("ada@example.com", "confirmed")
     for _ in range(2):
-        assert (await http.post("/newsletter/erase", params={"token": tokens.issue("erase", ada)})).status_code == 200
+        erased = await http.post("/newsletter/erase", params={"token": tokens.issue("erase", ada)}, headers=HERE)
+        assert erased.status_code == 200
     assert await connection.fetchval("select count(*) from vault.lookups") == 0
     assert await connection.fetchval("select count(*) from vault.keys where owner = $1", ada) == 0
     await sign_up(http, "ada@example.com")
     assert (await mails(connection))[-1][0] != ada
+
+
+@pytest.mark.usefixtures("valkey")
+@pytest.mark.parametrize("has_cookie", [True, False])
+async def test_bookmarks_join_and_texts_go_by_the_visitors_own_hand_alone(
+    http: httpx.AsyncClient, tokens: MailTokens, connection: Any, has_cookie: bool
+) -> None:
+    """Neither signing up nor saving joins a visitor's bookmarks, the button does; erasing asks for the visitor's cookie."""
+    operator = {"authorization": f"Bearer {OPERATOR.token}"}
+    assert (await http.post("/v1/ops/catalog", json={"tools": [tool(slug="kept")]}, headers=operator)).status_code == 200
+    made = (await http.post("/v1/visitors")).json()
+    assert (await http.put("/v1/bookmarks/kept")).status_code == 200
+    await sign_up(http, "ada@example.com")
+    ((ada, _),) = await mails(connection)
+    await http.post("/v1/newsletter/confirm", json={"token": tokens.confirm(ada, 1)})
+    page, link = "/newsletter/preferences", {"token": tokens.issue("manage", ada)}
+    await http.post(page, params=link, data={"do": "save", "frequency": "monthly"}, headers=HERE)
+    assert not await connection.fetchval(IS_JOINED, made["visitor"])
+    assert "Add my bookmarks" in (await http.get(page, params=link)).text
+    assert (await http.post(page, params=link, data={"do": "join"}, headers=HERE)).status_code == 200
+    assert await connection.fetchval(IS_JOINED, made["visitor"])
+    if not has_cookie:
+        http.cookies.clear()
+    await http.post("/newsletter/erase", params={"token": tokens.issue("erase", ada)}, headers=HERE)
+    erased = await connection.fetch("select data->>'person' as person from log.recorded_events where type = 'PersonErased'")
+    assert {row["person"] for row in erased} == ({ada, made["visitor"]} if has_cookie else {ada})
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_signing_up_joins_bookmarks_where_it_is_asked_to(http: httpx.AsyncClient, connection: Any) -> None:
+    """The form's box and a Bearer token join the visitor's bookmarks; a cookie alone doesn't."""
+    made = (await http.post("/v1/visitors")).json()
+    joined = "select count(*) from log.recorded_events where data->>'visitor' = $1"
+    bearer = {"authorization": f"Bearer {made['token']}"}
+    for number, (more, count) in enumerate([({}, 0), ({"bookmarks": "yes"}, 1)]):
+        form = {"email": f"reader{number}@example.com", **more}
+        assert (await http.post("/newsletter", data=form, headers=HERE)).status_code == 303
+        assert await connection.fetchval(joined, made["visitor"]) == count
+    await http.post("/v1/newsletter/subscriptions", json={"email": "more@example.com"}, headers=bearer)
+    assert await connection.fetchval(joined, made["visitor"]) == 2
 
 
 @pytest.mark.usefixtures("valkey")

@@ -136,6 +136,7 @@ async def test_https_is_kept_to(dsn: str, valkey_url: str) -> None:
         answer = await made.post("/v1/visitors")
     assert "max-age=" in answer.headers["strict-transport-security"]
     assert "; Secure" in answer.headers["set-cookie"]
+    assert answer.headers["set-cookie"].startswith("__Host-ballotpress_visitor=")
 
 
 async def test_a_sane_request_id_is_kept(site: httpx.AsyncClient) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from events.log.ids import new_id
 from services.settings import OperatorToken
-from services.web.http.auth import OperatorTokens, VisitorTokens
+from services.web.http.auth import OperatorTokens, VisitorTokens, find_visitor
 
 VISITOR = new_id(1_700_000_000_000, b"0123456789")
 OLD, NEW = "old-secret-key-of-32-characters--", "new-secret-key-of-32-characters--"
@@ -87,3 +87,15 @@ def _operators() -> OperatorTokens:
             for name in ("first", "second")
         ]
     )
+
+
+def test_a_cookie_that_another_site_set_hides_no_valid_one() -> None:
+    """Of several cookies of the name the first valid one counts, and one that only this host can set comes before all."""
+    tokens = VisitorTokens([NEW])
+    mine, other = tokens.issue(VISITOR), tokens.issue(new_id(1_700_000_000_001, b"0123456789"))
+    for cookies in (
+        f"ballotpress_visitor=broken; ballotpress_visitor={mine}",
+        f"ballotpress_visitor={other}; __Host-ballotpress_visitor={mine}",
+        f"ballotpress_visitor=; x=y; ballotpress_visitor={mine}; ballotpress_visitor={other}",
+    ):
+        assert find_visitor({b"cookie": cookies.encode()}, tokens) == VISITOR

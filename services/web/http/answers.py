@@ -5,6 +5,7 @@ carries a weak ETag and is a 304 for callers that have its body already (RFC 911
 """
 
 import gzip
+import re
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Final
@@ -19,6 +20,9 @@ PUBLIC: Final = ((b"cache-control", b"public, max-age=0, must-revalidate"),)
 PRIVATE: Final = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization, Cookie"))
 NO_STORE: Final = ((b"cache-control", b"private, no-store"), (b"vary", b"Authorization, Cookie"))
 _FAST: Final = 5  # a level of gzip: 9 takes three times as long for 1 % less
+
+# Visible ASCII without a backslash, which browsers take for a slash; two slashes would begin another site's name.
+_OWN: Final = re.compile(r"/(?!/)[!-\[\]-~]*")
 
 encoder = msgspec.json.Encoder()
 
@@ -62,9 +66,14 @@ def json_answer(value: object, status: int = 200, headers: Headers = ()) -> Answ
     return Answer(encoder.encode(value), status, JSON, headers)
 
 
+def own_path(path: str) -> str:
+    """Return a path that leads to this site and nowhere else, whatever a browser makes of it; `/` for any other text."""
+    return path if _OWN.fullmatch(path) else "/"
+
+
 def redirect(path: str, *headers: tuple[bytes, bytes], status: int = 303) -> Answer:
     """Send the browser on to a page of this site; nobody keeps the answer."""
-    location = (b"location", path.encode("ascii", "ignore"))
+    location = (b"location", own_path(path).encode("ascii"))
     return EmptyAnswer(status, (location, (b"cache-control", b"no-store"), *headers))
 
 

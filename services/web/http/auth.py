@@ -21,6 +21,8 @@ from services.web.http.problems import MissingScope, NoToken
 COOKIE: Final = b"ballotpress_visitor"
 COOKIE_SECONDS: Final = 400 * 24 * 3600  # the longest that browsers keep one
 OPS_COOKIE: Final = b"ballotpress_ops"
+_HOST: Final = b"__Host-"  # a browser takes a cookie of such a name from this host alone, over https, for all paths
+_MOST_COOKIES: Final = 100
 SESSION_SECONDS: Final = 2 * 3600
 _BEARER: Final = b"bearer "
 _VISITOR_TOKEN: Final = b"visitor token"
@@ -84,30 +86,32 @@ def bearer(head: Mapping[bytes, bytes]) -> bytes | None:
     return value[7:].strip()
 
 
-def _cookie(head: Mapping[bytes, bytes], name: bytes) -> bytes | None:
-    for pair in head.get(b"cookie", b"").split(b";"):
-        given, _, value = pair.strip().partition(b"=")
-        if given == name:
-            return value.strip(b'"')
-    return None
+def _cookies(head: Mapping[bytes, bytes], name: bytes) -> list[bytes]:
+    """Return the cookies of a name, those first that no sibling site can set; of each sort only the first few."""
+    pairs = [pair.strip().partition(b"=") for pair in head.get(b"cookie", b"").split(b";", _MOST_COOKIES)]
+    values = [(given, value.strip(b'"')) for given, _, value in pairs]
+    return [value for wanted in (_HOST + name, name) for given, value in values if given == wanted]
 
 
 def visitor_cookie(token: str, base_url: str) -> tuple[bytes, bytes]:
     """Return the header that keeps a visitor's token in the browser."""
-    value = b"%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax" % (COOKIE, token.encode("ascii"), COOKIE_SECONDS)
-    return b"set-cookie", value + _secure(base_url)
+    how = b"Path=/; Max-Age=%d; HttpOnly; SameSite=Lax" % COOKIE_SECONDS
+    name, secure = (_HOST + COOKIE, b"; Secure") if _is_https(base_url) else (COOKIE, b"")
+    return b"set-cookie", b"%s=%s; %s%s" % (name, token.encode("ascii"), how, secure)
 
 
-def _secure(base_url: str) -> bytes:
-    return b"; Secure" if base_url.startswith("https:") else b""
+def _is_https(base_url: str) -> bool:
+    return base_url.startswith("https:")
 
 
 def find_visitor(head: Mapping[bytes, bytes], tokens: VisitorTokens) -> str | None:
-    """Return the calling visitor, or None without a valid token. A Bearer token, valid or not, silences the cookie."""
+    """Return the calling visitor, or None without a valid token. A Bearer token, valid or not, silences the cookie.
+
+    Of several cookies the first valid one counts: a sibling site may have set another of the name.
+    """
     token = bearer(head)
-    if token is None:
-        token = _cookie(head, COOKIE)
-    return tokens.visitor_of(token) if token else None
+    given = _cookies(head, COOKIE) if token is None else [token]
+    return next((visitor for one in given if (visitor := tokens.visitor_of(one)) is not None), None)
 
 
 def require_visitor(head: Mapping[bytes, bytes], tokens: VisitorTokens) -> str:
@@ -137,7 +141,7 @@ class Sessions:
     def __init__(self, settings: Settings) -> None:
         self._oldest_first = [*reversed(settings.secret_keys)]  # itsdangerous signs with the last
         self._operators = settings.operator_tokens
-        self._secure = _secure(settings.base_url)
+        self._is_https = _is_https(settings.base_url)
 
     def begin(self, operator: OperatorToken, now: float) -> tuple[bytes, bytes]:
         """Return the header that signs an operator in at a Unix time."""
@@ -149,19 +153,25 @@ class Sessions:
 
     def operator(self, head: Mapping[bytes, bytes], now: float) -> OperatorToken | None:
         """Return the operator whose session a request carries, or None without a session valid at `now`."""
-        value = _cookie(head, OPS_COOKIE) or b""
-        for operator in self._operators:
-            try:
-                name, expires = self._serializer(operator).loads(value)
-            except BadData:
-                continue
-            if name == operator.name and expires > now:
-                return operator
+        found = self.session(head, now)
+        return None if found is None else found[0]
+
+    def session(self, head: Mapping[bytes, bytes], now: float) -> tuple[OperatorToken, str] | None:
+        """Return the operator of the first session valid at `now`, and a name for that session that isn't a secret."""
+        for value in _cookies(head, OPS_COOKIE):
+            for operator in self._operators if value.isascii() else ():
+                try:
+                    name, expires = self._serializer(operator).loads(value)
+                except BadData:
+                    continue
+                if name == operator.name and expires > now:
+                    return operator, blake2b(value, digest_size=16).hexdigest()
         return None
 
     def _serializer(self, operator: OperatorToken) -> URLSafeSerializer:
         return URLSafeSerializer(self._oldest_first, salt=f"operator session {operator.token}", signer_kwargs=SIGNED)
 
     def _header(self, value: str, seconds: int) -> tuple[bytes, bytes]:
-        how = f"{value}; Path=/ops; Max-Age={seconds}; HttpOnly; SameSite=Strict"
-        return b"set-cookie", OPS_COOKIE + b"=" + how.encode("ascii") + self._secure
+        name, where = (_HOST + OPS_COOKIE, "/; Secure") if self._is_https else (OPS_COOKIE, "/ops")
+        how = f"{value}; Path={where}; Max-Age={seconds}; HttpOnly; SameSite=Strict"
+        return b"set-cookie", name + b"=" + how.encode("ascii")

@@ -8,9 +8,10 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeVar, cast
 
 from litestar import Request
 from litestar.datastructures import State
+from redis.asyncio import Redis
 
 from events.log.command import IdempotencyKey
-from services.settings import Settings
+from services.settings import OperatorToken, Settings
 from services.web.http.admission import Admission
 from services.web.http.answers import NO_STORE, PRIVATE
 from services.web.http.auth import OperatorTokens, VisitorTokens
@@ -39,6 +40,7 @@ class Site(Protocol):
     metrics: Metrics
     admission: Admission
     is_leaving: bool
+    valkey: Redis
 
     async def reach(self, position: int, network: Network) -> None:
         """Wait until the views have reached a position."""
@@ -86,10 +88,12 @@ def operator(scope: str) -> Caller:
 class Call(Request[None, None, State]):
     """One request. `visitor` or `operator` names the caller where the route demands one."""
 
-    __slots__ = ("body_bytes", "operator", "visitor")
+    __slots__ = ("body_bytes", "operator", "signed_in", "visitor")
 
     visitor: str
     operator: str
+    signed_in: OperatorToken
+    """The operator who has signed in, on operators' pages."""
     body_bytes: bytes
 
     @property
@@ -123,7 +127,8 @@ class Call(Request[None, None, State]):
         if not _KEY.fullmatch(key):
             raise BadInput.at("/Idempotency-Key", "must be 1 to 255 visible ASCII characters")
         scope = self.scope
-        asked = b"\0".join((scope["method"].encode(), scope["path"].encode(), getattr(self, "body_bytes", b"")))
+        target = scope["path"].encode() + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        asked = b"\0".join((scope["method"].encode(), target, getattr(self, "body_bytes", b"")))
         caller = getattr(self, "visitor", None) or f"operator {self.operator}"
         return IdempotencyKey(caller, key.decode("ascii"), blake2b(asked, digest_size=16).digest())
 

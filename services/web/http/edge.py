@@ -24,7 +24,16 @@ from services.web.http.admission import Admission, Place, Sampler, waited
 from services.web.http.answers import Answer, EmptyAnswer
 from services.web.http.call import Site
 from services.web.http.endpoints import BODY_LIMIT, Operation
-from services.web.http.problems import BadInput, BodyTooLarge, HeadTooLarge, Overloaded, Unread, kind_of, problem_answer
+from services.web.http.problems import (
+    BadInput,
+    BodyTooLarge,
+    HeadTooLarge,
+    NotFound,
+    Overloaded,
+    Unread,
+    kind_of,
+    problem_answer,
+)
 
 SLOW_SECONDS: Final = 1.0
 HEAD_LIMIT: Final = 32 * 1024
@@ -34,6 +43,12 @@ _EXPOSED: Final = b"ETag, Link, RateLimit, RateLimit-Policy, Retry-After, X-Requ
 CSP: Final = b"content-security-policy"
 _NO_CONTENT: Final = (CSP, b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+# A path in its one spelling (RFC 3986, 6.2.2): no empty or dot segment, no slash at its end, nothing encoded that needn't be,
+# no encoded slash. A second spelling would slip past a proxy's rule for the first.
+_NORMAL: Final = re.compile(
+    rb"/|(?:/(?!\.\.?(?:/|$))"
+    rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%(?!2[DEF]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)[0-9A-F]{2})+)+"
+)
 _DRAINED_BYTES: Final = 4 * 1024 * 1024
 _CLOSE: Final = (b"connection", b"close")
 
@@ -93,6 +108,8 @@ class Edge:
 
     async def _serve(self, scope: HTTPScope, head: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
         _check_head(scope, head)
+        if not _NORMAL.fullmatch(scope["raw_path"]):
+            raise NotFound("Nothing is served at this path.")
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in head and self._is_admitted(head):
             await _PREFLIGHT(scope, receive, send)
         else:

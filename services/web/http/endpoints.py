@@ -4,7 +4,7 @@
     async def cast(call: Call, vote: VoteChoice) -> VoteAnswer: ...
 
 names caller, input, answer and refusals once, for the types, the checks made before the function runs, and the OpenAPI
-document alike. The order is: token, limits, path, body or query.
+document alike. The order is: origin, token, limits, path, body or query.
 """
 
 import re
@@ -19,6 +19,7 @@ from services.web.http.answers import Answer, json_answer
 from services.web.http.auth import bearer, require_operator, require_visitor
 from services.web.http.bodies import BodyReader
 from services.web.http.call import ANYONE, AnyCall, Call, Caller
+from services.web.http.origins import refuse_foreign_pages, require_same_origin
 from services.web.http.problems import FieldError, NotFound, NoToken
 from services.web.http.queries import Query, QueryReader
 
@@ -27,6 +28,13 @@ PATH_PATTERNS: Final[dict[str, str]] = {}
 """The parameters that a path may have, each with the pattern of its values. The site adds its own."""
 
 Method = Literal["GET", "PUT", "POST", "PATCH", "DELETE"]
+Sender = Literal["page", "program", "anyone"]
+"""Who sends a write: a page of ours; a program, or a page whose origin is admitted; anyone, where the write proves itself."""
+_SENDERS: Final[dict[Sender, Callable[[Call], None] | None]] = {
+    "page": require_same_origin,
+    "program": refuse_foreign_pages,
+    "anyone": None,
+}
 Input = TypeVar("Input", bound=msgspec.Struct)
 Output = TypeVar("Output", bound=msgspec.Struct)
 
@@ -46,6 +54,7 @@ class Operation(NamedTuple):
     max_body: int = BODY_LIMIT
     proof: str = ""
     reads: type[msgspec.Struct] | None = None
+    sent_by: Sender | None = None
 
     @property
     def has_body(self) -> bool:
@@ -62,14 +71,19 @@ class Operation(NamedTuple):
         """Whether the endpoint takes an Idempotency-Key."""
         return self.is_write and self.by != ANYONE
 
+    @property
+    def sender(self) -> Sender:
+        """Who sends a write; by default a page of ours where another's could, since browsers ask us before they send JSON."""
+        return self.sent_by or ("page" if self.method == "POST" and self.takes is None and self.by == ANYONE else "program")
+
 
 class Options(TypedDict, total=False):
     """What an endpoint may declare beside input and output.
 
     `by` is who may call; `statuses` those that an answer can have, the first that of a Struct; `problems` those that its rules
     can refuse with, beside those that follow from caller and input; `max_body` the most bytes of a body; `form` lets a plain
-    form send the body as well as JSON. The document alone reads `proof`, the scheme by which the function itself tells who
-    calls, and `reads`, the Struct of a body that the function itself decodes.
+    form send the body as well as JSON; `sent_by` is who sends a write. The document alone reads `proof`, the scheme by which
+    the function itself tells who calls, and `reads`, the Struct of a body that the function itself decodes.
     """
 
     by: Caller
@@ -79,6 +93,7 @@ class Options(TypedDict, total=False):
     form: bool
     proof: str
     reads: type[msgspec.Struct]
+    sent_by: Sender
 
 
 @overload
@@ -106,6 +121,7 @@ def endpoint(
     form: bool = False,
     proof: str = "",
     reads: type[msgspec.Struct] | None = None,
+    sent_by: Sender | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], HTTPRouteHandler]:
     """Register a function as an endpoint.
 
@@ -116,7 +132,7 @@ def endpoint(
     def made(function: Callable[..., Awaitable[Any]]) -> HTTPRouteHandler:
         summary = cleandoc(function.__doc__ or path)
         operation = Operation(
-            method, path, by, takes, gives, statuses, frozenset(problems), summary, form, max_body, proof, reads
+            method, path, by, takes, gives, statuses, frozenset(problems), summary, form, max_body, proof, reads, sent_by
         )
         return route(method, path, f"{method} {path}", _handle(function, operation), operation=operation)
 
@@ -142,8 +158,11 @@ def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Ca
     body = BodyReader(takes, takes_forms=operation.is_form) if takes and operation.has_body else None
     query: QueryReader[Any] | None = QueryReader(takes) if takes and not operation.has_body else None
     has_after = takes is not None and issubclass(takes, Query)
+    refuse = _SENDERS[operation.sender] if is_write else None
 
     async def handle(request: Call) -> Answer:
+        if refuse is not None:
+            refuse(request)
         if not is_open:
             await _admit(request, by, is_write)
         elif is_write:

@@ -230,12 +230,12 @@ def implied(operation: Operation) -> set[int]:
         found.add(404)
     if operation.by != ANYONE:
         found.add(401)
-    if operation.by.kind == "operator":
+    if operation.by.kind == "operator" or (operation.is_write and operation.sender != "anyone"):
         found.add(403)
     if operation.has_key:
         found.add(422)
     if operation.is_write and operation.by.kind == "visitor":
-        found |= {403, 429}
+        found.add(429)
     if operation.path.startswith("/v1/"):
         found.add(503)
     return found

@@ -10,22 +10,23 @@ script or style, and nothing from another site: `POLICY` says so, and every page
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar.handlers import HTTPRouteHandler
+from redis.exceptions import RedisError
 
 from services.clock import fresh_id, now
 from services.settings import OperatorToken
 from services.web.http import bodies
-from services.web.http.answers import Answer, Content, Headers, redirect
+from services.web.http.answers import Answer, Content, Headers, own_path, redirect
 from services.web.http.assets import url
-from services.web.http.auth import Sessions, find_visitor, visitor_cookie
+from services.web.http.auth import SESSION_SECONDS, Sessions, find_visitor, visitor_cookie
 from services.web.http.bodies import is_form
 from services.web.http.call import ANYONE, VISITOR, AnyCall, Call, Caller
 from services.web.http.endpoints import path_patterns, route
-from services.web.http.problems import CookieRefused, MissingScope, NotFound, NotFromHere, WrongMediaType
+from services.web.http.origins import require_same_origin
+from services.web.http.problems import CookieRefused, MissingScope, NotFound, SessionsAway, WrongMediaType
 from services.web.http.queries import Query, QueryReader
 
 HTML: Final = b"text/html; charset=utf-8"
@@ -68,7 +69,7 @@ def page(
     def made(function: Callable[..., Awaitable[Answer]]) -> HTTPRouteHandler:
         async def handle(request: Call) -> Answer:
             check(request)
-            if by.kind == "operator" and (led := _admit_operator(request, by.scope)):
+            if by.kind == "operator" and (led := await _admit_operator(request, by.scope)):
                 return led
             asked = query.read(request.scope["query_string"])
             if asked.after is not None:
@@ -87,7 +88,8 @@ def action(
 
     def made(function: Callable[..., Awaitable[Answer]]) -> HTTPRouteHandler:
         async def handle(request: Call) -> Answer:
-            led = _admit_operator(request, by.scope) if by.kind == "operator" else await _admit_visitor(request)
+            is_operators = by.kind == "operator"
+            led = await _admit_operator(request, by.scope) if is_operators else await _admit_visitor(request)
             return led or await function(request, await read_form(request, takes))
 
         return _form(path, handle)
@@ -131,22 +133,6 @@ def _checker(path: str) -> Callable[[Call], None]:
     return check
 
 
-def require_same_origin(call: Call) -> None:
-    """Refuse a form that another site posted, by headers that scripts can't change. Raises NotFromHere.
-
-    `Sec-Fetch-Site` where the browser sends it (it does over https and on loopback), else `Origin`, which all send with a POST.
-    """
-    site = call.head.get(b"sec-fetch-site")
-    if site is not None:
-        if site == b"same-origin":
-            return
-        raise NotFromHere("cross-site")
-    origin = urlsplit(call.head.get(b"origin", b"").decode("latin-1")).netloc
-    ours = {call.head.get(b"host", b"").decode("latin-1"), urlsplit(call.site.settings.base_url).netloc}
-    if not origin or origin not in ours:
-        raise NotFromHere("no origin of ours")
-
-
 async def _admit_visitor(call: Call) -> Answer | None:
     """Admit and count a browser that has our cookie; else return the answer that gives it one. Raises CookieRefused."""
     visitor = find_visitor(call.head, call.site.tokens)
@@ -161,19 +147,38 @@ async def _admit_visitor(call: Call) -> Answer | None:
     return redirect(f"{call.scope['path']}?{_ASKED}", cookie, status=307)
 
 
+_ENDED: Final = "session-ended:{}"
 _TO_SIGN_IN: Final = redirect("/ops/sign-in")
 
 
-def signed_in(call: Call) -> OperatorToken | None:
-    """Return the operator whose browser calls, or None if it has not signed in."""
-    return Sessions(call.site.settings).operator(call.head, now().timestamp())
+async def signed_in(call: Call) -> OperatorToken | None:
+    """Return the operator whose browser calls, or None if it has not signed in, or has signed out. Raises SessionsAway."""
+    found = Sessions(call.site.settings).session(call.head, now().timestamp())
+    if found is None:
+        return None
+    try:
+        has_ended = await call.site.valkey.exists(_ENDED.format(found[1]))
+    except (RedisError, OSError) as error:
+        raise SessionsAway(str(error)) from None
+    return None if has_ended else found[0]
 
 
-def _admit_operator(call: Call, scope: str) -> Answer | None:
+async def sign_out(call: Call) -> None:
+    """End the caller's session: a copy of its cookie is worth nothing from now on. Raises SessionsAway."""
+    found = Sessions(call.site.settings).session(call.head, now().timestamp())
+    try:
+        if found is not None:
+            await call.site.valkey.set(_ENDED.format(found[1]), "", ex=SESSION_SECONDS)
+    except (RedisError, OSError) as error:
+        raise SessionsAway(str(error)) from None
+
+
+async def _admit_operator(call: Call, scope: str) -> Answer | None:
     """Admit an operator with the scope; else return the answer that leads to the sign-in page. Raises MissingScope."""
-    operator = signed_in(call)
+    operator = await signed_in(call)
     if operator is None:
         return _TO_SIGN_IN
+    call.signed_in = operator
     if scope not in operator.scopes:
         raise MissingScope(f"Your token doesn't carry the scope {scope!r}.")
     call.operator = operator.name
@@ -191,8 +196,7 @@ def back(path: str, position: int | None = None, said: str | None = None, fragme
     """Send the browser on to a page of this site (303) that shows the event at a position, and confirms it by `said`."""
     extra = [f"after={position}"] if position else []
     extra += [f"said={said}"] if said else []
-    if not path.startswith("/") or path.startswith("//") or "\\" in path:
-        path = "/"
+    path = own_path(path)
     return redirect(
         path + (("&" if "?" in path else "?") + "&".join(extra) if extra else "") + (f"#{fragment}" if fragment else "")
     )

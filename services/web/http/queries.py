@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Annotated, Any, Final, Generic, TypeVar
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 from msgspec import Meta
@@ -132,4 +132,4 @@ def next_link(call: Call, name: str, place: str) -> tuple[bytes, bytes]:
     """Return the header that links the next page: this request, with `place` in the parameter `name`."""
     query = parse_qsl(call.scope["query_string"].decode("utf-8"))
     kept = [(given, value) for given, value in query if given not in ("cursor", "after")]
-    return b"link", f'<{call.scope["path"]}?{urlencode([*kept, (name, place)])}>; rel="next"'.encode("ascii")
+    return b"link", f'<{quote(call.scope["path"])}?{urlencode([*kept, (name, place)])}>; rel="next"'.encode("ascii")

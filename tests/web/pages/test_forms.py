@@ -77,7 +77,21 @@ def test_a_first_vote_counts_only_once_the_cookie_came_back(base: str) -> None:
     assert total(base, tool) == before + 1
 
 
-@pytest.mark.parametrize("back", ["//evil.example/x", "https://evil.example", "/\\evil.example", "javascript:alert(1)"])
+@pytest.mark.parametrize(
+    "back",
+    [
+        "//evil.example/x",
+        "https://evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/\u00e9/evil.example",
+        "/\u2028/evil.example",
+        "/\t/evil.example",
+        "/\u0001/evil.example",
+        "/x\r\nSet-Cookie: a=b",
+        "/ /evil.example",
+    ],
+)
 def test_a_form_leads_back_to_this_site_only(base: str, visitor: dict[str, str], back: str) -> None:
     """A page to return to on another site is not followed."""
     answer = httpx.post(base + VOTE, data={"choice": "ship", "back": back}, headers=visitor)
@@ -165,6 +179,7 @@ def test_an_operators_token_is_in_no_cookie_page_or_address(base: str, token: st
         assert token not in page.text + str(page.headers) + cookie
         assert page.headers["cache-control"] == "private, no-store"
     assert "Max-Age=0" in httpx.post(f"{base}/ops/sign-out", headers=headers).headers["set-cookie"]
+    assert httpx.get(f"{base}/ops", headers=headers).headers["location"] == "/ops/sign-in"  # a copy of the cookie is dead
 
 
 def test_a_session_ends_with_its_time_and_with_its_token() -> None:
