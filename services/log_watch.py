@@ -4,9 +4,9 @@ The last mark is kept in Valkey and in the home folder, if that exists; the furt
 taken from, which the first event tells, is not held to it.
 """
 
+import asyncio
 import contextlib
 import logging
-import os
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from events.log import history, postgres
 from events.log.history import Mark
+from services.private_files import write_private
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +80,7 @@ class LogWatch:
         with contextlib.suppress(RedisError, OSError):
             await self._valkey.set(_key(self._first), line)
         with contextlib.suppress(OSError):
-            new = self._file.with_name(f"{FILE}.{os.getpid()}")
-            new.write_text(line)
-            new.replace(self._file)
+            await asyncio.to_thread(write_private, self._file, line)
         self._kept = mark
 
 

@@ -23,7 +23,7 @@ from services.web.live import Live
 from tests.support import servers
 from tests.support.catalogs import new_id, tool
 from tests.support.log import add_tools, go_back, take_views_back
-from tests.support.runners import Connection, at_head, catch_up_all, checkpoint, runner, running, until
+from tests.support.runners import CARDS, Connection, at_head, catch_up_all, checkpoint, runner, running, until
 from tests.support.settings import OPERATOR, settings
 from tests.support.shell import Shell
 from tests.support.sites import client
@@ -134,7 +134,7 @@ async def test_a_view_that_was_ahead_of_the_log_halts_until_it_is_replayed(
         await until(lambda: at_head(connection))
         shell("verify", status=0)
         assert not await all_halted(connection)
-    assert await connection.fetchval("select (ship, skip) = (1, 5) from cards_1.tallies")
+    assert await connection.fetchval(f"select (ship, skip) = (1, 5) from {CARDS.schema}.tallies")  # noqa: S608
     shell("digest", "resume", status=0)
     assert "went back" not in shell("status").out
 
