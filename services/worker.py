@@ -22,6 +22,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 
 from events.log import postgres
+from events.log.leftovers import remove_leftovers
 from events.log.store import clear_old_receipts
 from services.newsletter.doorbell import DOORBELL
 from services.newsletter.mailroom import Mailroom
@@ -65,6 +66,7 @@ def create_worker(settings: Settings, mailroom: Mailroom) -> Worker:
         cron_jobs=[
             cron(_clear_old_receipts, minute=7, run_at_startup=True),
             cron(_forget_unconfirmed, minute=37),
+            cron(_remove_leftovers, hour=3, minute=47),
             cron(_tick, minute=set(range(60)), run_at_startup=True, keep_result=0),
         ],
         on_startup=_open,
@@ -104,6 +106,10 @@ async def _tick(ctx: dict[str, Any]) -> None:
 
 async def _forget_unconfirmed(ctx: dict[str, Any]) -> Any:
     return await ctx["mailroom"].forget()
+
+
+async def _remove_leftovers(ctx: dict[str, Any]) -> bool:
+    return await remove_leftovers(ctx["database_url"])
 
 
 async def _clear_old_receipts(ctx: dict[str, Any]) -> int:

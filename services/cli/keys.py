@@ -1,4 +1,4 @@
-"""`ballotpress keys rewrap`: after a new vault key was put first, wrap all personal keys under it."""
+"""`ballotpress keys rewrap|sweep`: wrap all personal keys under a new vault key; remove destroyed ones from the disk."""
 
 import rich_click as click
 
@@ -11,6 +11,22 @@ from services.embedded.start import find_settings
 @click.group()
 def keys() -> None:
     """Look after the vault's keys."""
+
+
+@keys.command()
+@json_option
+@asynchronous
+async def sweep(as_json: bool) -> None:
+    """Remove the bytes of destroyed keys from the database's files. A worker does it daily, where that takes a second.
+
+    Meanwhile nobody can sign up or send a review. Backups and archived WAL aren't reached: `rewrap`, and the old vault key
+    destroyed, makes what is in them unreadable.
+    """
+    from events.log.leftovers import remove_leftovers
+
+    swept = await remove_leftovers(find_settings(needs_keys=False).database_url, None)
+    done = "No destroyed key is on disk any more" if swept else "There was nothing to remove, or it is in use: try again"
+    show(as_json, {"swept": swept}, done)
 
 
 @keys.command()

@@ -27,6 +27,7 @@ TUNING: Final = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
+    "wal_recycle": "off",  # a recycled file keeps what was in it, and so a key that was destroyed
 }
 
 

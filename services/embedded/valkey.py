@@ -1,6 +1,7 @@
-"""A private Valkey 9: one Unix socket in a closed folder, no network, its data in the home folder."""
+"""A private Valkey 9: one Unix socket in a closed folder, no network, nothing written to disk."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 from services.embedded.account import own
@@ -15,12 +16,14 @@ async def start_valkey(supervisor: Supervisor) -> str:
     account, sockets = prepare(supervisor, data, program)
     socket = sockets / "valkey.sock"
     own(data, account)
+    for earlier in ("appendonlydir", "dump.rdb"):  # of a release that wrote to disk
+        _remove(data / earlier)
     settings = {
         "dir": str(data),
         "port": "0",
         "unixsocket": str(socket),
         "unixsocketperm": "700",
-        "appendonly": "yes",
+        "appendonly": "no",  # what is in it ties voters to networks; the queue needs no memory, and limits begin anew
         "save": "",
     }
     options = [word for name, value in settings.items() for word in (f"--{name}", value)]
@@ -33,6 +36,13 @@ async def start_valkey(supervisor: Supervisor) -> str:
     )
     await supervisor.start(valkey, lambda: _answers(socket))
     return f"unix://{socket}"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def program_file() -> Path:

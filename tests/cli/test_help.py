@@ -15,6 +15,7 @@ SUBCOMMANDS = (
     ("quarantine", "list"),
     ("quarantine", "drop"),
     ("keys", "rewrap"),
+    ("keys", "sweep"),
     ("events", "tail"),
     ("events", "export"),
     ("events", "import"),

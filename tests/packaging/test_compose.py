@@ -71,6 +71,14 @@ def test_no_relay_is_named_by_default(values: dict[str, str]) -> None:
         assert service["image"] == "ballotpress" or re.search(r":v?\d", service["image"]), service["image"]
 
 
+def test_valkey_keeps_nothing(values: dict[str, str]) -> None:
+    """What Valkey counts ties voters to networks: it has no volume, and writes nothing; recycled WAL keeps no destroyed key."""
+    services = compose.services(values)
+    assert "volumes" not in services["valkey"]
+    assert services["valkey"]["command"] == ["valkey-server", "--appendonly", "no", "--save", ""]
+    assert "wal_recycle=off" in services["postgres"]["command"]
+
+
 def test_one_service_builds_the_image_for_all(values: dict[str, str]) -> None:
     """`build` stands once, with the service that all others wait for, and only the API is published, on loopback."""
     services = compose.services(values)

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
 
 import asyncpg
@@ -87,7 +88,10 @@ def test_everything_is_still_there_after_a_restart(instance: Instance) -> None:
     assert instance.signal(signal.SIGINT) == 0
     assert instance.is_gone()
     assert not (instance.home / "run.json").exists()
+    (earlier := instance.home / "valkey" / "appendonlydir").mkdir()
+    (earlier / "appendonly.aof").touch()
     instance.start().ready()
+    assert not earlier.exists()
     assert ask(instance, "select position from log.head") == position
 
 
@@ -169,6 +173,15 @@ def test_servers_do_not_run_as_root(shared: Instance) -> None:
         assert stat.S_IMODE(owner.st_mode) == 0o700
         assert Path(f"/proc/{shared.pid(server)}").stat().st_uid == owner.st_uid
     assert stat.S_IMODE((shared.home / "sockets").stat().st_mode) == 0o700
+
+
+def test_limits_leave_nothing_on_disk(shared: Instance) -> None:
+    """What Valkey counts ties voters to networks: none of it is written, so its folder is empty."""
+    connection = HTTPConnection("127.0.0.1", shared.port, timeout=PATIENCE)
+    connection.request("POST", "/v1/visitors")
+    assert connection.getresponse().status == 201
+    connection.close()
+    assert list((shared.home / "valkey").iterdir()) == []
 
 
 def test_the_servers_listen_on_no_network(shared: Instance) -> None:
