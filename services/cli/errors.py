@@ -18,7 +18,7 @@ SENTENCES: Final = {
     "events.voters:VoterUnknown": "Unknown visitor: {error}",
     "events.quarantine:NotHalted": "No projection has halted at position {error}: see `ballotpress quarantine list`",
     "services.newsletter.issues:IssueUnknown": "There is no issue {error}",
-    "services.newsletter.imports:ImportUnreadable": "{error}",
+    "services.newsletter.records:FileUnreadable": "{error}",
     "emails.addresses:AddressRefused": "The address can't be used: {error}",
     "emails.dkim:KeyRefused": "{error}",
     "events.log.vault:VaultKeyMissing": "{error}",

@@ -1,14 +1,18 @@
 """`ballotpress subscribers`: import people who consented elsewhere; export or erase one person's data."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
 from services.cli.database import OPERATOR, asynchronous, committer_of, connected, submit
-from services.cli.options import confirm, json_option, yes_option
+from services.cli.options import Reason, confirm, json_option, yes_option
 from services.cli.terminal import counted, progress, show
 from services.embedded.start import find_settings
+
+if TYPE_CHECKING:
+    from services.newsletter.imports import ImportCounts
 
 
 @click.group()
@@ -18,33 +22,58 @@ def subscribers() -> None:
 
 @subscribers.command("import")
 @click.argument("file", metavar="CSV", type=click.Path(path_type=Path))
+@click.option("--proof", type=Reason(), help="How and when these people consented, for rows without a column proof.")
+@click.option("--dates", type=click.Choice(["day-first", "month-first"]), help="How to read dates such as 03/04/2026.")
+@click.option("--ignore", metavar="COLUMN", multiple=True, help="Don't name this column as not read. May be repeated.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done.")
 @json_option
 @asynchronous
-async def import_(file: Path, as_json: bool) -> int:
-    """Import the file CSV with the columns email and proof (of consent), and optionally categories (separated by ;).
+async def import_(
+    file: Path,
+    proof: str | None,
+    dates: Literal["day-first", "month-first"] | None,
+    ignore: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Import the file CSV: the columns email, proof (of consent) and categories (separated by ;), or another system's export.
 
-    Each refused row is named on stderr, and the rest is imported. The status is 1 if any row was refused. Known and
-    suppressed addresses stay as they are.
+    The file is read whole first. Each refused row is named on stderr, and the rest is imported; the status is 1 if any was
+    refused. Known and suppressed addresses stay as they are; who left elsewhere, or never confirmed there, is left out.
     """
     settings = find_settings()
     from events.log.vault import Vault
     from projections import tools
-    from services.newsletter.imports import import_subscribers
-
-    def report(line: int, reason: str) -> None:
-        click.echo(f"line {line} was refused: {reason}", err=True)
+    from services.newsletter.columns import Rules
+    from services.newsletter.imports import check, foresee, import_subscribers
 
     vault = Vault(settings.vault_keys)
-    async with connected(settings) as connection, committer_of(settings) as committer:
+    async with connected(settings) as connection:
         finder = await vault.finder(connection)
         offered = [category.name for category in await tools.categories(connection)]
+        rules = Rules(offered=offered, proof=proof or "", dates=dates, ignore=ignore)
+        checked = check(file, rules, finder, _report)
         with progress("Importing") as advance:
-            done = await import_subscribers(
-                committer, vault, finder, file, OPERATOR, offered=offered, report=report, progress=advance
-            )
-    said = f"Imported {counted(done.imported, 'subscriber')}; {done.known} known before, {done.refused} refused"
-    show(as_json, done, said)
+            if dry_run:
+                done = await foresee(connection, finder, checked, advance)
+            else:
+                async with committer_of(settings) as committer:
+                    done = await import_subscribers(committer, vault, finder, checked, rules, OPERATOR, advance)
+    show(as_json, done, *_in_words(done, dry_run))
     return 1 if done.refused else 0
+
+
+def _report(line: int, reason: str) -> None:
+    click.echo(f"line {line} was refused: {reason}", err=True)
+
+
+def _in_words(done: "ImportCounts", dry_run: bool) -> Iterator[str]:
+    did = "Would import" if dry_run else "Imported"
+    said = f"{did} {counted(done.imported, 'subscriber')}; {done.known} known before, {done.refused} refused"
+    said += f", {done.left} left out who had left elsewhere" if done.left else ""
+    yield said + (f", {done.unconfirmed} who never confirmed there" if done.unconfirmed else "")
+    if done.not_read:
+        yield f"Not read: {', '.join(done.not_read)}"
 
 
 @subscribers.command()

@@ -1,156 +1,131 @@
-"""Import subscribers who consented elsewhere, from a CSV file of any size: each refused row is named, the rest is imported.
+"""Import subscribers who consented elsewhere, from a CSV file of any size: the file is read whole before the first is imported.
 
-The file has a header; columns `email` and `proof` (how and when the person consented) are required, `categories` (separated by
-`;`) is optional; a row is one line. Known and suppressed addresses stay as they are.
+Each refused row is named by the line it begins on, and the rest is imported. Known and suppressed addresses stay as they are.
+Who left elsewhere is left out, also where another row of the file says otherwise. The same file again imports nothing.
 """
 
-import csv
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import msgspec
 
-from emails.addresses import AddressRefused, read_address
-from events.commands.subscribers import Imported, ImportSubscribers
+from events.commands.subscribers import FIND_ALL, Imported, ImportSubscribers
 from events.log.committer import Committer
 from events.log.vault import Finder, Vault
+from services.newsletter.columns import Columns, Row, RowRefused, Rules, is_header
+from services.newsletter.ledger import Database
+from services.newsletter.records import FileUnreadable, Form, Progress, form_of, records
 from services.newsletter.subscribers import seal_person
 
 CHUNK: Final = 100
-LONGEST_LINE: Final = 64 * 1024
-LONGEST_PROOF: Final = 1000
 
 Report = Callable[[int, str], None]
-Progress = Callable[[int, int], None]
-
-
-class ImportUnreadable(Exception):
-    """The file isn't such a CSV; the message is one sentence."""
-
-
-class RowRefused(Exception):
-    """A row can't be imported; the message says why and doesn't repeat the address."""
 
 
 class ImportCounts(msgspec.Struct):
-    """The numbers of rows imported, known already, and refused."""
+    """The numbers of rows imported, known already, refused, and left out, and the columns that weren't read.
+
+    `left` have left elsewhere, and `unconfirmed` never confirmed there.
+    """
 
     imported: int = 0
     known: int = 0
     refused: int = 0
+    left: int = 0
+    unconfirmed: int = 0
+    not_read: list[str] = []
 
 
-class Row(msgspec.Struct, frozen=True):
-    """A row that can be imported."""
+class CheckedFile(msgspec.Struct, frozen=True):
+    """A file that was read whole; `gone` are the marks of those in it who left or never confirmed."""
 
-    address: str
-    proof: str
-    categories: tuple[str, ...]
+    path: Path
+    form: Form
+    columns: Columns
+    gone: frozenset[bytes]
+    counts: ImportCounts
+
+
+def check(path: Path, rules: Rules, finder: Finder, report: Report) -> CheckedFile:
+    """Read a file whole; `report` is told of each refused row by its line. Raises FileUnreadable."""
+    try:
+        form = form_of(path, is_header)
+        found = records(path, form)
+        header = next(found, None)
+        if header is None or header.cells is None:
+            raise FileUnreadable(f"The first line must name the columns; {form}")
+        checked = CheckedFile(path, form, Columns(header.cells, rules, form), frozenset(), ImportCounts())
+        gone = set()
+        for row in _rows(checked, report):
+            if row.standing != "subscribed":
+                gone.add(finder.mark(row.address))
+    except UnicodeError:
+        raise FileUnreadable(f"{path} isn't text in the encoding that it begins with") from None
+    except OSError as error:
+        raise FileUnreadable(f"{path} can't be read: {error.strerror}") from None
+    checked.counts.not_read = checked.columns.not_read
+    return msgspec.structs.replace(checked, gone=frozenset(gone))
+
+
+def _rows(file: CheckedFile, report: Report, progress: Progress = lambda done, of: None) -> Iterator[Row]:
+    found = records(file.path, file.form, progress)
+    next(found)
+    for record in found:
+        try:
+            if record.cells is None:
+                raise RowRefused(record.fault)
+            yield file.columns.row(record.cells)
+        except RowRefused as error:
+            report(record.line, str(error))
+
+
+def _chunks(file: CheckedFile, finder: Finder, progress: Progress) -> Iterator[list[Row]]:
+    """Read a file a chunk at a time, and count who is left out; it is never in memory whole."""
+    rows: list[Row] = []
+
+    def refuse(line: int, reason: str) -> None:
+        file.counts.refused += 1
+
+    for row in _rows(file, refuse, progress):
+        if row.standing == "unconfirmed":
+            file.counts.unconfirmed += 1
+        elif row.standing == "left" or finder.mark(row.address) in file.gone:
+            file.counts.left += 1
+        else:
+            rows.append(row)
+        if len(rows) == CHUNK:
+            yield rows
+            rows = []
+    if rows:
+        yield rows
 
 
 async def import_subscribers(
-    committer: Committer,
-    vault: Vault,
-    finder: Finder,
-    path: Path,
-    operator: str,
-    *,
-    offered: Collection[str],
-    report: Report,
-    progress: Progress,
+    committer: Committer, vault: Vault, finder: Finder, file: CheckedFile, rules: Rules, operator: str, progress: Progress
 ) -> ImportCounts:
-    """Import a file, chunk by chunk; `report` is told of each refused row by its line. Categories must be `offered`.
+    """Import a checked file, chunk by chunk. Raises LogUnavailable; then the same file goes on where it was."""
+    for rows in _chunks(file, finder, progress):
+        sealed = [_sealed(row, vault, finder) for row in rows]
+        receipt = await committer.submit(ImportSubscribers(sealed, operator, rules.offered))
+        file.counts.imported += sum(receipt.value)
+        file.counts.known += len(rows) - sum(receipt.value)
+    return file.counts
 
-    Raises ImportUnreadable and LogUnavailable.
-    """
-    done = ImportCounts()
-    for rows in _chunks(path, offered, done, report, progress):
-        receipt = await committer.submit(ImportSubscribers([_sealed(row, vault, finder) for row in rows], operator, offered))
-        done.imported += sum(receipt.value)
-        done.known += len(rows) - sum(receipt.value)
-    return done
+
+async def foresee(database: Database, finder: Finder, file: CheckedFile, progress: Progress) -> ImportCounts:
+    """Count what an import of a checked file would do; nothing is written."""
+    before: set[bytes] = set()
+    for rows in _chunks(file, finder, progress):
+        marks = [finder.mark(row.address) for row in rows]
+        before.update(row["mark"] for row in await database.fetch(FIND_ALL, marks))
+        new = set(marks) - before
+        file.counts.imported += len(new)
+        file.counts.known += len(rows) - len(new)
+        before |= new
+    return file.counts
 
 
 def _sealed(row: Row, vault: Vault, finder: Finder) -> Imported:
     person, key = seal_person(vault, finder, row.address)
     return Imported(person, key.seal("proof", row.proof), row.categories)
-
-
-def _chunks(
-    path: Path, offered: Collection[str], done: ImportCounts, report: Report, progress: Progress
-) -> Iterator[list[Row]]:
-    """Read the file a chunk at a time; it is never in memory whole."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as raw:
-            lines = _lines(raw)
-            header = _header(next(lines, (0, None))[1])
-            rows: list[Row] = []
-            for number, line in lines:
-                try:
-                    rows.append(_row(header, line, offered))
-                except RowRefused as error:
-                    done.refused += 1
-                    report(number, str(error))
-                if len(rows) == CHUNK:
-                    yield rows
-                    rows = []
-                    progress(raw.tell(), size)
-            if rows:
-                yield rows
-    except OSError as error:
-        raise ImportUnreadable(f"{path} can't be read: {error.strerror}") from None
-
-
-def _lines(raw: BinaryIO) -> Iterator[tuple[int, str | None]]:
-    """Yield each line that isn't blank with its number; None for one that isn't UTF-8 text or is too long."""
-    number = 0
-    while line := raw.readline(LONGEST_LINE):
-        number += 1
-        too_long = not line.endswith(b"\n") and len(line) == LONGEST_LINE
-        while too_long and not line.endswith(b"\n") and (line := raw.readline(LONGEST_LINE)):
-            pass
-        try:
-            text = None if too_long else line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError:
-            text = None
-        if text is None or text.strip():
-            yield number, text
-
-
-def _header(line: str | None) -> list[str]:
-    try:
-        names = [name.strip().lower() for name in _cells(line)]
-    except RowRefused:
-        names = []
-    if not {"email", "proof"} <= set(names):
-        raise ImportUnreadable("The first line must name the columns, email and proof among them")
-    return names
-
-
-def _cells(line: str | None) -> list[str]:
-    if line is None:
-        raise RowRefused("it is no UTF-8 text, or too long")
-    try:
-        return next(csv.reader([line], strict=True))
-    except (csv.Error, StopIteration):
-        raise RowRefused("it is no row of a CSV file") from None
-
-
-def _row(header: list[str], line: str | None, offered: Collection[str]) -> Row:
-    cells = _cells(line)
-    if len(cells) != len(header):
-        raise RowRefused(f"it has {len(cells)} cells, the first line {len(header)}")
-    values = dict(zip(header, cells, strict=True))
-    try:
-        address = read_address(values["email"])
-    except AddressRefused as error:
-        raise RowRefused(f"its address can't be used: {error}") from None
-    proof = values["proof"].strip()
-    if not proof or len(proof) > LONGEST_PROOF or not proof.isprintable():
-        raise RowRefused("it must say how consent was given, in one line")
-    categories = tuple(sorted({word.strip() for word in values.get("categories", "").split(";") if word.strip()}))
-    if unknown := [category for category in categories if category not in offered]:
-        raise RowRefused(f"the catalog has no category {unknown[0][:80]!a}; it has: {', '.join(offered) or 'none yet'}")
-    return Row(address, proof, categories)

@@ -26,7 +26,7 @@ BROKEN = (
     b"nobody@example.com,,\n",
     b"nobody@example.com,web form\n",
     b"nobody@example.com,web form,,\n",
-    b'"nobody@example.com,web form,\n',
+    b'"nobody"@example.com,web form,x\n',
     b"nobody\xff@example.com,web form,\n",
     b"nobody@example.com,web\x00form,\n",
 )
