@@ -1,7 +1,8 @@
 """Subscribers of the newsletter: consent, its confirmation, preferences, withdrawal, suppression, erasure.
 
 A subscriber has an id of its own. Its address stands, sealed, in the event that first names it, and can only be found by the
-vault's look-up. A link confirms the round it was sent for; using one of a round's links uses up the others.
+vault's look-up. A link confirms the round it was sent for; using one of a round's links uses up the others. An operator takes a
+suppression back, or the reader, by confirming anew: the link proves that the mailbox works, and its button is consent again.
 """
 
 from collections.abc import Collection
@@ -79,6 +80,13 @@ class SubscriberSuppressed(Event, frozen=True, kw_only=True):
     reason: Reason
 
 
+class SubscriberReinstated(Event, frozen=True, kw_only=True):
+    """An operator took the suppression back, and said why."""
+
+    subscriber: str
+    reason: str
+
+
 EVENTS = (
     SubscriptionRequested,
     SubscriptionConfirmed,
@@ -87,6 +95,7 @@ EVENTS = (
     BookmarksJoined,
     Unsubscribed,
     SubscriberSuppressed,
+    SubscriberReinstated,
 )
 
 
@@ -134,7 +143,7 @@ def evolve(state: Subscriber | None, event: Event) -> Subscriber | None:
         case SubscriptionRequested():
             return _joined(replace(state, status="pending", categories=tuple(event.categories)), event.visitor)
         case SubscriptionConfirmed():
-            return replace(state, status="confirmed", round=event.round)
+            return replace(state, status="confirmed", round=event.round, suppressed=None)
         case PreferencesSet():
             chosen = tuple(event.categories)
             return replace(state, categories=chosen, frequency=event.frequency, paused_until=event.paused_until)
@@ -144,6 +153,8 @@ def evolve(state: Subscriber | None, event: Event) -> Subscriber | None:
             return replace(state, status="unsubscribed")
         case SubscriberSuppressed():
             return replace(state, suppressed=event.reason)
+        case SubscriberReinstated():
+            return replace(state, suppressed=None)
         case PersonErased():
             return replace(state, status="erased")
     return state
@@ -180,8 +191,8 @@ def request_subscription(
     visitor: str | None,
     offered: Collection[str],
 ) -> list[Event]:
-    """Request a subscription; no event if already subscribed, suppressed or erased. Categories not offered are left out."""
-    if state is not None and (state.status in ("confirmed", "erased") or state.suppressed):
+    """Request a subscription; no event if already subscribed or erased. Categories not offered are left out."""
+    if state is not None and state.status in ("confirmed", "erased"):
         return []
     requested = SubscriptionRequested(
         subscriber=subscriber if state is None else state.subscriber,
@@ -195,8 +206,13 @@ def request_subscription(
 
 
 def confirm_subscription(state: Subscriber | None, round_: int, form: str, token: str) -> list[Event]:
-    """Confirm by a link of this round. Raises LinkUsed for a second use, or if no confirmation is pending."""
-    if state is None or state.status != "pending" or round_ != state.round + 1 or state.suppressed:
+    """Confirm by a link of this round. Raises LinkUsed for a second use, or if no confirmation is pending.
+
+    A confirmed subscriber whose address is suppressed may confirm anew.
+    """
+    if state is None or round_ != state.round + 1:
+        raise LinkUsed
+    if state.status != "pending" and not (state.status == "confirmed" and state.suppressed):
         raise LinkUsed
     return [SubscriptionConfirmed(subscriber=state.subscriber, round=round_, form=form, token=token)]
 
@@ -259,6 +275,13 @@ def suppress(state: Subscriber | None, reason: Reason) -> list[Event]:
     if state is None or state.status == "erased" or state.suppressed:
         return []
     return [SubscriberSuppressed(subscriber=state.subscriber, reason=reason)]
+
+
+def reinstate(state: Subscriber | None, reason: str) -> list[Event]:
+    """Take a suppression back; no event if there is none."""
+    if state is None or state.status == "erased" or not state.suppressed:
+        return []
+    return [SubscriberReinstated(subscriber=state.subscriber, reason=reason)]
 
 
 def erase(state: Subscriber | None, *, unconfirmed_only: bool = False) -> list[Event]:

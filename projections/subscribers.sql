@@ -43,7 +43,7 @@ where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
   and e.type in ('SubscriptionRequested', 'SubscriberImported') and e.data ? 'address'
 order by e.data->>'subscriber';
 
--- step changed (SubscriptionRequested, SubscriptionConfirmed, SubscriberImported, PreferencesSet, Unsubscribed, SubscriberSuppressed): the last value of each column holds
+-- step changed (SubscriptionRequested, SubscriptionConfirmed, SubscriberImported, PreferencesSet, Unsubscribed, SubscriberSuppressed, SubscriberReinstated): the last value of each column holds
 with last_word as (
     select e.data->>'subscriber' as subscriber,
            (array_agg(e.type order by e.position desc) filter (where e.type in ('SubscriptionRequested', 'SubscriptionConfirmed',
@@ -51,14 +51,16 @@ with last_word as (
            max((e.data->>'round')::integer) filter (where e.type in ('SubscriptionConfirmed', 'SubscriberImported')) as round,
            (array_agg(e.data->'categories' order by e.position desc) filter (where e.data ? 'categories'))[1] as categories,
            (array_agg(e.data order by e.position desc) filter (where e.type = 'PreferencesSet'))[1] as preferences,
-           (array_agg(e.data->>'reason' order by e.position desc) filter (where e.type = 'SubscriberSuppressed'))[1] as suppressed,
+           (array_agg(case e.type when 'SubscriberSuppressed' then e.data->>'reason' end order by e.position desc) filter (where
+                e.type in ('SubscriberSuppressed', 'SubscriberReinstated', 'SubscriptionConfirmed')))[1] as suppressed,
+           bool_or(e.type in ('SubscriberSuppressed', 'SubscriberReinstated', 'SubscriptionConfirmed')) as is_judged,
            max(e.recorded_at) filter (where e.type in ('SubscriptionRequested', 'SubscriberImported')) as requested_at,
            max(e.recorded_at) filter (where e.type in ('SubscriptionConfirmed', 'SubscriberImported')) as confirmed_at,
            max(e.position) as position
     from log.recorded_events e
     where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
       and e.type in ('SubscriptionRequested', 'SubscriptionConfirmed', 'SubscriberImported', 'PreferencesSet', 'Unsubscribed',
-                     'SubscriberSuppressed')
+                     'SubscriberSuppressed', 'SubscriberReinstated')
     group by e.data->>'subscriber'
 )
 update subscribers s
@@ -70,7 +72,7 @@ set status = case l.standing when 'SubscriptionRequested' then 'pending' when 'U
                       else array(select jsonb_array_elements_text(l.categories)) end,
     frequency = coalesce(l.preferences->>'frequency', s.frequency),
     paused_until = case when l.preferences is null then s.paused_until else (l.preferences->>'paused_until')::date end,
-    suppressed = coalesce(l.suppressed, s.suppressed),
+    suppressed = case when l.is_judged then l.suppressed else s.suppressed end,
     requested_at = coalesce(l.requested_at, s.requested_at),
     confirmed_at = coalesce(l.confirmed_at, s.confirmed_at),
     position = l.position

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 from asyncpg import Connection
+from msgspec.structs import replace
 
 from events.erasure import PersonErased
 from events.log import store, vault
@@ -25,6 +26,7 @@ from events.subscribers import (
     evolve,
     import_subscriber,
     join_bookmarks,
+    reinstate,
     request_subscription,
     set_preferences,
     stream,
@@ -38,6 +40,9 @@ FIND = "select person, suppressed from vault.lookups where mark = $1"
 FIND_ALL = "select mark from vault.lookups where mark = any($1::bytea[])"
 KNOW = "insert into vault.lookups (mark, person, mailbox) values ($1, $2, $3)"
 SUPPRESS = "update vault.lookups set suppressed = $2, suppressed_at = now() where person = $1"
+LIFT = "update vault.lookups set suppressed = null, suppressed_at = null where person = $1 and suppressed is not null"
+# Its bounces count no more, and a report of one that comes again is known.
+FORGIVE = "update newsletter.bounces set kind = 'forgiven' where reader = $1"
 FORGET_UNSUPPRESSED = "delete from vault.lookups where person = $1 and suppressed is null"
 FORGET_PERSON = "update vault.lookups set person = null where person = $1"
 FORGET_BOUNCES = "delete from newsletter.bounces where reader = $1"
@@ -107,6 +112,10 @@ class ConfirmSubscription(_OnSubscriber, frozen=True):
         """Decide by the rule."""
         return confirm_subscription(state, self.round, self.form, self.token)
 
+    def effects(self) -> Sequence[Effect]:
+        """Return the end of a suppression: the mailbox works."""
+        return (Effect(LIFT, (self.subscriber,)), Effect(FORGIVE, (self.subscriber,)))
+
 
 class SetPreferences(_OnSubscriber, frozen=True):
     """Set categories (of those `offered`), frequency and pause. Raises NotSubscribed, CategoriesUnknown."""
@@ -155,6 +164,25 @@ class SuppressSubscriber(_OnSubscriber, frozen=True):
     def effects(self) -> Sequence[Effect]:
         """Return the record in the look-up, and the cancellation of planned mails."""
         return (Effect(SUPPRESS, (self.subscriber, self.reason)), Effect(CANCEL, (self.subscriber, "suppressed", True)))
+
+
+class ReinstateSubscriber(_OnSubscriber, frozen=True):
+    """Take an address's suppression back; its look-up and bounces record that."""
+
+    reason: str
+    operator: str
+
+    def events(self, state: Subscriber | None) -> Sequence[Event]:
+        """Decide by the rule."""
+        return reinstate(state, self.reason)
+
+    def effects(self) -> Sequence[Effect]:
+        """Return the end of the suppression."""
+        return (Effect(LIFT, (self.subscriber,)), Effect(FORGIVE, (self.subscriber,)))
+
+    def decide(self, seen: Seen) -> Decision[Subscriber]:
+        """Note the operator with the event."""
+        return replace(super().decide(seen), meta={"operator": self.operator})
 
 
 class EraseSubscriber(_OnSubscriber, frozen=True):
@@ -224,15 +252,19 @@ class RequestSubscription(Command[None], frozen=True):
         return Found(Applicant(known, row["suppressed"] is not None, fold(evolve, whole), singles), whole[-1:])
 
     def decide(self, seen: Seen) -> Decision[None]:
-        """Decide by the rule; nothing happens over the cap, or for a suppressed address."""
+        """Decide by the rule; nothing happens over the cap, nor for an erased person's suppressed address.
+
+        A suppressed address gets one link a day, by which its reader can confirm anew.
+        """
         found: Applicant = seen.found
-        if found.suppressed or found.singles >= self.cap:
+        is_gone = found.suppressed and found.state is None
+        if is_gone or found.singles >= (1 if found.suppressed else self.cap):
             return Decision(events=(), value=None)
         reader = found.known or self.person.id
         events = request_subscription(
             found.state, reader, self.person.address, self.categories, self.form, self.visitor, self.offered
         )
-        kind = "confirmation" if events else "preferences"
+        kind = "confirmation" if events or found.suppressed else "preferences"
         effects = [Effect(PLAN_SINGLE, (reader, self.mail, kind))]
         if found.state is None:
             effects = [self.person.keep, Effect(KNOW, (self.person.mark, reader, self.person.mailbox)), *effects]

@@ -1,4 +1,4 @@
-"""`ballotpress subscribers`: import people who consented elsewhere; export or erase one person's data."""
+"""`ballotpress subscribers`: import people who consented elsewhere; take back suppressions; export or erase one's data."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import rich_click as click
 
 from services.cli.database import OPERATOR, asynchronous, committer_of, connected, submit
 from services.cli.options import Reason, confirm, json_option, yes_option
-from services.cli.terminal import counted, progress, show
+from services.cli.terminal import counted, progress, show, utc
 from services.embedded.start import find_settings
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def subscribers() -> None:
-    """Import subscribers; export or erase a person's data."""
+    """Import subscribers; list and take back suppressions; export or erase a person's data."""
 
 
 @subscribers.command("import")
@@ -74,6 +74,44 @@ def _in_words(done: "ImportCounts", dry_run: bool) -> Iterator[str]:
     yield said + (f", {done.unconfirmed} who never confirmed there" if done.unconfirmed else "")
     if done.not_read:
         yield f"Not read: {', '.join(done.not_read)}"
+
+
+@subscribers.command()
+@click.option("--most", type=click.IntRange(1, 10_000), default=100, show_default=True, help="How many, the last first.")
+@json_option
+@asynchronous
+async def suppressed(most: int, as_json: bool) -> None:
+    """List suppressed subscribers, to whom nothing is sent, each with the reason and the time."""
+    settings = find_settings()
+    from events.log.vault import Vault
+    from services.newsletter.subscribers import read_suppressed
+
+    async with connected(settings) as connection:
+        found = await read_suppressed(connection, Vault(settings.vault_keys), None, most)
+    lines = [f"{utc(one.since)}  {one.email or one.subscriber}  {one.reason}" for one in found]
+    show(as_json, found, *(lines or ["Nobody is suppressed"]))
+
+
+@subscribers.command()
+@click.argument("email")
+@click.option("--reason", required=True, type=Reason(), help="Why, in one line. The log keeps it.")
+@json_option
+@asynchronous
+async def reinstate(email: str, reason: str, as_json: bool) -> int:
+    """Take the suppression of EMAIL back: mail is sent there again. The status is 1 if no such subscriber is suppressed."""
+    settings = find_settings()
+    from events.commands.subscribers import ReinstateSubscriber
+    from events.log.vault import Vault
+    from services.newsletter.subscribers import find
+
+    async with connected(settings) as connection:
+        person, why = await find(connection, await Vault(settings.vault_keys).finder(connection), email)
+    if person is None or why is None:
+        show(as_json, {"reinstated": False}, "No subscriber of this address is suppressed")
+        return 1
+    receipt = await submit(settings, ReinstateSubscriber(person, reason, OPERATOR))
+    show(as_json, {"reinstated": True, "position": receipt.position}, f"Reinstated; it was suppressed for: {why}")
+    return 0
 
 
 @subscribers.command()

@@ -46,8 +46,8 @@ with due as (
 asked as (
     select d.issue, d.reader, d.mail, s.round, s.address, s.categories,
            case when coalesce(s.status, 'erased') = 'erased' then 'erased'
-                when s.suppressed is not null then 'suppressed'
-                when d.kind = 'confirmation' and s.status <> 'pending' then 'no longer asked for'
+                when s.suppressed is not null and d.kind <> 'confirmation' then 'suppressed'
+                when d.kind = 'confirmation' and s.status <> 'pending' and s.suppressed is null then 'no longer asked for'
                 when d.kind <> 'confirmation' and s.status = 'unsubscribed' then 'unsubscribed'
                 when d.kind <> 'confirmation' and s.status <> 'confirmed' then 'not confirmed'
                 when d.kind = 'digest' and s.paused_until > current_date then 'paused'

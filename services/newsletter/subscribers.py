@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import msgspec
+
 from emails.addresses import mailbox_of, read_address
 from events.commands.subscribers import EraseSubscriber, Person
 from events.erasure import PersonErased
@@ -26,6 +28,12 @@ select type, recorded_at, data from log.recorded_events where stream = $1 order 
 """
 READ_MAILS: Final = """
 select issue, kind, state, reason, planned_at, settled_at from newsletter.mails where reader = $1 order by planned_at
+"""
+READ_SUPPRESSED: Final = """
+select l.person as subscriber, s.address as email, l.suppressed as reason, l.suppressed_at as since
+from vault.lookups l cross join lateral newsletter.subscriber(l.person) s
+where l.suppressed is not null and l.person is not null and l.suppressed_at < coalesce($1, 'infinity')
+order by l.suppressed_at desc limit $2
 """
 READ_PERSON: Final = "select person, suppressed from vault.lookups where mark = $1"
 
@@ -52,6 +60,26 @@ async def find(database: Database, finder: Finder, address: str) -> tuple[str | 
     """
     row = await database.fetchrow(READ_PERSON, finder.mark(read_address(address)))
     return (None, None) if row is None else (row["person"], row["suppressed"])
+
+
+class Suppressed(msgspec.Struct, frozen=True, kw_only=True):
+    """A suppressed subscriber: id, address (None if it can't be opened), the reason, and since when."""
+
+    subscriber: str
+    email: str | None
+    reason: str
+    since: datetime
+
+
+async def read_suppressed(database: Database, vault: Vault, before: datetime | None, most: int) -> list[Suppressed]:
+    """Return suppressed subscribers, the last suppressed first: up to `most`, suppressed before a time (None: now)."""
+    rows = await database.fetch(READ_SUPPRESSED, before, most)
+    keys = await vault.keys_of(database, {row["subscriber"] for row in rows})
+    return [Suppressed(**{**row, "email": _opened(keys.get(row["subscriber"]), row["email"])}) for row in rows]
+
+
+def _opened(key: Key | None, address: str | None) -> str | None:
+    return None if key is None or address is None else key.open("address", address)
 
 
 async def export(database: Database, vault: Vault, subscriber: str) -> dict[str, Any]:

@@ -49,6 +49,7 @@ _LINES: Final[dict[str, Callable[[Data], str]]] = {
     "PreferencesSet": lambda d: f"Preferences were set: {d['frequency']}",
     "Unsubscribed": lambda d: "Unsubscribed",
     "SubscriberSuppressed": lambda d: f"The address was suppressed: {d['reason']}",
+    "SubscriberReinstated": lambda d: f"The suppression was taken back: {d['reason']}",
     "EventDropped": lambda d: f"{d['projection']} skips position {d['position']}: {d['reason']}",
 }
 _SEALED: Final = {"text", "name", "address"}

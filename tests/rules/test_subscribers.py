@@ -9,6 +9,7 @@ from events.subscribers import (
     NotSubscribed,
     PreferencesSet,
     SubscriberImported,
+    SubscriberReinstated,
     SubscriberSuppressed,
     SubscriptionConfirmed,
     SubscriptionRequested,
@@ -18,6 +19,7 @@ from events.subscribers import (
     evolve,
     import_subscriber,
     join_bookmarks,
+    reinstate,
     request_subscription,
     set_preferences,
     suppress,
@@ -46,9 +48,9 @@ def test_a_new_address_is_said_once() -> None:
     subscriber(REQUESTED).when(request_subscription, *asked).then(AGAIN)
 
 
-def test_a_confirmed_or_suppressed_address_asks_for_nothing() -> None:
-    """Signing up a confirmed, suppressed or erased address is no event."""
-    for events in ((REQUESTED, CONFIRMED), (REQUESTED, BOUNCED), (REQUESTED, ERASED)):
+def test_a_confirmed_or_erased_address_asks_for_nothing() -> None:
+    """Signing up a confirmed or erased address is no event; a confirmed one stays so even while it is suppressed."""
+    for events in ((REQUESTED, CONFIRMED), (REQUESTED, CONFIRMED, BOUNCED), (REQUESTED, ERASED)):
         subscriber(*events).when(request_subscription, ADA, "sealed", [], "form 1", None, []).then()
 
 
@@ -65,9 +67,26 @@ def test_any_link_of_a_round_confirms_once() -> None:
     )
 
 
-def test_withdrawn_suppressed_and_erased_requests_cannot_be_confirmed() -> None:
+def test_a_new_confirmation_lifts_a_suppression() -> None:
+    """It proves that the mailbox works and is consent again, whether the reader was confirmed before or not."""
+    second = SubscriptionConfirmed(subscriber=ADA, round=2, form="form 1", token="bb")
+    subscriber(REQUESTED, CONFIRMED, BOUNCED).when(confirm_subscription, 2, "form 1", "bb").then(second)
+    subscriber(REQUESTED, BOUNCED).when(confirm_subscription, 1, "form 1", "aa").then(CONFIRMED)
+    subscriber(REQUESTED, CONFIRMED, BOUNCED, second).when(suppress, "hard bounce").then(BOUNCED)
+    subscriber(REQUESTED, CONFIRMED, BOUNCED, second).when(confirm_subscription, 3, "form 1", "cc").refused(LinkUsed)
+
+
+def test_an_operator_takes_a_suppression_back_once() -> None:
+    """With a reason; where there is none, or the reader is erased, nothing happens."""
+    back = SubscriberReinstated(subscriber=ADA, reason="our fault")
+    subscriber(REQUESTED, CONFIRMED, BOUNCED).when(reinstate, "our fault").then(back)
+    for events in ((), (REQUESTED, CONFIRMED), (REQUESTED, BOUNCED, ERASED), (REQUESTED, BOUNCED, back)):
+        subscriber(*events).when(reinstate, "our fault").then()
+
+
+def test_withdrawn_and_erased_requests_cannot_be_confirmed() -> None:
     """A link is used up when what it was about is gone."""
-    for last in (LEFT, BOUNCED, ERASED):
+    for last in (LEFT, ERASED):
         subscriber(REQUESTED, last).when(confirm_subscription, 1, "form 1", "aa").refused(LinkUsed)
 
 

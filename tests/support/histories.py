@@ -41,7 +41,7 @@ VOTERS = [ids.new_id(1_780_000_000_000 + n // 2, bytes([0, 0, n] + [7] * 7)) for
 TOOLS = [ids.new_id(1_770_000_000_000 + n, bytes([n] * 10)) for n in range(3)]
 SLUGS = ["one", "two", "three"]
 PERSONAS = ["Builder", "Founder"]
-READERS_DO = ["request", "request", "confirm", "confirm", "choose", "join", "leave", "suppress", "erase", "import"]
+READERS_DO = ["request", "request", "confirm", "confirm", "choose", "join", "leave", "suppress", "reinstate", "erase", "import"]
 
 REFUSALS = (
     ToolNotListed,
@@ -207,6 +207,8 @@ class History:
                 events = subscribers.unsubscribe(state)
             case "suppress":
                 events = subscribers.suppress(state, "complaint")
+            case "reinstate":
+                events = subscribers.reinstate(state, "a reason")
             case _:
                 events = subscribers.erase(state)
         for event in events:
