@@ -32,7 +32,7 @@ select issue, kind, state, reason, planned_at, settled_at from newsletter.mails 
 READ_SUPPRESSED: Final = """
 select l.person as subscriber, s.address as email, l.suppressed as reason, l.suppressed_at as since
 from vault.lookups l cross join lateral newsletter.subscriber(l.person) s
-where l.suppressed is not null and l.person is not null and l.suppressed_at < coalesce($1, 'infinity')
+where l.suppressed is not null and l.person is not null and l.suppressed_at < coalesce($1::timestamptz, 'infinity')
 order by l.suppressed_at desc limit $2
 """
 READ_PERSON: Final = "select person, suppressed from vault.lookups where mark = $1"

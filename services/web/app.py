@@ -39,6 +39,7 @@ from services.web import (
     quarantine,
     refusals,
     reviews,
+    suppressions,
     tallies,
     tools,
     visitors,
@@ -71,7 +72,8 @@ HEAD_MILLISECONDS: Final = 8_000
 
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
     health, visitors, tools, personas, comparisons, votes, tallies, corrections, bookmarks, reviews, newsletter, preferences,
-    issues, outbox, webhooks, operators, moderation, voters, quarantine, log, assets, refusals,
+    issues, outbox, webhooks, operators, moderation, voters, quarantine, suppressions,
+    log, assets, refusals,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 

@@ -35,6 +35,7 @@ ENTRIES: Final = (
     ("read", "/ops", "Overview"),
     ("moderate", "/ops/reviews", "Moderation"),
     ("voters", "/ops/voters", "Voters"),
+    ("digest", "/ops/suppressions", "Suppressions"),
     ("read", "/ops/quarantine", "Quarantine"),
     ("read", "/ops/log", "Log"),
 )

@@ -43,6 +43,7 @@ PATH_PATTERNS.update(
     persona=r"^[^/\x00-\x20A-Z][^/\x00-\x1fA-Z]{0,79}$(?!\n)",
     id=ID,
     visitor=ID,
+    subscriber=ID,
     mail=r"^[A-Za-z0-9_-]{1,160}$(?!\n)",
     problem=r"^[a-z-]{1,40}$(?!\n)",
     number=r"^[1-9][0-9]{0,8}$(?!\n)",

@@ -29,6 +29,7 @@ PAGES = {
     "moderation": "/ops/reviews",
     "voters": "/ops/voters",
     "quarantine": "/ops/quarantine",
+    "suppressions": "/ops/suppressions",
     "log": "/ops/log",
 }
 # Name, page, window and scheme of what the README shows.

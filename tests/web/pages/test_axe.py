@@ -25,7 +25,15 @@ READERS = (
     "/ops/sign-in",
     "/no-such-page",
 )
-OPERATORS = ("/ops", "/ops/reviews", "/ops/voters", "/ops/quarantine", "/ops/log", "/ops/log?type=ToolAdded")
+OPERATORS = (
+    "/ops",
+    "/ops/reviews",
+    "/ops/voters",
+    "/ops/quarantine",
+    "/ops/suppressions",
+    "/ops/log",
+    "/ops/log?type=ToolAdded",
+)
 # What is no page, what refusals of their own lead to, and what needs a stream of the log.
 NOT_LOOKED_AT = {"/embed.js", "/static/{name:str}", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story"}
 VIEWS = [(width, scheme) for width in WIDTHS for scheme in SCHEMES]
