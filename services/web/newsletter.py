@@ -101,7 +101,7 @@ async def sign_up(call: Call, email: str, categories: Iterable[str], offered: Co
     await ring(site.valkey)
 
 
-@endpoint("POST", "/v1/newsletter/subscriptions", takes=SignUp, gives=SignUpAnswer, statuses=(202,), problems=(429,))
+@endpoint("POST", "/v1/newsletter/subscriptions", takes=SignUp, gives=SignUpAnswer, statuses=(202,))
 async def post_subscription(call: Call, given: SignUp) -> SignUpAnswer:
     """Sign an address up: it gets a mail with a link to confirm, or to its preferences if it is confirmed.
 

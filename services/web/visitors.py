@@ -74,9 +74,9 @@ def cache_for(call: Call) -> Headers:
     return ANYONES if find_visitor(call.head, call.site.tokens) is None else VISITORS
 
 
-@endpoint("POST", "/v1/visitors", gives=NewVisitor, statuses=(201, 200), problems=(429,), sent_by="program")
+@endpoint("POST", "/v1/visitors", gives=NewVisitor, statuses=(201, 200), problems=(429,), sent_by="program", counted=False)
 async def post_visitor(call: Call) -> Answer:
-    """Issue a visitor's token.
+    """Issue a visitor's token. New visitors of a network are counted; they have written nothing yet.
 
     With a valid token, as Bearer or cookie, the same visitor is answered (200) with a token under the newest key, unless it was
     erased.

@@ -55,6 +55,7 @@ class Operation(NamedTuple):
     proof: str = ""
     reads: type[msgspec.Struct] | None = None
     sent_by: Sender | None = None
+    is_counted: bool = True
 
     @property
     def has_body(self) -> bool:
@@ -82,8 +83,9 @@ class Options(TypedDict, total=False):
 
     `by` is who may call; `statuses` those that an answer can have, the first that of a Struct; `problems` those that its rules
     can refuse with, beside those that follow from caller and input; `max_body` the most bytes of a body; `form` lets a plain
-    form send the body as well as JSON; `sent_by` is who sends a write. The document alone reads `proof`, the scheme by which
-    the function itself tells who calls, and `reads`, the Struct of a body that the function itself decodes.
+    form send the body as well as JSON; `sent_by` is who sends a write; `counted=False` leaves it to the function to count an
+    open one. The document alone reads `proof`, the scheme by which the function itself tells who calls, and `reads`, the Struct
+    of a body that the function itself decodes.
     """
 
     by: Caller
@@ -91,6 +93,7 @@ class Options(TypedDict, total=False):
     problems: tuple[int, ...]
     max_body: int
     form: bool
+    counted: bool
     proof: str
     reads: type[msgspec.Struct]
     sent_by: Sender
@@ -119,6 +122,7 @@ def endpoint(
     problems: tuple[int, ...] = (),
     max_body: int = BODY_LIMIT,
     form: bool = False,
+    counted: bool = True,
     proof: str = "",
     reads: type[msgspec.Struct] | None = None,
     sent_by: Sender | None = None,
@@ -131,8 +135,9 @@ def endpoint(
 
     def made(function: Callable[..., Awaitable[Any]]) -> HTTPRouteHandler:
         summary = cleandoc(function.__doc__ or path)
+        refusals = frozenset(problems)
         operation = Operation(
-            method, path, by, takes, gives, statuses, frozenset(problems), summary, form, max_body, proof, reads, sent_by
+            method, path, by, takes, gives, statuses, refusals, summary, form, max_body, proof, reads, sent_by, counted
         )
         return route(method, path, f"{method} {path}", _handle(function, operation), operation=operation)
 
@@ -154,6 +159,7 @@ def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Ca
     """Return what Litestar calls with a parameter of the name `request`. All that is known beforehand is looked up once."""
     takes, status, by = operation.takes, operation.statuses[0], operation.by
     is_open, is_write = by == ANYONE, operation.is_write
+    is_counted = is_write and operation.is_counted
     patterns = path_patterns(operation.path)
     body = BodyReader(takes, takes_forms=operation.is_form) if takes and operation.has_body else None
     query: QueryReader[Any] | None = QueryReader(takes) if takes and not operation.has_body else None
@@ -165,7 +171,7 @@ def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Ca
             refuse(request)
         if not is_open:
             await _admit(request, by, is_write)
-        elif is_write:
+        elif is_counted:
             request.add_headers(await request.site.limit_open_write(request.network))
         for name, pattern in patterns:
             if not pattern.search(request.path[name]):

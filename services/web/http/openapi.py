@@ -232,6 +232,8 @@ def implied(operation: Operation) -> set[int]:
         found.add(401)
     if operation.by.kind == "operator" or (operation.is_write and operation.sender != "anyone"):
         found.add(403)
+    if operation.by.kind == "operator" or (operation.by == ANYONE and operation.is_write and operation.is_counted):
+        found.add(429)
     if operation.has_key:
         found.add(422)
     if operation.is_write and operation.by.kind == "visitor":
