@@ -9,7 +9,6 @@ import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from cryptography import x509
@@ -22,7 +21,11 @@ from emails.refusals import Verdict, judge, judge_reported
 Kind = Literal["hard_bounce", "soft_bounce", "complaint"]
 
 OLDEST: Final = timedelta(hours=1)
-_HOST: Final = re.compile(r"sns\.[a-z0-9-]{3,40}\.amazonaws\.com(\.cn)?")
+_TOPIC: Final = re.compile(r"arn:(?P<partition>aws[a-z-]{0,16}):sns:(?P<region>[a-z0-9-]{3,40}):")
+_CERTIFICATE: Final = re.compile(
+    r"https://sns\.(?P<region>[a-z0-9-]{3,40})\.amazonaws\.com(?P<china>\.cn)?/SimpleNotificationService-[0-9a-f]{32}\.pem"
+)
+_LEAST_BITS: Final = 2048
 _SIGNED: Final = {
     "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
     "SubscriptionConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
@@ -55,18 +58,28 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a soft bounce says nothing about the recipient's mailbox."""
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: Any) -> None:
+        """Follow none: the address that was checked is the one that counts."""
+
+
+_OPENER: Final = urllib.request.build_opener(_NoRedirects)
+
+
 def fetch_certificate(url: str) -> bytes:
     """Return the certificate at an address that `certificate_url` checked."""
-    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - https and Amazon's host, see `certificate_url`
+    with _OPENER.open(url, timeout=5) as answer:
         body: bytes = answer.read(64 * 1024)
         return body
 
 
 def certificate_url(message: dict[str, Any]) -> str:
-    """Return the address of the signing certificate. Raises NotSigned unless the host is Amazon's."""
+    """Return the address of the signing certificate. Raises NotSigned unless it is that of SNS in the topic's own region."""
     url = str(message.get("SigningCertURL", ""))
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not _HOST.fullmatch(parts.netloc) or not parts.path.endswith(".pem"):
+    topic, address = _TOPIC.match(str(message.get("TopicArn", ""))), _CERTIFICATE.fullmatch(url)
+    if topic is None or address is None or address["region"] != topic["region"]:
+        raise NotSigned("the certificate isn't Amazon's")
+    if (address["china"] is not None) != (topic["partition"] == "aws-cn"):
         raise NotSigned("the certificate isn't Amazon's")
     return url
 
@@ -79,13 +92,16 @@ def verify(message: dict[str, Any], certificate: bytes, topics: tuple[str, ...],
         sent = datetime.fromisoformat(str(message["Timestamp"])).astimezone(UTC)
         signature = base64.b64decode(str(message["Signature"]), validate=True)
         signed = "".join(f"{name}\n{message[name]}\n" for name in _SIGNED[message["Type"]] if name in message)
-        key = x509.load_pem_x509_certificate(certificate).public_key()
-    except (KeyError, ValueError):
+        signer = x509.load_pem_x509_certificate(certificate)
+        key = signer.public_key()
+    except (KeyError, ValueError, TypeError, OverflowError):
         raise NotSigned("the message isn't whole") from None
     if abs(at - sent) > OLDEST:
         raise NotSigned("the message is too old")
     algorithm = hashes.SHA256() if message.get("SignatureVersion") == "2" else hashes.SHA1()  # noqa: S303 - version 1 is SHA-1
-    if not isinstance(key, rsa.RSAPublicKey):
+    if not signer.not_valid_before_utc <= at <= signer.not_valid_after_utc:
+        raise NotSigned("the certificate isn't valid now")
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < _LEAST_BITS:
         raise NotSigned("the certificate has another sort of key")
     try:
         key.verify(signature, signed.encode(), padding.PKCS1v15(), algorithm)
@@ -104,7 +120,7 @@ def read(message: dict[str, Any]) -> list[Notice]:
                 return _notices(report, report["bounce"]["bouncedRecipients"], message["MessageId"])
             case "Complaint" if report["complaint"].get("complaintFeedbackType") != "not-spam":
                 return _notices(report, report["complaint"]["complainedRecipients"], message["MessageId"])
-    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError, UnicodeDecodeError, RecursionError):
         return []
     return []
 

@@ -72,6 +72,7 @@ T = TypeVar("T")
 
 _batch: Final = msgspec.json.Decoder(WebhookBatch)
 _notification: Final = msgspec.json.Decoder(Notification)
+_MOST_CERTIFICATES: Final = 16
 _certificates: Final[dict[str, bytes]] = {}
 
 
@@ -152,6 +153,8 @@ async def post_notification(call: Call) -> WebhookAnswer:
 
 async def _certificate(url: str) -> bytes:
     if url not in _certificates:
+        if len(_certificates) >= _MOST_CERTIFICATES:
+            _certificates.clear()
         try:
             _certificates[url] = await asyncio.to_thread(ses.fetch_certificate, url)
         except OSError:

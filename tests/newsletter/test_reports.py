@@ -256,6 +256,24 @@ def test_amazons_messages_are_verified_and_read() -> None:
     ):
         with pytest.raises(ses.NotSigned):
             ses.verify(wrong, pem, (TOPIC,), when)
-    for url in ("https://evil.example/a.pem", "http://sns.eu-west-1.amazonaws.com/a.pem", "https://sns.x@evil.example/a.pem"):
-        with pytest.raises(ses.NotSigned):
-            ses.certificate_url({"SigningCertURL": url})
+    with pytest.raises(ses.NotSigned):
+        ses.verify({**message, "Timestamp": "2101-01-01T00:00:00Z"}, pem, (TOPIC,), datetime(2101, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["https://evil.example{}", "http://sns.eu-west-1.amazonaws.com{}", "https://sns.x@evil.example{}",
+     "https://sns.s3-us-west-2.amazonaws.com{}", "https://sns.us-east-1.amazonaws.com{}",
+     "https://sns.eu-west-1.amazonaws.com/x{}",
+     "https://sns.eu-west-1.amazonaws.com{}?x", "https://sns.eu-west-1.amazonaws.com{}#x",
+     "https://sns.eu-west-1.amazonaws.com:444{}",
+     "https://sns.eu-west-1.amazonaws.com.cn{}", "https://sns.eu-west-1.amazonaws.com/x.pem",
+     "https://u@sns.eu-west-1.amazonaws.com{}"],
+)  # fmt: skip
+def test_a_certificate_is_fetched_from_the_topics_region_alone(wrong: str) -> None:
+    """One host and one form of path are asked for the certificate, and no other."""
+    path = f"/SimpleNotificationService-{'0a' * 16}.pem"
+    right = f"https://sns.eu-west-1.amazonaws.com{path}"
+    assert ses.certificate_url({"TopicArn": TOPIC, "SigningCertURL": right}) == right
+    with pytest.raises(ses.NotSigned):
+        ses.certificate_url({"TopicArn": TOPIC, "SigningCertURL": wrong.format(path)})
