@@ -9,6 +9,7 @@ import os
 import socket
 from datetime import UTC
 from ipaddress import ip_address
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,10 +28,13 @@ from events.log.store import clear_old_receipts
 from services.newsletter.doorbell import DOORBELL
 from services.newsletter.mailroom import Mailroom
 from services.settings import Settings
+from services.starting import await_schema
+from services.status.processes import Life
 from services.status.read import LAST_TICK
 
 logger = logging.getLogger(__name__)
 
+START_SECONDS = 5.0
 HEALTH_EVERY = 20
 """Seconds between two signs of life; each worker has a key of its own for them."""
 
@@ -42,10 +46,18 @@ def run(settings: Settings) -> None:
     if settings.smtp_url and _is_public(settings.base_url) and not settings.base_url.startswith("https:"):
         logger.warning("BALLOTPRESS_BASE_URL isn't https: mail programs won't offer one-click unsubscribing (RFC 8058)")
     mailroom = Mailroom(settings)
+    asyncio.get_event_loop().run_until_complete(await_schema(settings.database_url, "worker"))
+    began = monotonic()
+    life = Life(settings.database_url, "worker", lambda: _trouble(mailroom, began))
     worker = create_worker(settings, mailroom)
+    living = worker.loop.create_task(life.run())
     try:
         worker.run()
+    except Exception as error:
+        worker.loop.run_until_complete(life.say(f"has lost Valkey: {error or type(error).__name__}"))
+        raise
     finally:
+        living.cancel()
         # Not in arq's on_shutdown, which isn't reached when Valkey is gone: a chunk under way must be finished all the same.
         worker.loop.run_until_complete(mailroom.close())
 
@@ -57,6 +69,13 @@ def _is_public(url: str) -> bool:
         return ip_address(host).is_global
     except ValueError:
         return "." in host and not host.endswith((".localhost", ".test", ".internal"))
+
+
+def _trouble(mailroom: Mailroom, began: float) -> str | None:
+    """Return what keeps a worker from its work: it opens its mailroom as soon as it has reached Valkey."""
+    if mailroom.is_open or monotonic() - began < START_SECONDS:
+        return None
+    return "has not reached Valkey: see REDIS_URL in its environment"
 
 
 def create_worker(settings: Settings, mailroom: Mailroom) -> Worker:

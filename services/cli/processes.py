@@ -1,5 +1,7 @@
 """The processes that `up` and docker-compose run: api, projector and worker; and migrate, which runs once."""
 
+import asyncio
+
 import rich_click as click
 
 from services.cli.database import asynchronous
@@ -12,8 +14,10 @@ from services.embedded.start import find_settings
 def api(host: str, port: int) -> None:
     """Serve the site and its API over HTTP."""
     settings = find_settings()
+    from services.starting import require_vault_keys
     from services.web.app import run
 
+    asyncio.run(require_vault_keys(settings))
     run(settings, host, port)
 
 
@@ -33,9 +37,11 @@ def worker() -> None:
     """Compile and send the newsletter when it is due, and clear old receipts and sign-ups."""
     settings = find_settings()
     from services import logs
+    from services.starting import require_vault_keys
     from services.worker import run
 
     logs.configure(settings.log_format)
+    asyncio.run(require_vault_keys(settings))
     run(settings)
 
 

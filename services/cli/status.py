@@ -105,6 +105,9 @@ def _lines(status: "Status") -> Iterator[str]:
         singles = ", ".join(f"{count} {state}" for state, count in status.ledger.singles.items())
         paused = "" if status.ledger.paused_at is None else f"paused since {utc(status.ledger.paused_at)}; "
         yield f"mail    {paused}single mails: {singles or 'none waiting'}"
+    for process in status.processes:
+        where = f"{process.pid} on {process.host}, release {process.release}"
+        yield f"runs    {process.kind} {where}, seen {process.silent_seconds:.0f} s ago"
     for transaction in status.transactions:
         waits = f", waits for {', '.join(map(str, transaction.waits_for))}" if transaction.waits_for else ""
         blocks = f", blocks {', '.join(map(str, transaction.blocks))}" if transaction.blocks else ""

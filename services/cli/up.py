@@ -98,6 +98,7 @@ async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | No
     from services.embedded.home import keep_keys, opened_home
     from services.embedded.start import start_servers
     from services.migrate import migrate
+    from services.starting import require_vault_keys
 
     home = home_folder(environ)
     if not home.exists():
@@ -108,6 +109,7 @@ async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | No
         await start_servers(supervisor, environ, keys["POSTGRES_PASSWORD"])
         settings = find_settings(environ)
         await migrate(settings.database_url)
+        await require_vault_keys(settings)
         await supervisor.start(_program("projector", environ))
         await supervisor.start(_program("worker", environ))
         await _load(settings, catalog)

@@ -7,6 +7,7 @@ ends. So no process ever runs that the guard and the next start couldn't find.
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -27,6 +28,11 @@ LONG_ENOUGH: Final = 30.0
 """Seconds; a process that ran longer is started again after the first pause."""
 ENDS_BEFORE_GIVING_UP: Final = 6
 POLL: Final = 0.05
+NO_SPACE: Final = "No space left on device"
+LATELY: Final = 15
+"""Lines of a log in which a full disk is looked for."""
+LEAST_ROOM: Final = 2**20
+"""Bytes."""
 GATE: Final = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh")
 
 Say = Callable[[str], None]
@@ -66,7 +72,7 @@ class Supervisor:
         while ready is not None and not await ready():
             if time.monotonic() > deadline or self._ends[program.name] >= ENDS_BEFORE_GIVING_UP:
                 where = f"its last words, in {program.log}: {_last_line(program.log)}" if program.log else "see above"
-                raise NotStarted(f"{program.name} did not start; {where}")
+                raise NotStarted(f"{program.name} did not start{_full_disk(program, self.home)}; {where}")
             await asyncio.sleep(POLL)
 
     async def run_once(self, program: Program) -> None:
@@ -106,7 +112,7 @@ class Supervisor:
             self._ends[program.name] += 1
             if time.monotonic() - began > LONG_ENOUGH:
                 pause = FIRST_PAUSE
-            self.say(f"{program.name} {how}; starting it again in {pause:g} s")
+            self.say(f"{program.name} {how}{_full_disk(program, self.home)}; starting it again in {pause:g} s")
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -170,9 +176,23 @@ def _opened(log: Path) -> IO[bytes]:
     return os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab")
 
 
-def _last_line(log: Path | None) -> str:
+def _full_disk(program: Program, home: Path) -> str:
+    """Return a clause that names a full disk, if one is to blame: the log says so, where there was room for that."""
+    said = any(NO_SPACE in line for line in _lines(program.log)[-LATELY:])
     try:
-        lines = log.read_text(errors="replace").splitlines() if log else []
+        is_full = said or shutil.disk_usage(home).free < LEAST_ROOM
     except OSError:
-        lines = []
+        is_full = said
+    return f", because the disk of {home} is full: free some space" if is_full else ""
+
+
+def _lines(log: Path | None) -> list[str]:
+    try:
+        return log.read_text(errors="replace").splitlines() if log else []
+    except OSError:
+        return []
+
+
+def _last_line(log: Path | None) -> str:
+    lines = _lines(log)
     return next((line.strip() for line in reversed(lines) if line.strip()), "none")

@@ -40,6 +40,11 @@ class Mailroom:
         self._stack = AsyncExitStack()
         self._sending: asyncio.Task[None] | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Tell whether it sends."""
+        return self._sending is not None
+
     async def open(self) -> None:
         """Connect, and begin to send."""
         settings, newsletter = self._settings, self._settings.newsletter

@@ -8,6 +8,7 @@ from projections.engine.window import LogWentBack
 from services.newsletter.holds import MANY_REFUSED, RESUME_HELD, said_held
 from services.newsletter.periods import SERVE_LATE
 from services.status.model import Ledger, Problem, ProjectionStatus, Queue, Rebuild, Room, Schema, Status, Transaction
+from services.status.processes import said_wrong
 
 BEHIND_SECONDS: Final = 10.0
 OVERDUE_SECONDS: Final = 90.0
@@ -34,6 +35,8 @@ def problems(status: Status) -> Iterator[Problem]:
     if alone := [view.name for view in status.views if view.runners == 0]:
         yield Problem(f"No projector keeps {', '.join(alone)} up with the log", "start `ballotpress projector`")
     yield from _halt_problems(status.views)
+    for kind, what in said_wrong(status.processes):
+        yield Problem(what[:1].upper() + what[1:], f"see the {kind}'s log, and start it: `ballotpress {kind}`")
     for view in status.views:
         yield from _view_problems(view)
     for rebuild in status.rebuilds:
@@ -123,7 +126,7 @@ def _transaction_problem(transaction: Transaction) -> Problem:
 
 def _queue_problems(queue: Queue) -> Iterator[Problem]:
     if not queue.reachable:
-        yield Problem("Valkey does not answer: votes are taken without limits, jobs wait", "start it, or correct REDIS_URL")
+        yield Problem("Valkey does not answer: limits are counted by each process, jobs wait", "start it, or correct REDIS_URL")
     elif queue.workers == 0:
         yield Problem("No worker is alive", "start `ballotpress worker`")
     elif queue.overdue_seconds > OVERDUE_SECONDS:

@@ -91,6 +91,17 @@ class TableSize(msgspec.Struct, frozen=True):
     index_bytes: int
 
 
+class Process(msgspec.Struct, frozen=True):
+    """A process, how long ago it last said that it lives, and what keeps it from its work."""
+
+    kind: str
+    host: str
+    pid: int
+    release: str
+    silent_seconds: float
+    trouble: str | None
+
+
 class Room(msgspec.Struct, frozen=True):
     """The bytes of a disk that `up` keeps its data on, and how many of them are free."""
 
@@ -173,3 +184,4 @@ class Status(msgspec.Struct, frozen=True):
     no_writes: str | None = None
     rewind: Rewind | None = None
     unsafe: Sequence[str] = ()
+    processes: Sequence[Process] = ()

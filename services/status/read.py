@@ -28,6 +28,7 @@ from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import look, said_late
 from services.newsletter.schedule import Schedule
 from services.status import advice, model
+from services.status.processes import read_processes
 from services.status.views import missing_views, read_present_views
 from services.status.writing import why_not
 
@@ -165,7 +166,8 @@ async def _read_parts(
     head = await parts.read("log", _head(connection), None) if migration else None
     views = await parts.read("views", read_present_views(connection), []) if migration else []
     rebuilds = await parts.read("rebuilds", _rebuilds(connection, head.position), []) if head else []
-    ledger = await parts.read("mails", _ledger(connection, schedule, at), None) if migration else None
+    ledger = await parts.read("mails", read_ledger(connection, schedule, at), None) if migration else None
+    processes = await parts.read("processes", read_processes(connection), [])
     no_writes = await parts.read("log", why_not(connection), None) if migration else None
     keys = await parts.read("vault", vault.missing(connection), []) if migration and vault else []
     disk = await parts.read("sizes", _disk(connection), [])
@@ -174,7 +176,7 @@ async def _read_parts(
     return model.Status(
         at, head, views, rebuilds, model.Schema(migration, migrate.current(), missing),
         [model.Transaction(**row) for row in slow], disk, ledger, queue, (), missing_keys=keys,
-        unread=parts.unread, no_writes=no_writes, rewind=rewind, unsafe=unsafe,
+        unread=parts.unread, no_writes=no_writes, rewind=rewind, unsafe=unsafe, processes=processes,
     )  # fmt: skip
 
 
@@ -233,7 +235,8 @@ async def _rebuild(connection: "Connection[Any]", projection: Projection, schema
     return model.Rebuild(projection.name, schema, "newer" if is_newer else "older", position, head)
 
 
-async def _ledger(connection: "Connection[Any]", schedule: Schedule, at: datetime) -> model.Ledger | None:
+async def read_ledger(connection: "Connection[Any]", schedule: Schedule, at: datetime) -> model.Ledger | None:
+    """Return how the mails stand; None in a database without them."""
     if await connection.fetchval("select to_regclass('newsletter.periods')") is None:
         return None
     row = await connection.fetchrow(READ_LEDGER)

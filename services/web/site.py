@@ -20,6 +20,8 @@ from services.newsletter import holds, periods
 from services.newsletter.schedule import schedule_of
 from services.newsletter.tokens import MailTokens
 from services.settings import Settings
+from services.starting import await_schema
+from services.status.processes import Life, read_processes, said_wrong
 from services.web.card_cache import Cards
 from services.web.erased import ErasedVisitors
 from services.web.http import call
@@ -120,6 +122,7 @@ class Site:
                 self.limits.check(),
                 Check("newsletter", False, self._late_issue),
                 Check("refusals", False, self._held_issues),
+                Check("processes", False, self._process_trouble),
             ]
             try:
                 async with self._append():
@@ -138,6 +141,8 @@ class Site:
             asyncio.create_task(self.cards.run()),
             asyncio.create_task(self.live.run()),
             asyncio.create_task(self.erased.run()),
+            asyncio.create_task(Life(dsn, "api").run()),
+            asyncio.create_task(await_schema(dsn, "API")),
         ]
         try:
             async with Committer(dsn, REGISTRY, on_commit=rung.ring) as self.committer:
@@ -150,6 +155,9 @@ class Site:
 
     async def _listing_read(self) -> str | None:
         return None if self.committer.is_ready else "this process still reads which tools are listed"
+
+    async def _process_trouble(self) -> str | None:
+        return "; ".join(what for _, what in said_wrong(await read_processes(self.database))) or None
 
     async def _late_issue(self) -> str | None:
         return await periods.late(self.database, self.schedule, await periods.time_of(self.database))

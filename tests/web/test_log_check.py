@@ -1,13 +1,16 @@
 """Who asks whether all is well is told when no vote can be taken, and why; and a vote that was taken is answered."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
+import yaml
 
 from events.log.committer import Committer
 from services.status.writing import DISK_FULL, why_not
@@ -16,6 +19,8 @@ from tests.support import sites
 from tests.support.histories import add_three_tools
 from tests.support.runners import catch_up_all, until
 from tests.support.settings import settings
+
+ALERTS = Path(__file__).parents[2] / "docs" / "alerts.yml"
 
 
 @asynccontextmanager
@@ -83,3 +88,15 @@ async def test_a_vote_is_answered_though_its_card_is_kept_from_us(site: httpx.As
         await asyncio.sleep(STALE_SECONDS + 0.2)
         answer = await vote(site, "ship")
         assert (answer.status_code, answer.json()["community"]["ship"]) == (200, 1)
+
+
+async def test_every_metric_that_an_alert_names_exists(site: httpx.AsyncClient) -> None:
+    """The sample of alerts asks for nothing that `/metrics` doesn't tell, label values included."""
+    await site.get("/v1/tools/one")
+    told = (await site.get("/metrics")).text
+    rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+    asked = [name for rule in rules for name in re.findall(r"ballotpress_\w+", rule["expr"])]
+    assert len(asked) >= len(rules)
+    assert [name for name in asked if f"# TYPE {name} " not in told] == []
+    for label in re.findall(r"{(\w+=\"\w+\")}", " ".join(rule["expr"] for rule in rules)):
+        assert label in told or label in {'status="5xx"', 'of="free"'}, label

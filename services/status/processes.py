@@ -1,0 +1,85 @@
+"""The processes of a site: each says that it lives, in PostgreSQL, where all can read it."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from itertools import groupby
+from typing import Any, Final, TypeAlias
+
+from asyncpg import Connection, Pool
+
+from events.log import postgres
+from services.status.model import Process
+
+Database: TypeAlias = "Pool[Any] | Connection[Any]"
+
+BEAT_SECONDS: Final = 10.0
+DEAD_SECONDS: Final = 35.0
+"""A process that was silent for longer counts as dead."""
+
+_SAY: Final = """
+insert into status.processes (name, kind, host, pid, release, trouble) values ($1, $2, $3, $4, $5, $6)
+on conflict (name) do update set seen_at = now(), trouble = excluded.trouble
+"""
+# The last of each kind stays, so that a kind that is gone is missed for good.
+_PRUNE: Final = """
+delete from status.processes p
+where p.seen_at < now() - interval '1 hour'
+  and exists (select from status.processes n where n.kind = p.kind and n.seen_at > p.seen_at)
+"""
+_READ: Final = """
+select kind, host, pid, release, extract(epoch from now() - seen_at)::float8 as silent_seconds, trouble
+from status.processes where seen_at > now() - interval '1 hour' or kind not in (
+    select kind from status.processes where seen_at > now() - interval '1 hour')
+order by kind, seen_at desc
+"""
+_EXISTS: Final = "select to_regclass('status.processes') is not null"
+
+
+class Life:
+    """The life of this process, told every ten seconds; `trouble` returns what keeps it from its work."""
+
+    def __init__(self, dsn: str, kind: str, trouble: Callable[[], str | None] = lambda: None) -> None:
+        self._dsn = dsn
+        self._trouble = trouble
+        host, pid = socket.gethostname(), os.getpid()
+        self._who = (f"{kind}:{host}:{pid}", kind, host, pid, version("ballotpress"))
+
+    async def run(self) -> None:
+        """Say that the process lives, again and again, until cancelled."""
+        while True:
+            await self.say(self._trouble())
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def say(self, trouble: str | None) -> None:
+        """Say that the process lives. While PostgreSQL is away or has no such table, nobody could read it."""
+        try:
+            connection = await postgres.connect(self._dsn, "life", seconds=5)
+            try:
+                await connection.execute(_SAY, *self._who, trouble)
+                await connection.execute(_PRUNE)
+            finally:
+                connection.terminate()
+        except postgres.FAILED:
+            pass
+
+
+async def read_processes(database: Database) -> Sequence[Process]:
+    """Return the processes seen in the last hour, and of a kind not seen since, the last."""
+    if not await database.fetchval(_EXISTS):
+        return []
+    return [Process(**row) for row in await database.fetch(_READ)]
+
+
+def said_wrong(processes: Sequence[Process]) -> Iterator[tuple[str, str]]:
+    """Return what is wrong with processes: the kind, and a sentence. Of several of a kind, one must live."""
+    for kind, group in groupby(processes, key=lambda process: process.kind):
+        same = list(group)
+        last = same[0]
+        if last.silent_seconds > DEAD_SECONDS and kind != "api":
+            yield kind, f"no {kind} has shown itself for {last.silent_seconds:.0f} s; the last was {last.pid} on {last.host}"
+        for process in same:
+            if process.trouble is not None and process.silent_seconds <= DEAD_SECONDS:
+                yield kind, f"the {kind} {process.pid} on {process.host} {process.trouble}"

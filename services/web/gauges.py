@@ -1,0 +1,135 @@
+"""The gauges of the whole site, read when `/metrics` is asked: views, mails, queue, processes, limits, disk."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar, cast, get_args
+
+from asyncpg import Connection
+
+from events.log import history, postgres
+from events.log.history import Rewind
+from services.clock import now
+from services.newsletter.holds import Refused, read_refused
+from services.newsletter.periods import Edition
+from services.status.model import Ledger, Process, ProjectionStatus, Queue
+from services.status.processes import read_processes, said_wrong
+from services.status.read import disk_room, read_ledger, read_queue
+from services.status.views import read_views
+from services.web.http.checks import PATIENCE_SECONDS
+from services.web.http.metrics import Gauge
+from services.web.site import Site
+
+T = TypeVar("T")
+
+MAIL_STATES: Final = ("pending", "attempting", "deferred", "uncertain", "accepted", "rejected")
+
+
+async def read_gauges(site: Site) -> list[Gauge]:
+    """Return the gauges; of what can't be read within a second, their names alone."""
+    views, late, ledger, processes, log, queue = await asyncio.gather(
+        _patiently(read_views(site.database)),
+        _patiently(site.late_editions()),
+        _patiently(_read_ledger(site)),
+        _patiently(read_processes(site.database)),
+        _patiently(_read_log(site)),
+        read_queue(site.valkey),
+    )
+    editions: dict[str, float] = {} if late is None else {edition: float(edition in late) for edition in get_args(Edition)}
+    return [
+        *_of_views(views or ()),
+        Gauge(
+            "ballotpress_issue_late",
+            "1 if an issue is more than a day late; `ballotpress digest send --now` sends it.",
+            "edition",
+            editions,
+        ),
+        *_of_log(log),
+        *_of_mails(ledger),
+        *_of_processes(processes or ()),
+        *_of_queue(queue),
+        *await _of_here(site),
+    ]
+
+
+async def _patiently(reading: "asyncio.Future[T] | Any") -> T | None:
+    """Return what is read, or None: the metrics of the process itself need no database."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return cast("T", await reading)
+    except postgres.FAILED:
+        return None
+
+
+async def _read_ledger(site: Site) -> Ledger | None:
+    async with site.database.acquire() as connection:
+        return await read_ledger(cast("Connection[Any]", connection), site.schedule, now())
+
+
+async def _read_log(site: Site) -> tuple[Rewind | None, Refused]:
+    return await history.unanswered(site.database), await read_refused(site.database)
+
+
+def _of_log(log: tuple[Rewind | None, Refused] | None) -> Iterable[Gauge]:
+    rewind, refused = log or (None, None)
+    yield Gauge(
+        "ballotpress_log_positions",
+        "Positions that are gone since the log went back; `ballotpress digest resume` sets them to 0.",
+        "state",
+        {} if log is None else {"gone": float(rewind.gone if rewind else 0)},
+    )
+    mails = {} if refused is None else {"refused_readers": float(refused.readers), "held_issues": float(len(refused.held))}
+    yield Gauge("ballotpress_mail_about_us", "Readers whose servers refused us in a day; issues held for it.", "of", mails)
+
+
+def _of_views(views: Sequence[ProjectionStatus]) -> Iterable[Gauge]:
+    yield _view("position", "The last event taken into a view.", {view.name: view.position for view in views})
+    yield _view("lag_events", "Events that a view is behind the log.", {view.name: view.lag for view in views})
+    yield _view("halted", "1 if a view has halted at an event.", {view.name: view.halt is not None for view in views})
+    yield _view("drifted", "1 if a view differs from the log.", {view.name: view.drift is not None for view in views})
+
+
+def _view(name: str, text: str, values: Mapping[str, float]) -> Gauge:
+    return Gauge(f"ballotpress_view_{name}", text, "view", values)
+
+
+def _of_mails(ledger: Ledger | None) -> Iterable[Gauge]:
+    counted: Counter[str] = Counter()
+    for mails in [] if ledger is None else [ledger.singles, *(account.mails for account in ledger.issues)]:
+        counted.update(mails)
+    states = {} if ledger is None else {state: counted[state] for state in MAIL_STATES}
+    text = "Mails of the open issues and the last one, and unsettled single ones, by state; rejected ones bounced."
+    yield Gauge("ballotpress_mails", text, "state", states)
+    overdue = {} if ledger is None else {"first": ledger.overdue_seconds}
+    yield Gauge("ballotpress_mail_overdue_seconds", "How long the first due mail has waited.", "mail", overdue)
+
+
+def _of_processes(processes: Sequence[Process]) -> Iterable[Gauge]:
+    silent: dict[str, float] = {}
+    for process in processes:
+        silent[process.kind] = min(process.silent_seconds, silent.get(process.kind, process.silent_seconds))
+    wrong = Counter(kind for kind, _ in said_wrong(processes))
+    text = "Seconds since any process of a kind last said that it lives; they do every ten seconds."
+    yield Gauge("ballotpress_process_silent_seconds", text, "kind", silent)
+    text = "What is wrong with the processes of a kind: none lives, or one can't work."
+    yield Gauge("ballotpress_process_troubles", text, "kind", {kind: wrong[kind] for kind in silent})
+
+
+def _of_queue(queue: Queue) -> Iterable[Gauge]:
+    values = {"jobs": queue.jobs, "workers": queue.workers, "overdue_seconds": queue.overdue_seconds} if queue.reachable else {}
+    yield Gauge("ballotpress_queue", "Valkey's jobs, live workers, and how long the first due job has waited.", "of", values)
+
+
+async def _of_here(site: Site) -> Iterable[Gauge]:
+    in_force = await site.limits.check().ask() is None
+    room = disk_room(site.settings.home)
+    return [
+        Gauge("ballotpress_viewers", "Viewers of the live stream in this process.", "of", {"tallies": site.live.viewers}),
+        Gauge("ballotpress_limits_shared", "1 while limits are counted by all processes together.", "in", {"valkey": in_force}),
+        Gauge(
+            "ballotpress_disk_bytes",
+            "The disk of a database that `up` keeps, and what is free of it.",
+            "of",
+            {} if room is None else {"all": room.bytes, "free": room.free},
+        ),
+    ]

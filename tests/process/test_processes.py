@@ -1,0 +1,118 @@
+"""Every process says that it lives, and what keeps it from its work, where everybody can read it."""
+
+import asyncio
+import logging
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from events.log.migrate import current
+from events.log.vault import Vault
+from services.migrate import migrate
+from services.starting import await_schema
+from services.status.processes import DEAD_SECONDS, Life, read_processes, said_wrong
+from tests.support import servers, sites
+from tests.support.processes import COMMAND, PATIENCE, started
+from tests.support.runners import catch_up_all, until
+from tests.support.settings import environ, settings
+from tests.support.shell import Shell
+
+_ANOTHER = "insert into status.processes (name, kind, host, pid, release) values ('x', '{}', 'h', 1, '1')"
+
+
+@pytest.fixture
+def shell(tmp_path: Path, dsn: str, valkey_url: str) -> Shell:
+    """A shell on the test's own database."""
+    return Shell(tmp_path / "home", dsn, valkey_url)
+
+
+async def wrong(connection: Any) -> list[str]:
+    """Return what is said of the processes."""
+    return [what for _, what in said_wrong(await read_processes(connection))]
+
+
+async def age(connection: Any, kind: str, seconds: float) -> None:
+    """Let the processes of a kind have been silent for so long."""
+    await connection.execute(
+        "update status.processes set seen_at = now() - make_interval(secs => $2) where kind = $1", kind, seconds
+    )
+
+
+async def test_a_silent_process_is_missed_until_another_of_its_kind_lives(connection: Any, dsn: str, shell: Shell) -> None:
+    """A worker that says nothing any more is named by status; when another lives, nobody is missed."""
+    life = Life(dsn, "worker")
+    await life.say(None)
+    assert await wrong(connection) == []
+    await age(connection, "worker", DEAD_SECONDS + 5)
+    (said,) = await wrong(connection)
+    assert said.startswith("no worker has shown itself for ")
+    assert f"! {said[:1].upper()}{said[1:30]}" in shell("status", status=1).out
+    await connection.execute(_ANOTHER.format("worker"))
+    assert await wrong(connection) == []
+
+
+async def test_the_last_of_a_kind_is_missed_for_good(connection: Any, dsn: str) -> None:
+    """Old rows are pruned, but a kind of which none lives stays missed."""
+    await Life(dsn, "projector").say(None)
+    await connection.execute(_ANOTHER.format("projector"))
+    await connection.execute("update status.processes set seen_at = now() - interval '3 days' where name = 'x'")
+    await Life(dsn, "api").say(None)
+    assert {row["name"] for row in await connection.fetch("select name from status.processes")}.isdisjoint({"x"})
+    await age(connection, "projector", 2 * 86400)
+    await Life(dsn, "api").say(None)
+    assert len(await wrong(connection)) == 1
+
+
+async def test_what_keeps_a_process_from_its_work_degrades_readiness(connection: Any, dsn: str, valkey_url: str) -> None:
+    """A worker's trouble is a reason in the readiness of every API process, until the worker says that it is over."""
+    await catch_up_all(dsn)
+    async with sites.client(settings(dsn, valkey_url)) as site:
+        life = Life(dsn, "worker")
+        await life.say("has not reached Valkey: see REDIS_URL in its environment")
+        assert "has not reached Valkey" in (await site.get("/health/ready")).text
+        await life.say(None)
+        assert "processes: " not in (await site.get("/health/ready")).text
+
+
+async def test_a_worker_without_valkey_says_so(dsn: str, connection: Any) -> None:
+    """A worker that can't reach Valkey is told of in PostgreSQL, which it reaches."""
+    with started((*COMMAND, "worker"), environ(dsn, "redis://127.0.0.1:1")):
+
+        async def said() -> bool:
+            return "Valkey" in str(await wrong(connection))
+
+        await until(said)
+
+
+async def test_a_process_without_schema_says_what_to_run_once(
+    postgres: servers.Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a database that was never migrated one line names the command, and once it ran the process goes on."""
+    await servers.execute(postgres.dsn(), "create database without_schema")
+    try:
+        dsn = postgres.dsn("without_schema")
+        with caplog.at_level(logging.WARNING, "services.starting"):
+            waiting = asyncio.create_task(await_schema(dsn, "projector"))
+
+            async def said() -> bool:
+                return bool(caplog.records)
+
+            await until(said)
+            await asyncio.sleep(1.2)
+            assert [record.getMessage() for record in caplog.records] == [
+                f"the projector waits: the database is at migration 0 of {current()}; run `ballotpress migrate`"
+            ]
+            await migrate(dsn)
+            async with asyncio.timeout(PATIENCE):
+                await waiting
+    finally:
+        await servers.execute(postgres.dsn(), "drop database without_schema with (force)")
+
+
+async def test_another_vault_key_than_the_datas_stops_the_start(shell: Shell, connection: Any) -> None:
+    """An API or a worker with a vault key that isn't the data's refuses to start, in one sentence."""
+    await Vault([b64encode(b"o" * 32).decode()]).finder(connection)
+    shell("worker").failed("BALLOTPRESS_VAULT_KEYS lacks the key", "add it back")
+    shell("api").failed("BALLOTPRESS_VAULT_KEYS lacks the key", "add it back")
