@@ -33,10 +33,6 @@ create table places (
     panel_second integer not null,
     constraint places_pkey primary key (tool)
 );
-create index places_name_idx on places (name, slug) where listed;
-create index places_category_name_idx on places (category, name, slug) where listed;
-create index places_panel_idx on places (panel_first, panel_second, slug) where listed;
-create index places_category_panel_idx on places (category, panel_first, panel_second, slug) where listed;
 
 create table panel (
     tool           text   not null collate "C",
@@ -50,9 +46,6 @@ create table panel (
     listed         boolean not null,
     constraint panel_pkey primary key (tool, persona)
 );
-create index panel_spelling_idx on panel (lower(persona) collate "C", persona);
-create index panel_persona_idx on panel (lower(persona) collate "C", position desc) where listed;
-create index panel_category_idx on panel (lower(persona) collate "C", category, position desc) where listed;
 create index panel_position_idx on panel (position);
 
 create table reviewers (
@@ -80,8 +73,6 @@ create table tallies (
     constraint tallies_pkey primary key (tool)
 );
 create index tallies_position_idx on tallies (position);
-create index tallies_community_idx on tallies (log.community_place(ship, skip), slug) where listed;
-create index tallies_category_idx on tallies (category, log.community_place(ship, skip), slug) where listed;
 
 create table pairs (
     left_tool  text   not null collate "C",
@@ -90,8 +81,19 @@ create table pairs (
     constraint pairs_pkey primary key (left_tool, right_tool)
 );
 create index pairs_position_idx on pairs (position desc);
-create index pairs_left_idx on pairs (left_tool, position desc);
-create index pairs_right_idx on pairs (right_tool, position desc);
+
+-- indexes: what the lists are read from; no step needs them, so a rebuild makes them at its end
+create index if not exists places_name_idx on places (name, slug) where listed;
+create index if not exists places_category_name_idx on places (category, name, slug) where listed;
+create index if not exists places_panel_idx on places (panel_first, panel_second, slug) where listed;
+create index if not exists places_category_panel_idx on places (category, panel_first, panel_second, slug) where listed;
+create index if not exists panel_spelling_idx on panel (lower(persona) collate "C", persona);
+create index if not exists panel_persona_idx on panel (lower(persona) collate "C", position desc) where listed;
+create index if not exists panel_category_idx on panel (lower(persona) collate "C", category, position desc) where listed;
+create index if not exists tallies_community_idx on tallies (log.community_place(ship, skip), slug) where listed;
+create index if not exists tallies_category_idx on tallies (category, log.community_place(ship, skip), slug) where listed;
+create index if not exists pairs_left_idx on pairs (left_tool, position desc);
+create index if not exists pairs_right_idx on pairs (right_tool, position desc);
 
 -- totals: the number of rows, and all votes together
 select 'tools' as name, count(*) as total from tools

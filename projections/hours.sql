@@ -30,8 +30,6 @@ create table trends (
     net      bigint  not null,
     constraint trends_pkey primary key (tool)
 );
-create index trends_net_idx on trends ((-net), slug) where listed;
-create index trends_category_idx on trends (category, (-net), slug) where listed;
 
 create table trends_begin (
     only_row boolean     not null default true,
@@ -39,6 +37,10 @@ create table trends_begin (
     constraint trends_begin_pkey primary key (only_row),
     constraint trends_begin_only_row check (only_row)
 );
+
+-- indexes: what the lists are read from; no step needs them, so a rebuild makes them at its end
+create index if not exists trends_net_idx on trends ((-net), slug) where listed;
+create index if not exists trends_category_idx on trends (category, (-net), slug) where listed;
 
 -- totals: all changes together, counted and corrected, and the number of disqualified voters
 select t.name, t.total

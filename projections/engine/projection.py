@@ -46,7 +46,7 @@ create table checkpoint (
 );
 """
 
-_BLOCK = re.compile(r"^-- (tables|totals|(?:changes|step \w+) \(([\w, ]+)\)):[^\n]*\n", re.MULTILINE)
+_BLOCK = re.compile(r"^-- (tables|indexes|totals|(?:changes|step \w+) \(([\w, ]+)\)):[^\n]*\n", re.MULTILINE)
 _CREATE_LOCK = 0x70726F6A
 
 # A comparison of whole tables takes as long as the log is long.
@@ -106,6 +106,11 @@ class Projection:
         return "\n".join(sql for kind, _, sql in self._blocks if kind == "tables")
 
     @cached_property
+    def indexes(self) -> str:
+        """Return the statements that make the indexes which no step needs; they leave those alone that are there."""
+        return "\n".join(sql for kind, _, sql in self._blocks if kind == "indexes")
+
+    @cached_property
     def totals(self) -> str:
         """Return the statement that sums the tables up: (name, total)."""
         return next(sql for kind, _, sql in self._blocks if kind == "totals").rstrip(";")
@@ -130,11 +135,18 @@ class Projection:
         """Return a digest of all statements, tables and steps."""
         return sha256(repr(self._blocks).encode()).hexdigest()[:16]
 
-    async def create(self, connection: "Connection[Any]", schema: str) -> None:
+    async def create(self, connection: "Connection[Any]", schema: str, *, indexed: bool = True) -> None:
         """Make the tables, empty, in a new schema. Leaves the connection's search_path pointing there."""
         await connection.execute(await _formatted(connection, "create schema %I", schema))
         await work_in(connection, schema)
         await self.make_tables(connection)
+        if indexed:
+            await self.make_indexes(connection)
+
+    async def make_indexes(self, connection: "Connection[Any]") -> None:
+        """Make the indexes which no step needs, unless they are there, in the schema of the connection's search_path."""
+        if self.indexes:
+            await connection.execute(self.indexes)
 
     async def make_tables(self, connection: "Connection[Any]") -> None:
         """Make the tables, empty, in the schema of the connection's search_path."""

@@ -70,16 +70,20 @@ class Rebuild:
                     return True
                 await drop(connection, schema)
             async with connection.transaction():
-                await self.projection.create(connection, schema)
+                await self.projection.create(connection, schema, indexed=False)
             return False
         finally:
             await connection.close()
 
     async def catch_up(self) -> None:
-        """Fold windows until the rebuilt tables are nearly at the live position. Raises Halted at an event that fails."""
+        """Fold windows until the rebuilt tables are nearly at the live position, and make their indexes.
+
+        Raises Halted at an event that fails.
+        """
         connection = await connect_patiently(self._dsn, self.projection.next_schema)
         try:
             await self._folding(connection).nearly()
+            await self.projection.make_indexes(connection)
         finally:
             await connection.close()
 

@@ -38,6 +38,10 @@ async def make(dsn: str) -> dict[str, float]:
         began = monotonic()
         await connection.execute(statement, timeout=3600)
         seconds[name] = seconds.get(name, 0.0) + monotonic() - began
+    for projection in PROJECTIONS:
+        began = monotonic()
+        await connection.execute(projection.indexes or "select", timeout=3600)
+        seconds[projection.name] = seconds.get(projection.name, 0.0) + monotonic() - began
     await connection.close()
     return seconds
 

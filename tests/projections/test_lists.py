@@ -7,9 +7,12 @@ import asyncpg
 import pytest
 
 from events.log.committer import Committer
+from events.registry import REGISTRY
 from projections import tools
 from projections.cards import CHANGES
-from projections.registry import named
+from projections.engine.projection import only_one
+from projections.engine.rebuild import Rebuild
+from projections.registry import PROJECTIONS, named
 from projections.tally import ranks, wilson
 from projections.tools import Place, Sort
 from tests.support.histories import SLUGS, VOTERS, History, add_three_tools
@@ -62,6 +65,23 @@ async def many(dsn: str) -> AsyncIterator[Connection]:
         await connection.execute(f"vacuum analyze {named(table)}")
     yield connection
     await connection.close()
+
+
+INDEXES = "select indexdef from pg_indexes where schemaname = $1 order by 1"
+
+
+async def test_a_rebuilt_view_has_the_indexes_of_a_new_one(dsn: str, connection: Connection) -> None:
+    """The lists' indexes, which a rebuild makes at its end, are there when it switches: also after one that was cut short."""
+    for projection in PROJECTIONS:
+        before = await connection.fetch(INDEXES, projection.schema)
+        async with only_one(dsn, projection):
+            cut_short = Rebuild(dsn, projection, REGISTRY)
+            await cut_short.prepare()
+            rebuild = Rebuild(dsn, projection, REGISTRY)
+            assert await rebuild.prepare()
+            await rebuild.catch_up()
+            await rebuild.switch(keep_previous=False)
+        assert await connection.fetch(INDEXES, projection.schema) == before
 
 
 @pytest.mark.parametrize("category", [None, "Category 3", "none"])
