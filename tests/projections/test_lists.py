@@ -117,8 +117,8 @@ async def test_lists_of_verdicts_and_pairs_read_as_many_rows_as_they_show(many: 
     for statement, arguments in reads:
         assert await touched(many, statement, *arguments) <= ENOUGH, (statement, arguments)
     generation = await many.fetchval(named("update {cards}.checkpoint set position = $1 returning generation"), TOOLS)
-    assert await touched(many, CHANGES, TOOLS - PAGE, generation, 5_000) <= ENOUGH
-    assert await touched(many, CHANGES, 0, "another rebuild", 5_000) <= ENOUGH
+    assert await touched(many, CHANGES, TOOLS - PAGE, generation, 5_000, 0, None, None) <= ENOUGH
+    assert await touched(many, CHANGES, 0, "another rebuild", 5_000, 0, None, None) <= ENOUGH
 
 
 async def test_the_database_places_tallies_as_the_rules_rank_them(connection: Connection) -> None:
