@@ -13,7 +13,7 @@ def _any_of(*patterns: str) -> re.Pattern[str]:
 
 
 _WHO: Final = (
-    r"(?:users?|user ?name|recipients?|mail ?box(?:es)?|accounts?|e?-?mail(?: address)?|address(?:ee)?|alias|name|person)"
+    r"(?:users?|rcpt|user ?name|recipients?|mail ?box(?:es)?|accounts?|e?-?mail(?: address)?|address(?:ee)?|alias|name|person)"
 )
 _NAMED: Final = r"(?:[<\"'(\[]?\S+@\S+[>\"')\]]?,?:? )?"
 _IS: Final = r"(?:(?:is|was|has been|have been|are|seems|with that name|in \S+(?: \S+)? table) )?"
@@ -24,12 +24,13 @@ _KIND: Final = r"(?:(?:local|final|virtual|e?-?mail|delivery|destination|system|
 
 GONE: Final = _any_of(
     rf"\b{_WHO} {_NAMED}{_IS}(?:currently |permanently )?(?:unknown|invalid|disabled|deactivated|inactive|discontinued)\b",
-    rf"\b{_WHO} {_NAMED}{_IS}(?:suspended|closed|deleted|removed|expired|terminated)\b",
+    rf"\b{_WHO} {_NAMED}{_IS}(?:currently |permanently )?(?:suspended|closed|deleted|removed|expired|terminated)\b",
     rf"\b{_WHO} {_NAMED}{_NOT} (?:been |be )?(?:an? )?(?:exist|found|known|valid|active|activated|available|listed)",
     rf"\b{_WHO} {_NAMED}{_NOT} (?:been |be )?(?:an? )?(?:registered|recogni[sz]ed|local|in use|here|on this|in our)\b",
     rf"\b(?:unknown|non-?existent|no such|not a known|not a valid|invalid) (?:or \w+ )?{_KIND}{_WHO}\b",
-    rf"\b(?:inactive|disabled|deleted|illegal|bad|wrong|undefined) (?:or \w+ )?{_KIND}{_WHO}\b",
-    rf"\bno (?:valid )?{_WHO} (?:here|by|with|of|at|matching|exists?|found|\()",
+    rf"\b(?:inactive|deactivated|disabled|deleted|illegal|bad|wrong|undefined) (?:or \w+ )?{_KIND}{_WHO}\b",
+    rf"\bno (?:valid )?{_WHO} (?:here|by|with|of|at|matching|exists?|found|available|\()",
+    rf"\bis not an? (?:active|valid|known|existing) {_KIND}{_WHO}\b",
     rf"\bcould ?n[o']t (?:find|be found)\b.{{0,60}}\b{_WHO}\b",
     r"\bno ?such ?user\b|\brecipient ?not ?found\b|\bnot our customer|\bnot a mailbox|\bbad ?rcpt ?to\b",
     r"\b(?:does not|doesn.?t|did not|didn.?t) have (?:an?|any) \S+ account\b|\bno account (?:here|by|with|at)\b",
@@ -53,7 +54,7 @@ OURS: Final = _any_of(
     r"\battachment|\b(?:black|block|white)[- ]?list|\b\w*(?:dns|r|uri?|s)bl\b|\b(?:is listed|listed (?:in|on|by|at))\b",
     r"\bon (?:the|a) list\b|\b(?:spf|dkim|dmarc|arc)\b|\bblock(?:ed|ing)\b|\bbanned|\bforbidden|\bprohibited",
     r"\brestricted|\bprivate\b",
-    r"\b(?:client|sending|connecting|your|remote) (?:host|ip|server|address|network|mta|mail|domain|message|e-?mail|site)",
+    r"\b(?:client|sending|connecting|your|remote) (?:host|ip|server|address|network|mta|mail server|domain|site)",
     r"\baccess (?:is )?(?:denied|not allowed)|\bpermission|\bnot (?:permitted|allowed)|\bdelivery not authori",
     r"\b(?:sending|daily|hourly|message|outgoing)\b.{0,20}\b(?:limit|quota)\b|\bunusual rate|\brate[- ]?limit",
     r"\bheaders?\b|\bmalformed|\bnon-?compliant|\brfc ?\d|\bsyntax|\bbare (?:lf|cr)|\burls?\b|\buris?\b",

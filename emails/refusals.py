@@ -41,7 +41,7 @@ class Judgement(msgspec.Struct, frozen=True):
 
 def judge(words: str = "", status: str | None = None, code: int | None = None) -> Judgement:
     """Judge a refusal by its words, its status code (RFC 3463) and its reply code (RFC 5321), as far as they are known."""
-    said = " ".join(words[:LONGEST].split())
+    said = " ".join(words[:LONGEST].replace("_", " ").split())
     if code is None and (reply := _REPLY.search(said)):
         code = int(reply[1])
     telling = _telling(said, status, code)
@@ -88,7 +88,7 @@ def _is_gone(said: str, status: str | None, says_gone: bool, says_other: bool) -
         return says_gone or not says_other
     if status in MAYBE_GONE:
         return says_gone or _is_bare(said)
-    return says_gone and not says_other and status in (None, "5.0.0")
+    return says_gone and not says_other and (status is None or status.endswith(".0"))
 
 
 def _is_bare(said: str) -> bool:
