@@ -5,10 +5,11 @@ A fault names its place by JSON pointer (RFC 6901).
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Final, Generic, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 T = TypeVar("T")
 
@@ -62,8 +63,10 @@ def _number(text: str) -> int | float:
     return int(number) if number.is_integer() else number
 
 
-def fault_of(error: msgspec.ValidationError) -> Fault:
+def fault_of(error: msgspec.ValidationError, type_: Any) -> Fault:
     """Return the fault of a value that doesn't fit its Struct: `$.tools[0].name` becomes `/tools/0/name`.
+
+    A word that isn't one of a few is answered with those.
 
     The pointer names a missing or unknown field itself; of a mapping's value, msgspec names the mapping only (`[...]`).
     """
@@ -72,7 +75,27 @@ def fault_of(error: msgspec.ValidationError) -> Fault:
     pointer = "".join("/" + _escaped(step["name"] or step["index"]) for step in _STEP.finditer(path.partition("[...]")[0]))
     if field := _FIELD.fullmatch(detail):
         pointer += "/" + _escaped(field["name"])
+    if detail.startswith("Invalid enum value") and (words := _words_at(inspect.type_info(type_), pointer.split("/")[1:])):
+        detail += f"; it must be one of {', '.join(words)}"
     return pointer, detail
+
+
+def _words_at(type_: inspect.Type, steps: Sequence[str]) -> list[str]:
+    """Return the words that a type allows at a place within it."""
+    match type_:
+        case inspect.Metadata():
+            return _words_at(type_.type, steps)
+        case inspect.UnionType():
+            return [word for one in type_.types for word in _words_at(one, steps)]
+        case inspect.LiteralType() if not steps:
+            return [str(value) for value in type_.values]
+        case inspect.StructType() if steps:
+            return [
+                word for field in type_.fields if field.encode_name == steps[0] for word in _words_at(field.type, steps[1:])
+            ]
+        case inspect.ListType() | inspect.VarTupleType() | inspect.SetType() if steps:
+            return _words_at(type_.item_type, steps[1:])
+    return []
 
 
 def _escaped(step: str) -> str:

@@ -61,7 +61,7 @@ def read_catalog(path: Path) -> "CatalogFile":
     except OSError as error:
         raise click.ClickException(f"{path} can't be read: {error.strerror}") from None
     except msgspec.ValidationError as error:
-        raise _refused(path, [fault_of(error)]) from None
+        raise _refused(path, [fault_of(error, CatalogFile)]) from None
     except UNREADABLE as error:
         if faults := list(bad_texts(raw)):
             raise _refused(path, faults) from None

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
+from emails.filters import days
 from projections.comparison import NO_REVIEWS, NO_VOTES
 from projections.tally import Community
 
@@ -57,7 +58,7 @@ def clock(time: datetime) -> str:
 
 
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
-    function.__name__: function for function in (count, verdict, interval, flips, score, day, moment, clock)
+    function.__name__: function for function in (count, verdict, interval, flips, score, day, days, moment, clock)
 }
 
 GLOBALS: Final = {"NO_REVIEWS": NO_REVIEWS, "NO_VOTES": NO_VOTES}

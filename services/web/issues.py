@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from emails.feed import Entry, atom
+from emails.filters import days
 from services.newsletter import digest
 from services.web.flash import ListPageQuery
 from services.web.http.answers import Answer, Versioned
@@ -170,5 +171,5 @@ async def _lines(site: Site, before: int | None, limit: int) -> Sequence[IssueLi
 
 
 def _entry(line: IssueLine) -> Entry:
-    summary = f"{line.period_from:%Y-%m-%d} to {line.published_at:%Y-%m-%d}"
+    summary = days({"from": line.period_from.isoformat(), "to": line.published_at.isoformat()})
     return Entry(line.url, line.title, summary, line.published_at, line.published_at)

@@ -94,7 +94,7 @@ async def post_events(call: Call) -> WebhookAnswer:
     try:
         events = (await _decoded(_batch, body)).events
     except msgspec.ValidationError as error:
-        raise bad_input(error) from None
+        raise bad_input(error, WebhookBatch) from None
     except UNREADABLE:
         raise BadInput.at("", "The body isn't valid JSON in UTF-8, or is nested too deeply.") from None
     return await _apply(call, [read_event(event, _fingerprint(event, body, place)) for place, event in enumerate(events)])

@@ -87,6 +87,8 @@ def test_from_sign_up_to_who_got_it(site: Instance, tmp_path: Path) -> None:
     assert (status, [line["number"] for line in json.loads(listed)["items"]]) == (200, [1])
     assert json.loads(call(site, "GET", "/v1/issues/1")[1])["new_tools"]
     assert "Issue 1" in call(site, "GET", "/issues/1")[1]
+    today = f"{json.loads(listed)['items'][0]['published_at']:.10}"
+    assert f"{today} to {today}" not in call(site, "GET", "/issues/1")[1] + call(site, "GET", "/feed.xml")[1]
     assert "/issues/1" in call(site, "GET", "/feed.xml")[1]
     for page in ("/v1/issues/1", "/issues/1", "/feed.xml"):
         assert "ada@example.com" not in call(site, "GET", page)[1]

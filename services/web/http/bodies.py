@@ -5,7 +5,7 @@ surrogates, NUL (PostgreSQL's text can't hold one), nesting beyond reason. Forms
 """
 
 import re
-from typing import Annotated, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -63,7 +63,7 @@ class BodyReader(Generic[T]):
         try:
             value = self._reader.read(raw)
         except msgspec.ValidationError as error:
-            raise bad_input(error) from None
+            raise bad_input(error, self._type) from None
         except UNREADABLE as error:
             raise _unreadable(raw, error) from None
         if b"\\u0000" in raw and (errors := _bad_texts(raw)):
@@ -71,9 +71,9 @@ class BodyReader(Generic[T]):
         return value
 
 
-def bad_input(error: msgspec.ValidationError) -> BadInput:
+def bad_input(error: msgspec.ValidationError, type_: Any) -> BadInput:
     """Return the refusal of a value that doesn't fit its Struct."""
-    return BadInput.at(*fault_of(error))
+    return BadInput.at(*fault_of(error, type_))
 
 
 def _unreadable(raw: bytes, error: Exception) -> BadInput:
@@ -115,7 +115,7 @@ def read_form(type_: type[T], raw: bytes) -> T:
     try:
         return msgspec.convert(values, type_, strict=False)
     except msgspec.ValidationError as error:
-        raise bad_input(error) from None
+        raise bad_input(error, type_) from None
 
 
 def check_line(pointer: str, text: str | None) -> None:

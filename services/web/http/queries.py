@@ -66,7 +66,7 @@ class QueryReader(Generic[T]):
         try:
             return msgspec.convert(values, self._type)
         except msgspec.ValidationError as error:
-            raise bad_input(error) from None
+            raise bad_input(error, self._type) from None
 
     def _put(self, values: dict[str, object], name: str, value: object) -> None:
         if name in self._lists:
