@@ -154,7 +154,7 @@ class Stack:
     def status(self) -> Any:
         """Return the output of `ballotpress status --json`."""
         ran = self.run("api", "ballotpress", "status", "--json")
-        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout, ran.stderr  # its exit status is 1 where anything is wrong: the tests' PostgreSQL may lose power
         return json.loads(ran.stdout)
 
     def stop(self) -> None:
