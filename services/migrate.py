@@ -6,11 +6,15 @@ from projections.engine.projection import create_missing
 from projections.registry import PROJECTIONS
 
 
-async def migrate(dsn: str) -> None:
-    """Migrate the log and create missing projections. It is safe to run twice, and from two hosts at once."""
+async def migrate(dsn: str) -> int:
+    """Migrate the log and create missing projections; return how many migrations ran.
+
+    It is safe to run twice, and from two hosts at once.
+    """
     connection = await postgres.connect(dsn, "migrate")
     try:
-        await migrations.migrate(connection)
+        ran = await migrations.migrate(connection)
         await create_missing(connection, PROJECTIONS)
+        return ran
     finally:
         await connection.close()

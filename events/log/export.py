@@ -156,7 +156,7 @@ def _entry(text: bytes, number: int) -> Entry:
     try:
         text.decode()  # a Raw field isn't looked into
         return _entries.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ImportRefused(f"Line {number} is not an event of an export: {error}") from None
 
 

@@ -72,6 +72,8 @@ COUNT = "select count(*) = $1 and count(*) = coalesce(max(position), 0) from log
 AHEAD: Final = timedelta(minutes=5)
 """How far an event may be ahead of the server's clock: every later one would have its time until the clock is there."""
 
+_metas = msgspec.json.Decoder(dict[str, str] | None)
+
 Time = Annotated[datetime, Meta(tz=True)]
 
 
@@ -221,12 +223,16 @@ class _Checks:
 
     def _must_be_known(self, entry: Entry) -> None:
         """Raise EntryRefused if no projection could read it. Data of an older version is only checked once it is upcast."""
+        try:
+            _metas.decode(entry.meta)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise EntryRefused(f"position {entry.position}: its meta is not an object of texts ({error})") from None
         type_ = self._registry.types.get(entry.type)
         if type_ is not None and entry.schema_version < type_.schema_version:
             return
         try:
             self._registry.decode(entry.type, entry.schema_version, bytes(entry.data))
-        except (UnknownEvent, msgspec.ValidationError) as error:
+        except (UnknownEvent, msgspec.DecodeError, RecursionError) as error:
             raise EntryRefused(f"position {entry.position}: {error}") from None
 
 

@@ -67,6 +67,8 @@ def _wrong(row: Any, expected: Totals, found: Totals, comparable: Container[str]
         return f"its checkpoint was moved from {row['totals_position']}, and stands at {row['position']} now"
     names = [name for name in found if name in comparable]
     wrong = [
-        f"{name} sum up to {found[name]}, not {expected.get(name, 0)}" for name in names if found[name] != expected.get(name, 0)
+        f"its tables hold {found[name]} {name}, not {expected.get(name, 0)}"
+        for name in names
+        if found[name] != expected.get(name, 0)
     ]
     return "; ".join(wrong) or None

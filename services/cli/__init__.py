@@ -19,6 +19,7 @@ COMMANDS = {
     "api": "services.cli.processes:api",
     "projector": "services.cli.processes:projector",
     "worker": "services.cli.processes:worker",
+    "settings": "services.cli.settings:settings",
     "migrate": "services.cli.processes:migrate",
     "catalog": "services.cli.catalog:catalog",
     "replay": "services.cli.replay:replay",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import rich_click as click
 
 from services.cli.database import OPERATOR, asynchronous, connected
-from services.cli.options import Visitor, confirm, json_option, yes_option
+from services.cli.options import Visitor, Whole, confirm, json_option, yes_option
 from services.cli.terminal import counted, show, size, utc
 from services.embedded.start import find_settings
 from services.settings import Settings
@@ -20,7 +20,7 @@ Edition = Literal["weekly", "monthly"]
 edition_option = click.option(
     "--edition", type=click.Choice(["weekly", "monthly"]), default="weekly", show_default=True, help="The edition."
 )
-issue_argument = click.argument("number", type=click.IntRange(min=1), metavar="ISSUE")
+issue_argument = click.argument("number", type=Whole(min=1), metavar="ISSUE")
 
 
 @click.group()
@@ -54,7 +54,7 @@ def preview(reader: str | None, edition: Edition, folder: Path, as_json: bool) -
 
 
 @digest.command(name="compile")
-@click.option("--verify", "number", type=click.IntRange(min=1), metavar="N", help="Check that the log still gives issue N.")
+@click.option("--verify", "number", type=Whole(min=1), metavar="N", help="Check that the log still gives issue N.")
 @edition_option
 @asynchronous
 async def compile_(number: int | None, edition: Edition) -> int:
@@ -101,7 +101,7 @@ async def send(now: bool, extra: bool, as_json: bool) -> None:
 
 
 @digest.command()
-@click.argument("number", type=click.IntRange(min=1), required=False)
+@click.argument("number", type=Whole(min=1), required=False)
 @click.option("--reader", metavar="READER", type=Visitor(), help="Show the mail of one reader, by id.")
 @click.option("--missed", is_flag=True, help="List the readers who did not get it, and why.")
 @json_option

@@ -32,6 +32,8 @@ SENTENCES: Final = {
     "projections.engine.snapshot:ViewsHalted": "{error}: see `ballotpress status`",
     "projections.engine.runner:Halted": "Position {error.position} can't be folded ({error}); the live views are unchanged",
     "asyncpg:DiskFullError": "PostgreSQL's disk is full: free some space, then try again; nothing live was changed ({error})",
+    "asyncpg:LockNotAvailableError": "Somebody's transaction holds what this needs: see `ballotpress status`, then try again",
+    "asyncpg:QueryCanceledError": "PostgreSQL stopped this: see `ballotpress status`, then try again ({error})",
     "asyncpg:InvalidPasswordError": "PostgreSQL refused the name or password in DATABASE_URL",
     "asyncpg:InvalidCatalogNameError": "PostgreSQL has no such database: {error}",
     "asyncpg:UndefinedTableError": "The database lacks a table: run `ballotpress migrate` first ({error})",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import rich_click as click
 
 from services.cli.database import asynchronous, connected
-from services.cli.options import json_option
+from services.cli.options import Whole, json_option
 from services.cli.terminal import counted, must_be_read, progress, show
 from services.embedded.start import find_settings, reachable_database
 from services.private_files import replacing
@@ -25,7 +25,7 @@ LAST = 10
 AT_ONCE = 500
 POLL = 0.5
 """Seconds."""
-POSITION = click.IntRange(1, 2**63 - 1)
+POSITION = Whole(1, 2**63 - 1)
 
 
 @click.group()

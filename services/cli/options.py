@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -47,6 +48,23 @@ def confirm(question: str, yes: bool) -> None:
     if sys.stdin is None or not sys.stdin.isatty():
         raise click.UsageError("This needs a yes, and there is no terminal to ask on: add --yes if you mean it")
     click.confirm(question, abort=True, err=True)
+
+
+class Whole(click.IntRange):
+    """A whole number within bounds."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            bounds = [f"{word} {bound}" for word, bound in (("from", self.min), ("to", self.max)) if bound is not None]
+            self.fail(f"{value!r} is not a whole number {' '.join(bounds)}".rstrip(), param, ctx)
+
+    def _describe_range(self) -> str:
+        return ""  # the options' own texts say what a number is
 
 
 class Reason(click.ParamType[str]):

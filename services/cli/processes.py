@@ -5,12 +5,14 @@ import asyncio
 import rich_click as click
 
 from services.cli.database import asynchronous
+from services.cli.options import Whole
+from services.cli.terminal import counted
 from services.embedded.start import find_settings
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+@click.option("--port", default=8000, show_default=True, type=Whole(1, 65535), help="Port to listen on.")
 def api(host: str, port: int) -> None:
     """Serve the site and its API over HTTP."""
     settings = find_settings()
@@ -52,5 +54,6 @@ async def migrate() -> None:
     settings = find_settings(needs_keys=False)
     from services.migrate import migrate as bring_up_to_date
 
-    await bring_up_to_date(settings.database_url)
-    click.echo("The database has the current schema")
+    ran = await bring_up_to_date(settings.database_url)
+    done = f"Ran {counted(ran, 'migration')}; the" if ran else "Nothing to do: the"
+    click.echo(f"{done} database has the current schema")

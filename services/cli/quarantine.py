@@ -8,7 +8,7 @@ import msgspec
 import rich_click as click
 
 from services.cli.database import OPERATOR, asynchronous, connected, submit
-from services.cli.options import Reason, json_option
+from services.cli.options import Reason, Whole, json_option
 from services.cli.terminal import show, utc
 from services.embedded.start import find_settings
 from services.settings import Settings
@@ -45,7 +45,7 @@ async def list_(as_json: bool) -> None:
 
 
 @quarantine.command()
-@click.argument("position", type=click.IntRange(1, 2**63 - 1))
+@click.argument("position", type=Whole(1, 2**63 - 1))
 @click.option("--reason", required=True, type=Reason(), help="Why, in one line. The log keeps it.")
 @json_option
 @asynchronous

@@ -10,7 +10,7 @@ import rich_click as click
 from projections.engine.verify import Diff
 from services.cli.database import asynchronous
 from services.cli.folding import ProjectionName, chosen, difference_lines, rows_differ, shown_progress
-from services.cli.options import json_option
+from services.cli.options import Whole, json_option
 from services.cli.terminal import show
 from services.embedded.start import find_settings
 
@@ -39,7 +39,7 @@ class Replayed(msgspec.Struct, frozen=True):
     "--pause",
     default=PAUSE_MS,
     show_default=True,
-    type=click.IntRange(0, 10_000),
+    type=Whole(0, 10_000),
     metavar="MS",
     help="Shortest rest after a window, in milliseconds; a window that took longer is followed by as long a rest. 0: no rest.",
 )

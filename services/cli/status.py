@@ -10,7 +10,7 @@ import rich_click as click
 from services.cli.database import connected
 from services.cli.errors import sentence
 from services.cli.options import json_option
-from services.cli.terminal import must_be_read, show, size, utc
+from services.cli.terminal import counted, must_be_read, show, size, utc
 from services.embedded.start import find_settings
 from services.settings import Settings
 
@@ -100,7 +100,7 @@ def _lines(status: "Status") -> Iterator[str]:
     yield f"schema  migration {status.schema.migration} of {status.schema.current}"
     if status.queue is not None and status.queue.reachable:
         tick = "" if status.queue.tick_seconds is None else f"; the clock ticked {status.queue.tick_seconds:.0f} s ago"
-        yield f"queue   {status.queue.jobs} jobs, {status.queue.workers} workers{tick}"
+        yield f"queue   {counted(status.queue.jobs, 'job')}, {counted(status.queue.workers, 'worker')}{tick}"
     if status.ledger is not None:
         singles = ", ".join(f"{count} {state}" for state, count in status.ledger.singles.items())
         paused = "" if status.ledger.paused_at is None else f"paused since {utc(status.ledger.paused_at)}; "

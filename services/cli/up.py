@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from services.cli.database import asynchronous, connected
+from services.cli.options import Whole
 from services.embedded.start import find_settings
 from services.settings import Settings, check_values, home_folder, known_environ, process_environ
 
@@ -32,7 +33,7 @@ VIEWS_WITHIN = 60.0
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+@click.option("--port", default=8000, show_default=True, type=Whole(1, 65535), help="Port to listen on.")
 @click.option("--catalog", metavar="FILE|none", help="Catalog file to load into an empty log.  [default: a demo]")
 @click.option(
     "--smtp", metavar="URL", help="Relay for mail, such as smtp://127.0.0.1:2525.  [default: SMTP_URL, else the outbox]"

@@ -95,6 +95,8 @@ async def test_views_follow_an_imported_log(shell: Shell, lines: list[bytes], em
 
 Change = Callable[[list[bytes]], list[bytes]]
 
+DEEP = b"[" * 9999 + b"]" * 9999
+
 CHANGES: dict[str, tuple[Change, str]] = {
     "a changed value": (lambda x: [*x[:5], x[5].replace(b"ship", b"skip"), *x[6:]], "changed after it was written"),
     "a changed space": (lambda x: [*x[:5], x[5].replace(b": ", b":"), *x[6:]], "changed after it was written"),
@@ -110,6 +112,16 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "a wrong stream version": (lambda x: [x[0].replace(b'"version":1', b'"version":7'), *x[1:]], "changed after"),
     "a time to come": (lambda x: [*x[:5], x[5].replace(b'"recorded_at":"20', b'"recorded_at":"99', 1), *x[6:]], "yet to come"),
     "an older time": (lambda x: [*x[:5], x[5].replace(b'"20', b'"19', 1), *x[6:]], "recorded before"),
+    "a list for meta": (lambda x: [*x[:5], x[5].replace(b'"meta":null', b'"meta":[1]'), *x[6:]], "its meta is not an object"),
+    "nested meta": (lambda x: [*x[:5], x[5].replace(b'"meta":null', b'"meta":{"a":{"b":1}}'), *x[6:]], "its meta is not an"),
+    "deep meta": (
+        lambda x: [x[0].replace(b'"meta":', b'"meta":' + DEEP + b',"x":'), *x[1:]],
+        "Line 1 is not",
+    ),
+    "deep data": (
+        lambda x: [x[0].replace(b'"data":{', b'"data":{"x":' + DEEP + b","), *x[1:]],
+        "is not|nest",
+    ),
     "another format": (lambda x: [*x[:-1], x[-1].replace(b'format":1', b'format":2')], "format 2"),
     "a wrong count": (lambda x: [*x[:-1], x[-1].replace(b'events":10', b'events":11')], "its manifest says 11"),
     "a broken manifest": (lambda x: [*x[:-1], b'{"manifest":{"format":1}}'], "The manifest can't be read"),

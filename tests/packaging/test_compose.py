@@ -71,6 +71,13 @@ def test_no_relay_is_named_by_default(values: dict[str, str]) -> None:
         assert service["image"] == "ballotpress" or re.search(r":v?\d", service["image"]), service["image"]
 
 
+def test_every_container_has_its_bounds(values: dict[str, str]) -> None:
+    """Each image that isn't ours is an exact release, and each container has a limit of memory and of processes."""
+    for name, service in compose.services(values).items():
+        assert service["image"] == "ballotpress" or re.search(r":v?\d+\.\d+", service["image"]), name
+        assert service["mem_limit"] and service["pids_limit"], name
+
+
 def test_valkey_keeps_nothing(values: dict[str, str]) -> None:
     """What Valkey counts ties voters to networks: it has no volume, and writes nothing; recycled WAL keeps no destroyed key."""
     services = compose.services(values)
