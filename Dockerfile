@@ -1,7 +1,7 @@
 # One image for migrate, api, projector and worker; docker-compose.yml says which runs what.
 # Every package comes by requirements.lock, uv and setuptools among them: one whose hash is wrong or missing ends the build.
 
-FROM python:3.11-slim AS build
+FROM python:3.11.14-slim AS build
 WORKDIR /src
 COPY pyproject.toml requirements.lock ./
 RUN sed -n '/^uv==/,/[^\]$/p' requirements.lock > uv.lock \
@@ -17,7 +17,7 @@ COPY services services
 RUN uv pip install --no-cache --compile-bytecode --python /opt/ballotpress/bin/python \
         --no-deps --build-constraints requirements.lock .
 
-FROM python:3.11-slim
+FROM python:3.11.14-slim
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin ballotpress
 COPY --from=build /opt/ballotpress /opt/ballotpress
 ENV PATH=/opt/ballotpress/bin:$PATH PYTHONUNBUFFERED=1

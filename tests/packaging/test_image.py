@@ -37,6 +37,12 @@ def test_the_build_sees_what_the_dockerfile_copies() -> None:
     assert is_shut_out("tests") and is_shut_out(".env")
 
 
+def test_the_image_stands_on_an_exact_release() -> None:
+    """Every stage begins with one and the same exact release of Python, not with whatever is newest."""
+    bases = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert len(set(bases)) == 1 and re.fullmatch(r"python:\d+\.\d+\.\d+-slim", bases[0])
+
+
 def test_versions_stand_in_the_lock_alone() -> None:
     """Neither Dockerfile nor Makefile names a version of a Python package; even uv's stands in the lock."""
     for name in ("Dockerfile", "Makefile"):
