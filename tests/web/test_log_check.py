@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from events.log.committer import Committer
+from projections.registry import PROJECTIONS
 from services.status.writing import DISK_FULL, why_not
 from services.web.card_cache import STALE_SECONDS
 from tests.support import sites
@@ -88,7 +89,7 @@ async def test_why_no_vote_can_be_taken_is_named(connection: Any) -> None:
 async def test_a_vote_is_answered_though_its_card_is_kept_from_us(site: httpx.AsyncClient, dsn: str) -> None:
     """A vote that was recorded is answered with the card as last known and this vote in it, whoever locks the cards."""
     await site.get("/v1/tools/one")
-    async with locked(dsn, "lock table cards_1.tallies in access exclusive mode"):
+    async with locked(dsn, f"lock table {PROJECTIONS[0].schema}.tallies in access exclusive mode"):
         await asyncio.sleep(STALE_SECONDS + 0.2)
         answer = await vote(site, "ship")
         assert (answer.status_code, answer.json()["community"]["ship"]) == (200, 1)
