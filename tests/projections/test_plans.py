@@ -11,7 +11,7 @@ from events.catalog import Listing
 from events.log import ids, store
 from events.log.event import encode
 from events.voters import VoterDisqualified
-from projections import history, hours
+from projections import history, hours, issues
 from projections.engine import window
 from projections.engine.projection import work_in
 from projections.registry import PROJECTIONS
@@ -123,3 +123,12 @@ async def test_a_tally_is_explained_from_its_own_hours(long_log: Connection, dsn
     read = await touched(long_log, history.CHANGES, "voted once", VOTES + 1, [], False)
     assert 0 < read <= 2 * SECONDS_AN_HOUR
     assert await touched(long_log, history.CHANGES, "voted once", VOTES + 1, [], True) >= VOTES
+
+
+async def test_the_first_issue_reads_no_vote(long_log: Connection) -> None:
+    """What an issue of the whole log says of votes stands in the tallies: it needs no view of single votes."""
+    await long_log.execute("select set_config('search_path', $1, false)", ", ".join(p.schema for p in PROJECTIONS))
+    await long_log.execute("alter view log.tally_changes rename to unread")
+    assert (await issues.read(long_log, 0, VOTES + 1)).is_quiet
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await issues.read(long_log, 1, VOTES + 1)
