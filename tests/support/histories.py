@@ -194,7 +194,8 @@ class History:
         subscriber, state = self._readers.setdefault(reader, (self._new_id(), None))
         match what:
             case "request":
-                events = subscribers.request_subscription(state, subscriber, "sealed", [visitor[-3:]], "form", visitor)
+                chosen = [visitor[-3:]]
+                events = subscribers.request_subscription(state, subscriber, "sealed", chosen, "form", visitor, chosen)
             case "import":
                 events = subscribers.import_subscriber(state, subscriber, "sealed", ["c"], "proof")
             case "confirm":
