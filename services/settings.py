@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from services.private_files import NotOurs, must_be_ours
+from services.urls import UrlError, read_database_url, read_valkey_url
 
 LogFormat = Literal["json", "console"]
 
@@ -112,6 +113,8 @@ class Variable(msgspec.Struct, frozen=True):
         """Return the value that a word stands for. Raises SettingsError."""
         try:
             return self.read(_checked(word, re.fullmatch(self.pattern, word)))
+        except UrlError as error:
+            raise SettingsError(f"{self.name} {error}") from None
         except ValueError:
             raise SettingsError(f"{self.name} {self.refusal.format(word)}") from None
 
@@ -159,8 +162,13 @@ def _count(name: str) -> Variable:
 
 # fmt: off
 _TABLE: Final = {
-    "database_url": Variable("DATABASE_URL", "(?i)postgres(ql)?://.*", "must be a URL that begins with postgresql://"),
-    "redis_url": Variable("REDIS_URL", "(?i)(rediss?|unix)://.*", "must be a URL that begins with redis://"),
+    "database_url": Variable(
+        "DATABASE_URL", "(?i)postgres(ql)?://.*", "must be a URL that begins with postgresql://",
+        read_database_url,
+    ),
+    "redis_url": Variable(
+        "REDIS_URL", "(?i)(rediss?|unix)://.*", "must be a URL that begins with redis://", read_valkey_url,
+    ),
     "smtp_url": Variable("SMTP_URL", r"(?i)smtp(s|\+starttls)?://.*", "must be a URL that begins with smtp://"),
     "secret_keys": Variable(
         "BALLOTPRESS_SECRET_KEYS", ".{32,}", "holds a key shorter than 32 characters: use a longer one",

@@ -13,18 +13,14 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 import uvloop
 from arq import cron, func
-from arq.connections import RedisSettings
 from arq.worker import Worker
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 
 from events.log import postgres
 from events.log.leftovers import remove_leftovers
 from events.log.store import clear_old_receipts
+from services import valkey
 from services.newsletter.doorbell import DOORBELL
 from services.newsletter.mailroom import Mailroom
 from services.settings import Settings
@@ -89,24 +85,14 @@ def create_worker(settings: Settings, mailroom: Mailroom) -> Worker:
             cron(_tick, minute=set(range(60)), run_at_startup=True, keep_result=0),
         ],
         on_startup=_open,
-        redis_settings=_redis_settings(settings.redis_url),
+        redis_pool=valkey.queue(settings.redis_url),
         ctx={"database_url": settings.database_url, "mailroom": mailroom},
-        job_serializer=msgspec.msgpack.Encoder(enc_hook=repr).encode,
-        job_deserializer=msgspec.msgpack.decode,
+        **valkey.JOBS,
         health_check_key=f"ballotpress:worker:{socket.gethostname()}:{os.getpid()}",
         health_check_interval=HEALTH_EVERY,
         job_timeout=300,
         timezone=UTC,
     )
-
-
-def _redis_settings(url: str) -> RedisSettings:
-    settings = RedisSettings.from_dsn(url)
-    settings.conn_timeout = 5
-    settings.conn_retries = 10
-    settings.retry = Retry(ExponentialBackoff(cap=2, base=0.1), retries=8)
-    settings.retry_on_error = [ConnectionError, TimeoutError, BusyLoadingError, OSError]
-    return settings
 
 
 async def _open(ctx: dict[str, Any]) -> None:

@@ -30,6 +30,17 @@ FAILED: Final = (*UNAVAILABLE, asyncpg.PostgresError)
 
 CONNECT_SECONDS: Final = 5.0
 
+
+class PoolerBetween(Exception):
+    """A pooler stands before the server and drops what a session asks for, so that no promise of ours would hold."""
+
+    def __str__(self) -> str:
+        return (
+            "DATABASE_URL leads to a pooler such as pgbouncer, which keeps no session's settings and listeners: "
+            "name the server itself (every process keeps a few connections of its own)"
+        )
+
+
 # What our promises rest on is never left to the settings of a server, database or role. A peer that vanished without a word is
 # noticed within ten seconds. Compiling a statement (`jit`, on by default in Debian's packages) takes a second where running it
 # takes a millisecond. Time-outs are each connection's own: a role's would stop the long statements that plan an issue.
@@ -48,11 +59,16 @@ _SETTINGS: Final = {
 
 # Commits that don't wait for the disk, unless we asked for them; stronger settings than `on` are kept. The other is unknown to
 # servers before 17, so it can't be asked for at once.
+# A pooler refuses settings that it doesn't know, or is told to drop them: then ours isn't there.
 _MAKE_SURE: Final = """
 select set_config(name, case name when 'synchronous_commit' then 'on' else '0' end, false) from pg_settings
 where source <> 'client'
-  and (name = 'synchronous_commit' and setting = 'off' or name = 'transaction_timeout' and setting <> '0')
+  and (name = 'synchronous_commit' and setting = 'off' or name = 'transaction_timeout' and setting <> '0');
+do $$ begin
+  if current_setting('ballotpress.session', true) is null then raise exception 'no session' using errcode = 'BP001'; end if;
+end $$
 """
+_OURS: Final = {"ballotpress.session": "kept"}
 
 UNSAFE: Final = "select name from pg_settings where name in ('fsync', 'full_page_writes') and setting = 'off' order by 1"
 """Settings of the server that no session can mend: a power cut may lose what was acknowledged, or break everything."""
@@ -63,9 +79,14 @@ async def connect(dsn: str, role: str, *, seconds: float | None = None, **settin
 
     After `seconds` (None: never) a statement raises TimeoutError here. `settings` are the server's, for this session.
     """
-    connection = await asyncpg.connect(
-        dsn, timeout=CONNECT_SECONDS, command_timeout=seconds, server_settings=_settings(role, settings)
-    )
+    try:
+        connection = await asyncpg.connect(
+            dsn, timeout=CONNECT_SECONDS, command_timeout=seconds, server_settings=session_settings(role, **settings)
+        )
+    except asyncpg.ProtocolViolationError as error:
+        if "startup parameter" in str(error):
+            raise PoolerBetween from None
+        raise
     await _make_sure(connection)
     return connection
 
@@ -93,7 +114,7 @@ def pool(
     """
     return asyncpg.create_pool(
         dsn, min_size=0, max_size=size, timeout=connect_seconds, command_timeout=seconds, reset=reset,
-        init=_make_sure, server_settings=_settings(role, settings),
+        init=_make_sure, server_settings=session_settings(role, **settings),
     )  # fmt: skip
 
 
@@ -101,10 +122,13 @@ async def _make_sure(connection: "Connection[Any]") -> None:
     """Let a session's commits wait for the disk, whatever the server, database or role says; and no transaction be too long."""
     try:
         await connection.execute(_MAKE_SURE)
-    except BaseException:
+    except BaseException as error:
         connection.terminate()
+        if isinstance(error, asyncpg.PostgresError) and error.sqlstate == "BP001":
+            raise PoolerBetween from None
         raise
 
 
-def _settings(role: str, settings: dict[str, str]) -> dict[str, str]:
-    return {**_SETTINGS, "application_name": f"ballotpress-{role}", **settings}
+def session_settings(role: str, **settings: str) -> dict[str, str]:
+    """Return what each session asks the server for: what our promises rest on, and settings of its own."""
+    return {**_SETTINGS, **_OURS, "application_name": f"ballotpress-{role}", **settings}

@@ -194,11 +194,10 @@ async def _set_paused(settings: Settings, paused: bool) -> None:
 
 async def _ring(settings: Settings) -> None:
     """Wake the worker's sender."""
-    from redis.asyncio import Redis
-
     from services.newsletter.doorbell import ring
+    from services.valkey import client
 
-    async with Redis.from_url(settings.redis_url, socket_connect_timeout=1) as valkey:
+    async with client(settings.redis_url) as valkey:
         await ring(valkey)
 
 

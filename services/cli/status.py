@@ -63,13 +63,12 @@ def _show(settings: Settings, as_json: bool, watch: bool) -> bool:
 
 
 async def _read(settings: Settings) -> "Status":
-    from redis.asyncio import Redis
-
     from events.log.vault import Vault
     from services.newsletter.schedule import schedule_of
     from services.status.read import read_status
+    from services.valkey import client
 
-    valkey = Redis.from_url(settings.redis_url, socket_connect_timeout=1)
+    valkey = client(settings.redis_url)
     vault = Vault(settings.vault_keys) if settings.vault_keys else None
     async with connected(settings, seconds=60) as connection, valkey:
         return await read_status(connection, schedule_of(settings.newsletter), valkey, vault=vault, data=settings.home)

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import asyncpg
-from redis.asyncio import Redis
 
 from events.log import postgres
 from events.log.committer import Committer
@@ -14,6 +13,7 @@ from events.log.tasks import end
 from events.log.vault import Vault
 from events.registry import REGISTRY
 from projections.engine import notify
+from services import valkey
 from services.clock import now
 from services.log_watch import LogWatch
 from services.newsletter import issues, outbox, periods, reports
@@ -59,10 +59,8 @@ class Mailroom:
         rung = notify.Bell(dsn, notify.LOG)
         self._ringing = asyncio.create_task(rung.run())
         self._committer = await self._stack.enter_async_context(Committer(dsn, REGISTRY, on_commit=rung.ring))
-        valkey = await self._stack.enter_async_context(
-            Redis.from_url(settings.redis_url, socket_connect_timeout=1, socket_timeout=1)
-        )
-        self._watch = LogWatch(self.database, valkey, settings.home)
+        client = await self._stack.enter_async_context(valkey.client(settings.redis_url, socket_timeout=1))
+        self._watch = LogWatch(self.database, client, settings.home)
         self._sender = Sender(
             self.database, letters, transport, clock=now, bounced=self._bounced, look=self._watch.look,
             lease_seconds=newsletter.lease_seconds,

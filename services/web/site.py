@@ -16,6 +16,7 @@ from events.log.tasks import end
 from events.log.vault import Finder, Vault
 from events.registry import REGISTRY
 from projections.engine import notify
+from services import valkey
 from services.newsletter import holds, periods
 from services.newsletter.schedule import schedule_of
 from services.newsletter.tokens import MailTokens
@@ -103,7 +104,7 @@ class Site:
             postgres.pool(
                 self.settings.database_url, "web", size=10, seconds=5, connect_seconds=2, reset=_leave
             ) as self.database,
-            Redis.from_url(self.settings.redis_url, socket_connect_timeout=1) as self.valkey,
+            valkey.client(self.settings.redis_url) as self.valkey,
         ):
             self.limits = Limits(self.valkey)
             self.spent = Spent(self.limits)

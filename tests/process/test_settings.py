@@ -108,8 +108,38 @@ def test_a_wrong_value_is_named(environ: dict[str, str], variable: str, value: s
 
 
 @pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("postgresql://u:p%40%2Fs@h:5433/d?sslmode=require", "postgresql://u:p%40%2Fs@h:5433/d?sslmode=require"),
+        ("postgresql://u@h/d?sslmode=require&channel_binding=require", "postgresql://u@h/d?sslmode=require"),
+        ("postgresql:///d?host=/run/x&connect_timeout=3&keepalives=1&gssencmode=prefer", "postgresql:///d?host=%2Frun%2Fx"),
+        ("postgresql://h1:1,h2:2/d?target_session_attrs=read-write&application_name=x",
+         "postgresql://h1:1,h2:2/d?target_session_attrs=read-write"),
+        ("postgresql://h/d?options=-c%20search_path%3Dnowhere", "postgresql://h/d?options=-c%20search_path%3Dnowhere"),
+    ],
+)  # fmt: skip
+def test_addresses_in_the_manner_of_libpq_are_taken(environ: dict[str, str], given: str, kept: str) -> None:
+    """What libpq knows and each connection settles by itself is left out; the rest stays as it was given."""
+    assert read_settings({**environ, "DATABASE_URL": given}).database_url == kept
+
+
+@pytest.mark.parametrize("query", ["", "?ssl_cert_reqs=none", "?socket_timeout=2", "?db=3"])
+def test_addresses_in_the_manner_of_valkey_are_taken(environ: dict[str, str], query: str) -> None:
+    """Escaped passwords, users and the options of Valkey's client are taken."""
+    url = f"rediss://user:p%40s%2Fs@valkey.example:6380/0{query}"
+    assert read_settings({**environ, "REDIS_URL": url}).redis_url == url
+
+
+@pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
+        ("DATABASE_URL", "postgresql://h/d?conect_timeout=3", "DATABASE_URL has the unknown option 'conect_timeout'"),
+        ("DATABASE_URL", "postgresql://h/d?gssencmode=require", "DATABASE_URL asks for gssencmode=require"),
+        ("DATABASE_URL", "postgresql://u:p@[s@h/d", "DATABASE_URL isn't a URL that can be read"),
+        ("REDIS_URL", "redis://h/0?foo=1", "REDIS_URL has an unknown option: 'foo'"),
+        ("REDIS_URL", "redis://h1,h2/0", "REDIS_URL names several hosts"),
+        ("REDIS_URL", "redis://h/none", "REDIS_URL must end in the number of a database, such as /0"),
+        ("REDIS_URL", "redis://h:70000/0", "REDIS_URL can't be used: Port out of range 0-65535"),
         ("DATABASE_URL", "mysql://x", "DATABASE_URL must be a URL that begins with postgresql://"),
         ("BALLOTPRESS_DIGEST_HOUR", "24", "BALLOTPRESS_DIGEST_HOUR must be an hour from 0 to 23, not '24'"),
         ("BALLOTPRESS_TRUSTED_PROXIES", "::1,me", "such as 10.0.0.0/8, not 'me'"),
