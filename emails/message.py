@@ -94,9 +94,13 @@ class PreparedDigest:
         return text, html
 
 
-def prepare(shared: SharedDigest, sender: From, list_id: str, feedback_id: str | None = None) -> PreparedDigest:
+def prepare(
+    shared: SharedDigest, sender: From, list_id: str, feedback_id: str | None = None, list_name: str = ""
+) -> PreparedDigest:
     """Encode the parts of a digest that all its readers share; `list_id` is a domain name (RFC 2919). Raises UnsafeHeader."""
-    lines = [b"List-Id: <%s>" % _checked(_LIST_ID, list_id, "List-Id")]
+    identifier = _checked(_LIST_ID, list_id, "List-Id")
+    phrase = _phrase(header_text(list_name)).encode("ascii")
+    lines = [b"List-Id: %s\r\n <%s>" % (phrase, identifier) if phrase else b"List-Id: <%s>" % identifier]
     if feedback_id is not None:
         lines.append(b"Feedback-ID: %s" % _checked(re.compile(r"[!-~]+"), feedback_id, "Feedback-ID"))
     head = _from_and_subject(sender, shared.subject) + b"".join(line + b"\r\n" for line in lines)

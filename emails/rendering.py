@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import css_inline
-from jinja2 import BaseLoader, Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import BaseLoader, Environment, FileSystemLoader, StrictUndefined, TemplateSyntaxError, select_autoescape
 
 from emails.filters import FILTERS
+from emails.look import PLAIN, Look
 
 Mail = Literal["confirmation", "preferences", "export"]
 """Mails to one person; a digest goes to many."""
@@ -33,6 +34,10 @@ _GAP = re.compile(f"{_MARK}:([a-z_]+);")
 
 class MailTooLarge(Exception):
     """The HTML part is over its budget."""
+
+
+class TemplateBroken(Exception):
+    """A template doesn't compile; the message names it, its line, and what is wrong."""
 
 
 class RenderedMail(NamedTuple):
@@ -61,34 +66,54 @@ class OwnPart(NamedTuple):
 NOTHING_OWN = OwnPart("", "")
 
 
-def render(mail: Mail, values: Mapping[str, Any]) -> RenderedMail:
+def render(mail: Mail, values: Mapping[str, Any], look: Look = PLAIN) -> RenderedMail:
     """Render a mail to one person. Raises jinja2.UndefinedError for a missing value, and MailTooLarge."""
-    return _within_budget(_render(mail, values))
+    return _within_budget(_render(mail, values, look))
 
 
-def render_shared(values: Mapping[str, Any]) -> SharedDigest:
+def render_shared(values: Mapping[str, Any], look: Look = PLAIN) -> SharedDigest:
     """Render a digest with gaps for the parts that differ between its readers."""
     gaps = {name: f"{_MARK}:{name};" for name in GAPS}
-    subject, text, html = _within_budget(_render("digest", {**values, **gaps}))
+    subject, text, html = _within_budget(_render("digest", {**values, **gaps}, look))
     return SharedDigest(subject, tuple(_GAP.split(text)), tuple(_GAP.split(html)))
 
 
-def render_own(bookmarked: Sequence[Mapping[str, str]]) -> OwnPart:
+def render_subject(values: Mapping[str, Any], look: Look = PLAIN) -> str:
+    """Return a digest's subject, which is also its title in the archive."""
+    return _subject("digest", values, look)
+
+
+def check_templates(look: Look) -> None:
+    """Compile every template of a look. Raises TemplateBroken."""
+    environment = _environment(look)
+    for name in environment.list_templates(extensions=["txt", "html"]):
+        try:
+            environment.get_template(name)
+        except TemplateSyntaxError as error:
+            raise TemplateBroken(f"{error.name or name}, line {error.lineno}: {error.message}") from None
+
+
+def render_own(bookmarked: Sequence[Mapping[str, str]], look: Look = PLAIN) -> OwnPart:
     """Render the changes on the tools that a reader bookmarked: a name, url and line each."""
     if not bookmarked:
         return NOTHING_OWN
     values = {"bookmarked": bookmarked}
-    return OwnPart(_render_file("digest/own.txt", values), _render_file("digest/own.html", values))
+    return OwnPart(_render_file("digest/own.txt", values, look), _render_file("digest/own.html", values, look))
 
 
-def _render(mail: str, values: Mapping[str, Any]) -> RenderedMail:
-    subject = " ".join(_render_file(f"{mail}/subject.txt", values).split())
+def _render(mail: str, values: Mapping[str, Any], look: Look) -> RenderedMail:
+    subject = _subject(mail, values, look)
     values = {**values, "headline": subject}
-    return RenderedMail(subject, _render_file(f"{mail}/body.txt", values), _render_file(f"{mail}/body.html", values))
+    bodies = [_render_file(f"{mail}/body.{kind}", values, look) for kind in ("txt", "html")]
+    return RenderedMail(subject, *bodies)
 
 
-def _render_file(name: str, values: Mapping[str, Any]) -> str:
-    return _environment().get_template(name).render(values)
+def _subject(mail: str, values: Mapping[str, Any], look: Look) -> str:
+    return " ".join(_render_file(f"{mail}/subject.txt", values, look).split())
+
+
+def _render_file(name: str, values: Mapping[str, Any], look: Look) -> str:
+    return _environment(look).get_template(name).render(values)
 
 
 def _within_budget(rendered: RenderedMail) -> RenderedMail:
@@ -99,9 +124,9 @@ def _within_budget(rendered: RenderedMail) -> RenderedMail:
 
 
 @cache
-def _environment() -> Environment:
+def _environment(look: Look) -> Environment:
     environment = Environment(
-        loader=_Inlined(TEMPLATES),
+        loader=_Inlined(look),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -110,6 +135,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters.update(FILTERS)
+    environment.globals["look"] = look
     return environment
 
 
@@ -120,9 +146,12 @@ class _Inlined(BaseLoader):
     statement inside a tag, no double quote in an expression inside a tag, and a <tbody> written out around rows in a loop.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._files = FileSystemLoader(folder)
-        self._css = (folder / "base.css").read_text("utf-8")
+    def __init__(self, look: Look) -> None:
+        folders = [*filter(None, [look.folder]), TEMPLATES]
+        self._files = FileSystemLoader(folders)
+        sheets = [TEMPLATES / "base.css", *(folder / "mail.css" for folder in folders)]
+        self._colors = {"ACCENT-DARK": look.accent_dark, "ACCENT": look.accent}
+        self._css = self._colored("\n".join(sheet.read_text("utf-8") for sheet in sheets if sheet.is_file()))
         self._document = css_inline.CSSInliner(
             inline_style_tags=False,
             keep_style_tags=True,  # the rules for dark mode and narrow screens can only stand in <head>
@@ -133,8 +162,16 @@ class _Inlined(BaseLoader):
     def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
         source, path, fresh = self._files.get_source(environment, template)
         if template.endswith(".html"):
-            source = self._inline(_without_indents(re.sub(r"\{#.*?#\}", "", source, flags=re.DOTALL)))
+            source = self._inline(_without_indents(re.sub(r"\{#.*?#\}", "", self._colored(source), flags=re.DOTALL)))
         return source, path, fresh
+
+    def list_templates(self) -> list[str]:
+        return self._files.list_templates()
+
+    def _colored(self, source: str) -> str:
+        for name, color in self._colors.items():
+            source = source.replace(name, color)
+        return source
 
     def _inline(self, source: str) -> str:
         hidden = re.sub(r"(\{%.*?%\})", r"<!--\1-->", source)

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from email.utils import parseaddr
+from email.utils import parseaddr, quote
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final, Literal, get_origin
@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from services.identity import LOGO_KINDS, THEME_PARTS, Accent, Identity, read_accent, read_footer_link, read_logo, read_theme
 from services.private_files import NotOurs, must_be_ours
 from services.urls import UrlError, read_database_url, read_valkey_url
 
@@ -55,7 +56,7 @@ class Newsletter(msgspec.Struct, frozen=True, kw_only=True):
     `day` counts from Monday, 0; `retired_keys` verify unsubscribe links only.
     """
 
-    sender: str = "Weekly AI Tool Verdicts <digest@localhost.localdomain>"
+    sender: str = f"{Identity().newsletter_name} <digest@localhost.localdomain>"
     postal_address: str | None = None
     day: int = 0
     hour: int = 9
@@ -95,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: int = 3
     log_format: LogFormat = "json"
     newsletter: Newsletter = Newsletter()
+    identity: Identity = Identity()
 
 
 class Variable(msgspec.Struct, frozen=True):
@@ -154,6 +156,13 @@ def _operator_token(word: str) -> OperatorToken:
     if len(token) < 16:
         raise SettingsError(f"{gives} a token under 16 characters: use a longer one")
     return OperatorToken(name=name, scopes=scopes, token=token)
+
+
+def _accent(word: str) -> Accent:
+    try:
+        return read_accent(word)
+    except ValueError as error:
+        raise SettingsError(f"BALLOTPRESS_SITE_COLOR {error}") from None
 
 
 def _count(name: str) -> Variable:
@@ -233,6 +242,21 @@ _TABLE: Final = {
         "must be this machine's full name, such as mail.example.com, or an address such as [192.0.2.1], not {!r}",
     ),
     "lease_seconds": _count("BALLOTPRESS_MAIL_LEASE_SECONDS"),
+    "site_name": Variable("BALLOTPRESS_SITE_NAME", ".{,60}", "must be one line of up to 60 characters", _one_line),
+    "newsletter_name": Variable("BALLOTPRESS_NEWSLETTER_NAME", ".{,60}", "must be one line of up to 60 characters", _one_line),
+    "logo": Variable(
+        "BALLOTPRESS_SITE_LOGO", ".*", f"must name a file that ends in {', '.join(LOGO_KINDS)}, not {{!r}}", read_logo,
+    ),
+    "accent": Variable(
+        "BALLOTPRESS_SITE_COLOR", "#[0-9A-Fa-f]{6}", "must be a colour such as #1d4f7c, not {!r}", _accent,
+    ),
+    "footer_links": Variable(
+        "BALLOTPRESS_FOOTER_LINKS", ".*",
+        "must list links such as Imprint=https://example.com/imprint,Privacy=/privacy, not {!r}", read_footer_link,
+    ),
+    "theme": Variable(
+        "BALLOTPRESS_THEME_DIR", ".*", f"must name a folder that holds {' or '.join(THEME_PARTS)}, not {{!r}}", read_theme,
+    ),
     "domain": Variable("BALLOTPRESS_DKIM_DOMAIN", ".*", "must be a domain"),
     "selector": Variable("BALLOTPRESS_DKIM_SELECTOR", ".*", "must be a selector"),
     "key_file": Variable("BALLOTPRESS_DKIM_KEY_FILE", ".*", "names no file: {}", _file),
@@ -260,9 +284,19 @@ def read_settings(
     settings = Settings(**_read(Settings, values, home, keyless), home=home)
     if set(settings.vault_keys) & set(settings.secret_keys):
         raise SettingsError("BALLOTPRESS_VAULT_KEYS shares a key with BALLOTPRESS_SECRET_KEYS: use different ones")
-    default = {"sender": f"Weekly AI Tool Verdicts <digest@{_mail_domain(settings.base_url)}>"}
+    identity = read_identity(given)
+    default = {"sender": _sender_named(identity.newsletter_name, _mail_domain(settings.base_url))}
     newsletter = Newsletter(**(default | _read(Newsletter, values, home)), dkim=_dkim(values, home))
-    return msgspec.structs.replace(settings, newsletter=newsletter)
+    return msgspec.structs.replace(settings, newsletter=newsletter, identity=identity)
+
+
+def read_identity(environ: Mapping[str, str]) -> Identity:
+    """Return the site's identity that an environment names. Raises SettingsError."""
+    return Identity(**_read(Identity, {name: value.strip() for name, value in environ.items()}, home_folder(environ)))
+
+
+def _sender_named(name: str, domain: str) -> str:
+    return f'"{quote(name)}" <digest@{domain}>'
 
 
 def _read(
@@ -334,7 +368,7 @@ def check_values(environ: Mapping[str, str]) -> None:
     """Check the values in an environment to which `up` adds what is missing. Raises SettingsError at the first wrong one."""
     values = {name: value.strip() for name, value in environ.items() if value.strip()}
     home = home_folder(environ)
-    for table in (Settings, Newsletter):
+    for table in (Settings, Newsletter, Identity):
         _read(table, values, home, dict.fromkeys(table.__struct_fields__))
     _dkim(values, home)
 

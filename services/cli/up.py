@@ -19,7 +19,7 @@ import rich_click as click
 from services.cli.database import asynchronous, connected
 from services.cli.options import Whole
 from services.embedded.start import find_settings
-from services.settings import Settings, check_values, home_folder, known_environ, process_environ
+from services.settings import Settings, check_values, home_folder, known_environ, process_environ, read_identity
 
 if TYPE_CHECKING:
     from services.embedded.supervisor import Program
@@ -51,7 +51,21 @@ async def up(host: str, port: int, catalog: str | None, smtp: str | None) -> int
     environ.setdefault("BALLOTPRESS_DRAIN_SECONDS", "0")  # nothing else serves this port: there is nowhere to go
     environ.setdefault("BALLOTPRESS_LOG_FORMAT", "console")
     check_values(environ)
+    _check_theme(environ)
     return await _until_signalled(_run(environ, host, port, _catalog_file(catalog)))
+
+
+def _check_theme(environ: Mapping[str, str]) -> None:
+    """Check the site's theme before anything is started. Raises SettingsError."""
+    identity = read_identity(environ)
+    if identity.theme is None and identity.logo is None:
+        return
+    from services.newsletter.look import check_mails, named_look
+    from services.web.filters import FILTERS, GLOBALS
+    from services.web.http.theme import Theme
+
+    Theme(identity, FILTERS, GLOBALS)
+    check_mails(named_look(identity, environ["BALLOTPRESS_BASE_URL"]))
 
 
 def _catalog_file(catalog: str | None) -> Path | None:

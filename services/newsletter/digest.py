@@ -19,6 +19,7 @@ from projections.comparison import community_line, panel_line
 from projections.issues import MOST_KEPT, Content, PairFact, ReviewFact, ToolFact, decode_content
 from projections.tally import community, percent
 from services.newsletter.ledger import ClaimedMail, Database
+from services.newsletter.look import look_of
 from services.settings import Newsletter, Settings
 
 Fact = TypeVar("Fact", ToolFact, ReviewFact)
@@ -64,6 +65,7 @@ class Digests:
         self._settings = settings
         self._vault = vault
         self._from = sender_of(settings.newsletter)
+        self.look = look_of(settings)
         self._issues: dict[int, StoredIssue] = {}
         self._prepared: dict[tuple[object, ...], PreparedDigest] = {}
 
@@ -88,8 +90,9 @@ class Digests:
         key = (issue.heading.number, tuple(sorted(categories)), review)
         if (known := self._prepared.get(key)) is None:
             values = digest_values(issue.heading, content, review, self._settings.base_url)
-            shared = render_shared({**values, "postal_address": self._settings.newsletter.postal_address})
-            known = prepare(shared, self._from, f"digest.{self._from.domain}", f"issue-{issue.heading.number}:digest")
+            shared = render_shared({**values, "postal_address": self._settings.newsletter.postal_address}, self.look)
+            feedback_id = f"issue-{issue.heading.number}:digest"
+            known = prepare(shared, self._from, f"digest.{self._from.domain}", feedback_id, self.look.newsletter_name)
             if len(self._prepared) >= MOST_PREPARED:
                 self._prepared.clear()
             self._prepared[key] = known

@@ -82,13 +82,13 @@ class Letters:
                 date=at,
                 unsubscribe_url=self._link("unsubscribe", self._tokens.unsubscribe(mail.reader)),
                 manage_url=self._link("preferences", self._tokens.issue("manage", mail.reader)),
-                own=render_own(lines),
+                own=render_own(lines, self._digests.look),
             )
         )
 
     def _single(self, mail: ClaimedMail, address: str, at: datetime) -> bytes:
         kind = cast(Mail, mail.kind)
-        rendered = render(kind, self._single_values(kind, mail))
+        rendered = render(kind, self._single_values(kind, mail), self._digests.look)
         return single(rendered, self._from, address, self.message_id(mail), at)
 
     def _single_values(self, kind: Mail, mail: ClaimedMail) -> Mapping[str, Any]:

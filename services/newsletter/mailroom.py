@@ -19,6 +19,7 @@ from services.log_watch import LogWatch
 from services.newsletter import issues, outbox, periods, reports
 from services.newsletter.ledger import MailOutcome
 from services.newsletter.letters import Letters
+from services.newsletter.look import check_mails, look_of
 from services.newsletter.schedule import schedule_of
 from services.newsletter.sender import Sender
 from services.newsletter.subscribers import forget_unconfirmed
@@ -35,6 +36,7 @@ class Mailroom:
     database: "asyncpg.Pool[Any]"
 
     def __init__(self, settings: Settings) -> None:
+        check_mails(look_of(settings))
         self._settings = settings
         self._schedule = schedule_of(settings.newsletter)
         self._stack = AsyncExitStack()

@@ -48,11 +48,11 @@ async def _write(
     vault = Vault(settings.vault_keys)
     digests = Digests(connection, settings, vault)
     categories: tuple[str, ...] = ()
-    own, address = render_own(()), NOBODY
+    own, address = render_own((), digests.look), NOBODY
     if reader is not None:
         kept = await export(connection, vault, reader)
         categories, address = tuple(kept["categories"]), kept["email"] or NOBODY
-        own = render_own((await digests.bookmark_lines(issue, [reader])).get(reader, ()))
+        own = render_own((await digests.bookmark_lines(issue, [reader])).get(reader, ()), digests.look)
     digest = await digests.prepare(issue, categories)
     nowhere = f"{settings.base_url}/newsletter/preview"  # a preview's links do nothing
     message_id = f"<preview.{issue.heading.number}@{sender_of(settings.newsletter).domain}>"

@@ -10,6 +10,7 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from types import ModuleType
 from typing import Any, Final
 
@@ -47,7 +48,6 @@ from services.web import (
     votes,
     webhooks,
 )
-from services.web.filters import FILTERS, GLOBALS
 from services.web.http import assets
 from services.web.http.admission import ArrivalLoop
 from services.web.http.answers import Answer, EmptyAnswer
@@ -55,7 +55,6 @@ from services.web.http.call import Call as HttpCall
 from services.web.http.doorkeeper import Doorkeeper
 from services.web.http.edge import HEAD_LIMIT, Edge, body_limits
 from services.web.http.openapi import documentation
-from services.web.http.pages import TEMPLATES
 from services.web.http.problems import add_kinds
 from services.web.refusals import REFUSALS, refusal
 from services.web.site import Call, Site
@@ -110,8 +109,6 @@ ROUTES: Final = [route for route in _ALL if "operation" in route.opt]
 PAGES: Final = [route for route in _ALL if "operation" not in route.opt]
 
 add_kinds(REFUSALS)
-TEMPLATES.filters.update(FILTERS)
-TEMPLATES.globals.update(GLOBALS)
 
 
 def run(settings: Settings, host: str, port: int) -> None:
@@ -180,7 +177,7 @@ def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) 
         async with site.open():
             yield
 
-    served = [*routes, *documentation(routes, TAGS), *PAGES]
+    served = [*routes, *documentation(routes, TAGS, settings.identity.site_name), *PAGES]
     app = Litestar(
         [*_all_options(served), *served],
         request_class=Call,
@@ -191,7 +188,7 @@ def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) 
     app.state.site = site
     # This reaches under Litestar (2.25): its router alone, without its own handling of exceptions, which are the edge's, and
     # without its stack of middleware, which every vote would pay for.
-    app.asgi_handler = Edge(app.asgi_router, site, refusal, body_limits(routes))
+    app.asgi_handler = Edge(app.asgi_router, site, partial(refusal, site.theme), body_limits(routes))
     return app
 
 

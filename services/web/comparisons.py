@@ -14,7 +14,7 @@ from services.web.flash import FLASHES, PageQuery
 from services.web.http.answers import Answer
 from services.web.http.bodies import Slug
 from services.web.http.endpoints import endpoint
-from services.web.http.pages import ANYONES, page, render, show
+from services.web.http.pages import ANYONES, page, show
 from services.web.http.problems import NotFound
 from services.web.http.queries import ListQuery, Query, listed, page_of
 from services.web.page_cache import PageCache
@@ -112,6 +112,6 @@ async def comparison_page(call: Call, query: PageQuery) -> Answer:
 
     def make() -> bytes:
         compared = msgspec.structs.asdict(compare(ours, theirs))
-        return render("compare.html", **compared, owns=owns, word=FLASHES.get(query.said))
+        return call.site.theme.render("compare.html", **compared, owns=owns, word=FLASHES.get(query.said))
 
     return _PAGES.page((left.slug, right.slug, *owns, query.said), (ours, theirs), make).answer(call.head, cache_for(call))

@@ -23,7 +23,6 @@ from services.web.http.queries import ListQuery, Query, listed, page_of
 from services.web.site import Call, Site
 
 FEED: Final = b"application/atom+xml; charset=utf-8"
-TITLE: Final = "Weekly AI Tool Verdicts"
 _IN_FEED: Final = 20
 
 PUBLISHED: Final = """
@@ -154,7 +153,7 @@ async def get_feed(call: Call, query: Query) -> Answer:
     site = call.site
     began = await site.database.fetchval("select since from newsletter.schedule")
     entries = [_entry(line) for line in await _lines(site, None, _IN_FEED)]
-    body = atom(TITLE, site.settings.base_url, entries, began=began)
+    body = atom(site.settings.identity.newsletter_name, site.settings.base_url, entries, began=began)
     return Versioned(body, media=FEED).answer(call.head.get(b"if-none-match"))
 
 

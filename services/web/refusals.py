@@ -22,9 +22,10 @@ from services.newsletter.tokens import TokenInvalid
 from services.web.erased import VisitorIsErased
 from services.web.health import NotReady
 from services.web.http.answers import Answer
-from services.web.http.pages import ANYONES, HTML, POLICY, page, render, show
+from services.web.http.pages import ANYONES, HTML, POLICY, page, show
 from services.web.http.problems import KINDS, UNEXPECTED, Kind, NotFound, headers_of, kind_of, problem_answer, words_of
 from services.web.http.queries import Query
+from services.web.http.theme import Theme
 from services.web.live import TooManyViewers
 from services.web.site import Call
 from services.web.wait import TooManyWait, ViewsBehind
@@ -78,12 +79,12 @@ _ADVICE: Final = {
 }
 
 
-def refusal(error: Exception, request_id: str, scope: HTTPScope, head: Mapping[bytes, bytes]) -> Answer:
+def refusal(theme: Theme, error: Exception, request_id: str, scope: HTTPScope, head: Mapping[bytes, bytes]) -> Answer:
     """Answer an exception: with a page if a browser asked, else with a problem."""
     if scope["path"].startswith(_FOR_PROGRAMS) or b"text/html" not in head.get(b"accept", b""):
         return problem_answer(error, request_id)
     kind = kind_of(error)
-    html = render(
+    html = theme.render(
         "refusal.html",
         title=kind.title,
         status=kind.status,

@@ -18,6 +18,7 @@ from events.registry import REGISTRY
 from projections.engine import notify
 from services import valkey
 from services.newsletter import holds, periods
+from services.newsletter.look import check_mails, look_of
 from services.newsletter.schedule import schedule_of
 from services.newsletter.tokens import MailTokens
 from services.settings import Settings
@@ -25,6 +26,7 @@ from services.starting import await_schema
 from services.status.processes import Life, read_processes, said_wrong
 from services.web.card_cache import Cards
 from services.web.erased import ErasedVisitors
+from services.web.filters import FILTERS, GLOBALS
 from services.web.http import call
 from services.web.http.admission import Admission
 from services.web.http.auth import OperatorTokens, VisitorTokens
@@ -35,6 +37,7 @@ from services.web.http.limits import Counter, Headers, Limit, Limits
 from services.web.http.metrics import Load, Metrics
 from services.web.http.networks import Network, Networks, Share
 from services.web.http.spent import Spent
+from services.web.http.theme import Theme
 from services.web.live import Live
 from services.web.log_check import Batches, log_check
 from services.web.wait import ViewProgress, clock_check, history_check, schema_check, view_checks
@@ -79,6 +82,9 @@ class Site:
         self.networks = Networks(settings.trusted_proxies)
         self.metrics = Metrics()
         self.admission = Admission()
+        self.look = look_of(settings)
+        check_mails(self.look)
+        self.theme = Theme(settings.identity, FILTERS, GLOBALS)
         self.is_leaving = False
         self.metrics.registry.register(Load(self.admission))
         self.vault = Vault(settings.vault_keys)

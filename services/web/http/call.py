@@ -20,6 +20,7 @@ from services.web.http.limits import Headers
 from services.web.http.metrics import Metrics
 from services.web.http.networks import Network, Networks
 from services.web.http.problems import BadInput, BodyBroken, BodyTooSlow
+from services.web.http.theme import Theme
 
 BODY_SECONDS: Final = 8.0
 LEAST_PACE: Final = 512 * 1024
@@ -39,6 +40,7 @@ class Site(Protocol):
     networks: Networks
     metrics: Metrics
     admission: Admission
+    theme: Theme
     is_leaving: bool
     valkey: Redis
 

@@ -5,6 +5,7 @@ Schemas are msgspec's, of the Structs that bodies are decoded into, so document 
 
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
@@ -13,14 +14,16 @@ from typing import Any, Final
 import msgspec
 from litestar.handlers import HTTPRouteHandler
 
+from services.identity import Identity
 from services.web.http.answers import PUBLIC, encoder
-from services.web.http.assets import MEDIA_OF, VARIES, file_route
+from services.web.http.assets import VARIES, file_route
 from services.web.http.call import ANYONE, KEY
 from services.web.http.endpoints import PATH_PATTERNS, Operation
 from services.web.http.problems import MEDIA, ProblemDetails
+from services.web.http.theme import MEDIA_OF
 
+OURS: Final = Identity().site_name
 _INFO: Final[dict[str, object]] = {
-    "title": "Ballotpress",
     "description": "Votes, bookmarks, reviews and the newsletter of a site that compares tools two at a time. "
     "Times are UTC (RFC 3339); refusals are problems (RFC 9457).",
     "contact": {"name": "The operators of this site"},
@@ -63,23 +66,27 @@ _IDEMPOTENCY_KEY: Final = {
 }
 
 
-def documentation(routes: Sequence[HTTPRouteHandler], tags: Mapping[str, str]) -> list[HTTPRouteHandler]:
+def documentation(routes: Sequence[HTTPRouteHandler], tags: Mapping[str, str], site_name: str = OURS) -> list[HTTPRouteHandler]:
     """Return the routes that serve the document of these routes, and its page; `tags` is as in `document_of`."""
     operations = [route.opt["operation"] for route in routes if "operation" in route.opt]
     files = [
         (
             "/schema/openapi.json",
-            encoder.encode(document_of(operations, tags)),
+            encoder.encode(document_of(operations, tags, site_name)),
             b"application/vnd.oai.openapi+json;version=3.1",
         ),
-        ("/schema", (_STATIC / "schema.html").read_bytes(), MEDIA_OF[".html"]),
+        ("/schema", _page(site_name), MEDIA_OF[".html"]),
         ("/schema/schema.css", (_STATIC / "schema.css").read_bytes(), MEDIA_OF[".css"]),
         ("/schema/openapi-explorer.js", (_STATIC / "openapi-explorer.js").read_bytes(), MEDIA_OF[".js"]),
     ]
     return [file_route(path, body, media, (*PUBLIC, VARIES, _PAGE_POLICY)) for path, body, media in files]
 
 
-def document_of(operations: Sequence[Operation], tags: Mapping[str, str]) -> dict[str, Any]:
+def _page(site_name: str) -> bytes:
+    return (_STATIC / "schema.html").read_text("utf-8").replace("SITE-NAME", escape(site_name)).encode("utf-8")
+
+
+def document_of(operations: Sequence[Operation], tags: Mapping[str, str], site_name: str = OURS) -> dict[str, Any]:
     """Return the document of these operations; `tags` says of each first step of a path what it is about."""
     schemas, components = _components(operations)
     paths: dict[str, dict[str, Any]] = {}
@@ -87,7 +94,7 @@ def document_of(operations: Sequence[Operation], tags: Mapping[str, str]) -> dic
         paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation, schemas, components)
     return {
         "openapi": "3.1.0",
-        "info": _INFO | {"version": version("ballotpress")},
+        "info": {"title": site_name} | _INFO | {"version": version("ballotpress")},
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": tags[name]} for name in sorted({_tag(o) for o in operations} & tags.keys())],
         "paths": dict(sorted(paths.items())),

@@ -8,11 +8,9 @@ script or style, and nothing from another site: `POLICY` says so, and every page
 """
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar.handlers import HTTPRouteHandler
 from redis.exceptions import RedisError
 
@@ -20,7 +18,6 @@ from services.clock import fresh_id, now
 from services.settings import OperatorToken
 from services.web.http import bodies
 from services.web.http.answers import Answer, Content, Headers, own_path, redirect
-from services.web.http.assets import url
 from services.web.http.auth import SESSION_SECONDS, Sessions, find_visitor, visitor_cookie
 from services.web.http.bodies import is_form
 from services.web.http.call import ANYONE, VISITOR, AnyCall, Call, Caller
@@ -43,17 +40,6 @@ _ASKED: Final = "cookie=asked"
 
 QueryT = TypeVar("QueryT", bound=Query)
 Form = TypeVar("Form", bound=msgspec.Struct)
-
-TEMPLATES: Final = Environment(
-    loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    auto_reload=False,
-)
-"""The site's templates. The site adds the filters that they use."""
-TEMPLATES.globals["asset"] = url
 
 
 def page(
@@ -202,11 +188,6 @@ def back(path: str, position: int | None = None, said: str | None = None, fragme
     )
 
 
-def render(template: str, **values: Any) -> bytes:
-    """Render a template. Raises jinja2.UndefinedError for a value that it names and isn't given."""
-    return TEMPLATES.get_template(template).render(values).encode("utf-8")
-
-
 def show(call: Call, template: str, *, cache: Headers = SECRET, status: int = 200, **values: Any) -> Answer:
     """Render a page and answer with it; nobody may keep it, unless `cache` says otherwise."""
-    return Content(render(template, **values), HTML).answer(call.head, cache, status)
+    return Content(call.site.theme.render(template, **values), HTML).answer(call.head, cache, status)
