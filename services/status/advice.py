@@ -46,6 +46,7 @@ def problems(status: Status) -> Iterator[Problem]:
             yield _transaction_problem(transaction)
     if status.queue is not None:
         yield from _queue_problems(status.queue)
+        yield from _eviction_problem(status.queue)
     if status.ledger is not None:
         yield from _ledger_problems(status.ledger)
 
@@ -134,6 +135,12 @@ def _queue_problems(queue: Queue) -> Iterator[Problem]:
         yield Problem(what, "see the worker's log, or start another `ballotpress worker`")
     elif queue.workers and queue.tick_seconds is not None and queue.tick_seconds > TICK_SECONDS:
         yield Problem(f"The worker's clock last ticked {queue.tick_seconds:.0f} s ago", "see the worker's log, or restart it")
+
+
+def _eviction_problem(queue: Queue) -> Iterator[Problem]:
+    if queue.evicts is not None:
+        what = f"Valkey drops keys when its memory is full ({queue.evicts}): who used up a limit is forgotten"
+        yield Problem(what, "set its maxmemory-policy to noeviction")
 
 
 def _ledger_problems(ledger: Ledger) -> Iterator[Problem]:

@@ -143,13 +143,17 @@ class Ledger(msgspec.Struct, frozen=True):
 
 
 class Queue(msgspec.Struct, frozen=True):
-    """Valkey's jobs, how long the first due one has waited, the live workers, and the time since the worker's last tick."""
+    """Valkey's jobs, how long the first due one has waited, the live workers, and the time since the worker's last tick.
+
+    `evicts` is the policy by which Valkey drops keys once its memory is full; null if it drops none.
+    """
 
     reachable: bool
     jobs: int = 0
     overdue_seconds: float = 0.0
     workers: int = 0
     tick_seconds: float | None = None
+    evicts: str | None = None
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ text, no addresses.
 import asyncio
 import re
 import shutil
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -264,10 +264,17 @@ async def read_queue(valkey: "Redis") -> model.Queue:
             first = await valkey.zrange(default_queue_name, 0, 0, withscores=True)
             seconds, microseconds = await valkey.time()
             tick = await valkey.get(LAST_TICK)
+            memory = await valkey.info("memory")
             workers = [key async for key in valkey.scan_iter(match=WORKER_KEYS, count=10_000)]
     except (RedisError, OSError, TimeoutError):
         return model.Queue(reachable=False)
     now = seconds + microseconds / 1e6
     due = first[0][1] / 1000 if first else now
     ticked = None if tick is None else max(0.0, now - float(tick))
-    return model.Queue(True, jobs, max(0.0, now - due), len(set(workers)), ticked)
+    return model.Queue(True, jobs, max(0.0, now - due), len(set(workers)), ticked, _evicts(memory))
+
+
+def _evicts(memory: Mapping[str, Any]) -> str | None:
+    """Return the policy by which Valkey drops keys; None where it refuses writes instead, or has no bound."""
+    policy = memory.get("maxmemory_policy", "noeviction")
+    return policy if memory.get("maxmemory") and policy != "noeviction" else None

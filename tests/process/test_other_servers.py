@@ -85,6 +85,14 @@ async def test_every_process_reads_the_address_of_valkey_alike(scheme: str, dsn:
             assert "limits" not in str(site.anyone.get("/health/ready").json())
 
 
+async def test_a_valkey_that_drops_keys_is_named(dsn: str, tmp_path: Path) -> None:
+    """`status` says that limits are forgotten where Valkey drops keys, and what to set."""
+    with redis(tmp_path, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru") as urls:
+        said = ran(environ(dsn, urls["redis"]), "status").stdout
+    assert "Valkey drops keys when its memory is full (allkeys-lru)" in said
+    assert "maxmemory-policy to noeviction" in said
+
+
 async def test_a_role_without_rights_and_with_odd_settings_serves(
     postgres: servers.Postgres, valkey_url: str, tmp_path: Path
 ) -> None:
