@@ -10,6 +10,7 @@ from services.cli.database import OPERATOR, asynchronous, committer_of, connecte
 from services.cli.options import Reason, confirm, json_option, yes_option
 from services.cli.terminal import counted, progress, show, utc
 from services.embedded.start import find_settings
+from services.settings import Settings
 
 if TYPE_CHECKING:
     from services.newsletter.imports import ImportCounts
@@ -41,7 +42,12 @@ async def import_(
     The file is read whole first. Each refused row is named on stderr, and the rest is imported; the status is 1 if any was
     refused. Known and suppressed addresses stay as they are; who left elsewhere, or never confirmed there, is left out.
     """
-    settings = find_settings()
+    done = await _import(find_settings(), file, dry_run, proof=proof or "", dates=dates, ignore=ignore)
+    show(as_json, done, *_in_words(done, dry_run))
+    return 1 if done.refused else 0
+
+
+async def _import(settings: Settings, file: Path, dry_run: bool, **chosen: Any) -> "ImportCounts":
     from events.log.vault import Vault
     from projections import tools
     from services.newsletter.columns import Rules
@@ -51,16 +57,13 @@ async def import_(
     async with connected(settings) as connection:
         finder = await vault.finder(connection)
         offered = [category.name for category in await tools.categories(connection)]
-        rules = Rules(offered=offered, proof=proof or "", dates=dates, ignore=ignore)
+        rules = Rules(offered=offered, **chosen)
         checked = check(file, rules, finder, _report)
         with progress("Importing") as advance:
             if dry_run:
-                done = await foresee(connection, finder, checked, advance)
-            else:
-                async with committer_of(settings) as committer:
-                    done = await import_subscribers(committer, vault, finder, checked, rules, OPERATOR, advance)
-    show(as_json, done, *_in_words(done, dry_run))
-    return 1 if done.refused else 0
+                return await foresee(connection, finder, checked, advance)
+            async with committer_of(settings) as committer:
+                return await import_subscribers(committer, vault, finder, checked, rules, OPERATOR, advance)
 
 
 def _report(line: int, reason: str) -> None:

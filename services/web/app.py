@@ -123,20 +123,7 @@ async def serve(settings: Settings, host: str, port: int) -> None:
     """Serve inside a running event loop."""
     app = create_app(settings)
     site: Site = app.state.site
-    server = Server(
-        app,
-        address=host,
-        port=port,
-        interface=Interfaces.ASGINL,  # the lifespan is ours, so that errors at the start are raised here
-        http=HTTPModes.http1,
-        websockets=False,
-        backlog=BACKLOG,
-        backpressure=MOST_AT_ONCE,
-        http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS, max_buffer_size=HEAD_LIMIT),
-        log_enabled=False,
-    )
-    server.workers_kill_timeout = STOP_SECONDS
-    loop = asyncio.get_running_loop()
+    server, loop = _server(app, host, port), asyncio.get_running_loop()
 
     def stop() -> None:
         site.live.close()  # streams never end by themselves, and the server waits for requests under way
@@ -155,6 +142,23 @@ async def serve(settings: Settings, host: str, port: int) -> None:
         gc.freeze()  # what is loaded now stays: collections needn't look at it again
         with suppress(TimeoutError):  # granian raises it when it has cut a caller off
             await server.serve()
+
+
+def _server(app: Litestar, host: str, port: int) -> Server:
+    server = Server(
+        app,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGINL,  # the lifespan is ours, so that errors at the start are raised here
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=BACKLOG,
+        backpressure=MOST_AT_ONCE,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS, max_buffer_size=HEAD_LIMIT),
+        log_enabled=False,
+    )
+    server.workers_kill_timeout = STOP_SECONDS
+    return server
 
 
 @asynccontextmanager

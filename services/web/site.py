@@ -119,23 +119,26 @@ class Site:
             self.cards = Cards(self.database)
             self.live = Live(self.cards, self.settings.network_viewers or self.settings.network_writes_per_minute // 6)
             self.views = ViewProgress(self.database)
-            self.checks += [
-                database_check(self.database),
-                schema_check(self.database),
-                *view_checks(self.database),
-                Check("listing", True, self._listing_read),
-                history_check(self.database),
-                clock_check(self.database),
-                self.limits.check(),
-                Check("newsletter", False, self._late_issue),
-                Check("refusals", False, self._held_issues),
-                Check("processes", False, self._process_trouble),
-            ]
+            self.checks += self._checks()
             try:
                 async with self._append():
                     yield
             finally:
                 await self.limits.close()
+
+    def _checks(self) -> list[Check]:
+        return [
+            database_check(self.database),
+            schema_check(self.database),
+            *view_checks(self.database),
+            Check("listing", True, self._listing_read),
+            history_check(self.database),
+            clock_check(self.database),
+            self.limits.check(),
+            Check("newsletter", False, self._late_issue),
+            Check("refusals", False, self._held_issues),
+            Check("processes", False, self._process_trouble),
+        ]
 
     @asynccontextmanager
     async def _append(self) -> AsyncIterator[None]:

@@ -8,7 +8,7 @@ document alike. The order is: origin, token, limits, path, body or query.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from inspect import cleandoc
 from typing import Any, Final, Literal, NamedTuple, TypedDict, TypeVar, Unpack, overload
 
@@ -173,9 +173,7 @@ def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Ca
             await _admit(request, by, is_write)
         elif is_counted:
             request.add_headers(await request.site.limit_open_write(request.network))
-        for name, pattern in patterns:
-            if not pattern.search(request.path[name]):
-                raise NotFound("No such path.", errors=[FieldError(f"/{name}", f"doesn't match {pattern.pattern}")])
+        _require_path(request, patterns)
         if body is not None:
             given = await function(request, body.read(request.head.get(b"content-type"), await request.read_body()))
         elif query is not None:
@@ -188,6 +186,12 @@ def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Ca
         return given if isinstance(given, Answer) else json_answer(given, status)
 
     return handle
+
+
+def _require_path(call: Call, patterns: Sequence[tuple[str, re.Pattern[str]]]) -> None:
+    for name, pattern in patterns:
+        if not pattern.search(call.path[name]):
+            raise NotFound("No such path.", errors=[FieldError(f"/{name}", f"doesn't match {pattern.pattern}")])
 
 
 def _operator(call: Call, scope: str) -> str:
