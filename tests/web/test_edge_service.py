@@ -100,18 +100,19 @@ async def test_metrics_alarm_over_a_very_late_issue(dsn: str, valkey_url: str, c
     ("if_none_match", "status"),
     [
         (None, 200),
-        (b'W/"r1-g2-33"', 304),
-        (b'"r1-g2-33"', 304),
-        (b"*", 304),
-        (b'"other", W/"r1-g2-33" , "more"', 304),
-        (b'W/"r1-g2-34"', 200),
-        (b"r1-g2-33", 200),
-        (b"", 200),
+        ('W/"%s"', 304),
+        ('"%s"', 304),
+        ("*", 304),
+        ('"other", W/"%s" , "more"', 304),
+        ('W/"%s0"', 200),
+        ("%s", 200),
+        ("", 200),
     ],
 )
-def test_a_known_etag_is_answered_304(if_none_match: bytes | None, status: int) -> None:
+def test_a_known_etag_is_answered_304(if_none_match: str | None, status: int) -> None:
     """Tags are compared weakly, alone or in a list; a 304 carries what a cache needs and nothing else."""
-    answer = PAGE.answer(if_none_match)
+    tag = PAGE.etag.decode().removeprefix('W/"').removesuffix('"')
+    answer = PAGE.answer(None if if_none_match is None else if_none_match.replace("%s", tag).encode())
     assert answer.status == status
     assert answer.body == (b'{"a":1}' if status == 200 else b"")
 
