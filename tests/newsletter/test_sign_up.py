@@ -169,7 +169,8 @@ async def test_preferences_name_the_categories_that_are_known(
     (error,) = refused.json()["errors"]
     assert (refused.status_code, error["pointer"], "Chat, Code" in error["detail"]) == (400, "/categories/1", True)
     form = {"category": ["Nope"], "frequency": "weekly", "paused_until": "", "do": "save"}
-    assert (await http.post("/newsletter/preferences", params={"token": manage}, data=form)).status_code == 400
+    here = {"sec-fetch-site": "same-origin"}
+    assert (await http.post("/newsletter/preferences", params={"token": manage}, data=form, headers=here)).status_code == 400
     kept = await http.get("/v1/newsletter/preferences", headers=bearer)
     assert kept.json()["categories"] == []
 

@@ -12,6 +12,7 @@ _SAMPLES = {
     "persona": "builder",
     "id": ID,
     "visitor": ID,
+    "subscriber": ID,
     "mail": "confirmation",
     "problem": "bad-input",
     "number": "1",

@@ -16,6 +16,7 @@ PATHS = {
     "persona": "nobody",
     "id": ID,
     "visitor": ID,
+    "subscriber": ID,
     "number": "1",
 }
 WITH_BODY = [o for o in OPERATIONS if o.has_body]
@@ -165,12 +166,11 @@ def test_after_must_be_a_position(site: Site, operation: Operation, after: str) 
     assert pointers(assert_problem(site.anyone.get(operation.path, after=after), 400)) == ["/after"]
 
 
-def test_a_position_to_come_is_waited_for_in_vain(site: Site) -> None:
-    """A position that the views don't reach within 2 s is 503 with Retry-After."""
+def test_a_position_to_come_is_answered_503(site: Site) -> None:
+    """A position that the log hasn't reached is 503 with Retry-After."""
     answer = site.anyone.get("/v1/categories", after=2**62)
     assert_problem(answer, 503)
     assert int(answer.headers["retry-after"]) >= 1
-    assert answer.elapsed.total_seconds() > 1.5
 
 
 def test_every_page_of_a_list_is_linked(site: Site) -> None:
