@@ -7,11 +7,10 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from msgspec.structs import replace
 
 from events.catalog import (
     ComparisonAnnounced,
@@ -38,9 +37,6 @@ Prose = Annotated[str, Meta(max_length=10_000)]
 # `$` alone would let a newline follow.
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+[^\s]*$(?!\n)", max_length=2_000)]
 Score = Annotated[int, Meta(ge=0, le=100)]
-
-AT_ONCE: Final = 500
-"""Events of a part of a large file: so many that votes wait for a moment only."""
 
 Fault = tuple[str, str]
 """A JSON pointer (RFC 6901) and a sentence."""
@@ -115,33 +111,9 @@ def check_pairs(file: CatalogFile, listing: Listing) -> list[Fault]:
     ]
 
 
-def parts(file: CatalogFile) -> Iterator[CatalogFile]:
-    """Return a file as files of up to AT_ONCE events, to be imported in this order; a small file is one part."""
-    tools: list[CatalogTool] = []
-    pairs: list[Pair] = []
-    events = 0
-    pieces: list[CatalogTool | Pair] = [*_pieces(file), *file.comparisons]
-    for piece in pieces:
-        weight = 1 if isinstance(piece, Pair) else 2 + len(piece.panel)
-        if events and events + weight > AT_ONCE:
-            yield CatalogFile(tools=tools, comparisons=pairs)
-            tools, pairs, events = [], [], 0
-        if isinstance(piece, Pair):
-            pairs.append(piece)
-        else:
-            tools.append(piece)
-        events += weight
-    yield CatalogFile(tools=tools, comparisons=pairs)
-
-
-def _pieces(file: CatalogFile) -> Iterator[CatalogTool]:
-    """Return the tools; one of very many reviews comes several times, each time with some of them."""
-    most = AT_ONCE - 2
-    for tool in file.tools:
-        if len(tool.panel) <= most:
-            yield tool
-        else:
-            yield from (replace(tool, panel=tool.panel[at : at + most]) for at in range(0, len(tool.panel), most))
+def most_events(file: CatalogFile) -> int:
+    """Return how many events a file can come to at most."""
+    return sum(2 + len(tool.panel) for tool in file.tools) + len(file.comparisons)
 
 
 def slugs_in(file: CatalogFile) -> set[str]:

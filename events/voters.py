@@ -52,23 +52,6 @@ class CorrectionRecorded(Event, frozen=True, kw_only=True):
     tools: list[ToolCorrected]
 
 
-def together(corrections: Sequence[CorrectionRecorded]) -> CorrectionRecorded | None:
-    """Return what corrections one after the other come to, as if they were the first one; None for none."""
-    if not corrections:
-        return None
-    tools: dict[str, ToolCorrected] = {}
-    for one in (tool for correction in corrections for tool in correction.tools):
-        so_far = tools.setdefault(one.tool, ToolCorrected(one.tool, one.before, one.before)).after
-        ship, skip = (so_far[n] + one.after[n] - one.before[n] for n in (0, 1))
-        tools[one.tool] = replace(tools[one.tool], after=(ship, skip))
-    return replace(
-        corrections[0],
-        voters=sum(correction.voters for correction in corrections),
-        votes=sum(correction.votes for correction in corrections),
-        tools=[tool for _, tool in sorted(tools.items())],
-    )
-
-
 EVENTS = (VoterDisqualified, VoterReinstated, CorrectionRecorded)
 
 
@@ -90,6 +73,16 @@ def correct(before: Tally, ballots: Sequence[Verdict], sign: int) -> Tally:
     """Return a tally with ballots added (sign 1) or taken away (sign -1)."""
     ships = sum(choice == "ship" for choice in ballots)
     return before[0] + sign * ships, before[1] + sign * (len(ballots) - ships)
+
+
+def with_tallies(correction: CorrectionRecorded, before: Mapping[str, Tally]) -> CorrectionRecorded:
+    """Return a correction that changes tools by as much, from these tallies."""
+    tools = [
+        ToolCorrected(tool.tool, now, (now[0] + tool.after[0] - tool.before[0], now[1] + tool.after[1] - tool.before[1]))
+        for tool in correction.tools
+        for now in (before.get(tool.tool, (0, 0)),)
+    ]
+    return replace(correction, tools=tools)
 
 
 def record_correction(

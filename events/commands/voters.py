@@ -1,23 +1,20 @@
-"""The command to disqualify or reinstate voters, and how it is given for very many of them."""
+"""The command to disqualify or reinstate voters."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from asyncpg import Connection
-from msgspec.structs import replace
 
 from events.log import ids
 from events.log.command import Command, Decision, Found, Reads, Receipt, Seen
-from events.voters import Ballots, CorrectionRecorded, Tally, VoterDisqualified, VoterUnknown, record_correction, together
+from events.voters import Ballots, CorrectionRecorded, Tally, VoterDisqualified, VoterUnknown, record_correction, with_tallies
 
 TalliesAtHead = Callable[["Connection[Any]", Sequence[str]], Awaitable[Mapping[str, Tally]]]
 """Returns the (ship, skip) of tools at the head of the log; called with the connection that holds the head's lock."""
 
-AT_ONCE: Final = 1_000
-"""Voters of a correction that votes wait for a moment only; more of them are several corrections."""
-
-Corrected = Receipt[CorrectionRecorded | None]
+FEW: Final = 1_000
+"""As many voters are corrected while all others wait."""
 
 # The last event of each ballot of these voters, and which of the voters have any event at all.
 BALLOTS_OF = """
@@ -61,7 +58,13 @@ class CorrectVoters(Command[CorrectionRecorded | None], frozen=True):
     dry: bool = False
 
     exclusive = True
-    receipt_type = Corrected
+    receipt_type = Receipt[CorrectionRecorded | None]
+    looks_beside = True
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there are more than a few voters."""
+        return len(self.cohort) > FEW
 
     @property
     def cohort(self) -> list[str]:
@@ -83,7 +86,7 @@ class CorrectVoters(Command[CorrectionRecorded | None], frozen=True):
         return Found(CohortBallots(ballots, await self.tallies(connection, tools)))
 
     def decide(self, seen: Seen) -> Decision[CorrectionRecorded | None]:
-        """Decide which voters change, and record it."""
+        """Decide which voters change, and record it; of very many, `conclude` says how the tallies change."""
         found: CohortBallots = seen.found
         changed: dict[str, Ballots] = {}
         for voter, last in zip(self.cohort, seen.lasts, strict=True):
@@ -93,32 +96,19 @@ class CorrectVoters(Command[CorrectionRecorded | None], frozen=True):
         events = record_correction(self.correction, self.reason, changed, found.tallies, reinstate=self.reinstate)
         summary = events[-1] if events else None
         streams = [*(ids.stream_of(voter) for voter in sorted(changed)), ids.stream_of(self.correction)]
+        said = list(zip(streams, events, strict=bool(events)))
         return Decision(
-            events=[] if self.dry else list(zip(streams, events, strict=bool(events))),
+            events=[] if self.dry else said[:-1] if self.is_large else said,
             value=summary if isinstance(summary, CorrectionRecorded) else None,
             position=max((last.position for last in seen.lasts if last is not None), default=None),
             meta={"operator": self.operator},
         )
 
-
-async def correct_all(
-    submit: Callable[[CorrectVoters], Awaitable[Corrected]], whole: CorrectVoters, new_id: Callable[[], str]
-) -> Corrected:
-    """Correct any number of voters; the receipt is as of one correction.
-
-    An unknown voter keeps all of them as they are. After a kill some are corrected, and the same again corrects the rest.
-    Raises VoterUnknown.
-    """
-    cohort = whole.cohort
-    if len(cohort) <= AT_ONCE:
-        return await submit(whole)
-    starts = range(0, len(cohort), AT_ONCE)
-    parts = [replace(whole, correction=new_id(), voters=cohort[start : start + AT_ONCE]) for start in starts]
-    receipts = [await submit(replace(part, dry=True)) for part in parts]
-    if not whole.dry:
-        receipts = [await submit(part) for part in parts]
-    return Receipt(
-        position=max((receipt.position for receipt in receipts if receipt.position is not None), default=None),
-        appended=sum(receipt.appended for receipt in receipts),
-        value=together([receipt.value for receipt in receipts if receipt.value is not None]),
-    )
+    async def conclude(
+        self, connection: "Connection[Any]", value: CorrectionRecorded | None
+    ) -> Decision[CorrectionRecorded | None] | None:
+        """Record the correction with the tallies as they are at the head: votes of others went on meanwhile."""
+        if value is None:
+            return None
+        summary = with_tallies(value, await self.tallies(connection, [tool.tool for tool in value.tools]))
+        return Decision(events=[(ids.stream_of(self.correction), summary)], value=summary, meta={"operator": self.operator})

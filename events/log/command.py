@@ -82,24 +82,36 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
 class Command(msgspec.Struct, Generic[V], frozen=True, kw_only=True):
     """A request to the log: subclasses name what they read and decide on it; `decide` never sees a connection.
 
-    An `exclusive` command is a batch of its own and may look things up with SQL under the head's lock.
+    An `exclusive` command is a batch of its own and may look things up with SQL under the head's lock. A large one (`is_large`)
+    is decided without the lock, and again if anything has moved in the streams that it names.
     """
 
     exclusive: ClassVar[bool] = False
     seconds: ClassVar[float | None] = None
     """How long the command may take in all, queue included; None is the committer's own patience."""
     receipt_type: ClassVar[Any] = Receipt[None]
+    looks_beside: ClassVar[bool] = False
+    """Whether a look-up reads the streams beside those that the command names, too: all that their owners have."""
 
     key: IdempotencyKey | None = None
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it may append so many events that others must not wait while they are decided."""
+        return False
 
     def reads(self, listing: Any) -> Reads:
         """Name the streams to read. The log may ask twice: once more when the listing turns out to be out of date."""
         return Reads()
 
     async def look_up(self, connection: "Connection[Any]") -> Found:
-        """Read more under the head's lock; called for exclusive commands only."""
+        """Read more, under the head's lock unless the command is large; called for exclusive commands only."""
         return Found(None)
 
     def decide(self, seen: Seen) -> Decision[V]:
         """Decide on the events; raise a domain error to refuse."""
         raise NotImplementedError
+
+    async def conclude(self, connection: "Connection[Any]", value: V) -> Decision[V] | None:
+        """Decide under the head's lock on a large command's last events, given the value of `decide`; None for no more."""
+        return None

@@ -8,24 +8,21 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 from asyncpg import Connection
 
-from events.log import history, postgres, store
+from events.log import history, large, postgres, store
 from events.log.command import Command, Receipt
 from events.log.course import Course
 from events.log.event import Registry
 from events.log.tasks import end
-from events.log.transaction import Known, ListingBehind, Outcome, decide_and_append, follow
+from events.log.transaction import Known, ListingBehind, Outcome, decide_and_append, follow_all
 
 V = TypeVar("V")
 
 logger = logging.getLogger(__name__)
-
-LISTING_PAGE: Final = 5_000
-"""Events of the listing that are read at a time without the head's lock."""
 
 
 class LogUnavailable(Exception):
@@ -78,6 +75,8 @@ class Committer:
         self.is_ready = False
         """Whether the listing was read: from then on a batch finds nearly all of it in memory."""
         self._tasks: list[asyncio.Task[None]] = []
+        self._large: set[asyncio.Task[Receipt[Any]]] = set()
+        self._one_large = asyncio.Lock()
         self.course = Course()
 
     async def __aenter__(self) -> "Committer":
@@ -90,15 +89,20 @@ class Committer:
         deadline = monotonic() + self._patience
         while (self._queue or self._in_flight) and monotonic() < deadline:
             await asyncio.sleep(0.01)
-        await end(*self._tasks)
+        await end(*self._tasks, *self._large)
         await self._disconnect()
 
-    def submit(self, command: Command[V]) -> "asyncio.Future[Receipt[V]]":
+    def submit(self, command: Command[V], report: large.Report = lambda done, of: None) -> "asyncio.Future[Receipt[V]]":
         """Queue a command; the future is done when its events are durable or it is refused.
 
         The future raises what the rule raised, or KeyReused. It raises LogUnavailable after `patience` seconds, or at once
-        when the queue is full.
+        when the queue is full. A large command takes its time on a connection of its own, and `report` hears how far it is.
         """
+        if command.is_large:
+            task = asyncio.create_task(self._append_large(command, report))
+            self._large.add(task)
+            task.add_done_callback(self._large.discard)
+            return task
         done: asyncio.Future[Receipt[V]] = asyncio.get_running_loop().create_future()
         if len(self._queue) >= self._longest_queue:
             done.set_exception(LogUnavailable("too many commands are waiting"))
@@ -134,7 +138,7 @@ class Committer:
         """Read the listing before the first batch; while that fails, refuse what waits and try again."""
         while not self.is_ready:
             try:
-                await self._follow(await self._connect())
+                await follow_all(await self._connect(), self._registry, self._known)
                 self.is_ready = True
             except Exception as error:
                 if not isinstance(error, postgres.FAILED):
@@ -145,10 +149,20 @@ class Committer:
                 await self._disconnect()
                 await asyncio.sleep(0.1)
 
-    async def _follow(self, connection: "Connection[Any]") -> None:
-        """Bring the listing up to the head without the head's lock, a page at a time."""
-        while await follow(connection, self._registry, self._known, LISTING_PAGE):
-            pass
+    async def _append_large(self, command: Command[V], report: large.Report) -> Receipt[V]:
+        """Append a large command's events beside the queue, one such command at a time. Raises LogUnavailable."""
+        async with self._one_large:
+            try:
+                connection = await postgres.connect_large(self._dsn)
+                try:
+                    receipt = await large.append(connection, self._registry, command, report)
+                finally:
+                    connection.terminate()
+            except postgres.UNAVAILABLE as error:
+                raise LogUnavailable(str(error)) from error
+        if receipt.appended:
+            self._on_commit()
+        return receipt
 
     async def _let_gather(self, began: float) -> None:
         """Under load, let more commands gather: a batch costs as much as dozens of votes. After an idle moment none waits."""
@@ -218,7 +232,7 @@ class Committer:
             outcomes, mark = await decide_and_append(connection, self._registry, self._known, commands)
         except ListingBehind:
             await connection.execute("rollback")
-            await self._follow(connection)
+            await follow_all(connection, self._registry, self._known)
             return await self._commit(commands)
         except history.WentBack as error:
             await connection.execute("rollback")

@@ -98,6 +98,11 @@ async def connect_appender(dsn: str) -> "Connection[Any]":
     )
 
 
+async def connect_large(dsn: str) -> "Connection[Any]":
+    """Open a connection to append very many events through at once, which takes longer. A stalled process is still ended."""
+    return await connect(dsn, "log", idle_in_transaction_session_timeout="5000", lock_timeout="30000")
+
+
 def pool(
     dsn: str,
     role: str,

@@ -77,6 +77,24 @@ from batch, unnest($1::uuid[], $2::integer[], $3::smallint[], $4::text[], $5::te
 select recorded_at from batch
 """
 
+LOCK_HEAD = "select position, listing_position from log.head for update"
+
+READ_STREAMS_SINCE = "select stream from log.events where position > $1"
+
+# The same for a batch that was written down beside the log ($1: its size; $2: the listing's position).
+TAKE_LARGE = """
+with batch as (
+    update log.head
+    set position = position + $1::bigint,
+        recorded_at = greatest(clock_timestamp(), recorded_at + interval '1 microsecond'),
+        listing_position = coalesce($2::bigint, listing_position)
+    returning position - $1::bigint as before, recorded_at
+)
+insert into log.events (stream, position, recorded_at, version, schema_version, type, data, meta)
+select e.stream, batch.before + e.n, batch.recorded_at, e.version, e.schema_version, e.type, e.data, e.meta
+from batch, pg_temp.large_batch e
+"""
+
 READ_KEYS = """
 select k.n::integer as n, i.fingerprint, i.receipt
 from unnest($1::text[], $2::text[]) with ordinality as k(scope, key, n)

@@ -11,7 +11,7 @@ import msgspec
 from asyncpg import Connection, Record
 
 from events.log import history, postgres, store
-from events.log.command import Command, Effect, Reads, Receipt, Seen
+from events.log.command import Command, Decision, Effect, IdempotencyKey, Reads, Receipt, Seen
 from events.log.event import Event, Listing, Recorded, Registry, UnknownEvent, encode
 
 Outcome = Receipt[Any] | Exception
@@ -19,6 +19,12 @@ Outcome = Receipt[Any] | Exception
 
 MOST_UNDER_LOCK: Final = 500
 """Events of the listing that are read while the head is locked."""
+
+LISTING_PAGE: Final = 5_000
+"""Events of the listing that are read at a time without the head's lock."""
+
+WHOLES_AT_ONCE: Final = 500
+"""Streams read whole in one round trip, so that a process does something else in between."""
 
 
 class ListingBehind(Exception):
@@ -115,16 +121,24 @@ class Batch:
             return cast("Receipt[Any]", msgspec.json.decode(kept[1], type=command.receipt_type))
         decision = command.decide(self.past.see(reads, self.listing, self.found))
         encoded = [encode(event) for _, event in decision.events]
-        meta = None if decision.meta is None else msgspec.json.encode(decision.meta).decode()
         appended = len(encoded)
         receipt = Receipt(self.position + appended if appended else decision.position, appended, decision.value)
         if key is not None:
-            self.keys[key.scope, key.key] = (key.fingerprint, msgspec.json.encode(receipt).decode())
+            self.keep(key, receipt)
             self.new_keys.append((key.scope, key.key))
+        self.take(decision, encoded)
+        return receipt
+
+    def keep(self, key: IdempotencyKey, receipt: Receipt[Any]) -> None:
+        """Keep a receipt under a caller's key."""
+        self.keys[key.scope, key.key] = (key.fingerprint, msgspec.json.encode(receipt).decode())
+
+    def take(self, decision: Decision[Any], encoded: Sequence[str]) -> None:
+        """Take a decision's events, with the data they were encoded to, and its effects."""
+        meta = None if decision.meta is None else msgspec.json.encode(decision.meta).decode()
         for (stream, event), data in zip(decision.events, encoded, strict=True):
             self._take(stream, event, data, meta)
         self.effects.extend(decision.effects)
-        return receipt
 
     def _take(self, stream: UUID, event: Event, data: str, meta: str | None) -> None:
         version = self.past.next_version(stream)
@@ -169,6 +183,12 @@ async def follow(connection: "Connection[Any]", registry: Registry, known: Known
     return len(rows) == most
 
 
+async def follow_all(connection: "Connection[Any]", registry: Registry, known: Known) -> None:
+    """Bring the listing up to the head without the head's lock, a page at a time."""
+    while await follow(connection, registry, known, LISTING_PAGE):
+        pass
+
+
 async def _read(
     connection: "Connection[Any]", registry: Registry, known: Known, commands: Sequence[Command[Any]]
 ) -> tuple[Batch, list[Reads | Exception]]:
@@ -186,7 +206,7 @@ async def _read(
     batch = Batch(listing, position)
     for row in rows:
         batch.past.take_row(registry, row, streams[row["n"] - 1])
-    await _read_more(connection, registry, batch, commands, named)
+    await read_more(connection, registry, batch, commands, named)
     return batch, named
 
 
@@ -221,7 +241,7 @@ async def _lock_and_read(
     return head["position"], head["extra"], rows
 
 
-async def _read_more(
+async def read_more(
     connection: "Connection[Any]",
     registry: Registry,
     batch: Batch,
@@ -234,8 +254,9 @@ async def _read_more(
     wholes = list(dict.fromkeys(s for reads in named if isinstance(reads, Reads) and reads.wholes for s in reads.wholes))
     if wholes:
         batch.past.expect(wholes)
-        for row in await connection.fetch(store.READ_WHOLES, wholes):
-            batch.past.take_row(registry, row, row["stream"])
+        for at in range(0, len(wholes), WHOLES_AT_ONCE):
+            for row in await connection.fetch(store.READ_WHOLES, wholes[at : at + WHOLES_AT_ONCE]):
+                batch.past.take_row(registry, row, row["stream"])
     keys = list(dict.fromkeys((command.key.scope, command.key.key) for command in commands if command.key is not None))
     if keys:
         for row in await connection.fetch(store.READ_KEYS, [s for s, _ in keys], [k for _, k in keys]):
@@ -264,6 +285,12 @@ async def _append(connection: "Connection[Any]", batch: Batch) -> history.Mark |
             batch.listing_position,
         )  # fmt: skip
         mark = history.Mark(batch.position, recorded_at, batch.streams[-1])
+    await keep_beside(connection, batch)
+    return mark
+
+
+async def keep_beside(connection: "Connection[Any]", batch: Batch) -> None:
+    """Do what goes with a batch's events: their effects, and the receipts under their callers' keys."""
     for effect in batch.effects:
         await connection.execute(effect.sql, *effect.args)
     if batch.new_keys:
@@ -272,4 +299,3 @@ async def _append(connection: "Connection[Any]", batch: Batch) -> history.Mark |
             store.KEEP_KEYS, [s for s, _ in batch.new_keys], [k for _, k in batch.new_keys],
             [fingerprint for fingerprint, _ in kept], [receipt for _, receipt in kept],
         )  # fmt: skip
-    return mark

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from events.log import postgres
 from events.log.event import Registry, UnknownEvent
-from events.log.store import NO_META, RecordedRow, as_row
+from events.log.store import LOCK_HEAD, NO_META, RecordedRow, as_row
 
 AT_ONCE = 2_000
 """Events a round trip."""
@@ -52,9 +52,6 @@ TAKE = """
 insert into log.events (position, stream, version, type, schema_version, recorded_at, data, meta)
 select position, stream, version, type, schema_version, recorded_at, data, meta from import.events
 """
-
-# Nobody appends while the head is locked.
-LOCK_HEAD = "select position from log.head for update"
 
 SET_HEAD = "update log.head set position = $1, recorded_at = $2, listing_position = $3"
 
@@ -171,7 +168,7 @@ async def _stage(connection: "Connection[Any]", entries: Iterator[Entry], digest
 async def _take(connection: "Connection[Any]", checks: "_Checks") -> None:
     """Make the entries beside the log the log."""
     async with connection.transaction():
-        await _must_be_empty(connection, LOCK_HEAD)
+        await _must_be_empty(connection, LOCK_HEAD)  # nobody appends while it is locked
         await connection.execute(TAKE)
         if checks.position:
             await connection.execute(SET_HEAD, checks.position, checks.recorded_at, checks.listing_position)

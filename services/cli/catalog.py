@@ -36,14 +36,14 @@ async def import_catalog(settings: Settings, path: Path) -> int:
     Raises click.ClickException with the first fault's JSON pointer for a file that can't be imported, and LogUnavailable.
     """
     from events.catalog_file import CatalogInvalid
-    from events.commands.catalog import ImportCatalog, import_whole
+    from events.commands.catalog import ImportCatalog
     from services.clock import fresh_id
 
     file = read_catalog(path)
     try:
         with progress("Importing the catalog") as report:
             async with committer_of(settings) as committer:
-                return await import_whole(committer.submit, ImportCatalog.of(file, fresh_id, OPERATOR), report)
+                return (await committer.submit(ImportCatalog.of(file, fresh_id, OPERATOR), report)).value
     except CatalogInvalid as error:
         raise _refused(path, error.faults) from None
 

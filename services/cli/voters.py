@@ -8,7 +8,7 @@ import rich_click as click
 from msgspec.structs import replace
 
 from events.log import ids
-from services.cli.database import OPERATOR, asynchronous, committer_of, connected
+from services.cli.database import OPERATOR, asynchronous, connected, submit
 from services.cli.options import Reason, json_option, visitors
 from services.cli.terminal import counted, show, tally_in_words
 from services.embedded.start import find_settings
@@ -85,8 +85,7 @@ def _arguments(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
 async def void(voter: tuple[str, ...], **options: Any) -> None:
     """Disqualify each VOTER: an id, @FILE with one id a line, or - for such lines on stdin.
 
-    Their ballots no longer count, and they can't vote until reinstated. Voters already disqualified are passed over. Each
-    thousand of them is a correction of its own.
+    Their ballots no longer count, and they can't vote until reinstated. Voters already disqualified are passed over.
     """
     await _correct(voter, **options, reinstate=False)
 
@@ -108,14 +107,13 @@ async def _correct(
     if reason is None and not dry:
         raise click.UsageError("Missing option '--reason': say why; it is public")
     settings = find_settings()
-    from events.commands.voters import CorrectVoters, correct_all
+    from events.commands.voters import CorrectVoters
     from projections.cards import tallies_at_head
     from services.clock import fresh_id
 
     named = visitors(words)
     command = CorrectVoters(fresh_id(), named, reason or "", tallies_at_head, reinstate=reinstate, operator=OPERATOR, dry=dry)
-    async with committer_of(settings) as committer:
-        receipt = await correct_all(committer.submit, command, fresh_id)
+    receipt = await submit(settings, command)
     async with connected(settings, seconds=60) as connection:
         outcome = await _outcome(connection, receipt, "reinstated" if reinstate else "disqualified", dry)
         if as_if:

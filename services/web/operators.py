@@ -12,7 +12,7 @@ from asyncpg import Connection
 from msgspec import Meta
 
 from events.catalog_file import CatalogFile, CatalogInvalid
-from events.commands.catalog import ImportCatalog, import_whole
+from events.commands.catalog import ImportCatalog
 from services.clock import fresh_id, now
 from services.settings import OperatorToken
 from services.status.model import Status
@@ -88,19 +88,16 @@ async def get_status(call: Call) -> StatusAnswer:
 
 @endpoint("POST", "/v1/ops/catalog", by=operator("catalog"), takes=CatalogFile, gives=CatalogAnswer, max_body=CATALOG_LIMIT)
 async def post_catalog(call: Call, file: CatalogFile) -> CatalogAnswer:
-    """Import a catalog file: what differs from the present catalog is appended; nothing, if the file has a fault.
-
-    A large file is appended in parts, so that votes go on meanwhile. If it was cut short, send it again.
-    """
+    """Import a catalog file: what differs from the present catalog is appended, whole or not at all."""
     try:
         command = await asyncio.to_thread(ImportCatalog.of, file, fresh_id, call.operator, call.key)
-        appended = await import_whole(call.site.committer.submit, command)
+        receipt = await call.site.committer.submit(command)
     except CatalogInvalid as error:
         raise BadInput(
             f"The catalog has {count(len(error.faults), 'error')}.",
             errors=[FieldError(pointer, detail) for pointer, detail in error.faults[:MOST_FAULTS]],
         ) from None
-    return CatalogAnswer(appended)
+    return CatalogAnswer(receipt.value)
 
 
 @page("/ops/sign-in", Query)

@@ -2,25 +2,29 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 from click import ClickException
 
 from events.catalog import ToolNotListed
-from events.catalog_file import AT_ONCE, CatalogFile, CatalogInvalid, Pair
+from events.catalog_file import CatalogFile, CatalogInvalid, Pair
 from events.commands.ballots import CastVote
-from events.commands.catalog import ImportCatalog, import_whole
-from events.log.command import IdempotencyKey
+from events.commands.catalog import ImportCatalog
+from events.log.command import Decision, IdempotencyKey, Receipt, Seen
 from events.log.committer import Committer
+from events.log.large import TRIES
 from events.log.transaction import KeyReused
 from events.registry import REGISTRY
 from services.cli.catalog import import_catalog
 from services.cli.up import DEMO
 from tests.support.catalogs import file, import_tools, new_id, opinion, tool
-from tests.support.settings import settings
+from tests.support.settings import environ, settings
+from tests.support.shell import COMMAND
 
 
 def command(said: CatalogFile) -> ImportCatalog:
@@ -43,68 +47,148 @@ async def test_the_same_file_twice_appends_nothing(committer: Committer, connect
     assert await connection.fetchval("select count(*) from log.events where meta->>'operator' = 'op'") == 5
 
 
-class Killed(Exception):
-    """The process goes no further."""
+def large(tools: int = 200, **changes: Any) -> CatalogFile:
+    """A file of more events than are decided while all others wait."""
+    panel = [opinion(f"Persona {n}") for n in range(2)]
+    said = [tool(f"t{n}", panel=panel, **changes) for n in range(tools)]
+    return file(*said, comparisons=tuple((f"t{n}", f"t{n + 1}") for n in range(tools - 1)))
 
 
-def large(tools: int = 400, personas: int = 3) -> CatalogFile:
-    """A file of several parts, with a tool that is more than one by itself."""
-    some = [opinion(f"Persona {n}") for n in range(personas)]
-    many = [opinion(f"Persona {n}") for n in range(2 * AT_ONCE)]
-    said = [tool(f"t{n}", panel=some) for n in range(tools)]
-    pairs = [(f"t{n}", "judged") for n in range(tools)]
-    return file(*said, tool("judged", panel=many), comparisons=pairs)
+def events_of(said: CatalogFile) -> int:
+    return sum(1 + len(tool.panel) for tool in said.tools) + len(said.comparisons)
 
 
-async def test_a_large_file_is_imported_in_parts_that_votes_do_not_wait_for(committer: Committer, connection: Any) -> None:
-    """No batch of a file of any size is large; all of it is appended, and the second time nothing."""
+async def test_a_large_file_is_one_batch(committer: Committer, connection: Any) -> None:
+    """All of a file of any size has one time in the log, in the file's order; the second time it appends nothing."""
+    await import_tools(committer, "t7")
     said = large()
-    events = len(said.tools) + sum(len(tool.panel) for tool in said.tools) + len(said.comparisons)
-    assert await import_whole(committer.submit, command(said)) == events
-    largest = "select max(n) from (select count(*) as n from log.events group by recorded_at) batch"
-    assert await connection.fetchval(largest) <= AT_ONCE
-    assert await import_whole(committer.submit, command(said)) == 0
+    told: list[tuple[int, int]] = []
+    receipt = await committer.submit(command(said), lambda done, of: told.append((done, of)))
+    assert (receipt.value, receipt.position) == (events_of(said) - 1, events_of(said))
+    assert told[-1] == (receipt.value, receipt.value)
+    assert await connection.fetchval("select count(distinct recorded_at) from log.events") == 2
+    assert (await types(connection))[1:4] == ["ToolAdded", "PanelReviewPublished", "PanelReviewPublished"]
+    assert await connection.fetchval("select position from log.head") == receipt.position
+    assert (await committer.submit(command(said))).value == 0
+    assert (await committer.submit(command(large(tagline="new")))).value == len(said.tools)
+    assert (await committer.submit(CastVote(new_id(), "t199", "ship"))).appended == 1
 
 
 async def test_a_large_file_with_a_fault_in_its_end_appends_nothing(committer: Committer, connection: Any) -> None:
-    """A file is checked whole before its first part: a pair of an unknown tool at its end keeps all of it out."""
-    said = large(tools=200)
+    """A pair of an unknown tool at the end of a file keeps all of it out."""
+    said = large()
     faulty = CatalogFile(tools=said.tools, comparisons=[*said.comparisons, Pair(left="t1", right="nobody")])
     with pytest.raises(CatalogInvalid, match="nobody"):
-        await import_whole(committer.submit, command(faulty))
+        await committer.submit(command(faulty))
     assert await types(connection) == []
-
-
-async def test_a_large_import_that_was_cut_short_goes_on(committer: Committer, connection: Any) -> None:
-    """What came before a kill stays, and the same file again appends the rest: together as much as in one go."""
-    said, done = large(tools=200), 0
-
-    async def submit(part: Any) -> Any:
-        nonlocal done
-        done += 1
-        if done == 3:
-            raise Killed
-        return await committer.submit(part)
-
-    with pytest.raises(Killed):
-        await import_whole(submit, command(said))
-    before = await connection.fetchval("select count(*) from log.events")
-    rest = await import_whole(committer.submit, command(said))
-    assert before > 0 and before + rest == len(said.tools) + sum(len(t.panel) for t in said.tools) + len(said.comparisons)
 
 
 async def test_a_key_is_for_the_whole_of_a_large_file(committer: Committer, connection: Any) -> None:
     """A retry with the same key gets the first answer though the catalog has changed; another file under it appends nothing."""
     key = IdempotencyKey("operator", "k", b"one")
-    said = msgspec.structs.replace(command(large(tools=200)), key=key)
-    first = await import_whole(committer.submit, said)
+    said = msgspec.structs.replace(command(large()), key=key)
+    first = await committer.submit(said)
     await committer.submit(command(file(tool("t1", name="Renamed"))))
     head = await connection.fetchval("select position from log.head")
-    assert await import_whole(committer.submit, said) == first
-    other = msgspec.structs.replace(command(large(tools=300)), key=IdempotencyKey("operator", "k", b"two"))
+    assert await committer.submit(said) == first
+    other = msgspec.structs.replace(command(large(300)), key=IdempotencyKey("operator", "k", b"two"))
     with pytest.raises(KeyReused):
-        await import_whole(committer.submit, other)
+        await committer.submit(other)
     assert await connection.fetchval("select position from log.head") == head
+
+
+class Overtaken(ImportCatalog, frozen=True):
+    """An import in whose decision something else is committed, as often as there are `others`."""
+
+    others: list[Callable[[], object]]
+
+    def decide(self, seen: Seen) -> Decision[int]:
+        if self.others:
+            self.others.pop()()
+        return super().decide(seen)
+
+
+async def overtaken(dsn: str, committer: Committer, times: int, *others: ImportCatalog) -> Receipt[int]:
+    """Import a large file, its key that of the others, while another process commits one of these imports in each decision."""
+    loop = asyncio.get_running_loop()
+    async with Committer(dsn, REGISTRY) as another:
+
+        async def commit(other: ImportCatalog) -> None:
+            await another.submit(other)
+
+        said = command(large(tagline="ours"))
+        due = [lambda other=other: asyncio.run_coroutine_threadsafe(commit(other), loop).result(10) for other in others]
+        mine = Overtaken(said.file, said.faults, said.new_ids, said.operator, due, key=others[0].key)
+        receipt = await committer.submit(mine)
+    assert len(due) == len(others) - times
+    return receipt
+
+
+@pytest.mark.parametrize("times", [1, TRIES])
+@pytest.mark.parametrize("slug", ["t3", "t4"])
+async def test_a_tool_that_changes_during_a_large_import_is_looked_at_again(
+    dsn: str, committer: Committer, connection: Any, times: int, slug: str
+) -> None:
+    """A tool that another process describes (t3) or adds (t4) after each decision is there once, and as the file says."""
+    await import_tools(committer, "t3")
+    await overtaken(dsn, committer, times, *(command(file(tool(slug, tagline=f"theirs {n}"))) for n in range(times)))
+    rows = await connection.fetch(
+        "select e.type, e.data->>'tagline' as said from log.events e join log.events a using (stream)"
+        " where a.data->>'slug' = $1 and e.data ? 'tagline' order by e.position",
+        slug,
+    )
+    expected = [f"theirs {n}" for n in reversed(range(times))] + ["ours"]
+    assert [row["said"] for row in rows] == (["t", *expected] if slug == "t3" else expected)
+    assert [row["type"] for row in rows] == ["ToolAdded", *["ToolDescribed"] * (len(rows) - 1)]
+
+
+async def test_a_key_that_is_used_during_a_large_import_is_used_once(dsn: str, committer: Committer, connection: Any) -> None:
+    """Of two requests under one key at once, one is carried out, and both get its answer."""
+    other = msgspec.structs.replace(command(file(tool())), key=IdempotencyKey("operator", "k", b"one"))
+    receipt = await overtaken(dsn, committer, 1, other)
+    assert receipt.value == await connection.fetchval("select count(*) from log.events") == 1
+
+
+async def until(connection: Any, sql: str) -> None:
+    """Wait until a statement about the sessions that append returns true."""
+    async with asyncio.timeout(30):
+        while not await connection.fetchval(f"select {sql} from pg_stat_activity where {APPENDING}"):  # noqa: S608
+            await asyncio.sleep(0.02)
+
+
+APPENDING = "application_name = 'ballotpress-log' and datname = current_database()"
+
+
+async def test_a_large_import_that_is_killed_leaves_nothing(dsn: str, connection: Any, tmp_path: Path) -> None:
+    """SIGKILL when half of the events are in the log's table leaves none of them; the same command then imports all."""
+    path = tmp_path / "catalog.json"
+    path.write_bytes(msgspec.json.encode(large()))
+    blocker = await asyncpg.connect(dsn)
+    try:
+        await blocker.execute("begin")
+        await blocker.execute(
+            "insert into log.events (stream, position, recorded_at, version, schema_version, type, data)"
+            " values (gen_random_uuid(), 300, now(), 1, 1, 'VoteCast', '{}')"
+        )
+        killed = await begin_import(dsn, path)
+        await until(connection, "count(*) filter (where wait_event_type = 'Lock' and query ~ 'large_batch') = 1")
+        killed.kill()
+        await killed.wait()
+    finally:
+        await blocker.close()
+    await until(connection, "count(*) = 0")
+    assert await types(connection) == []
+    assert await connection.fetchval("select position from log.head") == 0
+    again = await begin_import(dsn, path)
+    assert await again.wait() == 0
+    assert len(await types(connection)) == events_of(large())
+
+
+async def begin_import(dsn: str, path: Path) -> asyncio.subprocess.Process:
+    """Start the command in a process of its own."""
+    return await asyncio.create_subprocess_exec(
+        COMMAND, "catalog", "import", path, env=environ(dsn, "redis://nobody.invalid"), stdout=asyncio.subprocess.DEVNULL
+    )
 
 
 async def test_raced_imports_add_a_tool_once(dsn: str, connection: Any) -> None:

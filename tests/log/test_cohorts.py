@@ -1,17 +1,21 @@
-"""What the correction of very many voters promises: batches that nobody waits for, and the answer of a single one."""
+"""What the correction of very many voters promises: whole or not at all, once, and right about votes that come meanwhile."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from events.ballots import VoteCast, stream
 from events.commands import voters
 from events.commands.ballots import CastVote
-from events.commands.voters import CorrectVoters, correct_all
+from events.commands.voters import CorrectVoters
+from events.log.command import Decision, Seen
 from events.log.committer import Committer
 from events.voters import CorrectionRecorded, VoterUnknown
 from projections.cards import tallies_at_head
 from tests.support.catalogs import new_id
-from tests.support.log import add_tools
+from tests.support.log import add_tools, append
 
 SHIPS = 5
 SKIPS = 2
@@ -19,8 +23,11 @@ SKIPS = 2
 
 @pytest.fixture
 async def cohort(committer: Committer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Voters of the tool `a`, more than are corrected at once; the last of them voted on `b` too, and somebody else on `a`."""
-    monkeypatch.setattr(voters, "AT_ONCE", 3)
+    """Voters of the tool `a`, more than are corrected while all others wait.
+
+    The last of them voted on `b` too, and somebody else on `a`.
+    """
+    monkeypatch.setattr(voters, "FEW", 3)
     await add_tools(committer, "a", "b")
     made = [new_id() for _ in range(SHIPS + SKIPS)]
     for n, voter in enumerate(made):
@@ -41,27 +48,73 @@ def told(correction: CorrectionRecorded | None) -> tuple[Any, ...]:
     return correction.action, correction.voters, correction.votes, changes
 
 
-async def test_very_many_voters_are_corrected_in_small_batches(
-    committer: Committer, connection: Any, cohort: list[str]
-) -> None:
-    """The dry run, the correction and the way back answer as one of all voters would; no batch is large."""
-    dry = await correct_all(committer.submit, command(cohort, dry=True), new_id)
+async def test_very_many_voters_are_one_correction(committer: Committer, connection: Any, cohort: list[str]) -> None:
+    """The dry run, the correction and the way back name all voters, each once, and one correction each, in one batch."""
+    dry = await committer.submit(command(cohort, dry=True))
     assert dry.appended == 0
-    real = await correct_all(committer.submit, command(cohort), new_id)
+    real = await committer.submit(command(cohort))
     changes = sorted([((SHIPS + 1, SKIPS), (1, 0)), ((1, 0), (0, 0))])
     assert told(dry.value) == told(real.value) == ("disqualified", SHIPS + SKIPS, SHIPS + SKIPS + 1, changes)
-    largest = "select max(n) from (select count(*) as n from log.events where type ~ 'Voter' group by recorded_at) batch"
-    assert await connection.fetchval(largest) <= voters.AT_ONCE
-    back = await correct_all(committer.submit, command(cohort, reinstate=True), new_id)
+    back = await committer.submit(command(cohort, reinstate=True))
     assert told(back.value) == ("reinstated", SHIPS + SKIPS, SHIPS + SKIPS + 1, sorted((b, a) for a, b in changes))
-    again = await correct_all(committer.submit, command(cohort, reinstate=True), new_id)
+    again = await committer.submit(command(cohort, reinstate=True))
     assert (again.value, again.appended) == (None, 0)
+    batches = await connection.fetch(
+        "select array_agg(type order by position) from log.events where type ~ '^Voter|Corr' group by recorded_at order by 1"
+    )
+    count = SHIPS + SKIPS
+    assert [row[0] for row in batches] == [
+        ["VoterDisqualified"] * count + ["CorrectionRecorded"], ["VoterReinstated"] * count + ["CorrectionRecorded"]
+    ]  # fmt: skip
+
+
+class Overtaken(CorrectVoters, frozen=True, kw_only=True):
+    """A correction in whose first decision others vote."""
+
+    others: list[Callable[[], object]]
+
+    def decide(self, seen: Seen) -> Decision[CorrectionRecorded | None]:
+        if self.others:
+            self.others.pop()()
+        return super().decide(seen)
+
+
+@pytest.mark.parametrize("whose", ["of the cohort", "of others"])
+async def test_votes_during_the_correction_of_very_many_count(committer: Committer, cohort: list[str], whose: str) -> None:
+    """A vote that comes after the decision is taken away too if it is one of the cohort's, and else stands in the tallies."""
+    loop = asyncio.get_running_loop()
+    voter = cohort[0] if whose == "of the cohort" else new_id()
+
+    async def vote() -> None:
+        await committer.submit(CastVote(voter, "b", "skip"))
+
+    others = [lambda: asyncio.run_coroutine_threadsafe(vote(), loop).result(10)]
+    plain = command(cohort)
+    correction = Overtaken(
+        plain.correction, plain.voters, plain.reason, plain.tallies, plain.reinstate, plain.operator, others=others
+    )
+    receipt = await committer.submit(correction)
+    mine = whose == "of the cohort"
+    changes = sorted([((SHIPS + 1, SKIPS), (1, 0)), ((1, 1), (0, 0) if mine else (0, 1))])
+    assert others == [] and told(receipt.value) == ("disqualified", SHIPS + SKIPS, SHIPS + SKIPS + (2 if mine else 1), changes)
+
+
+async def test_thousands_of_voters_are_corrected(committer: Committer, connection: Any) -> None:
+    """A cohort beyond what is decided under the lock is one correction, whole, with the tally that the voters leave."""
+    tool = (await add_tools(committer, "a"))["a"]
+    made = [new_id() for _ in range(3 * voters.FEW)]
+    casts = [(stream(voter, tool), VoteCast(voter=voter, tool=tool, choice="ship")) for voter in made]
+    await committer.submit(append(*casts))
+    receipt = await committer.submit(command(made))
+    assert told(receipt.value) == ("disqualified", len(made), len(made), [((len(made), 0), (0, 0))])
+    assert await connection.fetchval("select count(*) from log.events where type = 'CorrectionRecorded'") == 1
+    assert receipt.position == await connection.fetchval("select position from log.head") == 1 + 2 * len(made) + 1
 
 
 async def test_an_unknown_voter_among_very_many_keeps_all_as_they_are(
     committer: Committer, connection: Any, cohort: list[str]
 ) -> None:
-    """All parts are looked at before the first is corrected."""
+    """One voter without events refuses the whole."""
     with pytest.raises(VoterUnknown):
-        await correct_all(committer.submit, command([*cohort, new_id()]), new_id)
+        await committer.submit(command([*cohort, new_id()]))
     assert await connection.fetchval("select count(*) from log.events where type = 'VoterDisqualified'") == 0

@@ -11,7 +11,7 @@ from events.commands.ballots import CastVote
 from events.log import ids
 from events.log.command import IdempotencyKey
 from events.log.committer import Committer, LogUnavailable
-from events.log.transaction import MOST_UNDER_LOCK, KeyReused, ListingBehind, decide_and_append
+from events.log.transaction import MOST_UNDER_LOCK, KeyReused, Known, ListingBehind, decide_and_append
 from events.registry import REGISTRY
 from tests.support.catalogs import new_id
 from tests.support.log import add_tools, append
@@ -110,10 +110,10 @@ async def test_little_of_the_listing_is_read_under_the_lock(dsn: str, committer:
     async with Committer(dsn, REGISTRY) as behind:
         tools = await add_tools(committer, *(f"t{n}" for n in range(3 * MOST_UNDER_LOCK)))
         assert (await behind.submit(CastVote(new_id(), f"t{len(tools) - 1}", "ship"))).appended == 1
-    listing = REGISTRY.listing()
+    known = Known(REGISTRY)
     with pytest.raises(ListingBehind):
-        await decide_and_append(connection, REGISTRY, listing, [CastVote(new_id(), "t0", "ship")])
-    assert listing.position == MOST_UNDER_LOCK
+        await decide_and_append(connection, REGISTRY, known, [CastVote(new_id(), "t0", "ship")])
+    assert known.listing.position == MOST_UNDER_LOCK
 
 
 async def test_a_log_that_cannot_be_read_yet_refuses_and_goes_on(dsn: str, connection: Any) -> None:
