@@ -59,6 +59,14 @@ limit $3
 """)
 
 
+COUNT_WAITING = named("select count(*) from {reviews}.reviews where status = 'pending'")
+
+
+async def count_waiting(pool: "Pool[Any]") -> int:
+    """Return how many reviews wait for a moderator."""
+    return int(await pool.fetchval(COUNT_WAITING))
+
+
 async def public(pool: "Pool[Any]", tool: str, before: int | None, limit: int) -> Sequence[PublicReview]:
     """Return up to `limit` of a tool's public reviews, newest first, approved before a position."""
     return [PublicReview(**row) for row in await pool.fetch(PUBLIC + PUBLIC_BY_TOOL, tool, before, limit)]

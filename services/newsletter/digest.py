@@ -124,7 +124,11 @@ def sender_of(newsletter: Newsletter) -> From:
 
 async def read_issue(database: Database, number: int) -> StoredIssue:
     """Read an issue that was compiled."""
-    row: Any = await database.fetchrow(READ_ISSUE, number)
+    return stored_issue(await database.fetchrow(READ_ISSUE, number))
+
+
+def stored_issue(row: Any) -> StoredIssue:
+    """Return the issue that a row of the ledger holds."""
     heading = Heading(
         number=row["number"], edition=row["edition"], period_from=row["period_from"], period_to=row["compiled_at"]
     )
@@ -175,6 +179,7 @@ def digest_values(heading: Heading, content: Content, review: ReviewText | None,
         "period": {"from": heading.period_from.date().isoformat(), "to": heading.period_to.date().isoformat()},
         "quiet": content.is_quiet,
         **{name: [shown(fact, base_url) for fact in facts[name][:most]] for name, (most, shown) in SECTIONS.items()},
+        "new_comparisons": _comparisons(content, base_url),
         "more": {name: _more(len(facts[name]), most) for name, (most, _) in SECTIONS.items()},
         "best_review": _review(content, review, base_url),
         "archive_url": f"{base_url}/issues/{heading.number}",
@@ -206,6 +211,29 @@ def _link(tool: ToolFact, base_url: str) -> dict[str, str]:
 
 def _comparison(pair: PairFact, base_url: str) -> dict[str, object]:
     return {"title": pair.title, "url": f"{base_url}/compare/{pair.slug}"}
+
+
+def _comparisons(content: Content, base_url: str) -> list[dict[str, object]]:
+    """Return the new pairs that are shown, each with a line on those of its tools that something happened to."""
+    most, shown = SECTIONS["new_comparisons"]
+    known = {tool.slug: tool for tool in content.changes}
+    return [{**shown(pair, base_url), "line": _pair_line(pair, known)} for pair in content.new_comparisons[:most]]
+
+
+def _pair_line(pair: PairFact, known: Mapping[str, ToolFact]) -> str:
+    parts = pair.slug.split("-vs-")
+    sides = ("-vs-".join(parts[:n]) for n in range(1, len(parts)))
+    left = next((side for side in sides if side in known), parts[0])
+    right = pair.slug.removeprefix(f"{left}-vs-")
+    return "; ".join(f"{known[side].name}: {_standing(known[side])}" for side in (left, right) if side in known)
+
+
+def _standing(tool: ToolFact) -> str:
+    """Return what readers say of a tool, or the panel where no reader has voted."""
+    total = sum(tool.community)
+    if not total:
+        return f"panel {panel_line(*tool.panel)}"
+    return f"{percent(tool.community[0], total)}% ship of {total:,} {'vote' if total == 1 else 'votes'}"
 
 
 def _new_tool(tool: ToolFact, base_url: str) -> dict[str, object]:

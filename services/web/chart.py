@@ -1,4 +1,7 @@
-"""Charts as SVG: a tally over time with its Wilson band, and plain lines for operators. Geometry only; the template draws."""
+"""Charts as SVG: a tally over time with its Wilson band, and plain lines for operators. Geometry only; the template draws.
+
+Across, places are percent of the width, and upwards pixels: so lines stretch with the window, and words keep their size.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,16 +12,13 @@ import msgspec
 from projections.tally import wilson
 from services.web.filters import count
 
-WIDTH: Final = 640
 HEIGHT: Final = 220
-_LEFT: Final = 44
-_RIGHT: Final = 12
 _TOP: Final = 12
 _BOTTOM: Final = 28
 
 
 class Tick(msgspec.Struct, frozen=True):
-    """A labelled point on an axis."""
+    """A labelled point on an axis: in percent of the width, or in pixels from the top."""
 
     at: float
     label: str
@@ -80,7 +80,7 @@ def _summary(first: DayTally, last: DayTally) -> str:
 
 
 def _x(n: int, length: int) -> float:
-    return round(_LEFT + (WIDTH - _LEFT - _RIGHT) * n / max(1, length - 1), 1)
+    return round(100 * n / max(1, length - 1), 2)
 
 
 def _y(percent: float) -> float:

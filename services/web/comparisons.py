@@ -12,6 +12,7 @@ from projections.tools import Pair
 from services.web.card_cache import CachedCard
 from services.web.flash import FLASHES, PageQuery
 from services.web.http.answers import Answer
+from services.web.http.auth import find_visitor
 from services.web.http.bodies import Slug
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import ANYONES, page, show
@@ -109,9 +110,12 @@ async def comparison_page(call: Call, query: PageQuery) -> Answer:
     left, right = await read_comparison(call.site, call.path["pair"])
     owns = [state._replace(review=None) for state in await read_states(call, [left.tool, right.tool])]
     ours, theirs = left.card, right.card
+    is_new = find_visitor(call.head, call.site.tokens) is None
 
     def make() -> bytes:
         compared = msgspec.structs.asdict(compare(ours, theirs))
-        return call.site.theme.render("compare.html", **compared, owns=owns, word=FLASHES.get(query.said))
+        return call.site.theme.render("compare.html", **compared, owns=owns, is_new=is_new, word=FLASHES.get(query.said))
 
-    return _PAGES.page((left.slug, right.slug, *owns, query.said), (ours, theirs), make).answer(call.head, cache_for(call))
+    return _PAGES.page((left.slug, right.slug, *owns, is_new, query.said), (ours, theirs), make).answer(
+        call.head, cache_for(call)
+    )

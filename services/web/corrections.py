@@ -16,6 +16,7 @@ from services.web.http.endpoints import endpoint
 from services.web.http.pages import ANYONES, page, show
 from services.web.http.queries import ListQuery, listed, page_of
 from services.web.site import Call
+from services.web.tools import tool_names
 
 
 class CorrectedTool(msgspec.Struct, frozen=True):
@@ -62,7 +63,8 @@ async def get_corrections(call: Call, query: ListQuery) -> Answer:
 async def corrections_page(call: Call, query: ListPageQuery) -> Answer:
     """List the corrections, newest first."""
     found = await read_corrections(call, query)
-    return show(call, "corrections.html", cache=ANYONES, items=found.items, next=found.next)
+    names = await tool_names(call, [tool.tool for one in found.items for tool in one.tools])
+    return show(call, "corrections.html", cache=ANYONES, items=found.items, next=found.next, names=names)
 
 
 def _answer(row: Correction) -> CorrectionAnswer:

@@ -22,17 +22,17 @@ def verdict(word: str | None, none: str = "Too early to call") -> str:
 
 
 def interval(tally: Community) -> str:
-    """Write Wilson's 95 % interval of a tally."""
+    """Write Wilson's 95 % interval of a tally; nothing without votes."""
     if tally.interval is None:
-        return "No interval without votes"
+        return ""
     low, high = tally.interval
     return f"95% interval {low:.1f}–{high:.1f}% ship"
 
 
 def flips(tally: Community) -> str:
-    """Write how many voters would have to change sides to flip a tally."""
+    """Write how many voters would have to change sides to flip a tally; nothing without votes."""
     if tally.flips_to_change is None:
-        return "The first vote decides"
+        return ""
     voters = "1 voter" if tally.flips_to_change == 1 else f"{tally.flips_to_change:,} voters"
     return f"{voters} changing sides would flip it"
 

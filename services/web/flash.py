@@ -10,6 +10,9 @@ Flash = Literal["voted", "retracted", "kept", "removed", "reviewed", "edited", "
 Back = Annotated[str, Meta(max_length=400)]
 """The page of this site that a form returns to."""
 
+ABOUT_REVIEWS: Final = frozenset({"reviewed", "edited", "withdrawn", "reviewed-before", "unchanged"})
+"""What is said beside the reader's own review, where its form leads to."""
+
 FLASHES: Final[dict[Flash | None, str]] = {
     "voted": "Your vote is counted. You can change it or take it back at any time.",
     "retracted": "Your vote is taken back.",

@@ -13,7 +13,9 @@ import msgspec
 
 from emails.feed import Entry, atom
 from emails.filters import days
+from emails.rendering import render_subject
 from services.newsletter import digest
+from services.newsletter.digest import StoredIssue
 from services.web.flash import ListPageQuery
 from services.web.http.answers import Answer, Versioned
 from services.web.http.endpoints import endpoint
@@ -26,7 +28,7 @@ FEED: Final = b"application/atom+xml; charset=utf-8"
 _IN_FEED: Final = 20
 
 PUBLISHED: Final = """
-select i.number, i.edition, i.period_from, i.compiled_at as published_at
+select i.number, i.edition, i.period_from, i.compiled_at, i.content
 from newsletter.issues i
 where i.state in ('planned', 'settled') and ($1::integer is null or i.number < $1)
 order by i.number desc limit $2
@@ -72,6 +74,7 @@ class IssueEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     community_line: str | None = None
     before_percent: int | None = None
     after_percent: int | None = None
+    line: str | None = None
     votes: int | None = None
     ship_percent: int | None = None
     total: int | None = None
@@ -93,6 +96,7 @@ class IssueAnswer(msgspec.Struct, frozen=True):
     """What an issue says to everybody."""
 
     number: int
+    title: str
     edition: str
     period: Period
     quiet: bool
@@ -116,9 +120,14 @@ async def read_issue(call: Call) -> dict[str, Any]:
     site, number = call.site, int(call.path["number"])
     if not await site.database.fetchval(IS_PUBLISHED, number):
         raise NotFound("There is no issue of this number.")
-    stored = await digest.read_issue(site.database, number)
-    review = await digest.open_review(site.database, site.vault, stored.content)
-    return digest.digest_values(stored.heading, stored.content, review, site.settings.base_url)
+    return await _values(site, await digest.read_issue(site.database, number))
+
+
+async def _values(site: Site, issue: StoredIssue) -> dict[str, Any]:
+    """Return what an issue says, with its mail's subject as title."""
+    review = await digest.open_review(site.database, site.vault, issue.content)
+    values = digest.digest_values(issue.heading, issue.content, review, site.settings.base_url)
+    return {"title": render_subject(values, site.look), **values}
 
 
 @endpoint("GET", "/v1/issues", takes=ListQuery, gives=IssuesPage, statuses=(200, 304))
@@ -152,23 +161,29 @@ async def get_feed(call: Call, query: Query) -> Answer:
     """Return the newest issues as an Atom feed."""
     site = call.site
     began = await site.database.fetchval("select since from newsletter.schedule")
-    entries = [_entry(line) for line in await _lines(site, None, _IN_FEED)]
+    entries = [await _entry(site, issue) for issue in await _issues(site, None, _IN_FEED)]
     body = atom(site.settings.identity.newsletter_name, site.settings.base_url, entries, began=began)
     return Versioned(body, media=FEED).answer(call.head.get(b"if-none-match"))
 
 
-async def _lines(site: Site, before: int | None, limit: int) -> Sequence[IssueLine]:
+async def _issues(site: Site, before: int | None, limit: int) -> Sequence[StoredIssue]:
     """Return up to `limit` issues below a number (None: all), newest first."""
-    return [
-        IssueLine(
-            **row,
-            title=f"Issue {row['number']}: AI tool verdicts of the {'month' if row['edition'] == 'monthly' else 'week'}",
-            url=f"{site.settings.base_url}/issues/{row['number']}",
-        )
-        for row in await site.database.fetch(PUBLISHED, before, limit)
-    ]
+    return [digest.stored_issue(row) for row in await site.database.fetch(PUBLISHED, before, limit)]
 
 
-def _entry(line: IssueLine) -> Entry:
-    summary = days({"from": line.period_from.isoformat(), "to": line.published_at.isoformat()})
-    return Entry(line.url, line.title, summary, line.published_at, line.published_at)
+async def _lines(site: Site, before: int | None, limit: int) -> Sequence[IssueLine]:
+    return [_line(site, issue) for issue in await _issues(site, before, limit)]
+
+
+def _line(site: Site, issue: StoredIssue) -> IssueLine:
+    heading, base_url = issue.heading, site.settings.base_url
+    title = render_subject(digest.digest_values(heading, issue.content, None, base_url), site.look)
+    url = f"{base_url}/issues/{heading.number}"
+    return IssueLine(heading.number, heading.edition, title, heading.period_from, heading.period_to, url)
+
+
+async def _entry(site: Site, issue: StoredIssue) -> Entry:
+    values = await _values(site, issue)
+    html = site.theme.render("issue_sections.html", **values, bars=False).decode("utf-8")
+    at = issue.heading.period_to
+    return Entry(values["archive_url"], values["title"], days(values["period"]), at, at, html)

@@ -77,7 +77,7 @@ async def log_page(call: Call, query: SearchQuery) -> Answer:
     span = _SPAN if query.type or words else _LIMIT
     rows = await store.search_rows(call.site.database, top, span, query.type or None, words, _LIMIT)
     lowest = rows[-1].position if len(rows) == _LIMIT else max(1, top - span)
-    return show_ops(
+    return await show_ops(
         call,
         "ops_log.html",
         "/ops/log",
@@ -98,7 +98,7 @@ async def stream_page(call: Call, query: StreamQuery) -> Answer:
         raise NotFound("There is no event in this stream.")
     lines = [event_line(row) for row in rows]
     is_whole = len(rows) < _MOST_OF_STREAM
-    return show_ops(call, "ops_stream.html", "/ops/log", stream=str(stream), lines=lines, is_whole=is_whole)
+    return await show_ops(call, "ops_stream.html", "/ops/log", stream=str(stream), lines=lines, is_whole=is_whole)
 
 
 def _stream(name: str) -> UUID:

@@ -22,6 +22,7 @@ from services.web.http.queries import ListQuery, listed, page_of
 from services.web.operators import show_ops
 from services.web.reviews import open_text
 from services.web.site import Call
+from services.web.tools import tool_names
 
 _MODERATOR: Final = operator("moderate")
 _FLASHES: Final[dict[str | None, str]] = {
@@ -128,9 +129,15 @@ _post = endpoint(
 async def queue_page(call: Call, query: QueuePageQuery) -> Answer:
     """Show the moderation queue."""
     found = await read_queue(call, query)
-    word = _FLASHES.get(query.said)
-    return show_ops(
-        call, "ops_reviews.html", "/ops/reviews", items=found.items, next=found.next, queue_status=query.status, word=word
+    return await show_ops(
+        call,
+        "ops_reviews.html",
+        "/ops/reviews",
+        items=found.items,
+        names=await tool_names(call, [one.tool for one in found.items]),
+        next=found.next,
+        queue_status=query.status,
+        word=_FLASHES.get(query.said),
     )
 
 

@@ -3,10 +3,11 @@
 Opening a link of a mail changes nothing; the button on its page does.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import wraps
 from hashlib import sha256
 from typing import Annotated, Final, Literal
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
@@ -32,6 +33,9 @@ FORM: Final = "sign-up 1"
 """The version of the words people agree to; new words, new name."""
 _MOST_CATEGORIES: Final = 50
 _EMAIL_MOST: Final = ADDRESS_LONGEST * 2
+SIGN_UP: Final = ("/newsletter", "Sign up again")
+"""The way back for those who left."""
+LAST_ISSUE: Final = "select max(number) from newsletter.issues where state in ('planned', 'settled')"
 
 Category = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
 Categories = Annotated[list[Category], Meta(max_length=_MOST_CATEGORIES)]
@@ -127,12 +131,20 @@ async def post_confirmation(call: Call, given: Confirmation) -> Answer:
     except (TokenInvalid, LinkUsed):
         if not is_page:
             raise
-        text = "If you still want the newsletter, sign up again."
-        return show_message(call, "This link was used or is too old", text, 410)
+        text = "If you confirmed by it, you are subscribed, and there is nothing left to do. Otherwise sign up again."
+        return show_message(call, "This link was used or is too old", text, 410, [SIGN_UP])
     if is_page:
-        text = "You will get the next issue. Every mail has a link to your preferences."
-        return show_message(call, "You are subscribed", text)
+        return await _show_subscribed(call, subscriber)
     return json_answer(ConfirmationAnswer(), headers=NO_STORE)
+
+
+async def _show_subscribed(call: Call, subscriber: str) -> Answer:
+    """Welcome a reader: with the way to the last issue, if there is one, and to the preferences."""
+    last = await call.site.database.fetchval(LAST_ISSUE)
+    preferences = f"/newsletter/preferences?token={quote(call.site.mail_tokens.issue('manage', subscriber))}"
+    links = [(preferences, "Choose what you get")] + ([(f"/issues/{last}", "Read the last issue")] if last else [])
+    text = "You will get the next issue. Every mail has a link to your preferences."
+    return show_message(call, "You are subscribed", text, links=links)
 
 
 @page("/newsletter", Query)
@@ -170,15 +182,22 @@ def from_link(function: Callable[[Call], Awaitable[Answer]]) -> Callable[[Call],
     async def answer(call: Call) -> Answer:
         try:
             return await function(call)
-        except (TokenInvalid, NotSubscribed):
-            return show_message(call, "This link no longer works", "It is too old, or was changed on its way.", 410)
+        except TokenInvalid:
+            text = "It is too old, or was changed on its way. The newest mail from us has one that works."
+            return show_message(call, "This link no longer works", text, 410)
+        except NotSubscribed:
+            text = "So there is nothing to choose here, and we send you no issues. You can sign up again at any time."
+            return show_message(call, "You are not subscribed", text, 410, [SIGN_UP])
 
     return answer
 
 
 def read_token(call: Call) -> str:
     """Return the token of the mail's link that leads here. Raises BadInput."""
-    return _link_query.read(call.scope["query_string"]).token
+    try:
+        return _link_query.read(call.scope["query_string"]).token
+    except BadInput:
+        raise BadInput("This page opens by a link in one of our mails. The address here lacks the end of it.") from None
 
 
 @endpoint("GET", "/newsletter/confirm", gives=HTML, problems=(410,), proof="linkToken")
@@ -190,6 +209,7 @@ async def confirm_page(call: Call) -> Answer:
     return show(call, "confirm.html", token=token)
 
 
-def show_message(call: Call, heading: str, text: str, status: int = 200) -> Answer:
-    """Answer with a page of one message."""
-    return show(call, "message.html", status=status, heading=heading, text=text)
+def show_message(call: Call, heading: str, text: str, status: int = 200, links: Sequence[tuple[str, str]] = ()) -> Answer:
+    """Answer with a page of one message; each link is a path of this site and its label."""
+    eyebrow = call.site.settings.identity.newsletter_name
+    return show(call, "message.html", status=status, eyebrow=eyebrow, heading=heading, text=text, links=links)

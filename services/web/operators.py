@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from events.catalog_file import CatalogFile, CatalogInvalid
 from events.commands.catalog import ImportCatalog
+from projections import reviews
 from services.clock import fresh_id, now
 from services.settings import OperatorToken
 from services.status.model import Status
@@ -60,10 +61,12 @@ class CatalogAnswer(msgspec.Struct, frozen=True):
     appended: int
 
 
-def show_ops(call: Call, template: str, here: str, **values: Any) -> Answer:
-    """Render an operator's page; nobody may keep it."""
-    entries = [entry for entry in ENTRIES if entry[0] in call.signed_in.scopes]
-    return show(call, template, ops_here=here, operator=call.operator, entries=entries, **values)
+async def show_ops(call: Call, template: str, here: str, **values: Any) -> Answer:
+    """Render an operator's page, with the number of reviews that wait for a moderator; nobody may keep it."""
+    scopes = call.signed_in.scopes
+    entries = [entry for entry in ENTRIES if entry[0] in scopes]
+    waiting = await reviews.count_waiting(call.site.database) if "moderate" in scopes else 0
+    return show(call, template, ops_here=here, operator=call.operator, entries=entries, waiting=waiting, **values)
 
 
 def first_page(operator: OperatorToken) -> str:
@@ -133,7 +136,7 @@ async def sign_out_form(call: Call) -> Answer:
 async def overview_page(call: Call, query: Query) -> Answer:
     """Show the state of log, views, queue and issues, what is wrong, and what to do about it."""
     minutes = await throughput(call.site.database)
-    return show_ops(
+    return await show_ops(
         call,
         "ops_overview.html",
         "/ops",

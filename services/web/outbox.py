@@ -1,6 +1,7 @@
 """The outbox: where no mail relay is set, the mails that would have been sent, shown to browsers on this machine alone."""
 
 import re
+from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from ipaddress import ip_address
@@ -38,7 +39,7 @@ class ListedMail(NamedTuple):
     name: str
     subject: str
     to: str
-    date: str
+    date: datetime | None
 
 
 def _require_outbox(call: Call) -> None:
@@ -62,6 +63,11 @@ def _read(call: Call) -> tuple[bytes, EmailMessage]:
     return source, message_from_bytes(source, policy=policy.default)
 
 
+def _date(mail: EmailMessage) -> datetime | None:
+    date = mail["date"]
+    return date.datetime.astimezone(UTC) if date is not None and date.datetime is not None else None
+
+
 def _part(mail: EmailMessage, kind: str) -> str:
     part = mail.get_body((kind,))
     return "" if part is None else str(part.get_content())
@@ -72,7 +78,7 @@ async def outbox_page(call: Call) -> Answer:
     """List the mails that were kept instead of being sent, newest first."""
     _require_outbox(call)
     found = [(one.name, message_from_bytes(one.path.read_bytes(), policy=policy.default)) for one in _newest(call)]
-    mails = [ListedMail(name, mail["subject"] or name, mail["to"] or "", mail["date"] or "") for name, mail in found]
+    mails = [ListedMail(name, mail["subject"] or name, mail["to"] or "", _date(mail)) for name, mail in found]
     return show(call, "outbox.html", mails=mails)
 
 
@@ -90,6 +96,7 @@ async def get_mail(call: Call) -> Answer:
         cache=_PAGE,
         name=call.path["mail"],
         mail=mail,
+        date=_date(mail),
         has_html=mail.get_body(("html",)) is not None,
         pieces=_LINK.split(_part(mail, "plain")),
         source=source.decode("utf-8", "replace"),

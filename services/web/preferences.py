@@ -3,8 +3,8 @@
 The pages are plain forms without script. Opening one changes nothing; the button on it does.
 """
 
-from datetime import date
-from typing import Any
+from datetime import date, timedelta
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
@@ -23,8 +23,11 @@ from services.web.http.bodies import Input, fields
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import HTML, show
 from services.web.http.problems import BadInput, FieldError, NoToken
-from services.web.newsletter import Categories, from_link, offered_categories, read_token, show_message
+from services.web.newsletter import SIGN_UP, Categories, from_link, offered_categories, read_token, show_message
 from services.web.site import Call
+
+PAUSES: Final = (1, 2, 4, 8, 13, 26)
+"""The weeks that a pause may last, as the page offers them; the API takes any day."""
 
 
 class Preferences(Input, frozen=True, kw_only=True):
@@ -145,11 +148,18 @@ async def _show_form(call: Call, subscriber: str, saved: str = "") -> Answer:
         categories=sorted({*known, *preferences.categories}),
         chosen=preferences.categories,
         frequency=preferences.frequency,
-        paused_until=until if until is not None and until > now().date() else None,
+        paused_until=until,
+        pauses=_pauses(until),
         unsubscribe_url=_action("unsubscribe", call.site.mail_tokens.unsubscribe(subscriber)),
         has_bookmarks=find_visitor(call.head, call.site.tokens) is not None,
         saved=saved,
     )
+
+
+def _pauses(chosen: date | None) -> list[date]:
+    """Return the days that a pause may last to: some weeks from today, and the one that was chosen, while it is to come."""
+    today = now().date()
+    return sorted({*(today + timedelta(weeks=weeks) for weeks in PAUSES), *([chosen] if chosen and chosen > today else [])})
 
 
 async def _mail_links(call: Call, subscriber: str) -> Answer:
@@ -178,7 +188,8 @@ async def unsubscribe_form(call: Call) -> Answer:
     await _count(call, subscriber)
     await call.read_body()
     await call.site.committer.submit(Unsubscribe(subscriber))
-    return show_message(call, "You are unsubscribed", "We send you no further issues.")
+    text = "We send you no further issues. If that was a mistake, sign up again and confirm."
+    return show_message(call, "You are unsubscribed", text, links=[SIGN_UP])
 
 
 @endpoint("GET", "/newsletter/export", gives=HTML, problems=(410,), proof="linkToken")

@@ -42,7 +42,7 @@ async def read_halted(call: Call) -> Sequence[ProjectionStatus]:
 async def quarantine_page(call: Call, query: QuarantineQuery) -> Answer:
     """Show where views have halted."""
     word = _DROPPED if query.said else None
-    return show_ops(call, "ops_quarantine.html", "/ops/quarantine", halted=await read_halted(call), word=word)
+    return await show_ops(call, "ops_quarantine.html", "/ops/quarantine", halted=await read_halted(call), word=word)
 
 
 @action("/ops/quarantine", DropForm, operator("voters"))

@@ -103,5 +103,13 @@ async def problem_page(call: Call, query: Query) -> Answer:
     for error, kind in ((Exception, UNEXPECTED), *KINDS.items()):
         if kind.name == call.path["problem"]:
             text = kind.detail or cleandoc(error.__doc__ or kind.title)
-            return show(call, "message.html", cache=ANYONES, heading=f"{kind.title} ({kind.status})", text=text)
+            return show(
+                call,
+                "message.html",
+                cache=ANYONES,
+                eyebrow="Problem",
+                heading=f"{kind.title} ({kind.status})",
+                text=text,
+                links=(),
+            )
     raise NotFound("There is no problem of this name.")

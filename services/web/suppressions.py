@@ -86,7 +86,7 @@ async def suppressions_page(call: Call, query: SuppressionsQuery) -> Answer:
     found = await read_suppressed(call.site.database, call.site.vault, query.before, _MOST)
     earlier = found[-1].since.isoformat() if len(found) == _MOST else None
     word = _FLASHES.get(query.said)
-    return show_ops(call, "ops_suppressions.html", "/ops/suppressions", suppressed=found, earlier=earlier, word=word)
+    return await show_ops(call, "ops_suppressions.html", "/ops/suppressions", suppressed=found, earlier=earlier, word=word)
 
 
 @action("/ops/suppressions", ReinstateForm, operator("digest"))

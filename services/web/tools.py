@@ -11,7 +11,7 @@ from projections import tools
 from projections.cards import Card
 from projections.tools import Category, Place, Sort
 from services.web.chart import DayTally, Trend, trend
-from services.web.flash import FLASHES, PageQuery
+from services.web.flash import ABOUT_REVIEWS, FLASHES, PageQuery
 from services.web.http.answers import Answer
 from services.web.http.auth import find_visitor
 from services.web.http.endpoints import endpoint
@@ -90,6 +90,11 @@ async def get_categories(call: Call, query: Query) -> Answer:
     return listed(call, Categories(await tools.categories(call.site.database)))
 
 
+async def tool_names(call: Call, slugs: Sequence[str]) -> dict[str, str]:
+    """Return the names of those slugs that are listed tools."""
+    return {slug: cached.card.name for slug, cached in (await call.site.cards.find(sorted(set(slugs)))).items()}
+
+
 @page("/tools", ToolsQuery)
 async def tools_page(call: Call, query: ToolsQuery) -> Answer:
     """Show a list of tools."""
@@ -120,12 +125,14 @@ async def tool_page(call: Call, query: ToolPageQuery) -> Answer:
         cache=cache_for(call),
         card=tool.card,
         own=state,
+        is_new=visitor is None,
         review=await read_own_review(call.site, visitor, state.review) if visitor and state.review else None,
         reviews=reviews.items,
         next=reviews.next,
         trend=await _trend(call),
         pairs=await tools.pairs_of(call.site.database, tool.tool, _PAIRS),
         word=FLASHES.get(query.said),
+        about_review=query.said in ABOUT_REVIEWS,
     )
 
 

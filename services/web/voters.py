@@ -24,6 +24,7 @@ from services.web.http.problems import BadInput
 from services.web.http.queries import Query
 from services.web.operators import show_ops
 from services.web.site import Call
+from services.web.tools import tool_names
 
 MOST_VOTERS: Final = 1000
 _FLASHES: Final[dict[str | None, str]] = {
@@ -101,7 +102,7 @@ async def _correct(
 @page("/ops/voters", VotersPageQuery, operator("voters"))
 async def voters_page(call: Call, query: VotersPageQuery) -> Answer:
     """Show the form that disqualifies voters or reinstates them."""
-    return _show(call, word=_FLASHES.get(query.said))
+    return await _show(call, word=_FLASHES.get(query.said))
 
 
 @action("/ops/voters", VotersForm, operator("voters"))
@@ -112,19 +113,25 @@ async def voters_form(call: Call, form: VotersForm) -> Answer:
         voters = _read_ids(form.voters)
         receipt = await _correct(call, voters, form.reason, reinstate=form.action == "reinstate", dry=is_preview)
     except VoterUnknown as error:
-        return _show(call, 404, form=form, wrong=f"No event is known of these voters: {error}")
+        return await _show(call, 404, form=form, wrong=f"No event is known of these voters: {error}")
     except BadInput as error:
-        return _show(call, 400, form=form, wrong=f"The {error.errors[0].pointer[1:]} can't be taken: {error}.")
+        return await _show(call, 400, form=form, wrong=f"The {error.errors[0].pointer[1:]} can't be taken: {error}.")
     if receipt.value is None:
         return back("/ops/voters", None, "nothing")
     if is_preview:
-        return _show(call, form=form, preview=receipt.value, tools=await _corrected_tools(call, receipt.value))
+        return await _show(call, form=form, preview=receipt.value, **await _corrected(call, receipt.value))
     return back("/ops/voters", receipt.position, "corrected")
 
 
-def _show(call: Call, status: int = 200, **values: Any) -> Answer:
+async def _show(call: Call, status: int = 200, **values: Any) -> Answer:
     values = {"form": None, "preview": None, "wrong": None, "word": None, **values}
-    return show_ops(call, "ops_voters.html", "/ops/voters", status=status, **values)
+    return await show_ops(call, "ops_voters.html", "/ops/voters", status=status, **values)
+
+
+async def _corrected(call: Call, correction: CorrectionRecorded) -> dict[str, Any]:
+    """Return the tools that a correction changes, and their names by slug."""
+    changed = await _corrected_tools(call, correction)
+    return {"tools": changed, "names": await tool_names(call, [tool.tool for tool in changed])}
 
 
 async def _corrected_tools(call: Call, correction: CorrectionRecorded) -> list[CorrectedTool]:

@@ -23,8 +23,12 @@ CONTENT: dict[str, Any] = {
     "period": {"from": "2026-11-16", "to": "2026-11-22"},
     "quiet": False,
     "new_comparisons": [
-        {"title": "Mistral 3 Small (24B) vs OpenRouter Model Fusion", "url": f"{SITE}/vs/1"},
-        {"title": "Cursor <Agent> vs Windsurf & Friends", "url": f"{SITE}/vs/2?x=1&y=2"},
+        {
+            "title": "Mistral 3 Small (24B) vs OpenRouter Model Fusion",
+            "url": f"{SITE}/vs/1",
+            "line": "Mistral 3 Small (24B): 63% ship of 40 votes",
+        },
+        {"title": "Cursor <Agent> vs Windsurf & Friends", "url": f"{SITE}/vs/2?x=1&y=2", "line": ""},
     ],
     "new_tools": [{**tool("Très Tool"), "tagline": "Änderungen über Nacht", "panel_line": "Ship · 3 ship / 1 skip"}],
     "movers": [

@@ -9,18 +9,21 @@
   const WORDS = { ship: "Ship", skip: "Skip", mixed: "Mixed" };
   const NO_STORE = "Your browser keeps nothing for this site, so a vote can't count: one reader couldn't be told from another.";
   const LOOKS = `
+:host([data-theme=light]) { color-scheme: light !important; } :host([data-theme=dark]) { color-scheme: dark !important; }
 :host { display: block; font: 1rem/1.5 system-ui, sans-serif; color-scheme: light dark; --ship: light-dark(#17694a, #74d3a5);
   --skip: light-dark(#a0391f, #f2a18a); --ink: light-dark(#1f1c18, #eceae5); --soft: light-dark(#5d574d, #b0aca3);
   --card: light-dark(#fff, #1b1d20); --line: light-dark(#ddd7cb, #34383d); --on: light-dark(#fff, #10130f); }
 section { border: 1px solid var(--line); border-radius: 10px; padding: 1rem; background: var(--card); color: var(--ink); max-width: 24rem; }
 p { margin: 0; font-variant-numeric: tabular-nums; min-height: 1.5em; } .soft { color: var(--soft); font-size: .875rem; }
-a { color: inherit; font-weight: 700; } strong { font-size: 1.75rem; }
+a { color: inherit; font-weight: 700; } strong { font-size: 1.75rem; } .few { font-size: 1.25rem; font-weight: 400; color: var(--soft); }
 div { display: flex; gap: .5rem; margin: .5rem 0; }
 button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding: 0 1rem; border: 1px solid; border-radius: 8px;
   background: none; cursor: pointer; } button[hidden] { display: inline-block; visibility: hidden; }
 .ship { color: var(--ship); } .skip { color: var(--skip); } .none { color: var(--soft); border-color: transparent; text-decoration: underline; }
 .ship[aria-pressed=true] { background: var(--ship); color: var(--on); } .skip[aria-pressed=true] { background: var(--skip); color: var(--on); }
 :focus-visible { outline: 3px solid; outline-offset: 2px; }`;
+
+  let told = false; // why nothing can be asked, once a page
 
   const token = () => {
     try {
@@ -44,6 +47,8 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
     if (token()) headers.Authorization = `Bearer ${token()}`;
     if (body) headers["Content-Type"] = "application/json";
     const answer = await fetch(base + path, { method, headers, body: body && JSON.stringify(body), credentials: "omit" }).catch(() => {
+      if (navigator.onLine && !told) console.error(`Ballotpress: ${base} could not be asked. Its BALLOTPRESS_CORS_ORIGINS must name ${location.origin}, and a Content-Security-Policy here must allow ${base} in connect-src.`);
+      told = true;
       throw new Error("No connection. Try again.");
     });
     const said = await answer.json().catch(() => ({}));
@@ -66,7 +71,7 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
       root.adoptedStyleSheets = [looks];
       const box = make("section", root, { ariaLabel: "Community vote" });
       this.name = make("a", make("p", box), { href: `${base}/tools/${this.slug}`, textContent: this.slug });
-      this.percent = make("strong", make("p", box), { textContent: "–" });
+      this.percent = make("strong", make("p", box), { textContent: "" });
       this.line = make("p", box, { textContent: "…" });
       this.sure = make("p", box, { className: "soft" });
       const row = make("div", box);
@@ -86,16 +91,19 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
         this.show(card.community, card.position);
         if (token()) this.press((await ask("GET", `/v1/tools/${this.slug}/vote`)).choice);
       } catch (error) {
-        this.said.textContent = error.message;
+        this.said.textContent = error.status === 404 ? `There is no tool “${this.slug}” here.` : error.message;
+        this.missing = error.status === 404;
+        if (this.missing) console.error(`Ballotpress: ${base} has no tool ${this.slug}`);
       }
     }
     show(c, position) {
       if (position < this.position) return;
       this.position = position;
-      this.percent.textContent = c.total ? `${c.ship_percent}% ship` : "–";
+      this.percent.textContent = c.total ? `${c.ship_percent}% ship` : "No votes yet";
+      this.percent.className = c.verdict ? "" : "few";
       this.line.textContent = `${count(c.total, "vote")} · ${c.ship} ship / ${c.skip} skip`;
       const flips = c.total ? ` · ${count(c.flips_to_change, "voter")} changing sides would flip it` : "";
-      this.sure.textContent = (WORDS[c.verdict] || "Too early to call") + (c.interval ? ` · 95% ${c.interval[0].toFixed(1)}–${c.interval[1].toFixed(1)}%` : "") + flips;
+      this.sure.textContent = (c.total ? WORDS[c.verdict] || "Too early to call" : "") + (c.interval ? ` · 95% ${c.interval[0].toFixed(1)}–${c.interval[1].toFixed(1)}%` : "") + flips;
     }
     press(choice) {
       for (const button of this.buttons) {
@@ -139,7 +147,9 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
     const follow = () => {
       stop();
       if (document.hidden) return;
-      const tools = [...new Set(widgets.map((one) => `tool=${encodeURIComponent(one.slug)}`))];
+      // One name that isn't known would refuse the stream to all.
+      const tools = [...new Set(widgets.filter((one) => !one.missing).map((one) => `tool=${encodeURIComponent(one.slug)}`))];
+      if (!tools.length) return;
       source = new EventSource(`${base}/v1/tallies/live?${tools.join("&")}`);
       source.addEventListener("tally", (event) => {
         const told = JSON.parse(event.data);
@@ -147,11 +157,10 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
       });
       source.onerror = () => {
         if (source.readyState !== EventSource.CLOSED) return;
-        timer = setTimeout(() => (widgets.forEach((one) => one.load()), follow()), 10000);
+        timer = setTimeout(() => Promise.all(widgets.map((one) => one.load())).then(follow), 10000);
       };
     };
-    widgets.forEach((one) => one.load());
-    follow();
+    Promise.all(widgets.map((one) => one.load())).then(follow);
     document.addEventListener("visibilitychange", follow);
     addEventListener("pagehide", stop);
     addEventListener("pageshow", (event) => event.persisted && follow());

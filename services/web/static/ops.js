@@ -10,6 +10,7 @@
   const sparks = Object.fromEntries(all("[data-spark]").map((path) => [path.dataset.spark, path]));
   function draw(path, values) {
     const top = Math.max(1, ...values);
+    all(`[data-top="${path.dataset.spark}"]`).forEach((place) => (place.textContent = top.toLocaleString("en-US")));
     const step = 240 / (KEPT - 1);
     const first = KEPT - values.length;
     path.setAttribute("d", "M" + values.map((value, n) => `${((first + n) * step).toFixed(1)} ${(46 - (44 * value) / top).toFixed(1)}`).join(" L"));
@@ -35,16 +36,24 @@
   if (Object.keys(sparks).length) beat();
 
   // The queue: j and k move, a approves, r rejects, e goes to the reason.
+  const PLACE = "ballotpress moderation";
   const reviews = all("[data-review]");
   all("[data-keys]").forEach((hint) => (hint.hidden = !reviews.length));
   const current = () => reviews.findIndex((review) => review.contains(document.activeElement));
   const go = (n) => reviews[Math.max(0, Math.min(reviews.length - 1, n))].focus();
   const decide = (how) => {
     const review = reviews[current()];
-    if (!review || review.dataset.decided) return;
+    if (!review) return go(0);
+    const button = review.querySelector(`button[value=${how}]`);
+    if (!button || review.dataset.decided) return;
     review.dataset.decided = how;
-    review.querySelector(`button[value=${how}]`).click();
+    sessionStorage.setItem(PLACE, String(current()));
+    button.click();
   };
+  // A decision loads the page anew: the review that has moved up is looked at next.
+  const place = sessionStorage.getItem(PLACE);
+  sessionStorage.removeItem(PLACE);
+  if (place !== null && reviews.length) go(Number(place));
   const KEYS = {
     j: () => go(current() + 1),
     k: () => go(Math.max(0, current() - 1)),

@@ -9,14 +9,14 @@
   const VERDICTS = { ship: "Ship", skip: "Skip", mixed: "Mixed" };
   const BADGES = { ship: " ship", skip: " is-skip", mixed: " mixed" };
   const words = (c) => ({
-    percent: c.total ? `${c.ship_percent}%` : "–",
-    verdict: VERDICTS[c.verdict] || "Too early to call",
+    percent: c.total ? `${c.ship_percent}%` : "No votes yet",
+    verdict: c.total ? VERDICTS[c.verdict] || "Too early to call" : "",
     count: count(c.total, "vote"),
     split: `${c.ship} ship / ${c.skip} skip`,
     interval: c.interval
       ? `95% interval ${c.interval[0].toFixed(1)}–${c.interval[1].toFixed(1)}% ship`
-      : "No interval without votes",
-    flips: c.flips_to_change === null ? "The first vote decides" : `${count(c.flips_to_change, "voter")} changing sides would flip it`,
+      : "",
+    flips: c.flips_to_change === null ? "" : `${count(c.flips_to_change, "voter")} changing sides would flip it`,
   });
   const line = (c) => (c.total ? `${c.ship_percent}% ship · ${c.ship} ship / ${c.skip} skip` : "No community votes yet");
 
@@ -31,6 +31,7 @@
     shown[slug] = position;
     const says = words(c);
     for (const tally of all(`[data-tally="${slug}"]`)) {
+      tally.dataset.votes = c.verdict ? "enough" : c.total ? "few" : "none";
       for (const part of all("[data-part]", tally)) {
         const name = part.dataset.part;
         if (name === "rest") set(part, 0, c.total ? 100 : 0);
@@ -105,14 +106,38 @@
   // Writing: the API's own calls. A first one makes the visitor; a browser that keeps no cookie is told why nothing counts.
   const NO_COOKIE =
     "Your browser refused our cookie, so this can't count: the cookie is all that keeps one reader to one vote. Allow cookies for this site and try again.";
+  // The cookie can't be read here. A page says whether it came along, and a visitor made since, in any window, is remembered:
+  // to make another would give the reader a second vote.
+  const VISITOR = "ballotpress visitor";
+  const remember = () => {
+    all("[data-new]").forEach((form) => delete form.dataset.new);
+    try {
+      localStorage.setItem(VISITOR, "made");
+    } catch {
+      // nothing is kept here: the server's refusal tells instead
+    }
+  };
+  const isNew = () => {
+    try {
+      return all("[data-new]").length > 0 && !localStorage.getItem(VISITOR);
+    } catch {
+      return false;
+    }
+  };
   async function write(method, url, body) {
+    const visit = async () => {
+      const made = await fetch("/v1/visitors", { method: "POST" });
+      if (made.ok) remember();
+      return made;
+    };
     const send = () =>
       fetch(url, { method, body: body && JSON.stringify(body), headers: body ? { "Content-Type": "application/json" } : {} });
     let answer;
     try {
-      answer = await send();
+      const first = isNew() ? await visit() : null;
+      answer = first && !first.ok ? first : await send();
       if (answer.status === 401) {
-        const made = await fetch("/v1/visitors", { method: "POST" });
+        const made = await visit();
         answer = made.ok ? await send() : made;
         if (answer.status === 401) throw new Error(NO_COOKIE);
       }

@@ -1,0 +1,128 @@
+"""How pages look and behave where a picture would tell: sizes of words, places of cards, and what keys lead to."""
+
+from collections.abc import Callable
+from functools import partial
+
+import httpx
+from playwright.sync_api import ConsoleMessage, Page, expect
+
+from tests.support.browser import Other, Windows, sign_in
+from tests.support.processes import wait_for
+
+
+def test_charts_are_legible_on_a_phone(window: Windows, base: str, votes: Callable[..., None]) -> None:
+    """At 360 pixels every word of a chart is drawn at 11 pixels or more, inside the window."""
+    votes("errandloom", "ship", 2)
+    wait_for(lambda: "<figure" in httpx.get(f"{base}/tools/errandloom").text)
+    page = window(viewport={"width": 360, "height": 800})
+    page.goto(f"{base}/tools/errandloom")
+    words = page.locator("svg.chart text").evaluate_all(
+        """texts => texts.map(text => { const box = text.getBoundingClientRect(); const scale = text.getScreenCTM().a;
+        return [text.textContent, parseFloat(getComputedStyle(text).fontSize) * scale, box.left, box.right]; })"""
+    )
+    assert len(words) >= 9
+    assert [word for word in words if word[1] < 11 or word[2] < 0 or word[3] > 360] == []
+
+
+def test_a_first_vote_is_refused_nowhere(window: Windows, base: str) -> None:
+    """A new reader's first vote makes the visitor first; a second window that was open before votes as the same one."""
+    page = window()
+    answers: list[tuple[str, int]] = []
+    page.context.on("response", lambda answer: answers.append((answer.request.method, answer.status)))
+    page.goto(f"{base}/tools/plinthcast")
+    second = page.context.new_page()
+    second.goto(f"{base}/tools/plinthcast")
+    for window_ in (page, second):
+        window_.locator('#vote-plinthcast button[value="ship"]').click()
+        expect(window_.locator("#vote-plinthcast [role=status]")).to_contain_text("counted")
+    assert [answer for answer in answers if answer[1] >= 400] == []
+    assert sum(method == "POST" for method, _ in answers) == 1
+    assert httpx.get(f"{base}/v1/tools/plinthcast").json()["community"]["total"] == 1
+
+
+def test_no_votes_is_said_once(window: Windows, base: str) -> None:
+    """A tool without votes says so in one sentence; a provisional figure is smaller than one that stands."""
+    page = window()
+    page.goto(f"{base}/tools/quillmatic-classic")
+    shown = page.locator(".tally").inner_text()
+    assert shown.count("No votes yet") == 1
+    assert not any(words in shown for words in ("Too early", "No interval", "first vote decides", "–"))
+    assert page.locator(".tally .percent").evaluate("place => parseFloat(getComputedStyle(place).fontSize)") < 30
+
+
+def test_compared_cards_stand_level(window: Windows, base: str, votes: Callable[..., None]) -> None:
+    """At 800 pixels the bars, counts and buttons of two cards are at the same heights, whatever their badges say."""
+    votes("citeheron", "ship", 1)
+    page = window(viewport={"width": 800, "height": 900})
+    page.goto(f"{base}/compare/citeheron-vs-latticebrief-autonomous-research-reports-beta")
+    for part in (".bar", "strong[data-part=count]", "button[value=ship]", "[data-bookmark] button"):
+        tops = page.locator(f"#vote-citeheron {part}, #vote-latticebrief-autonomous-research-reports-beta {part}").evaluate_all(
+            "places => places.map(place => Math.round(place.getBoundingClientRect().top))"
+        )
+        assert tops[0] == tops[1], part
+
+
+def test_a_wrong_slug_silences_no_other_widget(window: Windows, base: str, other: Other, votes: Callable[..., None]) -> None:
+    """Beside a widget whose tool isn't known, the others count live; a page that has one scheme gets it."""
+    other.policy = ""
+    other.html = (
+        '<!doctype html><html lang="en"><title>Demo</title><div data-ballotpress="no-such-tool"></div>'
+        '<div data-ballotpress="stackwarden-pull-request-reviewer" data-theme="light"></div>'
+        f'<script src="{base}/embed.js" defer></script>'
+    )
+    page = window(color_scheme="dark")
+    page.goto(other.origin)
+    expect(page.get_by_text("There is no tool “no-such-tool” here.")).to_be_visible()
+    votes("stackwarden-pull-request-reviewer", "ship", 1)
+    expect(page.get_by_text("1 vote · 1 ship / 0 skip")).to_be_visible()
+    light = page.locator('[data-theme="light"]').evaluate(
+        "place => getComputedStyle(place.shadowRoot.querySelector('section')).backgroundColor"
+    )
+    assert light == "rgb(255, 255, 255)"
+
+
+def test_a_refused_site_finds_the_cause_in_the_console(window: Windows, base: str, other: Other) -> None:
+    """Where the origin isn't allowed, the console names the setting."""
+    said: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        said.append(message.text)
+
+    other.policy = "connect-src 'none'"
+    other.html = (
+        '<!doctype html><html lang="en"><title>Demo</title><div data-ballotpress="stackwarden-pull-request-reviewer"></div>'
+        f'<script src="{base}/embed.js" defer></script>'
+    )
+    page = window()
+    page.on("console", hear)
+    page.goto(other.origin)
+    expect(page.get_by_role("status")).to_have_text("No connection. Try again.")
+    assert any("BALLOTPRESS_CORS_ORIGINS" in text and other.origin in text for text in said)
+
+
+def test_reviews_are_approved_key_by_key(window: Windows, base: str, token: str) -> None:
+    """`a` goes to the first review, and each further one approves and goes on; approved ones offer only to be rejected."""
+    for n in range(3):
+        made = httpx.post(f"{base}/v1/visitors").json()["token"]
+        review = {"verdict": "ship", "body": f"A review that somebody must read, number {n}."}
+        headers = {"Authorization": f"Bearer {made}"}
+        httpx.post(f"{base}/v1/tools/prompt-vs-prompt/reviews", json=review, headers=headers).raise_for_status()
+    page = window()
+    sign_in(page, base, token)
+    wait_for(partial(_are_waiting, page, base))
+    waiting = page.locator("[data-review]").count()
+    expect(page.locator("nav .badge")).to_contain_text(str(waiting))
+    page.keyboard.press("a")
+    for left in range(waiting - 1, -1, -1):
+        page.keyboard.press("a")
+        expect(page.locator("[data-review]")).to_have_count(left)
+    page.goto(f"{base}/ops/reviews?status=approved")
+    first = page.locator("[data-review]", has_text="A review that somebody must read").first
+    expect(first.locator('a[href="/tools/prompt-vs-prompt"]')).not_to_have_text("prompt-vs-prompt")
+    expect(first.get_by_role("button", name="Reject")).to_be_visible()
+    expect(first.get_by_role("button", name="Approve")).to_have_count(0)
+
+
+def _are_waiting(page: Page, base: str) -> bool:
+    page.goto(f"{base}/ops/reviews")
+    return page.locator("[data-review]").count() >= 3
