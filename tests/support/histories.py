@@ -194,13 +194,15 @@ class History:
         subscriber, state = self._readers.setdefault(reader, (self._new_id(), None))
         match what:
             case "request":
-                events = subscribers.request_subscription(state, subscriber, "sealed", [visitor[-3:]], "form", visitor)
+                chosen = [visitor[-3:]]
+                events = subscribers.request_subscription(state, subscriber, "sealed", chosen, "form", visitor, chosen)
             case "import":
-                events = subscribers.import_subscriber(state, subscriber, "sealed", ["c"], "proof")
+                events = subscribers.import_subscriber(state, subscriber, "sealed", ["c"], "proof", ["c"])
             case "confirm":
                 events = subscribers.confirm_subscription(state, 1 + (state.round if state else 0), "form", "token")
             case "choose":
-                events = subscribers.set_preferences(state, [visitor[-2:], "c"], "monthly", "2026-01-31")
+                chosen = [visitor[-2:], "c"]
+                events = subscribers.set_preferences(state, chosen, "monthly", "2026-01-31", chosen)
             case "join":
                 events = subscribers.join_bookmarks(state, visitor)
             case "leave":
