@@ -76,7 +76,7 @@ async def post_reinstatement(call: Call, given: NewReinstatement) -> Reinstateme
     """Take a subscriber's suppression back; 200 as well when there is none."""
     check_line("/reason", given.reason)
     subscriber = call.path["subscriber"]
-    receipt = await call.site.committer.submit(ReinstateSubscriber(subscriber, given.reason, call.operator))
+    receipt = await call.site.committer.submit(ReinstateSubscriber(subscriber, given.reason, call.operator, key=call.key))
     return ReinstatementAnswer(subscriber, receipt.position)
 
 

@@ -80,7 +80,7 @@ _certificates: Final[dict[str, bytes]] = {}
     "POST",
     "/v1/webhooks/mail/generic",
     gives=WebhookAnswer,
-    problems=(401, 413),
+    problems=(401, 404, 413),
     max_body=BODY_LIMIT,
     proof="webhookSignature",
     reads=WebhookBatch,
@@ -130,7 +130,7 @@ def _fingerprint(event: WebhookEvent, body: bytes, place: int) -> bytes:
     return blake2b(named, digest_size=16, person=b"generic").digest()
 
 
-@endpoint("POST", "/v1/webhooks/mail/ses", gives=WebhookAnswer, problems=(401, 413), max_body=BODY_LIMIT, sent_by="anyone")
+@endpoint("POST", "/v1/webhooks/mail/ses", gives=WebhookAnswer, problems=(401, 404, 413), max_body=BODY_LIMIT, sent_by="anyone")
 async def post_notification(call: Call) -> WebhookAnswer:
     """Receive bounces and complaints from Amazon SES, by an SNS topic that BALLOTPRESS_SES_TOPICS names."""
     topics = call.site.settings.newsletter.ses_topics

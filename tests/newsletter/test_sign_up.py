@@ -22,7 +22,6 @@ from tests.support.runners import catch_up_all
 from tests.support.settings import OPERATOR, SECRET_KEY, VAULT_KEY, settings
 from tests.support.sites import client
 
-FROM_HERE = {"sec-fetch-site": "same-origin"}
 HERE = {"sec-fetch-site": "same-origin"}
 IS_JOINED = "select exists (select from log.recorded_events where type = 'BookmarksJoined' and data->>'visitor' = $1)"
 LIMITS = Newsletter(signups_per_hour=6, singles_per_day=3)
@@ -147,7 +146,7 @@ async def test_a_strangers_words_reach_nobody(
     answer = await sign_up(http, "ada@example.com", categories=[lure, "Chat"])
     assert (answer.status_code, answer.text) == (202, plain.text)
     form = {"email": "eve@example.com", "category": [lure, "Code"]}
-    assert (await http.post("/newsletter", data=form, headers=FROM_HERE)).status_code == 303
+    assert (await http.post("/newsletter", data=form, headers=HERE)).status_code == 303
     kept = await connection.fetch("select data->'categories' as chosen from log.events where type = 'SubscriptionRequested'")
     assert [row["chosen"] for row in kept] == ["[]", '["Chat"]', '["Code"]']
     await room.deliver()
@@ -169,8 +168,7 @@ async def test_preferences_name_the_categories_that_are_known(
     (error,) = refused.json()["errors"]
     assert (refused.status_code, error["pointer"], "Chat, Code" in error["detail"]) == (400, "/categories/1", True)
     form = {"category": ["Nope"], "frequency": "weekly", "paused_until": "", "do": "save"}
-    here = {"sec-fetch-site": "same-origin"}
-    assert (await http.post("/newsletter/preferences", params={"token": manage}, data=form, headers=here)).status_code == 400
+    assert (await http.post("/newsletter/preferences", params={"token": manage}, data=form, headers=HERE)).status_code == 400
     kept = await http.get("/v1/newsletter/preferences", headers=bearer)
     assert kept.json()["categories"] == []
 

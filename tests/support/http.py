@@ -39,7 +39,8 @@ def wait_until_ready(base_url: str, said: Callable[[], str]) -> None:
 @contextmanager
 def serving(dsn: str, valkey_url: str, log: Path, **more: str) -> Iterator["Site"]:
     """Run the API and the projector for a while, with these further variables."""
-    environment = environ(dsn, valkey_url, **UNLIMITED, BALLOTPRESS_OPERATOR_TOKENS=operators()) | more
+    own = {"BALLOTPRESS_OPERATOR_TOKENS": operators(), "BALLOTPRESS_MAIL_WEBHOOK_SECRETS": "secret-of-a-provider-of-mails"}
+    environment = environ(dsn, valkey_url, **UNLIMITED, **own) | more
     port = free_port()
     base_url = f"http://127.0.0.1:{port}"
     with started((*COMMAND, "api", "--port", str(port)), environment, log), started((*COMMAND, "projector"), environment, log):
