@@ -10,6 +10,7 @@ from typing import Final
 
 from litestar.types import HTTPScope
 
+from emails.sns import CertificateAway
 from events.catalog import ToolNotListed
 from events.log.committer import LogUnavailable
 from events.log.event import UnknownEvent
@@ -67,6 +68,13 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
         503, "views-behind", "Temporarily unavailable", "The views haven't reached `after` yet; try again.", retry_after=1
     ),
     NotReady: Kind(503, "not-ready", "Not ready", retry_after=1),
+    CertificateAway: Kind(
+        503,
+        "certificate-away",
+        "Temporarily unavailable",
+        "The certificate that this message is signed under can't be fetched at the moment; send it again.",
+        retry_after=20,
+    ),
     NotSigned: Kind(401, "not-signed", "Signature required"),
     TooManyWait: Kind(503, "too-many-wait", "Temporarily unavailable", retry_after=1),
     TooManyViewers: Kind(503, "too-many-viewers", "Temporarily unavailable", retry_after=30),

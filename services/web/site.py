@@ -8,6 +8,7 @@ import asyncpg
 import structlog
 from redis.asyncio import Redis
 
+from emails.sns import Signers
 from events.log import postgres
 from events.log.committer import Committer
 from events.log.ids import ID, SLUG
@@ -96,6 +97,7 @@ class Site:
         self._changes = Limit("changes", settings.changes_per_day or settings.writes_per_minute, 24 * 3600)
         self._reviews = Share("reviews", settings.reviews_per_hour or max(1, settings.new_visitors_per_hour // 10), 3600)
         self._guesses = Share("guesses", max(1, settings.network_writes_per_minute // 20), 600)
+        self.signers = Signers()
         self.mail_tokens = MailTokens(settings.secret_keys, settings.newsletter.retired_keys)
         self.schedule = schedule_of(settings.newsletter)
         self._finder: Finder | None = None

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
-from emails import ses
+from emails import sns
 from services.clock import now
 from services.json_input import UNREADABLE
 from services.newsletter import reports
@@ -72,8 +72,6 @@ T = TypeVar("T")
 
 _batch: Final = msgspec.json.Decoder(WebhookBatch)
 _notification: Final = msgspec.json.Decoder(Notification)
-_MOST_CERTIFICATES: Final = 16
-_certificates: Final[dict[str, bytes]] = {}
 
 
 @endpoint(
@@ -142,24 +140,13 @@ async def post_notification(call: Call) -> WebhookAnswer:
         raise NotSigned("This isn't a message of Amazon's.") from None
     try:
         if message.get("TopicArn") not in topics:  # before a stranger makes us fetch a certificate
-            raise ses.NotSigned("the topic isn't one of ours")
-        ses.verify(message, await _certificate(ses.certificate_url(message)), topics, now())
-    except ses.NotSigned as error:
+            raise sns.NotSigned("the topic isn't one of ours")
+        sns.verify(message, await call.site.signers.of(message, now()), topics, now())
+    except sns.NotSigned as error:
         raise NotSigned(f"This isn't a message we can trust: {error}.") from None
     if message["Type"] == "SubscriptionConfirmation":
         logger.warning("open this address once to let Amazon report bounces: %s", message.get("SubscribeURL"))
     return await _apply(call, read_ses(message))
-
-
-async def _certificate(url: str) -> bytes:
-    if url not in _certificates:
-        if len(_certificates) >= _MOST_CERTIFICATES:
-            _certificates.clear()
-        try:
-            _certificates[url] = await asyncio.to_thread(ses.fetch_certificate, url)
-        except OSError:
-            raise ses.NotSigned("the certificate can't be fetched") from None
-    return _certificates[url]
 
 
 async def _apply(call: Call, received: list[Report]) -> WebhookAnswer:

@@ -3,19 +3,15 @@
 import hmac
 import json
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.x509.oid import NameOID
 
 from emails import ses
 from services.newsletter import holds, reports
-from services.newsletter.reports import Report, WebhookEvent, read_event, read_mail, read_ses
+from services.newsletter.reports import Report, WebhookEvent, read_event, read_mail
 from services.settings import Newsletter
 from tests.support.newsroom import Newsroom
 from tests.support.settings import settings
@@ -209,71 +205,3 @@ async def test_the_generic_hook_believes_signatures_only(dsn: str, valkey_url: s
             assert (taken.status_code, taken.json()) == (200, {"known": 0, "suppressed": 0})
         large = await http.post("/v1/webhooks/mail/generic", content=b"x" * (2**20 + 1))
         assert large.status_code == 413
-
-
-def certificate() -> tuple[rsa.RSAPrivateKey, bytes]:
-    key = rsa.generate_private_key(65537, 2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
-        .not_valid_after(datetime(2099, 1, 1, tzinfo=UTC))
-        .sign(key, hashes.SHA256())
-    )
-    return key, made.public_bytes(serialization.Encoding.PEM)
-
-
-def test_amazons_messages_are_verified_and_read() -> None:
-    """A bounce signed by Amazon is read; changed, old, or of another topic or host it is refused."""
-    key, pem = certificate()
-    at = datetime.now(UTC)
-    bounce = {
-        "notificationType": "Bounce",
-        "bounce": {"bounceType": "Permanent", "bouncedRecipients": [{"emailAddress": "ada@example.com", "status": "5.1.1"}]},
-        "mail": {"headers": [{"name": "Message-ID", "value": "<issue-1.x@verdicts.example>"}]},
-    }
-    message = {
-        "Type": "Notification", "MessageId": "m1", "TopicArn": TOPIC, "Message": json.dumps(bounce),
-        "Timestamp": at.strftime("%Y-%m-%dT%H:%M:%S.000Z"), "SignatureVersion": "2",
-        "SigningCertURL": "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-1.pem",
-    }  # fmt: skip
-    signed = "".join(f"{name}\n{message[name]}\n" for name in ("Message", "MessageId", "Timestamp", "TopicArn", "Type"))
-    import base64
-
-    message["Signature"] = base64.b64encode(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())).decode()
-    ses.verify(message, pem, (TOPIC,), at)
-    (report,) = read_ses(message)
-    assert (report.kind, report.recipient, report.code) == ("hard", "ada@example.com", "5.1.1")
-    for wrong, when in (
-        ({**message, "MessageId": "m2"}, at),
-        (message, at + timedelta(hours=2)),
-        ({**message, "TopicArn": "another"}, at),
-        ({**message, "Signature": "AAAA"}, at),
-    ):
-        with pytest.raises(ses.NotSigned):
-            ses.verify(wrong, pem, (TOPIC,), when)
-    with pytest.raises(ses.NotSigned):
-        ses.verify({**message, "Timestamp": "2101-01-01T00:00:00Z"}, pem, (TOPIC,), datetime(2101, 1, 1, tzinfo=UTC))
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    ["https://evil.example{}", "http://sns.eu-west-1.amazonaws.com{}", "https://sns.x@evil.example{}",
-     "https://sns.s3-us-west-2.amazonaws.com{}", "https://sns.us-east-1.amazonaws.com{}",
-     "https://sns.eu-west-1.amazonaws.com/x{}",
-     "https://sns.eu-west-1.amazonaws.com{}?x", "https://sns.eu-west-1.amazonaws.com{}#x",
-     "https://sns.eu-west-1.amazonaws.com:444{}",
-     "https://sns.eu-west-1.amazonaws.com.cn{}", "https://sns.eu-west-1.amazonaws.com/x.pem",
-     "https://u@sns.eu-west-1.amazonaws.com{}"],
-)  # fmt: skip
-def test_a_certificate_is_fetched_from_the_topics_region_alone(wrong: str) -> None:
-    """One host and one form of path are asked for the certificate, and no other."""
-    path = f"/SimpleNotificationService-{'0a' * 16}.pem"
-    right = f"https://sns.eu-west-1.amazonaws.com{path}"
-    assert ses.certificate_url({"TopicArn": TOPIC, "SigningCertURL": right}) == right
-    with pytest.raises(ses.NotSigned):
-        ses.certificate_url({"TopicArn": TOPIC, "SigningCertURL": wrong.format(path)})
