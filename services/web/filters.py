@@ -52,13 +52,18 @@ def moment(time: datetime) -> str:
     return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
+def minute(time: datetime) -> str:
+    """Write a time for readers: 22 November 2026, 09:00 UTC."""
+    return f"{day(time)}, {time:%H:%M} UTC"
+
+
 def clock(time: datetime) -> str:
     """Write a time for people, to the second."""
     return f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
-    function.__name__: function for function in (count, verdict, interval, flips, score, day, days, moment, clock)
+    function.__name__: function for function in (count, verdict, interval, flips, score, day, days, moment, minute, clock)
 }
 
 GLOBALS: Final = {"NO_REVIEWS": NO_REVIEWS, "NO_VOTES": NO_VOTES}
