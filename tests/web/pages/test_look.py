@@ -43,7 +43,7 @@ def test_a_first_vote_is_refused_nowhere(window: Windows, base: str) -> None:
 def test_no_votes_is_said_once(window: Windows, base: str) -> None:
     """A tool without votes says so in one sentence; a provisional figure is smaller than one that stands."""
     page = window()
-    page.goto(f"{base}/tools/quillmatic-classic")
+    page.goto(f"{base}/tools/prompt-vs-prompt")
     shown = page.locator(".tally").inner_text()
     assert shown.count("No votes yet") == 1
     assert not any(words in shown for words in ("Too early", "No interval", "first vote decides", "–"))
