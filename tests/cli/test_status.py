@@ -57,7 +57,8 @@ async def test_the_command_shows_the_same_as_json(
     assert status["head"]["position"] == status["head"]["events_last_minute"] == catalog + 1
     assert [view["position"] for view in status["views"]] == [catalog + 1] * len(PROJECTIONS)
     assert status["schema"]["migration"] == status["schema"]["current"]
-    assert status["queue"] == {"reachable": True, "jobs": 0, "overdue_seconds": 0.0, "workers": 0, "tick_seconds": None}
+    queue = {"reachable": True, "jobs": 0, "overdue_seconds": 0.0, "workers": 0, "tick_seconds": None, "evicts": None}
+    assert status["queue"] == queue
     assert "log.events" in [table["table"] for table in status["disk"]]
     text = shell("status", status=1).out
     assert f"position {catalog + 1}" in text and "log.events" in text and "start `ballotpress worker`" in text
