@@ -26,11 +26,6 @@ where c.position > $2 and c.position <= $3 and c.tool = $1
 order by c.position desc limit $4
 """
 
-HOUR = """
-select log.position_at($1::text::timestamptz - interval '1 microsecond') as before,
-       log.position_at($1::text::timestamptz + interval '1 hour' - interval '1 microsecond') as "until"
-"""
-
 Key = Mapping[str, Any]
 
 
@@ -52,9 +47,10 @@ def _stream(column: str) -> Source:
 
 
 async def _hour(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
-    hour: Any = await connection.fetchrow(HOUR, row.key["hour"])
-    until = min(hour["until"], position)
-    return _in_order(await connection.fetch(OF_TALLY, row.key["tool"], hour["before"], until, MOST))
+    if row.right is None:  # in such an hour nothing changed the tally
+        return []
+    first, last = row.right["first_position"], row.right["last_position"]
+    return _in_order(await connection.fetch(OF_TALLY, row.key["tool"], first - 1, last, MOST))
 
 
 async def _tally(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
