@@ -116,6 +116,7 @@ def test_reviews_are_approved_key_by_key(window: Windows, base: str, token: str)
     for left in range(waiting - 1, -1, -1):
         page.keyboard.press("a")
         expect(page.locator("[data-review]")).to_have_count(left)
+        expect(page.locator("[data-review]:focus")).to_have_count(min(left, 1))
     page.goto(f"{base}/ops/reviews?status=approved")
     first = page.locator("[data-review]", has_text="A review that somebody must read").first
     expect(first.locator('a[href="/tools/prompt-vs-prompt"]')).not_to_have_text("prompt-vs-prompt")
