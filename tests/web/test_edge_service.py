@@ -117,6 +117,22 @@ def test_a_known_etag_is_answered_304(if_none_match: str | None, status: int) ->
     assert answer.body == (b'{"a":1}' if status == 200 else b"")
 
 
+async def test_every_answer_says_who_may_keep_and_embed_it(site: httpx.AsyncClient) -> None:
+    """Refusals, health and metrics are kept by nobody; pages are isolated; what other sites embed stays open to them."""
+    for method, path in (("GET", "/health/live"), ("GET", "/metrics"), ("GET", "/v1/none"), ("PUT", "/v1/tools/a/vote")):
+        answer = await site.request(method, path)
+        (cache,) = answer.headers.get_list("cache-control")
+        assert "no-store" in cache or "private" in cache, path
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    page = await site.get("/newsletter", headers={"accept": "text/html"})
+    assert page.headers["cross-origin-opener-policy"] == page.headers["cross-origin-resource-policy"] == "same-origin"
+    assert "camera=()" in page.headers["permissions-policy"]
+    for path in ("/embed.js", "/v1/categories"):
+        embedded = await site.get(path)
+        assert embedded.status_code == 200 and "cross-origin-resource-policy" not in embedded.headers
+        assert "public" in embedded.headers["cache-control"]
+
+
 async def test_the_document_is_served_with_an_etag(site: httpx.AsyncClient) -> None:
     """The OpenAPI document can be asked for conditionally, over HTTP."""
     first = await site.get("/schema/openapi.json")

@@ -41,7 +41,13 @@ DRAIN_SECONDS: Final = 2.0
 
 _EXPOSED: Final = b"ETag, Link, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
 CSP: Final = b"content-security-policy"
-_NO_CONTENT: Final = (CSP, b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+_OF_OTHERS: Final = ((CSP, b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),)
+_OF_PAGES: Final = (
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"),
+)
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_FOR_US_ALONE: Final = (b"cross-origin-resource-policy", b"same-origin")
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # A path in its one spelling (RFC 3986, 6.2.2): no empty or dot segment, no slash at its end, nothing encoded that needn't be,
 # no encoded slash. A second spelling would slip past a proxy's rule for the first.
@@ -229,16 +235,22 @@ class _Outgoing:
         await self._send(message)
 
     def _with_headers(self, start: HTTPResponseStartEvent) -> HTTPResponseStartEvent:
-        """Return a copy with more headers, because answers are shared. A page's own content policy stands."""
+        """Return a copy with more headers, because answers are shared. A page's own content policy stands.
+
+        Nobody keeps an answer that doesn't say who may. Other sites can embed what is public and no page: our widget, images.
+        """
         self.began = perf_counter()
         self.leave(self.began)  # what goes on now is a stream, which waits for its caller
         self.status = start["status"]
-        headers = [*start["headers"], *self._headers, *self._scope["more_headers"]]
-        for name, _ in start["headers"]:
-            if name == CSP:
-                break
-        else:
-            headers.append(_NO_CONTENT)
+        headers = [*start["headers"], *self._scope["more_headers"]]
+        said = dict(headers)
+        headers += self._headers
+        headers += _OF_PAGES if CSP in said else _OF_OTHERS
+        cache = said.get(b"cache-control")
+        if cache is None:
+            headers.append(_NO_STORE)
+        if cache is None or CSP in said or not cache.startswith(b"public"):
+            headers.append(_FOR_US_ALONE)
         return {"type": "http.response.start", "status": self.status, "headers": headers}
 
 
