@@ -18,16 +18,24 @@ from services.web.http.problems import BadInput, FieldError, WrongMediaType
 Slug = Annotated[str, Meta(pattern=SLUG, max_length=120)]
 Id = Annotated[str, Meta(pattern=ID, max_length=22)]
 
-# A line stands in pages and mails beside our own words: no control characters, no line or paragraph separators, nothing that
-# overrides the direction of what follows (Unicode UAX 9). Prose is kept as written; space around it doesn't count.
+# What strangers write stands beside our own words, so it holds nothing that steers the direction of text (Unicode UAX 9) and
+# nothing that shows nothing: soft hyphens, fillers, zero-width and blank characters. Joiners and variants, which scripts and
+# emoji need, may not begin it. A line has no control characters and no line or paragraph separators either.
 NAME_MOST: Final = 60
 REASON_MOST: Final = 500
 PROSE_LEAST, PROSE_MOST = 20, 4000
 
-_UNSEEN: Final = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
-_LINE: Final = rf"^ *[^\s{_UNSEEN}][^{_UNSEEN}]*$(?!\n)"
-_PROSE: Final = rf"^\s*[^\s\x00][^\x00]{{{PROSE_LEAST - 2},{PROSE_MOST - 2}}}[^\s\x00]\s*$"
+_HIDDEN: Final = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200e\u200f"
+    r"\u202a-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0"
+)
+_JOINERS: Final = r"\u200c\u200d\ufe00-\ufe0f"
+_UNSEEN: Final = rf"\x00-\x1f\x7f-\x9f\u2028\u2029{_HIDDEN}"
+_LINE: Final = rf"^ *[^\s{_UNSEEN}{_JOINERS}][^{_UNSEEN}]*$(?!\n)"
+_PROSE: Final = rf"^\s*[^\s\x00{_HIDDEN}{_JOINERS}][^\x00{_HIDDEN}]{{{PROSE_LEAST - 2},{PROSE_MOST - 2}}}[^\s\x00{_HIDDEN}]\s*$"
 _LINE_RE: Final = re.compile(_LINE)
+_HIDDEN_RE: Final = re.compile(rf"[{_HIDDEN}]|^\s*[{_JOINERS}]")
+_JOINERS_RE: Final = re.compile(rf"[{_JOINERS}]")
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_MOST, extra_json_schema={"pattern": _LINE})]
 Reason = Annotated[str, Meta(min_length=1, max_length=REASON_MOST, extra_json_schema={"pattern": _LINE})]
@@ -121,10 +129,12 @@ def read_form(type_: type[T], raw: bytes) -> T:
 def check_line(pointer: str, text: str | None) -> None:
     """Refuse a text that shows nothing or isn't one line; None passes. Raises BadInput."""
     if text is not None and not _LINE_RE.search(text):
-        raise BadInput.at(pointer, "must be one line with something to read in it, without control or direction characters")
+        raise BadInput.at(pointer, "must be one line with something to read in it, without invisible or direction characters")
 
 
 def check_prose(pointer: str, text: str) -> None:
-    """Refuse prose that is too short or too long. Raises BadInput."""
-    if not PROSE_LEAST <= len(text.strip()) <= PROSE_MOST:
+    """Refuse prose that is too short or too long, or hides characters. Raises BadInput."""
+    if found := _HIDDEN_RE.search(text):
+        raise BadInput.at(pointer, f"has a character that can't be seen, U+{ord(found[0].strip() or ' '):04X}: leave it out")
+    if len(_JOINERS_RE.sub("", text.strip())) < PROSE_LEAST or len(text.strip()) > PROSE_MOST:
         raise BadInput.at(pointer, f"must have {PROSE_LEAST} to {PROSE_MOST} characters; space around them doesn't count")
