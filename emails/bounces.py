@@ -16,7 +16,7 @@ import msgspec
 from flufl.bounce import all_failures
 
 from emails.parts import children, field, fields, own_parts, text_of, whole_text
-from emails.refusals import Judgement, Verdict, judge
+from emails.refusals import GONE, Judgement, Verdict, judge
 
 Kind = Literal["hard_bounce", "soft_bounce", "complaint", "auto_reply", "challenge", "unknown"]
 Diagnostic = Literal["other", "address", "mailbox", "system", "network", "protocol", "content", "policy"]
@@ -25,7 +25,6 @@ DIAGNOSTICS: tuple[Diagnostic, ...] = ("other", "address", "mailbox", "system", 
 """The subject of a status code, by its second number (RFC 3463 3)."""
 
 COMPLAINTS = frozenset({"abuse", "fraud", "virus", "other", "opt-out", "opt-out-list", "miscategorized"})
-DAEMONS = frozenset({"mailer-daemon", "postmaster", "mail-daemon", "mailerdaemon", "maildaemon"})
 CHALLENGES = ("x-tmda-", "x-boxtrapper", "x-ask-", "x-askversion", "x-qconfirm", "x-spamarrest", "x-challenge-response")
 """The beginnings of headers by which challenge-response systems are known."""
 
@@ -36,9 +35,23 @@ _ID = re.compile(r"<[^<>\s]{1,900}>")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 _DIAGNOSTIC_TYPE: Final = re.compile(r"^\s*[\w-]+\s*;")
 
+_SYSTEM: Final = re.compile(
+    r"daemon|post-?(?:master|office)|\badmin\b|(?:system|mail)[ ._-]?admin|deliver\w*[ ._-](?:sub)?system|non-?delivery"
+    r"|mail[ ._-]?(?:er|router|gateway|server|system|scanner|marshal|sweeper|security)\b"
+    r"|(?<![a-z])(?:smtp|imss|interscan|groupwise)(?![a-z])",
+    re.IGNORECASE,
+)
+"""The names and addresses by which mail systems sign."""
+_DELIVERY_FAILED: Final = re.compile(
+    r"^returned mail\b"
+    r"|^(?:mail|message)? ?(?:delivery (?:failed|failure|error)|un-?deliver(?:able|ed)|not delivered|could not be delivered)"
+    r"|returning message to sender$|\(delivery failed\)$|^non-delivery",
+    re.IGNORECASE,
+)
+"""Subjects that mail systems alone write."""
 _COPY: Final = re.compile(
     r"^(?:-+ ?.{0,30}(?:copy of|original (?:message|mail)|unsent message|returned message|message header|body of|below this)"
-    r"|(?:return-path|received|message-id|mime-version|dkim-signature): ).*",
+    r"|>? ?(?:return-path|received|message-id|mime-version|dkim-signature): ).*",
     re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )
 """The copy of the mail that a notice in words ends with."""
@@ -46,11 +59,24 @@ _FAILED: Final = re.compile(
     r"undeliver|un-deliver|not? (?:be )?deliver|delivery (?:\w+ ){0,4}fail|fail\w* (?:\w+ ){0,3}deliver|delivery error"
     r"|returned mail|failure notice|returning message|delivery .{0,40}(?:delayed|suspended|aborted)|was not sent|mail failure"
     r"|(?:following|these) (?:\w+ )?(?:recipient|address|error)|could not (?:send|be sent|be reached)|bounce|rejected"
-    r"|(?:un|not )able to (?:deliver|send|reach)|returned (?:to|the) |deliver\w* to the following",
+    r"|(?:un|not )able to (?:deliver|send|reach)|returned (?:to|the) |not a valid user|deliver\w* to the following",
     re.IGNORECASE,
 )
 """The words by which a mail system says that it did not deliver."""
+_RETRIED: Final = re.compile(
+    r"deliver\w* (?:\w+ )?delayed|delayed (?:mail|message)|message delayed|(?:still|will) be(?:ing)? (?:re-?tried|attempted)"
+    r"|warning: (?:could not send|message|mail) .{0,40}(?:for|delayed|past)|not yet been (?:able to )?deliver"
+    r"|will (?:continue|keep)(?: to)? (?:try|attempt|retry)\w*|attempts will (?:continue|be made)"
+    r"|no action is required|this is a warning|warning message only",
+    re.IGNORECASE,
+)
+"""The words by which a mail system says that it is still trying."""
+_ENDED: Final = re.compile(r"giving up|given up|permanent|returned to sender|no further attempts|time limit", re.IGNORECASE)
 _REPLIED: Final = re.compile(r"(?<![\d.])[45][0-5]\d(?:[ -]|$)|(?<![\d.])[45]\.[0-7]\.\d{1,3}(?![\d.])")
+_QUOTED: Final = re.compile(r"^[ \t]*(?:subject|subj|message-id|date|sent): .*$", re.IGNORECASE | re.MULTILINE)
+"""Fields of our mail that a notice repeats: their words say nothing of the refusal."""
+_REASON: Final = re.compile(r"^\s+\(reason: (.+)\)$", re.MULTILINE)
+"""The remote server's reply as Sendmail repeats it; what Sendmail concludes from it is not always so."""
 _PARAGRAPH: Final = re.compile(r"\n\s*\n")
 
 
@@ -100,7 +126,7 @@ def _classify(mail: Message) -> Report:
     status = next((parts[kind] for kind in _STATUSES if kind in parts), None)
     if status is not None and (report := _notice(mail, status)) is not None:
         return report
-    if "message/disposition-notification" in parts:
+    if "message/disposition-notification" in parts and not _is_refusal(mail):
         return Report("auto_reply", message_id=_answered(mail))
     if _is_challenge(mail):
         return Report("challenge", message_id=_answered(mail))
@@ -133,9 +159,11 @@ def _readers(fields: Message, names: tuple[str, ...]) -> tuple[Recipient, ...]:
 
 
 def _notice(mail: Message, status: Message) -> Report | None:
-    """Read a delivery status notification; None if it names nobody, unknown if nothing failed."""
-    blocks = [block for block in fields(status) if "Action" in block]
+    """Read a delivery status notification; None if it names nobody, unknown if nothing failed for good."""
+    blocks = [block for block in fields(status) if "Action" in block and ("Status" in block or "Diagnostic-Code" in block)]
     words = _words(mail) if len(blocks) == 1 and not field(blocks[0], "Diagnostic-Code") else ""
+    if blocks and field(blocks[0], "Status")[:5] in GONE and not _REPLIED.search(words):
+        words = ""  # whose words they are is not known: a relay's address and disclaimer stand there too
     told = [(block, judged) for block in blocks if (judged := _judged(block, words)).verdict != "arrived"]
     if not told:
         return Report("unknown") if blocks else None
@@ -154,10 +182,9 @@ def _bounced(recipients: tuple[Recipient, ...], verdicts: Iterable[Verdict], mes
 def _judged(block: Message, words: str) -> Judgement:
     """Judge the fields about one recipient; `words` stand in for the remote server's where it left none."""
     action, told = field(block, "Action").lower(), field(block, "Status").partition(" ")[0]
-    if action.startswith(("deliver", "relayed", "expanded")):
-        return Judgement("arrived")
-    judged = judge(_DIAGNOSTIC_TYPE.sub("", field(block, "Diagnostic-Code")) or words, told)
-    return Judgement("passing", judged.status) if judged.verdict == "gone" and action.startswith("delayed") else judged
+    if action.startswith(("deliver", "relayed", "expanded", "delayed")):
+        return Judgement("arrived")  # or it still may
+    return judge(_DIAGNOSTIC_TYPE.sub("", field(block, "Diagnostic-Code")) or words, told)
 
 
 def _recipient(block: Message, judged: Judgement) -> Recipient:
@@ -175,10 +202,13 @@ def _address(block: Message) -> str | None:
 
 
 def _odd_notice(mail: Message) -> Report | None:
-    """Read a notice in words; None if it doesn't say that something failed."""
+    """Read a notice in words; None if it doesn't say that something failed, unknown if it is still being tried."""
     temporary, permanent = all_failures(mail)
     words = _words(mail)
-    if not (temporary or permanent or _FAILED.search(f"{field(mail, 'Subject')}\n{words}")):
+    said = f"{field(mail, 'Subject')}\n{words}"
+    if _RETRIED.search(said) and not _ENDED.search(said):
+        return Report("unknown")
+    if not (temporary or permanent or _FAILED.search(said)):
         return None
     verdict = judge(words).verdict
     verdict = "passing" if verdict == "gone" and temporary and not permanent else verdict
@@ -191,15 +221,32 @@ def _words(mail: Message) -> str:
     """Return what a notice says in words, without the copy of the mail: the remote server's words alone if it repeats them."""
     texts = [text_of(part) for part in own_parts(mail) if part.get_content_maintype() == "text"]
     said = next((text for text in texts if text.strip()), "")
-    paragraphs = _PARAGRAPH.split(_COPY.sub("", said.replace("\r", "")))
+    said = _QUOTED.sub("", _COPY.sub("", said.replace("\r", "")))
+    if reasons := _REASON.findall(said):
+        return "\n".join(reasons)
+    paragraphs = _PARAGRAPH.split(said)
     replies = [paragraph for paragraph in paragraphs if _REPLIED.search(paragraph)]
     return "\n".join(replies or paragraphs)
 
 
 def _is_from_a_mail_system(mail: Message) -> bool:
-    senders = getaddresses([field(mail, "From")])
-    local = senders[0][1].partition("@")[0].lower() if senders else ""
-    return "X-Failed-Recipients" in mail or local in DAEMONS or (field(mail, "Return-Path") == "<>" and not _is_automatic(mail))
+    """Return whether no person wrote a mail: by its form, its sender's name, or the empty path back that relays fill in."""
+    if "X-Failed-Recipients" in mail or mail.get_param("report-type") == "delivery-status":
+        return True
+    name, address = next(iter(getaddresses([field(mail, "From")])), ("", ""))
+    if _SYSTEM.search(name) or _SYSTEM.search(address.rpartition("@")[0]):
+        return True
+    path = field(mail, "Return-Path").strip("<>").partition("@")[0].lower()
+    if not address or ("Return-Path" in mail and path in ("", "mailer-daemon") and not _is_automatic(mail)):
+        return True
+    return _DELIVERY_FAILED.search(field(mail, "Subject")) is not None and "In-Reply-To" not in mail
+
+
+def _is_refusal(mail: Message) -> bool:
+    """Return whether a notice of what became of a mail (RFC 8098) says that it was refused, as Sieve does (RFC 5429)."""
+    return field(mail, "Auto-Submitted").lower().startswith("auto-replied (rejected") or "rejected mail" in field(
+        mail, "Subject"
+    )
 
 
 def _is_challenge(mail: Message) -> bool:

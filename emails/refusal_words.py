@@ -13,7 +13,8 @@ def _any_of(*patterns: str) -> re.Pattern[str]:
 
 
 _WHO: Final = (
-    r"(?:users?|rcpt|user ?name|recipients?|mail ?box(?:es)?|accounts?|e?-?mail(?: address)?|address(?:ee)?|alias|name|person)"
+    r"(?:users?|rcpt|user ?(?:name|id)|recipients?|mail[- ]?box(?:es)?|accounts?"
+    r"|e?-?mail(?: address)?|address(?:ee)?|alias|name|person)"
 )
 _NAMED: Final = r"(?:[<\"'(\[]?\S+@\S+[>\"')\]]?,?:? )?"
 _IS: Final = r"(?:(?:is|was|has been|have been|are|seems|with that name|in \S+(?: \S+)? table) )?"
@@ -40,9 +41,19 @@ GONE: Final = _any_of(
     r"\baccount that you tried to reach (?:does not exist|is (?:disabled|inactive))|\bno longer (?:with|at|works|employed)\b",
     r"\b(?:unknown|no such|non-?existent|invalid|bad) (?:or \w+ )?(?:destination )?(?:domain|host)\b|\bnullmx\b",
     r"\b(?:host or domain name|domain(?: name)?|host) (?:\S+ )?(?:not found|unknown|does not exist|doesn.?t exist)",
-    r"\bname or service not known\b",
+    r"\bname or service not known\b|\bname service error for \S+ \S+ malformed (?:or unexpected )?name server reply",
+    rf"\b{_WHO} is (?:wrong|incorrect)\b|\bno longer (?:a )?(?:valid|exist|active|in use)|\bnot a valid {_KIND}{_WHO}\b",
+    r"\b(?:does|did) not (?:exactly )?match an? |\bno matches? (?:to|for|found)\b|\bnot have a final e?-?mail delivery point",
+    r"\b(?:n.existe (?:pas|plus)|non recens|existiert nicht|no existe|non esiste|n.o existe|nie istnieje|bestaat niet)\b",
+    r"\bне существует|\bне найден",
 )
 """No such mailbox or domain, or a mailbox that is closed."""
+
+UNKNOWN: Final = _any_of(
+    r"\b(?:no such|unknown|non-?existent) (?:user|mail ?box|recipient|account|address)\b|\bno mail[- ]?box found\b",
+    rf"\b(?:user|mail[- ]?box|recipient|account|address) {_NAMED}(?:is )?(?:unknown|not found|does not exist|doesn.?t exist)\b",
+)
+"""No such mailbox, in words so plain that they outweigh a code which speaks of policy."""
 
 OURS: Final = _any_of(
     r"\b(?:helo|ehlo)\b|\bgr[ae]y ?-?list|\breverse[- ]?dns|\br?dns (?:name|record|entry)|\bptr\b|\breverse (?:look|host)",
@@ -51,15 +62,18 @@ OURS: Final = _any_of(
     r"\brcpthosts\b|\bauthenticat|\bauth\w* (?:is )?required|\bun-?authori[sz]ed|\bnot authori[sz]ed|\bstarttls\b|\blog ?in\b",
     r"\bpolicy\b|\bpolicies\b|\breputation|\babuse|\bcomplain|\bsuspicious|\bscor(?:e|ed)\b|\bchallenge|\bverif(?:y|ication)",
     r"spam|\bjunk|\bunsolicited|\bbulk\b|\bU[BC]E\b|\bvirus|\bmalware|\bphish|\binfected|\bspoof|\bfilter|\bcontent\b",
-    r"\battachment|\b(?:black|block|white)[- ]?list|\b\w*(?:dns|r|uri?|s)bl\b|\b(?:is listed|listed (?:in|on|by|at))\b",
+    r"\b(?:not|n.t|block|reject|remov|with|prohibit)\w* .{0,30}attachment"
+    r"|\battachments? (?:\S+ )?(?:not|block|reject|type)|\b(?:black|block|white)[- ]?list"
+    r"|\b\w*(?:dns|r|uri?|s)bl\b|\b(?:is listed|(?<!not )listed (?:in|on|by|at))\b",
     r"\bon (?:the|a) list\b|\b(?:spf|dkim|dmarc|arc)\b|\bblock(?:ed|ing)\b|\bbanned|\bforbidden|\bprohibited",
     r"\brestricted|\bprivate\b",
-    r"\b(?:client|sending|connecting|your|remote) (?:host|ip|server|address|network|mta|mail server|domain|site)",
+    r"\b(?:client|sending|connecting|your) (?:host|ip|server|address|network|mta|mail server|domain|site)",
     r"\baccess (?:is )?(?:denied|not allowed)|\bpermission|\bnot (?:permitted|allowed)|\bdelivery not authori",
     r"\b(?:sending|daily|hourly|message|outgoing)\b.{0,20}\b(?:limit|quota)\b|\bunusual rate|\brate[- ]?limit",
-    r"\bheaders?\b|\bmalformed|\bnon-?compliant|\brfc ?\d|\bsyntax|\bbare (?:lf|cr)|\burls?\b|\buris?\b",
+    r"\bheaders?\b|\bmalformed(?! (?:or unexpected )?name)|\bnon-?compliant|\brfc ?\d|\bsyntax|\bbare (?:lf|cr)|\bur[il]s?\b",
     r"\btoo (?:big|large)\b|\blarger? than|\b(?:message|mail|maximum|max) size|\bsize (?:limit|exceed)|\boversized?",
-    r"\bnot accept(?:ed|ing)?\b|\brefuses? to|\b(?:mail|message) (?:was |has been )?(?:rejected|refused|blocked)",
+    r"\bnot accept(?:ed|ing)?\b(?! -+ invalid)|\brefuses? to",
+    r"\b(?:mail|message) (?:was |has been )?(?:rejected|refused|blocked)",
 )
 """The sender's name, network, login, reputation or rate, or what is in the mail."""
 

@@ -28,7 +28,8 @@ LONGEST: Final = 4000
 """Characters that are read of a refusal's words."""
 
 _STATUS: Final = re.compile(r"(?<![\d.])([245])\.([0-7])\.(\d{1,3})(?!\.?\d)")
-_REPLY: Final = re.compile(r"(?<![\d.])([245][0-5]\d)(?=[ -]|$)")
+_REPLY: Final = re.compile(r"(?<![\d.])([45][0-5]\d)(?=[ :-]|$)")
+_TAKEN: Final = re.compile(r"2[0-5]\d(?=[ -]|$)")
 _NO_WORDS: Final = " -#();:.,[]<>"
 
 
@@ -42,8 +43,8 @@ class Judgement(msgspec.Struct, frozen=True):
 def judge(words: str = "", status: str | None = None, code: int | None = None) -> Judgement:
     """Judge a refusal by its words, its status code (RFC 3463) and its reply code (RFC 5321), as far as they are known."""
     said = " ".join(words[:LONGEST].replace("_", " ").split())
-    if code is None and (reply := _REPLY.search(said)):
-        code = int(reply[1])
+    if code is None and (reply := _TAKEN.match(said) or _REPLY.search(said)):
+        code = int(reply[0])
     telling = _telling(said, status, code)
     return Judgement(_verdict(said, telling, code), telling)
 
@@ -56,7 +57,7 @@ def judge_reported(words: str = "", status: str | None = None) -> Verdict:
 
 def _telling(said: str, status: str | None, code: int | None) -> str | None:
     """Return the most telling status code: one of the words if it is specific, then the given one, then the reply's."""
-    found = [found[0] for found in _STATUS.finditer(said) if code is None or found[1] != "2"]
+    found = [found[0] for found in _STATUS.finditer(said) if found[1] != "2"]  # 2.0.12 may be a version
     if status and _STATUS.fullmatch(status):
         found.append(status)
     if specific := next((one for one in found if not one.endswith(".0.0")), None):
@@ -72,7 +73,7 @@ def _verdict(said: str, status: str | None, code: int | None) -> Verdict:
             return "arrived"
         case "4":
             return "passing"
-    if code in LOGIN or (status or "").startswith("5.7."):
+    if code in LOGIN or (_blames_policy(status) and not words_of.UNKNOWN.search(said)):
         return "ours"
     says_gone, says_ours, says_passing = (
         table.search(said) is not None for table in (words_of.GONE, words_of.OURS, words_of.PASSING)
@@ -88,7 +89,11 @@ def _is_gone(said: str, status: str | None, says_gone: bool, says_other: bool) -
         return says_gone or not says_other
     if status in MAYBE_GONE:
         return says_gone or _is_bare(said)
-    return says_gone and not says_other and (status is None or status.endswith(".0"))
+    return says_gone and not says_other and (status is None or status.endswith(".0") or _blames_policy(status))
+
+
+def _blames_policy(status: str | None) -> bool:
+    return status is not None and status.startswith("5.7.")
 
 
 def _is_bare(said: str) -> bool:

@@ -44,6 +44,12 @@ from emails.refusals import judge, judge_reported
         ("550 5.4.1 Recipient address rejected: Access denied", "gone"),
         ("550 5.1.10 RESOLVER.ADR.RecipientNotFound; not found by SMTP address lookup", "gone"),
         ("5.4.4 Host or domain name not found. Name service error for name=gone.example", "gone"),
+        ("550 5.7.1 No such user c18si2365148hub", "gone"),
+        ("550 5.7.1 No mailbox found", "gone"),
+        ("550 5.7.1 Recipient address rejected: Access denied", "ours"),
+        ("550 5.7.1 Unknown user blocked by policy", "ours"),
+        ("Remote host said: 550 unknown user", "gone"),
+        ("550 <ana@example.net> n'existe pas", "gone"),
         ("250 2.1.5 ok", "arrived"),
     ],
 )
