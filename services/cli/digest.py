@@ -113,12 +113,15 @@ async def status(number: int | None, reader: str | None, missed: bool, as_json: 
     from services.newsletter.schedule import schedule_of
 
     async with connected(settings) as connection:
-        if number is not None and (reader or missed):
-            for outcome in await ledger.outcomes(connection, number, reader):
-                if reader or outcome.state != "accepted":
-                    show(as_json, outcome, outcome.in_words)
-            return
         some = [await issues.issue(connection, number)] if number else await issues.issues(connection)
+        if number is not None and (reader or missed):
+            outcomes = await ledger.outcomes(connection, number, reader)
+            shown = [outcome for outcome in outcomes if reader or outcome.state != "accepted"]
+            for outcome in shown:
+                show(as_json, outcome, outcome.in_words)
+            if not shown and not as_json:
+                click.echo("Nobody missed it")
+            return
         found = [(one, await ledger.accounts(connection, one.number)) for one in some]
         late = await periods.late(connection, schedule_of(settings.newsletter), await periods.time_of(connection))
         if late and number is None and not as_json:
@@ -221,4 +224,4 @@ def _doubt(number: int, counts: dict[str, int]) -> str:
 
 def _in_words(counts: dict[str, int]) -> str:
     """Return accounts in words, without the states that have no mails."""
-    return " + ".join(f"{number} {state}" for state, number in counts.items() if number) or "0"
+    return " + ".join(f"{number} {state}" for state, number in counts.items() if number) or "0 mails"

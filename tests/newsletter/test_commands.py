@@ -77,7 +77,10 @@ def test_from_sign_up_to_who_got_it(site: Instance, tmp_path: Path) -> None:
     wait_for(lambda: "1 accepted" in run(site, "digest", "status", "1"))
     assert "settled: planned 1 = 1 accepted" in run(site, "digest", "status", "1")
     assert f"{ada} accepted" in run(site, "digest", "status", "1", "--reader", ada)
-    assert run(site, "digest", "status", "1", "--missed") == ""
+    assert run(site, "digest", "status", "1", "--missed") == "Nobody missed it\n"
+    assert run(site, "digest", "status", "1", "--missed", "--json") == ""
+    for option in (("--missed",), ("--reader", ada), ()):
+        assert "There is no issue 9" in run(site, "digest", "status", "9", *option, status=1)
     assert "was sent at" in run(site, "digest", "send", "--now")
     assert "the same content" in run(site, "digest", "compile", "--verify", "1")
     assert "0 mails dropped" in run(site, "digest", "resolve", "1", "--uncertain", "drop")
