@@ -77,9 +77,9 @@ def changes() -> list[tuple[str, datetime]]:
     return [
         (zone, change)
         for offsets, zone in found.items()
-        for begin, end, one, other in zip(months, months[1:], offsets, offsets[1:], strict=False)
+        for first, last, one, other in zip(months, months[1:], offsets, offsets[1:], strict=False)
         if one != other
-        for change in [change_between(ZoneInfo(zone), begin, end)]
+        for change in [change_between(ZoneInfo(zone), first, last)]
     ]
 
 
