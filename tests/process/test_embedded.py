@@ -1,5 +1,6 @@
 """The private servers: what a machine without them, or without a user for them, is told."""
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable
@@ -28,19 +29,22 @@ def test_missing_servers_are_one_sentence(monkeypatch: pytest.MonkeyPatch, packa
     )
 
 
-async def test_a_server_that_a_full_disk_ends_is_told_so(tmp_path: Path) -> None:
+def test_a_server_that_a_full_disk_ends_is_told_so(tmp_path: Path) -> None:
     """When a server's log blames the disk, `up` calls it by its name instead of a status."""
     log = tmp_path / "postgres.log"
     script = "echo 'PANIC:  could not write to file: No space left on device' >&2; exit 1"
     program = Program(name="postgres", command=("/bin/sh", "-c", script), environ={"PATH": "/usr/bin:/bin"}, log=log)
     said: list[str] = []
-    supervisor = Supervisor(tmp_path, Run(up=process_named("up", os.getpid())), said.append)
 
     async def has_said() -> bool:
         return bool(said)
 
-    await supervisor.start(program, has_said, within=PATIENCE)
-    await supervisor.stop()
+    async def supervise() -> None:
+        supervisor = Supervisor(tmp_path, Run(up=process_named("up", os.getpid())), said.append)
+        await supervisor.start(program, has_said, within=PATIENCE)
+        await supervisor.stop()
+
+    asyncio.run(supervise())  # as `up` does it
     assert said[0] == (
         f"postgres ended with status 1, because the disk of {tmp_path} is full: free some space; starting it again in 0.5 s"
     )
