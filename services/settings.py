@@ -9,15 +9,15 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from email.utils import parseaddr, quote
+from email.utils import quote
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final, Literal, get_origin
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from services import setting_words as says
 from services.identity import LOGO_KINDS, THEME_PARTS, Accent, Identity, read_accent, read_footer_link, read_logo, read_theme
 from services.private_files import NotOurs, must_be_ours
 from services.urls import UrlError, read_database_url, read_valkey_url
@@ -114,37 +114,11 @@ class Variable(msgspec.Struct, frozen=True):
     def value(self, word: str) -> Any:
         """Return the value that a word stands for. Raises SettingsError."""
         try:
-            return self.read(_checked(word, re.fullmatch(self.pattern, word)))
+            return self.read(says.checked(word, re.fullmatch(self.pattern, word)))
         except UrlError as error:
             raise SettingsError(f"{self.name} {error}") from None
         except ValueError:
             raise SettingsError(f"{self.name} {self.refusal.format(word)}") from None
-
-
-def _checked(word: str, right: object) -> str:
-    if not right:
-        raise ValueError
-    return word
-
-
-def _one_line(word: str) -> str:
-    return _checked(word, word.isprintable())
-
-
-def _sender(word: str) -> str:
-    address = parseaddr(_one_line(word))[1]
-    return _checked(word, "@" in address and address.isascii())
-
-
-def _zone(word: str) -> str:
-    try:
-        return _checked(word, word == "UTC" or ZoneInfo(word))  # a small machine may lack the database of zones
-    except (ZoneInfoNotFoundError, OSError):
-        raise ValueError from None
-
-
-def _file(word: str) -> Path:
-    return Path(_checked(word, Path(word).is_file()))
 
 
 def _operator_token(word: str) -> OperatorToken:
@@ -212,17 +186,17 @@ _TABLE: Final = {
     "drain_seconds": Variable("BALLOTPRESS_DRAIN_SECONDS", "0*[0-9]{1,3}", "must be whole seconds below 1000, not {!r}", int),
     "log_format": Variable("BALLOTPRESS_LOG_FORMAT", "json|console", "must be json or console, not {!r}"),
     "sender": Variable(
-        "BALLOTPRESS_MAIL_FROM", ".*", "must be an address such as Verdicts <digest@example.com>, not {!r}", _sender,
+        "BALLOTPRESS_MAIL_FROM", ".*", "must be an address such as Verdicts <digest@example.com>, not {!r}", says.sender,
     ),
     "postal_address": Variable(
-        "BALLOTPRESS_POSTAL_ADDRESS", ".{,200}", "must be one line of up to 200 characters", _one_line,
+        "BALLOTPRESS_POSTAL_ADDRESS", ".{,200}", "must be one line of up to 200 characters", says.one_line,
     ),
     "day": Variable(
         "BALLOTPRESS_DIGEST_DAY", ".*", "must be a day of the week such as monday, not {!r}",
         lambda word: DAYS.index(word.lower()),
     ),
     "hour": Variable("BALLOTPRESS_DIGEST_HOUR", "0*([01]?[0-9]|2[0-3])", "must be an hour from 0 to 23, not {!r}", int),
-    "zone": Variable("BALLOTPRESS_DIGEST_ZONE", ".*", "must be a time zone such as Europe/Berlin, not {!r}", _zone),
+    "zone": Variable("BALLOTPRESS_DIGEST_ZONE", ".*", "must be a time zone such as Europe/Berlin, not {!r}", says.zone),
     "signups_per_hour": _count("BALLOTPRESS_SIGNUPS_PER_HOUR"),
     "signups_in_all_per_hour": _count("BALLOTPRESS_SIGNUPS_IN_ALL_PER_HOUR"),
     "singles_per_day": _count("BALLOTPRESS_CONFIRMATIONS_PER_DAY"),
@@ -242,8 +216,8 @@ _TABLE: Final = {
         "must be this machine's full name, such as mail.example.com, or an address such as [192.0.2.1], not {!r}",
     ),
     "lease_seconds": _count("BALLOTPRESS_MAIL_LEASE_SECONDS"),
-    "site_name": Variable("BALLOTPRESS_SITE_NAME", ".{,60}", "must be one line of up to 60 characters", _one_line),
-    "newsletter_name": Variable("BALLOTPRESS_NEWSLETTER_NAME", ".{,60}", "must be one line of up to 60 characters", _one_line),
+    "site_name": Variable("BALLOTPRESS_SITE_NAME", ".{,60}", "must be one line of up to 60 characters", says.one_line),
+    "newsletter_name": Variable("BALLOTPRESS_NEWSLETTER_NAME", ".{,60}", "must be one line of up to 60 characters", says.one_line),
     "logo": Variable(
         "BALLOTPRESS_SITE_LOGO", ".*", f"must name a file that ends in {', '.join(LOGO_KINDS)}, not {{!r}}", read_logo,
     ),
@@ -259,7 +233,7 @@ _TABLE: Final = {
     ),
     "domain": Variable("BALLOTPRESS_DKIM_DOMAIN", ".*", "must be a domain"),
     "selector": Variable("BALLOTPRESS_DKIM_SELECTOR", ".*", "must be a selector"),
-    "key_file": Variable("BALLOTPRESS_DKIM_KEY_FILE", ".*", "names no file: {}", _file),
+    "key_file": Variable("BALLOTPRESS_DKIM_KEY_FILE", ".*", "names no file: {}", says.file),
 }
 # fmt: on
 
