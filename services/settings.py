@@ -217,7 +217,9 @@ _TABLE: Final = {
     ),
     "lease_seconds": _count("BALLOTPRESS_MAIL_LEASE_SECONDS"),
     "site_name": Variable("BALLOTPRESS_SITE_NAME", ".{,60}", "must be one line of up to 60 characters", says.one_line),
-    "newsletter_name": Variable("BALLOTPRESS_NEWSLETTER_NAME", ".{,60}", "must be one line of up to 60 characters", says.one_line),
+    "newsletter_name": Variable(
+        "BALLOTPRESS_NEWSLETTER_NAME", ".{,60}", "must be one line of up to 60 characters", says.one_line,
+    ),
     "logo": Variable(
         "BALLOTPRESS_SITE_LOGO", ".*", f"must name a file that ends in {', '.join(LOGO_KINDS)}, not {{!r}}", read_logo,
     ),

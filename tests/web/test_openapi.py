@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from tests.support.http import Site
-from tests.web.test_schemathesis import DOCUMENT
+from tests.support.openapi import DOCUMENT
 
 TOOLS = Path(__file__).parent / "openapi"
 BINARIES = TOOLS / "node_modules" / ".bin"

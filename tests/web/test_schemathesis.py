@@ -6,18 +6,15 @@ import re
 from collections.abc import MutableMapping
 from typing import Any
 
-import msgspec
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis import Case
 from schemathesis.checks import CHECKS
 
-from services.web.app import ROUTES, TAGS
-from services.web.http.openapi import document_of
 from tests.support.http import Site
+from tests.support.openapi import DOCUMENT
 
 EXAMPLES = int(os.environ.get("BALLOTPRESS_EXAMPLES", "10"))
-DOCUMENT = msgspec.json.decode(msgspec.json.encode(document_of([route.opt["operation"] for route in ROUTES], TAGS)))
 # What a schema can't say: that a cursor or token must have been given out, that a time must be past, how many points a span
 # holds, that a catalog's pairs are of tools that exist, that mail can be sent to an address.
 REFUSES_MORE = {
