@@ -10,6 +10,8 @@ from typing import Any, Final
 import msgspec
 from asyncpg import Connection, Pool
 
+MANY_GONE: Final = 5
+"""Readers of a chunk, more than were taken there, whose addresses are refused as dead before the server is doubted."""
 ROW: Final = 10
 """Readers in a row whose refusal holds an issue."""
 MANY_REFUSED: Final = 10
@@ -17,6 +19,8 @@ MANY_REFUSED: Final = 10
 RESUME_HELD: Final = "see its reason in `ballotpress digest status ISSUE --missed`, mend it, then `ballotpress digest resume`"
 ABOUT_US: Final = "refused, about us"
 """The beginning of such a mail's reason."""
+DOUBTED: Final = f"{ABOUT_US} (nearly every address as unknown)"
+"""The reason of mails whose server refuses so many addresses that it is doubted, until an operator resumes the issue."""
 
 HOLD: Final = f"""
 with held as (
@@ -28,7 +32,9 @@ from held h where m.issue = h.number and m.state = 'rejected' and m.reason like 
 """  # noqa: S608 - a constant
 RESUME: Final = f"""
 with resumed as (
-    update newsletter.issues set held_at = null, held_for = null where held_at is not null returning number
+    update newsletter.issues set held_at = null, held_for = null,
+        refusals_believed = refusals_believed or held_for is not distinct from '{DOUBTED}'
+    where held_at is not null returning number
 )
 update newsletter.mails m set state = 'deferred', settled_at = null, not_before = now()
 from resumed r where m.issue = r.number
@@ -45,6 +51,7 @@ reopened as (
 )
 select count(*) from again
 """  # noqa: S608
+BELIEVED: Final = "select number from newsletter.issues where number = any($1::integer[]) and refusals_believed"
 READ_REFUSED: Final = """
 select (select count(distinct b.reader) from newsletter.bounces b
         where b.kind = 'ours' and b.recorded_at > now() - interval '1 day') as readers,
@@ -79,7 +86,12 @@ class RefusalRow:
 
 def said_held(held: Sequence[int]) -> str:
     """Return a line on issues that are held."""
-    return f"Issue {', '.join(map(str, held))} is held: {ROW} mails in a row were refused for no reader's fault"
+    return f"Issue {', '.join(map(str, held))} is held: mails in a row were refused for no fault of their readers"
+
+
+async def believed(database: "Pool[Any] | Connection[Any]", issues: Iterable[int]) -> set[int]:
+    """Return those of the issues whose refusals of addresses an operator has decided to believe."""
+    return {row["number"] for row in await database.fetch(BELIEVED, sorted(issues))}
 
 
 async def hold(database: "Pool[Any] | Connection[Any]", issues: Iterable[int], reason: str) -> None:

@@ -261,5 +261,7 @@ async def set_paused(database: Database, paused: bool) -> None:
     if not paused:
         await history.answer(database)
     await database.execute(
-        "update newsletter.schedule set paused_at = case when $1 then coalesce(paused_at, now()) end, held = null", paused
+        "update newsletter.schedule set paused_at = case when $1 then coalesce(paused_at, now()) end, held = null,"
+        " resumed_at = case when $1 then resumed_at else now() end",
+        paused,
     )

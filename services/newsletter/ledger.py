@@ -63,7 +63,7 @@ claimed as (
     returning m.issue, m.reader, m.mail, m.kind, m.state, m.attempts, m.planned_at, a.round, a.address, a.categories
 )
 select c.issue, c.reader, c.mail, c.kind, c.attempts, c.round, c.address, coalesce(c.categories, '[]') as categories,
-       c.planned_at < now() - interval '3 days' as is_old
+       greatest(c.planned_at, (select s.resumed_at from newsletter.schedule s)) < now() - interval '3 days' as is_old
 from claimed c where c.state = 'attempting'
 """
 

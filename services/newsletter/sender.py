@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 import asyncpg
+import msgspec
 
 from emails.refusals import Verdict
 from emails.smtp import Outcome
@@ -158,9 +159,11 @@ class Sender:
         """Hold the issues of a chunk if it makes a long row of refusals that are about us."""
         ours = [one for one in settled if one.verdict == "ours"]
         is_long = self._row.note((one.mail.reader for one in ours), any_taken=any(one.state == "accepted" for one in settled))
-        if is_long and (issues := {one.mail.issue for one in ours} - {0}):
-            logger.error("issues %s are held: %d mails in a row were %s", sorted(issues), holds.ROW, ours[-1].reason)
-            await holds.hold(self._database, issues, ours[-1].reason or ABOUT_US)
+        reasons = [one.reason or ABOUT_US for one in ours]
+        if (is_long or holds.DOUBTED in reasons) and (issues := {one.mail.issue for one in ours} - {0}):
+            reason = holds.DOUBTED if holds.DOUBTED in reasons else reasons[-1]
+            logger.error("issues %s are held: mails in a row were %s", sorted(issues), reason)
+            await holds.hold(self._database, issues, reason)
 
     async def _send(self, claimed: Sequence[ClaimedMail]) -> list[MailOutcome]:
         try:
@@ -172,7 +175,20 @@ class Sender:
         settled = list(await asyncio.gather(*(self._send_one(mail, letters[mail], slowed) for mail in claimed)))
         if slowed and (taken := _taken(settled, letters) & slowed.keys()):
             await ledger.recovered(self._database, sorted(taken))
-        return settled
+        return await self._doubted(settled, {mail: _domain(letter) for mail, letter in letters.items()})
+
+    async def _doubted(self, settled: Sequence[MailOutcome], domains: Mapping[ClaimedMail, str]) -> list[MailOutcome]:
+        """Blame ourselves for refusals by a server that knows hardly any address: rather it is not the right one."""
+        doubted = _refused_by_many(settled, domains)
+        if not doubted:
+            return list(settled)
+        believed = await holds.believed(self._database, {mail.issue for mail in doubted})
+        return [
+            msgspec.structs.replace(one, reason=holds.DOUBTED, verdict="ours")
+            if one.mail in doubted and one.mail.issue not in believed
+            else one
+            for one in settled
+        ]
 
     async def _send_one(self, mail: ClaimedMail, letter: Letter | NoLetter, slowed: Mapping[str, int]) -> MailOutcome:
         if isinstance(letter, NoLetter):
@@ -212,6 +228,21 @@ def _refused(mail: ClaimedMail, outcome: Outcome) -> MailOutcome:
     if outcome.verdict == "ours" and mail.issue == 0 and not mail.is_old:
         return MailOutcome(mail, "deferred", outcome.code, reason, wait=_wait(mail), verdict="ours")
     return MailOutcome(mail, "rejected", outcome.code, reason, verdict=outcome.verdict)
+
+
+def _refused_by_many(settled: Sequence[MailOutcome], domains: Mapping[ClaimedMail, str]) -> set[ClaimedMail]:
+    """Return an issue's mails that the relay, or one domain, refused as dead: many in a chunk, and more than it took."""
+    groups: dict[str, list[MailOutcome]] = {}
+    for one in settled:
+        if one.mail.issue:
+            groups.setdefault("", []).append(one)
+            groups.setdefault(domains[one.mail], []).append(one)
+    doubted: set[ClaimedMail] = set()
+    for group in groups.values():
+        gone = [one.mail for one in group if one.verdict == "gone"]
+        if len(gone) >= holds.MANY_GONE and len(gone) > sum(one.state == "accepted" for one in group):
+            doubted.update(gone)
+    return doubted
 
 
 def _wait(mail: ClaimedMail) -> int:

@@ -99,6 +99,32 @@ async def test_refusals_about_us_hold_the_issue_and_drop_nobody(room: Newsroom) 
     assert (await holds.read_refused(room.database)).held == ()
 
 
+async def test_a_relay_that_knows_hardly_any_address_is_doubted_once(room: Newsroom) -> None:
+    """It stops the issue and drops nobody; once an operator has resumed, its refusals are believed."""
+    number, readers = await planned(room, 23)
+    room.sink.rcpt = lambda to: says_250(to) if to == "reader1@example.com" else "550 5.1.1 no such user"
+    await room.deliver()
+    accounts = await room.accounts(number)
+    assert accounts.get("rejected", 0) == 0 and sum(accounts.values()) == 23
+    assert (await holds.read_refused(room.database)).held_for == holds.DOUBTED
+    assert await room.database.fetchval("select count(*) from vault.lookups where suppressed is not null") == 0
+    await holds.resume(room.database)
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 1, "rejected": 22}
+    assert await room.reasons(number) == dict.fromkeys(set(readers) - {readers[1]}, "hard bounce")
+
+
+async def test_mails_that_were_held_for_days_are_tried_as_often_as_others(room: Newsroom) -> None:
+    """Three days are counted from the resumption, not from the planning before a pause."""
+    number, _ = await planned(room, 1)
+    await issues.set_paused(room.database, True)
+    await room.database.execute("update newsletter.mails set planned_at = now() - interval '4 days'")
+    await issues.set_paused(room.database, False)
+    room.sink.rcpt = lambda to: "451 4.3.0 later"
+    await room.deliver()
+    assert await room.accounts(number) == {"deferred": 1}
+
+
 async def test_a_single_refusal_about_us_keeps_its_reader_and_can_be_sent_again(room: Newsroom) -> None:
     """The mail is rejected, the reader stays, the others go out; an operator sends it again when the cause is mended."""
     number, readers = await planned(room, 3)
