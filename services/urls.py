@@ -7,9 +7,6 @@ import re
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from redis.asyncio.connection import ConnectionPool
-from redis.exceptions import RedisError
-
 # What asyncpg reads of a URL's query; libpq knows all of them too.
 _TAKEN: Final = re.compile(
     "host|port|dbname|user|password|passfile|service|sslmode|sslcert|sslkey|sslrootcert|sslcrl|sslpassword|sslnegotiation"
@@ -49,6 +46,9 @@ def read_database_url(url: str) -> str:
 
 def read_valkey_url(url: str) -> str:
     """Return a URL of Valkey's once a connection could be made by it. Raises UrlError."""
+    from redis.asyncio.connection import ConnectionPool  # every command reads settings, and few need Valkey
+    from redis.exceptions import RedisError
+
     try:
         parts = urlsplit(url)
         if "," in parts.netloc.rpartition("@")[2]:
