@@ -157,7 +157,7 @@ def test_many_bookmarks_stay_short() -> None:
 
 def test_a_mail_over_its_budget_is_refused() -> None:
     """Nothing is rendered that a mail client would cut off."""
-    rows = [{"title": "x" * 600, "url": "https://example.com"}] * 200
+    rows = [{"title": "x" * 600, "url": "https://example.com", "line": ""}] * 200
     with pytest.raises(MailTooLarge):
         render_shared({**CONTENT, "new_comparisons": rows})
     own = render_own([{**BOOKMARKED[0], "line": "é" * (HTML_BUDGET // 2)}])

@@ -16,7 +16,7 @@ async def status(given: Settings, peer: str, path: str) -> int:
     app = create_app(given)
     async with app.lifespan():
         transport = httpx.ASGITransport(app=app, client=(peer, 4321))  # type: ignore[arg-type]
-        async with httpx.AsyncClient(transport=transport, base_url="http://site.test") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             return (await http.get(path)).status_code
 
 

@@ -144,9 +144,7 @@ def test_a_review_is_written_moderated_by_keys_and_shown_as_text(window: Windows
     page.goto(f"{base}/tools/aider")
     nodes = page.evaluate("() => document.querySelectorAll('script, img, b, iframe').length")
     page.get_by_label("Ship", exact=True).check()
-    page.get_by_label("Your review").fill(
-        "<script>document.title='x'</script><img src=x onerror=alert(1)><b>no</b> \u202eesrever"
-    )
+    page.get_by_label("Your review").fill("<script>document.title='x'</script><img src=x onerror=alert(1)><b>no</b>")
     page.get_by_label("Name to show").fill("Ada <b>L</b>")
     page.get_by_role("button", name="Send my review").click()
     expect(page.locator(".flash")).to_contain_text("A moderator reads your review")
