@@ -102,7 +102,7 @@ def must_be_whole(room: Newsroom, raw: bytes, reader: str, number: int) -> None:
     assert "Très Tool" in mail["Subject"]
     assert mail["Date"].datetime.astimezone(UTC).date() == now().date()
     assert mail["Message-ID"] == f"<issue-{number}.{reader}@verdicts.example>"
-    assert mail["List-Id"] == "<digest.verdicts.example>"
+    assert mail["List-Id"] == "Weekly AI Tool Verdicts <digest.verdicts.example>"
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     link, _, token = mail["List-Unsubscribe"].strip("<>").partition("?token=")
     assert link == "https://verdicts.example/newsletter/unsubscribe"
