@@ -1,6 +1,7 @@
 """The console command as an operator runs it: what it printed, and how it ended; a process of its own where that matters."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from tempfile import TemporaryFile
 from threading import Thread
 from typing import Any
 from unittest.mock import patch
+
+import structlog
 
 from events.ballots import Choice
 from services.cli import main
@@ -65,10 +68,14 @@ def run_inside(words: Sequence[str], stdin: bytes, environ: Mapping[str, str]) -
         given.seek(0)
         texts = [TextIOWrapper(file, encoding="utf-8", write_through=True) for file in (given, out, err)]
         streams = dict(zip(("stdin", "stdout", "stderr"), texts, strict=True))
+        root = logging.getLogger()
+        before = root.handlers[:], root.level
         with patch.multiple(sys, argv=["ballotpress", *words], **streams), patch.dict(os.environ, environ, clear=True):
             thread = Thread(target=run)
             thread.start()
             thread.join()
+        root.handlers[:], root.level = before  # a command may have configured logs to the streams that end here
+        structlog.reset_defaults()
         for text in texts:
             text.detach()
         out.seek(0)
