@@ -3,8 +3,6 @@
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -24,20 +22,10 @@ from services.status.read import read_status
 from services.status.views import reached
 from tests.support.processes import PATIENCE
 from tests.support.runners import until
+from tests.support.servers import locked
 from tests.support.shell import Follow, Shell, Vote
 
 MONDAY = Schedule(0, 9, "UTC")
-
-
-@asynccontextmanager
-async def locked(dsn: str, lock: str) -> AsyncIterator[int]:
-    """Hold a lock in a session of its own for a while; give its process id."""
-    holder = await asyncpg.connect(dsn)
-    try:
-        await holder.execute(f"begin; {lock}")
-        yield holder.get_server_pid()
-    finally:
-        await holder.close()
 
 
 def what(status: Status) -> str:

@@ -144,6 +144,17 @@ async def execute(dsn: str, statement: str) -> None:
 
 
 @asynccontextmanager
+async def locked(dsn: str, lock: str) -> AsyncIterator[int]:
+    """Hold a lock in a session of its own for a while; give its process id."""
+    holder = await asyncpg.connect(dsn)
+    try:
+        await holder.execute(f"begin; {lock}")
+        yield holder.get_server_pid()
+    finally:
+        await holder.close()
+
+
+@asynccontextmanager
 async def database(server: Postgres, template: str | None = None) -> AsyncIterator[str]:
     """Make a database for a while, as a clone of another if one is named; give its DSN."""
     name = f"test_{next(_numbers)}"

@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,10 @@ from services.web.card_cache import STALE_SECONDS
 from tests.support import sites
 from tests.support.histories import add_three_tools
 from tests.support.runners import catch_up_all, until
+from tests.support.servers import locked
 from tests.support.settings import settings
 
 ALERTS = Path(__file__).parents[2] / "docs" / "alerts.yml"
-
-
-@asynccontextmanager
-async def locked(dsn: str, lock: str) -> AsyncIterator[int]:
-    """Hold a lock in a session of its own for a while; give its process id."""
-    holder = await asyncpg.connect(dsn)
-    try:
-        await holder.execute(f"begin; {lock}")
-        yield holder.get_server_pid()
-    finally:
-        await holder.close()
 
 
 @pytest.fixture

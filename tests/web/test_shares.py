@@ -282,6 +282,9 @@ def test_a_position_that_cannot_be_is_refused(site: Site) -> None:
     assert int(answer.headers["retry-after"]) >= 1
 
 
-def test_a_hook_that_nobody_set_up_is_not_there(site: Site) -> None:
+@pytest.mark.parametrize("hook", ["ses", "generic"])
+async def test_a_hook_that_nobody_set_up_is_not_there(dsn: str, valkey_url: str, hook: str) -> None:
     """Where no provider is configured its hook is 404, whatever is sent."""
-    assert site.client.post("/v1/webhooks/mail/ses", content=b'{"a":' * 2000).status_code == 404
+    async with client(settings(dsn, valkey_url)) as made:
+        answer = await made.post(f"/v1/webhooks/mail/{hook}", content=b'{"a":' * 2000)
+    assert answer.status_code == 404
