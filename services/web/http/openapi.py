@@ -39,7 +39,12 @@ _PAGE_POLICY: Final = (
 )
 _SECURITY: Final[Mapping[str, object]] = {
     "visitorToken": {"type": "http", "scheme": "bearer", "description": "A token of POST /v1/visitors."},
-    "visitorCookie": {"type": "apiKey", "in": "cookie", "name": "ballotpress_visitor"},
+    "visitorCookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "ballotpress_visitor",
+        "description": "The same token as a cookie. On https its name is `__Host-ballotpress_visitor`.",
+    },
     "operatorToken": {"type": "http", "scheme": "bearer", "description": "An operator's token with the scope."},
     "manageToken": {"type": "http", "scheme": "bearer", "description": "The token of a mail's link to the preferences."},
     "linkToken": {"type": "apiKey", "in": "query", "name": "token", "description": "The token of a mail's link."},
