@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 3
 INSTALLED = $(VENV)/.installed
+export PYTHONDONTWRITEBYTECODE = # a process that starts reads compiled modules: the suite starts hundreds
 UV = $(VENV)/bin/uv
 
 .DEFAULT_GOAL := help
@@ -51,6 +52,6 @@ $(INSTALLED): pyproject.toml requirements.lock Makefile
 	$(PYTHON) -m venv $(VENV)
 	sed -n '/^uv==/,/[^\]$$/p' requirements.lock > $(VENV)/uv.lock # the lines of uv itself
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
-	$(UV) pip install --quiet --python $(VENV)/bin/python --require-hashes -r requirements.lock
+	$(UV) pip install --quiet --compile-bytecode --python $(VENV)/bin/python --require-hashes -r requirements.lock
 	$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
 	@touch $@

@@ -11,7 +11,9 @@ import pytest
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from services.migrate import migrate
-from tests.support import servers, sharing
+from tests.support import scratch, servers, sharing
+
+scratch.use()
 
 # A slow machine is no failure.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

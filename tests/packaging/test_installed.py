@@ -18,7 +18,7 @@ from tests.support.processes import Instance, wait_for
 @pytest.fixture
 def installed(built: Built, monkeypatch: pytest.MonkeyPatch) -> Iterator[Instance]:
     """An `up` of the wheel, not started yet, with an empty HOME; the servers' user can reach the folder."""
-    with tempfile.TemporaryDirectory(prefix="installed-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="installed-") as name:
         folder = Path(name)
         python = folder / "venv" / "bin" / "python"
         uv("venv", "-q", "--python", sys.executable, folder / "venv")

@@ -1,6 +1,5 @@
 """What `make bench` owes beside its numbers: an end that leaves nothing running."""
 
-import os
 import random
 import signal
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import processes_naming, start, wait_for
+from tests.support.processes import kill_all, processes_naming, start, wait_for
 from tests.support.settings import clean_environ
 
 pytestmark = pytest.mark.server
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.server
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
 def test_a_measurement_that_is_ended_leaves_nothing(name: signal.Signals) -> None:
     """A signal at any moment after the first server's start ends every server, and their folders are gone."""
-    with tempfile.TemporaryDirectory(prefix="bp-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="bp-") as folder:
         Path(folder).chmod(0o755)
         bench = start((sys.executable, "-m", "tests.benchmarks", "append"), clean_environ(TMPDIR=folder))
         try:
@@ -30,5 +29,4 @@ def test_a_measurement_that_is_ended_leaves_nothing(name: signal.Signals) -> Non
             assert wait_for(lambda: processes_naming(Path(folder)) == [])
             assert list(Path(folder).iterdir()) == []
         finally:
-            for pid in processes_naming(Path(folder)):
-                os.kill(pid, signal.SIGKILL)
+            kill_all(Path(folder))

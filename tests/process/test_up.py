@@ -21,7 +21,7 @@ import pytest
 from services.embedded.guard import end_run
 from services.embedded.runfile import Run, process_named, write_run
 from tests.support import servers
-from tests.support.processes import PATIENCE, Instance, wait_for
+from tests.support.processes import PATIENCE, Instance, processes_naming, wait_for
 
 pytestmark = pytest.mark.server
 
@@ -31,7 +31,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user can only be
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """An empty folder; not pytest's own, to which another run of pytest takes the servers' way away."""
-    with tempfile.TemporaryDirectory(prefix="test-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="test-") as folder:
         yield Path(folder)
 
 
@@ -46,7 +46,7 @@ def instance(folder: Path) -> Iterator[Instance]:
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Instance]:
     """A running `up` for tests that only look, or kill what is started again."""
-    with tempfile.TemporaryDirectory(prefix="test-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="test-") as folder:
         instance = Instance(Path(folder) / "home").start()
         try:
             yield instance.ready()
@@ -77,7 +77,7 @@ def answers(instance: Instance) -> bool:
 
 def guards(instance: Instance) -> list[int]:
     """Return the guard's process id."""
-    return [pid for pid in instance.processes() if b"embedded.guard" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return processes_naming(instance.home, b"embedded.guard")
 
 
 def test_everything_is_still_there_after_a_restart(instance: Instance) -> None:

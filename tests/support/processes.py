@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,17 +60,24 @@ def started(command: Sequence[str | Path], environ: Mapping[str, str], output: P
             process.wait()
 
 
-def processes_naming(folder: Path) -> list[int]:
-    """Return every other process on this machine that names a folder in its command or environment."""
+def processes_naming(folder: Path, word: bytes = b"") -> list[int]:
+    """Return every other process here whose command or environment names a folder, and a word if one is given."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
         except OSError:
             continue
-        if os.fsencode(folder) in words and int(entry.name) != os.getpid():
+        if os.fsencode(folder) in words and word in words and int(entry.name) != os.getpid():
             found.append(int(entry.name))
     return found
+
+
+def kill_all(folder: Path) -> None:
+    """Kill every other process that names a folder."""
+    for pid in processes_naming(folder):
+        with suppress(ProcessLookupError):  # it ended by itself meanwhile
+            os.kill(pid, signal.SIGKILL)
 
 
 class Fleet:
@@ -198,8 +205,7 @@ class Instance:
         """End everything, however far a test got."""
         if self.is_running():
             self.signal(signal.SIGTERM)
-        for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
+        kill_all(self.home)
 
     def processes(self) -> list[int]:
         """Return every process on this machine that names the home folder in its command or environment."""
