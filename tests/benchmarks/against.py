@@ -21,12 +21,11 @@ import msgspec
 from services.status.views import views_caught_up
 from tests.benchmarks.http import Api, Voting, tokens
 from tests.benchmarks.table import machine
-from tests.benchmarks.world import AddTools, committer, durable_postgres
+from tests.benchmarks.world import durable_postgres
 from tests.support import servers
 from tests.support.http import wait_until_ready
 from tests.support.processes import free_port, started, wait_for
 from tests.support.settings import UNLIMITED, environ
-from tests.support.year import fill_year
 
 PARTS = ("votes", "reads", "append", "replay")
 PAIRS = 8
@@ -37,6 +36,26 @@ APPEND = """
 import sys, uvloop
 from tests.benchmarks.append import vote_rate
 print(uvloop.run(vote_rate(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))))
+"""
+
+# What fills a database is a side's own, since its committer may use what a later migration made.
+FILL = """
+import sys, uvloop
+from tests.benchmarks.world import AddTools, committer
+async def fill():
+    async with committer(sys.argv[1]) as running:
+        await running.submit(AddTools(1000))
+    return 0
+print(uvloop.run(fill()))
+"""
+
+FILL_YEAR = """
+import sys, uvloop
+try:
+    from tests.support.year import fill_year
+except ImportError:
+    from tests.benchmarks.year import fill_year
+print(uvloop.run(fill_year(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
 """
 
 
@@ -89,12 +108,12 @@ async def _databases(server: servers.Postgres, part: str, other: Path, valkey: s
     ours, theirs = f"ours_{part}", f"theirs_{part}"
     dsn = server.dsn(theirs)
     await servers.execute(server.dsn(), f"create database {theirs}")
-    Side(other, _environ(other, dsn, valkey)).run("migrate")
+    side = Side(other, _environ(other, dsn, valkey))
+    side.run("migrate")
     if part == "replay":
-        await fill_year(dsn, int(os.environ.get("BALLOTPRESS_BENCH_EVENTS", "1_000_000")), TOOLS)
+        side.evaluate(FILL_YEAR, dsn, os.environ.get("BALLOTPRESS_BENCH_EVENTS", "1_000_000"), str(TOOLS))
     else:
-        async with committer(dsn) as running:
-            await running.submit(AddTools(1000))
+        side.evaluate(FILL, dsn)
     await servers.execute(server.dsn(), f"create database {ours} template {theirs}")
     return server.dsn(ours), dsn
 
