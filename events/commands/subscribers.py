@@ -58,6 +58,13 @@ where m.issue = 0 and m.planned_at > now() - interval '24 hours'
 PLAN_SINGLE = """
 insert into newsletter.mails (issue, reader, mail, kind, state, not_before) values (0, $1, $2, $3, 'pending', now())
 """
+# The same for sign-ups, so many ($4) an hour: one beyond waits until an hour after the mail that is so many before it.
+PLAN_IN_TURN = """
+insert into newsletter.mails (issue, reader, mail, kind, state, not_before)
+select 0, $1, $2, $3, 'pending', greatest(now(), (
+    select m.not_before + interval '1 hour' from newsletter.mails m where m.issue = 0
+    order by m.not_before desc offset $4::integer - 1 limit 1))
+"""
 # Stops every mail not yet attempted; single mails too where $3.
 CANCEL = """
 update newsletter.mails set state = 'cancelled', reason = $2, settled_at = now()
@@ -242,7 +249,8 @@ class RequestSubscription(Command[None], frozen=True):
     """Sign an address up: plan a mail with a link to confirm, or to its preferences if it is confirmed, within the day's cap.
 
     The value is None whatever happens, so that no caller learns whether an address is known. Categories that aren't `offered`
-    are left out. The cap is the mailbox's: all spellings of an address share it.
+    are left out. The cap is the mailbox's: all spellings of an address share it. Mails beyond `hourly` an hour, of all who sign
+    up, go out later.
     """
 
     person: Person
@@ -251,6 +259,7 @@ class RequestSubscription(Command[None], frozen=True):
     visitor: str | None
     mail: str
     cap: int
+    hourly: int
     offered: Collection[str] = ()
 
     exclusive = True
@@ -279,7 +288,7 @@ class RequestSubscription(Command[None], frozen=True):
             found.state, reader, self.person.address, self.categories, self.form, self.visitor, self.offered
         )
         kind = "confirmation" if events or found.suppressed else "preferences"
-        effects = [Effect(PLAN_SINGLE, (reader, self.mail, kind))]
+        effects = [Effect(PLAN_IN_TURN, (reader, self.mail, kind, self.hourly))]
         if found.state is None:
             effects = [self.person.keep, Effect(KNOW, (self.person.mark, reader, self.person.mailbox)), *effects]
         return Decision(events=[(stream(reader), event) for event in events], value=None, effects=effects)

@@ -67,7 +67,7 @@ class Newsroom:
         finder = await self.vault.finder(self.database)
         person = new_person(self.vault, finder, address)
         await self.committer.submit(
-            RequestSubscription(person, categories, "form", visitor, mail=fresh_id(), cap=cap, offered=categories)
+            RequestSubscription(person, categories, "form", visitor, mail=fresh_id(), cap=cap, hourly=1000, offered=categories)
         )
         found: str | None = await self.database.fetchval(
             "select person from vault.lookups where mark = $1", finder.mark(address)
