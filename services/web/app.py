@@ -40,6 +40,7 @@ from services.web import (
     quarantine,
     refusals,
     reviews,
+    security_contact,
     suppressions,
     tallies,
     tools,
@@ -72,7 +73,7 @@ HEAD_MILLISECONDS: Final = 8_000
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
     health, visitors, tools, personas, comparisons, votes, tallies, corrections, bookmarks, reviews, newsletter, preferences,
     issues, outbox, webhooks, operators, moderation, voters, quarantine, suppressions,
-    log, assets, refusals,
+    log, assets, refusals, security_contact,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 
