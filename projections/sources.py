@@ -66,6 +66,12 @@ def _stream(column: str) -> Source:
     return _streams(lambda key: [ids.stream_of(key[column])])
 
 
+async def _last(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
+    """Return the position of the row's last event."""
+    right = row.right or {}
+    return [one for one in (right.get("last_position", right.get("position")),) if one is not None]
+
+
 async def _hour(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
     if row.right is None:  # in such an hour nothing changed the tally
         return []
@@ -117,4 +123,8 @@ SOURCES: Mapping[str, Source] = {
     "visitors": _streams(lambda key: [subscribers.stream(key["subscriber"])]),
     "corrections": _stream("correction"),
     "corrected_tools": _stream("correction"),
+    "cells": _hour,
+    "ticks": _last,
+    "announcements": _last,
+    "kept": _last_vote,
 }

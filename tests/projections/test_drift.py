@@ -38,6 +38,7 @@ DRIFTS = {
     "reviews": "delete from reviews_1.reviews",
     "corrections": "update corrections_1.checkpoint set position = position + 1000",
     "subscribers": "update subscribers_1.checkpoint set position = position - 1, caught_up = true, halted_position = 0",
+    "integrity": "delete from integrity_1.cells where tool = (select min(tool) from integrity_1.cells)",
 }
 
 
