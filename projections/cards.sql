@@ -92,6 +92,8 @@ create index if not exists panel_persona_idx on panel (lower(persona) collate "C
 create index if not exists panel_category_idx on panel (lower(persona) collate "C", category, position desc) where listed;
 create index if not exists tallies_community_idx on tallies (log.community_place(ship, skip), slug) where listed;
 create index if not exists tallies_category_idx on tallies (category, log.community_place(ship, skip), slug) where listed;
+create index if not exists tallies_settled_idx on tallies (log.settled_place(ship, skip), slug) where listed;
+create index if not exists tallies_category_settled_idx on tallies (category, log.settled_place(ship, skip), slug) where listed;
 create index if not exists pairs_left_idx on pairs (left_tool, position desc);
 create index if not exists pairs_right_idx on pairs (right_tool, position desc);
 
@@ -165,7 +167,7 @@ from log.recorded_events e
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ToolAdded'
 order by e.data->>'tool';
 
--- step described (ToolDescribed): the window's last description of each tool holds, if the tool wasn't added again after it
+-- step described (ToolDescribed): the window's last description of each tool holds
 update tools t
 set name = e.data->>'name', tagline = e.data->>'tagline', description = e.data->>'description', category = e.data->>'category',
     pricing_tier = e.data->>'pricing_tier', pricing_label = e.data->>'pricing_label', best_for = e.data->>'best_for',
@@ -174,23 +176,17 @@ from (
     select distinct on (r.stream) r.data, r.position
     from log.recorded_events r
     where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ToolDescribed'
-      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
-                      and a.position > r.position and a.position > $1 and a.position <= $2
-                      and a.position <> all($3::bigint[]))
     order by r.stream, r.position desc
 ) e
 where t.tool = e.data->>'tool';
 
--- step listing (ToolListed, ToolUnlisted): the window's last event of each tool holds, if the tool wasn't added again after it
+-- step listing (ToolListed, ToolUnlisted): the window's last event of each tool holds
 update tools t
 set listed = (e.type = 'ToolListed'), position = greatest(t.position, e.position)
 from (
     select distinct on (r.stream) r.type, r.data, r.position
     from log.recorded_events r
     where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type in ('ToolListed', 'ToolUnlisted')
-      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
-                      and a.position > r.position and a.position > $1 and a.position <= $2
-                      and a.position <> all($3::bigint[]))
     order by r.stream, r.position desc
 ) e
 where t.tool = e.data->>'tool';

@@ -5,10 +5,11 @@ from typing import Final
 import msgspec
 
 from projections.cards import Card, Panel, PanelReview
-from projections.tally import percent
+from projections.tally import Community, percent
 
 NO_REVIEWS: Final = "No panel reviews yet"
 NO_VOTES: Final = "No community votes yet"
+TOO_EARLY: Final = "Too early to call"
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -59,6 +60,15 @@ def community_line(ship: int, skip: int) -> str:
     if not ship + skip:
         return NO_VOTES
     return f"{percent(ship, ship + skip)}% ship · {ship} ship / {skip} skip"
+
+
+def verdict_line(tally: Community) -> str:
+    """Return the community's verdict and whether it holds: `Ship, settled`, `Ship, so far`; nothing without votes."""
+    if not tally.total:
+        return ""
+    if tally.settled:
+        return f"{tally.settled.capitalize()}, settled"
+    return f"{tally.verdict.capitalize()}, so far" if tally.verdict else TOO_EARLY
 
 
 def _panel_line(card: Card) -> str:

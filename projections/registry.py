@@ -8,13 +8,12 @@ from projections.engine.projection import Projection
 _TALLY = frozenset({"ship", "skip"})
 
 PROJECTIONS = (
-    Projection("cards", 2, exact_totals=_TALLY),
+    Projection("cards", 3, exact_totals=_TALLY),
     Projection("hours", 2, exact_totals=_TALLY),
     Projection("bookmarks", 1),
     Projection("reviews", 1),
     Projection("subscribers", 1),
     Projection("corrections", 1),
-    Projection("integrity", 1, exact_totals=frozenset({"votes", "young votes"})),
 )
 
 _SCHEMAS = {projection.name: projection.schema for projection in PROJECTIONS}

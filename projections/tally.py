@@ -1,10 +1,11 @@
-"""The arithmetic of tallies: percent, Wilson interval, verdict, votes to change it, and rank."""
+"""The arithmetic of tallies: percent, Wilson interval, verdict, votes to change it, rank, and what is settled."""
 
 from collections.abc import Mapping
 from math import sqrt
-from typing import Literal
 
 import msgspec
+
+from projections.settled import CommunityVerdict, Interval, settled, settled_interval
 
 # The 97.5 % point of the normal distribution: two-sided 95 %.
 Z = 1.959963984540054
@@ -12,20 +13,23 @@ Z = 1.959963984540054
 Tally = tuple[int, int]
 """(ship, skip)"""
 
-CommunityVerdict = Literal["ship", "skip", "mixed"]
-
 
 class Community(msgspec.Struct, frozen=True):
-    """The community's tally of one tool. Percentages are 0–100; `interval` is Wilson's at 95 % with one decimal."""
+    """The community's tally of one tool. Percentages are 0–100; `interval` is Wilson's at 95 % with one decimal.
+
+    `settled` and `settled_interval` hold however often they are looked at; the others are for a single look.
+    """
 
     ship: int
     skip: int
     total: int
     ship_percent: int | None
     verdict: CommunityVerdict | None
-    interval: tuple[float, float] | None
+    interval: Interval | None
     provisional: bool
     flips_to_change: int | None
+    settled: CommunityVerdict | None
+    settled_interval: Interval | None
 
 
 def percent(part: int, total: int) -> int | None:
@@ -41,19 +45,26 @@ def wilson(ship: int, total: int) -> tuple[float, float]:
     return 100 * max(0.0, centre - margin), 100 * min(1.0, centre + margin)
 
 
+def verdict_of_a_look(ship: int, skip: int) -> CommunityVerdict | None:
+    """Return the verdict of a tally by Wilson's interval; None is "too early to call"."""
+    return _verdict(*wilson(ship, ship + skip)) if ship + skip else None
+
+
+def _verdict(low: float, high: float) -> CommunityVerdict | None:
+    if low > 50:
+        return "ship"
+    if high < 50:
+        return "skip"
+    return "mixed" if low >= 40 and high <= 60 else None
+
+
 def community(ship: int, skip: int) -> Community:
-    """Return a tally with its verdict, which goes by the unrounded bounds; None is "too early to call"."""
+    """Return a tally with its verdicts, which go by the unrounded bounds."""
     total = ship + skip
     if not total:
-        return Community(0, 0, 0, None, None, None, True, None)
+        return Community(0, 0, 0, None, None, None, True, None, None, None)
     low, high = wilson(ship, total)
-    verdict: CommunityVerdict | None = None
-    if low > 50:
-        verdict = "ship"
-    elif high < 50:
-        verdict = "skip"
-    elif low >= 40 and high <= 60:
-        verdict = "mixed"
+    verdict = _verdict(low, high)
     return Community(
         ship=ship,
         skip=skip,
@@ -63,6 +74,8 @@ def community(ship: int, skip: int) -> Community:
         interval=(round(low, 1), round(high, 1)),
         provisional=verdict is None,
         flips_to_change=abs(ship - skip) // 2 + 1,
+        settled=settled(ship, skip),
+        settled_interval=settled_interval(ship, skip),
     )
 
 

@@ -9,7 +9,7 @@ from asyncpg import Connection, Pool
 from events.catalog import Verdict
 from projections.registry import named
 
-Sort = Literal["name", "community", "panel", "trending"]
+Sort = Literal["name", "community", "settled", "panel", "trending"]
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -102,6 +102,9 @@ order by log.community_place(t.ship, t.skip), t.slug
 limit $3
 """)
 
+# By the lower end of the settled interval, tools without votes last.
+_BY_SETTLED = _BY_COMMUNITY.replace("log.community_place", "log.settled_place")
+
 # By the panel's percent, then its number of reviews.
 _BY_PANEL = named("""
 select t.slug, '' as name, t.panel_first::float8 as first, t.panel_second::float8 as second
@@ -140,6 +143,7 @@ limit $3
 ORDERS: Final[Mapping[Sort, _Order]] = {
     "name": _Order(_BY_NAME, lambda after: (after.name, after.slug)),
     "community": _Order(_BY_COMMUNITY, lambda after: (after.first, after.slug)),
+    "settled": _Order(_BY_SETTLED, lambda after: (after.first, after.slug)),
     "panel": _Order(_BY_PANEL, lambda after: (_whole(after.first, 31), _whole(after.second, 31), after.slug)),
     "trending": _Order(_BY_TREND, lambda after: (_whole(after.first, 63), after.slug)),
 }

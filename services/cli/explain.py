@@ -66,7 +66,7 @@ class Explained(msgspec.Struct, frozen=True):
     """A stream's events in order, and the state they lead to: None where nothing is left.
 
     `view` is what serves it, at its position; `differs` has each field in which it doesn't say what the log says there, as
-    [served, right], but for sealed texts, which are only named. `slugs` are those of the tools that are named by their ids.
+    [served, right], but for sealed texts, which are only named.
     """
 
     id: str
@@ -75,7 +75,6 @@ class Explained(msgspec.Struct, frozen=True):
     view: str = ""
     view_position: int = 0
     differs: dict[str, tuple[Any, Any]] = {}
-    slugs: dict[str, str] = {}
 
 
 @click.group()
@@ -172,7 +171,7 @@ async def _views(connection: "Connection[Any]", tool: str, position: int, as_of:
 
 def _tally_lines(tally: TallyExplained) -> Iterator[str]:
     said, story = tally.community, tally.story
-    percent = "no votes" if said.ship_percent is None else tally_in_words(said.ship_percent, said.verdict)
+    percent = "no votes" if said.ship_percent is None else tally_in_words(said.ship_percent, said.verdict, said.settled)
     yield f"{tally.tool}: {said.ship} ship / {said.skip} skip, {percent}, at position {tally.position}"
     yield from filter(None, (_warning(view, tally) for view in tally.views))
     fates = [(fate, story.fates.get(fate, 0)) for fate in ("counts", "changed", "retracted", "voided")]
@@ -218,12 +217,10 @@ async def _explained(
     from events.log import store
     from events.log.event import UnknownEvent
     from events.registry import REGISTRY
-    from projections.history import slugs_of
     from projections.served import dropped_of
 
     dropped = await dropped_of(connection, served.view)
-    events: list[dict[str, Any]] = []
-    decoded = []
+    events, decoded = [], []
     for row in await store.read_rows(connection, 0, 2**31 - 1, ids.stream_of(id_)):
         line = {"position": row.position, "recorded_at": row.recorded_at, "type": row.type}
         try:
@@ -239,8 +236,7 @@ async def _explained(
     there = now([one for one in decoded if one[0].position <= served.position])
     differs = _differences(served.row, there)
     shown = {name: value for name, value in (now(decoded) or {}).items() if "sealed" not in name and name != "panel"}
-    slugs = await slugs_of(connection, {tool for event in events if (tool := event["data"].get("tool"))})
-    return Explained(id_, shown or None, events, served.view, served.position, differs, slugs)
+    return Explained(id_, shown or None, events, served.view, served.position, differs)
 
 
 def _differences(served: Mapping[str, Any] | None, right: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
@@ -326,8 +322,7 @@ def _opinion(revision: "Revision | None") -> dict[str, Any]:
 
 def _lines(explained: Explained) -> Iterator[str]:
     name = explained.id if explained.now is None else explained.now.get("slug", explained.id)
-    slugs = explained.slugs
-    yield f"{name}: {_values(explained.now, slugs) if explained.now else 'nothing is left of it'}"
+    yield f"{name}: {_values(explained.now) if explained.now else 'nothing is left of it'}"
     where = f"view {explained.view}, at position {explained.view_position}"
     for name, (served, right) in explained.differs.items():
         said = f"The site has {name}={_short(served)} ({where}), the log {_short(right)}"
@@ -340,16 +335,12 @@ def _lines(explained: Explained) -> Iterator[str]:
         if "unreadable" in event:
             note = f" (unreadable: {event['unreadable']})"
         changed = {name: value for name, value in event["data"].items() if before.get(name) != value}
-        yield f"  {event['position']} {utc(event['recorded_at'])} {event['type']}{note} {_values(changed, slugs)}".rstrip()
+        yield f"  {event['position']} {utc(event['recorded_at'])} {event['type']}{note} {_values(changed)}".rstrip()
         before |= event["data"]
 
 
-def _values(values: dict[str, Any], slugs: Mapping[str, str]) -> str:
-    """Return named values in words, a tool's id with its slug."""
-    return " ".join(
-        f"{name}={_short(value)}" + (f" ({slugs[value]})" if name == "tool" and value in slugs else "")
-        for name, value in values.items()
-    )
+def _values(values: dict[str, Any]) -> str:
+    return " ".join(f"{name}={_short(value)}" for name, value in values.items())
 
 
 def _short(value: Any) -> str:

@@ -84,6 +84,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def tally_in_words(ship_percent: int, verdict: str | None) -> str:
-    """Return a tally's percentage and verdict in words, as in "75% ship, verdict skip"."""
-    return f"{ship_percent}% ship, {'too early' if verdict is None else f'verdict {verdict}'}"
+def tally_in_words(ship_percent: int, verdict: str | None, settled: str | None) -> str:
+    """Return a tally's percentage and verdict in words, as in "75% ship, verdict ship so far"."""
+    words = f"verdict {settled}, settled" if settled else f"verdict {verdict} so far" if verdict else "too early"
+    return f"{ship_percent}% ship, {words}"

@@ -7,6 +7,7 @@ import msgspec
 import rich_click as click
 from msgspec.structs import replace
 
+from events.log import ids
 from services.cli.database import OPERATOR, asynchronous, connected, submit
 from services.cli.options import Reason, json_option, visitors
 from services.cli.terminal import counted, show, tally_in_words
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from events.log.command import Receipt
     from events.voters import CorrectionRecorded, Tally
 
+SLUGS = """
+select data->>'tool' as tool, data->>'slug' as slug
+from log.recorded_events where stream = any($1::uuid[]) and version = 1
+"""
+
 
 class Count(msgspec.Struct, frozen=True, omit_defaults=True):
     """A tally with its verdict, and its rank by the community's votes: only with --as-if, and for a listed tool."""
@@ -26,6 +32,8 @@ class Count(msgspec.Struct, frozen=True, omit_defaults=True):
     skip: int
     ship_percent: int | None
     verdict: str | None
+    settled: str | None
+    settled_interval: tuple[float, float] | None
     rank: int | None = None
 
 
@@ -117,12 +125,11 @@ async def _correct(
 
 async def _outcome(connection: "Connection[Any]", receipt: "Receipt[Any]", action: str, dry_run: bool) -> Outcome:
     """Return the outcome of a correction, its tools by slug."""
-    from projections.history import slugs_of
-
     correction: CorrectionRecorded | None = receipt.value
     if correction is None:
         return Outcome(dry_run, action, 0, 0, None, [])
-    slugs = await slugs_of(connection, [tool.tool for tool in correction.tools])
+    rows = await connection.fetch(SLUGS, [ids.stream_of(tool.tool) for tool in correction.tools])
+    slugs = {row["tool"]: row["slug"] for row in rows}
     tools = [Tool(slugs[tool.tool], _count(tool.before), _count(tool.after)) for tool in correction.tools]
     tools.sort(key=lambda tool: tool.slug)
     position = receipt.position if receipt.appended else None
@@ -150,7 +157,7 @@ def _count(tally: "Tally") -> Count:
     from projections.tally import community
 
     said = community(*tally)
-    return Count(said.ship, said.skip, said.ship_percent, said.verdict)
+    return Count(said.ship, said.skip, said.ship_percent, said.verdict, said.settled, said.settled_interval)
 
 
 def _lines(outcome: Outcome) -> list[str]:
@@ -170,4 +177,4 @@ def _said(count: Count) -> str:
     rank = "" if count.rank is None else f", rank {count.rank}"
     if count.ship_percent is None:
         return f"no votes{rank}"
-    return f"{count.ship} ship / {count.skip} skip, {tally_in_words(count.ship_percent, count.verdict)}{rank}"
+    return f"{count.ship} ship / {count.skip} skip, {tally_in_words(count.ship_percent, count.verdict, count.settled)}{rank}"

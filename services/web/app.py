@@ -40,7 +40,7 @@ from services.web import (
     quarantine,
     refusals,
     reviews,
-    security_contact,
+    settled,
     suppressions,
     tallies,
     tools,
@@ -71,9 +71,9 @@ HEAD_MILLISECONDS: Final = 8_000
 """How long a head may take, from the connection's opening or the answer before it: so a silent connection ends as well."""
 
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
-    health, visitors, tools, personas, comparisons, votes, tallies, corrections, bookmarks, reviews, newsletter, preferences,
-    issues, outbox, webhooks, operators, moderation, voters, quarantine, suppressions,
-    log, assets, refusals, security_contact,
+    health, visitors, tools, personas, comparisons, votes, tallies, settled, corrections, bookmarks, reviews, newsletter,
+    preferences, issues, outbox, webhooks, operators, moderation, voters, quarantine, suppressions,
+    log, assets, refusals,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 

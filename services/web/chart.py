@@ -1,15 +1,17 @@
-"""Charts as SVG: a tally over time with its Wilson band, and plain lines for operators. Geometry only; the template draws.
+"""Charts as SVG: a tally over time with its two bands, and plain lines for operators. Geometry only; the template draws.
 
 Across, places are percent of the width, and upwards pixels: so lines stretch with the window, and words keep their size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from projections.tally import wilson
+from projections import settled
+from projections.comparison import verdict_line
+from projections.tally import community, wilson
 from services.web.filters import count
 
 HEIGHT: Final = 220
@@ -25,10 +27,11 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class Trend(msgspec.Struct, frozen=True):
-    """A chart of a tally: its line and band as paths, ticks, and the last point."""
+    """A chart of a tally: its line, Wilson's band and the settled one as paths, ticks, and the last point."""
 
     line: str
     band: str
+    settled: str
     days: Sequence[Tick]
     percents: Sequence[Tick]
     last: tuple[float, float]
@@ -45,20 +48,17 @@ class DayTally(msgspec.Struct, frozen=True):
 
 def trend(points: Sequence[DayTally]) -> Trend | None:
     """Return the chart of the share of ship votes over time; None without votes or with fewer than two points."""
-    voted = [(n, point) for n, point in enumerate(points) if point.ship + point.skip > 0]
+    voted = [(_x(n, len(points)), point) for n, point in enumerate(points) if point.ship + point.skip > 0]
     if not voted or len(points) < 2:
         return None
-    shares = [(n, point, *_bounds(point)) for n, point in voted]
-    line = [(_x(n, len(points)), _y(100 * p.ship / (p.ship + p.skip))) for n, p, _, _ in shares]
-    if len(line) == 1:  # one day alone is no line: begin it half a day earlier
-        line = [(line[0][0] - (_x(1, len(points)) - _x(0, len(points))) / 2, line[0][1]), *line]
-    above = [(x, _y(high)) for (x, _), (_, _, _, high) in zip(line[-len(shares) :], shares, strict=True)]
-    below = [(x, _y(low)) for (x, _), (_, _, low, _) in zip(line[-len(shares) :], shares, strict=True)]
-    if len(shares) == 1:
-        above, below = [(line[0][0], above[0][1]), *above], [(line[0][0], below[0][1]), *below]
+    if len(voted) == 1:  # one day alone is no line: begin it half a day earlier
+        [(x, point)] = voted
+        voted = [(x - _x(1, len(points)) / 2, point), (x, point)]
+    line = [(x, _y(100 * point.ship / (point.ship + point.skip))) for x, point in voted]
     return Trend(
         line=_path(line),
-        band=f"{_path(above)} L{_path(below[::-1])[1:]} Z",
+        band=_band(voted, _wilson),
+        settled=_band(voted, settled.bounds),
         days=_days(points),
         percents=[Tick(_y(percent), f"{percent}%") for percent in (0, 25, 50, 75, 100)],
         last=line[-1],
@@ -66,16 +66,24 @@ def trend(points: Sequence[DayTally]) -> Trend | None:
     )
 
 
-def _bounds(point: DayTally) -> tuple[float, float]:
-    return wilson(point.ship, point.ship + point.skip)
+def _wilson(ship: int, skip: int) -> tuple[float, float]:
+    return wilson(ship, ship + skip)
+
+
+def _band(days: Sequence[tuple[float, DayTally]], bounds: Callable[[int, int], tuple[float, float]]) -> str:
+    """Return the path around the bounds of each day's tally."""
+    ends = [(x, *bounds(point.ship, point.skip)) for x, point in days]
+    above, below = [(x, _y(high)) for x, _, high in ends], [(x, _y(low)) for x, low, _ in ends]
+    return f"{_path(above)} L{_path(below[::-1])[1:]} Z"
 
 
 def _summary(first: DayTally, last: DayTally) -> str:
-    low, high = _bounds(last)
-    total = last.ship + last.skip
+    tally = community(last.ship, last.skip)
+    (low, high), (lowest, highest) = _wilson(last.ship, last.skip), settled.bounds(last.ship, last.skip)
     return (
-        f"From {first.at:%-d %B} to {last.at:%-d %B}: now {100 * last.ship / total:.0f}% ship of {count(total, 'vote')}, "
-        f"95% interval {low:.0f} to {high:.0f}%."
+        f"From {first.at:%-d %B} to {last.at:%-d %B}: now {100 * last.ship / tally.total:.0f}% ship of "
+        f"{count(tally.total, 'vote')}. {verdict_line(tally)}: 95% interval {low:.0f} to {high:.0f}%, settled interval "
+        f"{lowest:.0f} to {highest:.0f}%."
     )
 
 

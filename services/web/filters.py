@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from emails.filters import days
-from projections.comparison import NO_REVIEWS, NO_VOTES
+from projections.comparison import NO_REVIEWS, NO_VOTES, verdict_line
 from projections.tally import Community
 
 _VERDICTS: Final = {"ship": "Ship", "skip": "Skip", "mixed": "Mixed"}
@@ -16,8 +16,8 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def verdict(word: str | None, none: str = "Too early to call") -> str:
-    """Write a verdict; `none` stands for a missing one."""
+def verdict(word: str | None, none: str = "") -> str:
+    """Write the panel's verdict; `none` stands for a missing one."""
     return none if word is None else _VERDICTS[word]
 
 
@@ -63,7 +63,8 @@ def clock(time: datetime) -> str:
 
 
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
-    function.__name__: function for function in (count, verdict, interval, flips, score, day, days, moment, minute, clock)
+    function.__name__: function
+    for function in (count, verdict, verdict_line, interval, flips, score, day, days, moment, minute, clock)
 }
 
 GLOBALS: Final = {"NO_REVIEWS": NO_REVIEWS, "NO_VOTES": NO_VOTES}

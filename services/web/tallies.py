@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from projections import hours
 from projections.hours import Every
+from projections.settled import CommunityVerdict, Interval, settled, settled_interval
 from projections.tally import Community, community, percent
 from services.clock import now
 from services.web.http.answers import Answer
@@ -62,6 +63,8 @@ class Point(msgspec.Struct, frozen=True):
     skip: int
     total: int
     ship_percent: int | None
+    settled: CommunityVerdict | None
+    settled_interval: Interval | None
 
 
 class History(msgspec.Struct, frozen=True):
@@ -89,8 +92,13 @@ async def read_history(call: Call, query: HistoryQuery) -> History:
     while start < end:
         more_ship, more_skip = changes.get(start, (0, 0))
         ship, skip, start = ship + more_ship, skip + more_skip, start + LENGTHS[query.every]
-        points.append(Point(start, ship, skip, ship + skip, percent(ship, ship + skip)))
+        points.append(_point(start, ship, skip))
     return History(call.path["tool"], query.every, _basis(query.corrected), points)
+
+
+def _point(at: datetime, ship: int, skip: int) -> Point:
+    total = ship + skip
+    return Point(at, ship, skip, total, percent(ship, total), settled(ship, skip), settled_interval(ship, skip))
 
 
 @endpoint("GET", "/v1/tools/{tool}/tally", takes=TallyQuery, gives=TallyAnswer, statuses=(200, 304))

@@ -22,7 +22,7 @@ from services.web.site import Call, Site
 from services.web.tallies import HistoryQuery, read_history
 from services.web.visitors import cache_for, read_states
 
-SORTS: Final = {"name": "Name", "community": "Community", "panel": "Panel", "trending": "Trending"}
+SORTS: Final = {"name": "Name", "community": "Community", "settled": "Settled", "panel": "Panel", "trending": "Trending"}
 _PAIRS: Final = 6
 _REVIEWS: Final = 10
 
@@ -76,9 +76,10 @@ async def get_tool(call: Call, query: Query) -> Answer:
 
 @endpoint("GET", "/v1/tools", takes=ToolsQuery, gives=ToolsPage, statuses=(200, 304))
 async def get_tools(call: Call, query: ToolsQuery) -> Answer:
-    """List tools: by name, by the community (lower Wilson bound), by the panel, or by trend.
+    """List tools: by name, by the community, by what is settled, by the panel, or by trend.
 
-    Trending counts the net votes of the last 7 whole days, up to now, from the beginning of an hour.
+    The community's order goes by the lower end of `interval`, the settled one by that of `settled_interval`. Trending counts
+    the net votes of the last 7 whole days, up to now, from the beginning of an hour.
     """
     found = await read_tools(call, query)
     return listed(call, found, found.next)

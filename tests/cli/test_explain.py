@@ -14,8 +14,7 @@ from events.registry import REGISTRY
 from projections import history as tally_history
 from tests.oracle.fold import Cards, Entry
 from tests.support import servers
-from tests.support.histories import EXAMPLES, SLUGS, TOOLS, VOTERS, Act, History, add_three_tools, histories, random_histories
-from tests.support.log import patient
+from tests.support.histories import SLUGS, TOOLS, VOTERS, Act, History, add_three_tools, histories, random_histories
 from tests.support.runners import Connection, catch_up_all
 from tests.support.servers import database
 from tests.support.shell import Shell
@@ -32,13 +31,13 @@ async def tallies_at(connection: Connection, position: int) -> dict[str, tuple[i
     return {row["tool"]: (row["ship"], row["skip"]) for row in view.tables()["tallies"].values()}
 
 
-@settings(random_histories, max_examples=max(3, EXAMPLES // 3))
+@settings(random_histories, max_examples=7)
 @given(acts=histories)
 async def test_the_events_make_up_the_number(postgres: servers.Postgres, template: str, acts: Sequence[Act]) -> None:
     """After any history, as of any position, the votes listed as counted make up the tally; every other vote has its reason."""
     async with database(postgres, template) as dsn:
         connection = await asyncpg.connect(dsn)
-        async with patient(dsn) as committer:
+        async with Committer(dsn, REGISTRY) as committer:
             await add_three_tools(committer)
             history = History(committer)
             await history.do(acts[: len(acts) // 2])
@@ -80,8 +79,8 @@ async def test_the_command_lists_counted_changed_retracted_and_voided_votes(
 
 
 DRIFTS = {
-    "update cards_2.tallies set ship = 77": "! The site says 77 ship / 0 skip (view cards, at position 5), the log 2 ship",
-    "delete from cards_2.tallies": "! The site says 0 ship / 0 skip (view cards, at position 5)",
+    "update cards_3.tallies set ship = 77": "! The site says 77 ship / 0 skip (view cards, at position 5), the log 2 ship",
+    "delete from cards_3.tallies": "! The site says 0 ship / 0 skip (view cards, at position 5)",
     "update hours_2.hours set ship = 7": "! The site says 7 ship / 0 skip (view hours, at position 5)",
     "update hours_2.hours set corrected_skip = 9": "! The site says 2 ship / 9 skip (view hours, at position 5)",
 }
@@ -98,7 +97,7 @@ async def test_a_tally_that_a_view_has_wrong_is_said(
     assert "!" not in shell("explain", "tally", SLUGS[0], status=0).out
     await connection.execute(drift)
     said = shell("explain", "tally", SLUGS[0], status=0).out
-    assert DRIFTS[drift] in said and f"run `ballotpress verify {drift.split('_2')[0].split()[-1]}`" in said
+    assert DRIFTS[drift] in said and f"run `ballotpress verify {'cards' if 'cards' in drift else 'hours'}`" in said
     assert said.count("!") == 1
 
 
@@ -119,9 +118,9 @@ async def test_a_tally_of_a_view_that_stays_behind_is_said(
 
 
 ROWS = {
-    "update cards_2.tools set tagline = 'Free!'": ("tool", '! The site has tagline="Free!" (view cards, at position'),
-    "update cards_2.panel set score = 3": ("tool", "! The site has panel builder="),
-    "delete from cards_2.tools where slug = 'one'": ("tool", '! The site has row="nothing"'),
+    "update cards_3.tools set tagline = 'Free!'": ("tool", '! The site has tagline="Free!" (view cards, at position'),
+    "update cards_3.panel set score = 3": ("tool", "! The site has panel builder="),
+    "delete from cards_3.tools where slug = 'one'": ("tool", '! The site has row="nothing"'),
     "update reviews_1.reviews set public_verdict = 'skip'": ("review", '! The site has public_verdict="skip"'),
     "update reviews_1.reviews set sealed_text = 'eA=='": ("review", '! The site has sealed_text="another text"'),
 }
@@ -164,8 +163,6 @@ async def test_a_tool_and_a_review_are_explained_from_their_streams(
     review = await connection.fetchval("select data->>'review' from log.events where type = 'ReviewSubmitted'")
     told = shell("explain", "review", review, status=0).out
     assert "ReviewApproved" in told and 'status="pending"' in told and "public_revision=1" in told
-    assert f'tool="{TOOLS[0]}" ({SLUGS[0]})' in told
-    assert shell("explain", "review", review, "--json", status=0).json()["slugs"] == {TOOLS[0]: SLUGS[0]}
     assert "sealed" not in told + shell("explain", "review", review, "--json", status=0).out
     shell("explain", "review", "x").failed("is not a review's id")
     shell("explain", "review", VOTERS[3]).failed(f"Unknown review: {VOTERS[3]}")
@@ -181,7 +178,7 @@ async def test_an_explained_stream_equals_its_projections_row(
     await History(committer).do([("describe", 0, None), *approved, ("review", VOTERS[0], 0, "skip", 30), ("relist", 0)])
     await catch_up_all(dsn)
     review = await connection.fetchval("select review from reviews_1.reviews")
-    tool = await connection.fetchrow("select * from cards_2.tools where slug = $1", SLUGS[0])
+    tool = await connection.fetchrow("select * from cards_3.tools where slug = $1", SLUGS[0])
     assert shell("explain", "tool", SLUGS[0], "--json").json()["now"] == dict(tool or {})
     row = await connection.fetchrow("select * from reviews_1.reviews")
     now = shell("explain", "review", review, "--json").json()["now"]

@@ -19,6 +19,11 @@ async def head(connection: Any) -> int:
     return position
 
 
+def settled_nothing(low: float, high: float) -> dict[str, Any]:
+    """Give what is said of votes that have settled nothing."""
+    return {"settled": None, "settled_interval": [low, high]}
+
+
 async def test_a_dry_run_shows_what_then_happens_and_appends_nothing(
     shell: Shell, vote: Vote, follow: Follow, connection: Any
 ) -> None:
@@ -31,15 +36,15 @@ async def test_a_dry_run_shows_what_then_happens_and_appends_nothing(
     assert dry["tools"] == [
         {
             "slug": "alpha",
-            "before": {"ship": 6, "skip": 3, "ship_percent": 67, "verdict": None},
-            "after": {"ship": 4, "skip": 1, "ship_percent": 80, "verdict": None},
+            "before": {"ship": 6, "skip": 3, "ship_percent": 67, "verdict": None} | settled_nothing(22.4, 95.8),
+            "after": {"ship": 4, "skip": 1, "ship_percent": 80, "verdict": None} | settled_nothing(21.4, 99.9),
         }
     ]
     real = shell(*words).json()
     assert real == dry | {"dry_run": False, "position": before + 5}
     assert await head(connection) == before + 5
     await follow()
-    assert tuple(await connection.fetchrow("select ship, skip from cards_2.tallies where slug = 'alpha'")) == (4, 1)
+    assert tuple(await connection.fetchrow("select ship, skip from cards_3.tallies where slug = 'alpha'")) == (4, 1)
 
 
 async def test_reinstating_gives_back_what_was_taken(shell: Shell, vote: Vote, connection: Any) -> None:

@@ -1,6 +1,6 @@
 """A state machine of what voters and operators do, beside a plain model: whatever happens in whichever order, both agree.
 
-BALLOTPRESS_EXAMPLES says how many runs there are (default 6).
+BALLOTPRESS_EXAMPLES says how many runs there are (default 10).
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from events.commands.ballots import CastVote
 from events.commands.erasure import EraseVisitor
 from events.commands.voters import CorrectVoters
 from events.log import store
+from events.log.committer import Committer
 from events.registry import REGISTRY
 from events.voters import VoterIsDisqualified, VoterUnknown
 from projections import cards
@@ -26,7 +27,7 @@ from projections.registry import PROJECTIONS
 from tests.oracle.compare import differences
 from tests.support import servers
 from tests.support.catalogs import new_id
-from tests.support.log import add_tools, patient
+from tests.support.log import add_tools
 from tests.support.runners import catch_up
 
 DENSE = """
@@ -70,7 +71,7 @@ class Voting(RuleBasedStateMachine):
 
     async def _open(self) -> None:
         dsn = self.server.dsn(self.name)
-        self.committer = await patient(dsn).__aenter__()
+        self.committer = await Committer(dsn, REGISTRY).__aenter__()
 
     @rule(target=voters)
     def arrive(self) -> str:
@@ -139,7 +140,7 @@ class Voting(RuleBasedStateMachine):
         assert await self._seen() == self.tally()
 
     async def _seen(self) -> dict[str, tuple[int, int]]:
-        rows = await self.reader.fetch("select tool, ship, skip from cards_2.tallies where position > 0")
+        rows = await self.reader.fetch("select tool, ship, skip from cards_3.tallies where position > 0")
         found = {row["tool"]: (row["ship"], row["skip"]) for row in rows}
         return {slug: found.get(self.tools[slug], (0, 0)) for slug in SLUGS}
 
@@ -175,7 +176,7 @@ def test_a_plain_model_agrees(postgres: servers.Postgres, template: str) -> None
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Voting,
         settings=settings(
-            max_examples=int(os.environ.get("BALLOTPRESS_EXAMPLES", "6")),
+            max_examples=int(os.environ.get("BALLOTPRESS_EXAMPLES", "10")),
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -29,14 +29,13 @@ from tests.support.histories import (
     random_histories,
     sizes,
 )
-from tests.support.log import patient
 from tests.support.runners import Connection, catch_up, catch_up_all, rebuild, tables, told_by_the_log
 from tests.support.servers import database
 
 
 async def record(dsn: str, connection: Connection, acts: list[Act], drops: list[tuple[str, int]], minutes: int) -> None:
     """Let a history happen, its events `minutes` apart, and drop positions, counted round and round the log."""
-    async with patient(dsn) as committer:
+    async with Committer(dsn, REGISTRY) as committer:
         await add_three_tools(committer)
         history = History(committer)
         await history.do(acts)
@@ -177,10 +176,10 @@ async def test_compare_names_every_kind_of_drift(dsn: str, connection: Any, comm
     await History(committer).do([("vote", VOTERS[0], tool, "ship") for tool in range(len(SLUGS))])
     cards = PROJECTIONS[0]
     await catch_up(dsn, cards)
-    right = {row["tool"]: dict(row) for row in await connection.fetch("select * from cards_2.tallies")}
-    await connection.execute("update cards_2.tallies set ship = 9 where tool = $1", TOOLS[0])
-    await connection.execute("delete from cards_2.tallies where tool = $1", TOOLS[1])
-    await connection.execute("insert into cards_2.pairs (left_tool, right_tool, position) values ('a', 'b', 1)")
+    right = {row["tool"]: dict(row) for row in await connection.fetch("select * from cards_3.tallies")}
+    await connection.execute("update cards_3.tallies set ship = 9 where tool = $1", TOOLS[0])
+    await connection.execute("delete from cards_3.tallies where tool = $1", TOOLS[1])
+    await connection.execute("insert into cards_3.pairs (left_tool, right_tool, position) values ('a', 'b', 1)")
     found = {(d.table, d.key): (d.live, d.right) for d in await compare.differences(connection, cards, REGISTRY)}
     assert (right[TOOLS[0]]["ship"], right[TOOLS[0]]["position"], right[TOOLS[1]]["ship"]) == (1, 4, 1)
     assert found == {

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Sequence
+from math import floor
 
 import asyncpg
 import pytest
@@ -13,6 +14,7 @@ from projections.cards import CHANGES
 from projections.engine.projection import only_one
 from projections.engine.rebuild import Rebuild
 from projections.registry import PROJECTIONS, named
+from projections.settled import lower_bound, settled, settled_interval
 from projections.tally import ranks, wilson
 from projections.tools import Place, Sort
 from tests.support.histories import SLUGS, VOTERS, History, add_three_tools
@@ -139,6 +141,29 @@ async def test_the_database_places_tallies_as_the_rules_rank_them(connection: Co
         bound = -wilson(ship, ship + skip)[0] / 100 if ship + skip else 1
         assert row["place"] == pytest.approx(bound, abs=1e-12)
     assert await connection.fetchval("select log.community_place(-1, 3)") == 1  # what was passed over must not halt a view
+
+
+SETTLED = """
+select t.ship, t.skip, log.settled_place(t.ship, t.skip) as place, log.settled_place(t.skip, t.ship) as turned
+from unnest($1::bigint[], $2::bigint[]) as t(ship, skip)
+"""
+
+
+async def test_the_database_settles_as_the_rules_do(connection: Connection) -> None:
+    """From one vote to ten million on a side: the same rounded interval and verdict, and the same place to twelve digits."""
+    chance = random.Random(8)
+    drawn = {(round(10 ** (7 * chance.random())), round(10 ** (7 * chance.random()))) for _ in range(1_000)}
+    near = {(n + round(chance.gauss(0, 3) * n**0.5), n) for n in range(60, 10**5, 211)}
+    tallies = drawn | near | {(ship, skip) for ship in range(20) for skip in range(20) if ship + skip}
+    for row in await connection.fetch(SETTLED, [ship for ship, _ in tallies], [skip for _, skip in tallies]):
+        ship, skip, low, high = row["ship"], row["skip"], -row["place"], 1 + row["turned"]
+        assert low == pytest.approx(lower_bound(ship, skip), abs=1e-12)
+        rounded = floor(1000 * low) / 10, (1000 - floor(-1000 * row["turned"])) / 10
+        assert rounded == settled_interval(ship, skip), (ship, skip)
+        word = "ship" if low > 0.5 else "skip" if high < 0.5 else "mixed" if low >= 0.4 and high <= 0.6 else None
+        assert word == settled(ship, skip), (ship, skip)
+    assert await connection.fetchval("select log.settled_place(0, 0)") == 1
+    assert await connection.fetchval("select log.settled_place(-1, 3)") == 1  # what was passed over must not halt a view
 
 
 async def test_votes_leave_the_trend_after_seven_days_though_nothing_happens(

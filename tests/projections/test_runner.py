@@ -21,14 +21,14 @@ from services.migrate import migrate
 from tests.oracle import compare
 from tests.support import servers
 from tests.support.histories import A_DAY, SLUGS, VOTERS, History, add_three_tools
-from tests.support.log import append, patient, tool_added
+from tests.support.log import append, tool_added
 from tests.support.runners import CARDS, NOW, at_head, checkpoint, must_be_right, runner, running, until
 
 ALL = [projection.name for projection in PROJECTIONS]
 
 CANCEL_WAITING = """
 select coalesce(bool_or(pg_cancel_backend(pid)), false) from pg_stat_activity
-where application_name = 'ballotpress-cards_2' and wait_event_type = 'Lock'
+where application_name = 'ballotpress-cards_3' and wait_event_type = 'Lock'
 """
 
 RAW = """
@@ -46,9 +46,9 @@ begin
     end if;
     return null;
 end $$;
-create trigger cancel_large after insert on cards_2.tallies referencing new table as changed
+create trigger cancel_large after insert on cards_3.tallies referencing new table as changed
     for each statement execute function public.cancel_large();
-create trigger cancel_large_update after update on cards_2.tallies referencing new table as changed
+create trigger cancel_large_update after update on cards_3.tallies referencing new table as changed
     for each statement execute function public.cancel_large();
 """
 
@@ -80,7 +80,7 @@ async def test_wakes_by_bell(dsn: str, connection: Any) -> None:
     advanced = asyncio.Event()
     log_bell, one = notify.Bell(dsn, notify.LOG), runner(dsn, poll=36_000, on_advance=advanced.set)
     ringing = [asyncio.create_task(log_bell.run()), asyncio.create_task(notify.listen(dsn, notify.LOG, one.wake.set))]
-    async with patient(dsn, on_commit=log_bell.ring) as committer, running(one):
+    async with Committer(dsn, REGISTRY, on_commit=log_bell.ring) as committer, running(one):
         await add_three_tools(committer)
         await cards_at_head(connection)
         advanced.clear()
@@ -254,7 +254,7 @@ async def test_a_lock_held_by_another_never_halts(
     await History(committer).do(A_DAY)
     locked = connection.transaction()
     await locked.start()
-    await connection.execute("lock table cards_2.tallies in access exclusive mode")
+    await connection.execute("lock table cards_3.tallies in access exclusive mode")
     with no_halt(caplog):
         async with running(runner(dsn)):
             # Not on the connection that holds the lock: inside a transaction the server shows one picture of all sessions.
@@ -306,7 +306,7 @@ async def test_a_restart_of_the_server_never_halts(caplog: pytest.LogCaptureFixt
 
 async def a_day(dsn: str, first_id: int = 0) -> None:
     """Let a day pass, with tools on the first one."""
-    async with patient(dsn) as committer:
+    async with Committer(dsn, REGISTRY) as committer:
         if first_id == 0:
             await add_three_tools(committer)
         await History(committer, first_id).do(A_DAY)

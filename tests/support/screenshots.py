@@ -25,6 +25,7 @@ PAGES = {
     "newsletter": "/newsletter",
     "issues": "/issues",
     "corrections": "/corrections",
+    "settled": "/settled",
     "ops": "/ops",
     "moderation": "/ops/reviews",
     "voters": "/ops/voters",

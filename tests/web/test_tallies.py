@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from projections.settled import settled_interval
 from tests.support.http import Site, assert_problem, pointers
 
 
@@ -49,6 +50,21 @@ def test_a_tally_says_all_that_the_community_says(site: Site, tool: str) -> None
     assert {name: now[name] for name in card} == card
     assert (now["tool"], now["basis"]) == (tool, "counted")
     assert now["position"] >= position
+
+
+def test_every_point_of_the_past_says_what_was_settled(site: Site, tool: str) -> None:
+    """Seven votes alike settle nothing and the eighth a ship: as of each time, in the history, and for the next voter."""
+    positions = [site.visitor().vote(tool, "ship") for _ in range(8)]
+    seventh, eighth = (tally(site, tool, as_of=recorded_at(site, at), after=positions[-1]) for at in positions[-2:])
+    assert (seventh["verdict"], seventh["settled"]) == ("ship", None)
+    assert (eighth["settled"], eighth["settled_interval"]) == ("ship", [52.2, 100.0])
+    last = history(site, tool)[-1]
+    assert (last["settled"], last["settled_interval"]) == ("ship", [52.2, 100.0])
+    assert history(site, tool)[0]["settled_interval"] is None
+    answer = site.visitor().put(f"/v1/tools/{tool}/vote", {"choice": "skip"}).json()["community"]
+    by_rule = settled_interval(answer["ship"], answer["skip"])
+    assert by_rule is not None
+    assert (answer["settled"], answer["settled_interval"]) == (None, [*by_rule])
 
 
 def test_a_disqualified_vote_counted_then_and_does_not_since(site: Site, tool: str) -> None:
@@ -100,8 +116,10 @@ def test_a_history_ends_with_the_present(site: Site, tool: str) -> None:
     ends = [datetime.fromisoformat(point["at"]) for point in points]
     assert {later - earlier for earlier, later in pairwise(ends)} == {timedelta(days=1)}
     assert ends[-1] - timedelta(days=1) <= datetime.now(UTC) < ends[-1] + timedelta(minutes=1)
-    assert points[0] == {"at": points[0]["at"], "ship": 0, "skip": 0, "total": 0, "ship_percent": None}
-    assert points[-1] == {"at": points[-1]["at"], "ship": 2, "skip": 1, "total": 3, "ship_percent": 67}
+    nothing: dict[str, Any] = {"settled": None, "settled_interval": None}
+    assert points[0] == {"at": points[0]["at"], "ship": 0, "skip": 0, "total": 0, "ship_percent": None} | nothing
+    wide = nothing | {"settled_interval": [6.6, 99.6]}
+    assert points[-1] == {"at": points[-1]["at"], "ship": 2, "skip": 1, "total": 3, "ship_percent": 67} | wide
 
 
 @pytest.mark.parametrize(

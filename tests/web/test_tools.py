@@ -27,7 +27,7 @@ def test_a_tool_is_shown_as_the_contract_says(site: Site) -> None:
     assert [review["persona"] for review in panel["reviews"]] == ["Builder", "Founder"]
     assert card["community"] == {
         "ship": 0, "skip": 0, "total": 0, "ship_percent": None, "verdict": None, "interval": None, "provisional": True,
-        "flips_to_change": None,
+        "flips_to_change": None, "settled": None, "settled_interval": None,
     }  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def test_a_tools_etag_changes_with_it(site: Site, tool: str) -> None:
 
 
 def test_lists_sort_as_they_say(site: Site) -> None:
-    """By name, by the lower Wilson bound with unvoted tools last, by the panel, and by the net votes of the week."""
+    """By name, by either lower bound with unvoted tools last, by the panel, and by the net votes of the week."""
     category = "Sorted"
     loved = site.add_tool(category=category, name="C loved", panel=[opinion(verdict="skip")])
     split = site.add_tool(category=category, name="B split", panel=[opinion(), opinion("Founder")])
@@ -54,11 +54,13 @@ def test_lists_sort_as_they_say(site: Site) -> None:
     for choice in ("ship", "skip", "skip"):
         position = site.visitor().vote(split, choice)
     by = {
-        sort: slugs(site, category=category, sort=sort, after=position) for sort in ("name", "community", "panel", "trending")
+        sort: slugs(site, category=category, sort=sort, after=position)
+        for sort in ("name", "community", "settled", "panel", "trending")
     }
     assert by == {
         "name": [fresh, split, loved],
         "community": [loved, split, fresh],
+        "settled": [loved, split, fresh],
         "panel": [split, fresh, loved],
         "trending": [loved, fresh, split],
     }

@@ -73,7 +73,9 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
       this.name = make("a", make("p", box), { href: `${base}/tools/${this.slug}`, textContent: this.slug });
       this.percent = make("strong", make("p", box), { textContent: "" });
       this.line = make("p", box, { textContent: "…" });
-      this.sure = make("p", box, { className: "soft" });
+      const sure = make("p", box, { className: "soft" });
+      this.called = make("a", sure, { href: `${base}/settled`, title: "What “so far” and “settled” mean", hidden: true });
+      this.sure = make("span", sure, {});
       const row = make("div", box);
       this.buttons = ["ship", "skip", "none"].map((choice) => {
         const button = make("button", row, { type: "button", className: choice, textContent: WORDS[choice] || "Take back" });
@@ -103,7 +105,10 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
       this.percent.className = c.verdict ? "" : "few";
       this.line.textContent = `${count(c.total, "vote")} · ${c.ship} ship / ${c.skip} skip`;
       const flips = c.total ? ` · ${count(c.flips_to_change, "voter")} changing sides would flip it` : "";
-      this.sure.textContent = (c.total ? WORDS[c.verdict] || "Too early to call" : "") + (c.interval ? ` · 95% ${c.interval[0].toFixed(1)}–${c.interval[1].toFixed(1)}%` : "") + flips;
+      this.called.hidden = !c.total;
+      const word = WORDS[c.settled || c.verdict];
+      this.called.textContent = word ? `${word}, ${c.settled ? "settled" : "so far"}` : "Too early to call";
+      this.sure.textContent = (c.interval ? ` · 95% ${c.interval[0].toFixed(1)}–${c.interval[1].toFixed(1)}%` : "") + flips;
     }
     press(choice) {
       for (const button of this.buttons) {

@@ -3,14 +3,17 @@
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-  // The words of services/web/filters.py.
+  // The words of services/web/filters.py and projections/comparison.py.
   const number = (n) => n.toLocaleString("en-US");
   const count = (n, word) => `${number(n)} ${word}${n === 1 ? "" : "s"}`;
   const VERDICTS = { ship: "Ship", skip: "Skip", mixed: "Mixed" };
   const BADGES = { ship: " ship", skip: " is-skip", mixed: " mixed" };
+  const word = (c) => c.settled || c.verdict;
+  const called = (c) =>
+    word(c) ? `${VERDICTS[word(c)]}, ${c.settled ? "settled" : "so far"}` : c.total ? "Too early to call" : "";
   const words = (c) => ({
     percent: c.total ? `${c.ship_percent}%` : "No votes yet",
-    verdict: c.total ? VERDICTS[c.verdict] || "Too early to call" : "",
+    verdict: called(c),
     count: count(c.total, "vote"),
     split: `${c.ship} ship / ${c.skip} skip`,
     interval: c.interval
@@ -38,7 +41,7 @@
         else if (name === "share") set(part, 0, c.total ? ((100 * c.ship) / c.total).toFixed(2) : 0);
         else if (name === "band") set(part, c.interval ? c.interval[0] : 0, c.interval ? (c.interval[1] - c.interval[0]).toFixed(1) : 0);
         else if (part.textContent !== says[name]) part.textContent = says[name];
-        if (name === "verdict") part.className = `badge${BADGES[c.verdict] || ""}`;
+        if (name === "verdict") part.className = `badge${BADGES[word(c)] || ""}`;
       }
     }
     for (const cell of all(`[data-line="${slug}"]`)) cell.textContent = line(c);

@@ -21,6 +21,7 @@ READERS = (
     "/newsletter/sent",
     "/issues",
     "/corrections",
+    "/settled",
     "/outbox",
     "/ops/sign-in",
     "/no-such-page",
@@ -35,10 +36,7 @@ OPERATORS = (
     "/ops/log?type=ToolAdded",
 )
 # What is no page, what refusals of their own lead to, and what needs a stream of the log.
-NOT_LOOKED_AT = {
-    "/embed.js", "/feed.xml", "/static/{name:str}", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story",
-    "/.well-known/security.txt",
-}  # fmt: skip
+NOT_LOOKED_AT = {"/embed.js", "/feed.xml", "/static/{name:str}", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story"}
 VIEWS = [(width, scheme) for width in WIDTHS for scheme in SCHEMES]
 
 

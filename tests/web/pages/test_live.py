@@ -12,6 +12,7 @@ from tests.support.streams import streaming
 
 Votes = Callable[[str, str, int], None]
 COMMUNITY = {"ship", "skip", "total", "ship_percent", "verdict", "interval", "provisional", "flips_to_change"}
+COMMUNITY |= {"settled", "settled_interval"}
 
 
 def test_every_tool_asked_for_is_told_at_once_as_its_community_object(base: str) -> None:

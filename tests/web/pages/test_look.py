@@ -9,6 +9,10 @@ from playwright.sync_api import ConsoleMessage, Page, expect
 from tests.support.browser import Other, Windows, sign_in
 from tests.support.processes import wait_for
 
+FRESH = "dovecrate"
+HEIGHT = "path => path.getBBox().height"
+DASHES = "path => getComputedStyle(path).strokeDasharray"
+
 
 def test_charts_are_legible_on_a_phone(window: Windows, base: str, votes: Callable[..., None]) -> None:
     """At 360 pixels every word of a chart is drawn at 11 pixels or more, inside the window."""
@@ -55,6 +59,34 @@ def test_no_votes_is_said_once(window: Windows, base: str) -> None:
     assert shown.count("No votes yet") == 1
     assert not any(words in shown for words in ("Too early", "No interval", "first vote decides", "–"))
     assert page.locator(".tally .percent").evaluate("place => parseFloat(getComputedStyle(place).fontSize)") < 30
+
+
+def test_a_verdict_says_whether_it_is_settled(window: Windows, base: str, votes: Callable[..., None]) -> None:
+    """Four votes alike are a ship so far, eight a settled one: live, on the page, in lists, with one link to why."""
+    page = window()
+    page.goto(f"{base}/tools/{FRESH}")
+    badge = page.locator("[data-part=verdict]")
+    for count, words in ((4, "Ship, so far"), (4, "Ship, settled")):
+        votes(FRESH, "ship", count)
+        expect(badge).to_have_text(words)
+        expect(badge).to_have_class("badge ship")
+    wait_for(lambda: "Ship, settled" in httpx.get(f"{base}/tools/{FRESH}").text)
+    page.goto(f"{base}/tools?sort=settled")
+    expect(page.locator("li", has=page.locator(f'a[href="/tools/{FRESH}"]'))).to_contain_text("Readers: Ship, settled")
+    page.get_by_role("link", name="What “so far” and “settled” mean").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("So far, and settled")
+    expect(page.get_by_role("row", name="1,000 52.4% 3.6%")).to_be_visible()
+
+
+def test_a_chart_draws_both_bands_apart(window: Windows, base: str, votes: Callable[..., None]) -> None:
+    """The settled band lies around the other and has an outline of its own, so no colour need tell them apart."""
+    votes("errandloom", "ship", 2)
+    wait_for(lambda: "<figure" in httpx.get(f"{base}/tools/errandloom").text)
+    page = window(viewport={"width": 360, "height": 800})
+    page.goto(f"{base}/tools/errandloom")
+    settled, single = page.locator("svg path.settled"), page.locator("svg path.band")
+    assert settled.evaluate(HEIGHT) > single.evaluate(HEIGHT) > 0
+    assert settled.evaluate(DASHES) != single.evaluate(DASHES) == "none"
 
 
 def test_compared_cards_stand_level(window: Windows, base: str, votes: Callable[..., None]) -> None:
