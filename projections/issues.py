@@ -10,13 +10,16 @@ from typing import Any, Final
 
 import msgspec
 from asyncpg import Connection
+from msgspec import UNSET, UnsetType
 
 from events.registry import REGISTRY
 from projections.engine import snapshot, window
 from projections.registry import PROJECTIONS
-from projections.tally import community, percent
+from projections.settled import CommunityVerdict, settled
+from projections.tally import percent, verdict_of_a_look
 
 Tally = tuple[int, int]
+Verdict = Callable[[int, int], CommunityVerdict | None]
 CARDS: Final = next(projection for projection in PROJECTIONS if projection.name == "cards")
 MOST_KEPT: Final = 50
 """Items of each sort that are kept, so that each choice of categories finds its own among them."""
@@ -57,8 +60,12 @@ class ReviewFact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts of an issue; `changes` are of every tool something happened to, for those who bookmarked it."""
+    """The facts of an issue; `changes` are of every tool something happened to, for those who bookmarked it.
 
+    An issue that was compiled when there were no settled verdicts lacks `newly_settled`, and goes by those of a single look.
+    """
+
+    newly_settled: tuple[ToolFact, ...] | UnsetType = UNSET
     new_comparisons: tuple[PairFact, ...] = ()
     new_tools: tuple[ToolFact, ...] = ()
     movers: tuple[ToolFact, ...] = ()
@@ -68,14 +75,19 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[ToolFact, ...] = ()
 
     @property
+    def by_settled(self) -> bool:
+        """Whether the issue's verdicts are settled ones."""
+        return self.newly_settled is not UNSET
+
+    @property
     def is_quiet(self) -> bool:
         """Whether there is nothing to say to everybody."""
-        return not (self.new_comparisons or self.new_tools or self.movers or self.closest or self.disagreements or self.reviews)
+        return not (self.new_comparisons or self.categories)
 
     @property
     def categories(self) -> set[str]:
         """The categories that the issue has something of."""
-        tools = (self.new_tools, self.movers, self.closest, self.disagreements, self.reviews)
+        tools = (self.newly_settled or (), self.new_tools, self.movers, self.closest, self.disagreements, self.reviews)
         named = {item.category for items in tools for item in items}
         return named | {category for pair in self.new_comparisons for category in pair.categories}
 
@@ -140,14 +152,17 @@ async def compile_content(dsn: str, start: int) -> tuple[int, Content]:
         return end, await read(connection, start, end)
 
 
-async def compile_afresh(connection: "Connection[Any]", start: int, end: int) -> Content:
+async def compile_afresh(connection: "Connection[Any]", start: int, end: int, *, by_settled: bool) -> Content:
     """Return the content of the period `(start, end]` from views folded for it alone, which the caller rolls back."""
     await snapshot.fold_afresh(connection, PROJECTIONS, REGISTRY, end)
-    return await read(connection, start, end)
+    return await read(connection, start, end, by_settled=by_settled)
 
 
-async def read(connection: "Connection[Any]", start: int, end: int) -> Content:
-    """Read the content of the period `(start, end]` from views that stand at `end`, in the connection's search_path."""
+async def read(connection: "Connection[Any]", start: int, end: int, *, by_settled: bool = True) -> Content:
+    """Read the content of the period `(start, end]` from views that stand at `end`, in the connection's search_path.
+
+    Not `by_settled`, it is what an issue said before there were settled verdicts.
+    """
     left_out = await window.dropped_positions(connection, CARDS, end)
     changed = await (connection.fetch(DELTAS, start, end, left_out) if start else connection.fetch(ALL))
     deltas = {row["tool"]: row for row in changed}
@@ -163,7 +178,7 @@ async def read(connection: "Connection[Any]", start: int, end: int) -> Content:
         for row in await connection.fetch(REVIEWS, start, MOST_KEPT)
         if (tool := tools.get(row["tool"])) is not None
     ]
-    return arrange(list(tools.values()), new, pairs, reviews)
+    return arrange(list(tools.values()), new, pairs, reviews, by_settled=by_settled)
 
 
 def _tool(row: Any, delta: Any) -> ToolFact:
@@ -184,18 +199,26 @@ def _tool(row: Any, delta: Any) -> ToolFact:
 
 
 def arrange(
-    tools: Sequence[ToolFact], new: Sequence[ToolFact], pairs: Sequence[PairFact], reviews: Sequence[ReviewFact]
+    tools: Sequence[ToolFact],
+    new: Sequence[ToolFact],
+    pairs: Sequence[PairFact],
+    reviews: Sequence[ReviewFact],
+    *,
+    by_settled: bool,
 ) -> Content:
     """Choose and order what the issue says, of tools in the order of their slugs."""
+    verdict: Verdict = settled if by_settled else verdict_of_a_look
     voted = [tool for tool in tools if tool.votes]
     changed = [tool for tool in tools if tool.votes or tool.panel_spoke]
     is_new = {tool.tool for tool in new}
+    newly = _top([tool for tool in voted if is_newly_settled(tool)], lambda tool: -sum(tool.community))
     return Content(
+        newly_settled=newly if by_settled else UNSET,
         new_comparisons=tuple(pairs),
         new_tools=tuple(new[:MOST_KEPT]),
         movers=_top([tool for tool in voted if _moved(tool)], lambda tool: -abs(_moved(tool))),
-        closest=_top([tool for tool in voted if _is_close(tool)], lambda tool: abs(tool.community[0] - tool.community[1])),
-        disagreements=_top([tool for tool in changed if _is_disputed(tool)], lambda tool: -_gap(tool)),
+        closest=_top([tool for tool in voted if _is_close(tool, verdict)], _lead),
+        disagreements=_top([tool for tool in changed if _is_disputed(tool, verdict)], lambda tool: -_gap(tool)),
         reviews=tuple(reviews),
         changes=tuple(tool for tool in changed if tool.tool not in is_new or tool.votes),
     )
@@ -212,15 +235,24 @@ def _moved(tool: ToolFact) -> int:
     return (percent(tool.community[0], sum(tool.community)) or 0) - (percent(tool.before[0], sum(tool.before)) or 0)
 
 
-def _is_close(tool: ToolFact) -> bool:
-    tally = community(*tool.community)
-    return tally.total >= FEWEST_VOTES and tally.verdict in ("mixed", None) and 40 <= (tally.ship_percent or 0) <= 60
+def is_newly_settled(tool: ToolFact) -> bool:
+    """Return whether the votes of the period settled a verdict on the tool."""
+    return settled(*tool.community) not in (None, settled(*tool.before))
 
 
-def _is_disputed(tool: ToolFact) -> bool:
-    verdict = community(*tool.community).verdict
+def _lead(tool: ToolFact) -> int:
+    return abs(tool.community[0] - tool.community[1])
+
+
+def _is_close(tool: ToolFact, verdict: Verdict) -> bool:
+    share = percent(*_share(tool.community)) or 0
+    return sum(tool.community) >= FEWEST_VOTES and verdict(*tool.community) in ("mixed", None) and 40 <= share <= 60
+
+
+def _is_disputed(tool: ToolFact, verdict: Verdict) -> bool:
     ship, skip = tool.panel
-    return (verdict == "ship" and ship < skip) or (verdict == "skip" and ship > skip)
+    said = verdict(*tool.community)
+    return (said == "ship" and ship < skip) or (said == "skip" and ship > skip)
 
 
 def _gap(tool: ToolFact) -> int:

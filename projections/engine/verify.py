@@ -112,7 +112,8 @@ async def verify(
         schema = await connection.fetchval(TEMPORARY)
         folding = Folding(connection, projection, registry, Pace(pause=0), report)
         await folding.nearly()
-        return await with_events(connection, await compare(dsn, connection, folding, projection, schema), sources)
+        diff = await compare(dsn, connection, folding, projection, schema)
+        return replace(diff, tables=[await _with_events(connection, table, sources, diff.position) for table in diff.tables])
     finally:
         await connection.close()
 
@@ -153,14 +154,9 @@ def _row(table: str, key: Sequence[str], row: Any) -> RowDifference:
     return RowDifference(table, {column: either[column] for column in key}, live, right)
 
 
-async def with_events(connection: "Connection[Any]", diff: Diff, sources: Mapping[str, Source]) -> Diff:
-    """Return a difference with some of the events behind each row."""
-    return replace(diff, tables=[await _with_events(connection, table, sources, diff.position) for table in diff.tables])
-
-
 async def _with_events(
     connection: "Connection[Any]", table: TableDifference, sources: Mapping[str, Source], position: int
 ) -> TableDifference:
-    if (source := sources.get(table.table)) is None:  # the checkpoint's
+    if (source := sources.get(table.table)) is None:
         return table
     return replace(table, rows=[replace(row, events=await source(connection, row, position)) for row in table.rows])

@@ -44,8 +44,7 @@ async def opened_home(home: Path, say: Say) -> AsyncIterator[Supervisor]:
 
     Raises HomeInUse at once when another `up` runs on it, HomeUnusable, and NotOurs for a folder that others prepared.
     """
-    if _make_private_folder(home):
-        say(f"Made the home folder {home}")
+    _make_private_folder(home)
     lock = await _locked(home)
     try:
         if end_run(home):
@@ -69,9 +68,7 @@ async def opened_home(home: Path, say: Say) -> AsyncIterator[Supervisor]:
         os.close(lock)
 
 
-def _make_private_folder(home: Path) -> bool:
-    """Make the home folder and return whether it was missing. Raises HomeUnusable, NotOurs."""
-    is_new = not home.exists()
+def _make_private_folder(home: Path) -> None:
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -79,7 +76,6 @@ def _make_private_folder(home: Path) -> bool:
     must_be_ours(home, is_folder=True)
     for name in (NAME, "secrets", "operator.token", "up.lock"):
         must_be_ours(home / name)
-    return is_new
 
 
 async def _locked(home: Path) -> int:

@@ -9,14 +9,16 @@ from email.utils import parseaddr
 from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from emails.message import From, PreparedDigest, prepare
 from emails.rendering import render_shared
 from events.log.vault import Erased, SealBroken, Vault
 from projections import reviews, subscribers
-from projections.comparison import community_line, panel_line
-from projections.issues import MOST_KEPT, Content, PairFact, ReviewFact, ToolFact, decode_content
+from projections.comparison import community_line, panel_line, verdict_line
+from projections.issues import MOST_KEPT, Content, PairFact, ReviewFact, ToolFact, decode_content, is_newly_settled
+from projections.settled import settled
 from projections.tally import community, percent
 from services.newsletter.ledger import ClaimedMail, Database
 from services.newsletter.look import look_of
@@ -157,6 +159,7 @@ def within(content: Content, categories: Collection[str]) -> Content:
     chosen = set(categories)
     return replace(
         content,
+        newly_settled=UNSET if content.newly_settled is UNSET else _in(chosen, content.newly_settled),
         new_comparisons=tuple(pair for pair in content.new_comparisons if chosen.intersection(pair.categories)),
         new_tools=_in(chosen, content.new_tools),
         movers=_in(chosen, content.movers),
@@ -172,18 +175,41 @@ def _in(categories: set[str], facts_: Iterable[Fact]) -> tuple[Fact, ...]:
 
 def digest_values(heading: Heading, content: Content, review: ReviewText | None, base_url: str) -> dict[str, Any]:
     """Return an issue's content as templates and the archive show it; `review` is the text of its first review."""
-    facts = {name: getattr(content, name) for name in SECTIONS}
+    sections = {name: _entries(content, name, base_url) for name in SECTIONS}
     return {
         "number": heading.number,
         "edition": heading.edition,
         "period": {"from": heading.period_from.date().isoformat(), "to": heading.period_to.date().isoformat()},
         "quiet": content.is_quiet,
-        **{name: [shown(fact, base_url) for fact in facts[name][:most]] for name, (most, shown) in SECTIONS.items()},
+        **sections,
         "new_comparisons": _comparisons(content, base_url),
-        "more": {name: _more(len(facts[name]), most) for name, (most, _) in SECTIONS.items()},
+        "more": {name: _more(len(_facts(content, name)), most) for name, (most, _) in SECTIONS.items()},
         "best_review": _review(content, review, base_url),
+        "settled_url": f"{base_url}/settled" if content.by_settled else "",
         "archive_url": f"{base_url}/issues/{heading.number}",
     }
+
+
+def _facts(content: Content, name: str) -> Sequence[Any]:
+    return getattr(content, name) or ()  # an old issue has no settled verdicts
+
+
+def _entries(content: Content, name: str, base_url: str) -> list[dict[str, object]]:
+    most, shown = SECTIONS[name]
+    entries = [(fact, shown(fact, base_url)) for fact in _facts(content, name)[:most]]
+    return [{**entry, **_called(fact, content)} if isinstance(fact, ToolFact) else entry for fact, entry in entries]
+
+
+def _called(tool: ToolFact, content: Content) -> dict[str, object]:
+    """Return the verdict on a tool, where its share likely lies, and whether a title may tell of it.
+
+    Old issues are for a single look, as they were sent.
+    """
+    tally = community(*tool.community)
+    if not content.by_settled:
+        return {"verdict_line": "", "likely": tally.interval, "leads": True}
+    told = {"settled": tally.settled, "settled_interval": tally.settled_interval}
+    return {"verdict_line": verdict_line(tally), "likely": tally.settled_interval, "leads": bool(tally.settled), **told}
 
 
 def _more(kept: int, most: int) -> str:
@@ -202,6 +228,8 @@ def change_line(tool: ToolFact) -> str:
         before, after = percent(tool.before[0], sum(tool.before)), percent(tool.community[0], sum(tool.community))
         moved = f"{before}% ship before, {after}% now" if None not in (before, after) else community_line(*tool.community)
         parts.append(f"{moved} ({tool.votes} {'vote' if tool.votes == 1 else 'votes'})")
+    if is_newly_settled(tool):
+        parts.append(f"now settled: {settled(*tool.community)}")
     return "; ".join(parts)
 
 
@@ -240,6 +268,11 @@ def _new_tool(tool: ToolFact, base_url: str) -> dict[str, object]:
     return {**_link(tool, base_url), "tagline": tool.tagline, "panel_line": panel_line(*tool.panel)}
 
 
+def _newly_settled(tool: ToolFact, base_url: str) -> dict[str, object]:
+    total = sum(tool.community)
+    return {**_link(tool, base_url), "ship_percent": percent(tool.community[0], total), "total": total}
+
+
 def _mover(tool: ToolFact, base_url: str) -> dict[str, object]:
     return {
         **_link(tool, base_url),
@@ -265,6 +298,7 @@ def _disagreement(tool: ToolFact, base_url: str) -> dict[str, object]:
 
 
 SECTIONS: Final[Mapping[str, tuple[int, Callable[[Any, str], dict[str, object]]]]] = {
+    "newly_settled": (5, _newly_settled),
     "new_comparisons": (8, _comparison),
     "new_tools": (8, _new_tool),
     "movers": (5, _mover),

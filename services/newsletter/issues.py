@@ -163,11 +163,12 @@ async def verify(dsn: str, number: int) -> bool:
     """Return whether an issue compiled again, from views folded for it alone, has the same content. Raises IssueUnknown."""
     async with rolled_back(dsn) as connection:
         row = await connection.fetchrow(
-            "select from_position, to_position, content_hash from newsletter.issues where number = $1", number
+            "select from_position, to_position, content, content_hash from newsletter.issues where number = $1", number
         )
         if row is None:
             raise IssueUnknown(number)
-        content = await compile_afresh(connection, row["from_position"], row["to_position"])
+        by_settled = decode_content(row["content"]).by_settled
+        content = await compile_afresh(connection, row["from_position"], row["to_position"], by_settled=by_settled)
         return bool(encode_content(content)[1] == row["content_hash"])
 
 

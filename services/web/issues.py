@@ -10,10 +10,12 @@ from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from emails.feed import Entry, atom
 from emails.filters import days
 from emails.rendering import render_subject
+from projections.settled import CommunityVerdict, Interval
 from services.newsletter import digest
 from services.newsletter.digest import StoredIssue
 from services.web.flash import ListPageQuery
@@ -64,7 +66,7 @@ class IssuesPage(msgspec.Struct, frozen=True):
 
 
 class IssueEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A tool or comparison in an issue, with what the issue says of it."""
+    """A tool or comparison in an issue, with what the issue says of it; old issues say nothing of what is settled."""
 
     url: str
     name: str | None = None
@@ -79,6 +81,9 @@ class IssueEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     ship_percent: int | None = None
     total: int | None = None
     interval: list[float] | None = None
+    verdict_line: str = ""
+    settled: CommunityVerdict | UnsetType | None = UNSET
+    settled_interval: Interval | UnsetType | None = UNSET
 
 
 class BestReview(msgspec.Struct, frozen=True):
@@ -100,6 +105,7 @@ class IssueAnswer(msgspec.Struct, frozen=True):
     edition: str
     period: Period
     quiet: bool
+    newly_settled: list[IssueEntry]
     new_comparisons: list[IssueEntry]
     new_tools: list[IssueEntry]
     movers: list[IssueEntry]

@@ -1,13 +1,15 @@
 """Issues: what they say comes from the log alone, once a period, and who gets them is planned with reasons."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from emails.rendering import render_subject
 from events.commands.bookmarks import SetBookmark
 from events.commands.voters import CorrectVoters
 from projections.cards import tallies_at_head
-from projections.issues import MOST_KEPT, Content, ToolFact
+from projections.issues import MOST_KEPT, Content, ToolFact, compile_afresh, encode_content
 from services.clock import fresh_id
 from services.newsletter import issues, periods
 from services.newsletter.digest import Heading, digest_values, read_issue
@@ -36,15 +38,76 @@ async def test_an_issue_tells_what_is_new_and_what_moved(room: Newsroom) -> None
     assert (mover.slug, mover.before, mover.community, mover.votes) == ("alpha", (3, 7), (13, 7), 10)
 
 
-@pytest.mark.parametrize("found, shown, more", [(8, 8, ""), (9, 8, "1 more"), (MOST_KEPT, 8, "at least 42 more")])
-def test_a_long_list_is_cut_and_says_by_how_much(found: int, shown: int, more: str) -> None:
+async def test_an_issue_leads_with_what_readers_settled(room: Newsroom) -> None:
+    """A verdict that the period's votes settled comes first, in the list and the title; one settled before is no news again."""
+    await room.import_tools(catalogs.tool("alpha", panel=[catalogs.opinion(verdict="skip")]), catalogs.tool("beta"))
+    await room.vote("alpha", 9, 2)
+    await room.vote("beta", 12, 0)
+    await room.project()
+    first = await shown(room, await room.send_now())
+    assert [(tool["name"], tool["verdict_line"]) for tool in first["newly_settled"]] == [("Beta", "Ship, settled")]
+    assert render_subject(first) == "Beta is settled: ship (100% say ship)"
+    assert first["disagreements"] == []  # readers lean against the panel, but that isn't settled
+    await room.vote("beta", 3, 0)
+    await room.vote("alpha", 30, 2)
+    await room.project()
+    second = await shown(room, await room.send_now(extra=True))
+    assert [tool["name"] for tool in second["newly_settled"]] == ["Alpha"]
+    assert [(tool["name"], tool["verdict_line"]) for tool in second["disagreements"]] == [("Alpha", "Ship, settled")]
+
+
+async def test_a_mover_leads_only_when_it_is_settled(room: Newsroom) -> None:
+    """A tool that moved by a few votes is listed as so far, and isn't the title."""
+    await room.import_tools(catalogs.tool("alpha"), catalogs.tool("beta"), pairs=(("alpha", "beta"),))
+    await room.vote("alpha", 3, 3)
+    await room.project()
+    await room.send_now()
+    await room.vote("alpha", 5, 0)
+    await room.project()
+    values = await shown(room, await room.send_now(extra=True))
+    assert [(tool["after_percent"], tool["verdict_line"]) for tool in values["movers"]] == [(73, "Too early to call")]
+    assert "went from" not in render_subject(values)
+
+
+async def test_an_issue_from_before_settled_verdicts_stays_as_it_was(room: Newsroom) -> None:
+    """Its facts have the bytes that they had, it verifies, and its title and lines go by a single look as when it was sent."""
+    await room.import_tools(catalogs.tool("alpha", panel=[catalogs.opinion(verdict="skip")]))
+    await room.vote("alpha", 3, 3)
+    await room.project()
+    await room.send_now()
+    await room.vote("alpha", 9, 0)
+    await room.project()
+    number = await room.send_now(extra=True)
+    async with issues.rolled_back(room.settings.database_url) as connection:
+        row = await connection.fetchrow("select from_position, to_position from newsletter.issues where number = $1", number)
+        old = await compile_afresh(connection, *row, by_settled=False)
+    raw, digest = encode_content(old)
+    assert b"settled" not in raw.encode()
+    await room.database.execute(
+        "update newsletter.issues set content = $2, content_hash = $3 where number = $1", number, raw, digest
+    )
+    assert await issues.verify(room.settings.database_url, number)
+    values = await shown(room, number)
+    assert render_subject(values) == "Alpha went from 50% to 80% ship"
+    assert [tool["verdict_line"] for tool in values["movers"]] == [""]
+    assert "settled" not in " ".join(str(value) for value in values["movers"])
+
+
+async def shown(room: Newsroom, number: int) -> dict[str, Any]:
+    """Give what an issue says."""
+    issue = await read_issue(room.database, number)
+    return digest_values(issue.heading, issue.content, None, "https://verdicts.example.com")
+
+
+@pytest.mark.parametrize("found, listed, more", [(8, 8, ""), (9, 8, "1 more"), (MOST_KEPT, 8, "at least 42 more")])
+def test_a_long_list_is_cut_and_says_by_how_much(found: int, listed: int, more: str) -> None:
     """A mail lists eight new tools; of a list that was already cut when the issue was compiled it gives the least number."""
     heading = Heading(number=1, edition="weekly", period_from=MONDAY, period_to=MONDAY)
     tool = ToolFact(
         tool="t", slug="alpha", name="Alpha", category="Chat", tagline="", panel=(0, 0), community=(0, 0), before=(0, 0)
     )
     values = digest_values(heading, Content(new_tools=(tool,) * found), None, "https://verdicts.example.com")
-    assert (len(values["new_tools"]), values["more"]["new_tools"]) == (shown, more)
+    assert (len(values["new_tools"]), values["more"]["new_tools"]) == (listed, more)
 
 
 async def test_disqualified_votes_count_neither_before_nor_after(room: Newsroom) -> None:

@@ -17,11 +17,17 @@ def tool(name: str) -> dict[str, Any]:
     return {"name": name, "url": f"{SITE}/tools/{name.lower().replace(' ', '-')}"}
 
 
+SETTLED = {"verdict_line": "Ship, settled", "leads": True}
+UNSETTLED = {"verdict_line": "Too early to call", "leads": False}
+
 CONTENT: dict[str, Any] = {
     "number": 12,
     "edition": "weekly",
     "period": {"from": "2026-11-16", "to": "2026-11-22"},
     "quiet": False,
+    "newly_settled": [
+        {**tool("Windsurf"), "ship_percent": 71, "total": 212, "settled": "ship", "verdict_line": "Ship, settled"}
+    ],
     "new_comparisons": [
         {
             "title": "Mistral 3 Small (24B) vs OpenRouter Model Fusion",
@@ -32,14 +38,20 @@ CONTENT: dict[str, Any] = {
     ],
     "new_tools": [{**tool("Très Tool"), "tagline": "Änderungen über Nacht", "panel_line": "Ship · 3 ship / 1 skip"}],
     "movers": [
-        {**tool("Mistral 3 Small (24B)"), "before_percent": 48, "after_percent": 63, "votes": 1320},
-        {**tool("Warp Terminal"), "before_percent": 71, "after_percent": 58, "votes": 1},
+        {**tool("Warp Terminal"), "before_percent": 71, "after_percent": 58, "votes": 1, **UNSETTLED},
+        {**tool("Mistral 3 Small (24B)"), "before_percent": 48, "after_percent": 63, "votes": 1320, **SETTLED},
     ],
-    "closest": [{**tool("Codex CLI"), "ship_percent": 49, "total": 902, "interval": [45.7, 52.3]}],
+    "closest": [{**tool("Codex CLI"), "ship_percent": 49, "total": 902, "likely": [43.9, 54.2]}],
     "disagreements": [
-        {**tool("Devin"), "panel_line": "Skip · 1 ship / 3 skip", "community_line": "67% ship · 402 ship / 198 skip"}
+        {
+            **tool("Devin"),
+            "panel_line": "Skip · 1 ship / 3 skip",
+            "community_line": "67% ship · 402 ship / 198 skip",
+            "verdict_line": "Ship, settled",
+        }
     ],
-    "more": {"new_comparisons": "", "new_tools": "at least 42 more"},
+    "more": {"newly_settled": "", "new_comparisons": "", "new_tools": "at least 42 more"},
+    "settled_url": f"{SITE}/settled",
     "best_review": {
         "tool_name": "Codex CLI",
         "url": f"{SITE}/tools/codex-cli",
@@ -56,6 +68,7 @@ CONTENT: dict[str, Any] = {
 QUIET: dict[str, Any] = {
     **{name: value for name, value in CONTENT.items() if name != "more"},
     "quiet": True,
+    "newly_settled": [],
     "new_comparisons": [],
     "new_tools": [],
     "movers": [],

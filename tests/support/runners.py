@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from events.log import store
-from events.log.tasks import end
 from events.registry import REGISTRY
 from projections.engine.projection import Projection, connect
 from projections.engine.runner import Runner, advance
@@ -100,7 +99,9 @@ async def running(*runners: Runner) -> AsyncIterator[list["asyncio.Task[None]"]]
     try:
         yield tasks
     finally:
-        await end(*tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
