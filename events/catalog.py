@@ -1,7 +1,7 @@
 """Tools, the panel's reviews of them, and announced comparisons."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -88,6 +88,10 @@ EVENTS = (
 ToolEvent = ToolAdded | ToolDescribed | ToolListed | ToolUnlisted | PanelReviewPublished | PanelReviewRevised
 
 
+VIEW: Final = "cards"
+"""The projection that serves the catalog: an event that it passes over is none of the catalog's."""
+
+
 class ToolNotListed(Exception):
     """No listed tool has this slug."""
 
@@ -111,7 +115,8 @@ class Listing:
         if tool is None:
             return
         if slug is not None:
-            self._tools[slug] = tool
+            self._tools.setdefault(slug, tool)  # the first tool of a slug holds, as in the views
+            self._unlisted.discard(tool)
         elif type_ == ToolUnlisted.__name__:
             self._unlisted.add(tool)
         else:

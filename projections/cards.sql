@@ -167,7 +167,7 @@ from log.recorded_events e
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ToolAdded'
 order by e.data->>'tool';
 
--- step described (ToolDescribed): the window's last description of each tool holds
+-- step described (ToolDescribed): the window's last description of each tool holds, if the tool wasn't added again after it
 update tools t
 set name = e.data->>'name', tagline = e.data->>'tagline', description = e.data->>'description', category = e.data->>'category',
     pricing_tier = e.data->>'pricing_tier', pricing_label = e.data->>'pricing_label', best_for = e.data->>'best_for',
@@ -176,17 +176,23 @@ from (
     select distinct on (r.stream) r.data, r.position
     from log.recorded_events r
     where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ToolDescribed'
+      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
+                      and a.position > r.position and a.position > $1 and a.position <= $2
+                      and a.position <> all($3::bigint[]))
     order by r.stream, r.position desc
 ) e
 where t.tool = e.data->>'tool';
 
--- step listing (ToolListed, ToolUnlisted): the window's last event of each tool holds
+-- step listing (ToolListed, ToolUnlisted): the window's last event of each tool holds, if the tool wasn't added again after it
 update tools t
 set listed = (e.type = 'ToolListed'), position = greatest(t.position, e.position)
 from (
     select distinct on (r.stream) r.type, r.data, r.position
     from log.recorded_events r
     where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type in ('ToolListed', 'ToolUnlisted')
+      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
+                      and a.position > r.position and a.position > $1 and a.position <= $2
+                      and a.position <> all($3::bigint[]))
     order by r.stream, r.position desc
 ) e
 where t.tool = e.data->>'tool';

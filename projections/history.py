@@ -3,7 +3,7 @@
 Read from the log alone, in SQL, into a temporary table, so that a tool of a million votes takes no memory here.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -15,7 +15,15 @@ from projections.registry import named
 
 Fate = Literal["counts", "changed", "retracted", "voided", "retracts", "disqualifies", "reinstates"]
 
-FIND_TOOL = "select data->>'tool' from log.recorded_events where type = 'ToolAdded' and data->>'slug' = $1"
+# The first tool of a slug holds.
+FIND_TOOL = """
+select data->>'tool' from log.recorded_events where type = 'ToolAdded' and data->>'slug' = $1 order by position limit 1
+"""
+
+READ_SLUGS = """
+select data->>'tool' as tool, data->>'slug' as slug from log.recorded_events
+where stream = any($1::uuid[]) and version = 1 and type = 'ToolAdded'
+"""
 
 FIRST_TYPE = "select type from log.recorded_events where stream = $1 order by version limit 1"
 
@@ -131,6 +139,12 @@ async def find_tool(connection: "Connection[Any]", slug: str) -> str | None:
     """Return the id of the tool with this slug, listed or not."""
     tool: str | None = await connection.fetchval(FIND_TOOL, slug)
     return tool
+
+
+async def slugs_of(connection: "Connection[Any]", tools: Iterable[str]) -> dict[str, str]:
+    """Return the slugs of tools by their ids, as the log has them; an id that no tool has is left out."""
+    streams = [ids.stream_of(tool) for tool in set(tools) if ids.is_id(tool)]
+    return {row["tool"]: row["slug"] for row in await connection.fetch(READ_SLUGS, streams)}
 
 
 async def first_type_of(connection: "Connection[Any]", id_: str) -> str | None:

@@ -74,15 +74,16 @@ select case e.type when 'ToolAdded' then 'tools' else 'disqualified voters' end,
        sum(case e.type when 'VoterReinstated' then -1 else 1 end)::bigint
 from log.recorded_events e
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and e.type in ('VoterDisqualified', 'VoterReinstated', 'ToolAdded')
+  and (e.type in ('VoterDisqualified', 'VoterReinstated') or e.type = 'ToolAdded' and e.version = 1)
 group by 1;
 
--- step tools (ToolAdded): a new tool has no votes
+-- step tools (ToolAdded): a new tool has no votes; one that the cards passed over may be added again
 insert into trends (tool, slug, category, listed, net)
 select e.data->>'tool', e.data->>'slug', e.data->>'category', true, 0
 from log.recorded_events e
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ToolAdded'
-order by e.data->>'tool';
+order by e.data->>'tool'
+on conflict (tool) do update set category = excluded.category, listed = true;
 
 -- step categories (ToolDescribed): the window's last description of each tool holds
 update trends t
@@ -91,6 +92,9 @@ from (
     select distinct on (r.stream) r.data
     from log.recorded_events r
     where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ToolDescribed'
+      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
+                      and a.position > r.position and a.position > $1 and a.position <= $2
+                      and a.position <> all($3::bigint[]))
     order by r.stream, r.position desc
 ) e
 where t.tool = e.data->>'tool' and t.category <> e.data->>'category';
@@ -102,6 +106,9 @@ from (
     select distinct on (r.stream) r.type, r.data
     from log.recorded_events r
     where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type in ('ToolListed', 'ToolUnlisted')
+      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
+                      and a.position > r.position and a.position > $1 and a.position <= $2
+                      and a.position <> all($3::bigint[]))
     order by r.stream, r.position desc
 ) e
 where t.tool = e.data->>'tool';

@@ -14,6 +14,7 @@ PROJECTIONS = (
     Projection("reviews", 1),
     Projection("subscribers", 1),
     Projection("corrections", 1),
+    Projection("integrity", 1, exact_totals=frozenset({"votes", "young votes"})),
 )
 
 _SCHEMAS = {projection.name: projection.schema for projection in PROJECTIONS}

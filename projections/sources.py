@@ -20,6 +20,26 @@ select e.position from log.recorded_events e
 where e.stream = any($1::uuid[]) and e.position <= $2 order by e.position desc limit $3
 """
 
+# Of events other than ballots, which an index of the log finds.
+OF_CATEGORY = """
+select e.position from log.other_events e
+where e.type in ('ToolAdded', 'ToolDescribed') and e.data->>'category' = $1 and e.position <= $2
+order by e.position desc limit $3
+"""
+
+OF_PERSONA = """
+select e.position from log.other_events e
+where e.type in ('PanelReviewPublished', 'PanelReviewRevised') and e.data->>'persona' = $1 and e.position <= $3
+  and exists (select from log.recorded_events t where t.stream = e.stream and t.type in ('ToolAdded', 'ToolDescribed')
+              and t.data->>'category' = $2 and t.position <= $3)
+order by e.position desc limit $4
+"""
+
+LAST_TALLIES = """
+select distinct c.position from log.tally_changes c where c.position > $1 and c.position <= $2
+order by c.position desc limit $3
+"""
+
 OF_TALLY = """
 select distinct c.position from log.tally_changes c
 where c.position > $2 and c.position <= $3 and c.tool = $1
@@ -46,6 +66,12 @@ def _stream(column: str) -> Source:
     return _streams(lambda key: [ids.stream_of(key[column])])
 
 
+async def _last(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
+    """Return the position of the row's last event."""
+    right = row.right or {}
+    return [one for one in (right.get("last_position", right.get("position")),) if one is not None]
+
+
 async def _hour(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
     if row.right is None:  # in such an hour nothing changed the tally
         return []
@@ -58,21 +84,47 @@ async def _tally(connection: "Connection[Any]", row: RowDifference, position: in
     return _in_order(await connection.fetch(OF_TALLY, row.key["tool"], until - LOOKED_AT, until, MOST))
 
 
+async def _trend(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
+    votes = await connection.fetch(OF_TALLY, row.key["tool"], position - LOOKED_AT, position, MOST)
+    return _in_order(votes) or await _stream("tool")(connection, row, position)
+
+
+async def _last_vote(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
+    return _in_order(await connection.fetch(LAST_TALLIES, position - LOOKED_AT, position, 1))
+
+
+async def _category(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
+    return _in_order(await connection.fetch(OF_CATEGORY, row.key["category"], position, MOST))
+
+
+async def _reviewer(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
+    return _in_order(await connection.fetch(OF_PERSONA, row.key["persona"], row.key["category"], position, MOST))
+
+
 def _in_order(rows: Sequence[Any]) -> Sequence[int]:
     return sorted(row["position"] for row in rows)
 
 
 SOURCES: Mapping[str, Source] = {
     "tools": _stream("tool"),
+    "places": _stream("tool"),
     "panel": _stream("tool"),
+    "reviewers": _reviewer,
+    "categories": _category,
     "pairs": _streams(lambda key: [ids.stream_of(key["left_tool"]), ids.stream_of(key["right_tool"])]),
     "tallies": _tally,
     "hours": _hour,
     "disqualified": _stream("voter"),
+    "trends": _trend,
+    "trends_begin": _last_vote,
     "bookmarks": _streams(lambda key: [bookmarks.stream(key["visitor"], key["tool"])]),
     "reviews": _stream("review"),
     "subscribers": _streams(lambda key: [subscribers.stream(key["subscriber"])]),
     "visitors": _streams(lambda key: [subscribers.stream(key["subscriber"])]),
     "corrections": _stream("correction"),
     "corrected_tools": _stream("correction"),
+    "cells": _hour,
+    "ticks": _last,
+    "announcements": _last,
+    "kept": _last_vote,
 }

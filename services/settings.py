@@ -86,6 +86,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     operator_tokens: tuple[OperatorToken, ...] = ()
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    security_contacts: tuple[str, ...] = ()
     writes_per_minute: int = 120
     network_writes_per_minute: int = 1200
     new_visitors_per_hour: int = 600
@@ -175,6 +176,10 @@ _TABLE: Final = {
     "cors_origins": Variable(
         "BALLOTPRESS_CORS_ORIGINS", r"https?://[^/?#\s]+",
         "must list origins such as https://example.com, not {!r} (and never '*': any site could vote as its visitors)",
+    ),
+    "security_contacts": Variable(
+        "BALLOTPRESS_SECURITY_CONTACT", r"mailto:[^@\s]+@[^@\s]+|https://[^\s/]\S*|tel:\+[0-9-]+",
+        "must be an address such as mailto:security@example.com or https://example.com/report, not {!r}",
     ),
     "writes_per_minute": _count("BALLOTPRESS_WRITES_PER_MINUTE"),
     "network_writes_per_minute": _count("BALLOTPRESS_NETWORK_WRITES_PER_MINUTE"),

@@ -113,8 +113,8 @@ async def _forget_unconfirmed(ctx: dict[str, Any]) -> Any:
     return await ctx["mailroom"].forget()
 
 
-async def _remove_leftovers(ctx: dict[str, Any]) -> bool:
-    return await remove_leftovers(ctx["database_url"])
+async def _remove_leftovers(ctx: dict[str, Any]) -> int:
+    return (await remove_leftovers(ctx["database_url"])).left
 
 
 async def _clear_old_receipts(ctx: dict[str, Any]) -> int:

@@ -9,9 +9,8 @@ import hypothesis
 import pytest
 
 from events.log.committer import Committer
-from events.registry import REGISTRY
-from services.migrate import migrate
 from tests.support import scratch, servers, sharing
+from tests.support.log import patient
 
 scratch.use()
 
@@ -56,13 +55,8 @@ def valkey_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def template(postgres: servers.Postgres) -> str:
     """A migrated database that each test's own is cloned from."""
-
-    async def make() -> None:
-        await servers.execute(postgres.dsn(), "create database template_ballotpress")
-        await migrate(postgres.dsn("template_ballotpress"))
-
-    asyncio.run(make())
-    return "template_ballotpress"
+    asyncio.run(servers.make_template(postgres))
+    return servers.TEMPLATE
 
 
 @pytest.fixture
@@ -83,5 +77,5 @@ async def connection(dsn: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
 @pytest.fixture
 async def committer(dsn: str) -> AsyncIterator[Committer]:
     """A committer on the test's database."""
-    async with Committer(dsn, REGISTRY) as committer:
+    async with patient(dsn) as committer:
         yield committer

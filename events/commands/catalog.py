@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Self
 
-from events.catalog import Listing, evolve, pair_stream, stream
+from events import quarantine
+from events.catalog import VIEW, Listing, evolve, pair_stream, stream
 from events.catalog_file import CatalogFile, CatalogInvalid, Fault, check, check_pairs, import_catalog, most_events, slugs_in
 from events.log import ids
 from events.log.command import Command, Decision, IdempotencyKey, Reads, Receipt, Seen
@@ -16,7 +17,8 @@ FEW: Final = 500
 class ImportCatalog(Command[int], frozen=True):
     """Append what a catalog file changes; the value is the number of events.
 
-    Exclusive, so that every tool it does not find is new: a batch's other commands could have added it.
+    Exclusive, so that every tool it does not find is new: a batch's other commands could have added it. What the view of the
+    catalog passes over isn't in the catalog, so that the next import appends it again, as a new event.
     """
 
     file: CatalogFile
@@ -39,25 +41,29 @@ class ImportCatalog(Command[int], frozen=True):
         return most_events(self.file) > FEW
 
     def reads(self, listing: Listing) -> Reads:
-        """Name the pairs of the file, and the tools that the catalog has."""
+        """Name the pairs of the file, what its view passes over, and the tools that the catalog has."""
         known = (listing.find(tool.slug) for tool in self.file.tools)
         return Reads(
             lasts=[pair_stream(*pair) for pair in self._pairs(self._ids(listing))],
-            wholes=[ids.stream_of(tool) for tool in known if tool is not None],
+            wholes=[quarantine.stream(VIEW), *(ids.stream_of(tool) for tool in known if tool is not None)],
         )
 
     def decide(self, seen: Seen) -> Decision[int]:
         """Decide by the rule. Raises CatalogInvalid with every fault."""
         if faults := [*self.faults, *check_pairs(self.file, seen.listing)]:
             raise CatalogInvalid(faults)
+        passed_over, *wholes = seen.wholes
+        dropped = {recorded.event.position for recorded in passed_over}
         tool_ids = self._ids(seen.listing)
-        announced = {pair for pair, last in zip(self._pairs(tool_ids), seen.lasts, strict=True) if last is not None}
-        tools = {tool.slug: tool for whole in seen.wholes if (tool := fold(evolve, whole)) is not None}
+        lasts = zip(self._pairs(tool_ids), seen.lasts, strict=True)
+        announced = {pair for pair, last in lasts if last is not None and last.position not in dropped}
+        taken = ([recorded for recorded in whole if recorded.position not in dropped] for whole in wholes)
+        tools = {tool.slug: tool for whole in taken if (tool := fold(evolve, whole)) is not None}
         events = import_catalog(tools, announced, self.file, tool_ids)
         return Decision(
             events=[(stream(event), event) for event in events],
             value=len(events),
-            position=max((whole[-1].position for whole in seen.wholes if whole), default=None),
+            position=max((whole[-1].position for whole in wholes if whole), default=None),
             meta={"operator": self.operator},
         )
 

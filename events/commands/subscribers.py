@@ -5,8 +5,7 @@ and cancels the mails it forbids, so that neither can be lost.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any
-from uuid import UUID
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from asyncpg import Connection
@@ -24,7 +23,6 @@ from events.subscribers import (
     confirm_subscription,
     erase,
     evolve,
-    import_subscriber,
     join_bookmarks,
     reinstate,
     request_subscription,
@@ -36,8 +34,9 @@ from events.subscribers import (
 
 _REGISTRY = Registry((*OWN_EVENTS, PersonErased))
 
+V = TypeVar("V")
+
 FIND = "select person, suppressed from vault.lookups where mark = $1"
-FIND_ALL = "select mark from vault.lookups where mark = any($1::bytea[])"
 KNOW = "insert into vault.lookups (mark, person, mailbox) values ($1, $2, $3)"
 SUPPRESS = "update vault.lookups set suppressed = $2, suppressed_at = now() where person = $1"
 LIFT = "update vault.lookups set suppressed = null, suppressed_at = null where person = $1 and suppressed is not null"
@@ -59,6 +58,13 @@ where m.issue = 0 and m.planned_at > now() - interval '24 hours'
 PLAN_SINGLE = """
 insert into newsletter.mails (issue, reader, mail, kind, state, not_before) values (0, $1, $2, $3, 'pending', now())
 """
+# The same for sign-ups, so many ($4) an hour: one beyond waits until an hour after the mail that is so many before it.
+PLAN_IN_TURN = """
+insert into newsletter.mails (issue, reader, mail, kind, state, not_before)
+select 0, $1, $2, $3, 'pending', greatest(now(), (
+    select m.not_before + interval '1 hour' from newsletter.mails m where m.issue = 0
+    order by m.not_before desc offset $4::integer - 1 limit 1))
+"""
 # Stops every mail not yet attempted; single mails too where $3.
 CANCEL = """
 update newsletter.mails set state = 'cancelled', reason = $2, settled_at = now()
@@ -66,12 +72,10 @@ where reader = $1 and state in ('pending', 'deferred') and (issue > 0 or $3)
 """
 
 
-class _OnSubscriber(Command[Subscriber], frozen=True):
-    """A command on one subscriber's stream: a subclass returns the events and their effects."""
+class _OnSubscriber(Command[V], Generic[V], frozen=True):
+    """A command on one subscriber's stream: a subclass returns the events, their effects, and the caller's answer."""
 
     subscriber: str
-
-    receipt_type = Receipt[Subscriber]
 
     def reads(self, listing: object) -> Reads:
         """Name the subscriber."""
@@ -85,8 +89,12 @@ class _OnSubscriber(Command[Subscriber], frozen=True):
         """Return the effects that go with the events, if there are any."""
         return ()
 
-    def decide(self, seen: Seen) -> Decision[Subscriber]:
-        """Put the rule's events on the stream; the value is the subscriber after them."""
+    def answer(self, state: Subscriber) -> V:
+        """Return what the caller is told, given the subscriber after the events."""
+        raise NotImplementedError
+
+    def decide(self, seen: Seen) -> Decision[V]:
+        """Put the rule's events on the stream."""
         at = seen.reads.wholes[0]
         whole = seen.wholes[0]
         state = fold(evolve, whole)
@@ -95,13 +103,23 @@ class _OnSubscriber(Command[Subscriber], frozen=True):
             state = evolve(state, event)
         return Decision(
             events=[(at, event) for event in events],
-            value=state or Subscriber(self.subscriber, "", "erased"),
+            value=self.answer(state or Subscriber(self.subscriber, "", "erased")),
             position=whole[-1].position if whole else None,
             effects=self.effects() if events else (),
         )
 
 
-class ConfirmSubscription(_OnSubscriber, frozen=True):
+class _ToSubscriber(_OnSubscriber[Subscriber], frozen=True):
+    """A command that a reader gives, or that is about one: the value is the subscriber after it, so no receipt may be kept."""
+
+    receipt_type = Receipt[Subscriber]
+
+    def answer(self, state: Subscriber) -> Subscriber:
+        """Return the subscriber."""
+        return state
+
+
+class ConfirmSubscription(_ToSubscriber, frozen=True):
     """Confirm by a link; `token` is its SHA-256 in hex. Raises LinkUsed."""
 
     round: int
@@ -117,7 +135,7 @@ class ConfirmSubscription(_OnSubscriber, frozen=True):
         return (Effect(LIFT, (self.subscriber,)), Effect(FORGIVE, (self.subscriber,)))
 
 
-class SetPreferences(_OnSubscriber, frozen=True):
+class SetPreferences(_ToSubscriber, frozen=True):
     """Set categories (of those `offered`), frequency and pause. Raises NotSubscribed, CategoriesUnknown."""
 
     categories: Collection[str]
@@ -130,7 +148,7 @@ class SetPreferences(_OnSubscriber, frozen=True):
         return set_preferences(state, self.categories, self.frequency, self.paused_until, self.offered)
 
 
-class JoinBookmarks(_OnSubscriber, frozen=True):
+class JoinBookmarks(_ToSubscriber, frozen=True):
     """Join a visitor's bookmarks to the subscriber. Raises NotSubscribed."""
 
     visitor: str
@@ -140,7 +158,7 @@ class JoinBookmarks(_OnSubscriber, frozen=True):
         return join_bookmarks(state, self.visitor)
 
 
-class Unsubscribe(_OnSubscriber, frozen=True):
+class Unsubscribe(_ToSubscriber, frozen=True):
     """Withdraw consent; cancels every digest not yet attempted."""
 
     def events(self, state: Subscriber | None) -> Sequence[Event]:
@@ -152,7 +170,7 @@ class Unsubscribe(_OnSubscriber, frozen=True):
         return (Effect(CANCEL, (self.subscriber, "unsubscribed", False)),)
 
 
-class SuppressSubscriber(_OnSubscriber, frozen=True):
+class SuppressSubscriber(_ToSubscriber, frozen=True):
     """Suppress an address; its look-up records that."""
 
     reason: Reason
@@ -166,8 +184,8 @@ class SuppressSubscriber(_OnSubscriber, frozen=True):
         return (Effect(SUPPRESS, (self.subscriber, self.reason)), Effect(CANCEL, (self.subscriber, "suppressed", True)))
 
 
-class ReinstateSubscriber(_OnSubscriber, frozen=True):
-    """Take an address's suppression back; its look-up and bounces record that."""
+class ReinstateSubscriber(_OnSubscriber[None], frozen=True):
+    """Take an address's suppression back; its look-up and bounces record that. Its receipt is kept, and tells of nobody."""
 
     reason: str
     operator: str
@@ -180,12 +198,15 @@ class ReinstateSubscriber(_OnSubscriber, frozen=True):
         """Return the end of the suppression."""
         return (Effect(LIFT, (self.subscriber,)), Effect(FORGIVE, (self.subscriber,)))
 
-    def decide(self, seen: Seen) -> Decision[Subscriber]:
+    def answer(self, state: Subscriber) -> None:
+        """Return nothing."""
+
+    def decide(self, seen: Seen) -> Decision[None]:
         """Note the operator with the event."""
         return replace(super().decide(seen), meta={"operator": self.operator})
 
 
-class EraseSubscriber(_OnSubscriber, frozen=True):
+class EraseSubscriber(_ToSubscriber, frozen=True):
     """Destroy a subscriber's key and look-up; only the HMAC of a suppressed address stays."""
 
     unconfirmed_only: bool = False
@@ -228,7 +249,8 @@ class RequestSubscription(Command[None], frozen=True):
     """Sign an address up: plan a mail with a link to confirm, or to its preferences if it is confirmed, within the day's cap.
 
     The value is None whatever happens, so that no caller learns whether an address is known. Categories that aren't `offered`
-    are left out. The cap is the mailbox's: all spellings of an address share it.
+    are left out. The cap is the mailbox's: all spellings of an address share it. Mails beyond `hourly` an hour, of all who sign
+    up, go out later.
     """
 
     person: Person
@@ -237,6 +259,7 @@ class RequestSubscription(Command[None], frozen=True):
     visitor: str | None
     mail: str
     cap: int
+    hourly: int
     offered: Collection[str] = ()
 
     exclusive = True
@@ -265,7 +288,7 @@ class RequestSubscription(Command[None], frozen=True):
             found.state, reader, self.person.address, self.categories, self.form, self.visitor, self.offered
         )
         kind = "confirmation" if events or found.suppressed else "preferences"
-        effects = [Effect(PLAN_SINGLE, (reader, self.mail, kind))]
+        effects = [Effect(PLAN_IN_TURN, (reader, self.mail, kind, self.hourly))]
         if found.state is None:
             effects = [self.person.keep, Effect(KNOW, (self.person.mark, reader, self.person.mailbox)), *effects]
         return Decision(events=[(stream(reader), event) for event in events], value=None, effects=effects)
@@ -296,46 +319,3 @@ class RequestMail(Command[bool], frozen=True):
         wanted = state is not None and state.status == "confirmed" and not state.suppressed and seen.found < self.cap
         effects = (Effect(PLAN_SINGLE, (self.subscriber, self.mail, self.kind)),) if wanted else ()
         return Decision(events=(), value=wanted, effects=effects)
-
-
-class Imported(msgspec.Struct, frozen=True):
-    """A row of an import: a prospective subscriber, with the proof of consent sealed under the same key."""
-
-    person: Person
-    proof: str
-    categories: tuple[str, ...] = ()
-
-
-class ImportSubscribers(Command[list[bool]], frozen=True):
-    """Import many rows; the value is, for each, whether it was new. Known and suppressed addresses stay as they are.
-
-    Raises CategoriesUnknown.
-    """
-
-    rows: Sequence[Imported]
-    operator: str
-    offered: Collection[str] = ()
-
-    exclusive = True
-    receipt_type = Receipt[list[bool]]
-
-    async def look_up(self, connection: "Connection[Any]") -> Found:
-        """Find the addresses that are known."""
-        rows = await connection.fetch(FIND_ALL, [row.person.mark for row in self.rows])
-        return Found(frozenset(row["mark"] for row in rows))
-
-    def decide(self, seen: Seen) -> Decision[list[bool]]:
-        """Import the new addresses; of an address that comes twice, the first row counts."""
-        known: set[bytes] = set(seen.found)
-        events: list[tuple[UUID, Event]] = []
-        effects: list[Effect] = []
-        taken: list[bool] = []
-        for row in self.rows:
-            person = row.person
-            taken.append(person.mark not in known)
-            if taken[-1]:
-                known.add(person.mark)
-                new = import_subscriber(None, person.id, person.address, row.categories, row.proof, self.offered)
-                events += [(stream(person.id), event) for event in new]
-                effects += [person.keep, Effect(KNOW, (person.mark, person.id, person.mailbox))]
-        return Decision(events=events, value=taken, effects=effects, meta={"operator": self.operator})

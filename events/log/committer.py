@@ -71,6 +71,7 @@ class Committer:
         self._arrived = asyncio.Event()
         self._connection: Connection[Any] | None = None
         self._begun = False
+        self._is_committing = False
         self._known = Known(registry)
         self.is_ready = False
         """Whether the listing was read: from then on a batch finds nearly all of it in memory."""
@@ -186,7 +187,7 @@ class Committer:
     async def _settle(self, waiting: list[_Waiting]) -> None:
         """Commit a batch and answer; if its SQL is refused, run its commands one by one."""
         try:
-            outcomes = await self._commit([w.command for w in waiting])
+            outcomes = await self._commit_patiently([w.command for w in waiting])
         except (ValueError, TypeError, OverflowError) as error:  # asyncpg could not encode an argument
             await self._retry_singly(waiting, error)
             return
@@ -220,8 +221,20 @@ class Committer:
             if not one.done.done():
                 await self._settle([one])
 
+    async def _commit_patiently(self, commands: Sequence[Command[Any]]) -> list[Outcome]:
+        """Commit a batch. If the session ends before it was told to commit, nothing was recorded: try once more in another."""
+        try:
+            return await self._commit(commands)
+        except postgres.SESSION_ENDED as error:
+            if self._is_committing:
+                raise
+            logger.warning("the session of the log ended, the batch is tried again: %r", error)
+            await self._disconnect()
+            return await self._commit(commands)
+
     async def _commit(self, commands: Sequence[Command[Any]]) -> list[Outcome]:
         """Decide and append a batch in one transaction; return each command's receipt or refusal."""
+        self._is_committing = False
         connection = await self._connect()
         if not self._begun:
             await connection.execute("begin")
@@ -241,6 +254,7 @@ class Committer:
             return await self._commit(commands)
         # More commands wait: let this commit begin their transaction too, which saves its `begin` a round trip.
         self._begun = bool(self._queue)
+        self._is_committing = True
         await connection.execute("commit and chain" if self._begun else "commit")
         if mark is not None:
             self._known.mark = mark

@@ -15,7 +15,7 @@ import msgspec
 
 from events.log.event import Registry
 from events.log.store import RecordedRow
-from events.log.transfer import COLUMNS, AnotherLog, Entry, EntryRefused, Time, entries, load
+from events.log.transfer import COLUMNS, AnotherLog, Checks, Entry, EntryRefused, Time, entries, load
 
 FORMAT: Final = 1
 LONGEST_LINE: Final = 16 * 1024 * 1024
@@ -127,7 +127,21 @@ async def import_(
             "An earlier import was cut short, of another file than this one; what it had loaded is dropped: try again"
         ) from None
     except EntryRefused as error:
-        raise ImportRefused(f"The file can't be imported: {error}") from None
+        raise _refused(error) from None
+
+
+def check(registry: Registry, file: BinaryIO, size: int, now: datetime, progress: Progress) -> None:
+    """Check a whole export without a database, and go back to its beginning. Raises ImportRefused."""
+    try:
+        for _ in Checks(registry, now).checked(_read(file, size, progress, _Chain())):
+            pass
+    except EntryRefused as error:
+        raise _refused(error) from None
+    file.seek(0)
+
+
+def _refused(error: EntryRefused) -> ImportRefused:
+    return ImportRefused(f"The file can't be imported: {error}")
 
 
 def _read(file: BinaryIO, size: int, progress: Progress, chain: _Chain) -> Iterator[Entry]:

@@ -25,6 +25,16 @@ UNAVAILABLE: Final = (
 )
 """The server or the way to it is at fault, not the statement: the same statement may succeed later."""
 
+SESSION_ENDED: Final = (
+    ConnectionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.AdminShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+"""The session is gone, with all that it had not committed: the same may succeed at once in another one."""
+
 FAILED: Final = (*UNAVAILABLE, asyncpg.PostgresError)
 """Everything a statement raises, refusals of the server included: for callers that must go on in any case."""
 

@@ -132,7 +132,7 @@ async def load(connection: "Connection[Any]", registry: Registry, whole: Iterabl
         raise LoadRunning
     try:
         await _must_be_empty(connection, "select position from log.head")
-        checks = _Checks(registry, await connection.fetchval("select now()"))
+        checks = Checks(registry, await connection.fetchval("select now()"))
         try:
             await _stage(connection, checks.checked(whole), digest)
             await _take(connection, checks)
@@ -165,7 +165,7 @@ async def _stage(connection: "Connection[Any]", entries: Iterator[Entry], digest
             await connection.execute("update import.progress set events = events + $1, digest = $2", len(part), digest())
 
 
-async def _take(connection: "Connection[Any]", checks: "_Checks") -> None:
+async def _take(connection: "Connection[Any]", checks: "Checks") -> None:
     """Make the entries beside the log the log."""
     async with connection.transaction():
         await _must_be_empty(connection, LOCK_HEAD)  # nobody appends while it is locked
@@ -190,8 +190,8 @@ async def _verify(connection: "Connection[Any]", head: int) -> None:
         raise LogBroken(f"The log does not hold the {head} events that were written")
 
 
-class _Checks:
-    """Checks entries on their way in and remembers what the head must say."""
+class Checks:
+    """Checks entries on their way in, at the time `now`, and remembers what the head must say."""
 
     def __init__(self, registry: Registry, now: datetime) -> None:
         self._registry = registry

@@ -148,7 +148,7 @@ class Vault:
         """
         for row in await connection.fetch(READ_VAULT_KEYS):
             self._vault_key(row["wrapped_under"])
-        of: int = await connection.fetchval(COUNT_OLD, self._newest)
+        of = await self.not_rewrapped(connection)
         count, after = 0, ""
         while rows := await connection.fetch(READ_OLD, after, self._newest, REWRAP_CHUNK):
             owners = [row["owner"] for row in rows]
@@ -163,6 +163,11 @@ class Vault:
         """Return the short ids of the vault keys that we lack, though keys are wrapped under them."""
         rows = await connection.fetch(READ_VAULT_KEYS)
         return [row["wrapped_under"] for row in rows if row["wrapped_under"] not in self._vault_keys]
+
+    async def not_rewrapped(self, connection: Reads) -> int:
+        """Return how many keys are wrapped under another vault key than the newest."""
+        count: int = await connection.fetchval(COUNT_OLD, self._newest)
+        return count
 
     def _vault_key(self, short_id: str) -> AESGCM:
         if short_id not in self._vault_keys:

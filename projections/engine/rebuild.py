@@ -4,7 +4,7 @@ The switch alone touches the live tables: one transaction that locks the live ch
 A killed rebuild resumes at its own checkpoint, if the same statements made it. One rebuild of a projection at a time.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any, TypeVar
@@ -42,7 +42,7 @@ class NothingKept(Exception):
 
 
 class Rebuild:
-    """One rebuild of one projection; its caller holds `only_one`."""
+    """One rebuild of one projection; its caller holds `only_one`. `sources` finds the events behind a row that differs."""
 
     def __init__(
         self,
@@ -52,12 +52,14 @@ class Rebuild:
         *,
         pace: Pace = Pace(),  # noqa: B008 - frozen
         report: Report = lambda _: None,
+        sources: Mapping[str, verify.Source] = {},
     ) -> None:
         self.projection = projection
         self._dsn = dsn
         self._registry = registry
         self._pace = pace
         self._report = report
+        self._sources = sources
 
     async def prepare(self) -> bool:
         """Make the tables beside the live ones, or keep those of a rebuild that was cut short; return whether it resumes."""
@@ -92,7 +94,8 @@ class Rebuild:
         connection = await connect_patiently(self._dsn, self.projection.next_schema)
         try:
             folding = self._folding(connection)
-            return await verify.compare(self._dsn, connection, folding, self.projection, self.projection.next_schema)
+            diff = await verify.compare(self._dsn, connection, folding, self.projection, self.projection.next_schema)
+            return await verify.with_events(connection, diff, self._sources)
         finally:
             await connection.close()
 

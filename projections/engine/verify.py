@@ -112,8 +112,7 @@ async def verify(
         schema = await connection.fetchval(TEMPORARY)
         folding = Folding(connection, projection, registry, Pace(pause=0), report)
         await folding.nearly()
-        diff = await compare(dsn, connection, folding, projection, schema)
-        return replace(diff, tables=[await _with_events(connection, table, sources, diff.position) for table in diff.tables])
+        return await with_events(connection, await compare(dsn, connection, folding, projection, schema), sources)
     finally:
         await connection.close()
 
@@ -154,9 +153,14 @@ def _row(table: str, key: Sequence[str], row: Any) -> RowDifference:
     return RowDifference(table, {column: either[column] for column in key}, live, right)
 
 
+async def with_events(connection: "Connection[Any]", diff: Diff, sources: Mapping[str, Source]) -> Diff:
+    """Return a difference with some of the events behind each row."""
+    return replace(diff, tables=[await _with_events(connection, table, sources, diff.position) for table in diff.tables])
+
+
 async def _with_events(
     connection: "Connection[Any]", table: TableDifference, sources: Mapping[str, Source], position: int
 ) -> TableDifference:
-    if (source := sources.get(table.table)) is None:
+    if (source := sources.get(table.table)) is None:  # the checkpoint's
         return table
     return replace(table, rows=[replace(row, events=await source(connection, row, position)) for row in table.rows])

@@ -11,7 +11,7 @@ import rich_click as click
 from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
 from services.cli.errors import sentence
-from services.cli.options import home_option, take_home
+from services.cli.options import complete, home_option
 from services.settings import unknown_variables
 
 COMMANDS = {
@@ -51,7 +51,7 @@ class LazyGroup(click.RichGroup):
         module, _, attribute = COMMANDS[cmd_name].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - the table names a command
-        return take_home(command)
+        return complete(command, cmd_name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the arguments name. Raises NoSuchCommand with the names that are near."""

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,8 +15,9 @@ import rich_click as click
 from services.cli.database import asynchronous, connected
 from services.cli.options import Whole, json_option
 from services.cli.terminal import counted, must_be_read, progress, show
-from services.embedded.start import find_settings, reachable_database
+from services.embedded.start import find_settings, is_homeless, reachable_database
 from services.private_files import replacing
+from services.settings import home_folder, process_environ
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -104,6 +107,8 @@ async def import_(file: str, as_json: bool) -> None:
     from events.registry import REGISTRY
 
     with _opened(file) as (source, size):
+        if is_homeless():
+            source = _checked(source, size)  # nothing is made for a file that will be refused
         async with reachable_database(_say, makes_home=True) as settings, connected(settings) as connection:
             with progress("Importing") as advance:
                 position = await load(connection, REGISTRY, source, size, advance)
@@ -132,6 +137,25 @@ async def _show_after(connection: "Connection[Any]", after: int, as_json: bool) 
 def _for_people(row: "RecordedRow") -> bytes:
     time = f"{row.recorded_at:%Y-%m-%d %H:%M:%S}"
     return f"{row.position} {time} {row.type} ".encode() + bytes(row.data)
+
+
+def _checked(source: BinaryIO, size: int) -> BinaryIO:
+    """Return a whole export that was checked, at its beginning. Raises ImportRefused.
+
+    What comes by a pipe is kept in a file without a name, beside the home folder that will be made.
+    """
+    from events.log.export import check
+    from events.registry import REGISTRY
+    from services.clock import now
+
+    if not source.seekable():
+        beside = next(folder for folder in home_folder(process_environ()).parents if folder.is_dir())
+        source, piped = tempfile.TemporaryFile(dir=beside), source  # noqa: SIM115 - the import reads it to the command's end
+        shutil.copyfileobj(piped, source)
+        source.seek(0)
+    with progress("Checking") as advance:
+        check(REGISTRY, source, size, now(), advance)
+    return source
 
 
 def _say(line: str) -> None:

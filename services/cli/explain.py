@@ -66,7 +66,7 @@ class Explained(msgspec.Struct, frozen=True):
     """A stream's events in order, and the state they lead to: None where nothing is left.
 
     `view` is what serves it, at its position; `differs` has each field in which it doesn't say what the log says there, as
-    [served, right], but for sealed texts, which are only named.
+    [served, right], but for sealed texts, which are only named. `slugs` are those of the tools that are named by their ids.
     """
 
     id: str
@@ -75,6 +75,7 @@ class Explained(msgspec.Struct, frozen=True):
     view: str = ""
     view_position: int = 0
     differs: dict[str, tuple[Any, Any]] = {}
+    slugs: dict[str, str] = {}
 
 
 @click.group()
@@ -217,10 +218,12 @@ async def _explained(
     from events.log import store
     from events.log.event import UnknownEvent
     from events.registry import REGISTRY
+    from projections.history import slugs_of
     from projections.served import dropped_of
 
     dropped = await dropped_of(connection, served.view)
-    events, decoded = [], []
+    events: list[dict[str, Any]] = []
+    decoded = []
     for row in await store.read_rows(connection, 0, 2**31 - 1, ids.stream_of(id_)):
         line = {"position": row.position, "recorded_at": row.recorded_at, "type": row.type}
         try:
@@ -236,7 +239,8 @@ async def _explained(
     there = now([one for one in decoded if one[0].position <= served.position])
     differs = _differences(served.row, there)
     shown = {name: value for name, value in (now(decoded) or {}).items() if "sealed" not in name and name != "panel"}
-    return Explained(id_, shown or None, events, served.view, served.position, differs)
+    slugs = await slugs_of(connection, {tool for event in events if (tool := event["data"].get("tool"))})
+    return Explained(id_, shown or None, events, served.view, served.position, differs, slugs)
 
 
 def _differences(served: Mapping[str, Any] | None, right: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
@@ -322,7 +326,8 @@ def _opinion(revision: "Revision | None") -> dict[str, Any]:
 
 def _lines(explained: Explained) -> Iterator[str]:
     name = explained.id if explained.now is None else explained.now.get("slug", explained.id)
-    yield f"{name}: {_values(explained.now) if explained.now else 'nothing is left of it'}"
+    slugs = explained.slugs
+    yield f"{name}: {_values(explained.now, slugs) if explained.now else 'nothing is left of it'}"
     where = f"view {explained.view}, at position {explained.view_position}"
     for name, (served, right) in explained.differs.items():
         said = f"The site has {name}={_short(served)} ({where}), the log {_short(right)}"
@@ -335,12 +340,16 @@ def _lines(explained: Explained) -> Iterator[str]:
         if "unreadable" in event:
             note = f" (unreadable: {event['unreadable']})"
         changed = {name: value for name, value in event["data"].items() if before.get(name) != value}
-        yield f"  {event['position']} {utc(event['recorded_at'])} {event['type']}{note} {_values(changed)}".rstrip()
+        yield f"  {event['position']} {utc(event['recorded_at'])} {event['type']}{note} {_values(changed, slugs)}".rstrip()
         before |= event["data"]
 
 
-def _values(values: dict[str, Any]) -> str:
-    return " ".join(f"{name}={_short(value)}" for name, value in values.items())
+def _values(values: dict[str, Any], slugs: Mapping[str, str]) -> str:
+    """Return named values in words, a tool's id with its slug."""
+    return " ".join(
+        f"{name}={_short(value)}" + (f" ({slugs[value]})" if name == "tool" and value in slugs else "")
+        for name, value in values.items()
+    )
 
 
 def _short(value: Any) -> str:

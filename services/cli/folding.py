@@ -3,18 +3,22 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 import rich_click as click
 
+from services.cli.database import connected
 from services.cli.terminal import bar
+from services.settings import Settings
 
 if TYPE_CHECKING:
     from projections.engine.folding import Progress
     from projections.engine.projection import Projection
     from projections.engine.verify import Diff, RowDifference
 
+TOOLS: Final = frozenset({"tool", "left_tool", "right_tool"})
+"""The columns of keys that hold a tool's id."""
 LINE_EVERY = 5.0
 """Seconds between two lines of progress where stderr is no terminal."""
 
@@ -77,19 +81,36 @@ def rows_differ(count: int) -> str:
     return "1 row differs" if count == 1 else f"{count} rows differ"
 
 
-def difference_lines(diff: "Diff") -> Iterator[str]:
-    """Return the lines of a difference: each table with its number of rows, then the rows by key."""
+async def slugs_in(settings: Settings, diffs: "Iterable[Diff]") -> dict[str, str]:
+    """Return the slug of each tool that the shown rows of some differences name, by its id."""
+    from projections.history import slugs_of
+
+    rows = [row for diff in diffs for table in diff.tables for row in table.rows]
+    tools = {str(row.key[column]) for row in rows for column in TOOLS & row.key.keys()}
+    if not tools:
+        return {}
+    async with connected(settings) as connection:
+        return await slugs_of(connection, tools)
+
+
+def difference_lines(diff: "Diff", slugs: Mapping[str, str]) -> Iterator[str]:
+    """Return the lines of a difference: each table with its number of rows, then the rows by key, with the slugs of tools."""
     for table in diff.tables:
         yield f"  {table.table}: {rows_differ(table.count)}"
-        yield from map(_row_line, table.rows)
+        yield from (_row_line(row, slugs) for row in table.rows)
         if table.count > len(table.rows):
             yield f"    … and {table.count - len(table.rows)} more"
 
 
-def _row_line(row: "RowDifference") -> str:
-    key = " ".join(f"{column}={value}" for column, value in row.key.items())
+def _row_line(row: "RowDifference", slugs: Mapping[str, str]) -> str:
+    key = " ".join(f"{column}={with_slug(value, slugs)}" for column, value in row.key.items())
     events = f" (events {', '.join(map(str, row.events))})" if row.events else ""
     return f"    {key or 'position'}: {_change(row)}{events}"
+
+
+def with_slug(value: object, slugs: Mapping[str, str]) -> str:
+    """Return a value in words; a tool's id with its slug."""
+    return f"{value} ({slugs[value]})" if isinstance(value, str) and value in slugs else str(value)
 
 
 def _change(row: "RowDifference") -> str:

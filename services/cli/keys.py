@@ -16,17 +16,22 @@ def keys() -> None:
 @keys.command()
 @json_option
 @asynchronous
-async def sweep(as_json: bool) -> None:
-    """Remove the bytes of destroyed keys from the database's files. A worker does it daily, where that takes a second.
+async def sweep(as_json: bool) -> int:
+    """Remove the bytes of destroyed keys from the database's files, part by part. A worker does it daily.
 
-    Meanwhile nobody can sign up or send a review. Backups and archived WAL aren't reached: `rewrap`, and the old vault key
-    destroyed, makes what is in them unreadable.
+    Meanwhile who signs up or sends a review may wait for a moment. It may be stopped at any time and run again; the status is
+    1 if some are left. Backups and archived WAL aren't reached: `rewrap`, and the old vault key destroyed, makes what is in
+    them unreadable.
     """
     from events.log.leftovers import remove_leftovers
 
-    swept = await remove_leftovers(find_settings(needs_keys=False).database_url, None)
-    done = "No destroyed key is on disk any more" if swept else "There was nothing to remove, or it is in use: try again"
-    show(as_json, {"swept": swept}, done)
+    with progress("Sweeping the vault") as report:
+        swept = await remove_leftovers(find_settings(needs_keys=False).database_url, None, report)
+    said = "No destroyed key is on disk any more" if swept.parts else "There was nothing to remove"
+    if swept.left:
+        said = f"{counted(swept.left, 'part')} of the vault may still hold destroyed keys, being in use: run this again"
+    show(as_json, {"swept": bool(swept.parts) and not swept.left, "parts": swept.parts, "left": swept.left}, said)
+    return 1 if swept.left else 0
 
 
 @keys.command()
@@ -35,7 +40,7 @@ async def sweep(as_json: bool) -> None:
 async def rewrap(as_json: bool) -> None:
     """Wrap every personal key under the first key in BALLOTPRESS_VAULT_KEYS. After that the other keys may be removed.
 
-    It may be stopped at any moment and run again.
+    It goes in batches, and may be stopped at any moment and run again; `ballotpress status` says while some are left.
     """
     settings = find_settings()
     from events.log.vault import Vault

@@ -8,6 +8,7 @@ from typing import Any
 import rich_click as click
 
 from events.log import ids
+from services.cli.examples import shown
 from services.settings import choose_home
 
 LONGEST_REASON = 1000
@@ -31,13 +32,14 @@ home_option = click.option(
 )
 
 
-def take_home(command: click.Command) -> click.Command:
-    """Let a command, and each command below it, take `--home` too."""
+def complete(command: click.Command, path: str) -> click.Command:
+    """Let a command, and each command below it, take `--home` too, and end its help with examples; `path` is its whole name."""
     if all(param.name != "home" for param in command.params):
         home_option(command)
+    command.epilog = shown(path)
     if isinstance(command, click.Group):
-        for one in command.commands.values():
-            take_home(one)
+        for name, one in command.commands.items():
+            complete(one, f"{path} {name}")
     return command
 
 

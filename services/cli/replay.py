@@ -1,7 +1,7 @@
 """`ballotpress replay`: rebuild views from the log beside the live ones, show what would change, then switch."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,10 +9,11 @@ import rich_click as click
 
 from projections.engine.verify import Diff
 from services.cli.database import asynchronous
-from services.cli.folding import ProjectionName, chosen, difference_lines, rows_differ, shown_progress
+from services.cli.folding import ProjectionName, chosen, difference_lines, rows_differ, shown_progress, slugs_in
 from services.cli.options import Whole, json_option
 from services.cli.terminal import show
 from services.embedded.start import find_settings
+from services.settings import Settings
 
 if TYPE_CHECKING:
     from projections.engine.projection import Projection
@@ -22,13 +23,17 @@ PAUSE_MS = 200
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """A rebuilt projection: what differed at `diff.position`, and whether the rebuilt tables are live now."""
+    """A rebuilt projection: what differed at `diff.position`, and whether the rebuilt tables are live now.
+
+    `slugs` are those of the tools that it names by their ids.
+    """
 
     projection: str
     resumed: bool
     diff: Diff
     switched: bool
     kept_previous: bool
+    slugs: Mapping[str, str]
 
 
 @click.command()
@@ -61,38 +66,41 @@ async def replay(
     """
     if rollback is not None and (projection or dry_run or keep_previous):
         raise click.UsageError("--rollback goes with no other projection, nor with --dry-run or --keep-previous")
-    dsn = find_settings().database_url
+    settings = find_settings()
     if rollback is not None:
-        await _roll_back(dsn, rollback, as_json)
-    else:
-        await _rebuild(dsn, chosen(projection), pause / 1000, dry_run=dry_run, keep_previous=keep_previous, as_json=as_json)
+        await _roll_back(settings.database_url, rollback, as_json)
+        return
+    await _rebuild(settings, chosen(projection), pause / 1000, dry_run=dry_run, keep_previous=keep_previous, as_json=as_json)
 
 
 async def _rebuild(
-    dsn: str, projections: "Sequence[Projection]", pause: float, *, dry_run: bool, keep_previous: bool, as_json: bool
+    settings: Settings, projections: "Sequence[Projection]", pause: float, *, dry_run: bool, keep_previous: bool, as_json: bool
 ) -> None:
     from events.registry import REGISTRY
     from projections.engine.folding import Pace
     from projections.engine.projection import only_one
     from projections.engine.rebuild import Rebuild
+    from projections.sources import SOURCES
 
+    dsn = settings.database_url
     replayed = []
     with shown_progress("Replaying") as report:
         for projection in projections:
             async with only_one(dsn, projection):
-                rebuild = Rebuild(dsn, projection, REGISTRY, pace=Pace(pause=pause), report=report)
-                replayed.append(await _one(rebuild, dry_run, keep_previous, as_json))
+                rebuild = Rebuild(dsn, projection, REGISTRY, pace=Pace(pause=pause), report=report, sources=SOURCES)
+                replayed.append(await _one(settings, rebuild, dry_run, keep_previous, as_json))
     if as_json:
         show(as_json, {"replayed": replayed})
 
 
-async def _one(rebuild: "Rebuild", dry_run: bool, keep_previous: bool, as_json: bool) -> Replayed:
+async def _one(settings: Settings, rebuild: "Rebuild", dry_run: bool, keep_previous: bool, as_json: bool) -> Replayed:
     """Build a projection and compare it; show the difference at once to people; switch, except in a dry run."""
     async with _cleaned_up(rebuild, dry_run):
         resumed = await rebuild.prepare()
         await rebuild.catch_up()
         found = await rebuild.compare()
-        replayed = Replayed(rebuild.projection.name, resumed, found, not dry_run, keep_previous and not dry_run)
+        slugs = await slugs_in(settings, [found])
+        replayed = Replayed(rebuild.projection.name, resumed, found, not dry_run, keep_previous and not dry_run, slugs)
         show(False, None, *(() if as_json else _lines(replayed)))
         if not dry_run:
             await rebuild.catch_up()
@@ -120,7 +128,7 @@ def _lines(replayed: Replayed) -> Iterator[str]:
     again = ", going on where an earlier replay stopped" if replayed.resumed else ""
     differs = rows_differ(diff.count) if diff.tables else "nothing differs"
     yield f"{name}: rebuilt to position {diff.position}{again}; {differs}"
-    yield from difference_lines(diff)
+    yield from difference_lines(diff, replayed.slugs)
     if replayed.switched:
         kept = f"; back with `ballotpress replay --rollback {name}`" if replayed.kept_previous else ""
         yield f"{name}: switching to the rebuilt tables{kept}"

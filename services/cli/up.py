@@ -18,6 +18,7 @@ import rich_click as click
 
 from services.cli.database import asynchronous, connected
 from services.cli.options import Whole
+from services.cli.terminal import counted
 from services.embedded.start import find_settings
 from services.settings import Settings, check_values, home_folder, known_environ, process_environ, read_identity
 
@@ -123,12 +124,15 @@ async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | No
         keys = keep_keys(home)
         await start_servers(supervisor, environ, keys["POSTGRES_PASSWORD"])
         settings = find_settings(environ)
-        await migrate(settings.database_url)
+        if ran := await migrate(settings.database_url):
+            _say(f"Brought the database to the current schema by {counted(ran, 'migration')}")
         await require_vault_keys(settings)
+        _say("Starting the projector and the worker")
         await supervisor.start(_program("projector", environ))
         await supervisor.start(_program("worker", environ))
         await _load(settings, catalog)
         await _wait_for_views(settings.database_url)
+        _say("Starting the API")
         api = _program("api", environ, "--host", host, "--port", str(port))
         await supervisor.start(api, lambda: _serves(host, port))
         _announce(settings, host, port)
@@ -142,13 +146,15 @@ async def _load(settings: Settings, catalog: Path | None) -> None:
     async with connected(settings) as connection:
         empty = await connection.fetchval("select position = 0 from log.head")
     if empty and catalog is not None:
-        _say(f"Loaded the catalog {catalog}: {await import_catalog(settings, catalog)} events")
+        _say(f"Loading the catalog {catalog}")
+        _say(f"Loaded {counted(await import_catalog(settings, catalog), 'event')}")
 
 
 async def _wait_for_views(database_url: str) -> None:
     """Wait until the views show the whole log, for a minute at most. Readiness reports views that are still behind."""
     from services.status.views import views_caught_up
 
+    _say("Waiting until the views show the whole log")
     deadline = time.monotonic() + VIEWS_WITHIN
     while not await views_caught_up(database_url):
         if time.monotonic() > deadline:

@@ -1,6 +1,6 @@
 """`ballotpress verify`: fold the log afresh and compare it with the live views."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -8,7 +8,7 @@ import rich_click as click
 
 from projections.engine.verify import Diff
 from services.cli.database import asynchronous
-from services.cli.folding import ProjectionName, chosen, difference_lines, rows_differ, shown_progress
+from services.cli.folding import ProjectionName, chosen, difference_lines, rows_differ, shown_progress, slugs_in
 from services.cli.options import json_option
 from services.cli.terminal import show
 from services.embedded.start import find_settings
@@ -33,24 +33,27 @@ async def verify(projection: "tuple[Projection, ...]", as_json: bool) -> int:
 
     If rows differ, they are listed and the status is 1. Nothing is changed; `ballotpress replay` mends.
     """
-    dsn = find_settings().database_url
+    settings = find_settings()
     from events.registry import REGISTRY
     from projections.engine.verify import verify as compare
     from projections.sources import SOURCES
 
     with shown_progress("Verifying") as report:
-        verified = [Verified(p.name, await compare(dsn, p, REGISTRY, SOURCES, report)) for p in chosen(projection)]
+        diffs = [await compare(settings.database_url, p, REGISTRY, SOURCES, report) for p in chosen(projection)]
+    slugs = await slugs_in(settings, diffs)
+    verified = [Verified(p.name, diff) for p, diff in zip(chosen(projection), diffs, strict=True)]
     wrong = [one.projection for one in verified if one.diff.tables]
-    show(as_json, {"right": not wrong, "verified": verified}, *(line for one in verified for line in _lines(one)))
+    lines = [line for one in verified for line in _lines(one, slugs)]
+    show(as_json, {"right": not wrong, "verified": verified, "slugs": slugs}, *lines)
     if wrong and not as_json:
         click.echo(f"ballotpress: views differ from the log; `ballotpress replay {' '.join(wrong)}` mends them", err=True)
     return 1 if wrong else 0
 
 
-def _lines(verified: Verified) -> Iterator[str]:
+def _lines(verified: Verified, slugs: Mapping[str, str]) -> Iterator[str]:
     name, diff = verified.projection, verified.diff
     if not diff.tables:
         yield f"{name}: equal to the log up to position {diff.position}"
         return
     yield f"{name}: {rows_differ(diff.count)} from the log up to position {diff.position}"
-    yield from difference_lines(diff)
+    yield from difference_lines(diff, slugs)

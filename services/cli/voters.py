@@ -7,7 +7,6 @@ import msgspec
 import rich_click as click
 from msgspec.structs import replace
 
-from events.log import ids
 from services.cli.database import OPERATOR, asynchronous, connected, submit
 from services.cli.options import Reason, json_option, visitors
 from services.cli.terminal import counted, show, tally_in_words
@@ -18,11 +17,6 @@ if TYPE_CHECKING:
 
     from events.log.command import Receipt
     from events.voters import CorrectionRecorded, Tally
-
-SLUGS = """
-select data->>'tool' as tool, data->>'slug' as slug
-from log.recorded_events where stream = any($1::uuid[]) and version = 1
-"""
 
 
 class Count(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -125,11 +119,12 @@ async def _correct(
 
 async def _outcome(connection: "Connection[Any]", receipt: "Receipt[Any]", action: str, dry_run: bool) -> Outcome:
     """Return the outcome of a correction, its tools by slug."""
+    from projections.history import slugs_of
+
     correction: CorrectionRecorded | None = receipt.value
     if correction is None:
         return Outcome(dry_run, action, 0, 0, None, [])
-    rows = await connection.fetch(SLUGS, [ids.stream_of(tool.tool) for tool in correction.tools])
-    slugs = {row["tool"]: row["slug"] for row in rows}
+    slugs = await slugs_of(connection, [tool.tool for tool in correction.tools])
     tools = [Tool(slugs[tool.tool], _count(tool.before), _count(tool.after)) for tool in correction.tools]
     tools.sort(key=lambda tool: tool.slug)
     position = receipt.position if receipt.appended else None

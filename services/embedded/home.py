@@ -44,7 +44,8 @@ async def opened_home(home: Path, say: Say) -> AsyncIterator[Supervisor]:
 
     Raises HomeInUse at once when another `up` runs on it, HomeUnusable, and NotOurs for a folder that others prepared.
     """
-    _make_private_folder(home)
+    if _make_private_folder(home):
+        say(f"Made the home folder {home}")
     lock = await _locked(home)
     try:
         if end_run(home):
@@ -68,7 +69,9 @@ async def opened_home(home: Path, say: Say) -> AsyncIterator[Supervisor]:
         os.close(lock)
 
 
-def _make_private_folder(home: Path) -> None:
+def _make_private_folder(home: Path) -> bool:
+    """Make the home folder and return whether it was missing. Raises HomeUnusable, NotOurs."""
+    is_new = not home.exists()
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -76,6 +79,7 @@ def _make_private_folder(home: Path) -> None:
     must_be_ours(home, is_folder=True)
     for name in (NAME, "secrets", "operator.token", "up.lock"):
         must_be_ours(home / name)
+    return is_new
 
 
 async def _locked(home: Path) -> int:

@@ -45,6 +45,7 @@ async def start_postgres(supervisor: Supervisor, password: str) -> str:
     programs = programs_folder()
     account, sockets = prepare(supervisor, data, programs / "postgres")
     if not data.exists():
+        supervisor.say(f"Making a database in {data}")
         await _make_data(supervisor, programs, data, sockets, account, password)
     if (version := (data / "PG_VERSION").read_text().strip()) != MAJOR:
         raise NotStarted(f"{data} holds data of PostgreSQL {version}, this is {MAJOR}: export and import the events")

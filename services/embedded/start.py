@@ -20,12 +20,20 @@ async def start_servers(supervisor: Supervisor, environ: Mapping[str, str], pass
     if not environ.get("DATABASE_URL"):
         from services.embedded.postgres import start_postgres
 
+        supervisor.say("Starting PostgreSQL")
         found["DATABASE_URL"] = await start_postgres(supervisor, password)
     if not environ.get("REDIS_URL"):
         from services.embedded.valkey import start_valkey
 
+        supervisor.say("Starting Valkey")
         found["REDIS_URL"] = await start_valkey(supervisor)
     supervisor.publish({**our_variables(environ), **found})
+
+
+def is_homeless() -> bool:
+    """Return whether there is no database yet, neither named nor in the home folder, so that a home would have to be made."""
+    environ = process_environ()
+    return not environ.get("DATABASE_URL") and not (home_folder(environ) / "postgres").exists()
 
 
 @contextlib.asynccontextmanager
@@ -42,7 +50,7 @@ async def reachable_database(say: Say, *, makes_home: bool = False) -> AsyncIter
         return
     from services.migrate import migrate
 
-    if not makes_home and not (home / "postgres").exists():
+    if not makes_home and is_homeless():
         raise HomeUnusable(
             f"No `ballotpress up` ever ran on {home}: name its folder by --home or BALLOTPRESS_HOME, or set DATABASE_URL"
         )

@@ -5,6 +5,9 @@ Each column is read, or named as not read. Who left elsewhere, or never confirme
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from datetime import date
 from typing import Final, Literal
 
 import msgspec
@@ -55,12 +58,16 @@ class RowRefused(Exception):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A row that was understood; only those that are `subscribed` are to be imported."""
+    """A row that was understood; only those that are `subscribed` are to be imported.
+
+    `day` is that of the last consent, or on which the reader left, if the row says it.
+    """
 
     address: str
     proof: str
     categories: tuple[str, ...]
     standing: Standing
+    day: date | None
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,8 +133,16 @@ class Columns:
         except AddressRefused as error:
             raise RowRefused(f"its address can't be used: {error}") from None
         if standing != "subscribed":
-            return Row(address, "", (), standing)
-        return Row(address, self._proof(values), self._categories(values), standing)
+            return Row(address, "", (), standing, self._day(values, LEFT_AT))
+        return Row(address, self._proof(values), self._categories(values), standing, self._day(values, CONSENTED))
+
+    def _day(self, values: Mapping[str, str], names: AbstractSet[str]) -> date | None:
+        """Return the last day that some columns say; None if they say none, or say it in a way that could be two."""
+        days = []
+        for name in names & values.keys():
+            with suppress(DateRefused):
+                days.append(date.fromisoformat(read_date(values[name], self._rules.dates)[:10]))
+        return max(days, default=None)
 
     def _standing(self, values: Mapping[str, str]) -> Standing:
         """Return whether the reader may be mailed. To have left goes before everything else."""

@@ -1,16 +1,17 @@
 """Import subscribers who consented elsewhere, from a CSV file of any size: the file is read whole before the first is imported.
 
 Each refused row is named by the line it begins on, and the rest is imported. Known and suppressed addresses stay as they are.
-Who left elsewhere is left out, also where another row of the file says otherwise. The same file again imports nothing.
+Who left elsewhere is left out, also where another row of the file says otherwise, or a later file without a consent of a later
+day: a keyed hash of the address remembers that. The same file again imports nothing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from events.commands.subscribers import FIND_ALL, Imported, ImportSubscribers
+from events.commands.imports import Fate, Imported, ImportSubscribers, Left, look_known
 from events.log.committer import Committer
 from events.log.vault import Finder, Vault
 from services.newsletter.columns import Columns, Row, RowRefused, Rules, is_header
@@ -80,9 +81,16 @@ def _rows(file: CheckedFile, report: Report, progress: Progress = lambda done, o
             report(record.line, str(error))
 
 
-def _chunks(file: CheckedFile, finder: Finder, progress: Progress) -> Iterator[list[Row]]:
-    """Read a file a chunk at a time, and count who is left out; it is never in memory whole."""
+class _Chunk(msgspec.Struct):
+    """Some rows to be imported, and some who left elsewhere."""
+
     rows: list[Row] = []
+    left: list[Left] = []
+
+
+def _chunks(file: CheckedFile, finder: Finder, progress: Progress) -> Iterator[_Chunk]:
+    """Read a file a chunk at a time, and count who is left out; it is never in memory whole."""
+    chunk = _Chunk()
 
     def refuse(line: int, reason: str) -> None:
         file.counts.refused += 1
@@ -90,42 +98,50 @@ def _chunks(file: CheckedFile, finder: Finder, progress: Progress) -> Iterator[l
     for row in _rows(file, refuse, progress):
         if row.standing == "unconfirmed":
             file.counts.unconfirmed += 1
-        elif row.standing == "left" or finder.mark(row.address) in file.gone:
+        elif row.standing == "left":
+            file.counts.left += 1
+            chunk.left.append(Left(finder.mark(row.address), row.day))
+        elif finder.mark(row.address) in file.gone:
             file.counts.left += 1
         else:
-            rows.append(row)
-        if len(rows) == CHUNK:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
+            chunk.rows.append(row)
+        if len(chunk.rows) + len(chunk.left) == CHUNK:
+            yield chunk
+            chunk = _Chunk()
+    if chunk.rows or chunk.left:
+        yield chunk
 
 
 async def import_subscribers(
     committer: Committer, vault: Vault, finder: Finder, file: CheckedFile, rules: Rules, operator: str, progress: Progress
 ) -> ImportCounts:
     """Import a checked file, chunk by chunk. Raises LogUnavailable; then the same file goes on where it was."""
-    for rows in _chunks(file, finder, progress):
-        sealed = [_sealed(row, vault, finder) for row in rows]
-        receipt = await committer.submit(ImportSubscribers(sealed, operator, rules.offered))
-        file.counts.imported += sum(receipt.value)
-        file.counts.known += len(rows) - sum(receipt.value)
+    for chunk in _chunks(file, finder, progress):
+        sealed = [_sealed(row, vault, finder) for row in chunk.rows]
+        receipt = await committer.submit(ImportSubscribers(sealed, operator, rules.offered, chunk.left))
+        _count(file.counts, receipt.value)
     return file.counts
+
+
+def _count(counts: ImportCounts, fates: Sequence[Fate]) -> None:
+    counts.imported += fates.count("imported")
+    counts.known += fates.count("known")
+    counts.left += fates.count("left")
 
 
 async def foresee(database: Database, finder: Finder, file: CheckedFile, progress: Progress) -> ImportCounts:
     """Count what an import of a checked file would do; nothing is written."""
     before: set[bytes] = set()
-    for rows in _chunks(file, finder, progress):
-        marks = [finder.mark(row.address) for row in rows]
-        before.update(row["mark"] for row in await database.fetch(FIND_ALL, marks))
-        new = set(marks) - before
-        file.counts.imported += len(new)
-        file.counts.known += len(rows) - len(new)
-        before |= new
+    for chunk in _chunks(file, finder, progress):
+        marks = [finder.mark(row.address) for row in chunk.rows]
+        found = await look_known(database, marks)
+        for mark, row in zip(marks, chunk.rows, strict=True):
+            fate = "known" if mark in before else found.fate(mark, row.day)
+            before.update([mark] if fate == "imported" else [])
+            _count(file.counts, [fate])
     return file.counts
 
 
 def _sealed(row: Row, vault: Vault, finder: Finder) -> Imported:
     person, key = seal_person(vault, finder, row.address)
-    return Imported(person, key.seal("proof", row.proof), row.categories)
+    return Imported(person, key.seal("proof", row.proof), row.categories, row.day)

@@ -16,6 +16,8 @@ TICK_SECONDS: Final = 150.0
 """The worker ticks every minute."""
 MAIL_SECONDS: Final = 300.0
 AHEAD_SECONDS: Final = 1.0
+LEFTOVER_SECONDS: Final = 48 * 3600.0
+"""The worker removes what destroyed keys leave on disk once a day."""
 LITTLE_ROOM: Final = 5 * 2**30
 """Bytes; of a small disk, a tenth."""
 
@@ -82,6 +84,12 @@ def _log_problems(status: Status) -> Iterator[Problem]:
     if keys := status.missing_keys:
         what = f"Keys in the vault are wrapped under {', '.join(keys)}, which BALLOTPRESS_VAULT_KEYS lacks"
         yield Problem(what, "add the key back, in every process: until then reviews and mails can't be opened")
+    elif status.vault is not None and status.vault.not_rewrapped:
+        what = f"Keys in the vault are still wrapped under an older vault key: {status.vault.not_rewrapped}"
+        yield Problem(what, "`ballotpress keys rewrap` goes on with them; only then take the older vault key out")
+    if status.vault is not None and status.vault.leftover_seconds > LEFTOVER_SECONDS:
+        what = f"A key that was destroyed {status.vault.leftover_seconds / 3600:.0f} hours ago may still be on the disk"
+        yield Problem(what, "`ballotpress keys sweep` at a quiet hour; a worker must run, and no transaction stay open")
 
 
 def _halt_problems(views: Sequence[ProjectionStatus]) -> Iterator[Problem]:

@@ -91,6 +91,13 @@ class TableSize(msgspec.Struct, frozen=True):
     index_bytes: int
 
 
+class VaultKeys(msgspec.Struct, frozen=True):
+    """How many keys aren't wrapped under the newest vault key, and for how long a destroyed one may have been on disk."""
+
+    not_rewrapped: int = 0
+    leftover_seconds: float = 0.0
+
+
 class Process(msgspec.Struct, frozen=True):
     """A process, how long ago it last said that it lives, and what keeps it from its work."""
 
@@ -167,9 +174,9 @@ class Status(msgspec.Struct, frozen=True):
     """The state of the whole site at a moment.
 
     `head` and `ledger` are None in a database without them, `queue` where Valkey was not asked, `room` where the data is
-    elsewhere. `missing_keys` are the short ids of vault keys that we lack. `unread` names the parts that a lock kept from us;
-    `no_writes` says why no vote can be taken. `rewind` says that the log went back, until an operator has answered that.
-    `unsafe` names settings that let the server lose what it acknowledged.
+    elsewhere. `missing_keys` are the short ids of vault keys that we lack; without keys, `vault` counts none as not rewrapped.
+    `unread` names the parts that a lock kept from us; `no_writes` says why no vote can be taken. `rewind` says that the log
+    went back, until an operator has answered that. `unsafe` names settings that let the server lose what it acknowledged.
     """
 
     at: datetime
@@ -189,3 +196,4 @@ class Status(msgspec.Struct, frozen=True):
     rewind: Rewind | None = None
     unsafe: Sequence[str] = ()
     processes: Sequence[Process] = ()
+    vault: VaultKeys | None = None

@@ -20,7 +20,7 @@ from asyncpg import Connection
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from events.log import history, migrate, postgres
+from events.log import history, leftovers, migrate, postgres
 from events.log.vault import Vault
 from projections.engine.projection import IS_TAKEN, LOCK_CLASS, Projection
 from projections.registry import PROJECTIONS
@@ -36,6 +36,8 @@ P = TypeVar("P")
 
 REWINDS_SINCE = 11
 """The migration from which on a log that went back is recorded."""
+VAULT_PARTS_SINCE = 27
+"""The migration from which on the vault is in parts."""
 SLOW_SECONDS = 5.0
 """A transaction open for longer is shown; normal ones take milliseconds."""
 HELD_UP_SECONDS = 1.0
@@ -74,15 +76,20 @@ order by a.age_seconds desc
 limit 50
 """
 
-# A projection's schema has a checkpoint, also while it is rebuilt beside the live one, or kept from before.
+# A table in parts is one line. A projection's schema has a checkpoint, also while it is rebuilt beside the live one, or kept
+# from before.
 READ_DISK = """
-select n.nspname || '.' || t.relname as table, pg_table_size(t.oid) as bytes, pg_indexes_size(t.oid) as index_bytes
+select n.nspname || '.' || t.relname as table, s.bytes, s.index_bytes
 from pg_namespace n
-join pg_class t on t.relnamespace = n.oid and t.relkind in ('r', 'p')
+join pg_class t on t.relnamespace = n.oid and t.relkind in ('r', 'p') and not t.relispartition
+cross join lateral (
+    select sum(pg_table_size(p.oid))::bigint as bytes, sum(pg_indexes_size(p.oid))::bigint as index_bytes
+    from (select t.oid union select i.inhrelid from pg_inherits i where i.inhparent = t.oid) p(oid)
+) s
 where n.nspname in ('log', 'vault', 'newsletter', 'import')
    or t.relname <> 'checkpoint'
       and exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'checkpoint' and c.relkind = 'r')
-order by pg_total_relation_size(t.oid) desc, 1
+order by s.bytes + s.index_bytes desc, 1
 """
 
 # Every schema with a checkpoint, of this release or not.
@@ -170,6 +177,7 @@ async def _read_parts(
     processes = await parts.read("processes", read_processes(connection), [])
     no_writes = await parts.read("log", why_not(connection), None) if migration else None
     keys = await parts.read("vault", vault.missing(connection), []) if migration and vault else []
+    of_vault = await parts.read("vault", _vault(connection, vault), None) if migration >= VAULT_PARTS_SINCE else None
     disk = await parts.read("sizes", _disk(connection), [])
     rewind = await parts.read("rewinds", _rewind(connection), None) if migration >= REWINDS_SINCE else None
     unsafe = [row["name"] for row in await connection.fetch(postgres.UNSAFE)]
@@ -177,7 +185,13 @@ async def _read_parts(
         at, head, views, rebuilds, model.Schema(migration, migrate.current(), missing),
         [model.Transaction(**row) for row in slow], disk, ledger, queue, (), missing_keys=keys,
         unread=parts.unread, no_writes=no_writes, rewind=rewind, unsafe=unsafe, processes=processes,
+        vault=of_vault,
     )  # fmt: skip
+
+
+async def _vault(connection: "Connection[Any]", vault: Vault | None) -> model.VaultKeys:
+    not_rewrapped = 0 if vault is None else await vault.not_rewrapped(connection)
+    return model.VaultKeys(not_rewrapped, await leftovers.leftover_seconds(connection))
 
 
 async def _rewind(connection: "Connection[Any]") -> model.Rewind | None:

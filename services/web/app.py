@@ -40,6 +40,7 @@ from services.web import (
     quarantine,
     refusals,
     reviews,
+    security_contact,
     settled,
     suppressions,
     tallies,
@@ -73,7 +74,7 @@ HEAD_MILLISECONDS: Final = 8_000
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
     health, visitors, tools, personas, comparisons, votes, tallies, settled, corrections, bookmarks, reviews, newsletter,
     preferences, issues, outbox, webhooks, operators, moderation, voters, quarantine, suppressions,
-    log, assets, refusals,
+    log, assets, refusals, security_contact,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 

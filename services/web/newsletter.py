@@ -99,6 +99,7 @@ async def sign_up(call: Call, email: str, categories: Iterable[str], offered: Co
         visitor,
         mail=fresh_id(),
         cap=site.settings.newsletter.singles_per_day,
+        hourly=site.settings.newsletter.signups_in_all_per_hour,
         offered=offered,
     )
     await site.committer.submit(command)

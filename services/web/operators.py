@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, cast
 
 import msgspec
 from asyncpg import Connection
+from litestar.types import Scope
 from msgspec import Meta
 
 from events.catalog_file import CatalogFile, CatalogInvalid
@@ -63,10 +64,17 @@ class CatalogAnswer(msgspec.Struct, frozen=True):
 
 async def show_ops(call: Call, template: str, here: str, **values: Any) -> Answer:
     """Render an operator's page, with the number of reviews that wait for a moderator; nobody may keep it."""
-    scopes = call.signed_in.scopes
-    entries = [entry for entry in ENTRIES if entry[0] in scopes]
-    waiting = await reviews.count_waiting(call.site.database) if "moderate" in scopes else 0
-    return show(call, template, ops_here=here, operator=call.operator, entries=entries, waiting=waiting, **values)
+    waiting = await reviews.count_waiting(call.site.database) if "moderate" in call.signed_in.scopes else 0
+    return show(call, template, **(operators_frame(call.scope) | {"ops_here": here, "waiting": waiting}), **values)
+
+
+def operators_frame(scope: Scope) -> dict[str, Any]:
+    """Return the values of an operators' page's frame: the pages open to whoever has signed in, none before."""
+    operator: OperatorToken | None = scope.get("signed_in")  # type: ignore[assignment]
+    if operator is None:
+        return {"is_ops": True}
+    entries = [entry for entry in ENTRIES if entry[0] in operator.scopes]
+    return {"is_ops": True, "ops_here": "", "operator": operator.name, "entries": entries, "waiting": 0}
 
 
 def first_page(operator: OperatorToken) -> str:

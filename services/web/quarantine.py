@@ -51,6 +51,6 @@ async def drop_form(call: Call, form: DropForm) -> Answer:
     check_line("/reason", form.reason)
     names = [view.name for view in await read_halted(call) if view.halt is not None and view.halt.position == form.position]
     if not names:
-        raise BadInput.at("/position", "no view has halted there")
+        raise BadInput.at("/position", "isn't one that a view has halted at")
     await call.site.committer.submit(DropEvent(names, form.position, form.reason, call.operator))
     return back("/ops/quarantine", None, "dropped")

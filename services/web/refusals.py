@@ -24,10 +24,12 @@ from services.web.erased import VisitorIsErased
 from services.web.health import NotReady
 from services.web.http.answers import Answer
 from services.web.http.pages import ANYONES, HTML, POLICY, page, show
-from services.web.http.problems import KINDS, UNEXPECTED, Kind, NotFound, headers_of, kind_of, problem_answer, words_of
+from services.web.http.problems import KINDS, UNEXPECTED, Kind, NotFound, headers_of, kind_of, problem_answer
 from services.web.http.queries import Query
 from services.web.http.theme import Theme
 from services.web.live import TooManyViewers
+from services.web.operators import operators_frame
+from services.web.plain_words import detail_for, faults_for
 from services.web.site import Call
 from services.web.wait import TooManyWait, ViewsBehind
 from services.web.webhooks import NotSigned
@@ -88,18 +90,20 @@ _ADVICE: Final = {
 
 
 def refusal(theme: Theme, error: Exception, request_id: str, scope: HTTPScope, head: Mapping[bytes, bytes]) -> Answer:
-    """Answer an exception: with a page if a browser asked, else with a problem."""
+    """Answer an exception: with a page if a browser asked, an operators' page below /ops, else with a problem."""
     if scope["path"].startswith(_FOR_PROGRAMS) or b"text/html" not in head.get(b"accept", b""):
         return problem_answer(error, request_id)
-    kind = kind_of(error)
+    kind, is_form = kind_of(error), scope["method"] == "POST"
+    frame = operators_frame(scope) if f"{scope['path']}/".startswith("/ops/") else {"is_ops": False}
     html = theme.render(
         "refusal.html",
         title=kind.title,
         status=kind.status,
-        detail=words_of(error, kind),
-        faults=[(fault.pointer.lstrip("/").replace("_", " "), fault.detail) for fault in getattr(error, "errors", ())],
+        detail=detail_for(error, kind, is_form=is_form),
+        faults=faults_for(error, is_form=is_form),
         advice=_ADVICE.get(kind.status),
         request_id=request_id if kind.status >= 500 else None,
+        **frame,
     )
     headers = ((b"cache-control", b"private, no-store"), POLICY, *headers_of(error, kind))
     return Answer(html, kind.status, HTML, headers)

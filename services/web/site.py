@@ -37,6 +37,7 @@ from services.web.http.endpoints import PATH_PATTERNS
 from services.web.http.limits import Counter, Headers, Limit, Limits
 from services.web.http.metrics import Load, Metrics
 from services.web.http.networks import Network, Networks, Share
+from services.web.http.problems import TooManyRequests
 from services.web.http.spent import Spent
 from services.web.http.theme import Theme
 from services.web.live import Live
@@ -103,7 +104,8 @@ class Site:
         self._finder: Finder | None = None
         self._finder_of = 0
         self._signups = Share("sign-ups", settings.newsletter.signups_per_hour, 3600)
-        self._signups_in_all = Limit("sign-ups-in-all", settings.newsletter.signups_in_all_per_hour, 3600)
+        self._first_signups = Share("first-sign-ups", 1, 3600)
+        self._further_signups = Limit("further-sign-ups", -(-settings.newsletter.signups_in_all_per_hour // 2), 3600)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -199,8 +201,20 @@ class Site:
         return await self.limits.take(*self._network_writes.counters(network))
 
     async def limit_signup(self, network: Network) -> Headers:
-        """Count a sign-up. Raises TooManyRequests."""
-        return await self.limits.take(*self._signups.counters(network), (self._signups_in_all, "all"))
+        """Count a sign-up. Raises TooManyRequests.
+
+        A network's first of an hour is never refused because of others. All further ones share half of the hour's mails, so
+        that few networks that ask a lot leave the other half to those that have not asked yet.
+        """
+        own = self._signups.counters(network)
+        return await self.limits.take(*own, *(() if await self._is_first_signup(network) else [(self._further_signups, "all")]))
+
+    async def _is_first_signup(self, network: Network) -> bool:
+        try:
+            await self.limits.take(*self._first_signups.counters(network))
+        except TooManyRequests:
+            return False
+        return True
 
     async def limit_review(self, network: Network) -> Headers:
         """Count a review, or an edit of one, that a moderator will have to read. Raises TooManyRequests."""

@@ -23,6 +23,7 @@ from services.web.http.pages import action, back, page
 from services.web.http.problems import BadInput
 from services.web.http.queries import Query
 from services.web.operators import show_ops
+from services.web.plain_words import faults_for
 from services.web.site import Call
 from services.web.tools import tool_names
 
@@ -115,7 +116,7 @@ async def voters_form(call: Call, form: VotersForm) -> Answer:
     except VoterUnknown as error:
         return await _show(call, 404, form=form, wrong=f"No event is known of these voters: {error}")
     except BadInput as error:
-        return await _show(call, 400, form=form, wrong=f"The {error.errors[0].pointer[1:]} can't be taken: {error}.")
+        return await _show(call, 400, form=form, wrong=" ".join(faults_for(error, is_form=True)))
     if receipt.value is None:
         return back("/ops/voters", None, "nothing")
     if is_preview:
@@ -150,5 +151,5 @@ def _read_ids(text: str) -> list[str]:
     if not words or len(words) > MOST_VOTERS:
         raise BadInput.at("/voters", f"must be 1 to {MOST_VOTERS} visitors' ids")
     if wrong := [word for word in words if not ids.is_id(word)]:
-        raise BadInput.at("/voters", f"{wrong[0][:40]} is no visitor's id")
+        raise BadInput.at("/voters", f"holds what is no visitor's id: {wrong[0][:40]}")
     return words

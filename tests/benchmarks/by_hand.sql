@@ -122,3 +122,39 @@ insert into corrected_tools
 select e.data->>'correction', t.tool->>'tool', (t.tool->'before'->>0)::bigint, (t.tool->'before'->>1)::bigint,
        (t.tool->'after'->>0)::bigint, (t.tool->'after'->>1)::bigint
 from log.events e cross join lateral jsonb_array_elements(e.data->'tools') as t(tool) where e.type = 'CorrectionRecorded';
+
+-- integrity
+insert into kept
+select true, l.since, count(*) filter (where e.recorded_at < l.since),
+       count(*) filter (where e.recorded_at < l.since
+                          and log.made_at(e.data->>'voter') > extract(epoch from e.recorded_at) * 1000 - 600000)
+from log.events e
+cross join (
+    select date_trunc('day', e.recorded_at, 'UTC') - interval '43 days' as since
+    from log.events e where e.type = 'VoteCast' order by e.position desc limit 1
+) l
+where e.type = 'VoteCast'
+group by l.since;
+
+-- integrity
+insert into cells
+select v.tool, v.at, count(*) filter (where v.ship), count(*) filter (where not v.ship),
+       count(*) filter (where v.ship and v.young), count(*) filter (where not v.ship and v.young),
+       min(v.position), max(v.position)
+from (
+    select e.data->>'tool' as tool, date_bin('10 minutes', e.recorded_at, timestamptz '2000-01-01 00:00+00') as at,
+           e.data->>'choice' = 'ship' as ship,
+           coalesce(log.made_at(e.data->>'voter') > extract(epoch from e.recorded_at) * 1000 - 600000, false) as young, e.position
+    from log.events e where e.type = 'VoteCast' and e.recorded_at >= (select since from kept)
+) v
+group by 1, 2;
+
+-- integrity
+insert into ticks
+select at, sum(ship + skip), sum(young_ship + young_skip), max(last_position) from cells group by at;
+
+-- integrity
+insert into announcements
+select distinct t.tool, e.position, e.recorded_at
+from log.events e cross join lateral (values (e.data->>'tool'), (e.data->>'left'), (e.data->>'right')) as t(tool)
+where e.type in ('ToolAdded', 'ComparisonAnnounced') and t.tool is not null and e.recorded_at >= (select since from kept);

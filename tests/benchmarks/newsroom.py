@@ -11,7 +11,8 @@ import asyncpg
 
 from events.commands.ballots import CastVote
 from events.commands.bookmarks import SetBookmark
-from events.commands.subscribers import Imported, ImportSubscribers, JoinBookmarks
+from events.commands.imports import Imported, ImportSubscribers
+from events.commands.subscribers import JoinBookmarks
 from events.log.command import Command
 from events.log.committer import Committer
 from events.log.vault import Vault

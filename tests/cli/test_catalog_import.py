@@ -11,18 +11,25 @@ import msgspec
 import pytest
 from click import ClickException
 
-from events.catalog import ToolNotListed
+from events.catalog import VIEW, ToolNotListed
 from events.catalog_file import CatalogFile, CatalogInvalid, Pair
 from events.commands.ballots import CastVote
 from events.commands.catalog import ImportCatalog
+from events.commands.quarantine import DropEvent
 from events.log.command import Decision, IdempotencyKey, Receipt, Seen
 from events.log.committer import Committer
 from events.log.large import TRIES
 from events.log.transaction import KeyReused
 from events.registry import REGISTRY
+from projections.engine import drift
+from projections.engine.projection import Projection, connect
+from projections.engine.window import dropped_positions
+from projections.registry import PROJECTIONS, named
 from services.cli.catalog import import_catalog
 from services.cli.up import DEMO
+from tests.oracle.compare import differences
 from tests.support.catalogs import file, import_tools, new_id, opinion, tool
+from tests.support.runners import CARDS, catch_up_all
 from tests.support.settings import environ, settings
 from tests.support.shell import COMMAND
 
@@ -45,6 +52,56 @@ async def test_the_same_file_twice_appends_nothing(committer: Committer, connect
     assert await types(connection) == ["ToolAdded", "PanelReviewPublished", "ToolAdded", "ToolUnlisted", "ComparisonAnnounced"]
     assert (await committer.submit(command(SMALL))).value == 0
     assert await connection.fetchval("select count(*) from log.events where meta->>'operator' = 'op'") == 5
+
+
+SHOWN = """
+select (select tagline from {cards}.tools where slug = 'alpha'), (select listed from {cards}.tools where slug = 'alpha'),
+       (select listed from {cards}.tools where slug = 'beta'), (select sum(ship) from {cards}.tallies),
+       (select count(*) from {cards}.panel), (select count(*) from {cards}.pairs)
+"""
+DROPPED = {
+    "ToolAdded": 1,
+    "PanelReviewPublished": 2,
+    "ToolUnlisted": 4,
+    "ComparisonAnnounced": 5,
+    "ToolDescribed": 6,
+}
+
+
+@pytest.mark.parametrize("position", DROPPED.values(), ids=DROPPED)
+@pytest.mark.parametrize("sizes", [[1], [20_000]])
+async def test_what_the_cards_were_let_pass_is_appended_by_the_next_import(
+    committer: Committer, connection: Any, dsn: str, position: int, sizes: list[int]
+) -> None:
+    """After `quarantine drop` the catalog lacks an event; the file brings it back as a new one, once, and no view halts."""
+    await committer.submit(command(SMALL))
+    said = file(tool(panel=[opinion()], tagline="new"), tool("beta", listed=False), comparisons=(("alpha", "beta"),))
+    await committer.submit(command(said))
+    assert (await types(connection))[position - 1] == next(type_ for type_, at in DROPPED.items() if at == position)
+    await committer.submit(DropEvent([VIEW], position, "it could not be folded", "op"))
+    await committer.submit(CastVote(new_id(), "alpha", "ship"))
+    assert (await committer.submit(command(said))).value > 0
+    assert (await committer.submit(command(said))).value == 0
+    await catch_up_all(dsn, sizes)
+    for projection in PROJECTIONS:
+        assert await differences(connection, projection, REGISTRY) == []
+        assert (await drifted(dsn, projection)) is None
+    assert await connection.fetchrow(named(SHOWN)) == ("new", True, False, 1, 1, 1)
+
+
+async def drifted(dsn: str, projection: Projection) -> str | None:
+    """Return what a look at a view's totals finds wrong."""
+    view = await connect(dsn, projection.schema)
+    try:
+        dropped = await dropped_positions(view, projection)
+        return (await drift.look(view, projection, dropped))[0]
+    finally:
+        await view.close()
+
+
+def test_the_catalogs_view_is_a_projection() -> None:
+    """The name by which the rules know what is passed over is that of the projection of cards."""
+    assert CARDS.name == VIEW
 
 
 def large(tools: int = 200, **changes: Any) -> CatalogFile:

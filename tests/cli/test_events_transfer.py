@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from events.log.export import ImportRefused, export, import_
 from events.log.transfer import LogBroken, LogNotEmpty
 from events.registry import REGISTRY
 from services.clock import now
-from tests.support.processes import Instance
-from tests.support.shell import Shell, Vote
+from tests.support.processes import COMMAND, Instance
+from tests.support.settings import clean_environ
+from tests.support.shell import Ran, Shell, Vote, run_inside
 
 HEAD = "select position, recorded_at, listing_position from log.head"
 
@@ -211,10 +213,8 @@ async def test_old_versions_are_imported_as_they_were(lines: list[bytes], target
     assert await target.fetchval("select distinct schema_version from log.events where type = 'VoteCast'") == 1
 
 
-def test_an_import_needs_no_up(tmp_path: Path) -> None:
-    """Where nothing runs, import and export start the private servers for as long as they take, and leave nothing running."""
-    instance = Instance(tmp_path / "home")
-    file, again = tmp_path / "log.jsonl", tmp_path / "again.jsonl"
+def one_event() -> bytes:
+    """Return an export of one event."""
     line = (
         b'{"position":1,"stream":"01a20179-8e9b-7b39-8db4-a215fdec5417","version":1,"type":"PersonErased","schema_version":1,'
         b'"recorded_at":"2026-01-01T00:00:00.000000Z","data":{"person": "AaIBeY6bezmNtKIV_exUFw"},"meta":null}'
@@ -222,13 +222,36 @@ def test_an_import_needs_no_up(tmp_path: Path) -> None:
     chain = hashlib.sha256(bytes(32) + line).hexdigest()
     manifest = {"format": 1, "events": 1, "first_position": 1, "last_position": 1, "sha256": chain}
     manifest |= {"release": "0", "exported_at": "2026-01-01T00:00:00Z"}
-    file.write_bytes(line + b"\n" + json.dumps({"manifest": manifest}, separators=(",", ":")).encode() + b"\n")
+    return line + b"\n" + json.dumps({"manifest": manifest}, separators=(",", ":")).encode() + b"\n"
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_a_file_that_is_refused_makes_no_home(tmp_path: Path, piped: bool) -> None:
+    """Where there is no home yet, a partial, changed or cut file is refused before anything is made, however it comes."""
+    home, file, whole = tmp_path / "home", tmp_path / "log.jsonl", one_event()
+    partial, cut = whole.replace(b'position":1,', b'position":2,', 1), whole[:-40]
+    given = clean_environ(BALLOTPRESS_HOME=str(home))
+    for raw in (cut,) if piped else (partial, cut, whole.replace(b"00:00:00.0", b"00:00:00.1", 1)):
+        file.write_bytes(raw)
+        if piped:
+            ran = Ran(subprocess.run((*COMMAND, "events", "import", "-"), input=raw, env=given, capture_output=True))
+        else:
+            ran = Ran(run_inside(("events", "import", str(file)), b"", given))
+        ran.failed()
+        assert names(tmp_path) == ["log.jsonl"]
+
+
+def test_an_import_needs_no_up(tmp_path: Path) -> None:
+    """Where nothing runs, import and export start the private servers for as long as they take, and leave nothing running."""
+    instance = Instance(tmp_path / "home")
+    file, again = tmp_path / "log.jsonl", tmp_path / "again.jsonl"
+    file.write_bytes(one_event())
     try:
         ran = instance.command("events", "import", str(file), "--json")
         assert json.loads(ran.stdout) == {"imported": 1, "position": 1}, ran.stderr
         assert instance.is_gone()
         assert instance.command("events", "export", str(again)).returncode == 0
-        assert again.read_bytes().startswith(line + b"\n")
+        assert again.read_bytes().split(b"\n")[0] == one_event().split(b"\n")[0]
         assert instance.is_gone()
     finally:
         instance.stop()

@@ -14,7 +14,8 @@ from events.registry import REGISTRY
 from projections import history as tally_history
 from tests.oracle.fold import Cards, Entry
 from tests.support import servers
-from tests.support.histories import SLUGS, TOOLS, VOTERS, Act, History, add_three_tools, histories, random_histories
+from tests.support.histories import EXAMPLES, SLUGS, TOOLS, VOTERS, Act, History, add_three_tools, histories, random_histories
+from tests.support.log import patient
 from tests.support.runners import Connection, catch_up_all
 from tests.support.servers import database
 from tests.support.shell import Shell
@@ -31,13 +32,13 @@ async def tallies_at(connection: Connection, position: int) -> dict[str, tuple[i
     return {row["tool"]: (row["ship"], row["skip"]) for row in view.tables()["tallies"].values()}
 
 
-@settings(random_histories, max_examples=7)
+@settings(random_histories, max_examples=max(3, EXAMPLES // 3))
 @given(acts=histories)
 async def test_the_events_make_up_the_number(postgres: servers.Postgres, template: str, acts: Sequence[Act]) -> None:
     """After any history, as of any position, the votes listed as counted make up the tally; every other vote has its reason."""
     async with database(postgres, template) as dsn:
         connection = await asyncpg.connect(dsn)
-        async with Committer(dsn, REGISTRY) as committer:
+        async with patient(dsn) as committer:
             await add_three_tools(committer)
             history = History(committer)
             await history.do(acts[: len(acts) // 2])
@@ -163,6 +164,8 @@ async def test_a_tool_and_a_review_are_explained_from_their_streams(
     review = await connection.fetchval("select data->>'review' from log.events where type = 'ReviewSubmitted'")
     told = shell("explain", "review", review, status=0).out
     assert "ReviewApproved" in told and 'status="pending"' in told and "public_revision=1" in told
+    assert f'tool="{TOOLS[0]}" ({SLUGS[0]})' in told
+    assert shell("explain", "review", review, "--json", status=0).json()["slugs"] == {TOOLS[0]: SLUGS[0]}
     assert "sealed" not in told + shell("explain", "review", review, "--json", status=0).out
     shell("explain", "review", "x").failed("is not a review's id")
     shell("explain", "review", VOTERS[3]).failed(f"Unknown review: {VOTERS[3]}")

@@ -2,43 +2,70 @@
 
 import json
 import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import rich_click as click
+from click.testing import CliRunner
 
-from services.cli import COMMANDS
+from services.cli import commands
+from services.cli.examples import EXAMPLES
 from tests.support import servers
 from tests.support.settings import clean_environ
 from tests.support.shell import Ran, Shell, run_inside
 
-SUBCOMMANDS = (
-    ("catalog", "import"),
-    ("voters", "void"),
-    ("voters", "reinstate"),
-    ("visitors", "erase"),
-    ("quarantine", "list"),
-    ("quarantine", "drop"),
-    ("keys", "rewrap"),
-    ("keys", "sweep"),
-    ("events", "tail"),
-    ("events", "export"),
-    ("events", "import"),
-    ("explain", "tally"),
-    ("explain", "tool"),
-    ("explain", "review"),
-)
+
+def named(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Return every command below a group with the words that name it."""
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from named(command, (*path, name))
 
 
-@pytest.mark.parametrize("words", [*((name,) for name in COMMANDS), *SUBCOMMANDS], ids=" ".join)
+ALL = dict(named(commands))
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_every_command_has_help(words: tuple[str, ...]) -> None:
-    """`--help` gives a command's name and purpose, and needs no settings."""
-    from click.testing import CliRunner
-
-    from services.cli import commands
-
+    """`--help` gives a command's name and purpose, its examples line by line, and needs no settings."""
     ran = CliRunner().invoke(commands, [*words, "--help"], prog_name="ballotpress", env={"COLUMNS": "200"})
     assert ran.exit_code == 0
     assert f"ballotpress {' '.join(words)}" in ran.output
     assert "--help" in ran.output
+    lines = [line.strip() for line in ran.output.splitlines()]
+    assert all(f"ballotpress {example}" in lines for example in EXAMPLES.get(" ".join(words), ()))
+
+
+def test_every_example_parses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command but a group has one or more examples, and each is taken as it stands, by the command that it is of."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bounce.eml").touch()
+    monkeypatch.delenv("BALLOTPRESS_HOME", raising=False)
+    leaves = {" ".join(words) for words, command in ALL.items() if not isinstance(command, click.Group)}
+    assert leaves == EXAMPLES.keys()
+    found = {example: of for of, examples in EXAMPLES.items() for example in examples}
+    assert {example: taken_by(shlex.split(example)) for example in found} == found
+
+
+def taken_by(words: list[str]) -> str:
+    """Let the command line take some words, without running anything; return the name of the command that they are for."""
+    context: click.Context = click.RichContext(commands)
+    path: list[str] = []
+    while isinstance(context.command, click.Group):
+        name, command, words = context.command.resolve_command(context, words)
+        assert name is not None and command is not None
+        path.append(name)
+        if isinstance(command, click.Group):
+            context = click.RichContext(command, parent=context)
+        else:
+            context = command.make_context(name, words, parent=context)
+    context.close()
+    return " ".join(path)
 
 
 async def test_a_database_that_is_not_there_is_one_line(shell: Shell) -> None:

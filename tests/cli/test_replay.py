@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
+from itertools import zip_longest
 from typing import Any
 
 import asyncpg
@@ -19,13 +20,15 @@ from projections.sources import SOURCES
 from services.migrate import migrate
 from tests.oracle import compare
 from tests.support import servers
-from tests.support.histories import A_DAY, TOOLS, VOTERS, History, add_three_tools
+from tests.support.histories import A_DAY, SLUGS, TOOLS, VOTERS, History, add_three_tools
 from tests.support.runners import Connection, at_head, catch_up, catch_up_all, must_be_right, runner, running, tables, until
 from tests.support.shell import Shell
 from tests.support.year import fill_year
 
 SCRATCH = "select count(*) from pg_namespace where nspname ~ '_(next|prev|gone|swap)$'"
 CARDS = PROJECTIONS[0]
+ADDED = 2
+"""The place, in the lists below, of the drift that adds a row: no event is behind it."""
 
 # A change, a missing row and an extra row for every table, but for a table of one row.
 DRIFTS = {
@@ -113,6 +116,22 @@ DRIFTS = {
         "delete from corrections_1.corrected_tools",
         "insert into corrections_1.corrected_tools values ('x', 'y', 0, 0, 0, 0)",
     ],
+    "integrity.cells": [
+        "update integrity_1.cells set young_ship = young_ship + 1",
+        "delete from integrity_1.cells",
+        "insert into integrity_1.cells values ('x', now(), 0, 0, 0, 0, 1, 1)",
+    ],
+    "integrity.ticks": [
+        "update integrity_1.ticks set votes = votes + 1",
+        "delete from integrity_1.ticks",
+        "insert into integrity_1.ticks values ('2026-01-01', 0, 0, 1)",
+    ],
+    "integrity.announcements": [
+        "update integrity_1.announcements set at = now()",
+        "delete from integrity_1.announcements",
+        "insert into integrity_1.announcements values ('x', 1, now())",
+    ],
+    "integrity.kept": ["update integrity_1.kept set gone = 7", "delete from integrity_1.kept"],
 }
 
 
@@ -142,22 +161,26 @@ async def full(committer: Committer, dsn: str) -> None:
 
 @pytest.mark.usefixtures("full")
 async def test_drift_in_every_table_is_named_and_mended(dsn: str, connection: Any, subtests: pytest.Subtests) -> None:
-    """A changed, a missing and an extra row in any table: verify names table and key, and a rebuild mends it."""
+    """A changed, a missing and an extra row in any table: verify names table, key and events, and a rebuild mends it."""
     from projections.engine.verify import verify
 
     names = [f"{p.name}.{t['name']}" for p in PROJECTIONS for t in await connection.fetch(compare.READ_TABLES, p.schema)]
     assert sorted(DRIFTS) == sorted(names)
-    for place, drifts in DRIFTS.items():
-        name, _, table = place.partition(".")
-        projection = next(p for p in PROJECTIONS if p.name == name)
+    assert sorted(SOURCES) == sorted({name.partition(".")[2] for name in names})
+    for projection in PROJECTIONS:
+        mine = {place.partition(".")[2]: drifts for place, drifts in DRIFTS.items() if place.startswith(f"{projection.name}.")}
         right = await tables(connection, projection.schema)
-        assert right.get(table), f"nothing is in {place} to drift"
-        for drift in drifts:
-            with subtests.test(drift):
-                assert (await verify(dsn, projection, REGISTRY, SOURCES)).tables == []
-                await connection.execute(drift)
+        assert right.keys() == mine.keys(), f"something is in every table of {projection.name} to drift"
+        assert (await verify(dsn, projection, REGISTRY, SOURCES)).tables == []
+        for kind, drifts in enumerate(zip_longest(*mine.values())):
+            with subtests.test(projection.name, kind=kind):
+                for drift in filter(None, drifts):
+                    await connection.execute(drift)
                 found = await verify(dsn, projection, REGISTRY, SOURCES)
-                assert table in {t.table for t in found.tables}
+                drifted = {table for table, drift in zip(mine, drifts, strict=True) if drift}
+                assert {table.table for table in found.tables} == drifted
+                if kind < ADDED:
+                    assert {table.table for table in found.tables if any(row.events for row in table.rows)} == drifted
                 assert await connection.fetchval(SCRATCH) == 0
                 assert await rebuilt(dsn, projection) == found.count
                 assert await tables(connection, projection.schema) == right
@@ -199,7 +222,8 @@ async def test_a_dry_run_shows_and_changes_nothing(shell: Shell, connection: Any
     await connection.execute("update cards_3.tallies set ship = 77 where tool = $1", TOOLS[0])
     before = await live(connection)
     out = shell("replay", "--dry-run", status=0).out
-    assert "cards: rebuilt to position" in out and f"tool={TOOLS[0]}: ship is 77, should be" in out
+    assert "cards: rebuilt to position" in out and f"tool={TOOLS[0]} ({SLUGS[0]}): ship is 77, should be" in out
+    assert "(events " in out
     assert "switching" not in out and "hours: rebuilt" in out
     assert await live(connection) == before
     assert await connection.fetchval(SCRATCH) == 0

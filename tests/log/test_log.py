@@ -9,12 +9,12 @@ import pytest
 from events.catalog import ToolNotListed, ToolUnlisted
 from events.commands.ballots import CastVote
 from events.log import ids
-from events.log.command import IdempotencyKey
+from events.log.command import Command, Decision, Found, IdempotencyKey, Seen
 from events.log.committer import Committer, LogUnavailable
 from events.log.transaction import MOST_UNDER_LOCK, KeyReused, Known, ListingBehind, decide_and_append
 from events.registry import REGISTRY
 from tests.support.catalogs import new_id
-from tests.support.log import add_tools, append
+from tests.support.log import add_tools, append, patient
 from tests.support.processes import PATIENCE
 
 
@@ -32,7 +32,7 @@ async def test_refuses_change(committer: Committer, connection: Any, statement: 
 
 async def test_positions_are_dense_with_many_committers(dsn: str, connection: Any) -> None:
     """Positions have no hole whatever processes append at once, and each visitor's 20 racing votes are one choice."""
-    async with Committer(dsn, REGISTRY, patience=PATIENCE) as one, Committer(dsn, REGISTRY, patience=PATIENCE) as two:
+    async with patient(dsn) as one, patient(dsn) as two:
         await add_tools(one, "a", "b")
         voters = [new_id() for _ in range(30)]
         votes = [CastVote(v, slug, choice) for v in voters for slug in "ab" for choice in ("ship", "skip") for _ in range(5)]
@@ -82,7 +82,7 @@ async def test_a_refused_command_spoils_no_neighbour(committer: Committer, conne
 
 async def test_unlisting_in_one_process_stops_votes_in_another(dsn: str) -> None:
     """The listing is judged under the lock: the moment an unlisting is answered, no process takes a vote."""
-    async with Committer(dsn, REGISTRY) as one, Committer(dsn, REGISTRY) as two:
+    async with patient(dsn) as one, patient(dsn) as two:
         tools = await add_tools(one, "a")
         await two.submit(CastVote(new_id(), "a", "ship"))
         await one.submit(append((ids.stream_of(tools["a"]), ToolUnlisted(tool=tools["a"]))))
@@ -96,7 +96,7 @@ async def test_a_process_reads_the_listing_while_another_appends(dsn: str, commi
     blocker = await asyncpg.connect(dsn)
     await blocker.execute("begin")
     await blocker.execute("select * from log.head for update")
-    async with Committer(dsn, REGISTRY) as late:
+    async with patient(dsn) as late:
         assert late.is_ready is False
         async with asyncio.timeout(PATIENCE):
             while not late.is_ready:
@@ -107,7 +107,7 @@ async def test_a_process_reads_the_listing_while_another_appends(dsn: str, commi
 
 async def test_little_of_the_listing_is_read_under_the_lock(dsn: str, committer: Committer, connection: Any) -> None:
     """However much the catalog grew, a batch reads a bounded part of it while others wait; the rest is read before it."""
-    async with Committer(dsn, REGISTRY) as behind:
+    async with patient(dsn) as behind:
         tools = await add_tools(committer, *(f"t{n}" for n in range(3 * MOST_UNDER_LOCK)))
         assert (await behind.submit(CastVote(new_id(), f"t{len(tools) - 1}", "ship"))).appended == 1
     known = Known(REGISTRY)
@@ -119,7 +119,7 @@ async def test_little_of_the_listing_is_read_under_the_lock(dsn: str, committer:
 async def test_a_log_that_cannot_be_read_yet_refuses_and_goes_on(dsn: str, connection: Any) -> None:
     """A process that starts while the log can't be read refuses what it is sent, and takes votes once it can."""
     await connection.execute("alter view log.recorded_events rename to away")
-    async with Committer(dsn, REGISTRY) as early:
+    async with patient(dsn) as early:
         with pytest.raises(asyncpg.UndefinedTableError):
             await early.submit(CastVote(new_id(), "a", "ship"))
         await connection.execute("alter view log.away rename to recorded_events")
@@ -189,3 +189,47 @@ async def test_survives_a_lost_connection(committer: Committer, connection: Any)
     assert done >= 15
     found = await positions(connection)
     assert found == list(range(1, len(found) + 1))
+
+
+END_SESSION = "select pg_terminate_backend(pg_backend_pid()) where nextval('tries') = 1"
+END_AT_COMMIT = """
+create function end_session() returns trigger language plpgsql as $$
+begin
+    perform nextval('tries'), pg_terminate_backend(pg_backend_pid());
+    return null;
+end $$;
+create constraint trigger end_at_commit after insert on log.events deferrable initially deferred
+    for each row execute function end_session();
+"""
+
+
+class EndSession(Command[None], frozen=True):
+    """A command whose session the server ends when it looks something up for the first time."""
+
+    exclusive = True
+
+    async def look_up(self, connection: Any) -> Found:
+        await connection.execute(END_SESSION)
+        return Found(None)
+
+    def decide(self, seen: Seen) -> Decision[None]:
+        return Decision(events=[(ids.stream_named("test", "session"), ToolUnlisted(tool=new_id()))], value=None)
+
+
+async def test_a_session_that_ends_before_the_commit_costs_nobody_an_answer(committer: Committer, connection: Any) -> None:
+    """A batch whose session the server ends is decided again in another one, since nothing of it was recorded."""
+    await connection.execute("create sequence tries")
+    assert (await committer.submit(EndSession())).appended == 1
+    assert await positions(connection) == [1]
+    assert await connection.fetchval("select last_value from tries") == 2
+
+
+async def test_a_session_that_ends_in_the_commit_is_not_tried_again(committer: Committer, connection: Any) -> None:
+    """Whether a commit held isn't known once its session is gone: the caller hears so, and asks again by its own key."""
+    await add_tools(committer, "a")
+    await connection.execute(f"create sequence tries; {END_AT_COMMIT}")
+    with pytest.raises(LogUnavailable):
+        await committer.submit(CastVote(new_id(), "a", "ship"))
+    assert await connection.fetchval("select last_value from tries") == 1
+    await connection.execute("drop trigger end_at_commit on log.events")
+    assert (await committer.submit(CastVote(new_id(), "a", "ship"))).appended == 1

@@ -1,6 +1,6 @@
 """A state machine of what voters and operators do, beside a plain model: whatever happens in whichever order, both agree.
 
-BALLOTPRESS_EXAMPLES says how many runs there are (default 10).
+BALLOTPRESS_EXAMPLES says how many runs there are (default 6).
 """
 
 import asyncio
@@ -19,7 +19,6 @@ from events.commands.ballots import CastVote
 from events.commands.erasure import EraseVisitor
 from events.commands.voters import CorrectVoters
 from events.log import store
-from events.log.committer import Committer
 from events.registry import REGISTRY
 from events.voters import VoterIsDisqualified, VoterUnknown
 from projections import cards
@@ -27,7 +26,7 @@ from projections.registry import PROJECTIONS
 from tests.oracle.compare import differences
 from tests.support import servers
 from tests.support.catalogs import new_id
-from tests.support.log import add_tools
+from tests.support.log import add_tools, patient
 from tests.support.runners import catch_up
 
 DENSE = """
@@ -71,7 +70,7 @@ class Voting(RuleBasedStateMachine):
 
     async def _open(self) -> None:
         dsn = self.server.dsn(self.name)
-        self.committer = await Committer(dsn, REGISTRY).__aenter__()
+        self.committer = await patient(dsn).__aenter__()
 
     @rule(target=voters)
     def arrive(self) -> str:
@@ -176,7 +175,7 @@ def test_a_plain_model_agrees(postgres: servers.Postgres, template: str) -> None
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Voting,
         settings=settings(
-            max_examples=int(os.environ.get("BALLOTPRESS_EXAMPLES", "10")),
+            max_examples=int(os.environ.get("BALLOTPRESS_EXAMPLES", "6")),
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

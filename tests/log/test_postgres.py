@@ -7,9 +7,7 @@ import asyncpg
 import pytest
 
 from events.log import postgres
-from events.log.committer import Committer
-from events.registry import REGISTRY
-from tests.support.log import add_tools
+from tests.support.log import add_tools, patient
 from tests.support.servers import Postgres
 
 HOSTILE = {
@@ -75,7 +73,7 @@ async def test_no_promise_rests_on_a_roles_settings(connection: "asyncpg.Connect
     ours = {"lock_timeout": "2s", "statement_timeout": "5s", "idle_in_transaction_session_timeout": "1500ms"}
     assert await seen(appender) == RIGHT | ours
     await appender.close()
-    async with Committer(role, REGISTRY) as committer:
+    async with patient(role) as committer:
         await add_tools(committer, "a")
 
 

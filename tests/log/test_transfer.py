@@ -20,7 +20,9 @@ from tests.support import servers
 from tests.support.histories import TOOLS
 from tests.support.servers import database
 
-EVENTS = 45_000
+EVENTS = 4_500
+AT_ONCE = 200
+"""Events a round trip, and ten times as many between two commits: the log of the test is more than two of these parts."""
 
 
 class Power(BaseException):
@@ -43,6 +45,12 @@ class Cut(io.BytesIO):
 
 def quiet(done: int, of: int) -> None:
     """Show no progress."""
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an import go in small parts."""
+    monkeypatch.setattr("events.log.transfer.AT_ONCE", AT_ONCE)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +82,7 @@ async def target(postgres: servers.Postgres, template: str) -> AsyncIterator[Any
 
 async def test_an_import_that_was_cut_short_goes_on(whole: bytes, target: Any) -> None:
     """What was loaded before a kill isn't loaded again; the log is empty until all is there, and whole then."""
-    for cut, kept in ((25_000, 20_000), (42_000, 40_000)):
+    for cut, kept in ((2_500, 2_000), (4_200, 4_000)):
         with pytest.raises(Power):
             await import_(target, REGISTRY, Cut(whole, cut), 0, quiet)
         assert await target.fetchval("select events from import.progress") == kept
@@ -90,7 +98,7 @@ async def test_an_import_that_was_cut_short_goes_on(whole: bytes, target: Any) -
 async def test_another_file_does_not_go_on(whole: bytes, target: Any) -> None:
     """An import goes on with the same file only; with another one it says so, and begins anew the next time."""
     with pytest.raises(Power):
-        await import_(target, REGISTRY, Cut(whole, 25_000), 0, quiet)
+        await import_(target, REGISTRY, Cut(whole, 2_500), 0, quiet)
     other = whole.replace(b'"choice": "ship"', b'"choice": "skip"', 1)
     with pytest.raises(ImportRefused, match="of another file"):
         await import_(target, REGISTRY, io.BytesIO(other), 0, quiet)

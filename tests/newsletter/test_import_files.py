@@ -170,6 +170,32 @@ async def test_who_left_once_is_left_out_wherever_the_file_names_them(desk: Desk
     assert (done.imported, done.left, await desk.kept()) == (0, 4, {})
 
 
+async def test_who_left_elsewhere_is_left_out_of_later_files_too(desk: Desk) -> None:
+    """Only a consent of a later day than the leaving brings somebody back; a trial says the same, and keeps nothing."""
+    left = b"email,unsubscribed_at\nAna@example.com,2025-01-01\nbob@example.com,2025-01-01 10:00\ncyd@example.com,\n"
+    later = (
+        b"email,subscribed_at\nana@example.com,2024-03-01\nbob@example.com,2025-01-02\ncyd@example.com,2024-03-01\n"
+        b"dan@example.com,2025-01-01\n"
+    )
+    assert (await desk.take(left, dry_run=True)).left == 2
+    assert (await desk.take(left)).imported == 1  # cyd never left
+    foreseen = await desk.take(later, dry_run=True)
+    done = await desk.take(later)
+    assert (done, done.imported, done.known, done.left) == (foreseen, 2, 1, 1)
+    assert sorted(await desk.kept()) == ["bob@example.com", "cyd@example.com", "dan@example.com"]
+    assert (await desk.take(b"email\nana@example.com\n")).left == 1
+    rows = await desk.connection.fetch("select mark, left_on from vault.left_elsewhere")
+    finder = await Vault((VAULT_KEY,)).finder(desk.connection)
+    assert [(row["mark"], str(row["left_on"])) for row in rows] == [(finder.mark("ana@example.com"), "2025-01-01")]
+
+
+async def test_who_left_on_no_known_day_left_today(desk: Desk) -> None:
+    """Where a file doesn't say when somebody left, no consent that is known by then counts any more."""
+    await desk.take(b"email,status\nana@example.com,unsubscribed\n")
+    assert (await desk.take(b"email,subscribed_at\nana@example.com,2026-01-01\n")).left == 1
+    assert await desk.kept() == {}
+
+
 async def test_what_is_not_understood_is_named_by_line_and_column(desk: Desk) -> None:
     """Statuses, dates, answers and categories that could mean anything are refused, the rest of the file is imported."""
     raw = b"""email,status,opted in,created_at,categories,x

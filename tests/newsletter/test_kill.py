@@ -14,10 +14,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from events.commands.subscribers import Imported, ImportSubscribers
-from events.log.committer import Committer
+from events.commands.imports import Imported, ImportSubscribers
 from events.log.vault import Vault
-from events.registry import REGISTRY
 from services.clock import now
 from services.migrate import migrate
 from services.newsletter import issues, ledger
@@ -25,6 +23,7 @@ from services.newsletter.schedule import schedule_of
 from services.newsletter.subscribers import new_person
 from services.settings import read_settings
 from tests.support import servers
+from tests.support.log import patient
 from tests.support.processes import PATIENCE, Fleet, free_port
 from tests.support.runners import catch_up_all
 from tests.support.settings import environ
@@ -82,7 +81,7 @@ async def populate(fleet: SendingFleet) -> None:
     connection = await asyncpg.connect(dsn)
     finder = await vault.finder(connection)
     await connection.close()
-    async with Committer(dsn, REGISTRY) as committer:
+    async with patient(dsn) as committer:
         people = [new_person(vault, finder, f"reader{n}@example.com") for n in range(READERS)]
         for start in range(0, READERS, 100):
             rows = [Imported(person, "sealed proof") for person in people[start : start + 100]]

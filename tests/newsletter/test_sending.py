@@ -2,15 +2,26 @@
 
 import email
 import email.policy
+import re
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from unittest.mock import patch
 
-from events.commands.subscribers import EraseSubscriber, Imported, ImportSubscribers, Unsubscribe
+from events.commands.imports import Imported, ImportSubscribers
+from events.commands.subscribers import EraseSubscriber, Unsubscribe
 from services.newsletter import holds, issues, ledger
 from services.newsletter.subscribers import new_person
+from services.status.model import Problem
 from services.status.read import read_status
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
+from tests.support.processes import PATIENCE
+from tests.support.runners import until
+from tests.support.settings import environ
+from tests.support.shell import Ran, run_inside
 from tests.support.sink import says_250
+from tests.support.sites import client
 
 
 async def planned(room: Newsroom, readers: int) -> tuple[int, list[str]]:
@@ -19,6 +30,37 @@ async def planned(room: Newsroom, readers: int) -> tuple[int, list[str]]:
     await room.project()
     await room.deliver()  # the confirmations, which nobody needs any more
     return await room.send_now(), subscribers
+
+
+def run(room: Newsroom, *words: str) -> Ran:
+    """Run a command on the newsroom's site."""
+    given = room.settings
+    return Ran(run_inside(words, b"", environ(given.database_url, given.redis_url, given.home)))
+
+
+async def problems(room: Newsroom) -> Sequence[Problem]:
+    """Return the problems that `status` shows."""
+    async with room.database.acquire() as connection:
+        return (await read_status(connection, room.schedule)).problems
+
+
+async def told_of_refusals(room: Newsroom) -> tuple[str | None, float, float]:
+    """Return what readiness says of a held issue, and from the metrics how many are held and how many readers were refused."""
+    patient = {f"services.web.{module}.PATIENCE_SECONDS": PATIENCE for module in ("gauges", "http.checks")}
+    async with AsyncExitStack() as stack:
+        for name, seconds in patient.items():
+            stack.enter_context(patch(name, seconds))
+        site = await stack.enter_async_context(client(room.settings))
+
+        async def is_ready() -> bool:
+            return (await site.get("/health/ready")).status_code == 200
+
+        await until(is_ready)
+        reasons = (await site.get("/health/ready")).json().get("reasons", [])
+        metrics = (await site.get("/metrics")).text
+    held = next((reason.removeprefix("refusals: ") for reason in reasons if reason.startswith("refusals: ")), None)
+    found = dict(re.findall(r'ballotpress_mail_about_us\{of="(\w+)"\} (\S+)', metrics))
+    return held, float(found["held_issues"]), float(found["refused_readers"])
 
 
 async def test_each_reader_gets_one_mail(room: Newsroom) -> None:
@@ -90,13 +132,17 @@ async def test_refusals_about_us_hold_the_issue_and_drop_nobody(room: Newsroom) 
     refused = await holds.read_refused(room.database)
     assert refused.held == (number,) and refused.readers >= holds.ROW and refused.held_for == "refused, about us (5.5.2)"
     assert await room.database.fetchval("select count(*) from vault.lookups where suppressed is not null") == 0
+    assert await told_of_refusals(room) == (f"{holds.said_held([number])}: {holds.RESUME_HELD}", 1.0, float(refused.readers))
     room.sink.rcpt = says_250
     await room.deliver()
     assert await room.accounts(number) == accounts
-    await holds.resume(room.database)
+    run(room, "digest", "resume")
     await room.deliver()
     assert await room.accounts(number) == {"accepted": 23}
     assert (await holds.read_refused(room.database)).held == ()
+    said = f"The servers of {refused.readers} readers refused mail of ours in the last day, for no fault of theirs"
+    assert said in [problem.what for problem in await problems(room)]
+    assert await told_of_refusals(room) == (None, 0.0, float(refused.readers))
 
 
 async def test_a_relay_that_knows_hardly_any_address_is_doubted_once(room: Newsroom) -> None:
@@ -134,9 +180,14 @@ async def test_a_single_refusal_about_us_keeps_its_reader_and_can_be_sent_again(
     assert await room.reasons(number) == {readers[1]: "refused, about us (5.7.1)"}
     assert (await issues.issue(room.database, number)).state == "settled"
     room.sink.rcpt = says_250
-    assert await holds.retry(room.database, number) == 1
+    assert await told_of_refusals(room) == (None, 0.0, 1.0)
+    assert f"{readers[1]} rejected" in run(room, "digest", "status", str(number), "--missed").out
+    assert run(room, "digest", "resolve", str(number), "--refused", "resend").out == "1 mail will be sent again\n"
     await room.deliver()
     assert await room.accounts(number) == {"accepted": 3}
+    again = run(room, "digest", "resolve", str(number), "--refused", "resend", "--json")
+    assert again.json() == {"resolved": 0, "how": "resend"}
+    run(room, "digest", "resolve", str(number)).failed("--uncertain or --refused", status=2)
 
 
 async def test_a_full_mailbox_at_rcpt_is_a_soft_bounce(room: Newsroom) -> None:
@@ -252,8 +303,7 @@ async def test_a_ledger_that_went_back_sends_nothing_again(room: Newsroom) -> No
     sent = len(room.sink.mails)
     await room.deliver()
     assert (len(room.sink.mails), await room.accounts(number)) == (sent, {"pending": 25})
-    async with room.database.acquire() as connection:
-        said = [problem.what for problem in (await read_status(connection, room.schedule)).problems]
+    said = [problem.what for problem in await problems(room)]
     assert "The newsletter is held: the ledger doesn't have mails any more that were sent" in said
     await issues.set_paused(room.database, False)
     await room.deliver()

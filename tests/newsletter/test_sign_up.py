@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
 from emails.addresses import read_address
 from events.commands.catalog import ImportCatalog
@@ -105,6 +107,38 @@ async def test_sign_ups_are_counted_without_valkey(dsn: str) -> None:
     async with client(settings(dsn, "unix:///nonexistent/valkey.sock", newsletter=LIMITS)) as http:
         seen = [(await sign_up(http, f"reader{n}@example.com")).status_code for n in range(8)]
     assert seen == [202] * 6 + [429] * 2
+
+
+@pytest.fixture
+async def from_anywhere(dsn: str, valkey_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client whose calls come from the address that they name, of a site that mails 20 who sign up an hour."""
+    given = settings(dsn, valkey_url, newsletter=Newsletter(signups_in_all_per_hour=20))
+    async with client(structs.replace(given, trusted_proxies=(ip_network("192.0.2.0/24"),))) as made:
+        yield made
+
+
+async def sign_up_from(http: httpx.AsyncClient, address: str, reader: str) -> int:
+    body, head = {"email": f"{reader}@example.com"}, {"x-forwarded-for": address}
+    return (await http.post("/v1/newsletter/subscriptions", json=body, headers=head)).status_code
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_networks_that_ask_a_lot_shut_nobody_out(from_anywhere: httpx.AsyncClient, connection: Any) -> None:
+    """Four networks get what they ask for until half of the hour's mails is theirs; others are then mailed as ever."""
+    floods = [f"{one}.9.9.9" for one in range(50, 54)]
+    taken = [await sign_up_from(from_anywhere, address, f"f{n}of{address}") for address in floods for n in range(5)]
+    assert (taken.count(202), taken[-1]) == (len(floods) + 10, 429)
+    assert [await sign_up_from(from_anywhere, f"{one}.1.1.1", f"stranger{one}") for one in range(60, 66)] == [202] * 6
+    assert await connection.fetchval("select bool_and(not_before <= now()) and count(*) = 20 from newsletter.mails")
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_more_than_the_hours_mails_wait_their_turn(from_anywhere: httpx.AsyncClient, connection: Any) -> None:
+    """However many networks there are, each signs up, and the 21st mail goes out an hour after the first."""
+    assert {await sign_up_from(from_anywhere, f"{one}.1.1.1", f"reader{one}") for one in range(60, 83)} == {202}
+    turns = "select extract(epoch from not_before - min(not_before) over ()) / 60 from newsletter.mails order by not_before"
+    minutes = [int(row[0]) for row in await connection.fetch(turns)]
+    assert minutes[:20] == [0] * 20 and set(minutes[20:]) <= {60, 61}
 
 
 @pytest.mark.usefixtures("valkey")

@@ -1,5 +1,6 @@
 """A suppression is taken back by an operator or by the reader, and then mail goes there again."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -103,3 +104,5 @@ async def test_operators_see_suppressions_and_take_them_back(room: Newsroom, htt
     for reason, status in (("our fault", 200), ("our fault", 200), ("another reason", 422)):
         answer = await http.post(path, json={"reason": reason}, headers={**token, "idempotency-key": "once"})
         assert answer.status_code == status and (status != 200 or answer.json()["subscriber"] == ada)
+    receipts = await room.database.fetch("select receipt from log.idempotency")
+    assert [json.loads(row["receipt"])["value"] for row in receipts] == [None], "a receipt that is kept tells of nobody"

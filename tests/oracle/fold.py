@@ -7,9 +7,8 @@ time, in the log's order, and never sees the positions that a projection passes 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
-import msgspec
 from msgspec.structs import asdict
 
 from events import ballots, bookmarks, catalog, reviews, subscribers
@@ -31,32 +30,11 @@ from events.reviews import ReviewApproved, ReviewEdited, ReviewRejected, ReviewS
 from events.subscribers import BookmarksJoined, SubscriberImported, SubscriptionConfirmed, SubscriptionRequested
 from events.voters import CorrectionRecorded, VoterDisqualified, VoterReinstated
 from projections.tally import percent
+from tests.oracle.entries import Entry, Fold, Key, Row, Tables
+from tests.oracle.integrity import Integrity
 
-Key = tuple[Any, ...]
-Row = dict[str, Any]
-Tables = dict[str, dict[Key, Row]]
 Change = tuple[Key, int, int]
 Later = ReviewEdited | ReviewApproved | ReviewRejected | ReviewWithdrawn
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """A recorded event as the folds take it; `recorded_at` has a time zone."""
-
-    position: int
-    recorded_at: datetime
-    event: Event
-
-
-class Fold(Protocol):
-    """A projection's tables while events are folded into them."""
-
-    concerns: tuple[type[Event], ...]
-
-    def take(self, entry: Entry) -> None:
-        """Fold the next event in; an event of no concern to the projection changes nothing."""
-
-    def tables(self) -> Tables:
-        """Return each table's rows, with all their columns, by primary key."""
 
 
 class Cards:
@@ -431,6 +409,7 @@ FOLDS: Mapping[str, type[Fold]] = {
     "reviews": Reviews,
     "subscribers": Subscribers,
     "corrections": Corrections,
+    "integrity": Integrity,
 }
 
 

@@ -29,13 +29,14 @@ from tests.support.histories import (
     random_histories,
     sizes,
 )
+from tests.support.log import patient
 from tests.support.runners import Connection, catch_up, catch_up_all, rebuild, tables, told_by_the_log
 from tests.support.servers import database
 
 
 async def record(dsn: str, connection: Connection, acts: list[Act], drops: list[tuple[str, int]], minutes: int) -> None:
     """Let a history happen, its events `minutes` apart, and drop positions, counted round and round the log."""
-    async with Committer(dsn, REGISTRY) as committer:
+    async with patient(dsn) as committer:
         await add_three_tools(committer)
         history = History(committer)
         await history.do(acts)

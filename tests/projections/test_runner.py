@@ -21,7 +21,7 @@ from services.migrate import migrate
 from tests.oracle import compare
 from tests.support import servers
 from tests.support.histories import A_DAY, SLUGS, VOTERS, History, add_three_tools
-from tests.support.log import append, tool_added
+from tests.support.log import append, patient, tool_added
 from tests.support.runners import CARDS, NOW, at_head, checkpoint, must_be_right, runner, running, until
 
 ALL = [projection.name for projection in PROJECTIONS]
@@ -80,7 +80,7 @@ async def test_wakes_by_bell(dsn: str, connection: Any) -> None:
     advanced = asyncio.Event()
     log_bell, one = notify.Bell(dsn, notify.LOG), runner(dsn, poll=36_000, on_advance=advanced.set)
     ringing = [asyncio.create_task(log_bell.run()), asyncio.create_task(notify.listen(dsn, notify.LOG, one.wake.set))]
-    async with Committer(dsn, REGISTRY, on_commit=log_bell.ring) as committer, running(one):
+    async with patient(dsn, on_commit=log_bell.ring) as committer, running(one):
         await add_three_tools(committer)
         await cards_at_head(connection)
         advanced.clear()
@@ -306,7 +306,7 @@ async def test_a_restart_of_the_server_never_halts(caplog: pytest.LogCaptureFixt
 
 async def a_day(dsn: str, first_id: int = 0) -> None:
     """Let a day pass, with tools on the first one."""
-    async with Committer(dsn, REGISTRY) as committer:
+    async with patient(dsn) as committer:
         if first_id == 0:
             await add_three_tools(committer)
         await History(committer, first_id).do(A_DAY)

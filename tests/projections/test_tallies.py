@@ -22,7 +22,7 @@ from projections.engine.projection import connect
 from projections.engine.runner import advance
 from projections.registry import PROJECTIONS
 from tests.support import servers
-from tests.support.histories import TOOLS, VOTERS
+from tests.support.histories import EXAMPLES, TOOLS, VOTERS
 from tests.support.servers import database
 
 START = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)  # the day after is a Monday
@@ -136,7 +136,7 @@ def moments(events: Sequence[Recorded]) -> list[datetime]:
 
 
 @given(acts=histories, behind=st.integers(0, 5), window=st.integers(1, 50))
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 async def test_a_tally_as_of_any_time_is_what_a_fold_says(
     postgres: servers.Postgres, template: str, acts: list[Any], behind: int, window: int
 ) -> None:
@@ -157,7 +157,7 @@ async def test_a_tally_as_of_any_time_is_what_a_fold_says(
 
 
 @given(acts=histories, every=st.sampled_from(["hour", "day", "week"]), window=st.integers(1, 50))
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=max(5, EXAMPLES // 2), deadline=None, suppress_health_check=list(HealthCheck))
 async def test_the_changes_of_periods_are_what_a_fold_says(
     postgres: servers.Postgres, template: str, acts: list[Any], every: hours.Every, window: int
 ) -> None:

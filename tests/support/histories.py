@@ -116,7 +116,7 @@ A_DAY: list[Act] = [
     ("vote", VOTERS[2], 2, None),
 ]
 
-EXAMPLES = int(os.environ.get("BALLOTPRESS_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("BALLOTPRESS_EXAMPLES", "12"))
 
 sizes = st.lists(st.integers(1, 12), min_size=1, max_size=4)
 drops = st.lists(st.tuples(st.sampled_from([p.name for p in PROJECTIONS]), st.integers(1, 100)), min_size=1, max_size=4)

@@ -11,9 +11,11 @@ from events.log import ids
 from events.log.command import Command, Decision, Reads, Seen
 from events.log.committer import Committer
 from events.log.event import Event
+from events.registry import REGISTRY
 from projections.engine.projection import create_missing
 from projections.registry import PROJECTIONS
 from tests.support.catalogs import new_id
+from tests.support.processes import PATIENCE
 
 
 class Append(Command[None], frozen=True):
@@ -26,6 +28,11 @@ class Append(Command[None], frozen=True):
 
     def decide(self, seen: Seen) -> Decision[None]:
         return Decision(events=self.events, value=None)
+
+
+def patient(dsn: str, **options: Any) -> Committer:
+    """Return a committer of which no slow machine makes a command give up."""
+    return Committer(dsn, REGISTRY, patience=PATIENCE, **options)
 
 
 def append(*events: tuple[UUID, Event]) -> Append:

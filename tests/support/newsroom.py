@@ -15,7 +15,6 @@ from events.commands.catalog import ImportCatalog
 from events.commands.subscribers import ConfirmSubscription, RequestSubscription, SetPreferences
 from events.log.committer import Committer
 from events.log.vault import Vault
-from events.registry import REGISTRY
 from services.clock import fresh_id, now
 from services.newsletter import issues, ledger, reports
 from services.newsletter.ledger import MailOutcome
@@ -27,6 +26,7 @@ from services.newsletter.tokens import MailTokens
 from services.newsletter.transport import RelayTransport
 from services.settings import Settings
 from tests.support import catalogs
+from tests.support.log import patient
 from tests.support.runners import catch_up_all
 from tests.support.sink import Sink
 
@@ -67,7 +67,7 @@ class Newsroom:
         finder = await self.vault.finder(self.database)
         person = new_person(self.vault, finder, address)
         await self.committer.submit(
-            RequestSubscription(person, categories, "form", visitor, mail=fresh_id(), cap=cap, offered=categories)
+            RequestSubscription(person, categories, "form", visitor, mail=fresh_id(), cap=cap, hourly=1000, offered=categories)
         )
         found: str | None = await self.database.fetchval(
             "select person from vault.lookups where mark = $1", finder.mark(address)
@@ -132,7 +132,7 @@ async def newsroom(settings: Settings) -> AsyncIterator[Newsroom]:
     port = await sink.start()
     async with (
         asyncpg.create_pool(settings.database_url, min_size=0, max_size=6, server_settings={"timezone": "UTC"}) as pool,
-        Committer(settings.database_url, REGISTRY) as committer,
+        patient(settings.database_url) as committer,
         Relay(f"smtp://127.0.0.1:{port}", 4) as relay,
     ):
         named = replace(settings, smtp_url=f"smtp://127.0.0.1:{port}")

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from events.log import store
+from events.log.tasks import end
 from events.registry import REGISTRY
 from projections.engine.projection import Projection, connect
 from projections.engine.runner import Runner, advance
@@ -99,9 +100,7 @@ async def running(*runners: Runner) -> AsyncIterator[list["asyncio.Task[None]"]]
     try:
         yield tasks
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
 
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:

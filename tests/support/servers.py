@@ -18,9 +18,13 @@ import asyncpg
 from services.embedded.account import Account, open_ways, own, server_account
 from services.embedded.postgres import programs_folder
 from services.embedded.valkey import program_file
+from services.migrate import migrate
 from tests.support.processes import PATIENCE, Process, wait_for
 
 _numbers = itertools.count(1)
+
+TEMPLATE = "template_ballotpress"
+"""A migrated database that each test's own is cloned from."""
 
 
 def postgres_programs() -> Path:
@@ -141,6 +145,20 @@ async def execute(dsn: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def make_template(server: Postgres) -> None:
+    """Make the database that others are cloned from."""
+    await execute(server.dsn(), f"create database {TEMPLATE}")
+    await migrate(server.dsn(TEMPLATE))
+
+
+def content(file: Path) -> bytes:
+    """Return what a server's file holds; nothing of one that it has removed meanwhile, nor of a folder or socket."""
+    try:
+        return file.read_bytes() if file.is_file() else b""
+    except FileNotFoundError:
+        return b""
 
 
 @asynccontextmanager

@@ -8,11 +8,10 @@ import asyncpg
 
 from events.catalog import ComparisonAnnounced, PanelReviewPublished, ToolAdded
 from events.log.command import Command, Decision
-from events.log.committer import Committer
 from events.log.event import Event
 from events.log.ids import stream_of
-from events.registry import REGISTRY
 from services.clock import fresh_id
+from tests.support.log import patient
 
 BLOCK = 100
 AT_ONCE = 2_000
@@ -47,7 +46,7 @@ class AddCatalog(Command[None], frozen=True):
 
 async def fill_year(dsn: str, events: int, tools: int = 5_000) -> int:
     """Make a year's log of so many events, the catalog's beside them, in an empty one; give the head's position."""
-    async with Committer(dsn, REGISTRY) as committer:
+    async with patient(dsn) as committer:
         await committer.submit(AddCatalog(tools))
     connection = await asyncpg.connect(dsn, server_settings={"synchronous_commit": "off"})
     await connection.execute("alter table log.events disable trigger events_append_only")

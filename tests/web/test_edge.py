@@ -286,6 +286,20 @@ async def test_preflights_are_answered(site: httpx.AsyncClient) -> None:
     assert not [name for name in theirs.headers if name.startswith("access-control")]
 
 
+@pytest.mark.parametrize(
+    ("method", "left_out"),
+    [("GET", None), ("HEAD", None), ("PUT", None), ("OPTIONS", "origin"), ("OPTIONS", "access-control-request-method")],
+)
+async def test_only_a_preflight_is_answered_as_one(site: httpx.AsyncClient, method: str, left_out: str | None) -> None:
+    """Any other method, and OPTIONS without both headers, get their own answer, with no word on what may be sent."""
+    headers = {"origin": "https://site.example", "access-control-request-method": "PUT"}
+    headers.pop(left_out or "", None)
+    answer = await site.request(method, "/health/live", headers=headers)
+    assert answer.status_code == {"PUT": 405, "OPTIONS": 204}.get(method, 200)
+    assert "access-control-allow-methods" not in answer.headers
+    assert ("allow" in answer.headers) == (method in ("OPTIONS", "PUT"))
+
+
 async def test_a_visitor_keeps_its_id(site: httpx.AsyncClient) -> None:
     """The first call makes a visitor (201), a later one with its token, as Bearer or cookie, finds it (200)."""
     first = await site.post("/v1/visitors")

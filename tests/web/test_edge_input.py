@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.web.http.answers import takes_gzip
 from services.web.http.bodies import BodyReader, Id, Input, Slug
 from services.web.http.cursors import Cursors
 from services.web.http.problems import BadInput, WrongMediaType
@@ -91,6 +92,19 @@ def refused_at(raw: bytes) -> list[str]:
 def test_a_bad_body_is_refused_at_its_field(raw: bytes, pointer: str) -> None:
     """The pointer names the field that is wrong, missing or unknown, or the whole where no field can be told."""
     assert refused_at(raw) == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("accepts", "packed"),
+    [
+        (None, False), (b"", False), (b"br", False), (b"gzip", True), (b"GZIP", True), (b"br, gzip", True),
+        (b"gzip;q=0", False), (b"gzip; q=0.0", False), (b"gzip;q=0.00", False), (b"gzip;q=0.000", False),
+        (b"gzip;\tQ=0.", False), (b"gzip;q=0.001", True), (b"gzip;q=0.5, br;q=0", True), (b"br;q=1, gzip;q=0.00", False), (b"gzipped", False),
+    ],
+)  # fmt: skip
+def test_an_answer_is_packed_for_those_who_take_it(accepts: bytes | None, packed: bool) -> None:
+    """A weight of nothing refuses gzip, however many zeros it is spelled with (RFC 9110, 12.4.2)."""
+    assert takes_gzip(accepts) is packed
 
 
 def test_a_whole_number_may_have_a_point() -> None:

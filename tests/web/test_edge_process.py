@@ -125,6 +125,17 @@ def test_heads_that_two_servers_could_read_in_two_ways_are_refused(port: int, ra
     assert said(port, raw).split()[1] == status
 
 
+@pytest.mark.parametrize(
+    "headers", [b"Content-Length: 40\r\n" + wire.CHUNKED, wire.CHUNKED + b"Content-Length: 40\r\n", wire.CHUNKED]
+)
+def test_nothing_is_read_behind_a_chunked_body(port: int, headers: bytes) -> None:
+    """A second request there could be another caller's body to a proxy: one answer comes, and the connection ends."""
+    sent = b"POST /v1/visitors HTTP/1.1\r\nHost: a\r\n" + headers + b"\r\n0\r\n\r\n"
+    answer = said(port, sent + b"GET /health/live HTTP/1.1\r\nHost: a\r\n" + CLOSE)
+    assert (answer.count(b"HTTP/1.1 "), answer.split()[1]) == (1, b"201")
+    assert b"connection: close" in answer.lower()
+
+
 @pytest.mark.parametrize("frame", wire.BROKEN_FRAMES)
 def test_a_broken_chunk_is_the_caller_s_fault(port: int, frame: bytes) -> None:
     """A body whose frames make no sense is answered 400, and the connection ends."""

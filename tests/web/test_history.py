@@ -14,7 +14,6 @@ from events.catalog import ToolNotListed
 from events.commands.ballots import CastVote
 from events.log import history
 from events.log.committer import Committer
-from events.registry import REGISTRY
 from projections.registry import PROJECTIONS
 from services.log_watch import FILE, LogWatch
 from services.web.card_cache import Cards
@@ -22,7 +21,7 @@ from services.web.http.networks import LOCAL
 from services.web.live import Live
 from tests.support import servers
 from tests.support.catalogs import new_id, tool
-from tests.support.log import add_tools, go_back, take_views_back
+from tests.support.log import add_tools, go_back, patient, take_views_back
 from tests.support.runners import CARDS, Connection, at_head, catch_up_all, checkpoint, runner, running, until
 from tests.support.settings import OPERATOR, settings
 from tests.support.shell import Shell
@@ -56,12 +55,12 @@ async def test_a_process_that_slept_while_the_log_went_back_and_on_has_the_right
     dsn: str, connection: Connection
 ) -> None:
     """Lost tools take no vote and new ones do, though the log is longer than when the process last looked."""
-    async with Committer(dsn, REGISTRY) as sleeper, Committer(dsn, REGISTRY) as other:
+    async with patient(dsn) as sleeper, patient(dsn) as other:
         await add_tools(other, "kept")
         await add_tools(other, "lost")
         known = await cast(sleeper, "lost", "ship")
         await go_back(connection, 1)
-        async with Committer(dsn, REGISTRY) as newer:
+        async with patient(dsn) as newer:
             await add_tools(newer, "new")
             await cast(newer, "kept", *["ship"] * 5)
         assert await connection.fetchval("select position from log.head") > known
@@ -79,7 +78,7 @@ async def test_a_process_that_slept_while_the_log_went_back_and_on_has_the_right
 
 async def test_what_others_appended_is_no_rewind(dsn: str, connection: Connection) -> None:
     """Processes that append in turn take each other's events for what they are."""
-    async with Committer(dsn, REGISTRY) as one, Committer(dsn, REGISTRY) as two:
+    async with patient(dsn) as one, patient(dsn) as two:
         await add_tools(one, "a")
         for _ in range(5):
             await cast(two, "a", "ship")

@@ -118,3 +118,9 @@ def test_generated_types_compile(document: Path) -> None:
     types = document.parent / "types.ts"
     run(str(BINARIES / "openapi-typescript"), str(document), "-o", str(types), folder=document.parent)
     run(str(BINARIES / "tsc"), "--noEmit", "--strict", str(types), folder=document.parent)
+
+
+def test_every_operation_says_that_its_head_may_be_refused() -> None:
+    """A head that can't be read (400) or is too large (431) is refused on any path, so every operation names both."""
+    responses = [set(o["responses"]) for path in DOCUMENT["paths"].values() for name, o in path.items() if name != "parameters"]
+    assert responses and all({"400", "431"} <= named for named in responses)

@@ -69,3 +69,39 @@ async def test_a_halted_view_skips_an_event_once_an_operator_says_so(
     await _until(connection, 0)
     after = await http.get("/ops/quarantine?said=dropped")
     assert "Nothing has halted" in after.text and 'role="status"' in after.text
+
+
+@pytest.mark.parametrize(
+    ("voters", "said"),
+    [
+        (",", "The list of voters must be 1 to 1000 visitors&#39; ids."),
+        ("not-an-id", "The list of voters holds what is no visitor&#39;s id: not-an-id."),
+        ("<script>alert(1)</script>", "holds what is no visitor&#39;s id: &lt;script&gt;alert(1)&lt;/script&gt;."),
+        ("A" * 22 + ", x", "holds what is no visitor&#39;s id: x."),
+    ],
+)
+async def test_wrong_ids_of_voters_are_said_beside_the_form(http: httpx.AsyncClient, voters: str, said: str) -> None:
+    """The form comes back as it was filled in, with a sentence about what is wrong, and nothing happens."""
+    form = {"voters": f" {voters}", "reason": "One hand", "action": "reinstate", "step": "do"}
+    page = await http.post("/ops/voters", data=form)
+    assert (page.status_code, said in page.text) == (400, True)
+    assert 'value="One hand"' in page.text and 'value="reinstate" required checked' in page.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/ops/log?before=x", 400), ("GET", "/ops/reviews", 403), ("POST", "/ops/quarantine", 400)],
+)
+async def test_refusals_stand_in_the_operators_frame(http: httpx.AsyncClient, method: str, path: str, status: int) -> None:
+    """An operator who is refused keeps the operators' menu and name, and the way back to the overview."""
+    page = await http.request(method, path, data={"position": "x", "reason": "why"} if method == "POST" else None)
+    assert page.status_code == status
+    assert 'href="/ops/voters"' in page.text and "Sign out" in page.text and "editor" in page.text
+    assert 'href="/newsletter"' not in page.text
+
+
+async def test_an_unknown_page_below_ops_tells_a_stranger_nothing(http: httpx.AsyncClient) -> None:
+    """Nobody has been admitted there, so no name and no menu stands on it, just the way to the overview."""
+    page = await http.get("/ops/no-such-page")
+    assert (page.status_code, 'href="/ops"' in page.text) == (404, True)
+    assert "editor" not in page.text and "/newsletter" not in page.text

@@ -30,6 +30,21 @@ def test_a_retried_import_answers_what_the_first_did(site: Site) -> None:
     assert_problem(site.operator.post("/v1/ops/catalog", catalog(), key), 422)
 
 
+def test_a_key_is_for_one_query(site: Site, tool: str) -> None:
+    """The same call with another query under a key is another request: 422, and what the first did stands."""
+    me = site.visitor()
+    me.vote(tool, "ship")
+    path = f"/v1/ops/voters/{me.visitor}/disqualification"
+    assert site.operator.post(path, {"reason": "A test of keys"}).status_code == 200
+    key = {"Idempotency-Key": "reinstate"}
+    asked = f"{path}?reason=Wrongly%20suspected"
+    first = site.operator.delete(asked, key)
+    assert first.status_code == 200
+    assert site.operator.delete(asked, key).json() == first.json()
+    for other in (path, f"{path}?reason=Another%20reason"):
+        assert_problem(site.operator.delete(other, key), 422)
+
+
 @pytest.mark.parametrize(
     ("broken", "pointer"),
     [

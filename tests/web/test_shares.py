@@ -41,13 +41,13 @@ async def limits(valkey_url: str) -> AsyncIterator[Limits]:
     ("address", "blocks"),
     [
         ("192.0.2.7", ["192.0.2.0/24", "192.0.0.0/16"]),
-        ("2001:db8:1:2:3::4", ["2001:db8:1:2::/64", "2001:db8:1::/56", "2001:db8:1::/48"]),
-        ("2001:db8:1:ab12::4", ["2001:db8:1:ab12::/64", "2001:db8:1:ab00::/56", "2001:db8:1::/48"]),
+        ("2001:db8:1:2:3::4", ["2001:db8:1:2::/64", "2001:db8:1::/56", "2001:db8:1::/48", "2001:db8::/32"]),
+        ("2001:db8:1:ab12::4", ["2001:db8:1:ab12::/64", "2001:db8:1:ab00::/56", "2001:db8:1::/48", "2001:db8::/32"]),
         ("::ffff:192.0.2.7", ["192.0.2.0/24", "192.0.0.0/16"]),
     ],
 )
 def test_an_address_counts_as_several_blocks(address: str, blocks: list[str]) -> None:
-    """IPv4 as its /24 and /16, IPv6 as its /64, /56 and /48."""
+    """IPv4 as its /24 and /16, IPv6 as its /64, /56, /48 and /32."""
     assert [block.name for block in OF(address)] == blocks
 
 

@@ -24,6 +24,9 @@ _FAST: Final = 5  # a level of gzip: 9 takes three times as long for 1 % less
 # Visible ASCII without a backslash, which browsers take for a slash; two slashes would begin another site's name.
 _OWN: Final = re.compile(r"/(?!/)[!-\[\]-~]*")
 
+# A weight of nothing (RFC 9110, 12.4.2), with up to three decimals.
+_REFUSED: Final = re.compile(rb";q=0(?:\.0{0,3})?(?:;|$)")
+
 encoder = msgspec.json.Encoder()
 
 
@@ -136,5 +139,5 @@ def takes_gzip(accept_encoding: bytes | None) -> bool:
     """Tell whether an Accept-Encoding header allows gzip."""
     if accept_encoding is None:
         return False
-    words = (word.replace(b" ", b"") for word in accept_encoding.lower().split(b","))
-    return any(word == b"gzip" or (word.startswith(b"gzip;") and not word.endswith((b"q=0", b"q=0.0"))) for word in words)
+    words = (word.replace(b" ", b"").replace(b"\t", b"") for word in accept_encoding.lower().split(b","))
+    return any(word == b"gzip" or (word.startswith(b"gzip;") and not _REFUSED.search(word)) for word in words)

@@ -90,18 +90,25 @@ def operator(scope: str) -> Caller:
 class Call(Request[None, None, State]):
     """One request. `visitor` or `operator` names the caller where the route demands one."""
 
-    __slots__ = ("body_bytes", "operator", "signed_in", "visitor")
+    __slots__ = ("body_bytes", "operator", "visitor")
 
     visitor: str
     operator: str
-    signed_in: OperatorToken
-    """The operator who has signed in, on operators' pages."""
     body_bytes: bytes
 
     @property
     def site(self) -> Site:
         """What this process works with."""
         return self.scope["site"]  # type: ignore[typeddict-item, no-any-return]
+
+    @property
+    def signed_in(self) -> OperatorToken:
+        """The operator who has signed in, on operators' pages; kept for the page of a refusal too."""
+        return self.scope["signed_in"]  # type: ignore[typeddict-item, no-any-return]
+
+    @signed_in.setter
+    def signed_in(self, operator: OperatorToken) -> None:
+        self.scope["signed_in"] = operator  # type: ignore[typeddict-unknown-key]
 
     @property
     def head(self) -> Mapping[bytes, bytes]:

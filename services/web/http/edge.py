@@ -57,6 +57,7 @@ _NORMAL: Final = re.compile(
 )
 _DRAINED_BYTES: Final = 4 * 1024 * 1024
 _CLOSE: Final = (b"connection", b"close")
+_CHUNKS: Final = b"transfer-encoding"
 
 
 class StreamOver(Exception):
@@ -180,7 +181,7 @@ class Edge:
 
     def _headers_for(self, head: Mapping[bytes, bytes], request_id: str) -> list[tuple[bytes, bytes]]:
         headers = [*self._headers, (b"x-request-id", request_id.encode("ascii"))]
-        if self._site.is_leaving:
+        if self._site.is_leaving or _CHUNKS in head:  # the server hides a length beside chunks (RFC 9112, 6.1): read no further
             headers.append(_CLOSE)
         if b"origin" in head and self._is_admitted(head):
             headers += [
@@ -316,7 +317,7 @@ def _check_head(scope: HTTPScope, head: Mapping[bytes, bytes]) -> None:
         raise BadInput.at("/Host", "must be sent")
     if [name for name, _ in scope["headers"]].count(b"host") > 1:
         raise BadInput.at("/Host", "must be sent once")
-    if head.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+    if head.get(_CHUNKS, b"chunked").lower() != b"chunked":
         raise BadInput.at("/Transfer-Encoding", "must be chunked, or left out")
 
 

@@ -2,7 +2,7 @@
 
 An address counts as several blocks, one inside the other: an IPv6 customer owns at least a /64, often a /56 or /48. Each block
 has a share that grows with it, but far more slowly than the number of addresses in it: a whole /48 gets four times what a /64
-gets, so nobody multiplies a limit by the 65,536 networks it owns.
+gets, so nobody multiplies a limit by the 65,536 networks it owns. A /32 is a provider: all its customers get 64 times that.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from services.web.http.limits import Counter, Limit
 
 # By the version of the protocol: the length of a block's prefix, and how many times the narrowest block's share it has.
-_BLOCKS: Final = {4: ((24, 1), (16, 8)), 6: ((64, 1), (56, 2), (48, 4))}
+_BLOCKS: Final = {4: ((24, 1), (16, 8)), 6: ((64, 1), (56, 2), (48, 4), (32, 64))}
 FACTORS: Final = sorted({factor for blocks in _BLOCKS.values() for _, factor in blocks})
 
 

@@ -235,7 +235,7 @@ def _response(operation: Operation, status: int, schemas: Mapping[type, Mapping[
 
 def implied(operation: Operation) -> set[int]:
     """Return the statuses of refusals that follow from an operation's caller and input."""
-    found = {400}  # a head that can't be read, on any route
+    found = {400, 431}  # a head that can't be read or is too large, on any route
     if operation.has_body:
         found |= {408, 413, 415}
     if "{" in operation.path:

@@ -36,7 +36,10 @@ OPERATORS = (
     "/ops/log?type=ToolAdded",
 )
 # What is no page, what refusals of their own lead to, and what needs a stream of the log.
-NOT_LOOKED_AT = {"/embed.js", "/feed.xml", "/static/{name:str}", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story"}
+NOT_LOOKED_AT = {
+    "/embed.js", "/feed.xml", "/static/{name:str}", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story",
+    "/.well-known/security.txt",
+}  # fmt: skip
 VIEWS = [(width, scheme) for width in WIDTHS for scheme in SCHEMES]
 
 

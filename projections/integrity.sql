@@ -1,0 +1,120 @@
+-- Integrity: how many votes each tool was given in each ten minutes, and how many by visitors just made. The detector of bought
+-- votes starts from these counts. They are kept for 43 days of the log's own time: a week, the 28 days that it is held against,
+-- and the week that a scan made anew looks back.
+
+-- tables: counts of each tool and of the whole site; what draws voters to a tool; and since when the counts are kept, with how many went before
+create table cells (
+    tool           text        not null collate "C",
+    at             timestamptz not null,
+    ship           integer     not null,
+    skip           integer     not null,
+    young_ship     integer     not null,
+    young_skip     integer     not null,
+    first_position bigint      not null,
+    last_position  bigint      not null,
+    constraint cells_pkey primary key (tool, at)
+);
+create index cells_at_idx on cells (at);
+
+create table ticks (
+    at            timestamptz not null,
+    votes         integer     not null,
+    young         integer     not null,
+    last_position bigint      not null,
+    constraint ticks_pkey primary key (at)
+);
+
+create table announcements (
+    tool     text        not null collate "C",
+    position bigint      not null,
+    at       timestamptz not null,
+    constraint announcements_pkey primary key (tool, position)
+);
+
+create table kept (
+    only_row   boolean     not null default true,
+    since      timestamptz not null,
+    gone       bigint      not null,
+    gone_young bigint      not null,
+    constraint kept_pkey primary key (only_row),
+    constraint kept_only_row check (only_row)
+);
+
+-- totals: votes cast since the log began, those of young visitors, and what the site's counts lack of its tools' counts
+select t.name, t.total
+from (
+    select coalesce(sum(ship + skip), 0)::bigint as votes, coalesce(sum(young_ship + young_skip), 0)::bigint as young from cells
+) c
+cross join (select coalesce(sum(votes), 0)::bigint as votes, coalesce(sum(young), 0)::bigint as young from ticks) s
+cross join (select coalesce(max(gone), 0) as votes, coalesce(max(gone_young), 0) as young from kept) k
+cross join lateral (
+    values ('votes', c.votes + k.votes), ('young votes', c.young + k.young),
+           ('votes missing from the site''s counts', c.votes - s.votes),
+           ('young votes missing from the site''s counts', c.young - s.young)
+) as t(name, total);
+
+-- changes (VoteCast): votes, and those of young visitors
+select t.name, t.change
+from (
+    select count(*) as votes,
+           count(*) filter (
+               where log.made_at(e.data->>'voter') > extract(epoch from e.recorded_at) * 1000 - 600000) as young
+    from log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'VoteCast'
+) c
+cross join lateral (values ('votes', c.votes), ('young votes', c.young)) as t(name, change);
+
+-- step votes (VoteCast): a visitor is young for ten minutes, by the time in its id
+with counted as materialized (
+    select e.data->>'tool' as tool, date_bin('10 minutes', e.recorded_at, timestamptz '2000-01-01 00:00+00') as at,
+           e.data->>'choice' = 'ship' as is_ship,
+           coalesce(log.made_at(e.data->>'voter') > extract(epoch from e.recorded_at) * 1000 - 600000, false) as is_young,
+           e.position
+    from log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'VoteCast'
+),
+grouped as materialized (
+    select tool, at, count(*) filter (where is_ship) as ship, count(*) filter (where not is_ship) as skip,
+           count(*) filter (where is_ship and is_young) as young_ship,
+           count(*) filter (where not is_ship and is_young) as young_skip,
+           min(position) as first_position, max(position) as last_position
+    from counted group by tool, at
+),
+site as (
+    insert into ticks as t (at, votes, young, last_position)
+    select at, sum(ship + skip), sum(young_ship + young_skip), max(last_position) from grouped group by at order by at
+    on conflict (at) do update
+    set votes = t.votes + excluded.votes, young = t.young + excluded.young, last_position = excluded.last_position
+)
+insert into cells as c (tool, at, ship, skip, young_ship, young_skip, first_position, last_position)
+select tool, at, ship, skip, young_ship, young_skip, first_position, last_position from grouped order by tool, at
+on conflict (tool, at) do update
+set ship = c.ship + excluded.ship, skip = c.skip + excluded.skip, young_ship = c.young_ship + excluded.young_ship,
+    young_skip = c.young_skip + excluded.young_skip, last_position = excluded.last_position;
+
+-- step announcements (ToolAdded, ComparisonAnnounced): each tool that is shown anew
+insert into announcements (tool, position, at)
+select distinct t.tool, e.position, e.recorded_at
+from log.recorded_events e
+cross join lateral (values (e.data->>'tool'), (e.data->>'left'), (e.data->>'right')) as t(tool)
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+  and e.type in ('ToolAdded', 'ComparisonAnnounced') and t.tool is not null
+order by t.tool, e.position;
+
+-- step old (VoteCast): after the others; what is older than 43 days at the window's last vote goes, and only its number stays
+with begin as materialized (
+    select date_trunc('day', e.recorded_at, 'UTC') - interval '43 days' as at
+    from log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'VoteCast'
+    order by e.position desc limit 1
+),
+gone as (
+    delete from cells c where c.at < (select b.at from begin b) returning c.ship + c.skip as votes, c.young_ship + c.young_skip as young
+),
+gone_ticks as (delete from ticks t where t.at < (select b.at from begin b)),
+gone_announcements as (delete from announcements a where a.at < (select b.at from begin b))
+insert into kept as k (since, gone, gone_young)
+select b.at, g.votes, g.young
+from begin b cross join (select coalesce(sum(votes), 0) as votes, coalesce(sum(young), 0) as young from gone) g
+on conflict (only_row) do update
+set since = excluded.since, gone = k.gone + excluded.gone, gone_young = k.gone_young + excluded.gone_young;

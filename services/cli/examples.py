@@ -1,0 +1,59 @@
+"""The examples that each command's `--help` ends with."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+_VISITOR: Final = "AaIVsTR5fmSaI9BzfiWzhA"
+
+EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
+    "up": ("up --port 8001", "up --home /srv/ballotpress --catalog catalog.json --smtp smtp://127.0.0.1:2525"),
+    "api": ("api", "api --host 0.0.0.0 --port 8080"),
+    "projector": ("projector",),
+    "worker": ("worker",),
+    "settings": ("settings",),
+    "migrate": ("migrate",),
+    "catalog import": ("catalog import catalog.json", "catalog import catalog.json --json"),
+    "replay": ("replay --dry-run", "replay cards --keep-previous", "replay --rollback cards"),
+    "verify": ("verify", "verify cards hours --json"),
+    "explain tally": ("explain tally ollama", "explain tally ollama --as-of 2026-11-22T09:00:00Z --all"),
+    "explain tool": ("explain tool ollama",),
+    "explain review": (f"explain review {_VISITOR}",),
+    "status": ("status", "status --watch"),
+    "digest preview": ("digest preview --to previews", f"digest preview --reader {_VISITOR}"),
+    "digest compile": ("digest compile --edition monthly", "digest compile --verify 12"),
+    "digest send": ("digest send --now",),
+    "digest status": ("digest status", "digest status 12 --missed"),
+    "digest resolve": ("digest resolve 12 --uncertain drop", "digest resolve 12 --refused resend"),
+    "digest pause": ("digest pause",),
+    "digest resume": ("digest resume",),
+    "digest cancel": ("digest cancel 12",),
+    "subscribers import": (
+        "subscribers import readers.csv --dry-run",
+        'subscribers import export.csv --proof "the form of the old site" --dates day-first',
+    ),
+    "subscribers suppressed": ("subscribers suppressed --most 20",),
+    "subscribers reinstate": ('subscribers reinstate ada@example.com --reason "our own fault, mended"',),
+    "subscribers export": ("subscribers export ada@example.com",),
+    "subscribers erase": ("subscribers erase ada@example.com --yes",),
+    "mail ingest": ("mail ingest bounce.eml", "mail ingest -"),
+    "voters void": (
+        f'voters void {_VISITOR} --reason "votes bought" --dry-run',
+        'voters void @cohort.txt --reason "votes bought"',
+    ),
+    "voters reinstate": (f'voters reinstate {_VISITOR} --reason "a mistake of ours"',),
+    "visitors erase": (f"visitors erase {_VISITOR}",),
+    "quarantine list": ("quarantine list",),
+    "quarantine drop": ('quarantine drop 1234 --reason "written by a later release"',),
+    "keys rewrap": ("keys rewrap",),
+    "keys sweep": ("keys sweep",),
+    "events tail": ("events tail", "events tail --from 1 --no-follow --json"),
+    "events export": ("events export log.jsonl", "events export - --from 100 --to 120"),
+    "events import": ("events import log.jsonl",),
+}
+"""Of each command by its name, without `ballotpress` before it."""
+
+
+def shown(command: str) -> str | None:
+    """Return a command's examples as the end of its help; None for a group. Blank lines keep them apart."""
+    lines = EXAMPLES.get(command)
+    return None if lines is None else "\n\n".join(["Examples:", *(f"  ballotpress {line}" for line in lines)])
