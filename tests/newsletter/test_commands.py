@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.support.processes import PATIENCE, Instance, wait_for
+from tests.support.shell import Ran, run_inside
 
 pytestmark = pytest.mark.server
 
@@ -46,9 +47,9 @@ def text_of(file: Path) -> str:
 
 def run(site: Instance, *words: str, status: int = 0) -> str:
     """Run a command; give its output."""
-    done = site.command(*words)
-    assert done.returncode == status, (words, done.stdout, done.stderr)
-    return done.stdout + done.stderr
+    done = Ran(run_inside(words, b"", site.environ | {"BALLOTPRESS_HOME": str(site.home)}))
+    assert done.status == status, (words, done.out, done.err)
+    return done.out + done.err
 
 
 def test_from_sign_up_to_who_got_it(site: Instance, tmp_path: Path) -> None:

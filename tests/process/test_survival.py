@@ -7,7 +7,7 @@ import asyncio
 import os
 import random
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
@@ -17,7 +17,6 @@ import httpx
 import msgspec
 import pytest
 
-from events.log.committer import Committer
 from events.registry import REGISTRY
 from projections.registry import PROJECTIONS
 from services.migrate import migrate
@@ -27,7 +26,7 @@ from tests.oracle.compare import differences
 from tests.support import servers
 from tests.support.catalogs import new_id
 from tests.support.http import wait_until_ready
-from tests.support.log import add_tools
+from tests.support.log import add_tools, patient
 from tests.support.processes import PATIENCE, Fleet, Process, free_port
 from tests.support.runners import until
 from tests.support.settings import SECRET_KEY, UNLIMITED, environ
@@ -74,23 +73,35 @@ class Cluster(Fleet):
         wait_until_ready(f"http://127.0.0.1:{self.ports[number]}", self.said)
 
 
-@pytest.fixture
-async def cluster(valkey_url: str, tmp_path: Path) -> AsyncIterator[Cluster]:
-    """A running cluster with twenty tools."""
+@pytest.fixture(scope="module")
+def fleet(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster with twenty tools."""
+    kept = tmp_path_factory.mktemp("survival")
     with servers.postgres_folder() as folder:
-        cluster = Cluster(folder, tmp_path, valkey_url)
+        cluster = Cluster(folder, kept, valkey_url)
         try:
             cluster.start("postgres")
-            await servers.execute(servers.Postgres(folder).dsn(), "create database site")
-            await migrate(cluster.dsn)
-            async with Committer(cluster.dsn, REGISTRY) as committer:
-                await add_tools(committer, *(f"tool-{n}" for n in range(TOOLS)))
-            cluster.start()
-            await asyncio.to_thread(cluster.ready)
+            asyncio.run(populate(servers.Postgres(folder).dsn(), cluster.dsn))
             yield cluster
         finally:
             cluster.end()
-            shutil.copy(folder / "log", tmp_path / "postgres.log")
+            shutil.copy(folder / "log", kept / "postgres.log")
+
+
+async def populate(server: str, dsn: str) -> None:
+    """Make the cluster's database, with its tools."""
+    await servers.execute(server, "create database site")
+    await migrate(dsn)
+    async with patient(dsn) as committer:
+        await add_tools(committer, *(f"tool-{n}" for n in range(TOOLS)))
+
+
+@pytest.fixture
+async def cluster(fleet: Cluster) -> Cluster:
+    """The cluster, all of it running, whatever an earlier test did to it."""
+    fleet.start()
+    await asyncio.to_thread(fleet.ready)
+    return fleet
 
 
 EVERY_VOTE = "select position, type, data->>'voter' as voter, data->>'choice' as choice from log.events order by position"
@@ -124,6 +135,7 @@ class Load:
                 slug, choice = f"tool-{rng.randrange(TOOLS)}", rng.choice(["ship", "skip"])
                 headers = {"Authorization": f"Bearer {tokens.issue(voter)}", "Idempotency-Key": voter}
                 await self.insist(client, rng, headers, voter, slug, choice)
+                await asyncio.sleep(0.02)  # what was killed needs the machine, too
 
     async def insist(self, client: httpx.AsyncClient, rng: random.Random, headers: dict[str, str], *vote: str) -> None:
         """Send one vote until it is answered 200."""
@@ -156,7 +168,7 @@ class Load:
 
 
 @asynccontextmanager
-async def load(cluster: Cluster, callers: int = 12, apis: tuple[int, ...] = (0, 1)) -> AsyncIterator[Load]:
+async def load(cluster: Cluster, callers: int = 6, apis: tuple[int, ...] = (0, 1)) -> AsyncIterator[Load]:
     """Keep voting meanwhile."""
     load = Load(cluster, apis)
     tasks = [asyncio.create_task(load.caller(n)) for n in range(callers)]

@@ -20,10 +20,21 @@ import pytest
 
 from services.embedded.guard import end_run
 from services.embedded.runfile import Run, process_named, write_run
+from services.embedded.servers import socket_folder
+from services.embedded.supervisor import Supervisor
 from tests.support import servers
-from tests.support.processes import PATIENCE, Instance, processes_naming, wait_for
+from tests.support.processes import PATIENCE, Instance, open_files, processes_naming, wait_for
 
 pytestmark = pytest.mark.server
+
+STEPS = (
+    "Starting PostgreSQL",
+    "Starting Valkey",
+    "Starting the projector and the worker",
+    "Waiting until the views show the whole log",
+    "Starting the API",
+)
+"""What every start says on its way, each in a line."""
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user can only be tried out as root")
 
@@ -35,23 +46,21 @@ def folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.fixture
-def instance(folder: Path) -> Iterator[Instance]:
-    """An `up` on a fresh home folder, not started yet; nothing of it outlives the test."""
-    instance = Instance(folder / "home")
-    yield instance
-    instance.stop()
-
-
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Instance]:
-    """A running `up` for tests that only look, or kill what is started again."""
+def instance() -> Iterator[Instance]:
+    """The `up` of this file, on a home folder that lives as long as it; nothing of it outlives the tests."""
     with tempfile.TemporaryDirectory(prefix="test-") as folder:
-        instance = Instance(Path(folder) / "home").start()
+        instance = Instance(Path(folder) / "home")
         try:
-            yield instance.ready()
+            yield instance
         finally:
             instance.stop()
+
+
+@pytest.fixture
+def shared(instance: Instance) -> Instance:
+    """That `up`, running: a test may only look, or kill what is started again, or start it anew."""
+    return (instance if instance.is_running() else instance.start()).ready()
 
 
 def ask(instance: Instance, query: str) -> object:
@@ -80,29 +89,31 @@ def guards(instance: Instance) -> list[int]:
     return processes_naming(instance.home, b"embedded.guard")
 
 
-def test_everything_is_still_there_after_a_restart(instance: Instance) -> None:
+def test_an_up_killed_while_it_starts_leaves_nothing(instance: Instance) -> None:
+    """An `up` killed at any moment of its start leaves nothing running; nothing stops the next one, which says each step."""
+    for moment in (0.15, 0.4, 0.8, random.uniform(0.2, 2.0)):
+        instance.start()
+        time.sleep(moment)
+        instance.signal(signal.SIGKILL)
+        assert instance.is_gone(), f"killed after {moment} s"
+    instance.start().ready()
+    said = instance.output.read_text().splitlines()
+    places = [said.index(step) for step in STEPS]
+    assert places == sorted(places), said
+
+
+def test_everything_is_still_there_after_a_restart(shared: Instance) -> None:
     """Ctrl-C stops all, with status 0; started again, the log is as it was and no catalog is loaded twice."""
-    instance.start().ready()
-    position = ask(instance, "select position from log.head")
+    position = ask(shared, "select position from log.head")
     assert isinstance(position, int) and position > 0
-    assert instance.signal(signal.SIGINT) == 0
-    assert instance.is_gone()
-    assert not (instance.home / "run.json").exists()
-    (earlier := instance.home / "valkey" / "appendonlydir").mkdir()
+    assert shared.signal(signal.SIGINT) == 0
+    assert shared.is_gone()
+    assert not (shared.home / "run.json").exists()
+    (earlier := shared.home / "valkey" / "appendonlydir").mkdir()
     (earlier / "appendonly.aof").touch()
-    instance.start().ready()
+    shared.start().ready()
     assert not earlier.exists()
-    assert ask(instance, "select position from log.head") == position
-
-
-def test_the_log_stays_empty_without_a_catalog(folder: Path) -> None:
-    """`--catalog none` loads nothing."""
-    instance = Instance(folder / "home", "--catalog", "none").start()
-    try:
-        instance.ready()
-        assert ask(instance, "select position from log.head") == 0
-    finally:
-        instance.stop()
+    assert ask(shared, "select position from log.head") == position
 
 
 def test_another_up_on_the_same_home_is_refused(shared: Instance) -> None:
@@ -113,13 +124,15 @@ def test_another_up_on_the_same_home_is_refused(shared: Instance) -> None:
     assert shared.status("/health/ready") == 200
 
 
-def test_a_taken_port_is_said_at_once(instance: Instance) -> None:
+def test_a_taken_port_is_said_at_once(folder: Path) -> None:
     """When something listens on the port, `up` says so in one line before it starts anything."""
-    with socket.create_server(("127.0.0.1", instance.port)):
-        refused = instance.command("up", "--port", str(instance.port))
+    instance = Instance(folder / "home")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = instance.command("up", "--port", str(port))
     assert refused.returncode == 1
-    assert refused.stderr.count("\n") == 1 and f"Port {instance.port}" in refused.stderr
-    assert not (instance.home / "postgres").exists()
+    assert refused.stderr.count("\n") == 1 and f"Port {port}" in refused.stderr
+    assert not instance.home.exists()
 
 
 def test_every_command_finds_a_running_up_by_its_home(shared: Instance) -> None:
@@ -187,7 +200,7 @@ def test_limits_leave_nothing_on_disk(shared: Instance) -> None:
 def test_the_servers_listen_on_no_network(shared: Instance) -> None:
     """PostgreSQL and Valkey hold no socket of the Internet families."""
     for server in ("postgres", "valkey"):
-        held = {str(f.readlink()) for f in Path(f"/proc/{shared.pid(server)}/fd").iterdir() if f.is_symlink()}
+        held = open_files(shared.pid(server))
         for table in ("tcp", "tcp6", "udp", "udp6"):
             rows = Path(f"/proc/{shared.pid(server)}/net/{table}").read_text().splitlines()[1:]
             assert not held & {f"socket:[{row.split()[9]}]" for row in rows}
@@ -210,43 +223,31 @@ def test_what_dies_is_started_again(shared: Instance, server: str) -> None:
     assert wait_for(lambda: answers(shared) and shared.status("/health/ready") == 200)
 
 
-def test_a_killed_up_leaves_nothing_and_the_next_one_works(instance: Instance) -> None:
+def test_a_killed_up_leaves_nothing_and_the_next_one_works(shared: Instance) -> None:
     """After SIGKILL of `up`, and of its guard before, nothing runs any more; the next `up` serves what was there."""
-    instance.start().ready()
-    killed = guards(instance)
+    killed = guards(shared)
     os.kill(killed[0], signal.SIGKILL)
-    assert wait_for(lambda: len(guards(instance)) == 1 and guards(instance) != killed)
-    position = ask(instance, "select position from log.head")
-    assert instance.signal(signal.SIGKILL) == -signal.SIGKILL
-    assert instance.is_gone()
-    instance.start().ready()
-    assert ask(instance, "select position from log.head") == position
+    assert wait_for(lambda: len(guards(shared)) == 1 and guards(shared) != killed)
+    position = ask(shared, "select position from log.head")
+    assert shared.signal(signal.SIGKILL) == -signal.SIGKILL
+    assert shared.is_gone()
+    shared.start().ready()
+    assert ask(shared, "select position from log.head") == position
 
 
-def test_an_up_killed_while_it_starts_leaves_nothing(instance: Instance) -> None:
-    """An `up` killed at any moment of its start leaves nothing running, and nothing stops the next one."""
-    for moment in (0.15, 0.4, 0.8, random.uniform(0.2, 2.0)):
-        instance.start()
-        time.sleep(moment)
-        instance.signal(signal.SIGKILL)
-        assert instance.is_gone(), f"killed after {moment} s"
-    instance.start().ready()
-
-
-def test_what_a_killed_guard_left_is_ended_by_the_next_start(instance: Instance) -> None:
+def test_what_a_killed_guard_left_is_ended_by_the_next_start(shared: Instance) -> None:
     """With `up` and its guard both killed, the next `up` ends what still runs, and starts anew."""
-    instance.start().ready()
-    left = [instance.pid(name) for name in ("postgres", "valkey", "projector", "worker", "api")]
-    assert instance.process is not None
-    (guard,) = guards(instance)
+    left = [shared.pid(name) for name in ("postgres", "valkey", "projector", "worker", "api")]
+    assert shared.process is not None
+    (guard,) = guards(shared)
     os.kill(guard, signal.SIGSTOP)  # so that it can't begin to end the others between the two kills
-    for pid in (instance.process.pid, guard):
+    for pid in (shared.process.pid, guard):
         os.kill(pid, signal.SIGKILL)
-    instance.process.wait()
-    assert wait_for(lambda: set(left) <= set(instance.processes()))
-    instance.start()
-    assert wait_for(lambda: not set(left) & set(instance.processes()))
-    instance.ready()
+    shared.process.wait()
+    assert wait_for(lambda: set(left) <= set(shared.processes()))
+    shared.start()
+    assert wait_for(lambda: not set(left) & set(shared.processes()))
+    shared.ready()
 
 
 def test_a_process_id_used_again_is_left_alone(tmp_path: Path) -> None:
@@ -263,12 +264,27 @@ def test_a_process_id_used_again_is_left_alone(tmp_path: Path) -> None:
         assert bystander.wait(PATIENCE) == -signal.SIGTERM
 
 
-@pytest.mark.parametrize("name", ["long" * 45, "with space, comma & 'quote' ü%41"])
-def test_any_home_folder_will_do(folder: Path, name: str) -> None:
-    """A home folder whose path is too long for a socket, or odd, works; no folder of sockets stays behind elsewhere."""
-    instance = Instance(folder / name).start()
+@pytest.mark.parametrize(
+    ("name", "is_inside"), [("home", True), ("long" * 45, False), ("a b", False), ("ü", False), ("%41", False)]
+)
+def test_sockets_are_where_their_path_is_short_and_plain(folder: Path, name: str, is_inside: bool) -> None:
+    """They are in the home folder, but for one whose path is too long for a socket, or odd."""
+    (home := folder / name).mkdir()
+    sockets = socket_folder(Supervisor(home, Run(up=process_named("up", os.getpid())), print), None)
+    assert sockets.is_relative_to(home) == is_inside
+    assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+    sockets.rmdir()
+
+
+def test_any_home_folder_will_do(folder: Path) -> None:
+    """A home folder whose path is too long for a socket, and odd, works; no folder of sockets stays behind elsewhere.
+
+    With `--catalog none` the log stays empty.
+    """
+    instance = Instance(folder / ("long" * 40 + ", with space & 'quote' ü%41"), "--catalog", "none").start()
     try:
         instance.ready()
+        assert ask(instance, "select position from log.head") == 0
         sockets = Path(str(instance.run()["socket_folder"]))
         assert not sockets.is_relative_to(instance.home)
         assert stat.S_IMODE(sockets.stat().st_mode) == 0o700

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -23,11 +24,24 @@ PATIENCE = float(os.environ.get("BALLOTPRESS_TEST_PATIENCE", "120"))
 """How many seconds anything may take, on the slowest machine, before it counts as broken; more beside others."""
 
 
+FIRST_PORT = 10_000
+_taken: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """Return a port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """Return a port that nothing listens on, and that neither the system nor another run of the tests gives away meanwhile."""
+    end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])  # the system gives away all from there on
+    while True:
+        port = FIRST_PORT + secrets.randbelow(end - FIRST_PORT)
+        mark = socket.socket(socket.AF_UNIX)
+        with socket.socket() as probe:
+            try:
+                mark.bind(f"\0ballotpress-test-port-{port}")  # a name that is free again when this process ends
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                mark.close()
+                continue
+        _taken.append(mark)
         return port
 
 
@@ -74,10 +88,24 @@ def processes_naming(folder: Path, word: bytes = b"") -> list[int]:
 
 
 def kill_all(folder: Path) -> None:
-    """Kill every other process that names a folder."""
-    for pid in processes_naming(folder):
-        with suppress(ProcessLookupError):  # it ended by itself meanwhile
-            os.kill(pid, signal.SIGKILL)
+    """Kill every other process that names a folder, and those that they start meanwhile; then none of them is left."""
+
+    def none_is_left() -> bool:
+        for pid in (pids := processes_naming(folder)):
+            with suppress(ProcessLookupError):  # it ended by itself meanwhile
+                os.kill(pid, signal.SIGKILL)
+        return not pids
+
+    assert wait_for(none_is_left)
+
+
+def open_files(pid: int) -> set[str]:
+    """Return what a process has open; what it closes meanwhile is left out."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(str(entry.readlink()))
+    return found
 
 
 class Fleet:

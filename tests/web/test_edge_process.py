@@ -15,8 +15,11 @@ from contextlib import closing, contextmanager
 import pytest
 
 from tests.support import servers, wire
+from tests.support.log import add_tools, patient
 from tests.support.processes import COMMAND, PATIENCE, free_port, wait_for
+from tests.support.runners import catch_up_all
 from tests.support.settings import UNLIMITED, environ
+from tests.support.streams import streaming
 
 
 @contextmanager
@@ -258,6 +261,27 @@ def test_the_end_does_not_wait_for_ever(api: tuple[int, "subprocess.Popen[bytes]
         time.sleep(0.3)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
+
+
+def test_streams_end_when_the_process_stops_and_do_not_hold_it_up(
+    database: str, api: tuple[int, "subprocess.Popen[bytes]"]
+) -> None:
+    """A process that is told to stop ends its streams cleanly, and ends itself."""
+    port, process = api
+    asyncio.run(_list_tool(database, "streamed"))
+    with streaming(f"http://127.0.0.1:{port}", "streamed") as stream:
+        stream.next()
+        process.send_signal(signal.SIGTERM)
+        assert stream.ends()
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert b"cut off" not in errors, errors
+
+
+async def _list_tool(dsn: str, slug: str) -> None:
+    async with patient(dsn) as committer:
+        await add_tools(committer, slug)
+    await catch_up_all(dsn)
 
 
 def _vote_head(port: int, length: int) -> bytes:

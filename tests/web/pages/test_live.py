@@ -6,8 +6,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.support.browser import serving
-from tests.support.processes import PATIENCE, Instance
+from tests.support.processes import PATIENCE
 from tests.support.streams import streaming
 
 Votes = Callable[[str, str, int], None]
@@ -78,24 +77,3 @@ def test_head_of_the_stream_ends(base: str) -> None:
     """HEAD answers the headers and ends."""
     answer = httpx.head(f"{base}/v1/tallies/live?tool=ollama", timeout=PATIENCE)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream")
-
-
-def test_streams_end_when_the_server_stops_and_do_not_hold_it_up() -> None:
-    """A server that is told to stop ends its streams cleanly, and ends itself."""
-    with serving("--catalog", "none") as instance:
-        _add_tool(instance)
-        with streaming(f"http://127.0.0.1:{instance.port}", "alpha") as stream:
-            stream.next()
-            instance.stop()
-            assert stream.ends()
-        assert "cut off" not in instance.output.read_text()
-
-
-def _add_tool(instance: Instance) -> None:
-    token = (instance.home / "operator.token").read_text().strip()
-    tool = {"slug": "alpha", "name": "Alpha", "tagline": "t", "description": "d", "category": "Tools", "best_for": "b"}
-    catalog = {"tools": [{**tool, "pricing": {"tier": "free", "label": "Free"}, "panel": []}], "comparisons": []}
-    base = f"http://127.0.0.1:{instance.port}"
-    answer = httpx.post(f"{base}/v1/ops/catalog", json=catalog, headers={"Authorization": f"Bearer {token}"})
-    assert answer.status_code == 200, answer.text
-    httpx.get(f"{base}/v1/tools?after={answer.json()['appended']}")
