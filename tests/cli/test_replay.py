@@ -203,8 +203,8 @@ async def test_a_moved_checkpoint_is_named_and_mended(shell: Shell, dsn: str, co
     """A checkpoint that was moved on or back, also once a projector went on from there, shows as drift; a replay mends it."""
     async with running(*(runner(dsn, p) for p in PROJECTIONS)):
         await until(lambda: at_head(connection))
-        for name in ("cards", "hours"):
-            await connection.execute(f"update {name}_2.checkpoint set position = {moved}")  # noqa: S608
+        for projection in PROJECTIONS[:2]:
+            await connection.execute(f"update {projection.schema}.checkpoint set position = {moved}")  # noqa: S608
         await asyncio.sleep(1)
         ran = shell("verify", "--json", status=1)
         said = json.loads(ran.out)
