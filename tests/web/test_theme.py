@@ -7,12 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
-from emails.rendering import render
+from emails.look import PLAIN
+from emails.rendering import check_templates, render
 from services.identity import Accent, Identity, contrast
 from services.newsletter.look import check_mails, look_of, named_look
 from services.settings import Settings, SettingsError, read_settings
 from services.web.filters import FILTERS, GLOBALS
-from services.web.http.theme import Theme
+from services.web.http.theme import Theme, _environment
 from tests.support.mails import SINGLE_MAILS
 from tests.support.settings import settings, variables
 from tests.support.sites import client
@@ -104,6 +105,14 @@ def test_the_documented_theme_is_one(example: Path) -> None:
     logo.write_text("<svg/>")
     told = named(example, **{**lines, "BALLOTPRESS_SITE_LOGO": str(logo)})
     assert [link.label for link in told.identity.footer_links] == ["Imprint", "Privacy"]
+
+
+def test_every_template_of_ours_compiles() -> None:
+    """A start doesn't look at them, so this does: pages and mails."""
+    pages = _environment({})
+    pages.filters.update(FILTERS)
+    assert all(pages.get_template(name) for name in pages.list_templates())
+    check_templates(PLAIN)
 
 
 @pytest.mark.parametrize("text", ["{% extends 'base.html' %}\n{% block main %}", "{{ name|nosuchfilter }}", "{% if %}"])

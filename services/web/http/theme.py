@@ -1,15 +1,16 @@
 """The theme: the templates and static files of a site, its own before ours.
 
 A site's folder may hold `templates/` (of the same names as ours, which they replace or extend as `ours/NAME`), `site.css`
-(after ours), and `static/` (more files). All of it is read and checked once, at the start.
+(after ours), and `static/` (more files). All of it is read once, at the start, and the site's own templates are checked then.
+Ours are compiled when they are first shown: that takes longer than all else of a start.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined, TemplateSyntaxError
+from jinja2 import ChoiceLoader, DictLoader, Environment, PrefixLoader, StrictUndefined, TemplateSyntaxError
 
 from services.identity import Identity
 from services.settings import SettingsError
@@ -37,10 +38,11 @@ class Theme:
         bodies = _bodies(identity)
         self._names = {name: _hashed(name, body) for name, body in bodies.items()}
         self._files = {self._names[name]: Content(body, MEDIA_OF[Path(name).suffix]) for name, body in bodies.items()}
-        self._environment = _environment(identity.theme)
+        own = {} if identity.theme is None else _sources(identity.theme / "templates")
+        self._environment = _environment(own)
         self._environment.filters.update(filters)
         self._environment.globals.update(values, asset=self.url, site=identity, logo=_logo_name(identity))
-        self._check()
+        self._check(own)
 
     def url(self, name: str) -> str:
         """Return the address of a static file by its plain name. Raises KeyError if there is none."""
@@ -54,8 +56,8 @@ class Theme:
         """Render a template. Raises jinja2.UndefinedError for a value that it names and isn't given."""
         return self._environment.get_template(template).render(values).encode("utf-8")
 
-    def _check(self) -> None:
-        for name in self._environment.list_templates():
+    def _check(self, own: Iterable[str]) -> None:
+        for name in sorted(own):
             try:
                 self._environment.get_template(name)
             except TemplateSyntaxError as error:
@@ -65,11 +67,16 @@ class Theme:
                 ) from None
 
 
-def _environment(folder: Path | None) -> Environment:
-    ours = FileSystemLoader(TEMPLATES)
-    own = [] if folder is None else [FileSystemLoader(folder / "templates")]
+def _sources(folder: Path) -> dict[str, str]:
+    """Return the templates in a folder by name: what is on disk may be another release's by the time they are shown."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in files}
+
+
+def _environment(own: Mapping[str, str]) -> Environment:
+    ours = DictLoader(_sources(TEMPLATES))
     return Environment(
-        loader=ChoiceLoader([*own, ours, PrefixLoader({"ours": ours})]),
+        loader=ChoiceLoader([DictLoader(own), ours, PrefixLoader({"ours": ours})]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
