@@ -12,10 +12,14 @@ LONGEST = (
     "tests/process/test_up.py",
     "tests/process/test_conformance.py",
     "tests/cli/test_replay.py",
-    "tests/projections/test_histories.py",
-    "tests/newsletter/test_kill.py",
+    "tests/web/test_edge_process.py",
     "tests/cli/test_replay_meanwhile.py",
+    "tests/log/test_machine.py",
+    "tests/process/test_other_servers.py",
+    "tests/process/test_processes.py",
+    "tests/projections/test_histories.py",
     "tests/newsletter/test_commands.py",
+    "tests/newsletter/test_kill.py",
 )
 # Fixtures behind which servers are; tests that start their own are marked where they stand.
 SERVERS = {"postgres", "valkey_url"}

@@ -99,7 +99,8 @@ def test_a_bad_body_is_refused_at_its_field(raw: bytes, pointer: str) -> None:
     [
         (None, False), (b"", False), (b"br", False), (b"gzip", True), (b"GZIP", True), (b"br, gzip", True),
         (b"gzip;q=0", False), (b"gzip; q=0.0", False), (b"gzip;q=0.00", False), (b"gzip;q=0.000", False),
-        (b"gzip;\tQ=0.", False), (b"gzip;q=0.001", True), (b"gzip;q=0.5, br;q=0", True), (b"br;q=1, gzip;q=0.00", False), (b"gzipped", False),
+        (b"gzip;\tQ=0.", False), (b"gzip;q=0.001", True), (b"gzip;q=0.5, br;q=0", True),
+        (b"br;q=1, gzip;q=0.00", False), (b"gzipped", False),
     ],
 )  # fmt: skip
 def test_an_answer_is_packed_for_those_who_take_it(accepts: bytes | None, packed: bool) -> None:
