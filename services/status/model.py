@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
+
+DEAD_SECONDS: Final = 35.0
+"""A process that was silent for longer counts as dead; a living one shows itself every ten seconds."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -107,6 +110,11 @@ class Process(msgspec.Struct, frozen=True):
     release: str
     silent_seconds: float
     trouble: str | None
+
+    @property
+    def lives(self) -> bool:
+        """Return whether the process has shown itself lately."""
+        return self.silent_seconds <= DEAD_SECONDS
 
 
 class Room(msgspec.Struct, frozen=True):

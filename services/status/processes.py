@@ -16,8 +16,6 @@ from services.status.model import Process
 Database: TypeAlias = "Pool[Any] | Connection[Any]"
 
 BEAT_SECONDS: Final = 10.0
-DEAD_SECONDS: Final = 35.0
-"""A process that was silent for longer counts as dead."""
 
 _SAY: Final = """
 insert into status.processes (name, kind, host, pid, release, trouble) values ($1, $2, $3, $4, $5, $6)
@@ -78,8 +76,8 @@ def said_wrong(processes: Sequence[Process]) -> Iterator[tuple[str, str]]:
     for kind, group in groupby(processes, key=lambda process: process.kind):
         same = list(group)
         last = same[0]
-        if last.silent_seconds > DEAD_SECONDS and kind != "api":
+        if not last.lives and kind != "api":
             yield kind, f"no {kind} has shown itself for {last.silent_seconds:.0f} s; the last was {last.pid} on {last.host}"
         for process in same:
-            if process.trouble is not None and process.silent_seconds <= DEAD_SECONDS:
+            if process.trouble is not None and process.lives:
                 yield kind, f"the {kind} {process.pid} on {process.host} {process.trouble}"

@@ -12,7 +12,8 @@ from events.log.migrate import current
 from events.log.vault import Vault
 from services.migrate import migrate
 from services.starting import await_schema
-from services.status.processes import DEAD_SECONDS, Life, read_processes, said_wrong
+from services.status.model import DEAD_SECONDS
+from services.status.processes import Life, read_processes, said_wrong
 from tests.support import servers, sites
 from tests.support.processes import COMMAND, PATIENCE, started
 from tests.support.runners import catch_up_all, until
@@ -48,7 +49,9 @@ async def test_a_silent_process_is_missed_until_another_of_its_kind_lives(connec
     await age(connection, "worker", DEAD_SECONDS + 5)
     (said,) = await wrong(connection)
     assert said.startswith("no worker has shown itself for ")
-    assert f"! {said[:1].upper()}{said[1:30]}" in shell("status", status=1).out
+    shown = shell("status", status=1).out
+    assert f"! {said[:1].upper()}{said[1:30]}" in shown
+    assert "gone    worker" in shown and "runs    worker" not in shown
     await connection.execute(_ANOTHER.format("worker"))
     assert await wrong(connection) == []
 
