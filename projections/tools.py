@@ -250,7 +250,7 @@ async def pairs_of(pool: "Pool[Any]", tool: str, limit: int) -> Sequence[Pair]:
     return [Pair(**row) for row in await pool.fetch(PAIRS_OF, tool, limit)]
 
 
-async def slugs(pool: "Pool[Any]", tools: Sequence[str]) -> dict[str, str]:
+async def slugs(pool: "Pool[Any] | Connection[Any]", tools: Sequence[str]) -> dict[str, str]:
     """Return the slugs of tools by their ids, unlisted tools included."""
     rows = await pool.fetch(SLUGS, tools)
     return {row["tool"]: row["slug"] for row in rows}

@@ -14,3 +14,8 @@ def now() -> datetime:
 def fresh_id() -> str:
     """Return a new id, made of the present time and 80 random bits."""
     return new_id(int(now().timestamp() * 1000), secrets.token_bytes(10))
+
+
+def fresh_number(below: int) -> int:
+    """Return a number that nobody can guess, from 0 to below this one."""
+    return secrets.randbelow(below)

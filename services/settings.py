@@ -94,6 +94,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     changes_per_day: int | None = None
     reviews_per_hour: int | None = None
     network_viewers: int | None = None
+    network_marks: bool = True
     drain_seconds: int = 3
     log_format: LogFormat = "json"
     newsletter: Newsletter = Newsletter()
@@ -188,6 +189,7 @@ _TABLE: Final = {
     "changes_per_day": _count("BALLOTPRESS_CHANGES_PER_DAY"),
     "reviews_per_hour": _count("BALLOTPRESS_REVIEWS_PER_HOUR"),
     "network_viewers": _count("BALLOTPRESS_NETWORK_VIEWERS"),
+    "network_marks": Variable("BALLOTPRESS_NETWORK_MARKS", "on|off", "must be on or off, not {!r}", lambda word: word == "on"),
     "drain_seconds": Variable("BALLOTPRESS_DRAIN_SECONDS", "0*[0-9]{1,3}", "must be whole seconds below 1000, not {!r}", int),
     "log_format": Variable("BALLOTPRESS_LOG_FORMAT", "json|console", "must be json or console, not {!r}"),
     "sender": Variable(

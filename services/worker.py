@@ -21,6 +21,7 @@ from events.log import postgres
 from events.log.leftovers import remove_leftovers
 from events.log.store import clear_old_receipts
 from services import valkey
+from services.integrity.marks import DAYS, forget_marks
 from services.newsletter.doorbell import DOORBELL
 from services.newsletter.mailroom import Mailroom
 from services.settings import Settings
@@ -80,13 +81,14 @@ def create_worker(settings: Settings, mailroom: Mailroom) -> Worker:
         functions=[func(_wake, name=DOORBELL, keep_result=0)],
         cron_jobs=[
             cron(_clear_old_receipts, minute=7, run_at_startup=True),
+            cron(_forget_marks, minute={2, 32}, run_at_startup=True),
             cron(_forget_unconfirmed, minute=37),
             cron(_remove_leftovers, hour=3, minute=47),
             cron(_tick, minute=set(range(60)), run_at_startup=True, keep_result=0),
         ],
         on_startup=_open,
         redis_pool=valkey.queue(settings.redis_url),
-        ctx={"database_url": settings.database_url, "mailroom": mailroom},
+        ctx={"database_url": settings.database_url, "mailroom": mailroom, "days": DAYS if settings.network_marks else 0},
         **valkey.JOBS,
         health_check_key=f"ballotpress:worker:{socket.gethostname()}:{os.getpid()}",
         health_check_interval=HEALTH_EVERY,
@@ -115,6 +117,14 @@ async def _forget_unconfirmed(ctx: dict[str, Any]) -> Any:
 
 async def _remove_leftovers(ctx: dict[str, Any]) -> int:
     return (await remove_leftovers(ctx["database_url"])).left
+
+
+async def _forget_marks(ctx: dict[str, Any]) -> int:
+    connection = await postgres.connect(ctx["database_url"], "worker", seconds=60)
+    try:
+        return await forget_marks(connection, ctx["days"])
+    finally:
+        await connection.close()
 
 
 async def _clear_old_receipts(ctx: dict[str, Any]) -> int:

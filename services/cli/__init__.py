@@ -30,6 +30,7 @@ COMMANDS = {
     "subscribers": "services.cli.subscribers:subscribers",
     "mail": "services.cli.mail:mail",
     "voters": "services.cli.voters:voters",
+    "puzzle": "services.cli.puzzle:puzzle",
     "visitors": "services.cli.visitors:visitors",
     "quarantine": "services.cli.quarantine:quarantine",
     "keys": "services.cli.keys:keys",

@@ -37,6 +37,7 @@ from services.web import (
     outbox,
     personas,
     preferences,
+    puzzles,
     quarantine,
     refusals,
     reviews,
@@ -49,6 +50,7 @@ from services.web import (
     voters,
     votes,
     webhooks,
+    your_data,
 )
 from services.web.http import assets
 from services.web.http.admission import ArrivalLoop
@@ -73,7 +75,7 @@ HEAD_MILLISECONDS: Final = 8_000
 
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
     health, visitors, tools, personas, comparisons, votes, tallies, settled, corrections, bookmarks, reviews, newsletter,
-    preferences, issues, outbox, webhooks, operators, moderation, voters, quarantine, suppressions,
+    preferences, issues, outbox, your_data, webhooks, operators, moderation, voters, puzzles, quarantine, suppressions,
     log, assets, refusals, security_contact,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""

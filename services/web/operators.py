@@ -37,6 +37,7 @@ ENTRIES: Final = (
     ("read", "/ops", "Overview"),
     ("moderate", "/ops/reviews", "Moderation"),
     ("voters", "/ops/voters", "Voters"),
+    ("voters", "/ops/puzzles", "Puzzles"),
     ("digest", "/ops/suppressions", "Suppressions"),
     ("read", "/ops/quarantine", "Quarantine"),
     ("read", "/ops/log", "Log"),

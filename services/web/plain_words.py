@@ -45,6 +45,7 @@ _FIELDS: Final = {
     "back": _Field("The form", "The form doesn't say which page it belongs to. Load that page again."),
     "tool": _Field("The form", "The form doesn't say which page it belongs to. Load that page again."),
     "reason": _Field("The reason", f"The reason is one line of up to {REASON_MOST} characters."),
+    "hours": _Field("The time", "Give a whole number of hours, from 1 to 168."),
     "voters": _Field("The list of voters", "Give up to 1,000 visitors' ids, and nothing else."),
     "action": _Field("The choice", "Choose whether to disqualify or to reinstate."),
     "decision": _Field("The decision", "Press one of the buttons below the review."),

@@ -30,6 +30,7 @@ from services.web.http.theme import Theme
 from services.web.live import TooManyViewers
 from services.web.operators import operators_frame
 from services.web.plain_words import detail_for, faults_for
+from services.web.puzzles import PuzzleUnsolved
 from services.web.site import Call
 from services.web.wait import TooManyWait, ViewsBehind
 from services.web.webhooks import NotSigned
@@ -51,6 +52,7 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
     ReviewEditedSince: Kind(
         409, "review-edited", "Edited since", "The author edited the review: read `revision` first.", members=("revision",)
     ),
+    PuzzleUnsolved: Kind(428, "puzzle-unsolved", "Work required", members=("puzzle",)),
     Erased: Kind(404, "erased", "Not found", "The text of this was erased."),
     KeyReused: Kind(422, "key-reused", "Idempotency-Key reused", "This Idempotency-Key came with another request before."),
     LogUnavailable: Kind(

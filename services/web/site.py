@@ -18,6 +18,8 @@ from events.log.vault import Finder, Vault
 from events.registry import REGISTRY
 from projections.engine import notify
 from services import valkey
+from services.integrity.marks import Marks
+from services.integrity.puzzle import Switches
 from services.newsletter import holds, periods
 from services.newsletter.look import check_mails, look_of
 from services.newsletter.schedule import schedule_of
@@ -36,8 +38,9 @@ from services.web.http.cursors import Cursors
 from services.web.http.endpoints import PATH_PATTERNS
 from services.web.http.limits import Counter, Headers, Limit, Limits
 from services.web.http.metrics import Load, Metrics
-from services.web.http.networks import Network, Networks, Share
+from services.web.http.networks import LOCAL, Network, Networks, Share
 from services.web.http.problems import TooManyRequests
+from services.web.http.puzzles import Puzzles
 from services.web.http.spent import Spent
 from services.web.http.theme import Theme
 from services.web.live import Live
@@ -75,12 +78,15 @@ class Site:
     cards: Cards
     live: Live
     views: ViewProgress
+    marks: Marks
+    switches: Switches
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.tokens = VisitorTokens(settings.secret_keys)
         self.operators = OperatorTokens(settings.operator_tokens)
         self.cursors = Cursors(settings.secret_keys)
+        self.puzzles = Puzzles(settings.secret_keys)
         self.networks = Networks(settings.trusted_proxies)
         self.metrics = Metrics()
         self.admission = Admission()
@@ -123,6 +129,8 @@ class Site:
             self.cards = Cards(self.database)
             self.live = Live(self.cards, self.settings.network_viewers or self.settings.network_writes_per_minute // 6)
             self.views = ViewProgress(self.database)
+            self.marks = Marks(self.database, are_kept=self.settings.network_marks)
+            self.switches = Switches(self.database)
             self.checks += self._checks()
             try:
                 async with self._append():
@@ -155,6 +163,8 @@ class Site:
             asyncio.create_task(self.cards.run()),
             asyncio.create_task(self.live.run()),
             asyncio.create_task(self.erased.run()),
+            asyncio.create_task(self.marks.run()),
+            asyncio.create_task(self.switches.run()),
             asyncio.create_task(Life(dsn, "api").run()),
             asyncio.create_task(await_schema(dsn, "API")),
         ]
@@ -166,6 +176,7 @@ class Site:
         finally:
             self.live.close()
             await end(*tasks)
+            await self.marks.write()
 
     async def _listing_read(self) -> str | None:
         return None if self.committer.is_ready else "this process still reads which tools are listed"
@@ -224,8 +235,10 @@ class Site:
         """Refuse a ballot changed too often today, or a tool with too many first votes of a network. Raises TooManyRequests."""
         self.spent.check(lambda: [self._change(visitor, tool), *self._first_votes.counters(network, f" {tool}")])
 
-    def note_vote(self, visitor: str, tool: str, network: Network, *, is_first: bool) -> None:
-        """Count a vote that was appended."""
+    def note_vote(self, visitor: str, tool: str, network: Network, position: int | None, *, is_first: bool) -> None:
+        """Count a vote that was appended, and mark the network of the one at a position; None is a vote that was taken back."""
+        if position is not None and network is not LOCAL:
+            self.marks.note(position, network[0].name)
         self.spent.note(self._first_votes.counters(network, f" {tool}") if is_first else [self._change(visitor, tool)])
 
     def _change(self, visitor: str, tool: str) -> Counter:

@@ -21,6 +21,7 @@ from services.web.http.bodies import Input, Slug
 from services.web.http.call import VISITOR
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import action, back
+from services.web.puzzles import SOLUTION, PuzzleUnsolved, require_solution, unsolved_page
 from services.web.site import Call
 
 
@@ -54,9 +55,16 @@ class OwnVote(msgspec.Struct, frozen=True):
     position: int | None
 
 
-@endpoint("PUT", "/v1/tools/{tool}/vote", by=VISITOR, takes=VoteChoice, gives=VoteAnswer)
+@endpoint("PUT", "/v1/tools/{tool}/vote", by=VISITOR, takes=VoteChoice, gives=VoteAnswer, problems=(428,), headers=SOLUTION)
 async def put_vote(call: Call, vote: VoteChoice) -> VoteAnswer:
-    """Vote ship or skip; voting again replaces the vote, and the same choice again changes nothing."""
+    """Vote ship or skip; voting again replaces the vote, and the same choice again changes nothing.
+
+    When very many votes come in, a tool may ask each of them for about a second of work, for an hour or so. A vote without it
+    is answered 428, and the problem's `puzzle` says what to work out: the number below `most`, in decimal, of which PBKDF2 with
+    HMAC-SHA-256, `salt` and `cost` rounds makes 32 bytes that begin with `wanted` (hex). Send the vote again with
+    `Ballotpress-Puzzle: TOKEN:KEY`: `token`, and all 32 bytes in hex. A puzzle is this visitor's, for this tool, until
+    `expires_at`, and used once.
+    """
     return await _vote(call, vote.choice)
 
 
@@ -80,7 +88,10 @@ async def get_vote(call: Call) -> OwnVote:
 async def vote_form(call: Call, form: VoteForm) -> Answer:
     """Vote, or take the vote back."""
     choice = None if form.choice == "none" else form.choice
-    answer = await _vote(call, choice)
+    try:
+        answer = await _vote(call, choice)
+    except PuzzleUnsolved as error:
+        return unsolved_page(call, error)
     said = "retracted" if choice is None else "voted"
     return back(form.back or f"/tools/{answer.tool}", answer.position, said, f"vote-{answer.tool}")
 
@@ -88,13 +99,16 @@ async def vote_form(call: Call, form: VoteForm) -> Answer:
 async def _vote(call: Call, choice: Choice | None) -> VoteAnswer:
     """Vote as the call's visitor, or (None) take the vote back.
 
-    Raises ToolNotListed, VoterIsDisqualified, LogUnavailable, TooManyRequests.
+    Raises ToolNotListed, VoterIsDisqualified, LogUnavailable, TooManyRequests, PuzzleUnsolved.
     """
     slug, cards = call.path["tool"], call.site.cards
     call.site.refuse_vote(call.visitor, slug, call.network)
+    if choice is not None:
+        await require_solution(call, slug)
     receipt = await call.site.committer.submit(CastVote(call.visitor, slug, choice, key=call.key))
     if receipt.appended:
-        call.site.note_vote(call.visitor, slug, call.network, is_first=not receipt.value.earlier)
+        cast = receipt.position if choice else None
+        call.site.note_vote(call.visitor, slug, call.network, cast, is_first=not receipt.value.earlier)
     cached = await cards.of_any_age(slug)  # the vote is in the log: whatever keeps the card from us, it must be answered
     ship, skip, as_of = (cached.ship, cached.skip, cards.as_of(cached)) if cached else (0, 0, 0)
     more_ship, more_skip = await _own_change(call, receipt, as_of)

@@ -47,12 +47,6 @@ async def own(own_dsn: str) -> AsyncIterator[Any]:
     await connection.close()
 
 
-def files_with(server: servers.Postgres, bytes_: bytes) -> list[str]:
-    """Return the files of the server's data folder that hold these bytes; one that is removed meanwhile holds nothing."""
-    folder = server.folder / "data"
-    return [str(file.relative_to(folder)) for file in folder.rglob("*") if bytes_ in servers.content(file)]
-
-
 async def keep(connection: Any, owner: str) -> bytes:
     """Store a new key; return its wrapped bytes."""
     _, effect = Vault([VAULT_KEY]).new_key(owner)
@@ -72,14 +66,14 @@ async def test_a_destroyed_key_is_gone_from_every_file(server: servers.Postgres,
     """Heap and WAL hold the key's bytes after its row is gone, and no more after the job; the other keys are still there."""
     gone, kept = await keep(own, "one"), await keep(own, "two")
     await own.execute("checkpoint")
-    assert any("base/" in file for file in files_with(server, gone)), "the test sees what is on disk"
+    assert any("base/" in file for file in server.files_with(gone)), "the test sees what is on disk"
     await destroyed(own, "one")
     await own.execute("checkpoint")
-    assert len({file.split("/")[0] for file in files_with(server, gone)}) == 2, "heap and WAL"
+    assert len({file.split("/")[0] for file in server.files_with(gone)}) == 2, "heap and WAL"
     assert await leftover_seconds(own) > 0
     assert await remove_leftovers(own_dsn) == Swept(1, 0)
-    assert files_with(server, gone) == []
-    assert files_with(server, kept) != []
+    assert server.files_with(gone) == []
+    assert server.files_with(kept) != []
     assert [row["owner"] for row in await own.fetch("select owner from vault.keys")] == ["two"]
     assert await leftover_seconds(own) == 0
 
@@ -109,11 +103,11 @@ async def test_what_the_job_has_no_time_for_is_left_to_the_command(server: serve
     await destroyed(own, "one")
     assert await remove_leftovers(own_dsn, 0.001) == Swept(0, 1)
     assert await own.fetchval("select count(*) from vault.keys") == 20_000
-    assert files_with(server, gone) != []
+    assert server.files_with(gone) != []
     assert [row["part"] for row in await own.fetch("select part from vault.leftovers")] == [part.removeprefix("vault.")]
     swept = Ran(run_inside(("keys", "sweep", "--json"), b"", environ(own_dsn, "unix:///nowhere")))
     assert swept.json() == {"swept": True, "parts": 1, "left": 0}
-    assert files_with(server, gone) == []
+    assert server.files_with(gone) == []
 
 
 async def test_parts_in_use_wait_for_the_next_run(server: servers.Postgres, own: Any, own_dsn: str, monkeypatch: Any) -> None:
@@ -128,7 +122,7 @@ async def test_parts_in_use_wait_for_the_next_run(server: servers.Postgres, own:
         await another.execute(f"lock table {parts['one']} in access share mode")
         await destroyed(own, *gone)
         assert await remove_leftovers(own_dsn) == Swept(1, 1)
-        assert {owner: files_with(server, key) != [] for owner, key in gone.items()} == {"one": True, "two": False}
+        assert {owner: server.files_with(key) != [] for owner, key in gone.items()} == {"one": True, "two": False}
     async with another.transaction(isolation="repeatable_read"):
         await another.fetch("select 1 from log.head")
         await keep(own, "two")
@@ -138,7 +132,7 @@ async def test_parts_in_use_wait_for_the_next_run(server: servers.Postgres, own:
         assert (swept.status, "1 part of the vault may still hold" in swept.out) == (1, True)
     await another.close()
     assert await remove_leftovers(own_dsn) == Swept(1, 0)
-    assert files_with(server, gone["one"]) == []
+    assert server.files_with(gone["one"]) == []
 
 
 async def test_many_keys_are_swept_a_part_at_a_time(own: Any, own_dsn: str) -> None:

@@ -43,6 +43,11 @@ class Postgres:
         """Name a database of this server."""
         return f"postgresql://postgres@/{database}?host={self.folder}&port=5432"
 
+    def files_with(self, bytes_: bytes) -> list[str]:
+        """Return the files of the data folder that hold these bytes; one that is removed meanwhile holds nothing."""
+        data = self.folder / "data"
+        return [str(file.relative_to(data)) for file in data.rglob("*") if bytes_ in content(file)]
+
 
 def _as_user(account: Account | None) -> dict[str, Any]:
     """PostgreSQL refuses to run as root: give subprocess the user to run it as."""

@@ -36,3 +36,6 @@ static: Final = route("GET", "/static/{name}", "GET /static/{name:str}", _static
 
 # Other sites embed it under this one name: it is asked for again after an hour, and unchanged it costs a 304.
 embed: Final = file_route("/embed.js", (STATIC / "embed.js").read_bytes(), MEDIA_OF[".js"], _AN_HOUR)
+
+# Pages and the widget load it alike, when a vote asks for it.
+puzzle: Final = file_route("/puzzle.js", (STATIC / "puzzle.js").read_bytes(), MEDIA_OF[".js"], _AN_HOUR)

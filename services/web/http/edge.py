@@ -279,7 +279,10 @@ _PREFLIGHT: Final = EmptyAnswer(
     204,
     [
         (b"access-control-allow-methods", b"GET, HEAD, PUT, POST, PATCH, DELETE"),
-        (b"access-control-allow-headers", b"Authorization, Content-Type, Idempotency-Key, If-None-Match, X-Request-Id"),
+        (
+            b"access-control-allow-headers",
+            b"Authorization, Ballotpress-Puzzle, Content-Type, Idempotency-Key, If-None-Match, X-Request-Id",
+        ),
         (b"access-control-max-age", b"600"),
     ],
 )

@@ -8,7 +8,7 @@ document alike. The order is: origin, token, limits, path, body or query.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import cleandoc
 from typing import Any, Final, Literal, NamedTuple, TypedDict, TypeVar, Unpack, overload
 
@@ -56,6 +56,7 @@ class Operation(NamedTuple):
     reads: type[msgspec.Struct] | None = None
     sent_by: Sender | None = None
     is_counted: bool = True
+    headers: Mapping[str, str] = {}
 
     @property
     def has_body(self) -> bool:
@@ -85,7 +86,7 @@ class Options(TypedDict, total=False):
     can refuse with, beside those that follow from caller and input; `max_body` the most bytes of a body; `form` lets a plain
     form send the body as well as JSON; `sent_by` is who sends a write; `counted=False` leaves it to the function to count an
     open one. The document alone reads `proof`, the scheme by which the function itself tells who calls, and `reads`, the Struct
-    of a body that the function itself decodes.
+    of a body that the function itself decodes, and `headers`, those that it reads beside the usual ones, each with what it is.
     """
 
     by: Caller
@@ -97,6 +98,7 @@ class Options(TypedDict, total=False):
     proof: str
     reads: type[msgspec.Struct]
     sent_by: Sender
+    headers: Mapping[str, str]
 
 
 @overload
@@ -126,6 +128,7 @@ def endpoint(
     proof: str = "",
     reads: type[msgspec.Struct] | None = None,
     sent_by: Sender | None = None,
+    headers: Mapping[str, str] = {},
 ) -> Callable[[Callable[..., Awaitable[Any]]], HTTPRouteHandler]:
     """Register a function as an endpoint.
 
@@ -137,7 +140,7 @@ def endpoint(
         summary = cleandoc(function.__doc__ or path)
         refusals = frozenset(problems)
         operation = Operation(
-            method, path, by, takes, gives, statuses, refusals, summary, form, max_body, proof, reads, sent_by, counted
+            method, path, by, takes, gives, statuses, refusals, summary, form, max_body, proof, reads, sent_by, counted, headers
         )
         return route(method, path, f"{method} {path}", _handle(function, operation), operation=operation)
 

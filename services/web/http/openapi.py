@@ -196,6 +196,10 @@ def _other_parameters(
     operation: Operation, schemas: Mapping[type, Mapping[str, Any]], components: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = [_IDEMPOTENCY_KEY] if operation.has_key else []
+    parameters += [
+        {"name": name, "in": "header", "description": what, "schema": {"type": "string"}}
+        for name, what in operation.headers.items()
+    ]
     if operation.takes and not operation.has_body:
         schema = components[schemas[operation.takes]["$ref"].rpartition("/")[2]]
         for name, of in schema["properties"].items():

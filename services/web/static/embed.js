@@ -42,8 +42,8 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
     const made = await ask("POST", "/v1/visitors");
     localStorage.setItem(STORED, made.token);
   }
-  async function ask(method, path, body) {
-    const headers = {};
+  async function ask(method, path, body, more) {
+    const headers = { ...more };
     if (token()) headers.Authorization = `Bearer ${token()}`;
     if (body) headers["Content-Type"] = "application/json";
     const answer = await fetch(base + path, { method, headers, body: body && JSON.stringify(body), credentials: "omit" }).catch(() => {
@@ -53,7 +53,7 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
     });
     const said = await answer.json().catch(() => ({}));
     if (answer.ok) return said;
-    throw Object.assign(new Error(said.detail || "That didn't work. Try again."), { status: answer.status });
+    throw Object.assign(new Error(said.detail || "That didn't work. Try again."), { status: answer.status, puzzle: said.puzzle });
   }
 
   const make = (name, parent, props) => parent.appendChild(Object.assign(document.createElement(name), props));
@@ -119,10 +119,15 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
     async vote(choice) {
       if (this.busy) return;
       this.busy = true;
-      const send = () =>
-        choice === "none"
-          ? ask("DELETE", `/v1/tools/${this.slug}/vote`)
-          : ask("PUT", `/v1/tools/${this.slug}/vote`, { choice });
+      const path = `/v1/tools/${this.slug}/vote`;
+      const cast = (more) => ask("PUT", path, { choice }, more);
+      const work = async (error) => {
+        if (!error.puzzle) throw error;
+        this.said.textContent = "One moment…";
+        const { solve } = await import(`${base}/puzzle.js`);
+        return cast({ "Ballotpress-Puzzle": await solve(error.puzzle) });
+      };
+      const send = () => (choice === "none" ? ask("DELETE", path) : cast().catch(work));
       try {
         if (!token()) await newToken();
         const answer = await send().catch(async (error) => {

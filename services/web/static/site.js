@@ -127,14 +127,14 @@
       return false;
     }
   };
-  async function write(method, url, body) {
+  async function write(method, url, body, place) {
     const visit = async () => {
       const made = await fetch("/v1/visitors", { method: "POST" });
       if (made.ok) remember();
       return made;
     };
-    const send = () =>
-      fetch(url, { method, body: body && JSON.stringify(body), headers: body ? { "Content-Type": "application/json" } : {} });
+    const send = (more) =>
+      fetch(url, { method, body: body && JSON.stringify(body), headers: { ...(body && { "Content-Type": "application/json" }), ...more } });
     let answer;
     try {
       const first = isNew() ? await visit() : null;
@@ -143,6 +143,12 @@
         const made = await visit();
         answer = made.ok ? await send() : made;
         if (answer.status === 401) throw new Error(NO_COOKIE);
+      }
+      if (answer.status === 428) {
+        place.textContent = "One moment…";
+        const { solve } = await import("/puzzle.js");
+        answer = await send({ "Ballotpress-Puzzle": await solve((await answer.json()).puzzle) });
+        if (answer.status === 428) throw new Error("That took too long, so nothing was counted. Try again.");
       }
     } catch (error) {
       throw error instanceof TypeError ? new Error("No connection, so nothing was counted. Try again.") : error;
@@ -159,10 +165,10 @@
     }
   };
   const SAID = { ship: "Your vote is counted: ship.", skip: "Your vote is counted: skip.", none: "Your vote is taken back." };
-  async function vote(form, button) {
+  async function vote(form, button, place) {
     const slug = form.dataset.vote;
     const url = `/v1/tools/${slug}/vote`;
-    const answer = button.value === "none" ? await write("DELETE", url) : await write("PUT", url, { choice: button.value });
+    const answer = button.value === "none" ? await write("DELETE", url) : await write("PUT", url, { choice: button.value }, place);
     if (button.value === "none") form.querySelector("button").focus();
     press(form, answer.choice);
     show(slug, answer.community, Math.max(answer.position ?? 0, shown[slug] ?? 0));
@@ -197,7 +203,7 @@
     const place = document.querySelector(`[data-said="${slug}"]`);
     form.setAttribute("aria-busy", "true");
     try {
-      place.textContent = await (voted ? vote(form, button) : bookmark ? keep(form, button) : remove(form, place));
+      place.textContent = await (voted ? vote(form, button, place) : bookmark ? keep(form, button) : remove(form, place));
     } catch (error) {
       place.textContent = error.message;
     }

@@ -25,6 +25,7 @@ READERS = (
     "/issues",
     "/corrections",
     "/settled",
+    "/your-data",
     "/outbox",
     "/ops/sign-in",
     "/no-such-page",
@@ -33,6 +34,7 @@ OPERATORS = (
     "/ops",
     "/ops/reviews",
     "/ops/voters",
+    "/ops/puzzles",
     "/ops/quarantine",
     "/ops/suppressions",
     "/ops/log",
@@ -40,7 +42,7 @@ OPERATORS = (
 )
 # What is no page, what refusals of their own lead to, and what needs a stream of the log.
 NOT_LOOKED_AT = {
-    "/embed.js", "/feed.xml", "/static/{name:str}", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story",
+    "/embed.js", "/puzzle.js", "/feed.xml", "/static/{name:str}", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story",
     "/.well-known/security.txt",
 }  # fmt: skip
 AXE = Axe()
