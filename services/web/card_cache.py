@@ -21,7 +21,9 @@ from projections.comparison import compare
 from projections.tally import community
 from services.web.http.answers import Versioned, encoder
 
-POLL_SECONDS: Final = 0.1
+POLL_SECONDS: Final = 0.8
+"""Looked at without a wake-up this often: soon enough that no reader finds a card unchecked for longer than STALE_SECONDS."""
+RETRY_SECONDS: Final = 0.1
 PACE_SECONDS: Final = 0.03  # refreshes are this far apart at least, however often the bell rings
 STALE_SECONDS: Final = 1.0
 LATE_SECONDS: Final = 0.5
@@ -126,7 +128,7 @@ class Cards:
         return max(cached.as_of, self._state.position) if cached.is_followed else cached.as_of
 
     async def run(self) -> None:
-        """Refresh at each wake-up and every 100 ms, until cancelled."""
+        """Refresh at each wake-up, and now and then without one, until cancelled."""
         while True:
             try:
                 async with asyncio.timeout(POLL_SECONDS):
@@ -137,7 +139,7 @@ class Cards:
             try:
                 await self.refresh()
             except Exception:  # the next reader refreshes and sees the error; the loop must live
-                await asyncio.sleep(POLL_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
             await asyncio.sleep(PACE_SECONDS)
 
     async def refresh(self) -> None:

@@ -80,10 +80,10 @@ def _band(days: Sequence[tuple[float, DayTally]], bounds: Callable[[int, int], t
 def _summary(first: DayTally, last: DayTally) -> str:
     tally = community(last.ship, last.skip)
     (low, high), (lowest, highest) = _wilson(last.ship, last.skip), settled.bounds(last.ship, last.skip)
+    days = f"On {last.at:%-d %B}: " if first is last else f"From {first.at:%-d %B} to {last.at:%-d %B}: now "
     return (
-        f"From {first.at:%-d %B} to {last.at:%-d %B}: now {100 * last.ship / tally.total:.0f}% ship of "
-        f"{count(tally.total, 'vote')}. {verdict_line(tally)}: 95% interval {low:.0f} to {high:.0f}%, settled interval "
-        f"{lowest:.0f} to {highest:.0f}%."
+        f"{days}{100 * last.ship / tally.total:.0f}% ship of {count(tally.total, 'vote')}. {verdict_line(tally)}: 95% interval "
+        f"{low:.0f} to {high:.0f}%, settled interval {lowest:.0f} to {highest:.0f}%."
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 import httpx
+import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect
 
 from tests.support.browser import Other, Windows, sign_in
@@ -89,16 +90,47 @@ def test_a_chart_draws_both_bands_apart(window: Windows, base: str, votes: Calla
     assert settled.evaluate(DASHES) != single.evaluate(DASHES) == "none"
 
 
+PAIR = ("citeheron", "latticebrief-autonomous-research-reports-beta")
+
+
 def test_compared_cards_stand_level(window: Windows, base: str, votes: Callable[..., None]) -> None:
-    """At 800 pixels the bars, counts and buttons of two cards are at the same heights, whatever their badges say."""
+    """At 800 pixels the bars, counts and buttons of two tools are at the same heights, whatever their badges say."""
     votes("citeheron", "ship", 1)
     page = window(viewport={"width": 800, "height": 900})
-    page.goto(f"{base}/compare/citeheron-vs-latticebrief-autonomous-research-reports-beta")
-    for part in (".bar", "strong[data-part=count]", "button[value=ship]", "[data-bookmark] button"):
-        tops = page.locator(f"#vote-citeheron {part}, #vote-latticebrief-autonomous-research-reports-beta {part}").evaluate_all(
+    page.goto(f"{base}/compare/{'-vs-'.join(PAIR)}")
+    for place, part in (
+        ("tally", ".bar"),
+        ("tally", "strong[data-part=count]"),
+        ("vote", "strong[data-part=percent]"),
+        ("vote", "button[value=ship]"),
+        ("vote", "[data-bookmark] button"),
+    ):
+        tops = page.locator(", ".join(f"#{place}-{tool} {part}" for tool in PAIR)).evaluate_all(
             "places => places.map(place => Math.round(place.getBoundingClientRect().top))"
         )
-        assert tops[0] == tops[1], part
+        assert len(tops) == 2 and tops[0] == tops[1], part
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 800), (1280, 800)])
+def test_a_comparison_answers_in_its_first_window(window: Windows, base: str, width: int, height: int) -> None:
+    """Both panels' verdicts, both tallies and all vote buttons are seen without scrolling, on a phone and at a desk."""
+    page = window(viewport={"width": width, "height": height})
+    page.goto(f"{base}/compare/{'-vs-'.join(PAIR)}")
+    for tool in PAIR:
+        for part in (".calls .badge", "[data-part=percent]", "button[value=ship]", "button[value=skip]"):
+            expect(page.locator(f"#vote-{tool} {part}").first).to_be_in_viewport(ratio=1)
+
+
+def test_no_table_of_operators_is_cut_on_a_phone(window: Windows, base: str, token: str) -> None:
+    """At 360 pixels each cell of the views' table lies inside the window and says what it is of."""
+    page = window(viewport={"width": 360, "height": 800})
+    sign_in(page, base, token)
+    cells = page.locator("table.plain tbody td").evaluate_all(
+        """cells => cells.map(cell => { const box = cell.getBoundingClientRect();
+        return [box.left, box.right, getComputedStyle(cell, '::before').content]; })"""
+    )
+    assert len(cells) >= 4
+    assert [cell for cell in cells if cell[0] < 0 or cell[1] > 360 or cell[2] in ("none", '""')] == []
 
 
 def test_a_wrong_slug_silences_no_other_widget(window: Windows, base: str, other: Other, votes: Callable[..., None]) -> None:
