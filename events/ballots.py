@@ -1,5 +1,6 @@
 """A voter's choice on a tool: ship, skip, or none."""
 
+from hashlib import sha256
 from uuid import UUID
 
 from events.catalog import Verdict
@@ -49,6 +50,11 @@ def cast_vote(state: Choice | None, voter: str, tool: str, choice: Choice) -> li
 def retract_vote(state: Choice | None, voter: str, tool: str) -> list[Event]:
     """Retract a vote; without one there is no event."""
     return [] if state is None else [VoteRetracted(voter=voter, tool=tool, previous=state)]
+
+
+def pseudonym(voter: str, tool: str) -> str:
+    """Return the name of a voter on one tool, as anybody may see it: it leads neither to the voter nor to its other votes."""
+    return sha256(f"ballotpress ballot v1\n{voter}\n{tool}".encode()).hexdigest()[:32]
 
 
 def stream(voter: str, tool: str) -> UUID:

@@ -1,6 +1,6 @@
 """The one list of all event types of this release, and the listing that its commands see."""
 
-from events import ballots, bookmarks, catalog, erasure, quarantine, reviews, subscribers, voters
+from events import ballots, bookmarks, catalog, erasure, integrity, quarantine, reviews, subscribers, voters
 from events.log.event import Registry
 
 REGISTRY = Registry(
@@ -13,6 +13,7 @@ REGISTRY = Registry(
         *erasure.EVENTS,
         *subscribers.EVENTS,
         *quarantine.EVENTS,
+        *integrity.EVENTS,
     ),
     listing=catalog.Listing,
 )

@@ -18,11 +18,17 @@ Tally = tuple[int, int]
 
 
 class VoterDisqualified(Event, frozen=True, kw_only=True):
-    """A voter's ballots, `[[tool, choice], …]`, no longer count."""
+    """A voter's ballots, `[[tool, choice], …]`, no longer count.
+
+    `cohort` is the one of bought votes that the voter was disqualified with. `again` says that an operator has disqualified
+    such a voter by name as well: its ballots are gone already, and undoing the cohort doesn't give them back.
+    """
 
     voter: str
     ballots: Ballots
     correction: str
+    cohort: str | None = None
+    again: Literal[True] | None = None
 
 
 class VoterReinstated(Event, frozen=True, kw_only=True):
@@ -85,13 +91,36 @@ def with_tallies(correction: CorrectionRecorded, before: Mapping[str, Tally]) ->
     return replace(correction, tools=tools)
 
 
+def is_held(last: Event | None, cohort: str | None) -> bool:
+    """Tell whether an operator who disqualifies a voter by name (no `cohort`) finds it disqualified with a cohort alone."""
+    return cohort is None and isinstance(last, VoterDisqualified) and last.cohort is not None
+
+
+def changes(last: Event | None, cohort: str | None, *, reinstate: bool) -> bool:
+    """Tell whether a correction changes a voter, given its last event. An undone cohort leaves out whom an operator named."""
+    out = isinstance(last, VoterDisqualified)
+    if reinstate and isinstance(last, VoterDisqualified) and cohort is not None:
+        return last.cohort is not None
+    return out == reinstate
+
+
+def hold(correction: str, voters: Sequence[str]) -> list[Event]:
+    """Disqualify by name voters who are out with a cohort. No tally changes, and undoing the cohort leaves them out."""
+    return [VoterDisqualified(voter=voter, ballots=[], correction=correction, again=True) for voter in sorted(voters)]
+
+
 def record_correction(
-    correction: str, reason: str, changed: Mapping[str, Ballots], before: Mapping[str, Tally], *, reinstate: bool
+    correction: str,
+    reason: str,
+    changed: Mapping[str, Ballots],
+    before: Mapping[str, Tally],
+    *,
+    reinstate: bool,
+    cohort: str | None = None,
 ) -> list[Event]:
     """Disqualify or reinstate these voters, each with its ballots, as one correction; no event if none changes."""
     if not changed:
         return []
-    kind = VoterReinstated if reinstate else VoterDisqualified
     by_tool: dict[str, list[Verdict]] = {}
     for tool, choice in (ballot for ballots in changed.values() for ballot in ballots):
         by_tool.setdefault(tool, []).append(choice)
@@ -108,4 +137,10 @@ def record_correction(
         votes=sum(len(ballots) for ballots in changed.values()),
         tools=tools,
     )
-    return [*(kind(voter=v, ballots=b, correction=correction) for v, b in sorted(changed.items())), summary]
+    return [*(_of_voter(v, b, correction, cohort, reinstate) for v, b in sorted(changed.items())), summary]
+
+
+def _of_voter(voter: str, ballots: Ballots, correction: str, cohort: str | None, reinstate: bool) -> Event:
+    if reinstate:
+        return VoterReinstated(voter=voter, ballots=ballots, correction=correction)
+    return VoterDisqualified(voter=voter, ballots=ballots, correction=correction, cohort=cohort)

@@ -1,10 +1,12 @@
 """Read cards: each tool as its page shows it."""
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import Any, Literal
 
 import msgspec
 from asyncpg import Connection, Pool
+from msgspec import UNSET, UnsetType
 
 from events.catalog import Tier, Verdict
 from events.log.history import Mark, place
@@ -40,8 +42,18 @@ class Panel(msgspec.Struct, frozen=True):
     reviews: tuple[PanelReview, ...]
 
 
+class UnderReview(msgspec.Struct, frozen=True):
+    """Days, in UTC, whose votes may be bought: nobody has decided yet."""
+
+    from_: date = msgspec.field(name="from")
+    to: date
+
+
 class Card(msgspec.Struct, frozen=True):
-    """A tool, its panel and its tally; `position` is that of the last event that changed any of them."""
+    """A tool, its panel and its tally; `position` is that of the last event that changed any of them.
+
+    `under_review` are the days whose votes may yet be taken out, which would change the settled verdict; left out without any.
+    """
 
     slug: str
     name: str
@@ -54,6 +66,7 @@ class Card(msgspec.Struct, frozen=True):
     panel: Panel
     community: Community
     position: int
+    under_review: tuple[UnderReview, ...] | UnsetType = UNSET
 
 
 class Loaded(msgspec.Struct, frozen=True):

@@ -1,4 +1,5 @@
 -- Corrections: cohorts disqualified or reinstated, with time, reason, and tallies before and after. Never the voters.
+-- A large one is recorded in parts, which are one row here: its time and position are those of the first.
 
 -- tables: one row a correction, and one a tool whose tally it changed
 create table corrections (
@@ -27,24 +28,37 @@ create table corrected_tools (
 select 'corrections' as name, count(*) as total from corrections
 union all select 'votes', coalesce(sum(votes), 0)::bigint from corrections;
 
--- changes (CorrectionRecorded): each event carries it
+-- changes (CorrectionRecorded): each event carries it; a correction's stream begins with its first part
 select c.name, sum(c.change)::bigint as change
-from log.recorded_events e cross join lateral (values ('corrections', 1), ('votes', (e.data->>'votes')::bigint)) as c(name, change)
+from log.recorded_events e
+cross join lateral (values ('corrections', (e.version = 1)::integer), ('votes', (e.data->>'votes')::bigint)) as c(name, change)
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'CorrectionRecorded'
 group by c.name;
 
--- step corrections (CorrectionRecorded): each is recorded once
-insert into corrections (correction, action, reason, voters, votes, recorded_at, position)
-select e.data->>'correction', e.data->>'action', e.data->>'reason', (e.data->>'voters')::bigint, (e.data->>'votes')::bigint,
-       e.recorded_at, e.position
+-- step corrections (CorrectionRecorded): parts add up
+insert into corrections as c (correction, action, reason, voters, votes, recorded_at, position)
+select e.data->>'correction', min(e.data->>'action'), min(e.data->>'reason'), sum((e.data->>'voters')::bigint),
+       sum((e.data->>'votes')::bigint), min(e.recorded_at), min(e.position)
 from log.recorded_events e
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'CorrectionRecorded'
-order by e.data->>'correction';
+group by e.data->>'correction'
+order by e.data->>'correction'
+on conflict (correction) do update set voters = c.voters + excluded.voters, votes = c.votes + excluded.votes;
 
--- step tools (CorrectionRecorded): each tool that a correction names
-insert into corrected_tools (correction, tool, before_ship, before_skip, after_ship, after_skip)
-select e.data->>'correction', t.tool->>'tool', (t.tool->'before'->>0)::bigint, (t.tool->'before'->>1)::bigint,
-       (t.tool->'after'->>0)::bigint, (t.tool->'after'->>1)::bigint
-from log.recorded_events e cross join lateral jsonb_array_elements(e.data->'tools') as t(tool)
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'CorrectionRecorded'
-order by 1, 2;
+-- step tools (CorrectionRecorded): each tool that a correction names, before its first part, and as much changed as by all
+insert into corrected_tools as c (correction, tool, before_ship, before_skip, after_ship, after_skip)
+select p.correction, p.tool, p.before_ship, p.before_skip, p.before_ship + p.ship, p.before_skip + p.skip
+from (
+    select e.data->>'correction' as correction, t.tool->>'tool' as tool,
+           (array_agg((t.tool->'before'->>0)::bigint order by e.position))[1] as before_ship,
+           (array_agg((t.tool->'before'->>1)::bigint order by e.position))[1] as before_skip,
+           sum((t.tool->'after'->>0)::bigint - (t.tool->'before'->>0)::bigint) as ship,
+           sum((t.tool->'after'->>1)::bigint - (t.tool->'before'->>1)::bigint) as skip
+    from log.recorded_events e cross join lateral jsonb_array_elements(e.data->'tools') as t(tool)
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'CorrectionRecorded'
+    group by 1, 2
+) p
+order by 1, 2
+on conflict (correction, tool) do update
+set after_ship = c.after_ship + excluded.after_ship - excluded.before_ship,
+    after_skip = c.after_skip + excluded.after_skip - excluded.before_skip;

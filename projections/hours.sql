@@ -74,7 +74,7 @@ select case e.type when 'ToolAdded' then 'tools' else 'disqualified voters' end,
        sum(case e.type when 'VoterReinstated' then -1 else 1 end)::bigint
 from log.recorded_events e
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and (e.type in ('VoterDisqualified', 'VoterReinstated') or e.type = 'ToolAdded' and e.version = 1)
+  and (e.type in ('VoterDisqualified', 'VoterReinstated') or e.type = 'ToolAdded' and e.version = 1) and not e.data ? 'again'
 group by 1;
 
 -- step tools (ToolAdded): a new tool has no votes; one that the cards passed over may be added again

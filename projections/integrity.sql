@@ -40,6 +40,28 @@ create table kept (
     constraint kept_only_row check (only_row)
 );
 
+-- The last decision on each cohort of votes that look bought, and how often one was undone; `version` counts its events.
+create table decisions (
+    cohort         text        not null collate "C",
+    tool           text        not null collate "C",
+    choice         text        not null collate "C",
+    begins         timestamptz not null,
+    ends           timestamptz not null,
+    first_position bigint      not null,
+    last_position  bigint      not null,
+    votes          integer     not null,
+    voters         integer     not null,
+    status         text        not null collate "C",
+    reason         text        not null,
+    by             text        not null,
+    correction     text collate "C",
+    undone         integer     not null,
+    version        integer     not null,
+    position       bigint      not null,
+    decided_at     timestamptz not null,
+    constraint decisions_pkey primary key (cohort)
+);
+
 -- totals: votes cast since the log began, those of young visitors, and what the site's counts lack of its tools' counts
 select t.name, t.total
 from (
@@ -49,11 +71,13 @@ cross join (select coalesce(sum(votes), 0)::bigint as votes, coalesce(sum(young)
 cross join (select coalesce(max(gone), 0) as votes, coalesce(max(gone_young), 0) as young from kept) k
 cross join lateral (
     values ('votes', c.votes + k.votes), ('young votes', c.young + k.young),
+           ('decisions', (select coalesce(sum(version), 0)::bigint from decisions)),
+           ('undone', (select coalesce(sum(undone), 0)::bigint from decisions)),
            ('votes missing from the site''s counts', c.votes - s.votes),
            ('young votes missing from the site''s counts', c.young - s.young)
 ) as t(name, total);
 
--- changes (VoteCast): votes, and those of young visitors
+-- changes (VoteCast, VoidProposed, VoidWithdrawn, CohortDecided, CohortCorrected): votes, those of young visitors, and decisions
 select t.name, t.change
 from (
     select count(*) as votes,
@@ -62,7 +86,16 @@ from (
     from log.recorded_events e
     where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'VoteCast'
 ) c
-cross join lateral (values ('votes', c.votes), ('young votes', c.young)) as t(name, change);
+cross join lateral (values ('votes', c.votes), ('young votes', c.young)) as t(name, change)
+union all
+select t.name, t.change
+from (
+    select count(*) as decisions, count(*) filter (where e.type = 'CohortDecided' and e.data->>'decision' = 'undo') as undone
+    from log.other_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+      and e.type in ('VoidProposed', 'VoidWithdrawn', 'CohortDecided', 'CohortCorrected')
+) c
+cross join lateral (values ('decisions', c.decisions), ('undone', c.undone)) as t(name, change);
 
 -- step votes (VoteCast): a visitor is young for ten minutes, by the time in its id
 with counted as materialized (
@@ -118,3 +151,26 @@ select b.at, g.votes, g.young
 from begin b cross join (select coalesce(sum(votes), 0) as votes, coalesce(sum(young), 0) as young from gone) g
 on conflict (only_row) do update
 set since = excluded.since, gone = k.gone + excluded.gone, gone_young = k.gone_young + excluded.gone_young;
+
+-- step decisions (VoidProposed, VoidWithdrawn, CohortDecided, CohortCorrected): the window's last event of each cohort holds
+insert into decisions as d (cohort, tool, choice, begins, ends, first_position, last_position, votes, voters, status, reason, by,
+                            correction, undone, version, position, decided_at)
+select l.cohort, l.data->>'tool', l.data->>'choice', (l.data->>'begins')::timestamptz, (l.data->>'ends')::timestamptz,
+       (l.data->>'first_position')::bigint, (l.data->>'last_position')::bigint, (l.data->>'votes')::integer,
+       (l.data->>'voters')::integer, log.cohort_status(l.type, l.data), l.data->>'reason', l.data->>'by', l.data->>'correction',
+       l.undone, l.version, l.position, l.recorded_at
+from (
+    select distinct on (e.data->>'cohort') e.data->>'cohort' as cohort, e.type, e.data, e.version, e.position, e.recorded_at,
+           count(*) filter (where e.type = 'CohortDecided' and e.data->>'decision' = 'undo') over (partition by e.data->>'cohort') as undone
+    from log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+      and e.type in ('VoidProposed', 'VoidWithdrawn', 'CohortDecided', 'CohortCorrected')
+    order by e.data->>'cohort', e.position desc
+) l
+order by l.cohort
+on conflict (cohort) do update
+set tool = excluded.tool, choice = excluded.choice, begins = excluded.begins, ends = excluded.ends,
+    first_position = excluded.first_position, last_position = excluded.last_position, votes = excluded.votes,
+    voters = excluded.voters, status = excluded.status, reason = excluded.reason, by = excluded.by,
+    correction = excluded.correction, undone = d.undone + excluded.undone, version = excluded.version,
+    position = excluded.position, decided_at = excluded.decided_at;

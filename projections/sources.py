@@ -127,4 +127,5 @@ SOURCES: Mapping[str, Source] = {
     "ticks": _last,
     "announcements": _last,
     "kept": _last_vote,
+    "decisions": _stream("cohort"),
 }

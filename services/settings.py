@@ -95,6 +95,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reviews_per_hour: int | None = None
     network_viewers: int | None = None
     network_marks: bool = True
+    second_operator_above: int = 100
     drain_seconds: int = 3
     log_format: LogFormat = "json"
     newsletter: Newsletter = Newsletter()
@@ -190,6 +191,9 @@ _TABLE: Final = {
     "reviews_per_hour": _count("BALLOTPRESS_REVIEWS_PER_HOUR"),
     "network_viewers": _count("BALLOTPRESS_NETWORK_VIEWERS"),
     "network_marks": Variable("BALLOTPRESS_NETWORK_MARKS", "on|off", "must be on or off, not {!r}", lambda word: word == "on"),
+    "second_operator_above": Variable(
+        "BALLOTPRESS_SECOND_OPERATOR_ABOVE", "[0-9]{1,9}", "must be a whole number of votes, or 0 for never, not {!r}", int,
+    ),
     "drain_seconds": Variable("BALLOTPRESS_DRAIN_SECONDS", "0*[0-9]{1,3}", "must be whole seconds below 1000, not {!r}", int),
     "log_format": Variable("BALLOTPRESS_LOG_FORMAT", "json|console", "must be json or console, not {!r}"),
     "sender": Variable(

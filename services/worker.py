@@ -21,6 +21,7 @@ from events.log import postgres
 from events.log.leftovers import remove_leftovers
 from events.log.store import clear_old_receipts
 from services import valkey
+from services.integrity import decisions
 from services.integrity.marks import DAYS, forget_marks
 from services.newsletter.doorbell import DOORBELL
 from services.newsletter.mailroom import Mailroom
@@ -84,6 +85,7 @@ def create_worker(settings: Settings, mailroom: Mailroom) -> Worker:
             cron(_forget_marks, minute={2, 32}, run_at_startup=True),
             cron(_forget_unconfirmed, minute=37),
             cron(_remove_leftovers, hour=3, minute=47),
+            cron(_resume_decisions, minute=set(range(60)), run_at_startup=True, keep_result=0),
             cron(_tick, minute=set(range(60)), run_at_startup=True, keep_result=0),
         ],
         on_startup=_open,
@@ -109,6 +111,10 @@ async def _tick(ctx: dict[str, Any]) -> None:
     await ctx["mailroom"].tick()
     seconds, microseconds = await ctx["redis"].time()
     await ctx["redis"].set(LAST_TICK, seconds + microseconds / 1e6)
+
+
+async def _resume_decisions(ctx: dict[str, Any]) -> int:
+    return await decisions.resume(ctx["database_url"])
 
 
 async def _forget_unconfirmed(ctx: dict[str, Any]) -> Any:

@@ -2,13 +2,25 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from asyncpg import Connection
 
 from events.log import ids
 from events.log.command import Command, Decision, Found, Reads, Receipt, Seen
-from events.voters import Ballots, CorrectionRecorded, Tally, VoterDisqualified, VoterUnknown, record_correction, with_tallies
+from events.log.event import Event
+from events.voters import (
+    Ballots,
+    CorrectionRecorded,
+    Tally,
+    VoterUnknown,
+    changes,
+    hold,
+    is_held,
+    record_correction,
+    with_tallies,
+)
 
 TalliesAtHead = Callable[["Connection[Any]", Sequence[str]], Awaitable[Mapping[str, Tally]]]
 """Returns the (ship, skip) of tools at the head of the log; called with the connection that holds the head's lock."""
@@ -46,7 +58,8 @@ class CohortBallots(msgspec.Struct, frozen=True):
 class CorrectVoters(Command[CorrectionRecorded | None], frozen=True):
     """Disqualify or reinstate a cohort of voters in one batch; voters already in that state are passed over.
 
-    With `dry` nothing is appended: the value is the correction that would be recorded.
+    With `dry` nothing is appended: the value is the correction that would be recorded. `of` is the cohort of bought votes that
+    they are of; without it they are meant by name, and one who was disqualified with such a cohort is so twice from then on.
     """
 
     correction: str
@@ -56,6 +69,7 @@ class CorrectVoters(Command[CorrectionRecorded | None], frozen=True):
     reinstate: bool
     operator: str
     dry: bool = False
+    of: str | None = None
 
     exclusive = True
     receipt_type = Receipt[CorrectionRecorded | None]
@@ -88,21 +102,25 @@ class CorrectVoters(Command[CorrectionRecorded | None], frozen=True):
     def decide(self, seen: Seen) -> Decision[CorrectionRecorded | None]:
         """Decide which voters change, and record it; of very many, `conclude` says how the tallies change."""
         found: CohortBallots = seen.found
-        changed: dict[str, Ballots] = {}
-        for voter, last in zip(self.cohort, seen.lasts, strict=True):
-            disqualified = last is not None and isinstance(last.event, VoterDisqualified)
-            if disqualified == self.reinstate:
-                changed[voter] = found.ballots[voter]
-        events = record_correction(self.correction, self.reason, changed, found.tallies, reinstate=self.reinstate)
-        summary = events[-1] if events else None
-        streams = [*(ids.stream_of(voter) for voter in sorted(changed)), ids.stream_of(self.correction)]
-        said = list(zip(streams, events, strict=bool(events)))
+        lasts = {voter: None if last is None else last.event for voter, last in zip(self.cohort, seen.lasts, strict=True)}
+        changed = {v: found.ballots[v] for v, last in lasts.items() if changes(last, self.of, reinstate=self.reinstate)}
+        recorded = record_correction(
+            self.correction, self.reason, changed, found.tallies, reinstate=self.reinstate, cohort=self.of
+        )
+        held = [] if self.reinstate else [voter for voter, last in lasts.items() if is_held(last, self.of)]
         return Decision(
-            events=[] if self.dry else said[:-1] if self.is_large else said,
-            value=summary if isinstance(summary, CorrectionRecorded) else None,
+            events=[] if self.dry else self._placed(recorded, hold(self.correction, held)),
+            value=recorded[-1] if recorded else None,  # type: ignore[arg-type]  # a correction's last event is its summary
             position=max((last.position for last in seen.lasts if last is not None), default=None),
             meta={"operator": self.operator},
         )
+
+    def _placed(self, recorded: Sequence[Event], held: Sequence[Event]) -> list[tuple[UUID, Event]]:
+        """Return a correction's events with their streams; the summary last, if it isn't left to `conclude`."""
+        voters = [*held, *recorded[:-1]]
+        placed = [(ids.stream_of(event.voter), event) for event in voters]  # type: ignore[attr-defined]
+        summary = [] if self.is_large else [(ids.stream_of(self.correction), event) for event in recorded[-1:]]
+        return [*placed, *summary]
 
     async def conclude(
         self, connection: "Connection[Any]", value: CorrectionRecorded | None

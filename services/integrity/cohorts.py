@@ -59,19 +59,24 @@ set span = excluded.span, begins = excluded.begins, ends = excluded.ends, votes 
 where (c.begins, c.ends, c.votes, c.scores, c.before, c.after)
       is distinct from (excluded.begins, excluded.ends, excluded.votes, excluded.scores, excluded.before, excluded.after)
 """
-_FORGET: Final = "delete from integrity.cohorts c where c.id = any($1::text[])"
+_FORGET: Final = named("""
+delete from integrity.cohorts c
+where c.id = any($1::text[]) and not exists (select from {integrity}.decisions d where d.cohort = c.id)
+""")
 
-# The votes of a tool and a choice in a span, and whether each still stands: it is the voter's last word on the tool, and the
-# voter is not disqualified. The tool's hours say where in the log to look, however long ago that is.
+# The votes of a tool and a choice in a span: whether each is the voter's last word on the tool, and whether the voter is
+# disqualified. The tool's hours say where in the log to look, however long ago that is.
 _VOTES: Final = named("""
-select v.data->>'voter' as voter, v.position,
+select v.data->>'voter' as voter, v.position, v.recorded_at,
+       extract(epoch from v.recorded_at)::float8 - coalesce(log.made_at(v.data->>'voter') / 1000.0, 0)::float8 as age,
        not exists (select from log.recorded_events n where n.stream = v.stream and n.version > v.version and n.position <= $5)
-       and coalesce((select o.type from log.recorded_events o
-                     where o.stream = newsletter.stream_of(v.data->>'voter') and o.position <= $5
-                     order by o.version desc limit 1), '') <> 'VoterDisqualified' as stands
+           as is_last,
+       coalesce((select o.type from log.recorded_events o
+                 where o.stream = newsletter.stream_of(v.data->>'voter') and o.position <= $5
+                 order by o.version desc limit 1), '') = 'VoterDisqualified' as is_out
 from {hours}.hours h
 cross join lateral (
-    select e.stream, e.version, e.position, e.data from log.recorded_events e
+    select e.stream, e.version, e.position, e.data, e.recorded_at from log.recorded_events e
     where e.position between h.first_position and h.last_position and e.type = 'VoteCast'
       and e.data->>'tool' = h.tool and e.data->>'choice' = $2 and e.recorded_at >= $3 and e.recorded_at < $4
     offset 0 -- keeps this a look into each hour's part of the log
@@ -108,7 +113,7 @@ async def keep(database: Database, cohort: Cohort) -> None:
 
 
 async def forget(database: Database, ids: Sequence[str]) -> None:
-    """Take cohorts out that have become part of another."""
+    """Take cohorts out that have become part of another, but for those decided on: a void must be there to be undone."""
     await database.execute(_FORGET, ids)
 
 
@@ -120,17 +125,50 @@ class Standing(NamedTuple):
     voters: Sequence[str]
 
 
+class Vote(NamedTuple):
+    """A vote of a span, with its voter's age then in seconds.
+
+    It is the voter's last word on the tool or not, and the voter is out (disqualified) or not.
+    """
+
+    voter: str
+    position: int
+    at: datetime
+    age: float
+    is_last: bool
+    is_out: bool
+
+    @property
+    def stands(self) -> bool:
+        """Whether the vote counts."""
+        return self.is_last and not self.is_out
+
+
+async def votes(
+    database: Database, tool: str, choice: str, begins: datetime, ends: datetime, position: int = 2**62
+) -> list[Vote]:
+    """Return the votes of a span, in order, as of a position of the log."""
+    return [Vote(*row) for row in await database.fetch(_VOTES, tool, choice, begins, ends, position)]
+
+
 async def standing(
     database: Database, tool: str, choice: str, begins: datetime, ends: datetime, position: int = 2**62
 ) -> Standing | None:
     """Return whose votes of a span stand, as of a position of the log; None if the span has no votes."""
-    rows = await database.fetch(_VOTES, tool, choice, begins, ends, position)
-    if not rows:
+    found = await votes(database, tool, choice, begins, ends, position)
+    if not found:
         return None
-    return Standing(rows[0]["position"], rows[-1]["position"], [row["voter"] for row in rows if row["stands"]])
+    return Standing(found[0].position, found[-1].position, [vote.voter for vote in found if vote.stands])
 
 
 async def voters(database: Database, cohort: Cohort, position: int = 2**62) -> Sequence[str]:
     """Return the voters whose vote in a cohort still stands, as of a position of the log."""
-    found = await standing(database, cohort.tool, cohort.choice, cohort.begins, cohort.ends, position)
-    return [] if found is None else found.voters
+    found = await votes(database, cohort.tool, cohort.choice, cohort.begins, cohort.ends, position)
+    return [vote.voter for vote in found if vote.stands]
+
+
+async def claimed(
+    database: Database, tool: str, choice: str, begins: datetime, ends: datetime, position: int = 2**62
+) -> Sequence[str]:
+    """Return the voters whose last word on a tool is a vote of a span, disqualified ones too."""
+    return [vote.voter for vote in await votes(database, tool, choice, begins, ends, position) if vote.is_last]

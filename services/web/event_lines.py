@@ -41,6 +41,12 @@ _LINES: Final[dict[str, Callable[[Data], str]]] = {
     "VoterDisqualified": lambda d: f"The voter was disqualified with {count(len(d['ballots']), 'ballot')}",
     "VoterReinstated": lambda d: f"The voter was reinstated with {count(len(d['ballots']), 'ballot')}",
     "CorrectionRecorded": lambda d: f"{count(d['voters'], 'voter')} {d['action']}, {count(d['votes'], 'vote')}: {d['reason']}",
+    "VoidProposed": lambda d: f"{d['by']} proposed to void {count(d['votes'], 'vote')}: {d['reason']}",
+    "VoidWithdrawn": lambda d: f"{d['by']} took the proposal back: {d['reason']}",
+    "CohortDecided": lambda d: f"{d['by']} decided on {count(d['votes'], 'vote')}, {d['decision']}: {d['reason']}",
+    "CohortCorrected": lambda d: (
+        f"All voters were {'disqualified' if d['decision'] == 'void' else 'reinstated'}: {d['reason']}"
+    ),
     "PersonErased": lambda d: "The person was erased",
     "SubscriptionRequested": lambda d: "A subscription was requested",
     "SubscriptionConfirmed": lambda d: "The subscription was confirmed",

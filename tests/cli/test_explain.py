@@ -28,7 +28,7 @@ async def tallies_at(connection: Connection, position: int) -> dict[str, tuple[i
     view = Cards()
     for row in await connection.fetch("select * from log.recorded_events where position <= $1 order by position", position):
         event = REGISTRY.decode(row["type"], row["schema_version"], row["data"])
-        view.take(Entry(row["position"], row["recorded_at"], event))
+        view.take(Entry(row["position"], row["recorded_at"], event, row["version"]))
     return {row["tool"]: (row["ship"], row["skip"]) for row in view.tables()["tallies"].values()}
 
 

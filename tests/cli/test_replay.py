@@ -131,6 +131,7 @@ DRIFTS = {
         "delete from integrity_1.announcements",
         "insert into integrity_1.announcements values ('x', 1, now())",
     ],
+    "integrity.decisions": ["update integrity_1.decisions set version = 7", "delete from integrity_1.decisions"],
     "integrity.kept": ["update integrity_1.kept set gone = 7", "delete from integrity_1.kept"],
 }
 

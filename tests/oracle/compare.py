@@ -34,7 +34,7 @@ order by t.relname
 READ_CHECKPOINT = "select position from checkpoint"
 
 READ_LOG = """
-select position, recorded_at, type, schema_version, data
+select position, recorded_at, version, type, schema_version, data
 from log.recorded_events
 where position <= $1 and position <> all($2::bigint[]) and type = any($3::text[])
 order by position
@@ -80,7 +80,7 @@ async def _folded(connection: "Connection[Any]", projection: Projection, registr
     types = [type_.__name__ for type_ in view.concerns]
     async for row in connection.cursor(READ_LOG, position, dropped, types, prefetch=_AT_ONCE):
         event = registry.decode(row["type"], row["schema_version"], row["data"])
-        view.take(Entry(row["position"], row["recorded_at"], event))
+        view.take(Entry(row["position"], row["recorded_at"], event, row["version"]))
     return view
 
 

@@ -13,11 +13,12 @@ Tables = dict[str, dict[Key, Row]]
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A recorded event as the folds take it; `recorded_at` has a time zone."""
+    """A recorded event as the folds take it; `recorded_at` has a time zone, `version` is its number in its stream."""
 
     position: int
     recorded_at: datetime
     event: Event
+    version: int
 
 
 class Fold(Protocol):

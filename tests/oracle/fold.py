@@ -28,7 +28,7 @@ from events.erasure import PersonErased
 from events.log.event import Event
 from events.reviews import ReviewApproved, ReviewEdited, ReviewRejected, ReviewSubmitted, ReviewWithdrawn
 from events.subscribers import BookmarksJoined, SubscriberImported, SubscriptionConfirmed, SubscriptionRequested
-from events.voters import CorrectionRecorded, VoterDisqualified, VoterReinstated
+from events.voters import CorrectionRecorded, ToolCorrected, VoterDisqualified, VoterReinstated
 from projections.tally import percent
 from tests.oracle.entries import Entry, Fold, Key, Row, Tables
 from tests.oracle.integrity import Integrity
@@ -378,24 +378,24 @@ class Corrections:
         event = entry.event
         if not isinstance(event, CorrectionRecorded):
             return
-        self._corrections[event.correction,] = {
-            "correction": event.correction,
-            "action": event.action,
-            "reason": event.reason,
-            "voters": event.voters,
-            "votes": event.votes,
-            "recorded_at": entry.recorded_at,
-            "position": entry.position,
-        }
+        one = {"correction": event.correction, "action": event.action, "reason": event.reason, "voters": 0, "votes": 0}
+        row = self._corrections.setdefault(
+            (event.correction,), one | {"recorded_at": entry.recorded_at, "position": entry.position}
+        )
+        row["voters"] += event.voters
+        row["votes"] += event.votes
         for tool in event.tools:
-            self._tools[event.correction, tool.tool] = {
-                "correction": event.correction,
-                "tool": tool.tool,
-                "before_ship": tool.before[0],
-                "before_skip": tool.before[1],
-                "after_ship": tool.after[0],
-                "after_skip": tool.after[1],
-            }
+            self._correct(event.correction, tool)
+
+    def _correct(self, correction: str, tool: ToolCorrected) -> None:
+        before, after = tool.before, tool.after
+        row = self._tools.setdefault(
+            (correction, tool.tool),
+            {"correction": correction, "tool": tool.tool, "before_ship": before[0], "before_skip": before[1],
+             "after_ship": before[0], "after_skip": before[1]},
+        )  # fmt: skip
+        row["after_ship"] += after[0] - before[0]
+        row["after_skip"] += after[1] - before[1]
 
     def tables(self) -> Tables:
         """Return the rows."""

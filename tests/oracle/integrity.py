@@ -2,21 +2,26 @@
 
 from datetime import UTC, datetime, timedelta
 
+from events import integrity
 from events.ballots import VoteCast
 from events.catalog import ComparisonAnnounced, ToolAdded
+from events.integrity import CohortCorrected, CohortDecided, VoidProposed, VoidWithdrawn
 from events.log import ids
 from events.log.event import Event
 from tests.oracle.entries import Entry, Key, Row, Tables
+
+Decided = VoidProposed | VoidWithdrawn | CohortDecided | CohortCorrected
 
 
 class Integrity:
     """Counts of votes in ten minutes, those of young visitors among them, for 43 days up to the day of the last vote."""
 
-    concerns: tuple[type[Event], ...] = (VoteCast, ToolAdded, ComparisonAnnounced)
+    concerns: tuple[type[Event], ...] = (VoteCast, ToolAdded, ComparisonAnnounced, *integrity.EVENTS)
 
     def __init__(self) -> None:
         self._votes: list[tuple[VoteCast, datetime, int]] = []
         self._announcements: dict[Key, Row] = {}
+        self._decisions: dict[Key, Row] = {}
 
     def take(self, entry: Entry) -> None:
         """Fold the next event in."""
@@ -28,11 +33,14 @@ class Integrity:
             case ComparisonAnnounced(left=left, right=right):
                 self._announce(left, entry)
                 self._announce(right, entry)
+            case VoidProposed() | VoidWithdrawn() | CohortDecided() | CohortCorrected():
+                self._decide(entry.event, entry)
 
     def tables(self) -> Tables:
         """Return the rows."""
+        same = {"decisions": self._decisions}
         if not self._votes:
-            return {"cells": {}, "ticks": {}, "announcements": self._announcements, "kept": {}}
+            return {"cells": {}, "ticks": {}, "announcements": self._announcements, "kept": {}} | same
         last = self._votes[-1][1].astimezone(UTC)
         since = last.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=43)
         cells: dict[Key, Row] = {}
@@ -47,7 +55,19 @@ class Integrity:
             else:
                 _count_cell(cells, ticks, vote, at, young, position)
         announced = {key: row for key, row in self._announcements.items() if row["at"] >= since}
-        return {"cells": cells, "ticks": ticks, "announcements": announced, "kept": {(True,): gone}}
+        return {"cells": cells, "ticks": ticks, "announcements": announced, "kept": {(True,): gone}} | same
+
+    def _decide(self, event: Decided, entry: Entry) -> None:
+        fields = (
+            "cohort", "tool", "choice", "begins", "ends", "first_position", "last_position", "votes", "voters", "reason", "by",
+            "correction",
+        )  # fmt: skip
+        before = self._decisions.get((event.cohort,), {"undone": 0})
+        undone = int(isinstance(event, CohortDecided) and event.decision == "undo")
+        self._decisions[event.cohort,] = {field: getattr(event, field) for field in fields} | {
+            "status": integrity.decided(event), "undone": before["undone"] + undone, "version": entry.version,
+            "position": entry.position, "decided_at": entry.recorded_at,
+        }  # fmt: skip
 
     def _announce(self, tool: str, entry: Entry) -> None:
         key = (tool, entry.position)

@@ -4,12 +4,13 @@ import base64
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from events import subscribers
+from events import integrity, subscribers
 from events.ballots import Choice
 from events.catalog import (
     ComparisonAnnounced,
@@ -27,6 +28,7 @@ from events.commands.quarantine import DropEvent
 from events.commands.reviews import DecideReview, EditReview, SubmitReview, WithdrawReview
 from events.commands.voters import CorrectVoters
 from events.erasure import PersonErased
+from events.integrity import CohortHeld, Suspected
 from events.log import ids
 from events.log.committer import Committer
 from events.log.event import Event
@@ -50,6 +52,7 @@ REFUSALS = (
     ReviewExists,
     ReviewNotFound,
     ReviewEditedSince,
+    CohortHeld,
     subscribers.LinkUsed,
     subscribers.NotSubscribed,
 )
@@ -85,6 +88,9 @@ _read = st.tuples(
     st.sampled_from(READERS_DO),
     _voter,
 )
+_judge = st.tuples(
+    st.just("judge"), _tool, st.sampled_from(["void", "dismiss", "watch", "undo", "finish"]), st.sampled_from(["ada", "bob"])
+)
 _rest = st.just(("rest",))  # what a history shrinks to
 
 # A history is about one subject, so that much happens to each thing, and in one window; or about all of them.
@@ -93,6 +99,7 @@ _SUBJECTS = [
     [_write, _moderate, _write, _moderate, _moderate, _moderate, _write, _moderate, _withdraw],
     [_bookmark, _catalog],
     [_read],
+    [_judge],
     [],
 ]
 
@@ -112,6 +119,7 @@ A_DAY: list[Act] = [
     ("review", VOTERS[3], 1, "skip", 40),
     ("moderate", VOTERS[3], 1, "approve", None),
     ("correct", VOTERS[:1], True),
+    ("judge", 1, "watch", "ada"),
     ("vote", VOTERS[0], 0, "skip"),
     ("vote", VOTERS[2], 2, None),
 ]
@@ -146,6 +154,7 @@ class History:
         self._announced: set[tuple[int, int]] = set()
         self._reviews: dict[tuple[str, int], str] = {}
         self._readers: dict[int, tuple[str, subscribers.Subscriber | None]] = {}
+        self._decided: dict[int, Event | None] = {}
 
     async def do(self, acts: Sequence[Act]) -> None:
         """Do these acts in turn."""
@@ -219,6 +228,22 @@ class History:
         if any(isinstance(event, PersonErased) for event in events):
             del self._readers[reader]
         await self._committer.submit(append(*((subscribers.stream(subscriber), event) for event in events)))
+
+    async def judge(self, cohort: int, what: Literal["void", "dismiss", "watch", "undo", "finish"], by: str) -> None:
+        """Decide on a cohort by the rules, the void of a large one in two steps; or record that a decision is carried out."""
+        last, grown = self._decided.get(cohort), cohort + self._made
+        self._made += 1
+        found = Suspected(
+            VOTERS[cohort], TOOLS[cohort], "ship", datetime(2026, 11, 22, tzinfo=UTC), datetime(2026, 11, 23, tzinfo=UTC),
+            1, grown, votes=cohort * 10, voters=3, revision=1,
+        )  # fmt: skip
+        correction = "" if last is None else getattr(last, "correction", None) or ""
+        if what == "finish":
+            events = integrity.finish(last, correction)
+        else:
+            events = integrity.decide_cohort(last, found, integrity.Ruling(what, "why", by, self._new_id(), 15))
+        await self._committer.submit(append(*((ids.stream_named("cohort", VOTERS[cohort]), event) for event in events)))
+        self._decided[cohort] = events[-1] if events else last
 
     async def describe(self, tool: int, url: str | None) -> None:
         self._made += 1

@@ -76,7 +76,7 @@ async def told_by_the_log(connection: Connection) -> dict[str, Tables]:
     records = await connection.fetch(
         "select stream, version, position, recorded_at, type, schema_version, data from log.recorded_events order by position"
     )
-    entries = [Entry(r["position"], r["recorded_at"], store.decode(REGISTRY, r).event) for r in records]
+    entries = [Entry(r["position"], r["recorded_at"], store.decode(REGISTRY, r).event, r["version"]) for r in records]
     folded = fold(entries, dropped)
     return {name: {table: rows for table, rows in told.items() if rows} for name, told in folded.items()}
 
