@@ -29,6 +29,7 @@ COMMANDS = {
     "digest": "services.cli.digest:digest",
     "subscribers": "services.cli.subscribers:subscribers",
     "mail": "services.cli.mail:mail",
+    "integrity": "services.cli.integrity:integrity",
     "voters": "services.cli.voters:voters",
     "puzzle": "services.cli.puzzle:puzzle",
     "visitors": "services.cli.visitors:visitors",

@@ -36,6 +36,12 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "subscribers export": ("subscribers export ada@example.com",),
     "subscribers erase": ("subscribers erase ada@example.com --yes",),
     "mail ingest": ("mail ingest bounce.eml", "mail ingest -"),
+    "integrity list": ("integrity list", "integrity list --status voided --json"),
+    "integrity show": (f"integrity show {_VISITOR}",),
+    "integrity void": (f'integrity void {_VISITOR} --reason "one hand, many names"',),
+    "integrity dismiss": (f'integrity dismiss {_VISITOR} --reason "a launch that a forum wrote about"',),
+    "integrity watch": (f'integrity watch {_VISITOR} --reason "odd, but few"',),
+    "integrity undo": (f'integrity undo {_VISITOR} --reason "a mistake of ours"',),
     "voters void": (
         f'voters void {_VISITOR} --reason "votes bought" --dry-run',
         'voters void @cohort.txt --reason "votes bought"',

@@ -1,11 +1,11 @@
 """What speaks for and against a cohort, for the operator who decides: counts and shares, never who voted on what."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from math import exp
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -13,9 +13,7 @@ from events.ballots import pseudonym
 from projections.registry import named
 from services.integrity import cohorts
 from services.integrity.cohorts import Cohort, Database, Vote
-
-Marks = Callable[[Any, Sequence[int]], Awaitable[Mapping[int, int]]]
-"""Returns the marks of the networks that votes came from, by the votes' positions; none for those that have none."""
+from services.integrity.marks import marks_of
 
 TICK: Final = timedelta(minutes=10)
 WEEKS: Final = 4
@@ -103,19 +101,14 @@ order by voters desc, t.slug
 """)
 
 
-async def unmarked(_database: object, _positions: Sequence[int]) -> Mapping[int, int]:
-    """Return no marks: of a site that keeps none."""
-    return {}
-
-
-async def read(database: Database, cohort: Cohort, marks: Marks = unmarked) -> Evidence:
+async def read(database: Database, cohort: Cohort) -> Evidence:
     """Return the evidence about a cohort."""
     votes = await cohorts.votes(database, cohort.tool, cohort.choice, cohort.begins, cohort.ends)
     voters = [vote.voter for vote in votes if vote.stands]
     bucket, histogram = await _histogram(database, cohort)
     site_ages = await database.fetch(_SITE_AGES, cohort.begins)
     ballots = await database.fetch(_BALLOTS, voters[:MOST_ASKED])
-    marked = await marks(database, [vote.position for vote in votes])
+    marked = await marks_of(database, [vote.position for vote in votes])
     others = [Shared(row["slug"], row["voters"]) for row in ballots if row["tool"] != cohort.tool]
     return Evidence(
         bucket_seconds=int(bucket.total_seconds()),

@@ -29,6 +29,7 @@ from services.web import (
     comparisons,
     corrections,
     health,
+    integrity,
     issues,
     log,
     moderation,
@@ -75,8 +76,8 @@ HEAD_MILLISECONDS: Final = 8_000
 
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
     health, visitors, tools, personas, comparisons, votes, tallies, settled, corrections, bookmarks, reviews, newsletter,
-    preferences, issues, outbox, your_data, webhooks, operators, moderation, voters, puzzles, quarantine, suppressions,
-    log, assets, refusals, security_contact,
+    preferences, issues, outbox, your_data, webhooks, operators, moderation, integrity, voters, puzzles, quarantine,
+    suppressions, log, assets, refusals, security_contact,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 

@@ -6,19 +6,21 @@ for. The cache is bounded: the least recently used card goes first.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from asyncpg import Pool
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from events.catalog import ToolNotListed
 from events.log import history, postgres
 from projections import cards
-from projections.cards import Card, Changes, Loaded, State, TallyRow
+from projections.cards import Card, Changes, Loaded, State, TallyRow, UnderReview
 from projections.comparison import compare
 from projections.tally import community
+from services.integrity.under_review import Reviews
 from services.web.http.answers import Versioned, encoder
 
 POLL_SECONDS: Final = 0.8
@@ -107,11 +109,14 @@ class Cards:
         self._by_tool: dict[str, CachedCard] = {}
         self._pairs: OrderedDict[str, Pair] = OrderedDict()
         self._state = State("", 0)
+        self._reviews: Reviews = {}
         self._checked = -STALE_SECONDS
         self._refreshing: asyncio.Task[None] | None = None
         self.wake = asyncio.Event()
         self.hear: Callable[[Sequence[TallyRow] | None], None] = lambda tallies: None
         """Called with the tallies of each refresh that changed; with None when all must be read anew."""
+        self.hear_reviews: Callable[[Collection[str]], None] = lambda tools: None
+        """Called with the tools that came under review, or are so no more."""
 
     @property
     def rewinds(self) -> int:
@@ -165,10 +170,26 @@ class Cards:
             if (cached := self._by_tool.get(tally.tool)) is not None:
                 cached.recount(tally)
         for tool in changes.tools:
-            if (cached := self._by_tool.pop(tool, None)) is not None:
-                cached.is_followed = False
-                del self._by_slug[cached.slug]
+            self._drop(tool)
         self.hear(changes.tallies)
+
+    def _drop(self, tool: str) -> None:
+        """Forget a card: it is read again when it is next asked for."""
+        if (cached := self._by_tool.pop(tool, None)) is not None:
+            cached.is_followed = False
+            del self._by_slug[cached.slug]
+
+    def review(self, reviews: Reviews) -> None:
+        """Take in which tools are under review now."""
+        before, self._reviews = self._reviews, reviews
+        changed = {tool for tool in (*before, *reviews) if before.get(tool) != reviews.get(tool)}
+        for tool in changed:
+            self._drop(tool)
+        self.hear_reviews(changed)
+
+    def under_review(self, tool: str) -> tuple[UnderReview, ...] | UnsetType:
+        """Return the days whose votes on a tool are under review."""
+        return self._reviews.get(tool, UNSET)
 
     def _forget(self, state: State) -> None:
         """Empty the cache: the view was rebuilt, the log went back, or nearly all of it changed."""
@@ -219,7 +240,7 @@ class Cards:
 
     async def _load(self, slugs: Sequence[str]) -> dict[str, CachedCard]:
         state, loaded = await cards.load(self._pool, slugs)
-        found = {one.card.slug: CachedCard(one, state.position) for one in loaded}
+        found = {one.card.slug: CachedCard(self._reviewed(one), state.position) for one in loaded}
         if state.continues(self._state):
             for slug, cached in found.items():
                 if (older := self._by_tool.get(cached.tool)) is not None:  # two readers missed it at once
@@ -227,6 +248,10 @@ class Cards:
                 cached.is_followed = True
                 self._by_slug[slug] = self._by_tool[cached.tool] = cached
         return found
+
+    def _reviewed(self, loaded: Loaded) -> Loaded:
+        spans = self.under_review(loaded.tool)
+        return loaded if spans is UNSET else replace(loaded, card=replace(loaded.card, under_review=spans))
 
     def _shrink(self) -> None:
         while len(self._by_slug) > MOST_CARDS:

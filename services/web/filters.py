@@ -1,10 +1,11 @@
 """Template filters: how tallies, verdicts and times are written. The script that counts live writes them the same way."""
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
 from typing import Any, Final
 
 from emails.filters import days
+from projections.cards import UnderReview
 from projections.comparison import NO_REVIEWS, NO_VOTES, verdict_line
 from projections.tally import Community
 
@@ -62,9 +63,22 @@ def clock(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def under_review(spans: Sequence[UnderReview]) -> str:
+    """Write which days' votes are under review: Votes of 22 November are under review."""
+    return f"Votes of {' and '.join(_span(span.from_, span.to) for span in spans)} are under review."
+
+
+def _span(first: date, last: date) -> str:
+    if first == last:
+        return f"{last.day} {last:%B}"
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day}–{last.day} {last:%B}"
+    return f"{first.day} {first:%B} to {last.day} {last:%B}"
+
+
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     function.__name__: function
-    for function in (count, verdict, verdict_line, interval, flips, score, day, days, moment, minute, clock)
+    for function in (count, verdict, verdict_line, interval, flips, score, day, days, moment, minute, clock, under_review)
 }
 
 GLOBALS: Final = {"NO_REVIEWS": NO_REVIEWS, "NO_VOTES": NO_VOTES}

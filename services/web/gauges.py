@@ -7,9 +7,11 @@ from typing import Any, Final, TypeVar, cast, get_args
 
 from asyncpg import Connection
 
+from events.integrity import Status
 from events.log import history, postgres
 from events.log.history import Rewind
 from services.clock import now
+from services.integrity import queue
 from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import Edition
 from services.status.model import Ledger, Process, ProjectionStatus, Queue
@@ -27,13 +29,16 @@ MAIL_STATES: Final = ("pending", "attempting", "deferred", "uncertain", "accepte
 
 async def read_gauges(site: Site) -> list[Gauge]:
     """Return the gauges; of what can't be read within a second, their names alone."""
-    views, late, ledger, processes, log, queue = await asyncio.gather(
+    views, late, ledger, log, jobs = await asyncio.gather(
         _patiently(read_views(site.database)),
         _patiently(site.late_editions()),
         _patiently(_read_ledger(site)),
-        _patiently(read_processes(site.database)),
         _patiently(_read_log(site)),
         read_queue(site.valkey),
+    )
+    processes, cohorts = await asyncio.gather(
+        _patiently(read_processes(site.database)),
+        _patiently(queue.count(site.database)),
     )
     editions: dict[str, float] = {} if late is None else {edition: float(edition in late) for edition in get_args(Edition)}
     return [
@@ -47,7 +52,8 @@ async def read_gauges(site: Site) -> list[Gauge]:
         *_of_log(log),
         *_of_mails(ledger),
         *_of_processes(processes or ()),
-        *_of_queue(queue),
+        *_of_cohorts(cohorts),
+        *_of_queue(jobs),
         *await _of_here(site),
     ]
 
@@ -113,6 +119,16 @@ def _of_processes(processes: Sequence[Process]) -> Iterable[Gauge]:
     yield Gauge("ballotpress_process_silent_seconds", text, "kind", silent)
     text = "What is wrong with the processes of a kind: none lives, or one can't work."
     yield Gauge("ballotpress_process_troubles", text, "kind", {kind: wrong[kind] for kind in silent})
+
+
+def _of_cohorts(cohorts: queue.Waiting | None) -> Iterable[Gauge]:
+    known: tuple[Status, ...] = () if cohorts is None else get_args(Status)
+    waiting = cohorts or queue.Waiting({}, {})
+    counted: dict[str, float] = {status: waiting.cohorts.get(status, 0) for status in known}
+    unsettling: dict[str, float] = {status: waiting.unsettling.get(status, 0) for status in known}
+    yield Gauge("ballotpress_cohorts", "Cohorts of votes that look bought, by what was decided.", "status", counted)
+    text = "Those of them whose removal would change a settled verdict."
+    yield Gauge("ballotpress_cohorts_unsettling", text, "status", unsettling)
 
 
 def _of_queue(queue: Queue) -> Iterable[Gauge]:

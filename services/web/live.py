@@ -6,15 +6,16 @@ A viewer holds one unsent event a tool, however slow it is; one that takes nothi
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from time import monotonic
 from typing import Final
 
 import msgspec
 from litestar.types import HTTPResponseBodyEvent, Receive, Scope, Send
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from projections.cards import TallyRow
+from projections.cards import TallyRow, UnderReview
 from projections.tally import Community, community
 from services.web.card_cache import CachedCard, Cards
 from services.web.http.answers import Answer, encoder
@@ -38,9 +39,10 @@ class TooManyViewers(Refusal):
 
 
 class LiveTally(Community, frozen=True, tag_field=None):
-    """A tally with its tool's slug."""
+    """A tally with its tool's slug, and the days whose votes are under review; those are left out without any."""
 
     tool: str
+    under_review: tuple[UnderReview, ...] | UnsetType = UNSET
 
 
 class _WatchedTool:
@@ -53,10 +55,10 @@ class _WatchedTool:
         self.tally = cached.tally
         self.viewers: set[Viewer] = set()
 
-    def event(self, rewinds: int) -> bytes:
+    def event(self, rewinds: int, under_review: tuple[UnderReview, ...] | UnsetType) -> bytes:
         """Return the tally as an event; its id says after how many of the log's rewinds its position was given out."""
         fields = msgspec.structs.asdict(community(self.tally.ship, self.tally.skip))
-        data = encoder.encode(LiveTally(**fields, tool=self.slug))
+        data = encoder.encode(LiveTally(**fields, tool=self.slug, under_review=under_review))
         after = b".%d" % rewinds if rewinds else b""
         return b"id: %d%b\nevent: tally\ndata: %b\n\n" % (self.tally.position, after, data)
 
@@ -151,6 +153,7 @@ class Live:
         self._moved = asyncio.Event()
         self._viewers: set[Viewer] = set()
         cards.hear = self.hear
+        cards.hear_reviews = self.hear_reviews
 
     @property
     def viewers(self) -> int:
@@ -170,6 +173,12 @@ class Live:
                 self._changed.add(tally.tool)
                 self._moved.set()
 
+    def hear_reviews(self, tools: Collection[str]) -> None:
+        """Take in which tools came under review, or are so no more: their viewers are told."""
+        if changed := self._watched.keys() & set(tools):
+            self._changed |= changed
+            self._moved.set()
+
     def join(self, found: Mapping[str, CachedCard], last_id: tuple[int, int] | None, network: Network) -> Viewer:
         """Return the answer that sends these tools' tallies, at first those that changed since the event `last_id` (None: all).
 
@@ -187,9 +196,12 @@ class Live:
             last = None
         for position, tool in watched:
             if last is None or position > last:
-                viewer.queue(tool, self._watched[tool].event(self._cards.rewinds))
+                viewer.queue(tool, self._event(tool))
         self._viewers.add(viewer)
         return viewer
+
+    def _event(self, tool: str) -> bytes:
+        return self._watched[tool].event(self._cards.rewinds, self._cards.under_review(tool))
 
     def leave(self, viewer: Viewer) -> None:
         """Forget a viewer, and give its place to another."""
@@ -249,7 +261,7 @@ class Live:
             watched = self._watched.get(tool)
             if watched is None:
                 continue
-            event = watched.event(self._rewinds)
+            event = watched.event(self._rewinds, self._cards.under_review(tool))
             for viewer in tuple(watched.viewers):
                 viewer.queue(tool, event)
                 sent += 1

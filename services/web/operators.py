@@ -16,6 +16,7 @@ from events.catalog_file import CatalogFile, CatalogInvalid
 from events.commands.catalog import ImportCatalog
 from projections import reviews
 from services.clock import fresh_id, now
+from services.integrity import queue
 from services.settings import OperatorToken
 from services.status.model import Status
 from services.status.read import read_status
@@ -36,6 +37,7 @@ CATALOG_LIMIT: Final = 16 * 1024 * 1024
 ENTRIES: Final = (
     ("read", "/ops", "Overview"),
     ("moderate", "/ops/reviews", "Moderation"),
+    ("voters", "/ops/integrity", "Integrity"),
     ("voters", "/ops/voters", "Voters"),
     ("voters", "/ops/puzzles", "Puzzles"),
     ("digest", "/ops/suppressions", "Suppressions"),
@@ -64,8 +66,12 @@ class CatalogAnswer(msgspec.Struct, frozen=True):
 
 
 async def show_ops(call: Call, template: str, here: str, **values: Any) -> Answer:
-    """Render an operator's page, with the number of reviews that wait for a moderator; nobody may keep it."""
-    waiting = await reviews.count_waiting(call.site.database) if "moderate" in call.signed_in.scopes else 0
+    """Render an operator's page, with the numbers of reviews and of cohorts that wait for a decision; nobody may keep it."""
+    scopes, database = call.signed_in.scopes, call.site.database
+    waiting = {
+        "/ops/reviews": await reviews.count_waiting(database) if "moderate" in scopes else 0,
+        "/ops/integrity": (await queue.count(database)).open if "voters" in scopes else 0,
+    }
     return show(call, template, **(operators_frame(call.scope) | {"ops_here": here, "waiting": waiting}), **values)
 
 
@@ -75,7 +81,7 @@ def operators_frame(scope: Scope) -> dict[str, Any]:
     if operator is None:
         return {"is_ops": True}
     entries = [entry for entry in ENTRIES if entry[0] in operator.scopes]
-    return {"is_ops": True, "ops_here": "", "operator": operator.name, "entries": entries, "waiting": 0}
+    return {"is_ops": True, "ops_here": "", "operator": operator.name, "entries": entries, "waiting": {}}
 
 
 def first_page(operator: OperatorToken) -> str:

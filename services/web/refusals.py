@@ -12,6 +12,7 @@ from litestar.types import HTTPScope
 
 from emails.sns import CertificateAway
 from events.catalog import ToolNotListed
+from events.integrity import CohortChanged, CohortHeld, CohortUnknown
 from events.log.committer import LogUnavailable
 from events.log.event import UnknownEvent
 from events.log.transaction import KeyReused
@@ -53,6 +54,15 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
         409, "review-edited", "Edited since", "The author edited the review: read `revision` first.", members=("revision",)
     ),
     PuzzleUnsolved: Kind(428, "puzzle-unsolved", "Work required", members=("puzzle",)),
+    CohortUnknown: Kind(404, "cohort-unknown", "Not found", "There is no such cohort."),
+    CohortChanged: Kind(
+        409,
+        "cohort-changed",
+        "Changed since",
+        "The cohort has changed, or somebody has decided meanwhile: read `revision` first.",
+        members=("revision",),
+    ),
+    CohortHeld: Kind(409, "cohort-held", "Decided already"),
     Erased: Kind(404, "erased", "Not found", "The text of this was erased."),
     KeyReused: Kind(422, "key-reused", "Idempotency-Key reused", "This Idempotency-Key came with another request before."),
     LogUnavailable: Kind(

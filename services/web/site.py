@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 import structlog
@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from emails.sns import Signers
 from events.log import postgres
-from events.log.committer import Committer
+from events.log.committer import Committer, LogUnavailable
 from events.log.ids import ID, SLUG
 from events.log.store import Log
 from events.log.tasks import end
@@ -18,6 +18,7 @@ from events.log.vault import Finder, Vault
 from events.registry import REGISTRY
 from projections.engine import notify
 from services import valkey
+from services.integrity import decisions, under_review
 from services.integrity.marks import Marks
 from services.integrity.puzzle import Switches
 from services.newsletter import holds, periods
@@ -46,6 +47,9 @@ from services.web.http.theme import Theme
 from services.web.live import Live
 from services.web.log_check import Batches, log_check
 from services.web.wait import ViewProgress, clock_check, history_check, schema_check, view_checks
+
+CARRY_SECONDS = 1.5
+"""So long a call waits for what it began; larger corrections go on without it."""
 
 # `$` alone would let a newline follow.
 PATH_PATTERNS.update(
@@ -107,6 +111,7 @@ class Site:
         self.signers = Signers()
         self.mail_tokens = MailTokens(settings.secret_keys, settings.newsletter.retired_keys)
         self.schedule = schedule_of(settings.newsletter)
+        self._carrying: set[asyncio.Task[None]] = set()
         self._finder: Finder | None = None
         self._finder_of = 0
         self._signups = Share("sign-ups", settings.newsletter.signups_per_hour, 3600)
@@ -152,6 +157,29 @@ class Site:
             Check("processes", False, self._process_trouble),
         ]
 
+    async def _follow_reviews(self) -> None:
+        """Ask each second which tools are under review, until cancelled."""
+        while True:
+            with suppress(*postgres.FAILED):  # what was known stays until the database answers again
+                self.cards.review(await under_review.read(self.database))
+            await asyncio.sleep(1)
+
+    async def carry_out(self, cohort: str) -> None:
+        """Carry a decision on a cohort out; what takes longer than a moment goes on beside the call that began it.
+
+        What ends with this process, or because the log is away, is taken up by the worker.
+        """
+        task = asyncio.create_task(self._carry_out(cohort))
+        self._carrying.add(task)
+        task.add_done_callback(self._carrying.discard)
+        await asyncio.wait([task], timeout=CARRY_SECONDS)
+
+    async def _carry_out(self, cohort: str) -> None:
+        try:
+            await decisions.carry_out(self.settings.database_url, self.committer, cohort)
+        except (LogUnavailable, *postgres.FAILED) as error:
+            structlog.get_logger().warning("a decision is carried out later", cohort=cohort, error=repr(error))
+
     @asynccontextmanager
     async def _append(self) -> AsyncIterator[None]:
         """Run the committer and the tasks that keep this process in step with the log and the views."""
@@ -165,6 +193,7 @@ class Site:
             asyncio.create_task(self.erased.run()),
             asyncio.create_task(self.marks.run()),
             asyncio.create_task(self.switches.run()),
+            asyncio.create_task(self._follow_reviews()),
             asyncio.create_task(Life(dsn, "api").run()),
             asyncio.create_task(await_schema(dsn, "API")),
         ]
@@ -175,7 +204,7 @@ class Site:
                 yield
         finally:
             self.live.close()
-            await end(*tasks)
+            await end(*tasks, *self._carrying)
             await self.marks.write()
 
     async def _listing_read(self) -> str | None:

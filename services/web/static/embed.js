@@ -59,6 +59,12 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
   const make = (name, parent, props) => parent.appendChild(Object.assign(document.createElement(name), props));
   const count = (n, word) => `${n.toLocaleString("en-US")} ${word}${n === 1 ? "" : "s"}`;
 
+  const day = (date) => new Date(`${date}T00:00Z`).toLocaleDateString("en-GB", { day: "numeric", month: "long", timeZone: "UTC" });
+  const days = ({ from, to }) => {
+    if (from === to) return day(to);
+    return from.slice(0, 7) === to.slice(0, 7) ? `${Number(from.slice(8))}–${day(to)}` : `${day(from)} to ${day(to)}`;
+  };
+
   class Widget {
     constructor(place) {
       this.slug = place.dataset.ballotpress;
@@ -76,6 +82,7 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
       const sure = make("p", box, { className: "soft" });
       this.called = make("a", sure, { href: `${base}/settled`, title: "What “so far” and “settled” mean", hidden: true });
       this.sure = make("span", sure, {});
+      this.reviewed = make("p", box, { hidden: true });
       const row = make("div", box);
       this.buttons = ["ship", "skip", "none"].map((choice) => {
         const button = make("button", row, { type: "button", className: choice, textContent: WORDS[choice] || "Take back" });
@@ -91,6 +98,7 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
         const card = await ask("GET", `/v1/tools/${this.slug}`);
         this.name.textContent = card.name;
         this.show(card.community, card.position);
+        this.review(card.under_review);
         if (token()) this.press((await ask("GET", `/v1/tools/${this.slug}/vote`)).choice);
       } catch (error) {
         this.said.textContent = error.status === 404 ? `There is no tool “${this.slug}” here.` : error.message;
@@ -109,6 +117,10 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
       const word = WORDS[c.settled || c.verdict];
       this.called.textContent = word ? `${word}, ${c.settled ? "settled" : "so far"}` : "Too early to call";
       this.sure.textContent = (c.interval ? ` · 95% ${c.interval[0].toFixed(1)}–${c.interval[1].toFixed(1)}%` : "") + flips;
+    }
+    review(spans) {
+      this.reviewed.hidden = !spans;
+      this.reviewed.textContent = spans ? `Votes of ${spans.map(days).join(" and ")} are under review.` : "";
     }
     press(choice) {
       for (const button of this.buttons) {
@@ -163,7 +175,11 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
       source = new EventSource(`${base}/v1/tallies/live?${tools.join("&")}`);
       source.addEventListener("tally", (event) => {
         const told = JSON.parse(event.data);
-        for (const one of widgets) if (one.slug === told.tool) one.show(told, Number(event.lastEventId));
+        for (const one of widgets) {
+          if (one.slug !== told.tool) continue;
+          one.show(told, Number(event.lastEventId));
+          one.review(told.under_review);
+        }
       });
       source.onerror = () => {
         if (source.readyState !== EventSource.CLOSED) return;

@@ -35,7 +35,7 @@
   }
   if (Object.keys(sparks).length) beat();
 
-  // The queue: j and k move, a approves, r rejects, e goes to the reason.
+  // The queues: j and k move, e goes to the reason, o opens, n goes to the next page; the other keys decide.
   const PLACE = "ballotpress moderation";
   const reviews = all("[data-review]");
   all("[data-keys]").forEach((hint) => (hint.hidden = !reviews.length));
@@ -45,7 +45,7 @@
     const review = reviews[current()];
     if (!review) return go(0);
     const button = review.querySelector(`button[value=${how}]`);
-    if (!button || review.dataset.decided) return;
+    if (!button || review.dataset.decided || !button.form.reportValidity()) return;
     review.dataset.decided = how;
     sessionStorage.setItem(PLACE, String(current()));
     button.click();
@@ -54,13 +54,16 @@
   const place = sessionStorage.getItem(PLACE);
   sessionStorage.removeItem(PLACE);
   if (place !== null && reviews.length) go(Number(place));
+  const inside = (selector) => (reviews[current()] || reviews[0]).querySelector(selector);
   const KEYS = {
     j: () => go(current() + 1),
     k: () => go(Math.max(0, current() - 1)),
-    a: () => decide("approve"),
-    r: () => decide("reject"),
-    e: () => reviews[current()]?.querySelector("input[name=reason]").focus(),
+    e: () => inside("input[name=reason]")?.focus(),
+    o: () => inside("[data-open]")?.click(),
+    n: () => inside("[data-next]")?.click(),
   };
+  const DECISIONS = { a: "approve", r: "reject", v: "void", d: "dismiss", w: "watch", u: "undo" };
+  for (const [key, how] of Object.entries(DECISIONS)) KEYS[key] = () => decide(how);
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, textarea, select");
     if (event.key === "Escape" && typing) typing.closest("[data-review]")?.focus();

@@ -47,6 +47,19 @@
     for (const cell of all(`[data-line="${slug}"]`)) cell.textContent = line(c);
   }
 
+  // The days whose votes are under review, as services/web/filters.py writes them.
+  const day = (date) => new Date(`${date}T00:00Z`).toLocaleDateString("en-GB", { day: "numeric", month: "long", timeZone: "UTC" });
+  const days = ({ from, to }) => {
+    if (from === to) return day(to);
+    return from.slice(0, 7) === to.slice(0, 7) ? `${Number(from.slice(8))}–${day(to)}` : `${day(from)} to ${day(to)}`;
+  };
+  function review(slug, spans) {
+    for (const place of all(`[data-under-review="${slug}"]`)) {
+      place.hidden = !spans;
+      place.textContent = spans ? `Votes of ${spans.map(days).join(" and ")} are under review.` : "";
+    }
+  }
+
   // Counting: a stream while the page is looked at, else now and then, and nothing in a hidden tab.
   const slugs = [...new Set(all("[data-tally]").map((tally) => tally.dataset.tally))];
   for (const tally of all("[data-tally]")) shown[tally.dataset.tally] = Number(tally.dataset.position);
@@ -70,6 +83,7 @@
     source.addEventListener("tally", (event) => {
       const told = JSON.parse(event.data);
       show(told.tool, told, Number(event.lastEventId));
+      review(told.tool, told.under_review);
     });
     source.onerror = () => {
       say("Reconnecting…");
@@ -87,6 +101,7 @@
         if (!answer.ok) throw new Error(String(answer.status));
         const card = await answer.json();
         show(slug, card.community, card.position);
+        review(slug, card.under_review);
       }
       say("Updated every few seconds");
     } catch {

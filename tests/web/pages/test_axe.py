@@ -33,6 +33,7 @@ READERS = (
 OPERATORS = (
     "/ops",
     "/ops/reviews",
+    "/ops/integrity",
     "/ops/voters",
     "/ops/puzzles",
     "/ops/quarantine",
@@ -40,10 +41,10 @@ OPERATORS = (
     "/ops/log",
     "/ops/log?type=ToolAdded",
 )
-# What is no page, what refusals of their own lead to, and what needs a stream of the log.
+# What is no page, what refusals of their own lead to, what needs a stream of the log, and what test_cohorts.py looks at.
 NOT_LOOKED_AT = {
     "/embed.js", "/puzzle.js", "/feed.xml", "/static/{name:str}", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story",
-    "/.well-known/security.txt",
+    "/.well-known/security.txt", "/ops/integrity/{id:str}",
 }  # fmt: skip
 AXE = Axe()
 CONTRAST = {"runOnly": ["color-contrast"]}

@@ -1,0 +1,86 @@
+"""The queue of suspected votes in a browser: worked by keys, accessible, and fitting every window."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import asyncpg
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from services.integrity.cohorts import Cohort
+from tests.support.browser import SCHEMES, WIDTHS, Windows, sign_in
+from tests.support.cohorts import suspect
+from tests.support.processes import Instance, wait_for
+
+Suspect = Callable[[str], Cohort]
+VIEWS = [(width, scheme) for width in (*WIDTHS, 360, 1440) for scheme in SCHEMES]
+
+
+@pytest.fixture
+def suspects(instance: Instance, base: str, votes: Callable[[str, str, int], None]) -> Suspect:
+    """Have five visitors vote on a tool, and keep its votes as a cohort."""
+
+    async def keep(tool: str) -> Cohort:
+        connection = await asyncpg.connect(instance.database_url())
+        try:
+            id_ = await connection.fetchval("select data->>'tool' from log.events where data->>'slug' = $1", tool)
+            return await suspect(connection, id_)
+        finally:
+            await connection.close()
+
+    def made(tool: str) -> Cohort:
+        votes(tool, "ship", 5)
+        assert wait_for(lambda: httpx.get(f"{base}/v1/tools/{tool}").json()["community"]["ship"] >= 5)
+        with ThreadPoolExecutor(1) as beside:  # the browser's event loop runs in this thread
+            return beside.submit(asyncio.run, keep(tool)).result()
+
+    return made
+
+
+def test_a_cohort_is_decided_by_keys(window: Windows, base: str, token: str, suspects: Suspect) -> None:
+    """From the queue to the evidence, with a reason to a void, and back by an undo, without a mouse; readers are told."""
+    cohort = suspects("n8n")
+    reader, page = window(), window()
+    reader.goto(f"{base}/tools/n8n")
+    said = reader.locator('[data-under-review="n8n"]')
+    expect(said).to_have_text(f"Votes of {cohort.begins.day} {cohort.begins:%B} are under review.")
+    sign_in(page, base, token)
+    page.goto(f"{base}/ops/integrity")
+    page.keyboard.press("j")
+    page.keyboard.press("o")
+    page.wait_for_url(f"{base}/ops/integrity/{cohort.id}")
+    page.keyboard.press("v")  # a void without a reason goes nowhere
+    page.keyboard.type("one hand")
+    page.keyboard.press("Escape")
+    page.keyboard.press("v")
+    expect(page.get_by_text("Voided. The correction is public.")).to_be_visible()
+    expect(said).to_be_hidden()
+    page.keyboard.press("e")
+    page.keyboard.type("a mistake")
+    page.keyboard.press("Escape")
+    page.keyboard.press("u")
+    expect(page.get_by_text("Waits for a decision")).to_be_visible()
+    expect(said).to_be_visible()
+
+
+@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+def test_the_evidence_is_accessible_and_fits(
+    window: Windows, base: str, token: str, suspects: Suspect, width: int, scheme: str
+) -> None:
+    """No violation that axe-core finds, nothing wider than the window."""
+    cohort = suspects("aider")
+    page = window(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    sign_in(page, base, token)
+    for path in ("/ops/integrity", f"/ops/integrity/{cohort.id}"):
+        assert _faults(page, base + path) == []
+
+
+def _faults(page: Page, address: str) -> list[str]:
+    page.goto(address)
+    found = Axe().run(page).response["violations"]
+    faults = [f"{one['id']}: {[node['html'][:120] for node in one['nodes'][:2]]}" for one in found]
+    wider = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+    return [*faults, *([f"{wider} px too wide"] if wider > 0 else [])]
