@@ -28,6 +28,10 @@ _WORDS: Final = {
 """A sentence for each kind of problem whose own words are for programs."""
 
 
+TITLES: Final = {"bad-input": "That didn't work", "not-found": "Not here", "tool-not-listed": "Not here"}
+"""A page's title for each kind of problem whose own is for programs."""
+
+
 class _Field(NamedTuple):
     """A field of a form: how a sentence about it begins, and what it takes."""
 

@@ -30,7 +30,7 @@ from services.web.http.queries import Query
 from services.web.http.theme import Theme
 from services.web.live import TooManyViewers
 from services.web.operators import operators_frame
-from services.web.plain_words import detail_for, faults_for
+from services.web.plain_words import TITLES, detail_for, faults_for
 from services.web.puzzles import PuzzleUnsolved
 from services.web.site import Call
 from services.web.wait import TooManyWait, ViewsBehind
@@ -109,7 +109,7 @@ def refusal(theme: Theme, error: Exception, request_id: str, scope: HTTPScope, h
     frame = operators_frame(scope) if f"{scope['path']}/".startswith("/ops/") else {"is_ops": False}
     html = theme.render(
         "refusal.html",
-        title=kind.title,
+        title=TITLES.get(kind.name, kind.title),
         status=kind.status,
         detail=detail_for(error, kind, is_form=is_form),
         faults=faults_for(error, is_form=is_form),
