@@ -6,6 +6,7 @@ A fault names its place by JSON pointer (RFC 6901).
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -15,6 +16,10 @@ T = TypeVar("T")
 
 Fault = tuple[str, str]
 """A JSON pointer, and what is wrong there."""
+
+MOST_FAULTS: Final = 100
+"""As many are named at once: what names them all can be a thousand times as long as what is wrong."""
+LONGEST_POINTER: Final = 500
 
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a reader raises for input that isn't JSON. A ValidationError is a DecodeError too: catch it first."""
@@ -103,24 +108,40 @@ def _escaped(step: str) -> str:
 
 
 def bad_texts(raw: bytes) -> Iterator[Fault]:
-    """Return the strings with NUL, lone surrogates or broken UTF-8; none if even their places can't be read."""
+    """Return the first strings with NUL, lone surrogates or broken UTF-8; none if even their places can't be read."""
     try:
-        yield from _bad_texts_in("", json.loads(raw.decode("utf-8", "surrogateescape")))
+        yield from islice(_bad_texts_in([], json.loads(raw.decode("utf-8", "surrogateescape"))), MOST_FAULTS)
     except (ValueError, RecursionError):
         return
 
 
-def _bad_texts_in(pointer: str, value: object) -> Iterator[Fault]:
+def _bad_texts_in(steps: list[str], value: object) -> Iterator[Fault]:
+    """Return the bad strings at a place, which is spelled only where one is found: that may be long, and the strings many."""
     if isinstance(value, str):
         if "\0" in value:
-            yield pointer, "NUL can't be stored"
+            yield _pointer(steps), "NUL can't be stored"
         elif _SURROGATE.search(value):
-            yield pointer, "not valid Unicode"
+            yield _pointer(steps), "not valid Unicode"
     elif isinstance(value, dict):
         for name, member in value.items():
-            clean = _SURROGATE.sub("\ufffd", name)
-            yield from _bad_texts_in(pointer, name)
-            yield from _bad_texts_in(f"{pointer}/{_escaped(clean)}", member)
+            yield from _bad_texts_in(steps, name)
+            yield from _bad_texts_below(steps, name, member)
     elif isinstance(value, list):
         for index, member in enumerate(value):
-            yield from _bad_texts_in(f"{pointer}/{index}", member)
+            yield from _bad_texts_below(steps, str(index), member)
+
+
+def _bad_texts_below(steps: list[str], step: str, member: object) -> Iterator[Fault]:
+    steps.append(step)
+    yield from _bad_texts_in(steps, member)
+    steps.pop()
+
+
+def _pointer(steps: Sequence[str]) -> str:
+    """Return the pointer to a place; where it would be too long to be of use, that to the nearest place around it."""
+    pointer = ""
+    for step in steps:
+        if len(pointer) + len(step) >= LONGEST_POINTER:
+            break
+        pointer += "/" + _escaped(_SURROGATE.sub("\ufffd", step))
+    return pointer

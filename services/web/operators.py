@@ -17,6 +17,7 @@ from events.commands.catalog import ImportCatalog
 from projections import reviews
 from services.clock import fresh_id, now
 from services.integrity import queue
+from services.json_input import MOST_FAULTS
 from services.settings import OperatorToken
 from services.status.model import Status
 from services.status.read import read_status
@@ -32,7 +33,6 @@ from services.web.http.problems import BadInput, FieldError
 from services.web.http.queries import Query
 from services.web.site import Call, Site
 
-MOST_FAULTS: Final = 100
 CATALOG_LIMIT: Final = 16 * 1024 * 1024
 ENTRIES: Final = (
     ("read", "/ops", "Overview"),

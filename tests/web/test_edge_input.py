@@ -115,6 +115,15 @@ def test_a_whole_number_may_have_a_point() -> None:
     assert refused_at(b'{"title":"x","parts":[{"name":"ok","share":63.5}]}') == ["/parts/0/share"]
 
 
+@pytest.mark.parametrize("around", [b'{"%s":[%%s]}' % (b"n" * 32_000), b'{"n":' * 400 + b"[%s]" + b"}" * 400])
+def test_a_refusal_is_never_much_longer_than_the_body(around: bytes) -> None:
+    """Of thousands of bad strings, far down or below a very long name, the first are named, by the nearest place around."""
+    bad = b'{"title":"\\ud800","parts":%s}' % (around % b",".join([b'"\\u0000"'] * 3_000))
+    found = refused_at(bad)
+    assert found[0] == "/title"
+    assert len(found) <= 100 and max(map(len, found)) <= 500
+
+
 def test_an_escaped_backslash_is_not_nul() -> None:
     """Text that merely looks like the escape of NUL is text."""
     assert BODIES.read(JSON, b'{"title":"\\\\u0000"}').title == "\\u0000"

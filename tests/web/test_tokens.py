@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from events.log.ids import new_id
 from services.settings import OperatorToken
-from services.web.http.auth import OperatorTokens, VisitorTokens, find_visitor
+from services.web.http.auth import OperatorTokens, Sessions, VisitorTokens, find_visitor
+from tests.support.settings import settings
 
 VISITOR = new_id(1_700_000_000_000, b"0123456789")
 OLD, NEW = "old-secret-key-of-32-characters--", "new-secret-key-of-32-characters--"
@@ -99,3 +100,13 @@ def test_a_cookie_that_another_site_set_hides_no_valid_one() -> None:
         f"ballotpress_visitor=; x=y; ballotpress_visitor={mine}; ballotpress_visitor={other}",
     ):
         assert find_visitor({b"cookie": cookies.encode()}, tokens) == VISITOR
+
+
+def test_a_request_has_few_tries_at_a_session() -> None:
+    """A session behind a few broken cookies counts; behind a crowd, each of which costs signatures, it is not reached."""
+    operator = OperatorToken(name="first", scopes=frozenset({"read"}), token="first-token-of-operators")
+    sessions = Sessions(settings("postgresql://db", "redis://valkey", operator_tokens=(operator,)))
+    cookie = sessions.begin(operator, 1_000.0)[1].partition(b";")[0]
+    for broken, found in ((7, operator), (8, None)):
+        head = {b"cookie": b"; ".join([b"ballotpress_ops=broken"] * broken + [cookie])}
+        assert sessions.operator(head, 1_001.0) == found

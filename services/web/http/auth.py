@@ -23,6 +23,7 @@ COOKIE_SECONDS: Final = 400 * 24 * 3600  # the longest that browsers keep one
 OPS_COOKIE: Final = b"ballotpress_ops"
 _HOST: Final = b"__Host-"  # a browser takes a cookie of such a name from this host alone, over https, for all paths
 _MOST_COOKIES: Final = 100
+_MOST_SESSIONS: Final = 8  # to try one costs a signature for every operator and key, and anybody can send a hundred
 SESSION_SECONDS: Final = 2 * 3600
 _BEARER: Final = b"bearer "
 _VISITOR_TOKEN: Final = b"visitor token"
@@ -158,7 +159,7 @@ class Sessions:
 
     def session(self, head: Mapping[bytes, bytes], now: float) -> tuple[OperatorToken, str] | None:
         """Return the operator of the first session valid at `now`, and a name for that session that isn't a secret."""
-        for value in _cookies(head, OPS_COOKIE):
+        for value in _cookies(head, OPS_COOKIE)[:_MOST_SESSIONS]:
             for operator in self._operators if value.isascii() else ():
                 try:
                     name, expires = self._serializer(operator).loads(value)
