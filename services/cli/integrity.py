@@ -126,7 +126,7 @@ def _evidence(seen: "Evidence") -> list[str]:
         "  time between two votes, against chance: " + _shares(seen.spacing),
         *(f"  {counted(other.voters, 'voter')} also on {other.tool}" for other in seen.shared),
         *networks,
-        *(f"  a voter, by a name that leads nowhere: {name}" for name in seen.sample),
+        f"  pseudonyms of some of them: {', '.join(name[:12] for name in seen.sample)}",
     ]
 
 

@@ -41,7 +41,8 @@ left join lateral (
     select e.type from log.recorded_events e where e.stream = newsletter.stream_of(v.voter) order by e.version desc limit 1
 ) o on true
 cross join lateral (
-    select count(*) as ballots from log.events e where e.stream between log.first_stream(v.voter) and log.last_stream(v.voter)
+    select count(*) as ballots from log.recorded_events e
+    where e.stream between log.first_stream(v.voter) and log.last_stream(v.voter) and e.data->>'voter' = v.voter
 ) b
 where o.type is distinct from 'VoterDisqualified'
   and not exists (
@@ -73,7 +74,8 @@ cross join lateral (
     where e.stream = newsletter.stream_of(v.voter) order by e.version desc limit 1
 ) o
 cross join lateral (
-    select count(*) as ballots from log.events e where e.stream between log.first_stream(v.voter) and log.last_stream(v.voter)
+    select count(*) as ballots from log.recorded_events e
+    where e.stream between log.first_stream(v.voter) and log.last_stream(v.voter) and e.data->>'voter' = v.voter
 ) b
 where o.type = 'VoterDisqualified' and o.data ? 'cohort'
   and not exists (
