@@ -81,10 +81,10 @@ def test_a_verdict_says_whether_it_is_settled(window: Windows, base: str, votes:
 
 def test_a_chart_draws_both_bands_apart(window: Windows, base: str, votes: Callable[..., None]) -> None:
     """The settled band lies around the other and has an outline of its own, so no colour need tell them apart."""
-    votes("errandloom", "ship", 2)
-    wait_for(lambda: "<figure" in httpx.get(f"{base}/tools/errandloom").text)
+    votes("framewick", "ship", 2)
+    wait_for(lambda: "<figure" in httpx.get(f"{base}/tools/framewick").text)
     page = window(viewport={"width": 360, "height": 800})
-    page.goto(f"{base}/tools/errandloom")
+    page.goto(f"{base}/tools/framewick")
     settled, single = page.locator("svg path.settled"), page.locator("svg path.band")
     assert settled.evaluate(HEIGHT) > single.evaluate(HEIGHT) > 0
     assert settled.evaluate(DASHES) != single.evaluate(DASHES) == "none"
