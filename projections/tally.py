@@ -81,10 +81,10 @@ def community(ship: int, skip: int) -> Community:
 
 def ranks(tallies: Mapping[str, Tally]) -> dict[str, int]:
     """Rank tools, from 1: by the lower Wilson bound, tools without votes last, ties by slug."""
-    return {slug: rank for rank, slug in enumerate(sorted(tallies, key=lambda slug: (_rank_key(tallies[slug]), slug)), 1)}
+    return {slug: rank for rank, slug in enumerate(sorted(tallies, key=lambda slug: (place(tallies[slug]), slug)), 1)}
 
 
-def _rank_key(tally: Tally) -> float:
+def place(tally: Tally) -> float:
     """Return the place by the community's votes, which rises: `log.community_place` of the database, operation by operation."""
     ship, skip = tally
     if ship + skip == 0:

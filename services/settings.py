@@ -96,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     network_viewers: int | None = None
     network_marks: bool = True
     second_operator_above: int = 100
+    false_alarms: float = 0.01
     drain_seconds: int = 3
     log_format: LogFormat = "json"
     newsletter: Newsletter = Newsletter()
@@ -193,6 +194,9 @@ _TABLE: Final = {
     "network_marks": Variable("BALLOTPRESS_NETWORK_MARKS", "on|off", "must be on or off, not {!r}", lambda word: word == "on"),
     "second_operator_above": Variable(
         "BALLOTPRESS_SECOND_OPERATOR_ABOVE", "[0-9]{1,9}", "must be a whole number of votes, or 0 for never, not {!r}", int,
+    ),
+    "false_alarms": Variable(
+        "BALLOTPRESS_FALSE_ALARMS", r"0*\.[0-9]*[1-9][0-9]*", "must be a share between 0 and 1, such as 0.01, not {!r}", float,
     ),
     "drain_seconds": Variable("BALLOTPRESS_DRAIN_SECONDS", "0*[0-9]{1,3}", "must be whole seconds below 1000, not {!r}", int),
     "log_format": Variable("BALLOTPRESS_LOG_FORMAT", "json|console", "must be json or console, not {!r}"),

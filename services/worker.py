@@ -22,7 +22,9 @@ from events.log.leftovers import remove_leftovers
 from events.log.store import clear_old_receipts
 from services import valkey
 from services.integrity import decisions
-from services.integrity.marks import DAYS, forget_marks
+from services.integrity.marks import DAYS, forget_marks, marks_of
+from services.integrity.reading import unmarked
+from services.integrity.scan import scan
 from services.newsletter.doorbell import DOORBELL
 from services.newsletter.mailroom import Mailroom
 from services.settings import Settings
@@ -86,11 +88,18 @@ def create_worker(settings: Settings, mailroom: Mailroom) -> Worker:
             cron(_forget_unconfirmed, minute=37),
             cron(_remove_leftovers, hour=3, minute=47),
             cron(_resume_decisions, minute=set(range(60)), run_at_startup=True, keep_result=0),
+            cron(_scan, minute=set(range(3, 60, 10)), run_at_startup=True, keep_result=0),
             cron(_tick, minute=set(range(60)), run_at_startup=True, keep_result=0),
         ],
         on_startup=_open,
         redis_pool=valkey.queue(settings.redis_url),
-        ctx={"database_url": settings.database_url, "mailroom": mailroom, "days": DAYS if settings.network_marks else 0},
+        ctx={
+            "database_url": settings.database_url,
+            "mailroom": mailroom,
+            "days": DAYS if settings.network_marks else 0,
+            "false_alarms": settings.false_alarms,
+            "marks": marks_of if settings.network_marks else unmarked,
+        },
         **valkey.JOBS,
         health_check_key=f"ballotpress:worker:{socket.gethostname()}:{os.getpid()}",
         health_check_interval=HEALTH_EVERY,
@@ -115,6 +124,10 @@ async def _tick(ctx: dict[str, Any]) -> None:
 
 async def _resume_decisions(ctx: dict[str, Any]) -> int:
     return await decisions.resume(ctx["database_url"])
+
+
+async def _scan(ctx: dict[str, Any]) -> None:
+    await scan(ctx["database_url"], ctx["false_alarms"], ctx["marks"])
 
 
 async def _forget_unconfirmed(ctx: dict[str, Any]) -> Any:

@@ -36,6 +36,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "subscribers export": ("subscribers export ada@example.com",),
     "subscribers erase": ("subscribers erase ada@example.com --yes",),
     "mail ingest": ("mail ingest bounce.eml", "mail ingest -"),
+    "integrity scan": ("integrity scan", "integrity scan --json"),
     "integrity list": ("integrity list", "integrity list --status voided --json"),
     "integrity show": (f"integrity show {_VISITOR}",),
     "integrity void": (f'integrity void {_VISITOR} --reason "one hand, many names"',),

@@ -23,6 +23,24 @@ def integrity() -> None:
     """Show votes that look bought, and decide about them."""
 
 
+@integrity.command()
+@json_option
+@asynchronous
+async def scan(as_json: bool) -> None:
+    """Judge the votes that have come since the last scan. The worker does so every ten minutes."""
+    settings = find_settings(needs_keys=False)
+    from services.integrity.marks import marks_of
+    from services.integrity.reading import unmarked
+    from services.integrity.scan import scan
+
+    marks = marks_of if settings.network_marks else unmarked
+    done = await scan(settings.database_url, settings.false_alarms, marks, seconds=float("inf"))
+    if done is None:
+        raise click.ClickException("Another scan is at work: what it finds is in the queue when it ends")
+    until = "No votes to judge" if done.until is None else f"Judged until {utc(done.until)}"
+    show(as_json, done, f"{until}: {counted(done.changed, 'cohort')} found or changed")
+
+
 @integrity.command("list")
 @click.option(
     "--status", type=click.Choice(["waiting", "voided", "dismissed", "watched"]), default="waiting", show_default=True

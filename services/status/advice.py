@@ -8,7 +8,7 @@ from projections.engine.window import LogWentBack
 from services.newsletter.holds import MANY_REFUSED, RESUME_HELD, said_held
 from services.newsletter.periods import SERVE_LATE
 from services.status.model import Ledger, Problem, ProjectionStatus, Queue, Rebuild, Room, Schema, Status, Transaction
-from services.status.processes import said_wrong
+from services.status.processes import said_unscanned, said_wrong
 
 BEHIND_SECONDS: Final = 10.0
 OVERDUE_SECONDS: Final = 90.0
@@ -39,6 +39,9 @@ def problems(status: Status) -> Iterator[Problem]:
     yield from _halt_problems(status.views)
     for kind, what in said_wrong(status.processes):
         yield Problem(what[:1].upper() + what[1:], f"see the {kind}'s log, and start it: `ballotpress {kind}`")
+    if (unscanned := said_unscanned(status.scan)) is not None:
+        what = f"{unscanned[:1].upper()}{unscanned[1:]}"
+        yield Problem(what, "see the worker's log, or run `ballotpress integrity scan`, which says what is wrong")
     for view in status.views:
         yield from _view_problems(view)
     for rebuild in status.rebuilds:

@@ -117,6 +117,17 @@ class Process(msgspec.Struct, frozen=True):
         return self.silent_seconds <= DEAD_SECONDS
 
 
+class Scan(msgspec.Struct, frozen=True):
+    """The scan for bought votes: how far it judged the log, the seconds since one ended well, and what the last failed with.
+
+    The first two are None before the first scan.
+    """
+
+    until: datetime | None
+    silent_seconds: float | None
+    failed: str | None
+
+
 class Room(msgspec.Struct, frozen=True):
     """The bytes of a disk that `up` keeps its data on, and how many of them are free."""
 
@@ -185,6 +196,7 @@ class Status(msgspec.Struct, frozen=True):
     elsewhere. `missing_keys` are the short ids of vault keys that we lack; without keys, `vault` counts none as not rewrapped.
     `unread` names the parts that a lock kept from us; `no_writes` says why no vote can be taken. `rewind` says that the log
     went back, until an operator has answered that. `unsafe` names settings that let the server lose what it acknowledged.
+    `scan` is None in a database of an earlier release.
     """
 
     at: datetime
@@ -205,3 +217,4 @@ class Status(msgspec.Struct, frozen=True):
     unsafe: Sequence[str] = ()
     processes: Sequence[Process] = ()
     vault: VaultKeys | None = None
+    scan: Scan | None = None

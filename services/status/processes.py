@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from asyncpg import Connection, Pool
 
 from events.log import postgres
-from services.status.model import Process
+from services.status.model import Process, Scan
 
 Database: TypeAlias = "Pool[Any] | Connection[Any]"
 
@@ -34,6 +34,13 @@ from status.processes where seen_at > now() - interval '1 hour' or kind not in (
 order by kind, seen_at desc
 """
 _EXISTS: Final = "select to_regclass('status.processes') is not null"
+
+LATE_SECONDS: Final = 1800.0
+"""The worker scans for bought votes every ten minutes."""
+_READ_SCAN: Final = """
+select scanned_to as until, extract(epoch from now() - scanned_at)::float8 as silent_seconds, failed from integrity.scans
+"""
+_SCANS: Final = "select to_regclass('integrity.scans') is not null"
 
 
 class Life:
@@ -81,3 +88,22 @@ def said_wrong(processes: Sequence[Process]) -> Iterator[tuple[str, str]]:
         for process in same:
             if process.trouble is not None and process.lives:
                 yield kind, f"the {kind} {process.pid} on {process.host} {process.trouble}"
+
+
+async def read_scan(database: Database) -> Scan | None:
+    """Return how the scan for bought votes stands; None in a database of an earlier release."""
+    if not await database.fetchval(_SCANS):
+        return None
+    row = await database.fetchrow(_READ_SCAN)
+    return None if row is None else Scan(**row)
+
+
+def said_unscanned(scan: Scan | None) -> str | None:
+    """Return what is wrong with the scan; None if nothing is."""
+    if scan is None:
+        return None
+    if scan.failed is not None:
+        return f"the last scan for bought votes failed: {scan.failed}"
+    if scan.silent_seconds is not None and scan.silent_seconds > LATE_SECONDS:
+        return f"no scan for bought votes has ended for {scan.silent_seconds / 60:.0f} minutes"
+    return None

@@ -28,7 +28,7 @@ from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import look, said_late
 from services.newsletter.schedule import Schedule
 from services.status import advice, model
-from services.status.processes import read_processes
+from services.status.processes import read_processes, read_scan
 from services.status.views import missing_views, read_present_views
 from services.status.writing import why_not
 
@@ -175,6 +175,7 @@ async def _read_parts(
     rebuilds = await parts.read("rebuilds", _rebuilds(connection, head.position), []) if head else []
     ledger = await parts.read("mails", read_ledger(connection, schedule, at), None) if migration else None
     processes = await parts.read("processes", read_processes(connection), [])
+    scan = await parts.read("scan", read_scan(connection), None)
     no_writes = await parts.read("log", why_not(connection), None) if migration else None
     keys = await parts.read("vault", vault.missing(connection), []) if migration and vault else []
     of_vault = await parts.read("vault", _vault(connection, vault), None) if migration >= VAULT_PARTS_SINCE else None
@@ -185,7 +186,7 @@ async def _read_parts(
         at, head, views, rebuilds, model.Schema(migration, migrate.current(), missing),
         [model.Transaction(**row) for row in slow], disk, ledger, queue, (), missing_keys=keys,
         unread=parts.unread, no_writes=no_writes, rewind=rewind, unsafe=unsafe, processes=processes,
-        vault=of_vault,
+        vault=of_vault, scan=scan,
     )  # fmt: skip
 
 

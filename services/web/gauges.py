@@ -14,8 +14,8 @@ from services.clock import now
 from services.integrity import queue
 from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import Edition
-from services.status.model import Ledger, Process, ProjectionStatus, Queue
-from services.status.processes import read_processes, said_wrong
+from services.status.model import Ledger, Process, ProjectionStatus, Queue, Scan
+from services.status.processes import read_processes, read_scan, said_wrong
 from services.status.read import disk_room, read_ledger, read_queue
 from services.status.views import read_views
 from services.web.http.checks import PATIENCE_SECONDS
@@ -36,9 +36,10 @@ async def read_gauges(site: Site) -> list[Gauge]:
         _patiently(_read_log(site)),
         read_queue(site.valkey),
     )
-    processes, cohorts = await asyncio.gather(
+    processes, cohorts, scan = await asyncio.gather(
         _patiently(read_processes(site.database)),
         _patiently(queue.count(site.database)),
+        _patiently(read_scan(site.database)),
     )
     editions: dict[str, float] = {} if late is None else {edition: float(edition in late) for edition in get_args(Edition)}
     return [
@@ -53,6 +54,7 @@ async def read_gauges(site: Site) -> list[Gauge]:
         *_of_mails(ledger),
         *_of_processes(processes or ()),
         *_of_cohorts(cohorts),
+        _of_scan(scan),
         *_of_queue(jobs),
         *await _of_here(site),
     ]
@@ -129,6 +131,11 @@ def _of_cohorts(cohorts: queue.Waiting | None) -> Iterable[Gauge]:
     yield Gauge("ballotpress_cohorts", "Cohorts of votes that look bought, by what was decided.", "status", counted)
     text = "Those of them whose removal would change a settled verdict."
     yield Gauge("ballotpress_cohorts_unsettling", text, "status", unsettling)
+
+
+def _of_scan(scan: Scan | None) -> Gauge:
+    values = {} if scan is None else {"silent_seconds": scan.silent_seconds or 0.0, "failed": float(scan.failed is not None)}
+    return Gauge("ballotpress_scan", "Seconds since a scan for bought votes ended well; 1 if the last failed.", "of", values)
 
 
 def _of_queue(queue: Queue) -> Iterable[Gauge]:

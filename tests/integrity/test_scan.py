@@ -1,0 +1,130 @@
+"""The scan for bought votes over a real log: it finds the same, whenever, however often and by however many it is run."""
+
+import asyncio
+import json
+import signal
+import sys
+from typing import Any
+
+import asyncpg
+import pytest
+
+from projections.engine.projection import create_missing, drop
+from projections.registry import PROJECTIONS
+from services.integrity import cohorts, scan
+from services.integrity.reading import tick_of, time_of
+from services.status.processes import read_scan, said_unscanned
+from tests.support import bought, integrity_run
+from tests.support.processes import start
+from tests.support.runners import Connection, catch_up, catch_up_all, until
+from tests.support.settings import environ
+
+SEED = 5
+INTEGRITY = next(p for p in PROJECTIONS if p.name == "integrity")
+FINDS = "select id, tool, choice, span, begins, ends, votes, scores, p, seen from integrity.finds order by id"
+COHORTS = "select to_jsonb(c) - 'revision' - 'evaluated_position' from integrity.cohorts c order by id"
+AT_WORK = "select count(*) from pg_stat_activity where application_name = 'ballotpress-integrity'"
+FORGET = """
+delete from integrity.finds; delete from integrity.cohorts; update integrity.scans set scanned_to = null, scanned_at = null
+"""
+
+
+@pytest.fixture
+async def log(dsn: str, connection: Connection) -> str:
+    """A log with bought votes in it, and views at its head."""
+    await bought.put(connection, bought.small_world(SEED))
+    await catch_up_all(dsn, (20_000,))
+    return dsn
+
+
+async def kept(connection: Connection) -> tuple[list[Any], list[Any]]:
+    """Return all finds and cohorts."""
+    return [tuple(row) for row in await connection.fetch(FINDS)], [row[0] for row in await connection.fetch(COHORTS)]
+
+
+async def test_what_is_found_in_the_log_is_what_the_arithmetic_finds(log: str, connection: Connection) -> None:
+    """The scan of the log and the detector over the same votes as arrays find the same cohorts, to the score."""
+    done = await scan.scan(log, 0.01)
+    drawn = bought.small_world(SEED)
+    end = int(drawn.votes.time[-1] // 600) + 1
+    cells, _ = integrity_run.weighed(drawn, end - 1008, end, marked=False, names=bought.names_of(drawn))
+    right = {one.id: (one.begin, one.end, one.votes, dict(one.scores), one.p) for one in integrity_run.cohorts(cells)}
+    found = {
+        id_: (tick_of(begins), tick_of(ends), votes, json.loads(scores), p)
+        for id_, _, _, _, begins, ends, votes, scores, p, _ in await connection.fetch(FINDS)
+    }
+    assert len(found) >= 3
+    assert found == right
+    assert done is not None and done.until == time_of(end)
+
+
+async def test_a_rebuilt_view_scanned_anew_gives_the_same_cohorts(
+    log: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is found doesn't depend on when the scans ran: all at once, or a few ten minutes at a time over a rebuilt view."""
+    await scan.scan(log, 0.01)
+    before = await kept(connection)
+    await connection.execute(FORGET)
+    await drop(connection, INTEGRITY.schema)
+    await create_missing(connection, [INTEGRITY])
+    await catch_up(log, INTEGRITY, (777, 5_000))
+    monkeypatch.setattr(scan, "AT_ONCE", 35)
+    await scan.scan(log, 0.01)
+    assert before[0] and before[1]
+    assert await kept(connection) == before
+
+
+async def test_several_scans_at_once_do_the_work_once(log: str, connection: Connection) -> None:
+    """Of several workers one scans; a scan with nothing new changes nothing."""
+    done = await asyncio.gather(*(scan.scan(log, 0.01) for _ in range(3)))
+    assert sum(one is not None for one in done) == 1
+    before = await kept(connection)
+    again = await scan.scan(log, 0.01)
+    assert again is not None and again.changed == 0
+    assert await kept(connection) == before
+
+
+async def test_a_scan_that_is_killed_is_done_again(log: str, connection: Connection, valkey_url: str) -> None:
+    """Killed at some moment, a scan leaves what it had finished; the next finds the rest."""
+    process = start((sys.executable, "-m", "services.cli", "integrity", "scan"), environ(log, valkey_url))
+    await until(lambda: at_work(connection))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    await until(lambda: alone(connection))
+    await scan.scan(log, 0.01)
+    found = await kept(connection)
+    await connection.execute(FORGET)
+    await scan.scan(log, 0.01)
+    assert await kept(connection) == found
+
+
+async def at_work(connection: Connection) -> bool:
+    return bool(await connection.fetchval(AT_WORK))
+
+
+async def alone(connection: Connection) -> bool:
+    return not await at_work(connection)
+
+
+async def test_a_scan_that_fails_says_so_until_one_ends_well(log: str, connection: Connection) -> None:
+    """The status names what the last scan failed with."""
+    assert said_unscanned(await read_scan(connection)) is None
+    await connection.execute("alter table integrity_1.cells rename to gone")
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await scan.scan(log, 0.01)
+    assert "gone" not in (said := said_unscanned(await read_scan(connection)) or "") and "cells" in said
+    await connection.execute("alter table integrity_1.gone rename to cells")
+    await scan.scan(log, 0.01)
+    assert said_unscanned(await read_scan(connection)) is None
+
+
+async def test_a_cohort_names_the_voters_whose_votes_stand(log: str, connection: Connection) -> None:
+    """A cohort's voters are read from the log: who has changed its mind since, or was disqualified, is none of them."""
+    await scan.scan(log, 0.01)
+    id_ = await connection.fetchval("select id from integrity.cohorts order by effect desc limit 1")
+    cohort = await cohorts.read(connection, id_)
+    assert cohort is not None
+    voters = await cohorts.voters(connection, cohort)
+    assert len(set(voters)) == len(voters) == cohort.votes
+    removed = abs(sum(cohort.before) - sum(cohort.after))
+    assert removed == len(voters)
