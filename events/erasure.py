@@ -1,7 +1,7 @@
 """Erasure of a person: its texts go, its votes and scores stay.
 
-A visitor's reviews are withdrawn and its bookmarks removed. A ballot holds a choice under an id that names nobody, so ballots
-stay and no tally changes.
+A visitor's reviews and reports are withdrawn and its bookmarks removed. A ballot holds a choice under an id that names nobody,
+so ballots stay and no tally changes.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from uuid import UUID
 from events.bookmarks import BookmarkRemoved
 from events.log import ids
 from events.log.event import Event
+from events.reports import ReviewReported, withdraw_report
 from events.reviews import Review, withdraw_review
 
 
@@ -28,14 +29,21 @@ def person_stream(person: str) -> UUID:
 
 
 def erase_visitor(
-    visitor: str, reviews: Sequence[Review], bookmarked: Sequence[str], *, known: bool, erased: bool
+    visitor: str,
+    reviews: Sequence[Review],
+    bookmarked: Sequence[str],
+    reports: Sequence[ReviewReported] = (),
+    *,
+    known: bool,
+    erased: bool,
 ) -> list[Event]:
-    """Withdraw a visitor's reviews, remove its bookmarks, and record the erasure.
+    """Withdraw a visitor's reviews and reports, remove its bookmarks, and record the erasure.
 
     No event for a visitor without events, nor for one that wrote nothing since its last erasure.
     """
     withdrawn = [event for review in reviews for event in withdraw_review(review, visitor)]
     removed = [BookmarkRemoved(visitor=visitor, tool=tool) for tool in bookmarked]
-    if not known or (erased and not withdrawn and not removed):
+    gone = [withdraw_report(report) for report in reports]
+    if not known or (erased and not withdrawn and not removed and not gone):
         return []
-    return [*withdrawn, *removed, PersonErased(person=visitor)]
+    return [*withdrawn, *removed, *gone, PersonErased(person=visitor)]

@@ -1,6 +1,6 @@
 """The one list of all event types of this release, and the listing that its commands see."""
 
-from events import ballots, bookmarks, catalog, erasure, integrity, quarantine, reviews, subscribers, voters
+from events import ballots, bookmarks, catalog, erasure, integrity, quarantine, reports, reviews, subscribers, voters
 from events.log.event import Registry
 
 REGISTRY = Registry(
@@ -9,6 +9,7 @@ REGISTRY = Registry(
         *ballots.EVENTS,
         *bookmarks.EVENTS,
         *reviews.EVENTS,
+        *reports.EVENTS,
         *voters.EVENTS,
         *erasure.EVENTS,
         *subscribers.EVENTS,

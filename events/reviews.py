@@ -2,6 +2,7 @@
 
 No event holds a reader's words: `text` and `name` are sealed under the review's key in the vault, and withdrawing destroys that
 key. A decision is about one revision: while an edit is pending or rejected, the revision approved before it stays public.
+Anybody may report what is public; those reports are `events.reports`.
 """
 
 from typing import Literal
@@ -16,7 +17,11 @@ from events.log import ids
 from events.log.event import Event
 
 Status = Literal["pending", "approved", "rejected", "withdrawn"]
-Judgement = Literal["approve", "reject"]
+Judgement = Literal["approve", "reject", "remove", "keep"]
+Ties = Literal["none", "given", "works_there", "related"]
+"""What ties an author has to the tool: was given something for the review, works there, or is related in another way."""
+Ground = Literal["fake", "ties", "off_topic", "advertising", "offensive", "private", "other"]
+"""Why a review is reported, refused or taken down; `ties` were not told."""
 
 
 class ReviewSubmitted(Event, frozen=True, kw_only=True):
@@ -29,6 +34,7 @@ class ReviewSubmitted(Event, frozen=True, kw_only=True):
     score: int | None = None
     text: str
     name: str | None = None
+    ties: Ties | None = None
 
 
 class ReviewEdited(Event, frozen=True, kw_only=True):
@@ -40,6 +46,7 @@ class ReviewEdited(Event, frozen=True, kw_only=True):
     score: int | None = None
     text: str
     name: str | None = None
+    ties: Ties | None = None
 
 
 class ReviewApproved(Event, frozen=True, kw_only=True):
@@ -50,11 +57,24 @@ class ReviewApproved(Event, frozen=True, kw_only=True):
 
 
 class ReviewRejected(Event, frozen=True, kw_only=True):
-    """A revision was rejected and is not public any more. Another public revision stays."""
+    """A revision was rejected and is not public any more; `shown` if it was. Another public revision stays.
+
+    The author reads the reason. A ground is counted in public; an older event has none.
+    """
 
     review: str
     revision: int
     reason: str | None = None
+    ground: Ground | None = None
+    shown: bool | None = None
+
+
+class ReviewKept(Event, frozen=True, kw_only=True):
+    """A moderator read the reports up to the position `through`, and the public revision stays."""
+
+    review: str
+    revision: int
+    through: int
 
 
 class ReviewWithdrawn(Event, frozen=True, kw_only=True):
@@ -79,7 +99,9 @@ class ReviewCleared(Event, frozen=True, kw_only=True):
     review: str
 
 
-EVENTS = (ReviewSubmitted, ReviewEdited, ReviewApproved, ReviewRejected, ReviewWithdrawn, ReviewPlaced, ReviewCleared)
+EVENTS = (
+    ReviewSubmitted, ReviewEdited, ReviewApproved, ReviewRejected, ReviewKept, ReviewWithdrawn, ReviewPlaced, ReviewCleared
+)  # fmt: skip
 
 
 class ReviewExists(Exception):
@@ -110,10 +132,14 @@ class Revision(msgspec.Struct, frozen=True):
     score: int | None
     text: str
     name: str | None
+    ties: Ties | None = None
 
 
 class Review(msgspec.Struct, frozen=True):
-    """A review's state: `status` is the current revision's, `published` the public revision, if any."""
+    """A review's state: `status` is the current revision's, `published` the public revision, if any.
+
+    Reports up to the position `kept` were read and answered by keeping the review.
+    """
 
     review: str
     visitor: str
@@ -122,6 +148,8 @@ class Review(msgspec.Struct, frozen=True):
     current: Revision
     published: Revision | None = None
     reason: str | None = None
+    ground: Ground | None = None
+    kept: int = 0
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -131,11 +159,12 @@ class Changes(msgspec.Struct, frozen=True):
     score: int | UnsetType | None = UNSET
     text: str | UnsetType = UNSET
     name: str | UnsetType | None = UNSET
+    ties: Ties | UnsetType | None = UNSET
 
 
 def begin(event: ReviewSubmitted) -> Review:
     """Return a review's state after its submission."""
-    first = Revision(1, event.verdict, event.score, event.text, event.name)
+    first = Revision(1, event.verdict, event.score, event.text, event.name, event.ties)
     return Review(event.review, event.visitor, event.tool, "pending", first)
 
 
@@ -147,16 +176,20 @@ def evolve(state: Review | None, event: Event) -> Review | None:
         return None
     match event:
         case ReviewEdited():
-            edited = Revision(event.revision, event.verdict, event.score, event.text, event.name)
-            return replace(state, status="pending", current=edited, reason=None)
+            edited = Revision(event.revision, event.verdict, event.score, event.text, event.name, event.ties)
+            return replace(state, status="pending", current=edited, reason=None, ground=None)
         case ReviewApproved():
             # An approval names an older revision only where the newer one was passed over: that makes nothing public.
             public = state.current if event.revision == state.current.number else state.published
-            return replace(state, status="approved", published=public, reason=None)
+            return replace(state, status="approved", published=public, reason=None, ground=None)
         case ReviewRejected():
             up = state.published
             still_up = None if up is not None and up.number == event.revision else up
-            return replace(state, status="rejected", published=still_up, reason=event.reason)
+            if event.shown and event.revision != state.current.number:  # the current one waits, or was decided on already
+                return replace(state, published=still_up)
+            return replace(state, status="rejected", published=still_up, reason=event.reason, ground=event.ground)
+        case ReviewKept():
+            return replace(state, kept=event.through)
         case ReviewWithdrawn():
             return replace(state, status="withdrawn", published=None)
     return state
@@ -197,6 +230,7 @@ def edit_review(state: Review | None, visitor: str, changes: Changes) -> list[Ev
             score=edited.score,
             text=edited.text,
             name=edited.name,
+            ties=edited.ties,
         )
     ]
 
@@ -211,20 +245,41 @@ def withdraw_review(state: Review | None, visitor: str) -> list[Event]:
 
 
 def decide_review(
-    state: Review | None, judgement: Judgement, revision: int | None = None, reason: str | None = None
+    state: Review | None,
+    judgement: Judgement,
+    revision: int | None = None,
+    reason: str | None = None,
+    *,
+    ground: Ground | None = None,
+    through: int = 0,
 ) -> list[Event]:
-    """Approve or reject a revision, the current one if none is given; no event if it already is.
+    """Approve or reject a revision, the current one if none is given; or remove or keep the public one.
 
-    Once an edit is rejected, the revision that is still public may be rejected too, by its number. Raises ReviewEditedSince
-    for any other revision that is not current, and ReviewNotFound once withdrawn.
+    To keep is to have read the reports up to the position `through`. No event if it is so already. Once an edit is rejected,
+    the revision that is still public may be rejected too, by its number. Raises ReviewEditedSince for any other revision than
+    the one that the decision can be about, and ReviewNotFound once withdrawn.
     """
     if state is None or state.status == "withdrawn":
         raise ReviewNotFound
-    up, current = state.published, state.current.number
-    if state.status == "rejected" and up is not None and revision == up.number:
-        return [] if judgement == "approve" else [ReviewRejected(review=state.review, revision=up.number, reason=reason)]
-    if revision not in (None, current):
-        raise ReviewEditedSince(current)
-    if judgement == "approve":
-        return [] if state.status == "approved" else [ReviewApproved(review=state.review, revision=current)]
-    return [] if state.status == "rejected" else [ReviewRejected(review=state.review, revision=current, reason=reason)]
+    public = _public_meant(state, judgement, revision)
+    if public is None and judgement in ("remove", "keep"):
+        return []
+    about = (public or state.current).number
+    if revision not in (None, about):
+        raise ReviewEditedSince(about)
+    match judgement:
+        case "keep":
+            return [] if through == state.kept else [ReviewKept(review=state.review, revision=about, through=through)]
+        case "approve":
+            return [] if public or state.status == "approved" else [ReviewApproved(review=state.review, revision=about)]
+    if public is None and state.status == "rejected":
+        return []
+    shown = True if state.published is not None and state.published.number == about else None
+    return [ReviewRejected(review=state.review, revision=about, reason=reason, ground=ground, shown=shown)]
+
+
+def _public_meant(state: Review, judgement: Judgement, revision: int | None) -> Revision | None:
+    """Return the public revision, if there is one and the decision is about it and not about the current one."""
+    up = state.published
+    named = up is not None and state.status == "rejected" and revision == up.number
+    return up if named or judgement in ("remove", "keep") else None

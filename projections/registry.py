@@ -11,7 +11,7 @@ PROJECTIONS = (
     Projection("cards", 3, exact_totals=_TALLY),
     Projection("hours", 2, exact_totals=_TALLY),
     Projection("bookmarks", 1),
-    Projection("reviews", 1),
+    Projection("reviews", 2),
     Projection("subscribers", 1),
     Projection("corrections", 1),
     Projection("integrity", 1, exact_totals=frozenset({"votes", "young votes"})),

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from asyncpg import Connection
 
-from events import bookmarks, subscribers
+from events import bookmarks, reports, subscribers
 from events.log import ids
 from projections.engine.verify import RowDifference, Source
 
@@ -119,6 +119,8 @@ SOURCES: Mapping[str, Source] = {
     "trends_begin": _last_vote,
     "bookmarks": _streams(lambda key: [bookmarks.stream(key["visitor"], key["tool"])]),
     "reviews": _stream("review"),
+    "reports": _streams(lambda key: [reports.stream(key["visitor"], key["review"]), ids.stream_of(key["review"])]),
+    "acts": _last,
     "subscribers": _streams(lambda key: [subscribers.stream(key["subscriber"])]),
     "visitors": _streams(lambda key: [subscribers.stream(key["subscriber"])]),
     "corrections": _stream("correction"),

@@ -7,13 +7,14 @@ from uuid import UUID
 import msgspec
 from asyncpg import Connection
 
-from events import bookmarks, reviews
+from events import bookmarks, reports, reviews
 from events.bookmarks import BookmarkRemoved, ToolBookmarked
 from events.commands.reviews import lasts_of_visitor, withdrawal
 from events.erasure import PersonErased, erase_visitor, person_stream
-from events.log import ids, store
+from events.log import ids, store, vault
 from events.log.command import Command, Decision, Found, Reads, Receipt, Seen
 from events.log.event import Recorded, Registry, fold
+from events.reports import ReportWithdrawn, ReviewReported
 from events.reviews import Review, ReviewCleared, ReviewPlaced
 
 # Whether a visitor has any event on its own streams.
@@ -36,11 +37,12 @@ class Erasure(msgspec.Struct, frozen=True):
 
 
 class Writings(msgspec.Struct, frozen=True):
-    """What a visitor wrote: reviews, and the tools it bookmarked; `known` if it has any event at all."""
+    """What a visitor wrote: reviews, reports, and the tools it bookmarked; `known` if it has any event at all."""
 
     known: bool
     reviews: Sequence[Review]
     bookmarked: Sequence[str]
+    reports: Sequence[ReviewReported]
 
 
 class EraseVisitor(Command[Erasure], frozen=True):
@@ -58,9 +60,9 @@ class EraseVisitor(Command[Erasure], frozen=True):
         return Reads((person_stream(self.visitor),))
 
     async def look_up(self, connection: "Connection[Any]") -> Found:
-        """Read the visitor's bookmarks and places, and the reviews in them."""
+        """Read the visitor's bookmarks, reports and places, and the reviews in the places."""
         known: bool = await connection.fetchval(IS_KNOWN, self.visitor)
-        types = (ReviewPlaced, ReviewCleared, ToolBookmarked, BookmarkRemoved)
+        types = (ReviewPlaced, ReviewCleared, ToolBookmarked, BookmarkRemoved, ReviewReported, ReportWithdrawn)
         lasts = await lasts_of_visitor(connection, self.visitor, types)
         placed = [reviews.stream(last.event.review) for last in lasts if isinstance(last.event, ReviewPlaced)]
         wholes: dict[UUID, list[Recorded[Any]]] = {at: [] for at in placed}
@@ -68,25 +70,34 @@ class EraseVisitor(Command[Erasure], frozen=True):
             wholes[row["stream"]].append(store.decode(_REVIEWS, row))
         written = [review for whole in wholes.values() if (review := fold(reviews.evolve, whole)) is not None]
         bookmarked = [last.event.tool for last in lasts if isinstance(last.event, ToolBookmarked)]
-        return Found(Writings(known, written, bookmarked), (*lasts, *(whole[-1] for whole in wholes.values() if whole)))
+        reported = [last.event for last in lasts if isinstance(last.event, ReviewReported)]
+        return Found(
+            Writings(known, written, bookmarked, reported), (*lasts, *(whole[-1] for whole in wholes.values() if whole))
+        )
 
     def decide(self, seen: Seen) -> Decision[Erasure]:
         """Decide by the rule."""
         writings: Writings = seen.found
         erased = seen.lasts[0]
         events = erase_visitor(
-            self.visitor, writings.reviews, writings.bookmarked, known=writings.known, erased=erased is not None
+            self.visitor,
+            writings.reviews,
+            writings.bookmarked,
+            writings.reports,
+            known=writings.known,
+            erased=erased is not None,
         )
         withdrawn = withdrawal(events, None)
         placed = [
             *withdrawn.events,
             *((bookmarks.stream(e.visitor, e.tool), e) for e in events if isinstance(e, BookmarkRemoved)),
+            *((reports.stream(e.visitor, e.review), e) for e in events if isinstance(e, ReportWithdrawn)),
             *((person_stream(e.person), e) for e in events if isinstance(e, PersonErased)),
         ]
         return Decision(
             events=placed,
             value=Erasure(len(withdrawn.effects), len(writings.bookmarked)),
             position=None if erased is None else erased.position,
-            effects=withdrawn.effects,
+            effects=(*withdrawn.effects, *(vault.destroy(report.report) for report in writings.reports)),
             meta=None if self.operator is None else {"operator": self.operator},
         )

@@ -14,6 +14,7 @@ from events.log.command import Command, Decision, Effect, Found, Reads, Receipt,
 from events.log.event import Event, Recorded, Registry, fold
 from events.reviews import (
     Changes,
+    Ground,
     Judgement,
     Review,
     ReviewCleared,
@@ -21,6 +22,7 @@ from events.reviews import (
     ReviewPlaced,
     ReviewSubmitted,
     ReviewWithdrawn,
+    Ties,
     begin,
     decide_review,
     edit_review,
@@ -47,7 +49,8 @@ async def lasts_of_visitor(connection: "Connection[Any]", visitor: str, types: t
     return [store.decode(registry, row) for row in await connection.fetch(LASTS_OF_VISITOR, visitor, list(registry.types))]
 
 
-def _must_be_allowed(voter: Recorded[Any] | None) -> None:
+def must_be_allowed(voter: Recorded[Any] | None) -> None:
+    """Raise VoterIsDisqualified, given the last event of a voter who is."""
     if voter is not None:
         voters.must_be_allowed(voter.event)
 
@@ -76,6 +79,7 @@ class SubmitReview(Command[Review], frozen=True, kw_only=True):
     score: int | None
     text: str
     name: str | None
+    ties: Ties | None = None
     keep: Effect
 
     receipt_type = Receipt[Review]
@@ -87,7 +91,7 @@ class SubmitReview(Command[Review], frozen=True, kw_only=True):
     def decide(self, seen: Seen) -> Decision[Review]:
         """Decide by the rule. Raises VoterIsDisqualified, ReviewExists."""
         place, voter = seen.lasts
-        _must_be_allowed(voter)
+        must_be_allowed(voter)
         submitted = ReviewSubmitted(
             review=self.review,
             visitor=self.visitor,
@@ -96,6 +100,7 @@ class SubmitReview(Command[Review], frozen=True, kw_only=True):
             score=self.score,
             text=self.text,
             name=self.name,
+            ties=self.ties,
         )
         events = submit_review(None if place is None else place.event, submitted)
         streams = (stream(self.review), seen.reads.lasts[0])
@@ -117,7 +122,7 @@ class EditReview(Command[Review], frozen=True):
 
     def decide(self, seen: Seen) -> Decision[Review]:
         """Decide by the rule. Raises VoterIsDisqualified, ReviewNotFound."""
-        _must_be_allowed(seen.lasts[0])
+        must_be_allowed(seen.lasts[0])
         state = fold(evolve, seen.wholes[0])
         return _decision(seen, state, edit_review(state, self.visitor, self.changes))
 
@@ -140,7 +145,7 @@ class WithdrawReview(Command[None], frozen=True):
 
     def decide(self, seen: Seen) -> Decision[None]:
         """Decide by the rule. Raises VoterIsDisqualified, ReviewNotFound."""
-        _must_be_allowed(seen.lasts[0])
+        must_be_allowed(seen.lasts[0])
         whole = seen.wholes[0]
         events = withdraw_review(fold(evolve, whole), self.visitor)
         return withdrawal(events, whole[-1].position)
@@ -161,13 +166,15 @@ def withdrawal(events: Sequence[Event], position: int | None) -> Decision[None]:
 
 
 class DecideReview(Command[Review], frozen=True):
-    """Approve or reject a review, as an operator."""
+    """Approve, reject, remove or keep a review, as an operator."""
 
     review: str
     judgement: Judgement
     operator: str
     revision: int | None = None
     reason: str | None = None
+    ground: Ground | None = None
+    through: int = 0
 
     receipt_type = Receipt[Review]
 
@@ -178,5 +185,5 @@ class DecideReview(Command[Review], frozen=True):
     def decide(self, seen: Seen) -> Decision[Review]:
         """Decide by the rule. Raises ReviewNotFound, ReviewEditedSince."""
         state = fold(evolve, seen.wholes[0])
-        events = decide_review(state, self.judgement, self.revision, self.reason)
+        events = decide_review(state, self.judgement, self.revision, self.reason, ground=self.ground, through=self.through)
         return replace(_decision(seen, state, events), meta={"operator": self.operator})

@@ -314,13 +314,14 @@ def _review_now(decoded: "Sequence[Decoded]") -> dict[str, Any] | None:
 
 def _opinion(revision: "Revision | None") -> dict[str, Any]:
     if revision is None:
-        return dict.fromkeys(("revision", "verdict", "score", "sealed_text", "sealed_name"))
+        return dict.fromkeys(("revision", "verdict", "score", "sealed_text", "sealed_name", "ties"))
     return {
         "revision": revision.number,
         "verdict": revision.verdict,
         "score": revision.score,
         "sealed_text": revision.text,
         "sealed_name": revision.name,
+        "ties": revision.ties,
     }
 
 

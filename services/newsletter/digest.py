@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from emails.message import From, PreparedDigest, prepare
 from emails.rendering import render_shared
 from events.log.vault import Erased, SealBroken, Vault
+from events.reviews import Ties
 from projections import reviews, subscribers
 from projections.comparison import community_line, panel_line, verdict_line
 from projections.issues import MOST_KEPT, Content, PairFact, ReviewFact, ToolFact, decode_content, is_newly_settled
@@ -57,6 +58,7 @@ class ReviewText(msgspec.Struct, frozen=True):
     score: int | None
     text: str
     name: str | None
+    ties: Ties | None = None
 
 
 class Digests:
@@ -147,7 +149,7 @@ async def open_review(database: Database, vault: Vault, content: Content) -> Rev
     try:
         key = await vault.key_of(database, review.review)
         name = key.open("name", review.sealed_name) if review.sealed_name else None
-        return ReviewText(review.verdict, review.score, key.open("text", review.sealed_text), name)
+        return ReviewText(review.verdict, review.score, key.open("text", review.sealed_text), name, review.ties)
     except (Erased, SealBroken):
         return None
 
@@ -320,4 +322,6 @@ def _review(content: Content, review: ReviewText | None, base_url: str) -> dict[
         "score": shown.score,
         "text": shown.text,
         "display_name": shown.name,
+        "ties": shown.ties,
+        "ties_line": shown.ties and reviews.ties_line(shown.ties),
     }

@@ -41,6 +41,7 @@ from services.web import (
     puzzles,
     quarantine,
     refusals,
+    reports,
     reviews,
     security_contact,
     settled,
@@ -75,9 +76,9 @@ HEAD_MILLISECONDS: Final = 8_000
 """How long a head may take, from the connection's opening or the answer before it: so a silent connection ends as well."""
 
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
-    health, visitors, tools, personas, comparisons, votes, tallies, settled, corrections, bookmarks, reviews, newsletter,
-    preferences, issues, outbox, your_data, webhooks, operators, moderation, integrity, voters, puzzles, quarantine,
-    suppressions, log, assets, refusals, security_contact,
+    health, visitors, tools, personas, comparisons, votes, tallies, settled, corrections, bookmarks, reviews, reports,
+    newsletter, preferences, issues, outbox, your_data, webhooks, operators, moderation, integrity, voters, puzzles,
+    quarantine, suppressions, log, assets, refusals, security_contact,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 

@@ -31,10 +31,13 @@ _LINES: Final[dict[str, Callable[[Data], str]]] = {
     "VoteRetracted": lambda d: f"Took back a vote, {d['previous']}",
     "ToolBookmarked": lambda d: "Bookmarked a tool",
     "BookmarkRemoved": lambda d: "Removed a bookmark",
-    "ReviewSubmitted": lambda d: f"A review was submitted: {d['verdict']}{_score(d)}",
-    "ReviewEdited": lambda d: f"Revision {d['revision']} was submitted: {d['verdict']}{_score(d)}",
+    "ReviewSubmitted": lambda d: f"A review was submitted: {d['verdict']}{_score(d)}{_ties(d)}",
+    "ReviewEdited": lambda d: f"Revision {d['revision']} was submitted: {d['verdict']}{_score(d)}{_ties(d)}",
     "ReviewApproved": lambda d: f"Revision {d['revision']} was approved",
-    "ReviewRejected": lambda d: f"Revision {d['revision']} was rejected" + (f": {d['reason']}" if d.get("reason") else ""),
+    "ReviewRejected": lambda d: f"Revision {d['revision']} was {'taken down' if d.get('shown') else 'rejected'}{_why(d)}",
+    "ReviewKept": lambda d: f"Revision {d['revision']} was kept: the reports up to position {d['through']} were read",
+    "ReviewReported": lambda d: f"The review was reported: {d['ground']}",
+    "ReportWithdrawn": lambda d: "The report went with the person who wrote it",
     "ReviewWithdrawn": lambda d: "The author withdrew the review; its text was destroyed",
     "ReviewPlaced": lambda d: "The reader's place for a review of this tool was taken",
     "ReviewCleared": lambda d: "The reader's place for a review of this tool is free again",
@@ -58,8 +61,8 @@ _LINES: Final[dict[str, Callable[[Data], str]]] = {
     "SubscriberReinstated": lambda d: f"The suppression was taken back: {d['reason']}",
     "EventDropped": lambda d: f"{d['projection']} skips position {d['position']}: {d['reason']}",
 }
-_SEALED: Final = {"text", "name", "address"}
-_SEALED_TYPES: Final = {"ReviewSubmitted", "ReviewEdited", "SubscriptionRequested", "SubscriberImported"}
+_SEALED: Final = {"text", "name", "words", "address"}
+_SEALED_TYPES: Final = {"ReviewSubmitted", "ReviewEdited", "ReviewReported", "SubscriptionRequested", "SubscriberImported"}
 
 
 def event_line(row: RecordedRow) -> EventLine:
@@ -79,6 +82,15 @@ def event_line(row: RecordedRow) -> EventLine:
 
 def _score(data: Data) -> str:
     return "" if data.get("score") is None else f", {data['score']}/100"
+
+
+def _ties(data: Data) -> str:
+    return f", ties: {data['ties']}" if data.get("ties") else ""
+
+
+def _why(data: Data) -> str:
+    why = ", ".join(data[field] for field in ("ground", "reason") if data.get(field))
+    return f": {why}" if why else ""
 
 
 def _text(value: object) -> str:

@@ -5,8 +5,10 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from emails.filters import days
+from events.reviews import Ground
 from projections.cards import UnderReview
 from projections.comparison import NO_REVIEWS, NO_VOTES, verdict_line
+from projections.reviews import ties_line
 from projections.tally import Community
 
 _VERDICTS: Final = {"ship": "Ship", "skip": "Skip", "mixed": "Mixed"}
@@ -78,7 +80,20 @@ def _span(first: date, last: date) -> str:
 
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     function.__name__: function
-    for function in (count, verdict, verdict_line, interval, flips, score, day, days, moment, minute, clock, under_review)
+    for function in (
+        count, verdict, verdict_line, ties_line, interval, flips, score, day, days, moment, minute, clock, under_review
+    )  # fmt: skip
 }
 
-GLOBALS: Final = {"NO_REVIEWS": NO_REVIEWS, "NO_VOTES": NO_VOTES}
+GROUNDS: Final[dict[Ground, str]] = {
+    "fake": "Not a real experience",
+    "ties": "Ties to the tool that it doesn't tell",
+    "off_topic": "Not about this tool",
+    "advertising": "Advertises something",
+    "offensive": "Insults or threatens",
+    "private": "Tells private things of somebody",
+    "other": "Something else",
+}
+"""What can be wrong with a review."""
+
+GLOBALS: Final = {"NO_REVIEWS": NO_REVIEWS, "NO_VOTES": NO_VOTES, "GROUNDS": GROUNDS}

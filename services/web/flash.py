@@ -6,7 +6,9 @@ from msgspec import Meta
 
 from services.web.http.queries import ListQuery, Query
 
-Flash = Literal["voted", "retracted", "kept", "removed", "reviewed", "edited", "withdrawn", "reviewed-before", "unchanged"]
+Flash = Literal[
+    "voted", "retracted", "kept", "removed", "reviewed", "edited", "withdrawn", "reviewed-before", "unchanged", "reported"
+]
 Back = Annotated[str, Meta(max_length=400)]
 """The page of this site that a form returns to."""
 
@@ -23,6 +25,7 @@ FLASHES: Final[dict[Flash | None, str]] = {
     "withdrawn": "Your review is withdrawn and its text destroyed.",
     "reviewed-before": "You have reviewed this tool already: here is your review, to edit or withdraw.",
     "unchanged": "Nothing was changed.",
+    "reported": "Thank you. A moderator will look at that review.",
 }
 
 

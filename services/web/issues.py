@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 from emails.feed import Entry, atom
 from emails.filters import days
 from emails.rendering import render_subject
+from events.reviews import Ties
 from projections.settled import CommunityVerdict, Interval
 from services.newsletter import digest
 from services.newsletter.digest import StoredIssue
@@ -95,6 +96,7 @@ class BestReview(msgspec.Struct, frozen=True):
     score: int | None
     text: str
     display_name: str | None
+    ties: Ties | None
 
 
 class IssueAnswer(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
-"""Moderation: the queue of readers' reviews, and decisions on them."""
+"""Moderation: the queues of readers' reviews that are new, edited or reported, and decisions on them."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Final, Literal
@@ -10,14 +11,15 @@ from msgspec import Meta
 from events.catalog import Verdict
 from events.commands.reviews import DecideReview
 from events.log.vault import Key
-from events.reviews import ReviewEditedSince, Status
+from events.reviews import Ground, Judgement, ReviewEditedSince, Status, Ties
 from projections import reviews
-from projections.reviews import QueuedReview
+from projections.reviews import QueuedReview, Report, Reports
 from services.web.http.answers import Answer
 from services.web.http.bodies import Id, Input, Reason, Slug, check_line
 from services.web.http.call import operator
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import action, back, page
+from services.web.http.problems import BadInput
 from services.web.http.queries import ListQuery, listed, page_of
 from services.web.operators import show_ops
 from services.web.reviews import open_text
@@ -28,24 +30,50 @@ _MODERATOR: Final = operator("moderate")
 _FLASHES: Final[dict[str | None, str]] = {
     "approved": "Approved.",
     "rejected": "Rejected.",
+    "removed": "Taken down.",
+    "kept": "Kept. The reports that you read are answered.",
     "edited-since": "The author has edited this review: read it again.",
 }
 
 
-class QueueQuery(ListQuery, frozen=True, kw_only=True):
-    """The status of the reviews to list."""
+_SAID: Final[dict[Judgement, str]] = {"approve": "approved", "reject": "rejected", "remove": "removed", "keep": "kept"}
+_LATEST: Final = 20
 
-    status: Literal["pending", "approved", "rejected"] = "pending"
+
+class QueueQuery(ListQuery, frozen=True, kw_only=True):
+    """The status of the reviews to list; `reported` are public ones with reports that nobody has decided on."""
+
+    status: Literal["pending", "approved", "rejected", "reported"] = "pending"
 
 
 class QueuePageQuery(QueueQuery, frozen=True, kw_only=True):
     """The query of the queue's page; `said` names the message to show."""
 
-    said: Literal["approved", "rejected", "edited-since"] | None = None
+    said: Literal["approved", "rejected", "removed", "kept", "edited-since"] | None = None
+
+
+class ReportToRead(msgspec.Struct, frozen=True):
+    """A report; its words are null if it has none, or they can't be opened any more."""
+
+    ground: Ground
+    words: str | None
+    reported_at: datetime
+
+
+class ReportsToRead(msgspec.Struct, frozen=True):
+    """The reports of a review that wait: how many, by ground, and the latest. To keep it, send `through` with the decision."""
+
+    count: int
+    grounds: dict[Ground, int]
+    through: int
+    latest: list[ReportToRead]
 
 
 class ReviewToModerate(msgspec.Struct, frozen=True):
-    """A review's current revision; its body is null once its text can't be opened any more."""
+    """A review's current revision, or its public one where it was reported.
+
+    Its body is null once its text can't be opened any more.
+    """
 
     id: Id
     tool: Slug
@@ -56,6 +84,8 @@ class ReviewToModerate(msgspec.Struct, frozen=True):
     revision: int
     status: Status
     submitted_at: datetime
+    ties: Ties | None
+    reports: ReportsToRead | None
 
 
 class QueuePage(msgspec.Struct, frozen=True):
@@ -66,11 +96,16 @@ class QueuePage(msgspec.Struct, frozen=True):
 
 
 class ReviewDecision(Input, frozen=True, kw_only=True):
-    """A decision on a revision (default: the current one)."""
+    """A decision on a revision: to approve or reject the current one, or to remove or keep the public one.
 
-    decision: Literal["approve", "reject"]
+    A ground is counted in public, `other` without one. Keeping answers the reports up to the position `through`.
+    """
+
+    decision: Judgement
     revision: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     reason: Reason | None = None
+    ground: Ground | None = None
+    through: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
 
 
 class DecisionAnswer(msgspec.Struct, frozen=True):
@@ -85,17 +120,42 @@ class DecisionAnswer(msgspec.Struct, frozen=True):
 async def read_queue(call: Call, query: QueueQuery) -> QueuePage:
     """Return a page of the reviews of a status, oldest first, opened."""
     site = call.site
-    read = partial(reviews.queue, site.database, query.status)
+    if query.status == "reported":
+        read = partial(reviews.reported, site.database)
+    else:
+        read = partial(reviews.queue, site.database, query.status)
     rows, more = await page_of(call, f"queue {query.status}", query, int, read)
-    keys = await site.vault.keys_of(site.database, [row.review for row in rows])
-    return QueuePage([_opened(row, keys.get(row.review)) for row in rows], more)
+    found = await reviews.reports(site.database, [row.review for row in rows], _LATEST)
+    owners = [row.review for row in rows] + [one.report for these in found.values() for one in these.latest]
+    keys = await site.vault.keys_of(site.database, owners)
+    return QueuePage([_opened(row, found.get(row.review), keys) for row in rows], more)
 
 
-def _opened(row: QueuedReview, key: Key | None) -> ReviewToModerate:
+def _opened(row: QueuedReview, reports: Reports | None, keys: Mapping[str, Key]) -> ReviewToModerate:
+    key = keys.get(row.review)
     body, name = (None, None) if key is None else open_text(key, row.sealed_text, row.sealed_name)
     return ReviewToModerate(
-        row.review, row.tool, row.verdict, row.score, body, name, row.revision, row.status, row.submitted_at
+        row.review,
+        row.tool,
+        row.verdict,
+        row.score,
+        body,
+        name,
+        row.revision,
+        row.status,
+        row.submitted_at,
+        row.ties,
+        None if reports is None else _read_reports(reports, keys),
     )
+
+
+def _read_reports(reports: Reports, keys: Mapping[str, Key]) -> ReportsToRead:
+    latest = [ReportToRead(one.ground, _words(one, keys.get(one.report)), one.reported_at) for one in reports.latest]
+    return ReportsToRead(reports.count, reports.grounds, reports.through, latest)
+
+
+def _words(report: Report, key: Key | None) -> str | None:
+    return None if key is None or report.sealed_words is None else key.open("words", report.sealed_words)
 
 
 @endpoint("GET", "/v1/ops/reviews", by=_MODERATOR, takes=QueueQuery, gives=QueuePage, statuses=(200, 304))
@@ -106,9 +166,20 @@ async def get_queue(call: Call, query: QueueQuery) -> Answer:
 
 
 async def post_decision(call: Call, decision: ReviewDecision) -> DecisionAnswer:
-    """Approve or reject a review; 409 when its author edited it since the revision named."""
+    """Approve, reject, remove or keep a review; 409 when its author edited it since the revision named."""
     check_line("/reason", decision.reason)
-    command = DecideReview(call.path["id"], decision.decision, call.operator, decision.revision, decision.reason, key=call.key)
+    if decision.decision == "keep" and decision.through is None:
+        raise BadInput.at("/through", "must be the position of the last report that was read")
+    command = DecideReview(
+        call.path["id"],
+        decision.decision,
+        call.operator,
+        decision.revision,
+        decision.reason,
+        decision.ground,
+        decision.through or 0,
+        key=call.key,
+    )
     receipt = await call.site.committer.submit(command)
     review = receipt.value
     return DecisionAnswer(review.review, review.status, review.current.number, receipt.position)
@@ -143,9 +214,10 @@ async def queue_page(call: Call, query: QueuePageQuery) -> Answer:
 
 @action("/ops/reviews/{id}/decision", ReviewDecision, _MODERATOR)
 async def decision_form(call: Call, form: ReviewDecision) -> Answer:
-    """Approve or reject a review."""
+    """Approve, reject, remove or keep a review; what was reported leads back to what else was."""
+    here = "/ops/reviews" if form.through is None else "/ops/reviews?status=reported"
     try:
         answer = await post_decision(call, form)
     except ReviewEditedSince:
-        return back("/ops/reviews", None, "edited-since")
-    return back("/ops/reviews", answer.position, "approved" if form.decision == "approve" else "rejected")
+        return back(here, None, "edited-since")
+    return back(here, answer.position, _SAID[form.decision])

@@ -6,7 +6,7 @@ Programs get the problem's own words and pointers instead.
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from services.web.http.bodies import NAME_MOST, PROSE_LEAST, PROSE_MOST, REASON_MOST
+from services.web.http.bodies import NAME_MOST, PROSE_LEAST, PROSE_MOST, REASON_MOST, WORDS_MOST
 from services.web.http.problems import BadInput, Kind, words_of
 
 _BAD_ADDRESS: Final = "The address of this page has a part that can't be read. It may have been cut off or mistyped."
@@ -44,6 +44,9 @@ _FIELDS: Final = {
     "body": _Field("The review", f"A review has {PROSE_LEAST} to {PROSE_MOST:,} characters."),
     "score": _Field("The score", "The score is a whole number from 0 to 100, or left empty."),
     "display_name": _Field("The name", f"The name to show is one line of up to {NAME_MOST} characters, or left empty."),
+    "ties": _Field("The answer about ties", "Choose one of the answers about ties to the tool, or none."),
+    "ground": _Field("The choice", "Choose what is wrong with the review."),
+    "words": _Field("The words", f"Say it in up to {WORDS_MOST:,} characters, or leave it empty."),
     "choice": _Field("The vote", "Press one of the buttons: Ship, Skip or Take back."),
     "keep": _Field("The bookmark", "Press the button Bookmark."),
     "back": _Field("The form", "The form doesn't say which page it belongs to. Load that page again."),

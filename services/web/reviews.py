@@ -17,7 +17,7 @@ from events.commands.reviews import EditReview, SubmitReview, WithdrawReview
 from events.log import ids
 from events.log.event import fold
 from events.log.vault import Key
-from events.reviews import Changes, Review, ReviewExists, ReviewNotFound, Revision, Status
+from events.reviews import Changes, Ground, Review, ReviewExists, ReviewNotFound, Revision, Status, Ties
 from projections import reviews as views
 from services.clock import fresh_id
 from services.web.http.answers import Answer
@@ -30,21 +30,26 @@ from services.web.site import Call, Site
 
 
 class NewReview(Input, frozen=True, kw_only=True):
-    """A review. The text is kept as written."""
+    """A review. The text is kept as written.
+
+    `ties` says whether its author was given something for it, works there, or is related to the tool in another way.
+    """
 
     verdict: Verdict
     body: Prose
     score: Score | None = None
     display_name: Name | None = None
+    ties: Ties | None = None
 
 
 class EditedReview(Input, frozen=True, kw_only=True):
-    """Changes to a review. Omitted fields keep their value; null clears score or name."""
+    """Changes to a review. Omitted fields keep their value; null clears score, name or ties."""
 
     verdict: Verdict | UnsetType = UNSET
     body: Prose | UnsetType = UNSET
     score: Score | UnsetType | None = UNSET
     display_name: Name | UnsetType | None = UNSET
+    ties: Ties | UnsetType | None = UNSET
 
 
 class ReviewForm(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +59,7 @@ class ReviewForm(msgspec.Struct, frozen=True, kw_only=True):
     body: str
     score: Score | None = None
     display_name: Annotated[str, Meta(max_length=NAME_MOST)] | None = None
+    ties: Ties | None = None
 
 
 class ReviewedToolForm(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +77,7 @@ class ReviewAnswer(msgspec.Struct, frozen=True):
 
 
 class PublicReview(msgspec.Struct, frozen=True):
-    """A review as the tool's page shows it."""
+    """A review as the tool's page shows it; `ties` is null if its author didn't tell."""
 
     id: Id
     verdict: Verdict
@@ -79,6 +85,7 @@ class PublicReview(msgspec.Struct, frozen=True):
     body: str
     display_name: str | None
     published_at: datetime
+    ties: Ties | None
 
 
 class PublicReviews(msgspec.Struct, frozen=True):
@@ -96,18 +103,20 @@ class RevisionContent(msgspec.Struct, frozen=True):
     score: int | None
     body: str
     display_name: str | None
+    ties: Ties | None
 
 
 class OwnReview(RevisionContent, frozen=True):
     """A review as its author sees it: the current revision, and the one that is public, if any.
 
-    `reason` is why the current revision was rejected; `position` is that of the review's last event.
+    `reason` and `ground` are why the current revision was rejected; `position` is that of the review's last event.
     """
 
     id: Id
     tool: Slug
     status: Status
     reason: str | None
+    ground: Ground | None
     published: RevisionContent | None
     position: int | None
 
@@ -139,6 +148,14 @@ async def read_reviews(call: Call, query: ListQuery) -> PublicReviews:
     rows, more = await page_of(call, f"reviews {tool}", query, int, partial(views.public, site.database, tool))
     keys = await site.vault.keys_of(site.database, [row.review for row in rows])
     return PublicReviews([_public(row, keys[row.review]) for row in rows if row.review in keys], more)
+
+
+async def read_public_review(call: Call, tool: str, id_: str) -> PublicReview:
+    """Return a public review of a tool, by the tool's id. Raises ReviewNotFound, Erased."""
+    row = await views.read_public(call.site.database, id_)
+    if row is None or row.tool != tool:
+        raise ReviewNotFound
+    return _public(row, await _key(call.site, id_))
 
 
 async def read_own_review(site: Site, visitor: str, id_: str) -> OwnReview:
@@ -175,6 +192,7 @@ async def post_review(call: Call, new: NewReview) -> ReviewAnswer:
         score=new.score,
         text=_seal_text(key, new.body),
         name=_seal_name(key, new.display_name),
+        ties=new.ties,
         keep=keep,
         key=call.key,
     )
@@ -260,6 +278,7 @@ def _changes(edited: EditedReview, current: Revision, key: Key) -> Changes:
         score=edited.score,
         text=UNSET if body is UNSET or body == now.body else _seal_text(key, body),
         name=UNSET if name is UNSET or name == now.display_name else _seal_name(key, name),
+        ties=edited.ties,
     )
 
 
@@ -270,6 +289,7 @@ async def _own(site: Site, review: Review, key: Key, position: int | None) -> Ow
         tool=await _slug_of(site, review.tool),
         status=review.status,
         reason=review.reason,
+        ground=review.ground,
         published=None if review.published is None else _content(review.published, key),
         position=position,
     )
@@ -277,12 +297,12 @@ async def _own(site: Site, review: Review, key: Key, position: int | None) -> Ow
 
 def _content(revision: Revision, key: Key) -> RevisionContent:
     opened = open_text(key, revision.text, revision.name)
-    return RevisionContent(revision.number, revision.verdict, revision.score, opened.body, opened.display_name)
+    return RevisionContent(revision.number, revision.verdict, revision.score, opened.body, opened.display_name, revision.ties)
 
 
 def _public(row: views.PublicReview, key: Key) -> PublicReview:
     opened = open_text(key, row.sealed_text, row.sealed_name)
-    return PublicReview(row.review, row.verdict, row.score, opened.body, opened.display_name, row.published_at)
+    return PublicReview(row.review, row.verdict, row.score, opened.body, opened.display_name, row.published_at, row.ties)
 
 
 async def _slug_of(site: Site, tool: str) -> str:

@@ -58,6 +58,7 @@ PATH_PATTERNS.update(
     persona=r"^[^/\x00-\x20A-Z][^/\x00-\x1fA-Z]{0,79}$(?!\n)",
     id=ID,
     visitor=ID,
+    review=ID,
     subscriber=ID,
     mail=r"^[A-Za-z0-9_-]{1,160}$(?!\n)",
     problem=r"^[a-z-]{1,40}$(?!\n)",
@@ -257,7 +258,7 @@ class Site:
         return True
 
     async def limit_review(self, network: Network) -> Headers:
-        """Count a review, or an edit of one, that a moderator will have to read. Raises TooManyRequests."""
+        """Count a review, an edit or a report of one, that a moderator will have to read. Raises TooManyRequests."""
         return await self.limits.take(*self._reviews.counters(network))
 
     def refuse_vote(self, visitor: str, tool: str, network: Network) -> None:

@@ -102,14 +102,20 @@ select l.data->>'visitor', l.data->>'tool', l.position from (
 -- reviews
 insert into reviews
 select s.data->>'review', s.data->>'visitor', s.data->>'tool', case when a.position is null then 'pending' else 'approved' end,
-       1, s.data->>'verdict', (s.data->>'score')::integer, s.data->>'text', s.data->>'name', s.position, s.recorded_at,
+       1, s.data->>'verdict', (s.data->>'score')::integer, s.data->>'text', s.data->>'name', s.data->>'ties', s.position,
+       s.recorded_at,
        coalesce(a.position, s.position), (a.data->>'revision')::integer,
        case when a.position is not null then s.data->>'verdict' end,
        case when a.position is not null then (s.data->>'score')::integer end,
        case when a.position is not null then s.data->>'text' end, case when a.position is not null then s.data->>'name' end,
+       case when a.position is not null then s.data->>'ties' end,
        a.position, a.recorded_at
 from log.events s left join log.events a on a.stream = s.stream and a.type = 'ReviewApproved'
 where s.type = 'ReviewSubmitted';
+
+-- reviews
+insert into acts
+select 'approved', '', count(*), max(position) from log.events where type = 'ReviewApproved' having count(*) > 0;
 
 -- corrections
 insert into corrections

@@ -4,6 +4,7 @@ from events import reviews
 from events.bookmarks import BookmarkRemoved
 from events.erasure import PersonErased, erase_visitor
 from events.log.event import Event
+from events.reports import ReportWithdrawn, ReviewReported
 from events.reviews import Review, ReviewCleared, ReviewSubmitted, ReviewWithdrawn
 from tests.support.given import an_id
 
@@ -32,6 +33,13 @@ def test_all_that_was_written_goes() -> None:
         BookmarkRemoved(visitor=ADA, tool=OTHER),
         ERASED,
     ]
+
+
+def test_reports_go_too() -> None:
+    """What a visitor reported is withdrawn, and a report alone is reason enough to erase again."""
+    reported = ReviewReported(report=FIRST, visitor=ADA, review=SECOND, ground="fake", words="sealed")
+    gone = ReportWithdrawn(report=FIRST, visitor=ADA, review=SECOND)
+    assert erase_visitor(ADA, [], [], [reported], known=True, erased=True) == [gone, ERASED]
 
 
 def test_who_only_voted_is_recorded_as_erased() -> None:

@@ -4,17 +4,20 @@ from typing import Any
 
 from hypothesis import given as for_any
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from events import reviews
 from events.log.event import Event
 from events.reviews import (
     Changes,
+    Ground,
     Review,
     ReviewApproved,
     ReviewCleared,
     ReviewEdited,
     ReviewEditedSince,
     ReviewExists,
+    ReviewKept,
     ReviewNotFound,
     ReviewPlaced,
     ReviewRejected,
@@ -44,6 +47,14 @@ def approved(revision: int = 1) -> ReviewApproved:
 
 def rejected(revision: int = 1, reason: str | None = None) -> ReviewRejected:
     return ReviewRejected(review=REVIEW, revision=revision, reason=reason)
+
+
+def removed(revision: int = 1, ground: Ground | None = None) -> ReviewRejected:
+    return ReviewRejected(review=REVIEW, revision=revision, ground=ground, shown=True)
+
+
+def kept(through: int, revision: int = 1) -> ReviewKept:
+    return ReviewKept(review=REVIEW, revision=revision, through=through)
 
 
 def review(*events: Event) -> Given:
@@ -123,18 +134,58 @@ def test_a_rejected_edit_leaves_the_approved_text_up() -> None:
 def test_the_text_still_up_can_be_rejected_by_its_revision() -> None:
     """After a rejected edit, the public revision may be named and taken down; without a name it is not."""
     events = (SUBMITTED, approved(), edited(2), rejected(2))
-    review(*events).when(decide_review, "reject", 1).then(rejected(1))
-    assert public(*events, rejected(1)) is None
+    review(*events).when(decide_review, "reject", 1).then(removed(1))
+    assert public(*events, removed(1)) is None
     review(*events).when(decide_review, "reject").then()
     review(*events).when(decide_review, "approve", 1).then()
 
 
 def test_an_approved_review_can_be_taken_down_and_put_up() -> None:
     """Rejecting what is public takes it down; approving what was rejected puts it up."""
-    review(SUBMITTED, approved()).when(decide_review, "reject").then(rejected())
+    review(SUBMITTED, approved()).when(decide_review, "reject").then(removed())
+    assert public(SUBMITTED, approved(), removed()) is None
     assert public(SUBMITTED, approved(), rejected()) is None
     review(SUBMITTED, rejected(1, "why")).when(decide_review, "approve").then(approved())
     assert public(SUBMITTED, rejected(), approved()) == "sealed"
+
+
+def test_what_is_public_is_removed_whatever_edit_waits() -> None:
+    """A public revision can be taken down while an edit of it waits, and the edit still waits then."""
+    events = (SUBMITTED, approved(), edited(2))
+    review(*events).when(decide_review, "remove", 1, ground="fake").then(removed(1, "fake"))
+    review(*events).when(decide_review, "remove").then(removed(1))
+    review(*events).when(decide_review, "remove", 2).refused(ReviewEditedSince, 1)
+    state: Review = review(*events, removed(1)).state
+    assert (state.status, state.published) == ("pending", None)
+    review(*events, removed(1)).when(decide_review, "remove").then()
+    review(*events, removed(1)).when(decide_review, "approve", 2).then(approved(2))
+
+
+def test_a_removed_review_is_rejected_and_its_author_told_the_ground() -> None:
+    """Taking down what is current rejects it; an approval puts it up again and the ground is gone."""
+    events = (SUBMITTED, approved())
+    review(*events).when(decide_review, "remove", ground="ties").then(removed(1, "ties"))
+    state: Review = review(*events, removed(1, "ties")).state
+    assert (state.status, state.ground, state.published) == ("rejected", "ties", None)
+    assert review(*events, removed(1, "ties"), approved()).state.ground is None
+
+
+def test_keeping_answers_the_reports_that_were_read() -> None:
+    """Keeping says up to where reports were read and changes nothing else; again, or of what isn't public, it is no event."""
+    review(SUBMITTED, approved()).when(decide_review, "keep", 1, through=9).then(kept(9))
+    review(SUBMITTED, approved(), kept(9)).when(decide_review, "keep", through=9).then()
+    review(SUBMITTED, approved(), kept(9)).when(decide_review, "keep", through=12).then(kept(12))
+    review(SUBMITTED).when(decide_review, "keep", through=9).then()
+    assert public(SUBMITTED, approved(), kept(9)) == "sealed"
+
+
+def test_an_edit_may_change_what_is_told_of_ties() -> None:
+    """Ties are told, changed and taken back as any other field."""
+    told = replace(SUBMITTED, ties="given")
+    state: Review = review(told).state
+    assert state.current.ties == "given"
+    review(told).when(edit_review, ADA, Changes(ties="given")).then()
+    review(told).when(edit_review, ADA, Changes(ties=None)).then(edited(2, "sealed"))
 
 
 def test_a_rejected_review_may_be_edited() -> None:
@@ -185,7 +236,7 @@ def test_a_withdrawn_review_is_over() -> None:
 
 STEPS = st.one_of(
     st.integers(0, 100).map(lambda score: ("edit", score)),
-    st.sampled_from([("approve", None), ("reject", None), ("reject", 1), ("withdraw", None)]),
+    st.sampled_from([("approve", None), ("reject", None), ("reject", 1), ("remove", None), ("keep", None), ("withdraw", None)]),
 )
 
 

@@ -24,7 +24,9 @@ from events.catalog import (
 )
 from events.commands.ballots import CastVote
 from events.commands.bookmarks import SetBookmark
+from events.commands.erasure import EraseVisitor
 from events.commands.quarantine import DropEvent
+from events.commands.reports import ReportReview
 from events.commands.reviews import DecideReview, EditReview, SubmitReview, WithdrawReview
 from events.commands.voters import CorrectVoters
 from events.erasure import PersonErased
@@ -33,7 +35,7 @@ from events.log import ids
 from events.log.committer import Committer
 from events.log.event import Event
 from events.log.vault import Vault
-from events.reviews import Changes, Judgement, ReviewEditedSince, ReviewExists, ReviewNotFound
+from events.reviews import Changes, Ground, Judgement, ReviewEditedSince, ReviewExists, ReviewNotFound, Ties
 from events.voters import Tally, VoterIsDisqualified, VoterUnknown
 from projections.registry import PROJECTIONS
 from tests.support.log import append, tool_added
@@ -72,9 +74,12 @@ _bookmark = st.tuples(st.just("bookmark"), _voter, _tool, st.booleans())
 _correct = st.tuples(st.just("correct"), _cohort, st.sampled_from([True, False, True]))
 # Few reviews, so that much happens to each, and in one window.
 _reviewed = (st.sampled_from(VOTERS[:2]), st.just(0))
-_write = st.tuples(st.just("review"), *_reviewed, _verdict, _score)
-_judgement = st.sampled_from(["approve", "reject"])
-_moderate = st.tuples(st.just("moderate"), *_reviewed, _judgement, st.sampled_from([None, None, 1, 2]))
+_write = st.tuples(st.just("review"), *_reviewed, _verdict, _score, st.sampled_from([None, "none", "given"]))
+_judgement = st.sampled_from(["approve", "reject", "approve", "reject", "remove", "keep"])
+_ground = st.sampled_from(["fake", "ties", None])
+_moderate = st.tuples(st.just("moderate"), *_reviewed, _judgement, st.sampled_from([None, None, 1, 2]), _ground)
+_report = st.tuples(st.just("report"), *_reviewed, _voter, st.sampled_from(["fake", "ties"]))
+_forget = st.tuples(st.just("forget"), _voter)
 _withdraw = st.tuples(st.just("withdraw"), *_reviewed)
 _catalog = st.one_of(
     st.tuples(st.just("describe"), _tool, st.none() | st.text("ab\u00e9", max_size=3)),
@@ -96,7 +101,8 @@ _rest = st.just(("rest",))  # what a history shrinks to
 # A history is about one subject, so that much happens to each thing, and in one window; or about all of them.
 _SUBJECTS = [
     [_vote, _vote, _vote, _correct],
-    [_write, _moderate, _write, _moderate, _moderate, _moderate, _write, _moderate, _withdraw],
+    [_write, _moderate, _write, _moderate, _moderate, _moderate, _write, _moderate, _withdraw, _report, _report],
+    [_write, _moderate, _report, _report, _report, _moderate, _forget],
     [_bookmark, _catalog],
     [_read],
     [_judge],
@@ -116,8 +122,9 @@ A_DAY: list[Act] = [
     *(("vote", voter, tool, "ship") for voter in VOTERS for tool in range(3)),
     ("correct", VOTERS[:2], False),
     ("bookmark", VOTERS[2], 0, True),
-    ("review", VOTERS[3], 1, "skip", 40),
-    ("moderate", VOTERS[3], 1, "approve", None),
+    ("review", VOTERS[3], 1, "skip", 40, "given"),
+    ("moderate", VOTERS[3], 1, "approve", None, None),
+    ("report", VOTERS[3], 1, VOTERS[2], "fake"),
     ("correct", VOTERS[:1], True),
     ("judge", 1, "watch", "ada"),
     ("vote", VOTERS[0], 0, "skip"),
@@ -153,6 +160,7 @@ class History:
         self._judged: set[tuple[int, str]] = set()
         self._announced: set[tuple[int, int]] = set()
         self._reviews: dict[tuple[str, int], str] = {}
+        self._reported = [0, 0]
         self._readers: dict[int, tuple[str, subscribers.Subscriber | None]] = {}
         self._decided: dict[int, Event | None] = {}
 
@@ -175,23 +183,44 @@ class History:
         correction = self._new_id()
         await self._committer.submit(CorrectVoters(correction, cohort, "why", _no_tallies, reinstate=reinstate, operator="op"))
 
-    async def review(self, visitor: str, tool: int, verdict: Verdict, score: int | None) -> None:
+    async def review(self, visitor: str, tool: int, verdict: Verdict, score: int | None, ties: Ties | None = None) -> None:
         """Submit a review, or edit the one there is."""
         text = f"sealed {self._new_id()}"
         if (review := self._reviews.get((visitor, tool))) is not None:
-            await self._committer.submit(EditReview(visitor, review, Changes(verdict=verdict, score=score, text=text)))
+            changes = Changes(verdict=verdict, score=score, text=text, ties=ties)
+            await self._committer.submit(EditReview(visitor, review, changes))
             return
         review = self._new_id()
         submit = SubmitReview(
             visitor=visitor, slug=SLUGS[tool], review=review, verdict=verdict, score=score, text=text, name=None,
-            keep=_vault.new_key(review)[1],
+            ties=ties, keep=_vault.new_key(review)[1],
         )  # fmt: skip
         await self._committer.submit(submit)
         self._reviews[visitor, tool] = review
 
-    async def moderate(self, visitor: str, tool: int, judgement: Judgement, revision: int | None) -> None:
+    async def moderate(
+        self, visitor: str, tool: int, judgement: Judgement, revision: int | None, ground: Ground | None = None
+    ) -> None:
+        """Decide on a review; to keep it is to have read the reports but the last."""
         if (review := self._reviews.get((visitor, tool))) is not None:
-            await self._committer.submit(DecideReview(review, judgement, operator="op", revision=revision))
+            await self._committer.submit(
+                DecideReview(review, judgement, "op", revision, ground=ground, through=self._reported[-2])
+            )
+
+    async def report(self, visitor: str, tool: int, reporter: str, ground: Ground) -> None:
+        """Report a review."""
+        if (review := self._reviews.get((visitor, tool))) is not None:
+            report = self._new_id()
+            keep = _vault.new_key(report)[1]
+            command = ReportReview(
+                visitor=reporter, slug=SLUGS[tool], review=review, report=report, ground=ground, words="sealed", keep=keep
+            )
+            self._reported.append((await self._committer.submit(command)).position or 0)
+
+    async def forget(self, visitor: str) -> None:
+        """Erase what a visitor wrote."""
+        await self._committer.submit(EraseVisitor(visitor))
+        self._reviews = {key: review for key, review in self._reviews.items() if key[0] != visitor}
 
     async def withdraw(self, visitor: str, tool: int) -> None:
         if (review := self._reviews.get((visitor, tool))) is not None:

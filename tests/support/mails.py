@@ -59,6 +59,8 @@ CONTENT: dict[str, Any] = {
         "score": 84,
         "text": "I gave it the ugliest module we own.\n\n.\nFrom there it went well. <b>Not</b> bold.",
         "display_name": "Ana M.",
+        "ties": "given",
+        "ties_line": "Was given something for it",
     },
     "archive_url": f"{SITE}/issues/12",
     "postal_address": "Verdicts & Sons, 1 Main Street, Springfield",

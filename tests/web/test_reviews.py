@@ -42,7 +42,7 @@ def test_a_review_is_public_once_approved(site: Site, tool: str) -> None:
     assert (own["body"], own["display_name"], own["score"], own["status"]) == (TEXT, "Ada", 78, "pending")
     assert (own["tool"], own["revision"], own["published"]) == (tool, 1, None)
     (item,) = shown(site, tool, decide(site, made["id"]))
-    assert set(item) == {"id", "verdict", "score", "body", "display_name", "published_at"}
+    assert set(item) == {"id", "verdict", "score", "body", "display_name", "published_at", "ties"}
     assert (item["id"], item["verdict"], item["score"], item["body"], item["display_name"]) == (
         made["id"],
         "ship",
@@ -144,6 +144,7 @@ def test_an_authors_answers_are_kept_by_nobody(site: Site, tool: str) -> None:
         ({"display_name": "a\u202eb"}, "/display_name"),
         ({"display_name": "a\u2066b"}, "/display_name"),
         ({"display_name": "a\x1bb"}, "/display_name"),
+        ({"ties": "a little"}, "/ties"),
         ({"surprise": 1}, "/surprise"),
     ],
 )
@@ -154,6 +155,20 @@ def test_a_bad_review_names_what_is_wrong(site: Site, tool: str, fields: dict[st
     assert pointers(assert_problem(bad, 400)) == [pointer]
     review = submit(me, tool)["id"]
     assert pointers(assert_problem(me.patch(f"/v1/reviews/{review}", fields), 400)) == [pointer]
+
+
+def test_ties_stand_beside_the_review(site: Site, tool: str) -> None:
+    """What an author tells of ties is public with the review and can be changed; who doesn't tell is shown as such."""
+    me, other = site.visitor(), site.visitor()
+    review, silent = submit(me, tool, ties="given")["id"], submit(other, tool)["id"]
+    waiting = {item["id"]: item["ties"] for item in queue(site, "pending", site.head())}
+    assert (waiting[review], waiting[silent]) == ("given", None)
+    decide(site, silent)
+    assert [item["ties"] for item in shown(site, tool, decide(site, review))] == ["given", None]
+    edited = me.patch(f"/v1/reviews/{review}", {"ties": "works_there"}).json()
+    assert (edited["ties"], edited["published"]["ties"]) == ("works_there", "given")
+    page = site.anyone.get(f"/tools/{tool}", after=decide(site, review)).text
+    assert "<span>Works there</span>" in page and "<span>Ties not told</span>" in page
 
 
 def test_lengths_count_characters_without_the_space_around(site: Site, tool: str) -> None:
@@ -189,6 +204,7 @@ def queue(site: Site, status: str, after: int) -> list[dict[str, Any]]:
     """Read the whole queue of a status."""
     moderator, items = site.operator_for("moderate"), []
     page = moderator.get("/v1/ops/reviews", status=status, after=after, limit=100)
+    assert page.status_code == 200, page.text
     items += page.json()["items"]
     while page.json()["next"]:
         page = moderator.get(page.links["next"]["url"])
@@ -241,6 +257,8 @@ def test_a_rejection_tells_the_author_why(site: Site, tool: str) -> None:
         ({"decision": "approve", "revision": 2**40}, "/revision"),
         ({"decision": "reject", "reason": "a\nb"}, "/reason"),
         ({"decision": "reject", "why": "x"}, "/why"),
+        ({"decision": "reject", "ground": "dull"}, "/ground"),
+        ({"decision": "keep"}, "/through"),
     ],
 )
 def test_a_bad_decision_names_what_is_wrong(site: Site, tool: str, body: object, pointer: str) -> None:

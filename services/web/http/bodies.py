@@ -23,6 +23,7 @@ Id = Annotated[str, Meta(pattern=ID, max_length=22)]
 # emoji need, may not begin it. A line has no control characters and no line or paragraph separators either.
 NAME_MOST: Final = 60
 REASON_MOST: Final = 500
+WORDS_MOST: Final = 1000
 PROSE_LEAST, PROSE_MOST = 20, 4000
 
 _HIDDEN: Final = (
@@ -33,12 +34,14 @@ _JOINERS: Final = r"\u200c\u200d\ufe00-\ufe0f"
 _UNSEEN: Final = rf"\x00-\x1f\x7f-\x9f\u2028\u2029{_HIDDEN}"
 _LINE: Final = rf"^ *[^\s{_UNSEEN}{_JOINERS}][^{_UNSEEN}]*$(?!\n)"
 _PROSE: Final = rf"^\s*[^\s\x00{_HIDDEN}{_JOINERS}][^\x00{_HIDDEN}]{{{PROSE_LEAST - 2},{PROSE_MOST - 2}}}[^\s\x00{_HIDDEN}]\s*$"
+_WORDS: Final = rf"^(?!\s*[{_JOINERS}])[^\x00{_HIDDEN}]*$(?!\n)"
 _LINE_RE: Final = re.compile(_LINE)
 _HIDDEN_RE: Final = re.compile(rf"[{_HIDDEN}]|^\s*[{_JOINERS}]")
 _JOINERS_RE: Final = re.compile(rf"[{_JOINERS}]")
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_MOST, extra_json_schema={"pattern": _LINE})]
 Reason = Annotated[str, Meta(min_length=1, max_length=REASON_MOST, extra_json_schema={"pattern": _LINE})]
+Words = Annotated[str, Meta(min_length=1, max_length=WORDS_MOST, extra_json_schema={"pattern": _WORDS})]
 Prose = Annotated[str, Meta(extra_json_schema={"pattern": _PROSE})]
 
 T = TypeVar("T")
@@ -132,9 +135,19 @@ def check_line(pointer: str, text: str | None) -> None:
         raise BadInput.at(pointer, "must be one line with something to read in it, without invisible or direction characters")
 
 
+def check_words(pointer: str, text: str | None) -> None:
+    """Refuse words that hide characters; None passes. Raises BadInput."""
+    if text is not None and (found := _HIDDEN_RE.search(text)):
+        raise BadInput.at(pointer, _hidden(found))
+
+
 def check_prose(pointer: str, text: str) -> None:
     """Refuse prose that is too short or too long, or hides characters. Raises BadInput."""
     if found := _HIDDEN_RE.search(text):
-        raise BadInput.at(pointer, f"has a character that can't be seen, U+{ord(found[0].strip() or ' '):04X}: leave it out")
+        raise BadInput.at(pointer, _hidden(found))
     if len(_JOINERS_RE.sub("", text.strip())) < PROSE_LEAST or len(text.strip()) > PROSE_MOST:
         raise BadInput.at(pointer, f"must have {PROSE_LEAST} to {PROSE_MOST} characters; space around them doesn't count")
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return f"has a character that can't be seen, U+{ord(found[0].strip() or ' '):04X}: leave it out"

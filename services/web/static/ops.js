@@ -44,7 +44,7 @@
   const decide = (how) => {
     const review = reviews[current()];
     if (!review) return go(0);
-    const button = review.querySelector(`button[value=${how}]`);
+    const button = review.querySelector(`button[value=${how}], button[data-as=${how}]`);
     if (!button || review.dataset.decided || !button.form.reportValidity()) return;
     review.dataset.decided = how;
     sessionStorage.setItem(PLACE, String(current()));
