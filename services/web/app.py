@@ -29,6 +29,7 @@ from services.web import (
     comparisons,
     corrections,
     health,
+    how_we_check,
     integrity,
     issues,
     log,
@@ -76,8 +77,8 @@ HEAD_MILLISECONDS: Final = 8_000
 """How long a head may take, from the connection's opening or the answer before it: so a silent connection ends as well."""
 
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
-    health, visitors, tools, personas, comparisons, votes, tallies, settled, corrections, bookmarks, reviews, reports,
-    newsletter, preferences, issues, outbox, your_data, webhooks, operators, moderation, integrity, voters, puzzles,
+    health, visitors, tools, personas, comparisons, votes, tallies, settled, corrections, how_we_check, bookmarks, reviews,
+    reports, newsletter, preferences, issues, outbox, your_data, webhooks, operators, moderation, integrity, voters, puzzles,
     quarantine, suppressions, log, assets, refusals, security_contact,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
@@ -88,6 +89,7 @@ TAGS: Final = {
     "comparisons": "Two tools side by side.",
     "corrections": "The public record of votes that were taken back.",
     "health": "Whether the process can serve.",
+    "integrity": "How votes and reviews are checked, and what came of it.",
     "issues": "The issues of the newsletter.",
     "metrics": "Figures for Prometheus.",
     "newsletter": "Signing up, and what a subscriber may do by the links of its mails.",

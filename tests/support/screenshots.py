@@ -26,6 +26,7 @@ PAGES = {
     "issues": "/issues",
     "corrections": "/corrections",
     "settled": "/settled",
+    "how-we-check": "/integrity",
     "your-data": "/your-data",
     "ops": "/ops",
     "moderation": "/ops/reviews",

@@ -6,11 +6,13 @@ A page is loaded once. Each rule is asked at both widths and in both schemes, th
 import re
 from typing import Any, Literal
 
+import httpx
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from services.web.app import PAGES
 from tests.support.browser import SCHEMES, WIDTHS, Windows, sign_in
+from tests.support.processes import PATIENCE
 
 READERS = (
     "/",
@@ -25,6 +27,7 @@ READERS = (
     "/issues",
     "/corrections",
     "/settled",
+    "/integrity",
     "/your-data",
     "/outbox",
     "/ops/sign-in",
@@ -41,10 +44,11 @@ OPERATORS = (
     "/ops/log",
     "/ops/log?type=ToolAdded",
 )
-# What is no page, what refusals of their own lead to, what needs a stream of the log, and what test_cohorts.py looks at.
+# What is no page, what refusals of their own lead to, what needs a stream of the log, a review (below), or a cohort, which
+# test_cohorts.py looks at.
 NOT_LOOKED_AT = {
     "/embed.js", "/puzzle.js", "/feed.xml", "/static/{name:str}", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story",
-    "/.well-known/security.txt", "/ops/integrity/{id:str}",
+    "/.well-known/security.txt", "/ops/integrity/{id:str}", "/tools/{tool:str}/reviews/{review:str}/report",
 }  # fmt: skip
 AXE = Axe()
 CONTRAST = {"runOnly": ["color-contrast"]}
@@ -76,6 +80,31 @@ def test_operators_pages_have_no_violation(window: Windows, base: str, token: st
     sign_in(page, base, token)
     faults = [fault for path in OPERATORS for fault in _faults(page, base + path)]
     assert faults == []
+
+
+def test_a_reported_review_is_accessible_on_each_of_its_pages(window: Windows, base: str, token: str) -> None:
+    """A tool's page with a review, the form that reports it, and the moderators' list of reports."""
+    page = window()
+    review = _reported_review(base, token)
+    addresses = [f"{base}/tools/n8n", f"{base}/tools/n8n/reviews/{review}/report"]
+    faults = [fault for address in addresses for fault in _faults(page, address)]
+    sign_in(page, base, token)
+    assert [*faults, *_faults(page, f"{base}/ops/reviews?status=reported")] == []
+    assert page.locator("[data-review]", has_text="It reads like an advertisement.").is_visible()
+
+
+def _reported_review(base: str, token: str) -> str:
+    with httpx.Client(base_url=base, timeout=PATIENCE) as client:
+        client.headers["Authorization"] = f"Bearer {client.post('/v1/visitors').json()['token']}"
+        client.cookies.clear()
+        body = {"verdict": "ship", "body": "A review that somebody reports.", "ties": "given", "display_name": "Ada"}
+        review: str = client.post("/v1/tools/n8n/reviews", json=body).json()["id"]
+        decision = {"json": {"decision": "approve"}, "headers": {"Authorization": f"Bearer {token}"}}
+        client.post(f"/v1/ops/reviews/{review}/decision", **decision).raise_for_status()  # type: ignore[arg-type]
+        report = {"ground": "advertising", "words": "It reads like an advertisement."}
+        reported = client.post(f"/v1/tools/n8n/reviews/{review}/reports", json=report).raise_for_status()
+        client.get("/v1/tools", params={"after": reported.json()["position"]}).raise_for_status()
+    return review
 
 
 def _faults(page: Page, address: str) -> list[str]:

@@ -1,0 +1,53 @@
+"""How we check: whether and how votes and reviews come from real people, and what came of it, counted from the log."""
+
+import msgspec
+
+from projections import checks
+from projections.checks import Cohorts, Corrected
+from projections.reviews import Acts
+from services.integrity.marks import DAYS
+from services.web.filters import GROUNDS
+from services.web.http.answers import Answer
+from services.web.http.endpoints import endpoint
+from services.web.http.pages import ANYONES, page, show
+from services.web.http.queries import Query, listed
+from services.web.site import Call
+
+
+class ChecksAnswer(msgspec.Struct, frozen=True):
+    """What came of checking votes and reviews, since the log began.
+
+    A review that was refused was never shown; one that was removed was. Each is counted by its ground.
+    """
+
+    cohorts: Cohorts
+    disqualified: Corrected
+    reinstated: Corrected
+    reviews: Acts
+
+
+async def read_checks(call: Call) -> ChecksAnswer:
+    """Return what came of all checks."""
+    found = await checks.checks(call.site.database)
+    return ChecksAnswer(found.cohorts, found.disqualified, found.reinstated, found.reviews)
+
+
+@endpoint("GET", "/v1/integrity", takes=Query, gives=ChecksAnswer, statuses=(200, 304))
+async def get_checks(call: Call, query: Query) -> Answer:
+    """Return what came of checking votes and reviews."""
+    return listed(call, await read_checks(call))
+
+
+@page("/integrity", Query)
+async def how_we_check_page(call: Call, query: Query) -> Answer:
+    """Say how votes and reviews are checked, and what came of it."""
+    found = await read_checks(call)
+    acts = (found.reviews.reported, found.reviews.refused, found.reviews.removed)
+    return show(
+        call,
+        "integrity.html",
+        cache=ANYONES,
+        found=found,
+        grounds=[(words, *(act.get(ground, 0) for act in acts)) for ground, words in GROUNDS.items()],
+        days=DAYS if call.site.settings.network_marks else None,
+    )
