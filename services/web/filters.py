@@ -81,8 +81,20 @@ def _span(first: date, last: date) -> str:
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     function.__name__: function
     for function in (
-        count, verdict, verdict_line, ties_line, interval, flips, score, day, days, moment, minute, clock, under_review
-    )  # fmt: skip
+        count,
+        verdict,
+        verdict_line,
+        ties_line,
+        interval,
+        flips,
+        score,
+        day,
+        days,
+        moment,
+        minute,
+        clock,
+        under_review,
+    )
 }
 
 GROUNDS: Final[dict[Ground, str]] = {

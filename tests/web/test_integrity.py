@@ -184,3 +184,23 @@ def test_the_metrics_count_the_cohorts(site: Site, suspects: Suspect) -> None:
     waiting = [line for line in text.splitlines() if line.startswith('ballotpress_cohorts_unsettling{status="waiting"}')]
     assert len(waiting) == 1 and float(waiting[0].rpartition(" ")[2]) >= 1
     decide(site.operator_for("voters"), cohort, "dismiss")
+
+
+def test_decisions_are_counted_for_everybody(site: Site, suspects: Suspect) -> None:
+    """Everybody is told how many cohorts were voided, dismissed and taken back, and how often the suspicion was right."""
+    voters, (bought, _), (honest, _) = site.operator_for("voters"), suspects(2), suspects(0)
+
+    def counts() -> dict[str, Any]:
+        found: dict[str, Any] = site.anyone.get("/v1/integrity", after=site.head()).json()["cohorts"]
+        return found
+
+    before = counts()
+    decide(voters, bought, "void")
+    decide(voters, honest, "dismiss")
+    assert {name: counts()[name] - before[name] for name in ("voided", "dismissed", "undone")} == {
+        "voided": 1, "dismissed": 1, "undone": 0
+    }  # fmt: skip
+    decide(voters, honest, "undo")
+    now = counts()
+    assert (now["dismissed"] - before["dismissed"], now["undone"] - before["undone"]) == (0, 1)
+    assert 0 < now["precision"] < 100
