@@ -267,15 +267,16 @@ def decide_review(
     about = (public or state.current).number
     if revision not in (None, about):
         raise ReviewEditedSince(about)
-    match judgement:
-        case "keep":
-            return [] if through == state.kept else [ReviewKept(review=state.review, revision=about, through=through)]
-        case "approve":
-            return [] if public or state.status == "approved" else [ReviewApproved(review=state.review, revision=about)]
-    if public is None and state.status == "rejected":
-        return []
-    shown = True if state.published is not None and state.published.number == about else None
-    return [ReviewRejected(review=state.review, revision=about, reason=reason, ground=ground, shown=shown)]
+    if judgement in ("reject", "remove"):
+        return [] if public is None and state.status == "rejected" else [_rejected(state, about, reason, ground)]
+    if judgement == "keep":
+        return [] if through == state.kept else [ReviewKept(review=state.review, revision=about, through=through)]
+    return [] if public or state.status == "approved" else [ReviewApproved(review=state.review, revision=about)]
+
+
+def _rejected(state: Review, revision: int, reason: str | None, ground: Ground | None) -> ReviewRejected:
+    shown = True if state.published is not None and state.published.number == revision else None
+    return ReviewRejected(review=state.review, revision=revision, reason=reason, ground=ground, shown=shown)
 
 
 def _public_meant(state: Review, judgement: Judgement, revision: int | None) -> Revision | None:
