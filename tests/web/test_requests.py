@@ -16,6 +16,7 @@ PATHS = {
     "persona": "nobody",
     "id": ID,
     "visitor": ID,
+    "review": ID,
     "subscriber": ID,
     "number": "1",
 }
@@ -113,7 +114,7 @@ def test_a_huge_body_is_refused(site: Site, operation: Operation) -> None:
 @pytest.mark.parametrize("slug", ["Upper", "dot.", "sp%20ace", "nul%00", "%C3%A9", "a" * 121, "a%0A", "..%2F.."])
 def test_an_odd_slug_is_not_found(site: Site, operation: Operation, slug: str) -> None:
     """What can't be a slug is no tool's, whatever characters it has."""
-    answer = caller_of(operation, site).call(operation.method, operation.path.format(tool=slug), {})
+    answer = caller_of(operation, site).call(operation.method, operation.path.format(**{**PATHS, "tool": slug}), {})
     assert answer.status_code in (404, 400)
     assert answer.headers["content-type"] == "application/problem+json"
 
@@ -121,7 +122,13 @@ def test_an_odd_slug_is_not_found(site: Site, operation: Operation, slug: str) -
 @pytest.mark.parametrize("operation", [o for o in OPERATIONS if "{tool}" in o.path], ids=name)
 def test_an_unknown_tool_is_not_found(site: Site, operation: Operation) -> None:
     """No route finds a tool that isn't there."""
-    body = {"vote": {"choice": "ship"}, "reviews": {"verdict": "ship", "body": "x" * 30}}.get(operation.path.rpartition("/")[2])
+    bodies = {
+        "vote": {"choice": "ship"},
+        "reviews": {"verdict": "ship", "body": "x" * 30},
+        "reports": {"ground": "fake"},
+        "puzzle": {"hours": 1},
+    }
+    body = bodies.get(operation.path.rpartition("/")[2])
     assert_problem(caller_of(operation, site).call(operation.method, path_of(operation), body), 404)
 
 
