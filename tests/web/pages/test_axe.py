@@ -91,6 +91,8 @@ def test_a_reported_review_is_accessible_on_each_of_its_pages(window: Windows, b
     sign_in(page, base, token)
     assert [*faults, *_faults(page, f"{base}/ops/reviews?status=reported")] == []
     assert page.locator("[data-review]", has_text="It reads like an advertisement.").is_visible()
+    page.get_by_role("button", name="Take down").click()
+    page.get_by_text("No report waits for you.").wait_for()
 
 
 def _reported_review(base: str, token: str) -> str:
