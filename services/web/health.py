@@ -51,4 +51,9 @@ async def get_ready(call: Call) -> ReadyAnswer:
 @endpoint("GET", "/metrics", gives=METRICS_MEDIA)
 async def get_metrics(call: Call) -> Answer:
     """Return the metrics of this process and of the whole site, in Prometheus' text format."""
-    return Answer(call.site.metrics.text(await read_gauges(call.site)), media=METRICS_MEDIA)
+    metrics = call.site.metrics
+
+    async def read() -> bytes:
+        return metrics.text(await read_gauges(call.site))
+
+    return Answer(await metrics.readings.next(read), media=METRICS_MEDIA)
