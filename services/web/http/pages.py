@@ -7,6 +7,7 @@ Every template extends base.html, with everything escaped and nothing undefined;
 script or style, and nothing from another site: `POLICY` says so, and every page carries it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -134,6 +135,7 @@ async def _admit_visitor(call: Call) -> Answer | None:
 
 
 _ENDED: Final = "session-ended:{}"
+_PATIENCE_SECONDS: Final = 1.0  # Valkey may hang, and the client by itself waits for ever
 _TO_SIGN_IN: Final = redirect("/ops/sign-in")
 
 
@@ -143,7 +145,8 @@ async def signed_in(call: Call) -> OperatorToken | None:
     if found is None:
         return None
     try:
-        has_ended = await call.site.valkey.exists(_ENDED.format(found[1]))
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            has_ended = await call.site.valkey.exists(_ENDED.format(found[1]))
     except (RedisError, OSError) as error:
         raise SessionsAway(str(error)) from None
     return None if has_ended else found[0]
@@ -154,7 +157,8 @@ async def sign_out(call: Call) -> None:
     found = Sessions(call.site.settings).session(call.head, now().timestamp())
     try:
         if found is not None:
-            await call.site.valkey.set(_ENDED.format(found[1]), "", ex=SESSION_SECONDS)
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await call.site.valkey.set(_ENDED.format(found[1]), "", ex=SESSION_SECONDS)
     except (RedisError, OSError) as error:
         raise SessionsAway(str(error)) from None
 
