@@ -122,8 +122,8 @@ ROWS = {
     "update cards_3.tools set tagline = 'Free!'": ("tool", '! The site has tagline="Free!" (view cards, at position'),
     "update cards_3.panel set score = 3": ("tool", "! The site has panel builder="),
     "delete from cards_3.tools where slug = 'one'": ("tool", '! The site has row="nothing"'),
-    "update reviews_1.reviews set public_verdict = 'skip'": ("review", '! The site has public_verdict="skip"'),
-    "update reviews_1.reviews set sealed_text = 'eA=='": ("review", '! The site has sealed_text="another text"'),
+    "update reviews_2.reviews set public_verdict = 'skip'": ("review", '! The site has public_verdict="skip"'),
+    "update reviews_2.reviews set sealed_text = 'eA=='": ("review", '! The site has sealed_text="another text"'),
 }
 
 
@@ -137,7 +137,7 @@ async def test_a_description_or_review_that_the_site_has_wrong_is_said(
     await History(committer).do([("panel", 0, "Builder", "ship", 80), *approved])
     await catch_up_all(dsn)
     kind, said = ROWS[drift]
-    review = await connection.fetchval("select review from reviews_1.reviews")
+    review = await connection.fetchval("select review from reviews_2.reviews")
     words = ("explain", kind, SLUGS[0] if kind == "tool" else review)
     assert "!" not in shell(*words, status=0).out
     await connection.execute(drift)
@@ -180,10 +180,10 @@ async def test_an_explained_stream_equals_its_projections_row(
     approved = [("review", VOTERS[0], 0, "ship", 40), ("moderate", VOTERS[0], 0, "approve", None)]
     await History(committer).do([("describe", 0, None), *approved, ("review", VOTERS[0], 0, "skip", 30), ("relist", 0)])
     await catch_up_all(dsn)
-    review = await connection.fetchval("select review from reviews_1.reviews")
+    review = await connection.fetchval("select review from reviews_2.reviews")
     tool = await connection.fetchrow("select * from cards_3.tools where slug = $1", SLUGS[0])
     assert shell("explain", "tool", SLUGS[0], "--json").json()["now"] == dict(tool or {})
-    row = await connection.fetchrow("select * from reviews_1.reviews")
+    row = await connection.fetchrow("select * from reviews_2.reviews")
     now = shell("explain", "review", review, "--json").json()["now"]
     for column in ("submitted_at", "published_at"):
         now[column] = datetime.fromisoformat(now[column])

@@ -91,9 +91,9 @@ DRIFTS = {
         "insert into bookmarks_1.bookmarks values ('x', 'y', 1)",
     ],
     "reviews.reviews": [
-        "update reviews_1.reviews set public_revision = null",
-        "delete from reviews_1.reviews",
-        "insert into reviews_1.reviews (review, visitor, tool, status, revision, verdict, sealed_text,"
+        "update reviews_2.reviews set public_revision = null",
+        "delete from reviews_2.reviews",
+        "insert into reviews_2.reviews (review, visitor, tool, status, revision, verdict, sealed_text,"
         " submitted_position, submitted_at, position) values ('x', 'x', 'x', 'pending', 1, 'ship', '', 1, now(), 1)",
     ],
     "subscribers.subscribers": [

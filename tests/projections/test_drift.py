@@ -35,7 +35,7 @@ DRIFTS = {
     "cards": "update cards_3.tallies set ship = ship + 1 where tool = (select min(tool) from cards_3.tallies)",
     "hours": "delete from hours_2.disqualified",
     "bookmarks": "insert into bookmarks_1.bookmarks (visitor, tool, position) values ('v', 't', 1)",
-    "reviews": "delete from reviews_1.reviews",
+    "reviews": "delete from reviews_2.reviews",
     "corrections": "update corrections_1.checkpoint set position = position + 1000",
     "subscribers": "update subscribers_1.checkpoint set position = position - 1, caught_up = true, halted_position = 0",
     "integrity": "delete from integrity_1.cells where tool = (select min(tool) from integrity_1.cells)",
