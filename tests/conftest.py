@@ -22,6 +22,7 @@ hypothesis.settings.load_profile("patient")
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs servers, and put the longest first."""
+    sharing.tell_apart(items)
     for item in items:
         sharing.mark(item)
     items.sort(key=sharing.rank)

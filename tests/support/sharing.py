@@ -1,6 +1,9 @@
 """How the suite is shared among workers and runs: what needs which server, what stays together, what goes first."""
 
+from collections import Counter
+
 import pytest
+from _pytest.nodeid import coerce_node_id
 from xdist.scheduler import LoadScopeScheduling
 
 # Folders and files that share one costly thing (a browser with its site) and stay with one worker.
@@ -35,6 +38,18 @@ class Sharing(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         return scope(nodeid)
+
+
+def tell_apart(items: list[pytest.Item]) -> None:
+    """Give each test the id that its name makes; of those that share one (schemathesis's do), xdist would run a single one.
+
+    Raises UsageError if two share one even so.
+    """
+    for item in items:
+        if not item.nodeid.endswith(item.name):
+            item._id = coerce_node_id(f"{item.nodeid.rpartition('::')[0]}::{item.name}")
+    if twice := [nodeid for nodeid, count in Counter(item.nodeid for item in items).items() if count > 1]:
+        raise pytest.UsageError(f"of several tests with one id: {', '.join(twice)}")
 
 
 def rank(item: pytest.Item) -> int:
