@@ -96,6 +96,16 @@ DRIFTS = {
         "insert into reviews_2.reviews (review, visitor, tool, status, revision, verdict, sealed_text,"
         " submitted_position, submitted_at, position) values ('x', 'x', 'x', 'pending', 1, 'ship', '', 1, now(), 1)",
     ],
+    "reviews.reports": [
+        "update reviews_2.reports set ground = 'other'",
+        "delete from reviews_2.reports",
+        "insert into reviews_2.reports values ('x', 'x', 'x', 'fake', null, now(), 1)",
+    ],
+    "reviews.acts": [
+        "update reviews_2.acts set acts = acts + 1",
+        "delete from reviews_2.acts",
+        "insert into reviews_2.acts values ('x', 'x', 0, 1)",
+    ],
     "subscribers.subscribers": [
         "update subscribers_1.subscribers set status = 'confirmed'",
         "delete from subscribers_1.subscribers",
