@@ -139,7 +139,7 @@ async def get_cohorts(call: Call, query: CohortsQuery) -> Answer:
     return listed(call, found, found.next, cache=())
 
 
-@endpoint("GET", "/v1/ops/integrity/{id}", by=_DECIDER, takes=Query, gives=CohortAnswer, problems=(404,))
+@endpoint("GET", "/v1/ops/integrity/{id}", by=_DECIDER, takes=Query, gives=CohortAnswer)
 async def get_cohort(call: Call, query: Query) -> CohortAnswer:
     """Show a cohort with the evidence: votes over time, ages, spacing, what else was voted on; never who voted on what."""
     found = await read_cohort(call)
@@ -170,7 +170,7 @@ _post = endpoint(
     by=_DECIDER,
     takes=CohortDecision,
     gives=DecidedCohort,
-    problems=(404, 409),
+    problems=(409,),
 )(post_decision)
 
 

@@ -3,8 +3,7 @@
 from typing import Any
 
 from tests.support.http import Site
-from tests.web.test_reports import report
-from tests.web.test_reviews import decide, submit
+from tests.support.reviewing import decide, report, submit
 
 
 def checks(site: Site, after: int) -> dict[str, Any]:

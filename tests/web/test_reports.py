@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.http import Caller, Site, assert_problem, pointers
-from tests.web.test_reviews import decide, queue, shown, submit
+from tests.support.http import Site, assert_problem, pointers
+from tests.support.reviewing import decide, queue, report, shown, submit
 
 WORDS = "The same sentence stands below nine other tools."
 
@@ -17,15 +17,6 @@ def review(site: Site, tool: str) -> str:
     made: str = submit(site.visitor(), tool)["id"]
     assert shown(site, tool, decide(site, made))
     return made
-
-
-def report(caller: Caller, tool: str, review: str, **fields: Any) -> int:
-    """Report a review; give the position."""
-    answer = caller.post(f"/v1/tools/{tool}/reviews/{review}/reports", {"ground": "fake", **fields})
-    assert answer.status_code == 202, answer.text
-    assert (answer.json()["review"], answer.json()["status"]) == (review, "reported")
-    position: int = answer.json()["position"]
-    return position
 
 
 def reported(site: Site, review: str, after: int) -> dict[str, Any] | None:

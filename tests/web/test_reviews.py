@@ -4,33 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.http import Caller, Site, assert_problem, pointers
-
-TEXT = "Ran it for a month on our own tickets;\n<b>it held up</b> & saved hours.  "
-
-
-def submit(author: Caller, tool: str, **fields: Any) -> dict[str, Any]:
-    """Submit a review; give the answer."""
-    answer = author.post(f"/v1/tools/{tool}/reviews", {"verdict": "ship", "body": TEXT, **fields})
-    assert answer.status_code == 202, answer.text
-    given: dict[str, Any] = answer.json()
-    return given
-
-
-def decide(site: Site, review: str, decision: str = "approve", **fields: Any) -> int:
-    """Decide on a review; give the position."""
-    answer = site.operator_for("moderate").post(f"/v1/ops/reviews/{review}/decision", {"decision": decision, **fields})
-    assert answer.status_code == 200, answer.text
-    position: int = answer.json()["position"]
-    return position
-
-
-def shown(site: Site, tool: str, after: int, **parameters: Any) -> list[dict[str, Any]]:
-    """List a tool's public reviews once the views have reached a position."""
-    answer = site.anyone.get(f"/v1/tools/{tool}/reviews", after=after, **parameters)
-    assert answer.status_code == 200, answer.text
-    items: list[dict[str, Any]] = answer.json()["items"]
-    return items
+from tests.support.http import Site, assert_problem, pointers
+from tests.support.reviewing import TEXT, decide, queue, shown, submit
 
 
 def test_a_review_is_public_once_approved(site: Site, tool: str) -> None:
@@ -198,18 +173,6 @@ def test_public_reviews_carry_an_etag(site: Site, tool: str) -> None:
     assert site.anyone.get(path, headers={"If-None-Match": etag}).status_code == 304
     position = decide(site, submit(site.visitor(), tool)["id"])
     assert site.anyone.get(path, after=position, headers={"If-None-Match": etag}).status_code == 200
-
-
-def queue(site: Site, status: str, after: int) -> list[dict[str, Any]]:
-    """Read the whole queue of a status."""
-    moderator, items = site.operator_for("moderate"), []
-    page = moderator.get("/v1/ops/reviews", status=status, after=after, limit=100)
-    assert page.status_code == 200, page.text
-    items += page.json()["items"]
-    while page.json()["next"]:
-        page = moderator.get(page.links["next"]["url"])
-        items += page.json()["items"]
-    return items
 
 
 def test_a_moderator_finds_what_waits(site: Site, tool: str) -> None:
