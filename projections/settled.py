@@ -88,8 +88,11 @@ def bounds(ship: int, skip: int) -> Interval:
 
 @lru_cache(_REMEMBERED)
 def settled_interval(ship: int, skip: int) -> Interval | None:
-    """Return the interval in percent with one decimal, the lower end rounded down, the upper up; None without votes."""
-    if not ship + skip:
+    """Return the interval in percent with one decimal, the lower end rounded down, the upper up; None without votes.
+
+    A count below zero, which an event that was let pass can leave, settles nothing; the database says the same.
+    """
+    if min(ship, skip) < 0 or not ship + skip:
         return None
     return floor(1000 * lower_bound(ship, skip)) / 10, (1000 - floor(1000 * lower_bound(skip, ship))) / 10
 
@@ -97,6 +100,8 @@ def settled_interval(ship: int, skip: int) -> Interval | None:
 @lru_cache(_REMEMBERED)
 def settled(ship: int, skip: int) -> CommunityVerdict | None:
     """Return the side of 50 % that the whole interval lies on, "mixed" if it lies within 40–60 %, else None."""
+    if min(ship, skip) < 0:
+        return None
     if ship != skip and _excludes(ship, skip, 1, 1):
         return "ship" if ship > skip else "skip"
     within = 2 * ship < 3 * skip and 2 * skip < 3 * ship

@@ -59,10 +59,10 @@ def _verdict(low: float, high: float) -> CommunityVerdict | None:
 
 
 def community(ship: int, skip: int) -> Community:
-    """Return a tally with its verdicts, which go by the unrounded bounds."""
+    """Return a tally with its verdicts, which go by the unrounded bounds; a count below zero has none."""
     total = ship + skip
-    if not total:
-        return Community(0, 0, 0, None, None, None, True, None, None, None)
+    if min(ship, skip) < 0 or not total:
+        return Community(ship, skip, total, None, None, None, True, None, None, None)
     low, high = wilson(ship, total)
     verdict = _verdict(low, high)
     return Community(

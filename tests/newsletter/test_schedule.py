@@ -132,7 +132,8 @@ def check_months(periods: list[Period]) -> None:
     first = {}
     for period in periods:
         first.setdefault(period.month, period)
-    assert [period for period in periods if period.monthly][-len(first) + 1 :] == list(first.values())[1:]
+    later, monthly = list(first.values())[1:], [period for period in periods if period.monthly]
+    assert monthly[len(monthly) - len(later) :] == later
     assert sum(period.monthly for period in periods) in (len(first), len(first) - 1)
 
 

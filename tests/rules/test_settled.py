@@ -152,3 +152,11 @@ def test_what_is_settled_is_never_against_a_single_look() -> None:
         assert said.interval is not None and said.settled_interval is not None
         assert said.settled in (None, "mixed", said.verdict)
         assert said.settled != "mixed" or said.verdict is not None
+
+
+@pytest.mark.parametrize("tally", [(0, -1), (-1, 0), (5, -2), (-2, 5), (1, -1)])
+def test_a_count_below_zero_settles_nothing_and_breaks_nothing(tally: tuple[int, int]) -> None:
+    """An event that was let pass can leave one: the numbers are shown as they are, without verdicts and intervals."""
+    found = community(*tally)
+    assert (found.ship, found.skip) == tally
+    assert (found.verdict, found.interval, found.settled, found.settled_interval) == (None, None, None, None)

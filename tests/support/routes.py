@@ -11,6 +11,7 @@ _SAMPLES = {
     "pair": "some-tool-vs-another",
     "persona": "builder",
     "id": ID,
+    "review": ID,
     "visitor": ID,
     "subscriber": ID,
     "mail": "confirmation",

@@ -20,6 +20,7 @@ from services.web.http.problems import TooManyRequests
 from services.web.wait import MOST_WAITERS, NETWORK_WAITERS, TooManyWait, ViewProgress, ViewsBehind
 from tests.support import servers
 from tests.support.http import Caller, Site, serving
+from tests.support.routes import Route
 from tests.support.settings import SECRET_KEY, settings
 from tests.support.sites import client
 
@@ -165,7 +166,7 @@ async def test_every_write_is_counted(dsn: str, valkey_url: str) -> None:
     async with client(settings(dsn, valkey_url, network_writes_per_minute=1)) as http:
         await http.post("/v1/newsletter/confirm", json={})
         for method, path in OPEN_WRITES:
-            asked = path.replace("{tool:str}", "a").replace("{id:str}", "AaIVsTR5fmSaI9BzfiWzhA")
+            asked = Route(method, path).address()
             answer = await http.request(method, asked, content=b"", headers=headers)
             assert answer.status_code == 429, (method, asked, answer.text)
             assert "ratelimit" in answer.headers
