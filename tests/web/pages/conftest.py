@@ -1,6 +1,7 @@
 """One site and one browser for all tests of the pages; each test gets a window of its own."""
 
 import http.server
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.support.browser import Other, Windows, browsing, serving
+from tests.support.catalogs import tool
 from tests.support.processes import PATIENCE, Instance
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="package")
@@ -66,6 +70,17 @@ def base(instance: Instance) -> str:
 def token(instance: Instance) -> str:
     """The operator's token."""
     return (Path(instance.home) / "operator.token").read_text().strip()
+
+
+@pytest.fixture
+def own_tool(base: str, token: str) -> str:
+    """A tool that no other test votes on."""
+    slug = f"own-{next(_numbers)}"
+    with httpx.Client(base_url=base, timeout=PATIENCE, headers={"Authorization": f"Bearer {token}"}) as operator:
+        assert operator.post("/v1/ops/catalog", json={"tools": [tool(slug)]}).status_code == 200
+        head = operator.get("/v1/ops/status").json()["head"]["position"]
+        assert operator.get(f"/v1/tools/{slug}?after={head}").status_code == 200
+    return slug
 
 
 @pytest.fixture

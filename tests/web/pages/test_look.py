@@ -182,7 +182,7 @@ def test_reviews_are_approved_key_by_key(window: Windows, base: str, token: str)
     sign_in(page, base, token)
     wait_for(partial(_are_waiting, page, base))
     waiting = page.locator("[data-review]").count()
-    expect(page.locator("nav .badge")).to_contain_text(str(waiting))
+    expect(page.locator('nav a[href="/ops/reviews"] .badge')).to_contain_text(str(waiting))
     page.keyboard.press("a")
     for left in range(waiting - 1, -1, -1):
         page.keyboard.press("a")

@@ -1,28 +1,21 @@
 """A vote that brings work along, in a real browser: on a page of ours, on another site, and without scripts."""
 
-import itertools
-
 import httpx
 import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import Other, Windows
-from tests.support.catalogs import tool
 from tests.support.processes import PATIENCE
-
-_numbers = itertools.count(1)
 
 
 @pytest.fixture
-def puzzled(base: str, token: str) -> str:
+def puzzled(base: str, token: str, own_tool: str) -> str:
     """A tool of the test's own, whose votes bring work along."""
-    slug = f"puzzled-{next(_numbers)}"
     with httpx.Client(base_url=base, timeout=PATIENCE, headers={"Authorization": f"Bearer {token}"}) as operator:
-        assert operator.post("/v1/ops/catalog", json={"tools": [tool(slug)]}).status_code == 200
-        assert operator.put(f"/v1/ops/tools/{slug}/puzzle", json={}).status_code == 200
+        assert operator.put(f"/v1/ops/tools/{own_tool}/puzzle", json={}).status_code == 200
         head = operator.get("/v1/ops/status").json()["head"]["position"]
-        assert operator.get(f"/v1/tools/{slug}?after={head}").status_code == 200
-    return slug
+        assert operator.get(f"/v1/tools/{own_tool}?after={head}").status_code == 200
+    return own_tool
 
 
 def test_a_page_does_the_work_by_itself(window: Windows, base: str, puzzled: str) -> None:
