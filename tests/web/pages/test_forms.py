@@ -113,7 +113,7 @@ def test_a_form_leads_back_to_this_site_only(base: str, visitor: dict[str, str],
         (
             "/tools/ollama/reviews",
             {"verdict": "ship", "body": "long enough to be a review", "display_name": "\u202ex"},
-            "The name has a character",
+            "The name must be one line",
         ),
     ],
 )
