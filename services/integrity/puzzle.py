@@ -1,4 +1,4 @@
-"""Which tools' votes ask for a solved puzzle now: switched on by an operator or the detector, and off by themselves.
+"""Which tools' votes ask for a solved puzzle now: switched on by an operator, and off by themselves.
 
 PostgreSQL keeps it for all processes. Each reads it once a second, so a vote needs no query.
 """

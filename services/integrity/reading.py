@@ -18,7 +18,6 @@ Marks: TypeAlias = Callable[["Connection[Any]", Sequence[int]], Awaitable[Mappin
 
 POOL: Final = 400
 EARLIER: Final = 100
-NEAR_SECONDS: Final = 600.0
 ANNOUNCED: Final = 3 * DAY
 NAMED: Final = 2 * DAY
 """Ticks for which an announcement, or a digest that names a tool, explains votes."""
