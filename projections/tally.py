@@ -1,10 +1,14 @@
-"""The arithmetic of tallies: percent, Wilson interval, verdict, votes to change it, rank, and what is settled."""
+"""The arithmetic of tallies: changes, percent, Wilson interval, verdict, votes to change it, rank, what is settled."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import sqrt
 
 import msgspec
 
+from events.ballots import VoteCast, VoteRetracted
+from events.catalog import Verdict
+from events.log.event import Event
+from events.voters import VoterDisqualified, VoterReinstated
 from projections.settled import CommunityVerdict, Interval, settled, settled_interval
 
 # The 97.5 % point of the normal distribution: two-sided 95 %.
@@ -12,6 +16,10 @@ Z = 1.959963984540054
 
 Tally = tuple[int, int]
 """(ship, skip)"""
+
+
+TallyChange = tuple[str, int, int]
+"""(tool, ship, skip): how many votes of each kind a tool gains."""
 
 
 class Community(msgspec.Struct, frozen=True):
@@ -77,6 +85,25 @@ def community(ship: int, skip: int) -> Community:
         settled=settled(ship, skip),
         settled_interval=settled_interval(ship, skip),
     )
+
+
+def changes(event: Event) -> Sequence[TallyChange]:
+    """Return how an event changes tallies: `log.tally_changes` of the database, for one event."""
+    match event:
+        case VoteCast():
+            return [change(event.tool, event.choice, event.previous)]
+        case VoteRetracted():
+            return [change(event.tool, None, event.previous)]
+        case VoterDisqualified():
+            return [change(tool, None, choice) for tool, choice in event.ballots]
+        case VoterReinstated():
+            return [change(tool, choice, None) for tool, choice in event.ballots]
+    return ()
+
+
+def change(tool: str, plus: Verdict | None, minus: Verdict | None) -> TallyChange:
+    """Return the change of a tally that gains one choice and loses another."""
+    return tool, (plus == "ship") - (minus == "ship"), (plus == "skip") - (minus == "skip")
 
 
 def ranks(tallies: Mapping[str, Tally]) -> dict[str, int]:

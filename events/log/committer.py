@@ -16,7 +16,7 @@ from asyncpg import Connection
 from events.log import history, large, postgres, store
 from events.log.command import Command, Receipt
 from events.log.course import Course
-from events.log.event import Registry
+from events.log.event import Recorded, Registry
 from events.log.tasks import end
 from events.log.transaction import Known, ListingBehind, Outcome, decide_and_append, follow_all
 
@@ -43,7 +43,7 @@ class _Waiting:
 class Committer:
     """Takes commands, commits them in batches, and answers each caller after its commit. A process has one.
 
-    Calls `on_commit` after each commit that appended something.
+    Calls `on_commit` with the events of each commit, before anybody is answered.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Committer:
         dsn: str,
         registry: Registry,
         *,
-        on_commit: Callable[[], None] = lambda: None,
+        on_commit: Callable[[Sequence[Recorded[Any]]], None] = lambda events: None,
         patience: float = 2.0,
         pace: float = 0.003,
         enough: int = 32,
@@ -156,13 +156,13 @@ class Committer:
             try:
                 connection = await postgres.connect_large(self._dsn)
                 try:
-                    receipt = await large.append(connection, self._registry, command, report)
+                    receipt, events = await large.append(connection, self._registry, command, report)
                 finally:
                     connection.terminate()
             except postgres.UNAVAILABLE as error:
                 raise LogUnavailable(str(error)) from error
-        if receipt.appended:
-            self._on_commit()
+        if events:
+            self._on_commit(events)
         return receipt
 
     async def _let_gather(self, began: float) -> None:
@@ -242,7 +242,7 @@ class Committer:
         if commands[0].seconds is not None:  # exclusive, and allowed to hold the head for longer than a batch of votes
             await connection.execute(store.ALLOW_SECONDS, f"{commands[0].seconds}s")
         try:
-            outcomes, mark = await decide_and_append(connection, self._registry, self._known, commands)
+            outcomes, appended = await decide_and_append(connection, self._registry, self._known, commands)
         except ListingBehind:
             await connection.execute("rollback")
             await follow_all(connection, self._registry, self._known)
@@ -256,9 +256,9 @@ class Committer:
         self._begun = bool(self._queue)
         self._is_committing = True
         await connection.execute("commit and chain" if self._begun else "commit")
-        if mark is not None:
-            self._known.mark = mark
-            self._on_commit()
+        if appended is not None:
+            self._known.mark = appended.mark
+            self._on_commit(appended.events)
         return outcomes
 
     async def _watch(self) -> None:

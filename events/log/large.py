@@ -5,7 +5,7 @@ head's lock.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from events.log import store
 from events.log.command import Command, Reads, Receipt
-from events.log.event import Registry, encode
+from events.log.event import Recorded, Registry, encode
 from events.log.transaction import Batch, Known, follow_all, keep_beside, read_more
 
 TRIES: Final = 3
@@ -42,6 +42,8 @@ COLUMNS: Final = ("n", "stream", "version", "schema_version", "type", "data", "m
 Report = Callable[[int, int], None]
 """Is told how many of the events are written down, and how many there are."""
 
+Taken = tuple[Receipt[Any], Sequence[Recorded[Any]]]
+
 
 class Draft(msgspec.Struct, frozen=True):
     """A batch that was decided as of the head's position `start`, and the receipt that it comes to."""
@@ -59,15 +61,15 @@ class Draft(msgspec.Struct, frozen=True):
 
 async def append(
     connection: "Connection[Any]", registry: Registry, command: Command[Any], report: Report = lambda done, of: None
-) -> Receipt[Any]:
-    """Decide a command and append all of its events, or none; return the receipt. Needs a connection of its own.
+) -> Taken:
+    """Decide a command and append all of its events, or none; return the receipt and them. Needs a connection of its own.
 
     Raises what the command raises, KeyReused, and whatever the server raises.
     """
     for _ in range(TRIES):
         draft = await _draft(connection, registry, command, report)
         if draft.is_empty:
-            return draft.receipt
+            return draft.receipt, []
         async with connection.transaction():
             position = await _lock_if_unmoved(connection, command, draft)
             if position is not None:
@@ -128,8 +130,8 @@ async def _lock_if_unmoved(connection: "Connection[Any]", command: Command[Any],
     return position
 
 
-async def _take(connection: "Connection[Any]", command: Command[Any], draft: Draft, position: int) -> Receipt[Any]:
-    """Make a draft that holds part of the log, whose head is locked; return the receipt as of its place there."""
+async def _take(connection: "Connection[Any]", command: Command[Any], draft: Draft, position: int) -> Taken:
+    """Make a draft that holds part of the log, whose head is locked; return the receipt and the events, as they stand there."""
     batch, receipt, moved = draft.batch, draft.receipt, position - draft.start
     if receipt.appended:
         drafted = receipt.appended
@@ -143,4 +145,4 @@ async def _take(connection: "Connection[Any]", command: Command[Any], draft: Dra
     if command.key is not None and batch.new_keys:
         batch.keep(command.key, receipt)
     await keep_beside(connection, batch)
-    return receipt
+    return receipt, [replace(recorded, position=recorded.position + moved) for recorded in batch.events]

@@ -93,6 +93,13 @@ class Known:
         self.mark: history.Mark | None = None
 
 
+class Appended(msgspec.Struct, frozen=True):
+    """What a transaction has appended: its events, in order, and the mark of the last one."""
+
+    events: Sequence[Recorded[Any]]
+    mark: history.Mark
+
+
 class Batch:
     """What one transaction will append, gathered while its commands are decided."""
 
@@ -101,6 +108,7 @@ class Batch:
         self.position = position
         self.past = Streams()
         self.found: Any = None
+        self.events: list[Recorded[Any]] = []
         self.streams: list[UUID] = []
         self.versions: list[int] = []
         self.schema_versions: list[int] = []
@@ -143,7 +151,9 @@ class Batch:
     def _take(self, stream: UUID, event: Event, data: str, meta: str | None) -> None:
         version = self.past.next_version(stream)
         self.position += 1
-        self.past.take(Recorded(stream, version, self.position, event))
+        recorded = Recorded(stream, version, self.position, event)
+        self.past.take(recorded)
+        self.events.append(recorded)
         self.streams.append(stream)
         self.versions.append(version)
         self.schema_versions.append(event.schema_version)
@@ -156,8 +166,8 @@ class Batch:
 
 async def decide_and_append(
     connection: "Connection[Any]", registry: Registry, known: Known, commands: Sequence[Command[Any]]
-) -> tuple[list[Outcome], history.Mark | None]:
-    """Run a batch in the transaction that has begun; return each command's receipt or refusal, and the mark of its last event.
+) -> tuple[list[Outcome], Appended | None]:
+    """Run a batch in the transaction that has begun; return each command's receipt or refusal, and what it appended.
 
     Brings the listing up to the head. Raises ListingBehind if that takes too long, WentBack, and whatever the server raises.
     """
@@ -277,16 +287,16 @@ async def _look_up(connection: "Connection[Any]", batch: Batch, command: Command
     return reads
 
 
-async def _append(connection: "Connection[Any]", batch: Batch) -> history.Mark | None:
-    mark = None
+async def _append(connection: "Connection[Any]", batch: Batch) -> Appended | None:
+    appended = None
     if batch.streams:
         recorded_at = await connection.fetchval(
             store.APPEND, batch.streams, batch.versions, batch.schema_versions, batch.types, batch.data, batch.metas,
             batch.listing_position,
         )  # fmt: skip
-        mark = history.Mark(batch.position, recorded_at, batch.streams[-1])
+        appended = Appended(batch.events, history.Mark(batch.position, recorded_at, batch.streams[-1]))
     await keep_beside(connection, batch)
-    return mark
+    return appended
 
 
 async def keep_beside(connection: "Connection[Any]", batch: Batch) -> None:

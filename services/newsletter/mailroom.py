@@ -60,7 +60,7 @@ class Mailroom:
         dsn = settings.database_url
         rung = notify.Bell(dsn, notify.LOG)
         self._ringing = asyncio.create_task(rung.run())
-        self._committer = await self._stack.enter_async_context(Committer(dsn, REGISTRY, on_commit=rung.ring))
+        self._committer = await self._stack.enter_async_context(Committer(dsn, REGISTRY, on_commit=lambda events: rung.ring()))
         client = await self._stack.enter_async_context(valkey.client(settings.redis_url, socket_timeout=1))
         self._watch = LogWatch(self.database, client, settings.home)
         self._sender = Sender(

@@ -19,8 +19,9 @@ from events.log import history, postgres
 from projections import cards
 from projections.cards import Card, Changes, Loaded, State, TallyRow, UnderReview
 from projections.comparison import compare
-from projections.tally import community
+from projections.tally import Tally, community
 from services.integrity.under_review import Reviews
+from services.web.ahead import Ahead, Own
 from services.web.http.answers import Versioned, encoder
 
 POLL_SECONDS: Final = 0.8
@@ -29,6 +30,7 @@ RETRY_SECONDS: Final = 0.1
 PACE_SECONDS: Final = 0.03  # refreshes are this far apart at least, however often the bell rings
 STALE_SECONDS: Final = 1.0
 LATE_SECONDS: Final = 0.5
+TRIES: Final = 3  # to read cards that aren't older than the cache's state when they come
 MOST_CARDS: Final = 1000
 MOST_PAIRS: Final = 500
 MOST_CHANGES: Final = 5_000
@@ -112,6 +114,7 @@ class Cards:
         self._reviews: Reviews = {}
         self._checked = -STALE_SECONDS
         self._refreshing: asyncio.Task[None] | None = None
+        self.ahead = Ahead()
         self.wake = asyncio.Event()
         self.hear: Callable[[Sequence[TallyRow] | None], None] = lambda tallies: None
         """Called with the tallies of each refresh that changed; with None when all must be read anew."""
@@ -131,6 +134,13 @@ class Cards:
     def as_of(self, cached: CachedCard) -> int:
         """Return the position of the log that a card is true of; followed cards advance with every refresh."""
         return max(cached.as_of, self._state.position) if cached.is_followed else cached.as_of
+
+    def tally_ahead(self, tool: str, cached: CachedCard | None, own: Own) -> Tally:
+        """Return the tally of a card, or of a tool without one yet, with what was committed since: here, or by a voter."""
+        if cached is None:
+            return self.ahead.since(tool, self.position, own)
+        ship, skip = self.ahead.since(tool, self.as_of(cached), own)
+        return cached.ship + ship, cached.skip + skip
 
     async def run(self) -> None:
         """Refresh at each wake-up, and now and then without one, until cancelled."""
@@ -166,6 +176,7 @@ class Cards:
             self._forget(changes.state)
             return
         self._state = changes.state
+        self.ahead.reach(self._state.position)
         for tally in changes.tallies:
             if (cached := self._by_tool.get(tally.tool)) is not None:
                 cached.recount(tally)
@@ -176,8 +187,13 @@ class Cards:
     def _drop(self, tool: str) -> None:
         """Forget a card: it is read again when it is next asked for."""
         if (cached := self._by_tool.pop(tool, None)) is not None:
-            cached.is_followed = False
+            self._leave(cached)
             del self._by_slug[cached.slug]
+
+    def _leave(self, cached: CachedCard) -> None:
+        """Follow a card no more: it stays as it is now."""
+        cached.as_of = self.as_of(cached)
+        cached.is_followed = False
 
     def review(self, reviews: Reviews) -> None:
         """Take in which tools are under review now."""
@@ -194,11 +210,14 @@ class Cards:
     def _forget(self, state: State) -> None:
         """Empty the cache: the view was rebuilt, the log went back, or nearly all of it changed."""
         for cached in self._by_slug.values():
-            cached.is_followed = False
+            self._leave(cached)
         self._by_slug.clear()
         self._by_tool.clear()
         self._pairs.clear()
+        if state.rewinds != self._state.rewinds:
+            self.ahead.restart()
         self._state = state
+        self.ahead.reach(state.position)
         self.hear(None)
 
     async def one(self, slug: str) -> CachedCard | None:
@@ -239,12 +258,15 @@ class Cards:
         return found
 
     async def _load(self, slugs: Sequence[str]) -> dict[str, CachedCard]:
-        state, loaded = await cards.load(self._pool, slugs)
+        for _ in range(TRIES):
+            state, loaded = await cards.load(self._pool, slugs)
+            if state.position >= self._state.position:
+                break
         found = {one.card.slug: CachedCard(self._reviewed(one), state.position) for one in loaded}
         if state.continues(self._state):
             for slug, cached in found.items():
                 if (older := self._by_tool.get(cached.tool)) is not None:  # two readers missed it at once
-                    older.is_followed = False
+                    self._leave(older)
                 cached.is_followed = True
                 self._by_slug[slug] = self._by_tool[cached.tool] = cached
         return found
@@ -256,7 +278,7 @@ class Cards:
     def _shrink(self) -> None:
         while len(self._by_slug) > MOST_CARDS:
             _, oldest = self._by_slug.popitem(last=False)
-            oldest.is_followed = False
+            self._leave(oldest)
             del self._by_tool[oldest.tool]
 
     def answer(self, cached: CachedCard) -> Versioned:

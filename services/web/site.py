@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import asyncpg
 import structlog
@@ -11,6 +12,7 @@ from redis.asyncio import Redis
 from emails.sns import Signers
 from events.log import postgres
 from events.log.committer import Committer, LogUnavailable
+from events.log.event import Recorded
 from events.log.ids import ID, SLUG
 from events.log.store import Log
 from events.log.tasks import end
@@ -186,6 +188,11 @@ class Site:
         """Run the committer and the tasks that keep this process in step with the log and the views."""
         dsn = self.settings.database_url
         rung = notify.Bell(dsn, notify.LOG)
+
+        def committed(events: Sequence[Recorded[Any]]) -> None:
+            self.cards.ahead.take(events)
+            rung.ring()
+
         tasks = [
             asyncio.create_task(rung.run()),
             asyncio.create_task(notify.listen(dsn, notify.VIEWS, self._views_moved)),
@@ -199,7 +206,7 @@ class Site:
             asyncio.create_task(await_schema(dsn, "API")),
         ]
         try:
-            async with Committer(dsn, REGISTRY, on_commit=rung.ring) as self.committer:
+            async with Committer(dsn, REGISTRY, on_commit=committed) as self.committer:
                 self.checks.append(log_check(self.database, self.committer.course))
                 self.metrics.registry.register(Batches(self.committer.course))
                 yield

@@ -1,6 +1,7 @@
 """Votes: cast, changed, retracted. The answer counts the vote, in whichever process it is served.
 
-It is the card's tally, true of some position of the log, plus what this voter's own events after that position change.
+It is the card's tally, true of some position of the log, plus what was committed after that position: by this process
+(`ahead.py`), and by this voter in any.
 """
 
 from typing import Literal
@@ -12,9 +13,8 @@ from events.ballots import Choice
 from events.commands.ballots import CastVote, Vote
 from events.log import ids
 from events.log.command import Receipt
-from events.log.event import Event
-from events.voters import VoterDisqualified, VoterReinstated
-from projections.tally import Community, community
+from projections.tally import Community, change, changes, community
+from services.web.ahead import Own
 from services.web.flash import Back
 from services.web.http.answers import Answer
 from services.web.http.bodies import Input, Slug
@@ -110,33 +110,17 @@ async def _vote(call: Call, choice: Choice | None) -> VoteAnswer:
         cast = receipt.position if choice else None
         call.site.note_vote(call.visitor, slug, call.network, cast, is_first=not receipt.value.earlier)
     cached = await cards.of_any_age(slug)  # the vote is in the log: whatever keeps the card from us, it must be answered
-    ship, skip, as_of = (cached.ship, cached.skip, cards.as_of(cached)) if cached else (0, 0, 0)
-    more_ship, more_skip = await _own_change(call, receipt, as_of)
-    return VoteAnswer(slug, receipt.value.choice, community(ship + more_ship, skip + more_skip), receipt.position)
+    own = await _own_events(call, receipt, cards.position if cached is None else cards.as_of(cached))
+    tally = cards.tally_ahead(receipt.value.tool, cached, own)
+    return VoteAnswer(slug, receipt.value.choice, community(*tally), receipt.position)
 
 
-async def _own_change(call: Call, receipt: Receipt[Vote], as_of: int) -> tuple[int, int]:
-    """Return how the voter's own events after a position change the tool's (ship, skip)."""
+async def _own_events(call: Call, receipt: Receipt[Vote], as_of: int) -> Own:
+    """Return the positions of the voter's own events after one, and how they change tallies."""
     vote = receipt.value
     if vote.earlier > as_of:  # voted twice before the view had the first vote: only the log has both
         streams = [ballots.stream(call.visitor, vote.tool), ids.stream_of(call.visitor)]
-        later = await call.site.log.since(streams, as_of)
-        moves = [move for recorded in later for move in _moves(recorded.event, vote.tool)]
-    elif receipt.appended and receipt.position is not None and receipt.position > as_of:
-        moves = [(vote.previous, -1), (vote.choice, 1)]
-    else:
-        moves = []
-    return sum(n for choice, n in moves if choice == "ship"), sum(n for choice, n in moves if choice == "skip")
-
-
-def _moves(event: Event, tool: str) -> list[tuple[Choice | None, int]]:
-    """Return the choices that an event of the voter adds to a tool's tally (1) or takes from it (-1)."""
-    match event:
-        case ballots.VoteCast():
-            return [(event.previous, -1), (event.choice, 1)]
-        case ballots.VoteRetracted():
-            return [(event.previous, -1)]
-        case VoterDisqualified() | VoterReinstated():
-            sign = 1 if isinstance(event, VoterReinstated) else -1
-            return [(choice, sign) for ballot, choice in event.ballots if ballot == tool]
+        return [(recorded.position, changes(recorded.event)) for recorded in await call.site.log.since(streams, as_of)]
+    if receipt.appended and receipt.position is not None and receipt.position > as_of:
+        return [(receipt.position, [change(vote.tool, vote.choice, vote.previous)])]
     return []

@@ -40,7 +40,7 @@ async def lags(dsn: str, rate: int, seconds: float) -> list[float]:
             asyncio.create_task(work)
             for work in (watched.run(), ring.run(), notify.listen(dsn, notify.VIEWS, watched.wake.set))
         ]
-        async with committer(dsn, on_commit=ring.ring) as running_committer:
+        async with committer(dsn, on_commit=lambda events: ring.ring()) as running_committer:
 
             async def vote(n: int) -> None:
                 receipt = await running_committer.submit(CastVote(new_id(), f"tool-{n * 7 % 1000}", "ship"))

@@ -80,7 +80,7 @@ async def test_wakes_by_bell(dsn: str, connection: Any) -> None:
     advanced = asyncio.Event()
     log_bell, one = notify.Bell(dsn, notify.LOG), runner(dsn, poll=36_000, on_advance=advanced.set)
     ringing = [asyncio.create_task(log_bell.run()), asyncio.create_task(notify.listen(dsn, notify.LOG, one.wake.set))]
-    async with patient(dsn, on_commit=log_bell.ring) as committer, running(one):
+    async with patient(dsn, on_commit=lambda events: log_bell.ring()) as committer, running(one):
         await add_three_tools(committer)
         await cards_at_head(connection)
         advanced.clear()

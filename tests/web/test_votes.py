@@ -24,6 +24,13 @@ def test_a_votes_answer_counts_it(site: Site, tool: str) -> None:
     assert me.get(path).json()["choice"] is None
 
 
+def test_a_votes_answer_counts_the_votes_just_before_it(site: Site, tool: str) -> None:
+    """Of visitors that vote one right after another, each answer counts all before it: no view needs to have followed."""
+    answers = [site.visitor().put(f"/v1/tools/{tool}/vote", {"choice": "ship"}).json()["community"] for _ in range(30)]
+    assert [one["ship"] for one in answers] == [*range(1, 31)]
+    assert [one["settled"] for one in answers[:9]] == [None] * 7 + ["ship"] * 2
+
+
 def test_a_visitor_without_a_vote_has_none(site: Site, tool: str) -> None:
     """Never voted is null, and retracting nothing is 200 without a position."""
     me = site.visitor()
