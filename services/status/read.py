@@ -30,7 +30,7 @@ from services.newsletter.schedule import Schedule
 from services.status import advice, model
 from services.status.processes import read_processes, read_scan
 from services.status.views import missing_views, read_present_views
-from services.status.writing import why_not
+from services.status.writing import no_room, why_not
 
 P = TypeVar("P")
 
@@ -177,6 +177,7 @@ async def _read_parts(
     processes = await parts.read("processes", read_processes(connection), [])
     scan = await parts.read("scan", read_scan(connection), None)
     no_writes = await parts.read("log", why_not(connection), None) if migration else None
+    no_writes = no_writes or await parts.read("room", no_room(connection), None)
     keys = await parts.read("vault", vault.missing(connection), []) if migration and vault else []
     of_vault = await parts.read("vault", _vault(connection, vault), None) if migration >= VAULT_PARTS_SINCE else None
     disk = await parts.read("sizes", _disk(connection), [])

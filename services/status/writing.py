@@ -1,4 +1,4 @@
-"""Why PostgreSQL takes no writes: found without writing anything."""
+"""Why PostgreSQL takes no writes: found without writing anything that stays."""
 
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +20,9 @@ select pg_is_in_recovery() as is_standby,
         where a.wait_event_type = 'Lock' limit 1) as blocker,
        (select count(*) from appenders where is_late) > 0 as is_late
 """
+# A sort that its memory is too small for is written to the disk of the database's tables; nothing stays of it.
+_LITTLE_MEMORY: Final = "set local work_mem = '64kB'; set local temp_tablespaces = ''"
+_SPILL: Final = "select count(*) from (select g from generate_series(1, 40000) g order by g desc offset 0) s"
 _NAME: Final = "select coalesce(nullif(application_name, ''), 'unnamed') from pg_stat_activity where pid = $1"
 
 DISK_FULL: Final = "PostgreSQL's disk is full: free some space"
@@ -45,6 +48,22 @@ async def why_not(database: Database, error: Exception | None = None, *, is_stuc
             f" end it in psql with select pg_terminate_backend({seen['blocker']})"
         )
     return None if error is None else _said(error)
+
+
+async def no_room(connection: "Connection[Any]") -> str | None:
+    """Return that the disk of the tables has no room for another megabyte; None if it has. Call it within a transaction.
+
+    A disk may have none though the server runs and answers: its log of changes can be on another one.
+    """
+    try:
+        async with connection.transaction():
+            await connection.execute(_LITTLE_MEMORY)
+            await connection.execute(_SPILL)
+    except asyncpg.DiskFullError:
+        return DISK_FULL
+    except asyncpg.ConfigurationLimitExceededError:  # temp_file_limit
+        return None
+    return None
 
 
 def _said(error: Exception) -> str:

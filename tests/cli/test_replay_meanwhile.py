@@ -1,10 +1,7 @@
 """The site while views are rebuilt: it votes, reads and follows, before, during and after the switch."""
 
 import asyncio
-import os
-import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,7 +22,8 @@ from projections.registry import PROJECTIONS
 from projections.runner import follow_log
 from services.clock import now
 from services.web.http import checks
-from tests.support import servers, sites
+from tests.support import disks, servers, sites
+from tests.support.disks import small_disk
 from tests.support.histories import A_DAY, EXAMPLES, TOOLS, VOTERS, Act, History, add_three_tools, histories, random_histories
 from tests.support.log import patient
 from tests.support.processes import PATIENCE
@@ -170,53 +168,24 @@ async def test_a_mended_number_is_served(
         assert (await site.get("/health/ready")).json() == {"status": "ok"}
 
 
-@pytest.fixture
-def small_disk(postgres: servers.Postgres) -> Iterator[Path]:
-    """A folder of the server's on a file system that holds 3 MB; needs the right to mount one."""
-    folder = Path(tempfile.mkdtemp(prefix="bp-"))
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m,mode=0755", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        folder.rmdir()
-        pytest.skip("only root can mount a small file system to fill")
-    (folder / "space").mkdir()
-    owner = postgres.folder.stat()
-    os.chown(folder / "space", owner.st_uid, owner.st_gid)
-    yield folder / "space"
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-    folder.rmdir()
-
-
-SPACES = ("default_tablespace", "temp_tablespaces")
-
-
-@asynccontextmanager
-async def tablespace(postgres: servers.Postgres, folder: Path) -> AsyncIterator[str]:
-    """Make a tablespace in a folder."""
-    server = await asyncpg.connect(postgres.dsn())
-    await server.execute(f"create tablespace small location '{folder}'")
-    yield "small"
-    await server.execute("drop tablespace small")
-    await server.close()
-
-
 async def test_a_full_disk_is_said_and_leaves_the_live_views(
-    postgres: servers.Postgres, template: str, valkey_url: str, tmp_path: Path, small_disk: Path
+    postgres: servers.Postgres, template: str, valkey_url: str, tmp_path: Path
 ) -> None:
     """When the disk is full, replay and verify end with one clear line, give the space back, and the live views stay."""
-    async with tablespace(postgres, small_disk) as space, database(postgres, template) as dsn:
+    async with small_disk(postgres, 3) as disk, database(postgres, template) as dsn:
         await fill_year(dsn, 40_000, 50)
         await catch_up_all(dsn)
         connection = await asyncpg.connect(dsn)
         before = await tables(connection, "hours_2")
         name = await connection.fetchval("select current_database()")
-        for setting in SPACES:
-            await connection.execute(f"alter database {name} set {setting} = {space}")
+        for setting in disks.SETTINGS:
+            await connection.execute(f"alter database {name} set {setting} = {disk.space}")
         shell = Shell(tmp_path, dsn, valkey_url)
         for command in ("replay", "verify"):
             ran = shell(command, "hours", status=1)
             assert "disk is full" in ran.err and ran.err.count("\n") == 1, ran.err
             assert await connection.fetchval("select to_regnamespace('hours_2_next')") is None
-        for setting in SPACES:
+        for setting in disks.SETTINGS:
             await connection.execute(f"alter database {name} reset {setting}")
         assert await tables(connection, "hours_2") == before
         assert "nothing differs" in shell("replay", "hours", status=0).out

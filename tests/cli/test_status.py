@@ -4,6 +4,7 @@ import asyncio
 import json
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,9 +21,11 @@ from services.status import read
 from services.status.model import Status
 from services.status.read import read_status
 from services.status.views import reached
+from tests.support import servers
+from tests.support.disks import small_disk
 from tests.support.processes import PATIENCE
 from tests.support.runners import until
-from tests.support.servers import locked
+from tests.support.servers import database, locked
 from tests.support.shell import Follow, Shell, Vote
 
 MONDAY = Schedule(0, 9, "UTC")
@@ -50,6 +53,20 @@ async def test_the_command_shows_the_same_as_json(
     assert "log.events" in [table["table"] for table in status["disk"]]
     text = shell("status", status=1).out
     assert f"position {catalog + 1}" in text and "log.events" in text and "start `ballotpress worker`" in text
+
+
+async def test_a_disk_without_room_for_tables_is_told(
+    postgres: servers.Postgres, template: str, tmp_path: Path, valkey_url: str
+) -> None:
+    """A server that answers on a full disk takes no votes: status says so, and is well again once there is room."""
+    async with small_disk(postgres, 60) as disk, database(postgres, template) as dsn:
+        name = dsn.partition("@/")[2].partition("?")[0]
+        await servers.execute(postgres.dsn(), f"alter database {name} set tablespace {disk.space}")
+        shell = Shell(tmp_path, dsn, valkey_url)
+        disk.fill()
+        assert "! PostgreSQL's disk is full\n  free some space" in shell("status", status=1).out
+        disk.empty()
+        assert "disk is full" not in shell("status", status=1).out
 
 
 async def test_views_behind_are_measured(connection: Any, catalog: int, follow: Follow, vote: Vote) -> None:
