@@ -1,0 +1,296 @@
+"""`verify.py` takes a log that keeps the rules, and refuses each entry that breaks one, with its position and why."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from services.proof import verify
+from tests.support.public_log import PublicLog, Signer, a_log
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def check(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Give a function that checks the export of a log, and returns the exit status and all that was said."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(log: PublicLog, *words: str | Path) -> tuple[int, str]:
+        status = verify.main([str(log.export(tmp_path / "log.jsonl")), "--key", log.signer.vkey, *map(str, words)])
+        said = capsys.readouterr()
+        return status, said.out + said.err
+
+    return run
+
+
+def test_a_right_log_is_right(check: Run) -> None:
+    """Votes changed and retracted, ballots voided and restored, sealed entries: all of it adds up."""
+    status, said = check(a_log())
+    assert status == 0, said
+    assert "entries make the signed root" in said
+    assert "2 corrections come to what they say" in said
+
+
+def counted(log: PublicLog, folder: Path) -> dict[str, tuple[int, int]]:
+    """Recount a log, here; return the tallies."""
+    file = log.export(folder / "log.jsonl")
+    whole = verify.Log(file, len(log.entries))
+    whole.fold((), lambda level, n, hashes: None)
+    return {id_.decode(): (tool.ship, tool.skip) for id_, tool in verify.recount(whole).tools.items()}
+
+
+@pytest.mark.parametrize("bucket", [10, 2_000_000])
+def test_a_log_is_counted_whole_or_some_tools_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket: int) -> None:
+    """The tallies are those that the writer of the log kept, however many tools are counted at once."""
+    monkeypatch.setattr(verify, "BUCKET", bucket)
+    log = a_log()
+    assert counted(log, tmp_path) == {tool: tuple(tally) for tool, tally in log.tallies.items()}
+
+
+VOTE = '{"type":"VoteCast","minute":30000000,"tool":"%s","ballot":"00000000000000000000000000000000","choice":"ship"}'
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "keys in another order": lambda vote: vote.replace(
+        '"type":"VoteCast","minute":30000000', '"minute":30000000,"type":"VoteCast"'
+    ),
+    "a key in another case": lambda vote: vote.replace('"choice"', '"Choice"'),
+    "a type in another case": lambda vote: vote.replace("VoteCast", "voteCast"),
+    "a key twice": lambda vote: vote.replace('"choice":"ship"', '"choice":"skip","choice":"ship"'),
+    "a key more": lambda vote: vote.replace("}", ',"weight":2}'),
+    "a space": lambda vote: vote.replace(":", ": ", 1),
+    "a space before": lambda vote: " " + vote,
+    "a space after": lambda vote: vote + " ",
+    "an escape": lambda vote: vote.replace("ship", "shi\\u0070"),
+    "a null": lambda vote: vote.replace("}", ',"previous":null}'),
+    "a minute with a zero before": lambda vote: vote.replace("30000000", "030000000"),
+    "a minute with a fraction": lambda vote: vote.replace("30000000", "30000000.0"),
+    "a minute as text": lambda vote: vote.replace("30000000", '"30000000"'),
+    "a ballot in capitals": lambda vote: vote.replace("0" * 32, "A" * 32),
+    "a tool with a second spelling": lambda vote: re.sub(r'(?<="tool":".{21}).', "B", vote),
+    "another choice": lambda vote: vote.replace("ship", "shiP"),
+    "a byte order mark": lambda vote: "\ufeff" + vote,
+}
+
+
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_vote_has_one_spelling(check: Run, spell: Callable[[str], str]) -> None:
+    """What a reader of JSON takes for the same vote, or for another, is refused."""
+    log = a_log()
+    vote = VOTE % next(iter(log.tallies))
+    position = log.add(vote)
+    assert check(log)[0] == 0
+    log.entries[-1] = spell(vote).encode()
+    status, said = check(log)
+    assert (status, f"Entry {position} is refused" in said) == (2, True), said
+
+
+DATA: dict[str, Callable[[str], str]] = {
+    "keys in another order": lambda entry: entry.replace('"left": "L", "right": "R"', '"right": "R", "left": "L"'),
+    "a key twice": lambda entry: entry.replace('"left": "L"', '"left": "X", "left": "L"'),
+    "a key in another case": lambda entry: entry.replace('"left"', '"Left"'),
+    "no space": lambda entry: entry.replace(": ", ":"),
+    "an escape": lambda entry: entry.replace('"L"', '"\\u004c"'),
+    "a fraction": lambda entry: entry.replace('"L"', "1.0"),
+    "not a number": lambda entry: entry.replace('"L"', "NaN"),
+}
+
+
+@pytest.mark.parametrize("spell", DATA.values(), ids=DATA)
+def test_data_have_one_spelling(check: Run, spell: Callable[[str], str]) -> None:
+    """The data of other public entries are spelled as PostgreSQL spells them, or refused."""
+    log = a_log()
+    position = log.event("ComparisonAnnounced", left="L", right="R")
+    assert check(log)[0] == 0
+    log.entries[-1] = spell(log.entries[-1].decode()).encode()
+    status, said = check(log)
+    assert (status, f"Entry {position} is refused" in said) == (2, True), said
+
+
+def test_a_type_of_a_later_release_is_not_guessed_at(check: Run) -> None:
+    """It can't be checked, and the answer says what to do."""
+    log = a_log()
+    log.event("ToolPraised", tool="x")
+    status, said = check(log)
+    assert (status, "get a newer one" in said) == (1, True), said
+
+
+def second_chain(log: PublicLog, tool: str) -> None:
+    log.stands[tool, "visitor-2"] = None
+    log.vote("visitor-2", tool, "ship")
+
+
+def vote_while_voided(log: PublicLog, tool: str) -> None:
+    log.vote("visitor-1", tool, "skip" if log.stands[tool, "visitor-1"] == "ship" else "ship")
+
+
+def retract_nothing(log: PublicLog, tool: str) -> None:
+    log.stands[tool, "visitor-99"] = "ship"
+    log.vote("visitor-99", tool, None)
+
+
+def same_again(log: PublicLog, tool: str) -> None:
+    choice = log.stands[tool, "visitor-2"]
+    log.vote("visitor-2", tool, choice)
+
+
+def time_goes_back(log: PublicLog, tool: str) -> None:
+    log.minute -= 1
+    log.vote("visitor-77", tool, "ship")
+
+
+def void_twice(log: PublicLog, tool: str) -> None:
+    log.correct({"visitor-1"}, correction="c3")
+
+
+def restore_what_counts(log: PublicLog, tool: str) -> None:
+    log.correct({"visitor-2"}, restore=True, correction="c3")
+
+
+def void_an_earlier_entry(log: PublicLog, tool: str) -> None:
+    first = log.last[tool, "visitor-2"]
+    log.vote("visitor-2", tool, "skip" if log.stands[tool, "visitor-2"] == "ship" else "ship")
+    log.event("BallotsVoided", correction="c3", ballots=[first])
+
+
+def void_what_is_no_vote(log: PublicLog, tool: str) -> None:
+    log.event("BallotsVoided", correction="c3", ballots=[1])
+
+
+def void_what_is_to_come(log: PublicLog, tool: str) -> None:
+    log.event("BallotsVoided", correction="c3", ballots=[len(log.entries) + 5])
+
+
+def void_out_of_order(log: PublicLog, tool: str) -> None:
+    log.event("BallotsVoided", correction="c3", ballots=[log.last[tool, "visitor-4"], log.last[tool, "visitor-2"]])
+
+
+def void_without_a_correction(log: PublicLog, tool: str) -> None:
+    log.event("BallotsVoided", correction="c3", ballots=[log.last[tool, "visitor-2"]])
+    log.event("ComparisonAnnounced", left="a", right="b")
+
+
+def void_too_few(log: PublicLog, tool: str) -> None:
+    log.event("BallotsVoided", correction="c3", ballots=[log.last[tool, "visitor-2"]])
+    log.record([(tool, "visitor-2"), (tool, "visitor-4")], restore=False, correction="c3", voters=2)
+
+
+def correct_without_ballots(log: PublicLog, tool: str) -> None:
+    log.record([(tool, "visitor-2")], restore=False, correction="c3", voters=1)
+
+
+def before_is_wrong(log: PublicLog, tool: str) -> None:
+    log.tallies[tool][0] += 1
+    log.correct({"visitor-2"}, correction="c3")
+
+
+def votes_are_wrong(log: PublicLog, tool: str) -> None:
+    log.correct({"visitor-2"}, correction="c3", votes=7)
+
+
+def action_is_wrong(log: PublicLog, tool: str) -> None:
+    log.correct({"visitor-2"}, correction="c3", action="reinstated")
+
+
+def tool_unknown(log: PublicLog, tool: str) -> None:
+    log.tallies["A" * 22] = [0, 0]
+    log.vote("visitor-2", "A" * 22, "ship")
+
+
+def data_of_a_vote(log: PublicLog, tool: str) -> None:
+    log.event("VoteCast", tool=tool, choice="ship")
+
+
+BREACHES: dict[Callable[[PublicLog, str], None], str] = {
+    second_chain: "says that its ballot stood at nothing",
+    vote_while_voided: "a ballot that is voided",
+    retract_nothing: "it has no entry before",
+    same_again: "it changes nothing",
+    time_goes_back: "is before",
+    void_twice: "a second time",
+    restore_what_counts: "which is not voided",
+    void_an_earlier_entry: "not the last entry of its ballot",
+    void_what_is_no_vote: "which is no vote",
+    void_what_is_to_come: "before its own",
+    void_out_of_order: "must rise",
+    void_without_a_correction: "without a correction",
+    void_too_few: "by its ballots, not at",
+    correct_without_ballots: "names no ballots",
+    before_is_wrong: "before it, alpha stood at",
+    votes_are_wrong: "says that it changes 7 votes",
+    action_is_wrong: "its ballots the opposite",
+    tool_unknown: "never added",
+    data_of_a_vote: "another form",
+}
+
+
+@pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: breach.__name__)
+def test_each_breach_of_a_rule_is_named(check: Run, tmp_path: Path, breach: Callable[[PublicLog, str], None]) -> None:
+    """A log that its operator wrote and signed against the rules is refused, with the position and the reason."""
+    log = a_log()
+    sound = len(log.entries)
+    breach(log, next(iter(log.tallies)))
+    status, said = check(log)
+    assert (status, BREACHES[breach] in said) == (2, True), said
+    position = int(re.search(r"Entry (\d+) is refused", said)[1])  # type: ignore[index]
+    assert sound < position <= len(log.entries)
+    assert "evidence" in said
+    assert log.entries[position - 1].decode() in (tmp_path / "evidence" / "entry.txt").read_text()
+
+
+def test_what_a_view_passed_over_is_not_counted(tmp_path: Path) -> None:
+    """A dropped vote stays in its chain, and counts for nothing."""
+    log = a_log()
+    tool = next(iter(log.tallies))
+    before = counted(log, tmp_path)[tool]
+    position = log.vote("visitor-50", tool, "ship")
+    log.event("EventDropped", projection="cards", position=position, reason="r")
+    assert counted(log, tmp_path)[tool] == before
+
+
+def test_corrections_of_an_older_release_are_taken_at_their_word(check: Run, tmp_path: Path) -> None:
+    """They name no ballots; the ballots that a migration names later must come to them."""
+    log = PublicLog()
+    tool = log.tool("alpha")
+    for n in range(4):
+        log.vote(f"v{n}", tool, "ship")
+    log.record([(tool, "v1"), (tool, "v2")], restore=False, correction="c1", voters=2)
+    status, said = check(log)
+    assert (status, "taken at their word" in said) == (0, True), said
+    log.event("BallotsVoided", correction="c1", ballots=[log.last[tool, "v1"], log.last[tool, "v2"]])
+    status, said = check(log)
+    assert status == 0, said
+    assert counted(log, tmp_path)[tool] == (2, 0)
+    log.vote("v3", tool, "skip")
+    log.correct({"v3"}, correction="c2")
+    assert check(log)[0] == 0
+
+
+def test_ballots_named_later_must_come_to_the_corrections_before(check: Run) -> None:
+    """One ballot too few is found."""
+    log = PublicLog()
+    tool = log.tool("alpha")
+    for n in range(4):
+        log.vote(f"v{n}", tool, "ship")
+    log.record([(tool, "v1"), (tool, "v2")], restore=False, correction="c1", voters=2)
+    log.event("BallotsVoided", correction="c1", ballots=[log.last[tool, "v1"]])
+    status, said = check(log)
+    assert (status, "don't add up" in said) == (2, True), said
+
+
+def test_a_witness_shows_back_dating(check: Run, tmp_path: Path) -> None:
+    """An entry whose minute lies well before the time at which a witness saw all entries before it is back-dated."""
+    log = a_log()
+    witness = Signer("witness.example", 7, 4)
+    seen = 60 * log.minute
+    old = tmp_path / "old.note"
+    old.write_text(log.note(None, (witness, seen)))
+    log.minute += 1
+    log.vote("late", next(iter(log.tallies)), "ship")
+    words = ("--old", old, "--witness", witness.vkey, "--checkpoint", tmp_path / "new.note")
+    (tmp_path / "new.note").write_text(log.note(None, (witness, seen + 60)))
+    assert check(log, *words)[0] == 0
+    old.write_text(log.note(len(log.entries) - 1, (witness, seen + 86_400)))
+    (tmp_path / "new.note").write_text(log.note(None, (witness, seen + 86_460)))
+    status, said = check(log, *words)
+    assert (status, "back-dated" in said) == (2, True), said
