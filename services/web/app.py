@@ -49,6 +49,7 @@ from services.web import (
     suppressions,
     tallies,
     tools,
+    verify_program,
     visitors,
     voters,
     votes,
@@ -79,7 +80,7 @@ HEAD_MILLISECONDS: Final = 8_000
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
     health, visitors, tools, personas, comparisons, votes, tallies, settled, corrections, how_we_check, bookmarks, reviews,
     reports, newsletter, preferences, issues, outbox, your_data, webhooks, operators, moderation, integrity, voters, puzzles,
-    quarantine, suppressions, log, assets, refusals, security_contact,
+    quarantine, suppressions, log, assets, refusals, security_contact, verify_program,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 

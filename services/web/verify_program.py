@@ -1,0 +1,23 @@
+"""The program that checks the public log, for whoever has it from nowhere else.
+
+The site that it checks is the wrong place to get it from: what doubts the site should not come from it. So it says at its top.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from services.proof import verify
+from services.web.http.answers import Answer
+from services.web.http.pages import page
+from services.web.http.queries import Query
+from services.web.site import Call
+
+TEXT: Final = b"text/plain; charset=utf-8"
+PROGRAM: Final = Path(verify.__file__).read_bytes()
+_AN_HOUR: Final = ((b"cache-control", b"public, max-age=3600"),)
+
+
+@page("/proof/verify.py", Query)
+async def verify_program(call: Call, query: Query) -> Answer:
+    """Give the program as it stands in this release."""
+    return Answer(PROGRAM, media=TEXT, headers=_AN_HOUR)
