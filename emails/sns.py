@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.error import HTTPError
 
 import certifi
@@ -51,6 +51,14 @@ Fetch = Callable[[str], bytes]
 
 class NotSigned(Exception):
     """The message is from another topic, isn't signed by Amazon, or is too old."""
+
+
+class Signed(NamedTuple):
+    """What a message says was signed, the signature, and how it was made."""
+
+    text: bytes
+    signature: bytes
+    algorithm: hashes.HashAlgorithm
 
 
 class CertificateAway(Exception):
@@ -173,22 +181,30 @@ class Signers:
                 return
 
 
-def verify(message: Message, signer: x509.Certificate, topics: tuple[str, ...], at: datetime) -> None:
-    """Raise NotSigned unless a message is from one of these topics, recent, and signed under this certificate."""
+def read_signed(message: Message, topics: tuple[str, ...], at: datetime) -> Signed:
+    """Return what a message has signed. Raises NotSigned unless it is whole, recent, and from one of these topics.
+
+    All that a message itself can be told by is looked at here, before a stranger's makes us fetch a certificate.
+    """
     if message.get("TopicArn") not in topics:
         raise NotSigned("the topic isn't one of ours")
     try:
         sent = datetime.fromisoformat(str(message["Timestamp"])).astimezone(UTC)
         signature = base64.b64decode(str(message["Signature"]), validate=True)
-        signed = "".join(f"{name}\n{message[name]}\n" for name in _SIGNED[message["Type"]] if name in message)
+        text = "".join(f"{name}\n{message[name]}\n" for name in _SIGNED[message["Type"]] if name in message)
         algorithm = _HASHES[message["SignatureVersion"]]
     except (KeyError, ValueError, TypeError, OverflowError):
         raise NotSigned("the message isn't whole") from None
     if abs(at - sent) > OLDEST:
         raise NotSigned("the message is too old")
+    return Signed(text.encode(), signature, algorithm)
+
+
+def verify(signed: Signed, signer: x509.Certificate, at: datetime) -> None:
+    """Raise NotSigned unless this was signed under this certificate, and the certificate is valid."""
     if not signer.not_valid_before_utc <= at <= signer.not_valid_after_utc:
         raise NotSigned("the certificate isn't valid now")
     try:
-        _key_of(signer).verify(signature, signed.encode(), padding.PKCS1v15(), algorithm)
+        _key_of(signer).verify(signed.signature, signed.text, padding.PKCS1v15(), signed.algorithm)
     except InvalidSignature:
         raise NotSigned("the signature is wrong") from None

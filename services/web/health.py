@@ -6,7 +6,6 @@ import msgspec
 
 from services.web.gauges import read_gauges
 from services.web.http.answers import Answer
-from services.web.http.checks import ask_all
 from services.web.http.endpoints import endpoint
 from services.web.http.problems import Refusal
 from services.web.site import Call
@@ -42,7 +41,7 @@ async def get_ready(call: Call) -> ReadyAnswer:
     """Say whether this process can serve, and what is degraded."""
     if call.site.is_leaving:
         raise NotReady("leaving: this process was told to stop")
-    vital, other = await ask_all(call.site.checks)
+    vital, other = await call.site.checks.look()
     if vital:
         raise NotReady("; ".join(vital))
     return ReadyAnswer("degraded", tuple(other)) if other else ReadyAnswer("ok")

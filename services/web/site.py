@@ -36,7 +36,7 @@ from services.web.filters import FILTERS, GLOBALS
 from services.web.http import call
 from services.web.http.admission import Admission
 from services.web.http.auth import OperatorTokens, VisitorTokens
-from services.web.http.checks import Check, database_check
+from services.web.http.checks import Check, Checks, database_check
 from services.web.http.cursors import Cursors
 from services.web.http.endpoints import PATH_PATTERNS
 from services.web.http.limits import Counter, Headers, Limit, Limits
@@ -103,7 +103,7 @@ class Site:
         self.is_leaving = False
         self.metrics.registry.register(Load(self.admission))
         self.vault = Vault(settings.vault_keys)
-        self.checks: list[Check] = []
+        self.checks = Checks()
         self._visitor_writes = Limit("visitor", settings.writes_per_minute, 60)
         self._network_writes = Share("network", settings.network_writes_per_minute, 60)
         self._new_visitors = Share("new-visitors", settings.new_visitors_per_hour, 3600)
@@ -139,7 +139,7 @@ class Site:
             self.views = ViewProgress(self.database)
             self.marks = Marks(self.database, are_kept=self.settings.network_marks)
             self.switches = Switches(self.database)
-            self.checks += self._checks()
+            self.checks.add(*self._checks())
             try:
                 async with self._append():
                     yield
@@ -207,7 +207,7 @@ class Site:
         ]
         try:
             async with Committer(dsn, REGISTRY, on_commit=committed) as self.committer:
-                self.checks.append(log_check(self.database, self.committer.course))
+                self.checks.add(log_check(self.database, self.committer.course))
                 self.metrics.registry.register(Batches(self.committer.course))
                 yield
         finally:

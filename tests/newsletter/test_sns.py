@@ -4,9 +4,11 @@ import base64
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -15,7 +17,11 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 from cryptography.x509.verification import Store
 
 from emails import sns
+from services.clock import now
 from services.newsletter.reports import read_ses
+from services.settings import Newsletter
+from tests.support.settings import settings
+from tests.support.sites import opened
 
 TOPIC = "arn:aws:sns:eu-west-1:1:bounces"
 PATH = f"/SimpleNotificationService-{'0a' * 16}.pem"
@@ -112,7 +118,7 @@ async def test_amazons_messages_are_verified_and_read(version: str) -> None:
     """A bounce signed by Amazon is read; changed, old, of another topic, or of an unknown version it is refused."""
     right = message(SIGNER.key, version)
     signer = await signers(Web(pem(SIGNER))).of(right, AT)
-    sns.verify(right, signer, (TOPIC,), AT)
+    sns.verify(sns.read_signed(right, (TOPIC,), AT), signer, AT)
     (report,) = read_ses(right)
     assert (report.kind, report.recipient, report.code) == ("hard", "ada@example.com", "5.1.1")
     unversioned = {name: value for name, value in right.items() if name != "SignatureVersion"}
@@ -126,10 +132,10 @@ async def test_amazons_messages_are_verified_and_read(version: str) -> None:
         (unversioned, AT),
     ):
         with pytest.raises(sns.NotSigned):
-            sns.verify(wrong, signer, (TOPIC,), when)
+            sns.verify(sns.read_signed(wrong, (TOPIC,), when), signer, when)
     late = AT + timedelta(days=31)
     with pytest.raises(sns.NotSigned, match="valid now"):
-        sns.verify({**right, "Timestamp": late.isoformat()}, signer, (TOPIC,), late)
+        sns.verify(sns.read_signed({**right, "Timestamp": late.isoformat()}, (TOPIC,), late), signer, late)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +182,24 @@ async def test_a_certificate_is_kept_and_one_that_is_away_is_no_refusal() -> Non
     for error in (TimeoutError(), OSError(), HTTPError(URL, 503, "", {}, None)):  # type: ignore[arg-type]
         with pytest.raises(sns.CertificateAway):
             await signers(Web(b"", **{URL: error})).of(message(SIGNER.key), AT)
+
+
+async def test_a_message_that_cannot_count_makes_us_fetch_nothing(dsn: str, valkey_url: str) -> None:
+    """Of another topic or type, old, or half: it is refused for what it says, before any certificate is fetched."""
+    web, right = Web(pem(SIGNER)), {**message(SIGNER.key), "Timestamp": now().isoformat()}
+    given = settings(dsn, valkey_url, newsletter=Newsletter(ses_topics=(TOPIC,)))
+    transport = partial(httpx.ASGITransport, client=("192.0.2.7", 4321))
+    wrong: tuple[dict[str, Any], ...] = (
+        {"TopicArn": "another"}, {"Type": "Another"}, {"Timestamp": AT.isoformat()}, {"Timestamp": "now"},
+        {"Signature": "?"}, {"SignatureVersion": "3"},
+    )  # fmt: skip
+    async with opened(given) as app, httpx.AsyncClient(transport=transport(app=app), base_url="http://site.test") as http:
+        app.state.site.signers = signers(web)
+        for change in wrong:
+            answer = await http.post("/v1/webhooks/mail/ses", json={**right, **change})
+            assert (answer.status_code, web.asked) == (401, []), change
+        await http.post("/v1/webhooks/mail/ses", json=right)
+    assert web.asked == [URL, ISSUER]
 
 
 def test_the_public_roots_are_read() -> None:

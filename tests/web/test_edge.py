@@ -262,6 +262,25 @@ async def test_a_body_that_does_not_come_is_given_up(
     assert (await site.put("/v1/try/a", json={"choice": "ship"}, headers=headers)).status_code == 200
 
 
+async def test_a_large_body_has_time_as_long_as_it_comes(site: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes at the least pace is taken; a length that is announced, and doesn't come, gives no more time."""
+    monkeypatch.setattr(call, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(call, "LEAST_PACE", 2**20)
+    announced = {"Content-Type": "application/json", "Content-Length": str(2**24), **bearer(OPERATOR.token)}
+
+    async def coming(pieces: int) -> AsyncIterator[bytes]:
+        yield b'{"choice":"ship"}'
+        for _ in range(pieces):
+            yield b" " * 2**20
+            await asyncio.sleep(0.2)
+        if pieces == 0:
+            await asyncio.sleep(3600)
+
+    async with asyncio.timeout(PATIENCE):
+        assert (await site.post("/v1/ops/catalog", content=coming(4), headers=announced)).status_code == 200
+        assert_problem(await site.post("/v1/ops/catalog", content=coming(0), headers=announced), 408)
+
+
 async def test_only_configured_origins_may_read(site: httpx.AsyncClient) -> None:
     """Browsers let a configured origin read answers, with credentials, and no other; caches keep them apart."""
     ours = await site.get("/health/live", headers={"Origin": "https://site.example"})

@@ -15,8 +15,9 @@ import pytest
 from services.clock import now
 from services.settings import Newsletter
 from services.web.app import ROUTES
+from services.web.http import checks
 from services.web.http.answers import Versioned
-from services.web.http.checks import Check, ask_all
+from services.web.http.checks import Check, Checks, ask_all
 from services.web.http.endpoints import PATH_PATTERNS
 from services.web.http.networks import Networks
 from services.web.http.openapi import implied
@@ -53,7 +54,7 @@ async def test_without_valkey_the_process_is_degraded(dsn: str) -> None:
             os.kill(process.pid, signal.SIGKILL)
             process.wait(5)
             await site.limit_new_visitor(site.networks.of("192.0.2.7"))
-            vital, other = await ask_all([check for check in site.checks if check.name == "limits"])
+            vital, other = await ask_all([site.limits.check()])
             assert vital == []
             assert "counts by itself" in other[0]
 
@@ -71,6 +72,28 @@ async def test_a_check_that_hangs_or_fails_is_a_reason() -> None:
     vital, other = await ask_all([Check("slow", True, hang), Check("broken", False, fail)])
     assert vital == ["slow: no answer within 1 s"]
     assert other == ["broken: ValueError"]
+
+
+async def test_one_look_serves_all_who_ask_for_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ask, and whoever hangs up, a check is asked once in a second; then again."""
+    monkeypatch.setattr(checks, "FRESH_SECONDS", 0.3)
+    asked = 0
+
+    async def ask() -> str | None:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.1)
+        return f"{asked}"
+
+    made = Checks()
+    made.add(Check("counted", False, ask))
+    impatient, *patient = (asyncio.ensure_future(made.look()) for _ in range(50))
+    await asyncio.sleep(0.01)
+    impatient.cancel()
+    assert [look.other for look in await asyncio.gather(*patient)] == [["counted: 1"]] * 49
+    assert (await made.look()).other == ["counted: 1"]
+    await asyncio.sleep(0.4)
+    assert (await made.look()).other == ["counted: 2"]
 
 
 async def test_metrics_count_by_route(site: httpx.AsyncClient) -> None:

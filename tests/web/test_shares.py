@@ -3,8 +3,10 @@
 import asyncio
 import random
 import time
+import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from ipaddress import ip_network
 from typing import Any
 
 import httpx
@@ -45,11 +47,27 @@ async def limits(valkey_url: str) -> AsyncIterator[Limits]:
         ("2001:db8:1:2:3::4", ["2001:db8:1:2::/64", "2001:db8:1::/56", "2001:db8:1::/48", "2001:db8::/32"]),
         ("2001:db8:1:ab12::4", ["2001:db8:1:ab12::/64", "2001:db8:1:ab00::/56", "2001:db8:1::/48", "2001:db8::/32"]),
         ("::ffff:192.0.2.7", ["192.0.2.0/24", "192.0.0.0/16"]),
+        ("2002:c000:207:1::4", ["192.0.2.0/24", "192.0.0.0/16"]),
+        ("64:ff9b::192.0.2.7", ["192.0.2.0/24", "192.0.0.0/16"]),
+        ("2001:0:cb00:7101:0:ffff:3fff:fdf8", ["192.0.2.0/24", "192.0.0.0/16"]),
+        ("64:ff9b:1::192.0.2.7", ["64:ff9b:1::/64", "64:ff9b:1::/56", "64:ff9b:1::/48", "64:ff9b::/32"]),
     ],
 )
 def test_an_address_counts_as_several_blocks(address: str, blocks: list[str]) -> None:
-    """IPv4 as its /24 and /16, IPv6 as its /64, /56, /48 and /32."""
+    """IPv4 as its /24 and /16, however IPv6 writes it; IPv6 as its /64, /56, /48 and /32."""
     assert [block.name for block in OF(address)] == blocks
+
+
+def test_what_a_caller_writes_is_not_kept() -> None:
+    """Of lists of hops only short ones are remembered, so what thousands of callers send takes no memory."""
+    networks = Networks([ip_network("10.0.0.0/8")])
+    one, padding = networks.of("10.0.0.1", [b"192.0.2.7"]), b"x" * 30_000
+    tracemalloc.start()
+    seen = [networks.of("10.0.0.1", [b"%d" % number + padding, b"192.0.2.7"]) for number in range(1_000)]
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seen == [one] * 1_000
+    assert kept < 5_000_000
 
 
 @pytest.mark.parametrize("is_away", [False, True])

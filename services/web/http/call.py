@@ -24,7 +24,7 @@ from services.web.http.theme import Theme
 
 BODY_SECONDS: Final = 8.0
 LEAST_PACE: Final = 512 * 1024
-"""Bytes a second at which a body over this size must arrive."""
+"""Bytes a second at which what has come of a body must have come, once `BODY_SECONDS` are over."""
 _TOO_SLOW: Final = "The body didn't arrive in time."
 KEY: Final = r"^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$"
 _KEY: Final = re.compile(KEY.encode("ascii"))
@@ -152,11 +152,22 @@ class Call(Request[None, None, State]):
 
     async def read_body(self) -> bytes:
         """Read the whole body from the connection and keep it as `body_bytes`. Raises BodyTooLarge, BodyTooSlow, BodyBroken."""
-        task = cast("asyncio.Task[object]", asyncio.current_task())
+        task, loop, chunks = cast("asyncio.Task[object]", asyncio.current_task()), asyncio.get_running_loop(), list[bytes]()
+        began = loop.time()
+        patience: asyncio.TimerHandle
+
+        def give_up() -> None:
+            nonlocal patience
+            until = began + BODY_SECONDS + sum(map(len, chunks)) / LEAST_PACE
+            if until > loop.time():  # a large body comes at its pace; a silent one gets no more time for its length
+                patience = loop.call_at(until, give_up)
+            else:
+                task.cancel(_TOO_SLOW)
+
         # asyncio.timeout does the same at three times the cost, and every vote has a body.
-        patience = asyncio.get_running_loop().call_later(self._body_seconds(), task.cancel, _TOO_SLOW)
+        patience = loop.call_later(BODY_SECONDS, give_up)
         try:
-            self.body_bytes = await self._received()
+            self.body_bytes = await self._received(chunks)
         except asyncio.CancelledError as error:
             if error.args != (_TOO_SLOW,):
                 raise
@@ -166,13 +177,7 @@ class Call(Request[None, None, State]):
             patience.cancel()
         return self.body_bytes
 
-    def _body_seconds(self) -> float:
-        """Return how long the body may take: a large one longer. Its announced length is within its route's limit."""
-        length = self.head.get(b"content-length", b"")
-        return BODY_SECONDS if len(length) < 6 else BODY_SECONDS + int(length) / LEAST_PACE
-
-    async def _received(self) -> bytes:
-        chunks = []
+    async def _received(self, chunks: list[bytes]) -> bytes:
         while True:
             message = await self.receive()
             if message["type"] != "http.request":

@@ -6,11 +6,13 @@ other degraded.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 from typing import Final, NamedTuple
 
 import asyncpg
 
 PATIENCE_SECONDS: Final = 1.0
+FRESH_SECONDS: Final = 1.0
 
 
 class Check(NamedTuple):
@@ -31,11 +33,43 @@ def database_check(database: "asyncpg.Pool[asyncpg.Record]") -> Check:
     return Check("database", True, ask)
 
 
-async def ask_all(checks: Sequence[Check]) -> tuple[list[str], list[str]]:
-    """Ask all checks at once; return the failures of vital ones, and those of others."""
+class Look(NamedTuple):
+    """What failed when the checks were asked: vital ones, and others."""
+
+    vital: Sequence[str]
+    other: Sequence[str]
+
+
+class Checks:
+    """The checks of a process, asked for all callers together: one look serves all within a second of its end."""
+
+    def __init__(self) -> None:
+        self._all: list[Check] = []
+        self._looking: asyncio.Task[Look] | None = None
+        self._looked = 0.0
+
+    def add(self, *checks: Check) -> None:
+        """Ask these too, from the next look on."""
+        self._all += checks
+
+    async def look(self) -> Look:
+        """Return what was found at most a second ago; who comes while a look is under way waits for it."""
+        if self._looking is None or (self._looking.done() and monotonic() - self._looked > FRESH_SECONDS):
+            self._looking = asyncio.create_task(self._look())
+        return await asyncio.shield(self._looking)  # the others wait on when one caller hangs up
+
+    async def _look(self) -> Look:
+        try:
+            return await ask_all(self._all)
+        finally:
+            self._looked = monotonic()
+
+
+async def ask_all(checks: Sequence[Check]) -> Look:
+    """Ask all checks at once, and return what failed."""
     found = await asyncio.gather(*map(_ask, checks))
     wrong = [(check.vital, f"{check.name}: {reason}") for check, reason in zip(checks, found, strict=True) if reason]
-    return [reason for vital, reason in wrong if vital], [reason for vital, reason in wrong if not vital]
+    return Look([reason for vital, reason in wrong if vital], [reason for vital, reason in wrong if not vital])
 
 
 async def _ask(check: Check) -> str | None:

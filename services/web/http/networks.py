@@ -12,8 +12,12 @@ from typing import Final, NamedTuple
 
 from services.web.http.limits import Counter, Limit
 
+MOST_REMEMBERED: Final = 256
+"""Characters of the longest list of hops whose network is remembered: a head may have 32 kB of them."""
+
 # By the version of the protocol: the length of a block's prefix, and how many times the narrowest block's share it has.
 _BLOCKS: Final = {4: ((24, 1), (16, 8)), 6: ((64, 1), (56, 2), (48, 4), (32, 64))}
+_NAT64: Final = IPv6Network("64:ff9b::/96")
 FACTORS: Final = sorted({factor for blocks in _BLOCKS.values() for _, factor in blocks})
 
 
@@ -47,7 +51,8 @@ class Networks:
         """
         if not self._trusted or not forwarded:
             return self._of(peer, "")
-        return self._of(peer, b",".join(forwarded).decode("latin-1"))
+        hops = b",".join(forwarded).decode("latin-1")
+        return self._of(peer, hops) if len(hops) <= MOST_REMEMBERED else self._seen(peer, hops)
 
     def is_proxy(self, peer: str) -> bool:
         """Tell whether a peer is one of our own proxies."""
@@ -77,7 +82,7 @@ def _named(address: IPv4Address | IPv6Address, prefix: int) -> str:
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
-    """Read an address as proxies write it: with a port or brackets at times, IPv4 mapped into IPv6 at others."""
+    """Read an address as proxies write it: with a port or brackets at times, IPv4 written as IPv6 at others."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -87,7 +92,17 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
         address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+    return address if isinstance(address, IPv4Address) else _inner(address) or address
+
+
+def _inner(address: IPv6Address) -> IPv4Address | None:
+    """Return the IPv4 address that an IPv6 one stands for: who owns the one has the others too, and would have two shares.
+
+    They are IPv4 mapped (RFC 4291), 6to4 (RFC 3056), Teredo's client (RFC 4380), and NAT64's well-known prefix (RFC 6052).
+    """
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
 
 
 class Share:
