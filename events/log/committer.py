@@ -70,7 +70,6 @@ class Committer:
         self._in_flight: list[_Waiting] = []
         self._arrived = asyncio.Event()
         self._connection: Connection[Any] | None = None
-        self._begun = False
         self._is_committing = False
         self._known = Known(registry)
         self.is_ready = False
@@ -236,9 +235,8 @@ class Committer:
         """Decide and append a batch in one transaction; return each command's receipt or refusal."""
         self._is_committing = False
         connection = await self._connect()
-        if not self._begun:
+        if not connection.is_in_transaction():  # one begun with the last commit ends with its session
             await connection.execute("begin")
-        self._begun = False
         if commands[0].seconds is not None:  # exclusive, and allowed to hold the head for longer than a batch of votes
             await connection.execute(store.ALLOW_SECONDS, f"{commands[0].seconds}s")
         try:
@@ -252,10 +250,9 @@ class Committer:
             await history.note(connection, error.mark, "the log")
             self._known = Known(self._registry)
             return await self._commit(commands)
-        # More commands wait: let this commit begin their transaction too, which saves its `begin` a round trip.
-        self._begun = bool(self._queue)
         self._is_committing = True
-        await connection.execute("commit and chain" if self._begun else "commit")
+        # If more commands wait, this commit begins their transaction too, which saves its `begin` a round trip.
+        await connection.execute("commit and chain" if self._queue else "commit")
         if appended is not None:
             self._known.mark = appended.mark
             self._on_commit(appended.events)
@@ -276,7 +273,6 @@ class Committer:
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
-        self._begun = False
         if connection is not None:
             connection.terminate()
 

@@ -191,6 +191,10 @@ async def test_survives_a_lost_connection(committer: Committer, connection: Any)
     assert found == list(range(1, len(found) + 1))
 
 
+END_RESTING = """
+select count(pg_terminate_backend(pid)) from pg_stat_activity
+where application_name = 'ballotpress-log' and datname = current_database() and state = 'idle in transaction'
+"""
 END_SESSION = "select pg_terminate_backend(pg_backend_pid()) where nextval('tries') = 1"
 END_AT_COMMIT = """
 create function end_session() returns trigger language plpgsql as $$
@@ -233,3 +237,17 @@ async def test_a_session_that_ends_in_the_commit_is_not_tried_again(committer: C
     assert await connection.fetchval("select last_value from tries") == 1
     await connection.execute("drop trigger end_at_commit on log.events")
     assert (await committer.submit(CastVote(new_id(), "a", "ship"))).appended == 1
+
+
+async def test_no_batch_goes_without_a_transaction(dsn: str, connection: Any) -> None:
+    """A session that ends after a commit has begun the next batch's transaction takes it along: the batch begins its own."""
+    async with patient(dsn, largest_batch=1) as committer:
+        await add_tools(committer, "a")
+        voted, given_up = (committer.submit(CastVote(new_id(), "a", "ship")) for _ in range(2))
+        given_up.cancel()
+        await voted
+        while await connection.fetchval(END_RESTING) == 0:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # until the end of the session is heard of
+        receipts = await asyncio.gather(*(committer.submit(CastVote(new_id(), "a", "ship")) for _ in range(3)))
+    assert [receipt.position for receipt in receipts] == [3, 4, 5]
