@@ -1,6 +1,6 @@
 """The one list of all event types of this release, and the listing that its commands see."""
 
-from events import ballots, bookmarks, catalog, erasure, integrity, quarantine, reports, reviews, subscribers, voters
+from events import ballots, bookmarks, catalog, erasure, integrity, proof, quarantine, reports, reviews, subscribers, voters
 from events.log.event import Registry
 
 REGISTRY = Registry(
@@ -15,6 +15,7 @@ REGISTRY = Registry(
         *subscribers.EVENTS,
         *quarantine.EVENTS,
         *integrity.EVENTS,
+        *proof.EVENTS,
     ),
     listing=catalog.Listing,
 )

@@ -58,7 +58,24 @@ class CorrectionRecorded(Event, frozen=True, kw_only=True):
     tools: list[ToolCorrected]
 
 
-EVENTS = (VoterDisqualified, VoterReinstated, CorrectionRecorded)
+class BallotsVoided(Event, frozen=True, kw_only=True):
+    """The ballots of a correction's voters no longer count: the position of the last event of each, in ascending order.
+
+    It names every ballot of these voters, those that were retracted too, and no voter: by it anybody can recount a correction.
+    """
+
+    correction: str
+    ballots: list[int]
+
+
+class BallotsRestored(Event, frozen=True, kw_only=True):
+    """The ballots of a correction's voters count again: the position of the last event of each, in ascending order."""
+
+    correction: str
+    ballots: list[int]
+
+
+EVENTS = (VoterDisqualified, VoterReinstated, CorrectionRecorded, BallotsVoided, BallotsRestored)
 
 
 class VoterIsDisqualified(Exception):

@@ -14,13 +14,13 @@ from msgspec import UNSET, UnsetType
 
 from events.registry import REGISTRY
 from projections.engine import snapshot, window
-from projections.registry import PROJECTIONS
+from projections.registry import SHOWN
 from projections.settled import CommunityVerdict, settled
 from projections.tally import percent, verdict_of_a_look
 
 Tally = tuple[int, int]
 Verdict = Callable[[int, int], CommunityVerdict | None]
-CARDS: Final = next(projection for projection in PROJECTIONS if projection.name == "cards")
+CARDS: Final = next(projection for projection in SHOWN if projection.name == "cards")
 MOST_KEPT: Final = 50
 """Items of each sort that are kept, so that each choice of categories finds its own among them."""
 FEWEST_VOTES: Final = 5
@@ -148,13 +148,13 @@ order by r.public_score desc nulls last, r.public_position limit $2
 
 async def compile_content(dsn: str, start: int) -> tuple[int, Content]:
     """Return the cut-off and content of an issue that begins after `start` and ends now. Raises ViewsHalted."""
-    async with snapshot.live(dsn, PROJECTIONS, REGISTRY) as (connection, end):
+    async with snapshot.live(dsn, SHOWN, REGISTRY) as (connection, end):
         return end, await read(connection, start, end)
 
 
 async def compile_afresh(connection: "Connection[Any]", start: int, end: int, *, by_settled: bool) -> Content:
     """Return the content of the period `(start, end]` from views folded for it alone, which the caller rolls back."""
-    await snapshot.fold_afresh(connection, PROJECTIONS, REGISTRY, end)
+    await snapshot.fold_afresh(connection, SHOWN, REGISTRY, end)
     return await read(connection, start, end, by_settled=by_settled)
 
 

@@ -15,7 +15,11 @@ PROJECTIONS = (
     Projection("subscribers", 1),
     Projection("corrections", 1),
     Projection("integrity", 1, exact_totals=frozenset({"votes", "young votes"})),
+    Projection("proof", 1),
 )
+
+# What pages and mails are made from: they don't wait for the tree over the log, which says nothing else.
+SHOWN = tuple(projection for projection in PROJECTIONS if not projection.whole)
 
 _SCHEMAS = {projection.name: projection.schema for projection in PROJECTIONS}
 _PLACE = re.compile(r"\{(\w+)\}")

@@ -1,6 +1,7 @@
 """Find the events behind a row of each table: the positions to look at first when the row is wrong."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 from uuid import UUID
 
@@ -8,9 +9,10 @@ from asyncpg import Connection
 
 from events import bookmarks, reports, subscribers
 from events.log import ids
+from projections import merkle
 from projections.engine.verify import RowDifference, Source
 
-# Of each row, at most this many positions are returned, the last ones.
+# Of each row, at most this many positions are returned, the last ones; of a tile, all that differ.
 MOST = 5
 # Votes on a tool stand in as many streams as it has voters, so they are looked for among this many positions only.
 LOOKED_AT = 50_000
@@ -101,6 +103,21 @@ async def _reviewer(connection: "Connection[Any]", row: RowDifference, position:
     return _in_order(await connection.fetch(OF_PERSONA, row.key["persona"], row.key["category"], position, MOST))
 
 
+async def _leaves(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
+    """Return the positions of the leaves that differ, of a tile of leaves."""
+    if row.key["level"] != 0:
+        return []
+    live, right = (() if side is None else _hashes(side["hashes"]) for side in (row.live, row.right))
+    first = merkle.WIDTH * row.key["n"] + 1
+    return [first + at for at, (one, other) in enumerate(zip_longest(live, right)) if one != other]
+
+
+def _hashes(text: str) -> Sequence[str]:
+    """Return the hashes of a tile, which JSON has in hexadecimal after `\\x`."""
+    width = 2 * merkle.HASH_SIZE
+    return [text[at : at + width] for at in range(2, len(text), width)]
+
+
 def _in_order(rows: Sequence[Any]) -> Sequence[int]:
     return sorted(row["position"] for row in rows)
 
@@ -130,4 +147,5 @@ SOURCES: Mapping[str, Source] = {
     "announcements": _last,
     "kept": _last_vote,
     "decisions": _stream("cohort"),
+    "tiles": _leaves,
 }

@@ -17,7 +17,7 @@ class DropEvent(Command[None], frozen=True):
         return Reads(wholes=[stream(projection) for projection in self.projections])
 
     def decide(self, seen: Seen) -> Decision[None]:
-        """Decide by the rule. Raises NotHalted."""
+        """Decide by the rule. Raises NotHalted, NothingPassed."""
         dropped = [{recorded.event.position for recorded in whole} for whole in seen.wholes]
         events = drop_event(dict(zip(self.projections, dropped, strict=True)), self.position, self.reason)
         return Decision(

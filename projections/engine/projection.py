@@ -5,7 +5,7 @@ schema: the connection's search_path says where they work, so that a rebuild run
 """
 
 import re
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence, Set
 from contextlib import asynccontextmanager
 from functools import cached_property
 from hashlib import sha256
@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from asyncpg import Connection
 
+from events import quarantine
 from events.log import postgres
 
 # Every projection's checkpoint.
@@ -46,7 +47,7 @@ create table checkpoint (
 );
 """
 
-_BLOCK = re.compile(r"^-- (tables|indexes|totals|(?:changes|step \w+) \(([\w, ]+)\)):[^\n]*\n", re.MULTILINE)
+_BLOCK = re.compile(r"^-- (tables|indexes|totals|(?:changes|step \w+) \((\*|[\w, ]+)\)):[^\n]*\n", re.MULTILINE)
 _CREATE_LOCK = 0x70726F6A
 
 # A comparison of whole tables takes as long as the log is long.
@@ -71,11 +72,18 @@ class RebuildRunning(Exception):
     """Another rebuild of this projection is running."""
 
 
+ALL = frozenset({"*"})
+
+
 class Step(msgspec.Struct, frozen=True):
-    """A statement for a window `($1, $2]` without the positions `$3`; it concerns these event types alone."""
+    """A statement for a window `($1, $2]` without the positions `$3`; it concerns these event types alone, or all (`*`)."""
 
     types: frozenset[str]
     sql: str
+
+    def concerns(self, present: Set[str]) -> bool:
+        """Return whether any of these types is the statement's."""
+        return self.types == ALL or not self.types.isdisjoint(present)
 
 
 class Projection:
@@ -92,6 +100,11 @@ class Projection:
         self.next_schema = f"{self.schema}_next"  # where a rebuild is made
         self.previous_schema = f"{self.schema}_prev"  # the tables kept by the last switch
         self.gone_schema = f"{self.schema}_gone"  # tables about to be dropped
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing can be passed over; then its statements know no `$3`."""
+        return self.name in quarantine.WHOLE
 
     @cached_property
     def _blocks(self) -> list[tuple[str, str, str]]:
@@ -134,6 +147,10 @@ class Projection:
     def digest(self) -> str:
         """Return a digest of all statements, tables and steps."""
         return sha256(repr(self._blocks).encode()).hexdigest()[:16]
+
+    def window(self, start: int, end: int, dropped: Sequence[int]) -> tuple[int | Sequence[int], ...]:
+        """Return the arguments of a step: the window, and the positions to pass over unless nothing can be."""
+        return (start, end) if self.whole else (start, end, dropped)
 
     async def create(self, connection: "Connection[Any]", schema: str, *, indexed: bool = True) -> None:
         """Make the tables, empty, in a new schema. Leaves the connection's search_path pointing there."""

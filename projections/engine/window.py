@@ -63,7 +63,12 @@ class CheckpointMoved(Exception):
 
 
 async def dropped_positions(connection: "Connection[Any]", projection: Projection, end: int | None = None) -> Sequence[int]:
-    """Return the positions that operators let this projection pass over: those of now, or of when the log ended at `end`."""
+    """Return the positions that operators let this projection pass over: those of now, or of when the log ended at `end`.
+
+    A whole one passes over nothing.
+    """
+    if projection.whole:
+        return []
     rows = await connection.fetch(DROPPED, quarantine.stream(projection.name), end)
     return [row["position"] for row in rows]
 
@@ -82,13 +87,14 @@ async def apply(
     statements raise.
     """
     present = await _types(connection, registry, start, end, dropped)
+    # All dropped positions, since a step may look back at events of an earlier window.
+    places = projection.window(start, end, dropped)
     for step in projection.steps:
-        if not present.isdisjoint(step.types):
-            # All dropped positions, since a step may look back at events of an earlier window.
-            await connection.execute(step.sql, start, end, dropped)
+        if step.concerns(present):
+            await connection.execute(step.sql, *places)
     totals = decode(await connection.fetchval(READ_TOTALS, start))
-    if totals is not None and not present.isdisjoint(projection.changes.types):
-        totals = add(totals, await connection.fetch(projection.changes.sql, start, end, dropped))
+    if totals is not None and projection.changes.concerns(present):
+        totals = add(totals, await connection.fetch(projection.changes.sql, *places))
     moved = await connection.execute(MOVE_CHECKPOINT, start, end, None if totals is None else encode(totals))
     if moved != "UPDATE 1":
         raise CheckpointMoved(projection.name)

@@ -20,6 +20,7 @@ SENTENCES: Final = {
     "events.integrity:CohortChanged": "The cohort has changed since that revision; it is {error} now: look again",
     "events.integrity:CohortHeld": "{error}",
     "events.quarantine:NotHalted": "No projection has halted at position {error}: see `ballotpress quarantine list`",
+    "events.quarantine:NothingPassed": "{error} can pass over no event: run a release that knows the one there",
     "services.newsletter.issues:IssueUnknown": "There is no issue {error}",
     "services.newsletter.records:FileUnreadable": "{error}",
     "emails.addresses:AddressRefused": "The address can't be used: {error}",

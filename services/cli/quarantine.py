@@ -50,14 +50,21 @@ async def list_(as_json: bool) -> None:
 @json_option
 @asynchronous
 async def drop(position: int, reason: str, as_json: bool) -> None:
-    """Let each projection that has halted at POSITION pass over the event there, now and in every rebuild."""
+    """Let each projection that has halted at POSITION pass over the event there, now and in every rebuild.
+
+    The tree over the public log (`proof`) has a leaf for every event, so it can pass over none.
+    """
     settings = find_settings()
     from events.commands.quarantine import DropEvent
+    from events.quarantine import can_pass
 
-    projections = [one.projection for one in await _halted(settings) if one.position == position]
+    halted = [one.projection for one in await _halted(settings) if one.position == position]
+    projections = can_pass(halted)
     receipt = await submit(settings, DropEvent(projections, position, reason, OPERATOR))
-    said = f"{', '.join(projections)} will pass over position {position}"
-    show(as_json, {"projections": projections, "appended": receipt.appended}, said)
+    said = [f"{', '.join(projections)} will pass over position {position}"]
+    if stay := [one for one in halted if one not in projections]:
+        said.append(f"{', '.join(stay)} stays halted there: it passes over nothing, so run a release that knows the event")
+    show(as_json, {"projections": projections, "appended": receipt.appended}, *said)
 
 
 def _text(halted: Halted) -> str:

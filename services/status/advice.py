@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
+from events.quarantine import WHOLE
 from projections.engine.window import LogWentBack
 from services.newsletter.holds import MANY_REFUSED, RESUME_HELD, said_held
 from services.newsletter.periods import SERVE_LATE
@@ -107,7 +108,8 @@ def _halt_problems(views: Sequence[ProjectionStatus]) -> Iterator[Problem]:
             continue
         drop = f"`ballotpress quarantine drop {position} --reason TEXT`"
         what = f"{first} halted at position {position}: {error}{too}"
-        yield Problem(what, f"run a release that can take this event, or let the view pass it: {drop}")
+        let = f", or let the view pass it: {drop}" if {first, *others} - WHOLE else ""
+        yield Problem(what, f"run a release that can take this event{let}")
 
 
 def _view_problems(view: ProjectionStatus) -> Iterator[Problem]:

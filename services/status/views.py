@@ -9,7 +9,7 @@ from asyncpg import Connection, Pool, Record
 
 from events.log import postgres
 from projections.engine.projection import Projection
-from projections.registry import PROJECTIONS
+from projections.registry import PROJECTIONS, SHOWN
 from services.status.model import Drift, Halt, ProjectionStatus
 
 Database: TypeAlias = "Pool[Any] | Connection[Any]"
@@ -39,7 +39,7 @@ left join sessions s on s.name = 'ballotpress-' || v.schema
 """
 
 _POSITION: Final = "(select position from {schema}.checkpoint)"
-_LOWEST: Final = "least({positions})".format(positions=", ".join(_POSITION.format(schema=p.schema) for p in PROJECTIONS))
+_LOWEST: Final = "least({positions})".format(positions=", ".join(_POSITION.format(schema=p.schema) for p in SHOWN))
 _REACHED: Final = f"select {_LOWEST} as lowest, position as head from log.head"  # noqa: S608 - made of projections' names
 
 MISSING: Final = """
@@ -77,14 +77,14 @@ async def read_views(database: Database, projections: Sequence[Projection] = PRO
 
 
 class Reached(NamedTuple):
-    """The position that all projections have reached, and that of the log's last event, at one moment."""
+    """The position that all that is shown has reached, and that of the log's last event, at one moment."""
 
     lowest: int
     head: int
 
 
 async def reached(database: Database) -> Reached:
-    """Return how far all projections are. It is asked often: callers wait for their own writes by it."""
+    """Return how far the views are that pages are made from. It is asked often: callers wait for their own writes by it."""
     (row,) = await database.fetch(_REACHED)
     return Reached(row["lowest"], row["head"])
 

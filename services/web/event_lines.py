@@ -44,6 +44,8 @@ _LINES: Final[dict[str, Callable[[Data], str]]] = {
     "VoterDisqualified": lambda d: f"The voter was disqualified with {count(len(d['ballots']), 'ballot')}",
     "VoterReinstated": lambda d: f"The voter was reinstated with {count(len(d['ballots']), 'ballot')}",
     "CorrectionRecorded": lambda d: f"{count(d['voters'], 'voter')} {d['action']}, {count(d['votes'], 'vote')}: {d['reason']}",
+    "BallotsVoided": lambda d: f"{count(len(d['ballots']), 'ballot')} of the correction's voters no longer count",
+    "BallotsRestored": lambda d: f"{count(len(d['ballots']), 'ballot')} of the correction's voters count again",
     "VoidProposed": lambda d: f"{d['by']} proposed to void {count(d['votes'], 'vote')}: {d['reason']}",
     "VoidWithdrawn": lambda d: f"{d['by']} took the proposal back: {d['reason']}",
     "CohortDecided": lambda d: f"{d['by']} decided on {count(d['votes'], 'vote')}, {d['decision']}: {d['reason']}",
@@ -59,6 +61,8 @@ _LINES: Final[dict[str, Callable[[Data], str]]] = {
     "Unsubscribed": lambda d: "Unsubscribed",
     "SubscriberSuppressed": lambda d: f"The address was suppressed: {d['reason']}",
     "SubscriberReinstated": lambda d: f"The suppression was taken back: {d['reason']}",
+    "LogKeyAdded": lambda d: f"The log is signed with one more key: {d['vkey']}",
+    "LogRestarted": lambda d: f"The log began anew after {d['common']} of {d['size']} events of {d['former']}: {d['reason']}",
     "EventDropped": lambda d: f"{d['projection']} skips position {d['position']}: {d['reason']}",
 }
 _SEALED: Final = {"text", "name", "words", "address"}

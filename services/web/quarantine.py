@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 from events.commands.quarantine import DropEvent
+from events.quarantine import WHOLE
 from services.status.model import ProjectionStatus
 from services.status.views import read_present_views
 from services.web.http.answers import Answer
@@ -42,12 +43,13 @@ async def read_halted(call: Call) -> Sequence[ProjectionStatus]:
 async def quarantine_page(call: Call, query: QuarantineQuery) -> Answer:
     """Show where views have halted."""
     word = _DROPPED if query.said else None
-    return await show_ops(call, "ops_quarantine.html", "/ops/quarantine", halted=await read_halted(call), word=word)
+    halted = await read_halted(call)
+    return await show_ops(call, "ops_quarantine.html", "/ops/quarantine", halted=halted, whole=WHOLE, word=word)
 
 
 @action("/ops/quarantine", DropForm, operator("voters"))
 async def drop_form(call: Call, form: DropForm) -> Answer:
-    """Let every view that has halted at a position skip the event there."""
+    """Let every view that has halted at a position, and can, skip the event there."""
     check_line("/reason", form.reason)
     names = [view.name for view in await read_halted(call) if view.halt is not None and view.halt.position == form.position]
     if not names:

@@ -17,6 +17,7 @@ from events.log.committer import LogUnavailable
 from events.log.event import UnknownEvent
 from events.log.transaction import KeyReused
 from events.log.vault import Erased
+from events.quarantine import NothingPassed
 from events.reviews import ReviewEditedSince, ReviewExists, ReviewNotFound
 from events.subscribers import LinkUsed, NotSubscribed
 from events.voters import VoterIsDisqualified, VoterUnknown
@@ -63,6 +64,9 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
         members=("revision",),
     ),
     CohortHeld: Kind(409, "cohort-held", "Decided already"),
+    NothingPassed: Kind(
+        409, "nothing-passed", "Can't be skipped", "The tree over the log skips no event: run a release that knows this one."
+    ),
     Erased: Kind(404, "erased", "Not found", "The text of this was erased."),
     KeyReused: Kind(422, "key-reused", "Idempotency-Key reused", "This Idempotency-Key came with another request before."),
     LogUnavailable: Kind(

@@ -164,3 +164,24 @@ insert into announcements
 select distinct t.tool, e.position, e.recorded_at
 from log.events e cross join lateral (values (e.data->>'tool'), (e.data->>'left'), (e.data->>'right')) as t(tool)
 where e.type in ('ToolAdded', 'ComparisonAnnounced') and t.tool is not null and e.recorded_at >= (select since from kept);
+
+-- proof
+insert into tiles
+select 0, s.position - 1 >> 8, string_agg(s.leaf, ''::bytea)
+from (select position, sha256('\x00'::bytea || convert_to(entry, 'UTF8')) as leaf from log.public_entries order by position) s
+group by s.position - 1 >> 8;
+
+-- proof
+insert into tiles
+select 1, n >> 8, string_agg(log.fold_hashes(hashes), ''::bytea order by n)
+from tiles where level = 0 and length(hashes) = 8192 group by n >> 8;
+
+-- proof
+insert into tiles
+select 2, n >> 8, string_agg(log.fold_hashes(hashes), ''::bytea order by n)
+from tiles where level = 1 and length(hashes) = 8192 group by n >> 8;
+
+-- proof
+insert into tiles
+select 3, n >> 8, string_agg(log.fold_hashes(hashes), ''::bytea order by n)
+from tiles where level = 2 and length(hashes) = 8192 group by n >> 8;

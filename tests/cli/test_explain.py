@@ -12,7 +12,8 @@ from events.log import ids
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from projections import history as tally_history
-from tests.oracle.fold import Cards, Entry
+from tests.oracle.entries import entry_from
+from tests.oracle.fold import Cards
 from tests.support import servers
 from tests.support.histories import EXAMPLES, SLUGS, TOOLS, VOTERS, Act, History, add_three_tools, histories, random_histories
 from tests.support.log import patient
@@ -27,8 +28,7 @@ async def tallies_at(connection: Connection, position: int) -> dict[str, tuple[i
     """Fold the log up to a position in Python; return each tool's (ship, skip)."""
     view = Cards()
     for row in await connection.fetch("select * from log.recorded_events where position <= $1 order by position", position):
-        event = REGISTRY.decode(row["type"], row["schema_version"], row["data"])
-        view.take(Entry(row["position"], row["recorded_at"], event, row["version"]))
+        view.take(entry_from(REGISTRY, row))
     return {row["tool"]: (row["ship"], row["skip"]) for row in view.tables()["tallies"].values()}
 
 

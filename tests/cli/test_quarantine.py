@@ -9,7 +9,7 @@ import pytest
 from events.registry import REGISTRY
 from projections.engine.projection import connect
 from projections.engine.runner import Halted, advance
-from projections.registry import PROJECTIONS
+from projections.registry import PROJECTIONS, SHOWN
 from projections.runner import follow_log
 from services.clock import now
 from tests.support.processes import PATIENCE
@@ -56,22 +56,37 @@ async def test_status_says_where_and_what_to_do(shell: Shell, halted: int) -> No
 
 
 async def test_a_dropped_event_is_passed(shell: Shell, halted: int, connection: Any, dsn: str) -> None:
-    """After a drop every halted view goes on, the log says who let it pass and why, and a second drop is refused."""
+    """After a drop every halted view that can goes on, the log says who let it pass and why, and a second drop is refused."""
     dropped = shell("quarantine", "drop", str(halted), "--reason", "made by a later release", "--json").json()
-    assert dropped == {"projections": [projection.name for projection in PROJECTIONS], "appended": len(PROJECTIONS)}
+    assert dropped == {"projections": [projection.name for projection in SHOWN], "appended": len(SHOWN)}
     projector = asyncio.create_task(follow_log(dsn, now))
     try:
         async with asyncio.timeout(PATIENCE):
             while await connection.fetchval("select position from cards_3.checkpoint") <= halted:
                 await asyncio.sleep(0.05)
-            while shell("quarantine", "list", "--json").json()["halted"]:
+            while len(shell("quarantine", "list", "--json").json()["halted"]) > 1:
                 await asyncio.sleep(0.05)
     finally:
         projector.cancel()
         await asyncio.wait([projector])
     said = await connection.fetchrow("select data->>'reason', meta->>'operator' from log.events where type = 'EventDropped'")
     assert tuple(said) == ("made by a later release", "shell")
-    shell("quarantine", "drop", str(halted), "--reason", "x").failed("No projection has halted", str(halted))
+    shell("quarantine", "drop", str(halted), "--reason", "x").failed("proof can pass over no event", "run a release that knows")
+
+
+async def test_the_tree_over_the_log_passes_over_nothing(shell: Shell, halted: int, connection: Any) -> None:
+    """A drop says that the tree stays halted where others pass, and offers none once it is alone."""
+    said = shell("quarantine", "drop", str(halted), "--reason", "made by a later release").out.splitlines()
+    assert said[1] == "proof stays halted there: it passes over nothing, so run a release that knows the event"
+    for projection in SHOWN:
+        await connection.execute(f"update {projection.schema}.checkpoint set halted_position = null")  # noqa: S608
+    assert [one["projection"] for one in shell("quarantine", "list", "--json").json()["halted"]] == ["proof"]
+    problems = json.loads(shell("status", "--json", status=1).out)["problems"]
+    advice = [problem["advice"] for problem in problems if "halted" in problem["what"]]
+    assert advice == ["run a release that can take this event"]
+    head = await connection.fetchval("select position from log.head")
+    shell("quarantine", "drop", str(halted), "--reason", "x").failed("proof can pass over no event", "run a release that knows")
+    assert await connection.fetchval("select position from log.head") == head
 
 
 async def test_nothing_is_dropped_where_nothing_halted(shell: Shell, connection: Any) -> None:

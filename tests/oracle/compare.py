@@ -12,7 +12,8 @@ from asyncpg import Connection
 from events.log.event import Registry
 from projections.engine import window
 from projections.engine.projection import Projection
-from tests.oracle.fold import FOLDS, Entry, Fold, Key, Row
+from tests.oracle.entries import entry_from
+from tests.oracle.fold import FOLDS, Fold, Key, Row
 
 # Read through a cursor: this many rows a round trip.
 _AT_ONCE = 2_000
@@ -34,7 +35,7 @@ order by t.relname
 READ_CHECKPOINT = "select position from checkpoint"
 
 READ_LOG = """
-select position, recorded_at, version, type, schema_version, data
+select position, stream, version, type, schema_version, data, meta, recorded_at
 from log.recorded_events
 where position <= $1 and position <> all($2::bigint[]) and type = any($3::text[])
 order by position
@@ -79,8 +80,7 @@ async def _folded(connection: "Connection[Any]", projection: Projection, registr
     view = FOLDS[projection.name]()
     types = [type_.__name__ for type_ in view.concerns]
     async for row in connection.cursor(READ_LOG, position, dropped, types, prefetch=_AT_ONCE):
-        event = registry.decode(row["type"], row["schema_version"], row["data"])
-        view.take(Entry(row["position"], row["recorded_at"], event, row["version"]))
+        view.take(entry_from(registry, row))
     return view
 
 

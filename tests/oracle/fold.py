@@ -31,6 +31,7 @@ from events.voters import CorrectionRecorded, ToolCorrected, VoterDisqualified, 
 from projections.tally import percent
 from tests.oracle.entries import Entry, Fold, Key, Row, Tables
 from tests.oracle.integrity import Integrity
+from tests.oracle.proof import Proof
 from tests.oracle.reviews import Reviews
 
 Change = tuple[Key, int, int]
@@ -332,6 +333,7 @@ FOLDS: Mapping[str, type[Fold]] = {
     "subscribers": Subscribers,
     "corrections": Corrections,
     "integrity": Integrity,
+    "proof": Proof,
 }
 
 

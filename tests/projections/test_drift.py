@@ -39,6 +39,7 @@ DRIFTS = {
     "corrections": "update corrections_1.checkpoint set position = position + 1000",
     "subscribers": "update subscribers_1.checkpoint set position = position - 1, caught_up = true, halted_position = 0",
     "integrity": "delete from integrity_1.cells where tool = (select min(tool) from integrity_1.cells)",
+    "proof": "update proof_1.tiles set hashes = substring(hashes from 33) where level = 0",
 }
 
 

@@ -37,7 +37,7 @@ from events.log.event import Event
 from events.log.vault import Vault
 from events.reviews import Changes, Ground, Judgement, ReviewEditedSince, ReviewExists, ReviewNotFound, Ties
 from events.voters import Tally, VoterIsDisqualified, VoterUnknown
-from projections.registry import PROJECTIONS
+from projections.registry import SHOWN
 from tests.support.log import append, tool_added
 
 # The voters' first 8 bytes are alike in pairs, so that their ballots' streams lie in one range of the log's primary key.
@@ -134,7 +134,7 @@ A_DAY: list[Act] = [
 EXAMPLES = int(os.environ.get("BALLOTPRESS_EXAMPLES", "12"))
 
 sizes = st.lists(st.integers(1, 12), min_size=1, max_size=4)
-drops = st.lists(st.tuples(st.sampled_from([p.name for p in PROJECTIONS]), st.integers(1, 100)), min_size=1, max_size=4)
+drops = st.lists(st.tuples(st.sampled_from([p.name for p in SHOWN]), st.integers(1, 100)), min_size=1, max_size=4)
 
 random_histories = settings(
     max_examples=EXAMPLES,

@@ -18,7 +18,8 @@ from projections.engine.runner import Runner, advance
 from projections.engine.window import dropped_positions
 from projections.registry import PROJECTIONS
 from tests.oracle import compare
-from tests.oracle.fold import Entry, Tables, fold
+from tests.oracle.entries import entry_from
+from tests.oracle.fold import Tables, fold
 from tests.support.processes import PATIENCE
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
@@ -73,10 +74,8 @@ async def tables(connection: Connection, schema: str) -> Tables:
 async def told_by_the_log(connection: Connection) -> dict[str, Tables]:
     """Fold the whole log in Python; tables without rows are left out, as `tables` leaves them out."""
     dropped = {p.name: await dropped_positions(connection, p) for p in PROJECTIONS}
-    records = await connection.fetch(
-        "select stream, version, position, recorded_at, type, schema_version, data from log.recorded_events order by position"
-    )
-    entries = [Entry(r["position"], r["recorded_at"], store.decode(REGISTRY, r).event, r["version"]) for r in records]
+    records = await connection.fetch(store.ROWS + " order by position")
+    entries = [entry_from(REGISTRY, record) for record in records]
     folded = fold(entries, dropped)
     return {name: {table: rows for table, rows in told.items() if rows} for name, told in folded.items()}
 

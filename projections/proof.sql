@@ -1,0 +1,61 @@
+-- The tree over the public log: the hashes of RFC 6962 in the tiles of C2SP tlog-tiles. The event at position p is leaf p - 1.
+-- Hashes are only ever put behind others, so the tile of any smaller tree is a prefix of the row. Nothing can be passed over.
+
+-- tables: a row a tile: hashes of 32 bytes, 256 of them in a full tile. Level 0 are the leaves
+create table tiles (
+    level  smallint not null,
+    n      bigint   not null,
+    hashes bytea    not null,
+    constraint tiles_pkey primary key (level, n),
+    constraint tiles_width check (length(hashes) <= 8192)
+);
+alter table tiles alter column hashes set storage external; -- hashes don't compress
+
+-- totals: the number of leaves, and of the hashes above them
+select 'leaves' as name, (coalesce(sum(length(hashes)) filter (where level = 0), 0) / 32)::bigint as total from tiles
+union all select 'folded', (coalesce(sum(length(hashes)) filter (where level > 0), 0) / 32)::bigint from tiles;
+
+-- changes (*): a leaf a position, and a hash above for each tile that a window fills
+select 'leaves' as name, $2::bigint - $1::bigint as change
+union all
+select 'folded', sum(($2::bigint >> 8 * level) - ($1::bigint >> 8 * level))::bigint from generate_series(1, 4) level;
+
+-- step leaves (*): the entries, hashed
+insert into tiles as t (level, n, hashes)
+select 0, s.position - 1 >> 8, string_agg(sha256('\x00'::bytea || convert_to(s.entry, 'UTF8')), ''::bytea order by s.position)
+from log.public_entries s
+where s.position > $1 and s.position <= $2
+group by s.position - 1 >> 8
+on conflict (level, n) do update set hashes = t.hashes || excluded.hashes;
+
+-- step up1 (*): the roots of the tiles that are full now; so on each level
+insert into tiles as t (level, n, hashes)
+select 1, f.n >> 8, string_agg(log.fold_hashes(f.hashes), ''::bytea order by f.n)
+from tiles f
+where f.level = 0 and f.n >= $1::bigint >> 8 and f.n < $2::bigint >> 8
+group by f.n >> 8
+on conflict (level, n) do update set hashes = t.hashes || excluded.hashes;
+
+-- step up2 (*): …
+insert into tiles as t (level, n, hashes)
+select 2, f.n >> 8, string_agg(log.fold_hashes(f.hashes), ''::bytea order by f.n)
+from tiles f
+where f.level = 1 and f.n >= $1::bigint >> 16 and f.n < $2::bigint >> 16
+group by f.n >> 8
+on conflict (level, n) do update set hashes = t.hashes || excluded.hashes;
+
+-- step up3 (*): …
+insert into tiles as t (level, n, hashes)
+select 3, f.n >> 8, string_agg(log.fold_hashes(f.hashes), ''::bytea order by f.n)
+from tiles f
+where f.level = 2 and f.n >= $1::bigint >> 24 and f.n < $2::bigint >> 24
+group by f.n >> 8
+on conflict (level, n) do update set hashes = t.hashes || excluded.hashes;
+
+-- step up4 (*): enough for 2^40 events
+insert into tiles as t (level, n, hashes)
+select 4, f.n >> 8, string_agg(log.fold_hashes(f.hashes), ''::bytea order by f.n)
+from tiles f
+where f.level = 3 and f.n >= $1::bigint >> 32 and f.n < $2::bigint >> 32
+group by f.n >> 8
+on conflict (level, n) do update set hashes = t.hashes || excluded.hashes;
