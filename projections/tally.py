@@ -112,9 +112,12 @@ def ranks(tallies: Mapping[str, Tally]) -> dict[str, int]:
 
 
 def place(tally: Tally) -> float:
-    """Return the place by the community's votes, which rises: `log.community_place` of the database, operation by operation."""
+    """Return the place by the community's votes, which rises: `log.community_place` of the database, operation by operation.
+
+    A count below zero, which an event that was let pass can leave, is placed as no votes are.
+    """
     ship, skip = tally
-    if ship + skip == 0:
+    if min(ship, skip) < 0 or ship + skip == 0:
         return 1.0
     zz = Z * Z
     return -(2 * ship + zz - Z * sqrt(zz + 4 * ship * skip / (ship + skip))) / (2 * (ship + skip + zz))

@@ -23,6 +23,7 @@ from services.private_files import NotOurs, must_be_ours
 from services.urls import UrlError, read_database_url, read_valkey_url
 
 LogFormat = Literal["json", "console"]
+PuzzleBy = Literal["operator", "detector"]
 
 SCOPES: Final = frozenset({"catalog", "moderate", "voters", "digest", "read"})
 PREFIX: Final = "BALLOTPRESS_"
@@ -97,6 +98,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     network_marks: bool = True
     second_operator_above: int = 100
     false_alarms: float = 0.01
+    puzzle: PuzzleBy = "operator"
     drain_seconds: int = 3
     log_format: LogFormat = "json"
     newsletter: Newsletter = Newsletter()
@@ -198,6 +200,7 @@ _TABLE: Final = {
     "false_alarms": Variable(
         "BALLOTPRESS_FALSE_ALARMS", r"0*\.[0-9]*[1-9][0-9]*", "must be a share between 0 and 1, such as 0.01, not {!r}", float,
     ),
+    "puzzle": Variable("BALLOTPRESS_PUZZLE", "operator|detector", "must be operator or detector, not {!r}"),
     "drain_seconds": Variable("BALLOTPRESS_DRAIN_SECONDS", "0*[0-9]{1,3}", "must be whole seconds below 1000, not {!r}", int),
     "log_format": Variable("BALLOTPRESS_LOG_FORMAT", "json|console", "must be json or console, not {!r}"),
     "sender": Variable(

@@ -23,8 +23,9 @@ from events.log.store import clear_old_receipts
 from services import valkey
 from services.integrity import decisions
 from services.integrity.marks import DAYS, forget_marks, marks_of
+from services.integrity.puzzle import slow_down
 from services.integrity.reading import unmarked
-from services.integrity.scan import scan
+from services.integrity.scan import scan, silent
 from services.newsletter.doorbell import DOORBELL
 from services.newsletter.mailroom import Mailroom
 from services.settings import Settings
@@ -98,6 +99,7 @@ def create_worker(settings: Settings, mailroom: Mailroom) -> Worker:
             "mailroom": mailroom,
             "days": DAYS if settings.network_marks else 0,
             "false_alarms": settings.false_alarms,
+            "alarm": slow_down if settings.puzzle == "detector" else silent,
             "marks": marks_of if settings.network_marks else unmarked,
         },
         **valkey.JOBS,
@@ -127,7 +129,7 @@ async def _resume_decisions(ctx: dict[str, Any]) -> int:
 
 
 async def _scan(ctx: dict[str, Any]) -> None:
-    await scan(ctx["database_url"], ctx["false_alarms"], ctx["marks"])
+    await scan(ctx["database_url"], ctx["false_alarms"], ctx["marks"], alarm=ctx["alarm"])
 
 
 async def _forget_unconfirmed(ctx: dict[str, Any]) -> Any:

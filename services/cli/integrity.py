@@ -30,11 +30,13 @@ async def scan(as_json: bool) -> None:
     """Judge the votes that have come since the last scan. The worker does so every ten minutes."""
     settings = find_settings(needs_keys=False)
     from services.integrity.marks import marks_of
+    from services.integrity.puzzle import slow_down
     from services.integrity.reading import unmarked
-    from services.integrity.scan import scan
+    from services.integrity.scan import scan, silent
 
     marks = marks_of if settings.network_marks else unmarked
-    done = await scan(settings.database_url, settings.false_alarms, marks, seconds=float("inf"))
+    alarm = slow_down if settings.puzzle == "detector" else silent
+    done = await scan(settings.database_url, settings.false_alarms, marks, alarm=alarm, seconds=float("inf"))
     if done is None:
         raise click.ClickException("Another scan is at work: what it finds is in the queue when it ends")
     until = "No votes to judge" if done.until is None else f"Judged until {utc(done.until)}"

@@ -1,4 +1,4 @@
-"""Which tools' votes ask for a solved puzzle now: switched on by an operator, and off by themselves.
+"""Which tools' votes ask for a solved puzzle now: switched on by an operator or the detector, and off by themselves.
 
 PostgreSQL keeps it for all processes. Each reads it once a second, so a vote needs no query.
 """
@@ -12,14 +12,23 @@ import msgspec
 import structlog
 from asyncpg import Connection, Pool
 
-from events.commands.puzzles import SWITCH_ON
 from events.log import postgres
+from services.integrity.queue import JOINED
 
 Database: TypeAlias = "Pool[Any] | Connection[Any]"
 
 PACE_SECONDS: Final = 1.0
 
-_PROLONG: Final = f"{SWITCH_ON} where p.until < excluded.until"
+DETECTOR: Final = "detector"
+"""Who has switched a puzzle on where no operator has."""
+
+# For an hour from now, if the cohort's votes came within the last hour and it waits for an operator.
+_SLOW_DOWN: Final = f"""
+insert into integrity.puzzles as p (tool, until, switched_by)
+select c.tool, now() + interval '1 hour', '{DETECTOR}'
+from {JOINED} where c.id = $1 and c.ends > now() - interval '1 hour' and s.status in ('waiting', 'pending')
+on conflict (tool) do update set until = excluded.until, switched_by = excluded.switched_by where p.until < excluded.until
+"""  # noqa: S608 - made of constants
 _READ: Final = "select tool, until, switched_by from integrity.puzzles where until > now() order by until, tool"
 
 
@@ -31,9 +40,9 @@ class Switched(msgspec.Struct, frozen=True):
     by: str
 
 
-async def switch_on(database: Database, tool: str, until: datetime, by: str) -> None:
-    """Have votes on a tool ask for a solved puzzle until a time; a later end that was set before stands."""
-    await database.execute(_PROLONG, tool, until, by)
+async def slow_down(database: Database, cohort: str) -> None:
+    """Have votes on a cohort's tool ask for a solved puzzle for an hour, if it is new and undecided; a later end stands."""
+    await database.execute(_SLOW_DOWN, cohort)
 
 
 async def read_switched(database: Database) -> Sequence[Switched]:

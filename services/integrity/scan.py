@@ -7,7 +7,7 @@ with how far it came. What is found depends on the log alone, and on the marks o
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from time import monotonic
@@ -77,6 +77,9 @@ set span = excluded.span, begins = excluded.begins, ends = excluded.ends, votes 
 """
 _FORGET_FINDS: Final = "delete from integrity.finds where id = any($1::text[]) or ends <= $2"
 
+Alarm = Callable[["Connection[Any]", str], Awaitable[None]]
+"""Is called, in the scan's transaction, with each cohort that has reached the queue or grown there."""
+
 _scores = msgspec.json.Decoder(dict[str, float])
 
 
@@ -87,7 +90,13 @@ class Scanned(msgspec.Struct, frozen=True):
     changed: int
 
 
-async def scan(dsn: str, false_alarms: float, marks: Marks = unmarked, *, seconds: float = 240.0) -> Scanned | None:
+async def silent(connection: "Connection[Any]", cohort: str) -> None:
+    """Do nothing about a cohort but queue it."""
+
+
+async def scan(
+    dsn: str, false_alarms: float, marks: Marks = unmarked, *, alarm: Alarm = silent, seconds: float = 240.0
+) -> Scanned | None:
     """Judge what has come since the last scan, for about `seconds` at most; None if another scan is at work.
 
     A failure is kept for the status, and raised.
@@ -97,7 +106,7 @@ async def scan(dsn: str, false_alarms: float, marks: Marks = unmarked, *, second
         if not await connection.fetchval(_TAKE, _LOCK):
             return None
         try:
-            return await _scan(connection, false_alarms, marks, monotonic() + seconds)
+            return await _scan(connection, false_alarms, marks, alarm, monotonic() + seconds)
         except Exception as error:
             await _say_failed(connection, error)
             raise
@@ -112,7 +121,7 @@ async def _say_failed(connection: "Connection[Any]", error: Exception) -> None:
         await connection.execute(_FAILED, f"{type(error).__name__}: {error}")
 
 
-async def _scan(connection: "Connection[Any]", false_alarms: float, marks: Marks, deadline: float) -> Scanned:
+async def _scan(connection: "Connection[Any]", false_alarms: float, marks: Marks, alarm: Alarm, deadline: float) -> Scanned:
     changed = 0
     while True:
         scanned_to, begin, end = await _due(connection)
@@ -122,7 +131,7 @@ async def _scan(connection: "Connection[Any]", false_alarms: float, marks: Marks
         end = min(end, begin + AT_ONCE)
         merged = Merged(await _read_finds(connection, begin))
         await _judge(connection, merged, begin, end, false_alarms, marks)
-        changed += await _write(connection, merged, scanned_to, end)
+        changed += await _write(connection, merged, scanned_to, end, alarm)
 
 
 async def _due(connection: "Connection[Any]") -> tuple[datetime | None, int, int]:
@@ -183,7 +192,7 @@ async def _weight(connection: "Connection[Any]", seen: Read, screened: Screened,
     return await asyncio.to_thread(weigh, detector.cell_of(screened, row, tool), votes, pool, usually)
 
 
-async def _write(connection: "Connection[Any]", merged: Merged, scanned_to: datetime | None, end: int) -> int:
+async def _write(connection: "Connection[Any]", merged: Merged, scanned_to: datetime | None, end: int, alarm: Alarm) -> int:
     """Write what changed and how far the log is judged, unless another scan has; return the number of changed cohorts."""
     position = await connection.fetchval(_POSITION, time_of(end) + LATE)
     tallies = await read_tallies(connection, position) if merged.cohorts else {}
@@ -195,7 +204,8 @@ async def _write(connection: "Connection[Any]", merged: Merged, scanned_to: date
         await connection.execute(_FORGET_FINDS, sorted(merged.absorbed), time_of(end) - FINDS_KEPT)
         await cohorts.forget(connection, sorted(merged.absorbed))
         for find in merged.cohorts.values():
-            await _keep_cohort(connection, find, tallies, position)
+            if await _keep_cohort(connection, find, tallies, position) and find.id in merged.changed:
+                await alarm(connection, find.id)
     return len(merged.changed)
 
 
@@ -205,19 +215,23 @@ async def _keep_find(connection: "Connection[Any]", find: Find) -> None:
     await connection.execute(_KEEP_FIND, find.id, find.tool, find.choice, *span, find.votes, scores, find.p, time_of(find.seen))
 
 
-async def _keep_cohort(connection: "Connection[Any]", find: Find, tallies: Mapping[str, Tally], position: int) -> None:
-    """Keep a find as a cohort if its removal would change something now. What was taken back already stays as it was."""
+async def _keep_cohort(connection: "Connection[Any]", find: Find, tallies: Mapping[str, Tally], position: int) -> bool:
+    """Keep a find as a cohort if its removal would change something now; return whether it does.
+
+    What was taken back already stays as it was.
+    """
     span = time_of(find.begin), time_of(find.end)
     votes, before = await cohorts.standing(connection, find.tool, find.choice, *span, position), tallies.get(find.tool)
     if votes is None or before is None or not votes.voters:
-        return
+        return False
     after = without(before, find.choice, len(votes.voters))
     changes = effect(before, after, places_of(tallies.values()))
     if changes is None:
-        return
+        return False
     cohort = Cohort(
         id=find.id, tool=find.tool, choice=find.choice, span=find.span, begins=span[0], ends=span[1], votes=find.votes,
         first_position=votes.first, last_position=votes.last, scores=find.scores, p=find.p, before=before, after=after,
         effect=changes.value, unsettles=changes.unsettles, revision=1, evaluated_position=position, found_at=time_of(find.seen),
     )  # fmt: skip
     await cohorts.keep(connection, cohort)
+    return True

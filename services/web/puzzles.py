@@ -16,7 +16,7 @@ from events.catalog import ToolNotListed
 from events.commands.puzzles import SwitchPuzzle
 from projections import tools
 from services.clock import fresh_id, fresh_number, now
-from services.integrity.puzzle import read_switched
+from services.integrity.puzzle import DETECTOR, read_switched
 from services.web.filters import clock, minute
 from services.web.http.answers import Answer
 from services.web.http.bodies import Input, Slug
@@ -174,7 +174,14 @@ async def puzzles_page(call: Call, query: PuzzlesQuery) -> Answer:
     found = await _puzzled(call)
     names = await tool_names(call, [one.tool for one in found])
     return await show_ops(
-        call, "ops_puzzles.html", "/ops/puzzles", puzzled=found, names=names, word=_FLASHES.get(query.said), most=MOST_HOURS
+        call,
+        "ops_puzzles.html",
+        "/ops/puzzles",
+        puzzled=found,
+        names=names,
+        word=_FLASHES.get(query.said),
+        most=MOST_HOURS,
+        detector=DETECTOR,
     )
 
 

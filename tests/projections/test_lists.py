@@ -15,8 +15,9 @@ from projections.engine.projection import only_one
 from projections.engine.rebuild import Rebuild
 from projections.registry import PROJECTIONS, named
 from projections.settled import lower_bound, settled, settled_interval
-from projections.tally import ranks, wilson
+from projections.tally import place, ranks, wilson
 from projections.tools import Place, Sort
+from services.integrity.effect import places_of
 from tests.support.histories import SLUGS, VOTERS, History, add_three_tools
 from tests.support.plans import touched
 from tests.support.runners import Connection, catch_up_all
@@ -140,7 +141,20 @@ async def test_the_database_places_tallies_as_the_rules_rank_them(connection: Co
         ship, skip = by_slug[row["slug"]]
         bound = -wilson(ship, ship + skip)[0] / 100 if ship + skip else 1
         assert row["place"] == pytest.approx(bound, abs=1e-12)
-    assert await connection.fetchval("select log.community_place(-1, 3)") == 1  # what was passed over must not halt a view
+
+
+async def test_a_count_below_zero_is_placed_as_no_votes_are(connection: Connection) -> None:
+    """What was let pass can leave one. It halts no view, no scan and no ranking: in SQL as in Python, whatever the counts."""
+    tallies = [(ship, skip) for ship in range(-4, 5) for skip in range(-4, 5)]
+    await connection.execute("create temporary table tallies (ship bigint, skip bigint)")
+    await connection.execute("create index on tallies (log.community_place(ship, skip), log.settled_place(ship, skip))")
+    await connection.executemany("insert into tallies values ($1, $2)", tallies)
+    rows = await connection.fetch("select ship, skip, log.community_place(ship, skip) as place from tallies")
+    places = {(row["ship"], row["skip"]): row["place"] for row in rows}
+    assert {tally: place(tally) for tally in tallies} == places
+    assert all(places[tally] == 1 for tally in tallies if min(tally) < 0)
+    assert ranks({f"{n:02}": tally for n, tally in enumerate(tallies)}).keys() == {f"{n:02}" for n in range(len(tallies))}
+    assert len(places_of(tallies)) == len(tallies)
 
 
 SETTLED = """

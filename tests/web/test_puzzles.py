@@ -11,7 +11,7 @@ import pytest
 
 from events.log.committer import Committer
 from services.clock import fresh_id, now
-from services.integrity.puzzle import read_switched, switch_on
+from services.integrity.puzzle import read_switched
 from services.settings import OperatorToken
 from services.web.http.auth import Sessions
 from services.web.http.puzzles import SECONDS, Puzzles
@@ -129,14 +129,6 @@ async def test_it_ends_by_itself(site: Site, puzzled: str, postgres: servers.Pos
     await connection.close()
     me = site.visitor()
     assert wait_for(lambda: me.put(f"/v1/tools/{puzzled}/vote", SHIP).status_code == 200)
-
-
-async def test_the_detector_only_prolongs(connection: Any) -> None:
-    """What it switches on stays on until the later of both times."""
-    ends = [datetime.now(UTC) + timedelta(hours=hours) for hours in (2, 1, 3)]
-    for until in ends:
-        await switch_on(connection, "a tool", until, "detector")
-    assert [(one.tool, one.until, one.by) for one in await read_switched(connection)] == [("a tool", ends[2], "detector")]
 
 
 def test_all_processes_ask_and_take_alike(
