@@ -158,7 +158,7 @@ class PublicLog:
 
     def export(self, file: Path, note: str | None = None) -> Path:
         """Write an export with its manifest."""
-        manifest = json.dumps({"manifest": {"format": 1, "entries": len(self.entries), "checkpoint": note or self.note()}})
+        manifest = json.dumps({"manifest": {"format": 1, "size": len(self.entries), "note": note or self.note()}})
         file.write_bytes(b"".join(entry + b"\n" for entry in self.entries) + manifest.encode() + b"\n")
         return file
 
