@@ -7,6 +7,7 @@ taken from, which the first event tells, is not held to it.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
@@ -29,11 +30,19 @@ KEEP_EVERY: Final = 1.0
 """Seconds."""
 
 
+async def _nothing() -> None:
+    pass
+
+
 class LogWatch:
     """One process's memory of the log, and of the mark that it keeps outside the database."""
 
-    def __init__(self, database: "Pool[Any]", valkey: Redis, home: Path) -> None:
+    def __init__(
+        self, database: "Pool[Any]", valkey: Redis, home: Path, forgotten: Callable[[], Awaitable[None]] = _nothing
+    ) -> None:
+        """Calls `forgotten` at first if nothing was kept of a log that has events."""
         self._database = database
+        self._forgotten = forgotten
         self._valkey = valkey
         self._file = home / FILE
         self._has_begun = False
@@ -48,6 +57,8 @@ class LogWatch:
             if unsafe := [row["name"] for row in await self._database.fetch(postgres.UNSAFE)]:
                 logger.warning("%s off in PostgreSQL: a power cut may lose what was acknowledged", " and ".join(unsafe))
             self._known = await self._recall()
+            if self._known is None and await history.mark_of_head(self._database) is not None:
+                await self._forgotten()
             self._has_begun = True
         if self._known is not None and not await history.holds(self._database, self._known):
             await history.note(self._database, self._known, "the worker")

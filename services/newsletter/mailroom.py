@@ -1,6 +1,7 @@
 """The newsletter's part of the worker: a sender that runs beside arq's jobs, woken by the doorbell, and the minute's tick."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
@@ -16,7 +17,7 @@ from projections.engine import notify
 from services import valkey
 from services.clock import now
 from services.log_watch import LogWatch
-from services.newsletter import issues, outbox, periods, reports
+from services.newsletter import issues, ledger, outbox, periods, reports, restored
 from services.newsletter.ledger import MailOutcome
 from services.newsletter.letters import Letters
 from services.newsletter.look import check_mails, look_of
@@ -26,6 +27,8 @@ from services.newsletter.subscribers import forget_unconfirmed
 from services.newsletter.tokens import MailTokens
 from services.newsletter.transport import open_transport
 from services.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 STOP_SECONDS: Final = 20.0
 
@@ -62,7 +65,7 @@ class Mailroom:
         self._ringing = asyncio.create_task(rung.run())
         self._committer = await self._stack.enter_async_context(Committer(dsn, REGISTRY, on_commit=lambda events: rung.ring()))
         client = await self._stack.enter_async_context(valkey.client(settings.redis_url, socket_timeout=1))
-        self._watch = LogWatch(self.database, client, settings.home)
+        self._watch = LogWatch(self.database, client, settings.home, self._hold_restored)
         self._sender = Sender(
             self.database, letters, transport, clock=now, bounced=self._bounced, look=self._watch.look,
             lease_seconds=newsletter.lease_seconds,
@@ -95,6 +98,12 @@ class Mailroom:
         for reader in forgotten:
             outbox.forget(self._settings.home, reader)
         return len(forgotten)
+
+    async def _hold_restored(self) -> None:
+        """Hold the newsletter if the database may be a backup from before its mails went out: nothing outside tells."""
+        if await restored.may_be(self.database, self._schedule):
+            logger.error("the newsletter is held: %s", restored.MAY_HAVE_GONE_OUT)
+            await ledger.hold(self.database, restored.MAY_HAVE_GONE_OUT)
 
     async def _bounced(self, outcomes: Sequence[MailOutcome]) -> None:
         """Record what the relay refused for good, and suppress addresses that are dead."""

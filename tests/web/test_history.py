@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -27,6 +28,7 @@ from tests.support.settings import OPERATOR, settings
 from tests.support.shell import Shell
 from tests.support.sites import client
 
+GONE = "history: the log went back from 3 to 1: 2 positions are gone"
 AS_OPERATOR = {"Authorization": f"Bearer {OPERATOR.token}"}
 
 
@@ -196,19 +198,18 @@ async def test_a_whole_restored_database_is_said_until_an_operator_answers(
         await voted("lost", 404)
         await add("new")
         await voted("new", 200)
-        ready = (await site.get("/health/ready")).json()
-        assert ready == {"status": "degraded", "reasons": ["history: the log went back from 3 to 1: 2 positions are gone"]}
+        await until(lambda: _is_ready(site, {"status": "degraded", "reasons": [GONE]}))
         assert 'ballotpress_log_positions{state="gone"} 2.0' in (await site.get("/metrics")).text
         shell("digest", "resume", status=0)
-        assert (await site.get("/health/ready")).json() == {"status": "ok"}
+        await until(lambda: _is_ready(site))
 
 
 async def _is(status: Awaitable[int], wanted: int) -> bool:
     return await status == wanted
 
 
-async def _is_ready(site: httpx.AsyncClient) -> bool:
-    return (await site.get("/health/ready")).json().get("status") == "ok"
+async def _is_ready(site: httpx.AsyncClient, said: Any = MappingProxyType({"status": "ok"})) -> bool:
+    return bool((await site.get("/health/ready")).json() == said)
 
 
 async def all_halted(connection: Connection) -> bool:
