@@ -21,8 +21,8 @@ from services.web.filters import clock, minute
 from services.web.http.answers import Answer
 from services.web.http.bodies import Input, Slug
 from services.web.http.call import operator
+from services.web.http.counters import Limit
 from services.web.http.endpoints import endpoint
-from services.web.http.limits import Limit
 from services.web.http.pages import action, back, page, show
 from services.web.http.problems import TooManyRequests
 from services.web.http.puzzles import HEADER, MOST, SECONDS, Puzzle

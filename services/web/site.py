@@ -37,9 +37,10 @@ from services.web.http import call
 from services.web.http.admission import Admission
 from services.web.http.auth import OperatorTokens, VisitorTokens
 from services.web.http.checks import Check, Checks, database_check
+from services.web.http.counters import Counter, Headers, Limit
 from services.web.http.cursors import Cursors
 from services.web.http.endpoints import PATH_PATTERNS
-from services.web.http.limits import Counter, Headers, Limit, Limits
+from services.web.http.limits import Limits
 from services.web.http.metrics import Load, Metrics
 from services.web.http.networks import LOCAL, Network, Networks, Share
 from services.web.http.problems import TooManyRequests

@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from services.clock import now
 from services.settings import OperatorToken
 from services.web.http.auth import Sessions
-from services.web.http.limits import PATIENCE_SECONDS, Headers, Limit, Limits
+from services.web.http.counters import Headers, Limit
+from services.web.http.limits import PATIENCE_SECONDS, Limits
 from services.web.http.problems import TooManyRequests
 from tests.support import servers
 from tests.support.runners import until

@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 
 from services.web.app import PAGES, ROUTES
 from services.web.http.auth import VisitorTokens
-from services.web.http.limits import Limit, Limits
+from services.web.http.counters import Limit
+from services.web.http.limits import Limits
 from services.web.http.local_counts import Bound, LocalCounts
 from services.web.http.networks import Networks, Places, Share
 from services.web.http.problems import TooManyRequests

@@ -15,8 +15,8 @@ from services.settings import OperatorToken, Settings
 from services.web.http.admission import Admission
 from services.web.http.answers import NO_STORE, PRIVATE
 from services.web.http.auth import OperatorTokens, VisitorTokens
+from services.web.http.counters import Headers
 from services.web.http.cursors import Cursors
-from services.web.http.limits import Headers
 from services.web.http.metrics import Metrics
 from services.web.http.networks import Network, Networks
 from services.web.http.problems import BadInput, BodyBroken, BodyTooSlow

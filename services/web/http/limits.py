@@ -2,16 +2,17 @@
 
 The window slides in six slices: never more than the limit within five sixths of it, and a caller who waits a whole window may
 write again. (A fixed window lets twice the limit through around its end, GCRA with so large a burst in its first window.)
-Claims that arrive while a call is under way are gathered and decided by the next one. While Valkey is away, each process counts
-by itself, by the same rule: after one failed call none waits for it until a probe, about once a second, has got through.
+Claims that arrive while a call is under way are gathered and decided by the next one; what a network writes often is lent to
+the process beforehand (`leases.py`). While Valkey is away, each process counts by itself, by the same rule: after one failed
+call none waits for it until a probe, about once a second, has got through.
 """
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from hashlib import sha1
 from importlib.resources import files
+from math import inf
+from time import monotonic
 from typing import Any, Final, NamedTuple, cast
 
 import hiredis
@@ -22,13 +23,15 @@ from redis.asyncio import Connection, Redis
 
 from events.log.tasks import end
 from services.web.http.checks import Check
+from services.web.http.counters import Counter, Headers, Limit, told
+from services.web.http.leases import Held, Leases, Lent
 from services.web.http.local_counts import Bound, LocalCounts
-from services.web.http.problems import TooManyRequests
 
 TICKS: Final = 10
 TICK_SECONDS: Final = 0.1
 PATIENCE_SECONDS: Final = TICKS * TICK_SECONDS
 PROBE_SECONDS: Final = 1.0
+TIDY_SECONDS: Final = 1.0
 MOST_IN_A_BATCH: Final = 500
 ENOUGH_FOR_A_BATCH: Final = 64
 PACE_SECONDS: Final = 0.001  # one call costs as much as thirty claims: under load, more gather before the next
@@ -38,42 +41,19 @@ _TOO_SLOW: Final = "Valkey did not answer in time"
 _SHA: Final = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
-Headers = tuple[tuple[bytes, bytes], ...]
-
-
-@dataclass(frozen=True)
-class Limit:
-    """At most `most` in `seconds`, for each owner; `item` is its name in the RateLimit headers."""
-
-    item: str
-    most: int
-    seconds: int
-
-    @cached_property
-    def policy(self) -> bytes:
-        """The limit as an item of the RateLimit-Policy header."""
-        return f'"{self.item}";q={self.most};w={self.seconds}'.encode("ascii")
-
-    def refusal(self, milliseconds: int, headers: Headers = ()) -> TooManyRequests:
-        """Return the refusal of one more, with the time until there is room."""
-        seconds = -(-milliseconds // 1000)
-        detail = f"No more than {self.most} in {self.seconds} seconds; try again in {seconds} s."
-        told = headers or (
-            (b"ratelimit-policy", self.policy),
-            (b"ratelimit", b'"%s";r=0;t=%d' % (self.item.encode("ascii"), seconds)),
-        )
-        return TooManyRequests(detail, headers=[*told, (b"retry-after", str(seconds).encode("ascii"))])
-
-
-Counter = tuple[Limit, str]
-"""A limit, and whose writes are counted against it."""
-
-
 class Claim(NamedTuple):
     """A request to count one write against limits, each with its owner."""
 
     counters: tuple[Counter, ...]
     decided: asyncio.Future[Headers]
+
+
+class _Asked(NamedTuple):
+    """A claim, those of its counters that Valkey is asked about, and what was taken from leases for the others."""
+
+    claim: Claim
+    counters: list[Counter]
+    held: Held
 
 
 class Limits:
@@ -86,6 +66,8 @@ class Limits:
         self._deciding: asyncio.Task[None] | None = None
         self._probing: asyncio.Task[None] | None = None
         self._local = LocalCounts()
+        self._leases = Leases()
+        self._tidying: asyncio.TimerHandle | None = None
 
     def check(self) -> Check:
         """Return the check that limits are in force."""
@@ -97,7 +79,13 @@ class Limits:
 
     async def take(self, *counters: Counter) -> Headers:
         """Count one against each limit and return the headers for the caller. Raises TooManyRequests if one is used up."""
+        if (held := self._leases.take_all(counters, monotonic())) is not None:
+            return _told_here(counters, held)
         return await self.claim(*counters)
+
+    def count_here(self, counter: Counter) -> bool:
+        """Count one against a limit if some of it is lent to this process, and tell whether it is."""
+        return self._leases.take_all((counter,), monotonic()) is not None
 
     def claim(self, *counters: Counter) -> "asyncio.Future[Headers]":
         """Count one against each limit; the future holds the headers for the caller, or TooManyRequests."""
@@ -106,46 +94,99 @@ class Limits:
             self._decide_here(claim)
             return claim.decided
         self._waiting.append(claim)
-        if self._deciding is None:
-            self._deciding = asyncio.create_task(self._decide())
+        self._begin()
         return claim.decided
 
     async def close(self) -> None:
-        """Stop the tasks and release the connection."""
+        """Give back what is left of leases, if Valkey takes it now; stop the tasks and release the connection."""
+        if self._probing is None and self._leases.end_old(inf):
+            self._begin()
+        if self._deciding is not None:
+            await asyncio.wait([self._deciding], timeout=PATIENCE_SECONDS)
+        if self._tidying is not None:
+            self._tidying.cancel()
         await end(*(task for task in (self._deciding, self._probing) if task is not None))
         if self._connection is not None:
             await self._valkey.connection_pool.release(self._connection)
             self._connection = None
 
+    def _begin(self) -> None:
+        if self._deciding is None:
+            self._deciding = asyncio.create_task(self._decide())
+
+    def _tidy(self) -> None:
+        """Give back what is left of leases that are over, once a second as long as there are any."""
+        self._tidying = None
+        if self._leases.end_old(monotonic()):
+            self._begin()
+        self._tidy_later()
+
+    def _tidy_later(self) -> None:
+        if self._tidying is None and self._leases:
+            self._tidying = asyncio.get_running_loop().call_later(TIDY_SECONDS, self._tidy)
+
     async def _decide(self) -> None:
         try:
-            while self._waiting:
+            while self._waiting or self._leases.has_unused:
                 batch, self._waiting = self._waiting[:MOST_IN_A_BATCH], self._waiting[MOST_IN_A_BATCH:]
                 await self._decide_batch(batch)
                 if self._waiting and len(self._waiting) < ENOUGH_FOR_A_BATCH:
                     await asyncio.sleep(PACE_SECONDS)
         finally:
             self._deciding = None
+            self._tidy_later()
 
     async def _decide_batch(self, batch: Sequence[Claim]) -> None:
-        limits, keys, claims = _numbered(batch)
-        bounds = [number for limit in limits for number in (limit.most, limit.seconds * 1000)]
+        asked = self._unlent(batch, monotonic())
+        question = _Question(asked, self._leases)
+        if not question.keys:
+            return
         try:
-            answers = await _patiently(self._call(keys, msgspec.msgpack.encode((bounds, claims))))
+            answers = await _patiently(self._call([*question.keys], question.encoded()))
         except Exception as error:  # no fault of the limits may stop a vote
             self._stand_in(error)
-            for claim in batch:
-                self._decide_here(claim)
+            for one in asked:
+                self._decide_here(one.claim)
             return
-        for claim, place in zip(batch, range(0, len(answers), 4), strict=True):
+        now = monotonic()
+        for one, place in zip(asked, range(0, len(answers), 4), strict=False):
             wait, scarcest, remaining, reset = answers[place : place + 4]
-            _answer(claim, wait, limits[scarcest - 1], remaining, reset)
+            self._answer(one, wait, question.limits[scarcest - 1], remaining, reset, now)
+        for counter, place in zip(question.wanting, range(4 * len(asked), len(answers), 5), strict=True):
+            self._leases.renew(counter, Lent(*answers[place : place + 5]), now)
+
+    def _unlent(self, batch: Sequence[Claim], now: float) -> list[_Asked]:
+        """Return what Valkey must be asked; claims for whose counters all is lent are granted."""
+        unlent = []
+        for claim in batch:
+            taken = [(counter, self._leases.take(counter, now)) for counter in claim.counters]
+            held = [(counter, lease) for counter, lease in taken if lease is not None]
+            if len(held) == len(taken):
+                _settle(claim, _told_here(claim.counters, held))
+            else:
+                unlent.append(_Asked(claim, [counter for counter, lease in taken if lease is None], held))
+        return unlent
+
+    def _answer(self, asked: _Asked, wait: int, limit: Limit, remaining: int, reset: int, now: float) -> None:
+        """Grant or refuse a claim as Valkey decided; the scarcest of its counters may be one that is lent."""
+        if wait:
+            self._leases.put_back(asked.held)
+            _refuse(asked.claim, wait, limit, remaining)
+            return
+        for counter, lease in asked.held:
+            if lease.remaining < remaining:
+                limit, remaining, reset = counter[0], lease.remaining, lease.reset(now)
+        _settle(asked.claim, told(asked.claim.counters, limit, remaining, reset))
 
     def _decide_here(self, claim: Claim) -> None:
         """Decide a claim by this process's own counts."""
         bounds = [Bound(f"{limit.item}:{owner}", limit.most, limit.seconds * 1000) for limit, owner in claim.counters]
         wait, scarcest, remaining, reset = self._local.decide(bounds)
-        _answer(claim, wait, claim.counters[scarcest][0], remaining, reset)
+        limit = claim.counters[scarcest][0]
+        if wait:
+            _refuse(claim, wait, limit, remaining)
+        else:
+            _settle(claim, told(claim.counters, limit, remaining, reset))
 
     async def _call(self, keys: list[str], asked: bytes) -> list[int]:
         """Run the script, a second time if Valkey doesn't know it yet or has dropped an idle connection."""
@@ -179,6 +220,7 @@ class Limits:
         if self._probing is None:
             structlog.get_logger().warning("limits counted by this process alone: Valkey does not answer", error=repr(error))
             self._local = LocalCounts()
+            self._leases = Leases()  # what was lent counts in Valkey, so nothing is granted twice
             self._probing = asyncio.create_task(self._probe())
 
     async def _probe(self) -> None:
@@ -222,32 +264,51 @@ async def _patiently(call: Coroutine[Any, Any, list[int]]) -> list[int]:
             timer.cancel()
 
 
-def _numbered(batch: Sequence[Claim]) -> tuple[list[Limit], list[str], list[int]]:
-    """Return the counters of a batch, numbered: their limits, their keys, and the claims as the script reads them."""
-    places: dict[str, int] = {}
-    limits: list[Limit] = []
-    claims: list[int] = []
-    for claim in batch:
-        claims.append(len(claim.counters))
-        for limit, owner in claim.counters:
-            key = f"limit:{limit.item}:{owner}"
-            if key not in places:
-                limits.append(limit)
-                places[key] = len(limits)
-            claims.append(places[key])
-    return limits, list(places), claims
+class _Question:
+    """What the script is asked: every counter once, numbered; the claims; what of leases is given back, and what is wanted."""
+
+    def __init__(self, asked: Sequence[_Asked], leases: Leases) -> None:
+        self.keys: dict[str, int] = {}
+        self.limits: list[Limit] = []
+        self.wanting: list[Counter] = []
+        self._bounds: list[int] = []
+        self._claims: list[int] = []
+        for one in asked:
+            self._claims.append(len(one.counters))
+            self._claims += [self._place(counter, leases) for counter in one.counters]
+        self._unused = [
+            number
+            for counter, lent, left in leases.unused(MOST_IN_A_BATCH)
+            for number in (self._place(counter, None), lent.start, lent.slice, left)
+        ]
+
+    def encoded(self) -> bytes:
+        """Return the argument of the script."""
+        return msgspec.msgpack.encode((self._bounds, self._claims, self._unused))
+
+    def _place(self, counter: Counter, leases: Leases | None) -> int:
+        limit, owner = counter
+        key = f"limit:{limit.item}:{owner}"
+        place = self.keys.get(key)
+        if place is None:
+            place = self.keys[key] = len(self.keys) + 1
+            self.limits.append(limit)
+            wanted = leases.wanted(counter) if leases else 0
+            self._bounds += (limit.most, limit.seconds * 1000, wanted)
+            if wanted:
+                self.wanting.append(counter)
+        return place
 
 
-def _answer(claim: Claim, wait: int, limit: Limit, remaining: int, reset: int) -> None:
-    """Grant or refuse one claim (headers as in draft-ietf-httpapi-ratelimit-headers-10)."""
-    headers = (
-        (b"ratelimit-policy", b", ".join([counted.policy for counted, _ in claim.counters])),
-        (b"ratelimit", b'"%s";r=%d;t=%d' % (limit.item.encode("ascii"), remaining, -(-(wait or reset) // 1000))),
-    )
-    if not wait:
-        _settle(claim, headers)
-    elif not claim.decided.done():
-        claim.decided.set_exception(limit.refusal(wait, headers))
+def _told_here(counters: tuple[Counter, ...], held: Held) -> Headers:
+    """Return the headers for a claim that leases alone have granted."""
+    counter, lease = min(held, key=lambda one: one[1].remaining)
+    return told(counters, counter[0], lease.remaining, lease.reset(monotonic()))
+
+
+def _refuse(claim: Claim, wait: int, limit: Limit, remaining: int) -> None:
+    if not claim.decided.done():
+        claim.decided.set_exception(limit.refusal(wait, told(claim.counters, limit, remaining, wait)))
 
 
 def _settle(claim: Claim, headers: Headers) -> None:

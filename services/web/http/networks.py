@@ -10,7 +10,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, NamedTuple
 
-from services.web.http.limits import Counter, Limit
+from services.web.http.counters import Counter, Limit
 
 MOST_REMEMBERED: Final = 256
 """Characters of the longest list of hops whose network is remembered: a head may have 32 kB of them."""

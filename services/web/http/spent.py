@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
-from services.web.http.limits import Counter, Headers, Limits
+from services.web.http.counters import Counter, Headers
+from services.web.http.limits import Limits
 from services.web.http.problems import TooManyRequests
 
 MOST_KEPT: Final = 10_000
@@ -38,7 +39,8 @@ class Spent:
     def note(self, counters: Iterable[Counter]) -> None:
         """Count what has happened."""
         for counter in counters:
-            self._limits.claim(counter).add_done_callback(partial(self._noted, counter))
+            if not self._limits.count_here(counter):
+                self._limits.claim(counter).add_done_callback(partial(self._noted, counter))
 
     def _noted(self, counter: Counter, decided: "asyncio.Future[Headers]") -> None:
         if decided.cancelled():
