@@ -4,13 +4,15 @@ The ballots stand in the events, so every change of a tally is in the log. A dis
 reinstatement gives back exactly the ballots that were taken.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
+from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
 
 from events.catalog import Verdict
+from events.log import ids
 from events.log.event import Event
 
 Ballots = list[tuple[str, Verdict]]
@@ -75,6 +77,9 @@ class BallotsRestored(Event, frozen=True, kw_only=True):
     ballots: list[int]
 
 
+MOST_BALLOTS: Final = 4_000
+"""Ballots that one event names: with positions of 12 digits, its public entry stays below 65,535 bytes."""
+
 EVENTS = (VoterDisqualified, VoterReinstated, CorrectionRecorded, BallotsVoided, BallotsRestored)
 
 
@@ -84,6 +89,23 @@ class VoterIsDisqualified(Exception):
 
 class VoterUnknown(Exception):
     """This visitor has no events."""
+
+
+def stream(event: Event) -> UUID:
+    """Return the stream of one of these events: its voter's, its correction's, or that of the correction's ballots."""
+    match event:
+        case VoterDisqualified() | VoterReinstated():
+            return ids.stream_of(event.voter)
+        case BallotsVoided() | BallotsRestored():
+            return ballots_stream(event.correction)
+        case CorrectionRecorded():
+            return ids.stream_of(event.correction)
+    raise TypeError(type(event).__name__)
+
+
+def ballots_stream(correction: str) -> UUID:
+    """Return the stream of the ballots that a correction voids or restores."""
+    return ids.stream_beside(correction, "ballots")
 
 
 def must_be_allowed(last: Event) -> None:
@@ -134,8 +156,12 @@ def record_correction(
     *,
     reinstate: bool,
     cohort: str | None = None,
+    positions: Iterable[int] = (),
 ) -> list[Event]:
-    """Disqualify or reinstate these voters, each with its ballots, as one correction; no event if none changes."""
+    """Disqualify or reinstate these voters, each with its ballots, as one correction; no event if none changes.
+
+    `positions` are those of the last events of all their ballots.
+    """
     if not changed:
         return []
     by_tool: dict[str, list[Verdict]] = {}
@@ -154,7 +180,16 @@ def record_correction(
         votes=sum(len(ballots) for ballots in changed.values()),
         tools=tools,
     )
-    return [*(_of_voter(v, b, correction, cohort, reinstate) for v, b in sorted(changed.items())), summary]
+    of_voters = (_of_voter(v, b, correction, cohort, reinstate) for v, b in sorted(changed.items()))
+    return [*of_voters, *name_ballots(correction, positions, reinstate=reinstate), summary]
+
+
+def name_ballots(correction: str, positions: Iterable[int], *, reinstate: bool = False) -> list[Event]:
+    """Name the ballots that a correction voids or restores, so many an event; no event if there are none."""
+    event = BallotsRestored if reinstate else BallotsVoided
+    rising = sorted(positions)
+    parts = (rising[first : first + MOST_BALLOTS] for first in range(0, len(rising), MOST_BALLOTS))
+    return [event(correction=correction, ballots=part) for part in parts]
 
 
 def _of_voter(voter: str, ballots: Ballots, correction: str, cohort: str | None, reinstate: bool) -> Event:

@@ -20,7 +20,7 @@ from events.integrity import (
 )
 from events.log import ids
 from events.log.command import Command, Decision, Found, Reads, Receipt, Seen
-from events.voters import CorrectionRecorded
+from events.voters import CorrectionRecorded, ballots_stream
 
 REVISION: Final = "select revision from integrity.cohorts where id = $1"
 
@@ -91,8 +91,9 @@ class CorrectCohort(CorrectVoters, frozen=True, kw_only=True):
     """
 
     def reads(self, listing: object) -> Reads:
-        """Name the voters' streams, the correction's, which earlier batches have begun, and the cohort's."""
-        return Reads([*super().reads(listing).lasts, ids.stream_of(self.correction), ids.stream_of(self.of or "")])
+        """Name the voters' streams, the correction's two, which earlier batches have begun, and the cohort's."""
+        begun = [ids.stream_of(self.correction), ballots_stream(self.correction)]
+        return Reads([*super().reads(listing).lasts, *begun, ids.stream_of(self.of or "")])
 
     @property
     def is_large(self) -> bool:
@@ -101,7 +102,7 @@ class CorrectCohort(CorrectVoters, frozen=True, kw_only=True):
 
     def decide(self, seen: Seen) -> Decision[CorrectionRecorded | None]:
         """Decide by the rule; nothing if the cohort's last decision isn't the one that is carried out."""
-        *lasts, _, cohort = seen.lasts
+        *lasts, _, _, cohort = seen.lasts
         if cohort is None or not isinstance(cohort.event, CohortDecided) or cohort.event.correction != self.correction:
             return Decision(events=[], value=None)
         return super().decide(replace(seen, lasts=lasts))

@@ -1,4 +1,4 @@
-"""The command to disqualify or reinstate voters."""
+"""The commands to disqualify or reinstate voters, and to name the ballots of those who were disqualified long ago."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -14,11 +14,15 @@ from events.voters import (
     Ballots,
     CorrectionRecorded,
     Tally,
+    VoterDisqualified,
     VoterUnknown,
+    ballots_stream,
     changes,
     hold,
     is_held,
+    name_ballots,
     record_correction,
+    stream,
     with_tallies,
 )
 
@@ -28,15 +32,16 @@ TalliesAtHead = Callable[["Connection[Any]", Sequence[str]], Awaitable[Mapping[s
 FEW: Final = 1_000
 """As many voters are corrected while all others wait."""
 
-# The last event of each ballot of these voters, and which of the voters have any event at all.
+# The last event of each ballot of these voters, those that were retracted too, and which of the voters have any event at all.
 BALLOTS_OF = """
 select v.id as voter,
        e.type is not null as known,
        coalesce(jsonb_agg(jsonb_build_array(e.data->>'tool', e.data->>'choice') order by e.data->>'tool')
-                filter (where e.type = 'VoteCast'), '[]') as ballots
+                filter (where e.type = 'VoteCast'), '[]') as ballots,
+       coalesce(array_agg(e.position) filter (where e.type in ('VoteCast', 'VoteRetracted')), '{}') as positions
 from unnest($1::text[]) as v(id)
 left join lateral (
-    select distinct on (r.stream) r.type, r.data
+    select distinct on (r.stream) r.type, r.data, r.position
     from log.recorded_events r
     where r.stream between log.first_stream(v.id) and log.last_stream(v.id)
       and coalesce(r.data->>'voter', r.data->>'visitor') = v.id
@@ -49,9 +54,10 @@ _ballots = msgspec.json.Decoder(Ballots)
 
 
 class CohortBallots(msgspec.Struct, frozen=True):
-    """The ballots of each voter, and the tallies of the tools they are on."""
+    """The ballots of each voter, the positions of their last events, and the tallies of the tools they are on."""
 
     ballots: Mapping[str, Ballots]
+    positions: Mapping[str, Sequence[int]]
     tallies: Mapping[str, Tally]
 
 
@@ -97,15 +103,17 @@ class CorrectVoters(Command[CorrectionRecorded | None], frozen=True):
             raise VoterUnknown(", ".join(sorted(unknown)))
         ballots = {row["voter"]: _ballots.decode(row["ballots"]) for row in rows}
         tools = sorted({tool for choices in ballots.values() for tool, _ in choices})
-        return Found(CohortBallots(ballots, await self.tallies(connection, tools)))
+        positions = {row["voter"]: row["positions"] for row in rows}
+        return Found(CohortBallots(ballots, positions, await self.tallies(connection, tools)))
 
     def decide(self, seen: Seen) -> Decision[CorrectionRecorded | None]:
         """Decide which voters change, and record it; of very many, `conclude` says how the tallies change."""
         found: CohortBallots = seen.found
         lasts = {voter: None if last is None else last.event for voter, last in zip(self.cohort, seen.lasts, strict=True)}
         changed = {v: found.ballots[v] for v, last in lasts.items() if changes(last, self.of, reinstate=self.reinstate)}
+        positions = [position for voter in changed for position in found.positions[voter]]
         recorded = record_correction(
-            self.correction, self.reason, changed, found.tallies, reinstate=self.reinstate, cohort=self.of
+            self.correction, self.reason, changed, found.tallies, reinstate=self.reinstate, cohort=self.of, positions=positions
         )
         held = [] if self.reinstate else [voter for voter, last in lasts.items() if is_held(last, self.of)]
         return Decision(
@@ -117,10 +125,8 @@ class CorrectVoters(Command[CorrectionRecorded | None], frozen=True):
 
     def _placed(self, recorded: Sequence[Event], held: Sequence[Event]) -> list[tuple[UUID, Event]]:
         """Return a correction's events with their streams; the summary last, if it isn't left to `conclude`."""
-        voters = [*held, *recorded[:-1]]
-        placed = [(ids.stream_of(event.voter), event) for event in voters]  # type: ignore[attr-defined]
-        summary = [] if self.is_large else [(ids.stream_of(self.correction), event) for event in recorded[-1:]]
-        return [*placed, *summary]
+        kept = recorded[:-1] if self.is_large else recorded
+        return [(stream(event), event) for event in (*held, *kept)]
 
     async def conclude(
         self, connection: "Connection[Any]", value: CorrectionRecorded | None
@@ -129,4 +135,41 @@ class CorrectVoters(Command[CorrectionRecorded | None], frozen=True):
         if value is None:
             return None
         summary = with_tallies(value, await self.tallies(connection, [tool.tool for tool in value.tools]))
-        return Decision(events=[(ids.stream_of(self.correction), summary)], value=summary, meta={"operator": self.operator})
+        return Decision(events=[(stream(summary), summary)], value=summary, meta={"operator": self.operator})
+
+
+class NameBallots(Command[int], frozen=True, kw_only=True):
+    """Name the ballots of an older correction's voters who are still out; the value is how many weren't named yet."""
+
+    correction: str
+    voters: Sequence[str]
+
+    exclusive = True
+    receipt_type = Receipt[int]
+    looks_beside = True
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there are more than a few voters."""
+        return len(self.voters) > FEW
+
+    def reads(self, listing: object) -> Reads:
+        """Name each voter's own stream, and the ballots that are named already."""
+        return Reads([ids.stream_of(voter) for voter in self.voters], wholes=[ballots_stream(self.correction)])
+
+    async def look_up(self, connection: "Connection[Any]") -> Found:
+        """Read where the voters' ballots are."""
+        return Found({row["voter"]: row["positions"] for row in await connection.fetch(BALLOTS_OF, self.voters)})
+
+    def decide(self, seen: Seen) -> Decision[int]:
+        """Decide by the rule."""
+        (named,) = seen.wholes
+        out = [
+            voter
+            for voter, last in zip(self.voters, seen.lasts, strict=True)
+            if last is not None and isinstance(last.event, VoterDisqualified)
+        ]
+        missing = {position for voter in out for position in seen.found[voter]}
+        missing -= {position for recorded in named for position in recorded.event.ballots}
+        events = name_ballots(self.correction, missing)
+        return Decision(events=[(stream(event), event) for event in events], value=len(missing))

@@ -105,6 +105,7 @@ async def import_(file: str, as_json: bool) -> None:
     """
     from events.log.export import import_ as load
     from events.registry import REGISTRY
+    from services.migrate import name_ballots
 
     with _opened(file) as (source, size):
         if is_homeless():
@@ -112,6 +113,7 @@ async def import_(file: str, as_json: bool) -> None:
         async with reachable_database(_say, makes_home=True) as settings, connected(settings) as connection:
             with progress("Importing") as advance:
                 position = await load(connection, REGISTRY, source, size, advance)
+            await name_ballots(settings.database_url, connection)
     show(
         as_json,
         {"imported": position, "position": position},

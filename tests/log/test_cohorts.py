@@ -9,6 +9,7 @@ import pytest
 from events.ballots import VoteCast, stream
 from events.commands import voters
 from events.commands.ballots import CastVote
+from events.commands.bookmarks import SetBookmark
 from events.commands.voters import CorrectVoters
 from events.log.command import Decision, Seen
 from events.log.committer import Committer
@@ -60,11 +61,13 @@ async def test_very_many_voters_are_one_correction(committer: Committer, connect
     again = await committer.submit(command(cohort, reinstate=True))
     assert (again.value, again.appended) == (None, 0)
     batches = await connection.fetch(
-        "select array_agg(type order by position) from log.events where type ~ '^Voter|Corr' group by recorded_at order by 1"
+        "select array_agg(type order by position) from log.events where type ~ '^Voter|Corr|Ballots'"
+        " group by recorded_at order by 1"
     )
     count = SHIPS + SKIPS
     assert [row[0] for row in batches] == [
-        ["VoterDisqualified"] * count + ["CorrectionRecorded"], ["VoterReinstated"] * count + ["CorrectionRecorded"]
+        ["VoterDisqualified"] * count + ["BallotsVoided", "CorrectionRecorded"],
+        ["VoterReinstated"] * count + ["BallotsRestored", "CorrectionRecorded"],
     ]  # fmt: skip
 
 
@@ -108,7 +111,40 @@ async def test_thousands_of_voters_are_corrected(committer: Committer, connectio
     receipt = await committer.submit(command(made))
     assert told(receipt.value) == ("disqualified", len(made), len(made), [((len(made), 0), (0, 0))])
     assert await connection.fetchval("select count(*) from log.events where type = 'CorrectionRecorded'") == 1
-    assert receipt.position == await connection.fetchval("select position from log.head") == 1 + 2 * len(made) + 1
+    assert receipt.position == await connection.fetchval("select position from log.head") == 1 + 2 * len(made) + 2
+    assert await named(connection) == [("BallotsVoided", [*range(2, len(made) + 2)])]
+
+
+async def named(connection: Any) -> list[tuple[str, list[int]]]:
+    """Return what the log says of ballots, in order."""
+    rows = await connection.fetch(
+        "select type, array(select jsonb_array_elements_text(data->'ballots')::bigint) as ballots from log.events"
+        " where type in ('BallotsVoided', 'BallotsRestored') order by position"
+    )
+    return [(row["type"], row["ballots"]) for row in rows]
+
+
+async def test_a_correction_names_retracted_ballots_too(committer: Committer, connection: Any) -> None:
+    """The last event of every ballot of the voters is named, and no other: changed, retracted, none of somebody else's."""
+    await add_tools(committer, "a", "b", "c")
+    ada, bob, eve = (new_id() for _ in range(3))
+    for voter, tool, choice in [
+        (ada, "a", "ship"), (eve, "a", "ship"), (ada, "a", "skip"), (ada, "b", "ship"), (bob, "c", "skip"), (ada, "b", None),
+    ]:  # fmt: skip
+        await committer.submit(CastVote(voter, tool, choice))
+    await committer.submit(SetBookmark(ada, "c", True))
+    await committer.submit(command([ada, bob, ada]))
+    await committer.submit(command([ada], reinstate=True))
+    assert await named(connection) == [("BallotsVoided", [6, 8, 9]), ("BallotsRestored", [6, 9])]
+
+
+async def test_a_voter_without_ballots_names_none(committer: Committer, connection: Any) -> None:
+    """A correction of somebody who only kept bookmarks names no ballot."""
+    await add_tools(committer, "a")
+    ada = new_id()
+    await committer.submit(SetBookmark(ada, "a", True))
+    await committer.submit(command([ada]))
+    assert await named(connection) == []
 
 
 async def test_an_unknown_voter_among_very_many_keeps_all_as_they_are(

@@ -5,8 +5,12 @@ from hypothesis import given as for_any
 from hypothesis import strategies as st
 
 from events.catalog import Verdict
+from events.log.event import encode
 from events.voters import (
+    MOST_BALLOTS,
     Ballots,
+    BallotsRestored,
+    BallotsVoided,
     CorrectionRecorded,
     ToolCorrected,
     VoterDisqualified,
@@ -14,6 +18,7 @@ from events.voters import (
     VoterReinstated,
     correct,
     must_be_allowed,
+    name_ballots,
     record_correction,
 )
 from tests.support.given import an_id
@@ -37,6 +42,23 @@ def test_a_cohort_is_one_correction() -> None:
             tools=[ToolCorrected(FIRST, (5, 3), (4, 2)), ToolCorrected(SECOND, (1, 0), (0, 0))],
         ),
     ]
+
+
+def test_a_correction_names_its_ballots() -> None:
+    """The last event of every ballot is named in ascending order, before the summary; a voter without any adds none."""
+    voided = record_correction(CORRECTION, "bots", {ADA: [(FIRST, "ship")], BOB: []}, {}, reinstate=False, positions=[9, 4, 7])
+    assert voided[2] == BallotsVoided(correction=CORRECTION, ballots=[4, 7, 9])
+    assert isinstance(voided[3], CorrectionRecorded)
+    restored = record_correction(CORRECTION, "bots", {ADA: [(FIRST, "ship")]}, {}, reinstate=True, positions=[9])
+    assert restored[1] == BallotsRestored(correction=CORRECTION, ballots=[9])
+
+
+def test_very_many_ballots_are_named_in_parts() -> None:
+    """Each part is small enough for the entry of the public log, even with the largest positions that a tree can have."""
+    first, second = name_ballots(CORRECTION, range(2**40 - 6_000, 2**40))
+    assert isinstance(first, BallotsVoided) and isinstance(second, BallotsVoided)
+    assert len(first.ballots) == MOST_BALLOTS and first.ballots + second.ballots == [*range(2**40 - 6_000, 2**40)]
+    assert len(encode(first)) + MOST_BALLOTS + 100 < 65_535  # the server writes a space after each comma
 
 
 def test_reinstating_gives_back() -> None:

@@ -59,16 +59,22 @@ async def test_the_overview_says_what_is_wrong_and_what_to_do(http: httpx.AsyncC
 async def test_a_halted_view_skips_an_event_once_an_operator_says_so(
     http: httpx.AsyncClient, halted: int, connection: Any
 ) -> None:
-    """The quarantine lists each halt; its form lets every view halted at the position go on, and nothing elsewhere."""
+    """The quarantine lists each halt; its form lets every view halted at the position go on, and nothing elsewhere.
+
+    The tree over the log stays halted, and the page says why; asked for it alone, the form is refused.
+    """
     page = await http.get("/ops/quarantine")
     assert all(f"{projection.name} at position {halted}" in page.text for projection in PROJECTIONS)
     elsewhere = await http.post("/ops/quarantine", data={"position": str(halted + 1), "reason": "why"})
     assert elsewhere.status_code == 400
     dropped = await http.post("/ops/quarantine", data={"position": str(halted), "reason": "of a later release"})
     assert (dropped.status_code, dropped.headers["location"]) == (303, "/ops/quarantine?said=dropped")
-    await _until(connection, 0)
+    await _until(connection, 1)
     after = await http.get("/ops/quarantine?said=dropped")
-    assert "Nothing has halted" in after.text and 'role="status"' in after.text
+    assert f"proof at position {halted}" in after.text and 'role="status"' in after.text
+    assert "has a leaf for every event, so it can skip none" in after.text and "Skip this event" not in after.text
+    refused = await http.post("/ops/quarantine", data={"position": str(halted), "reason": "of a later release"})
+    assert refused.status_code == 409 and "skips no event" in refused.text
 
 
 @pytest.mark.parametrize(
