@@ -21,6 +21,7 @@ FROM python:3.11.14-slim
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin ballotpress
 COPY --from=build /opt/ballotpress /opt/ballotpress
 ENV PATH=/opt/ballotpress/bin:$PATH PYTHONUNBUFFERED=1
+RUN install -d -o ballotpress -g ballotpress -m 0700 /var/lib/ballotpress/.ballotpress
 WORKDIR /var/lib/ballotpress
 USER ballotpress
 EXPOSE 8000

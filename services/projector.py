@@ -1,4 +1,4 @@
-"""The projector process: follow the log until a signal."""
+"""The projector process: follow the log, and sign it, until a signal."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ import uvloop
 from events.log.tasks import end
 from projections.runner import follow_log
 from services.clock import now
+from services.proof.signing import sign_log
 from services.settings import Settings
 from services.starting import await_schema
 from services.status.processes import Life
@@ -16,15 +17,20 @@ from services.status.processes import Life
 logger = logging.getLogger(__name__)
 
 
-async def _follow(dsn: str) -> None:
+async def _follow(settings: Settings) -> None:
+    dsn = settings.database_url
     await await_schema(dsn, "projector")
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(Life(dsn, "projector").run())
         tasks.create_task(follow_log(dsn, now))
+        if settings.public_log.log_keys:
+            tasks.create_task(sign_log(settings))
+        else:
+            logger.warning("the public log isn't signed: this projector has no BALLOTPRESS_LOG_KEY")
 
 
-async def _until_signalled(dsn: str) -> None:
-    following, signalled = asyncio.create_task(_follow(dsn)), asyncio.Event()
+async def _until_signalled(settings: Settings) -> None:
+    following, signalled = asyncio.create_task(_follow(settings)), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signalled.set)
     waiting = asyncio.create_task(signalled.wait())
@@ -39,4 +45,4 @@ async def _until_signalled(dsn: str) -> None:
 
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT."""
-    uvloop.run(_until_signalled(settings.database_url))
+    uvloop.run(_until_signalled(settings))

@@ -7,6 +7,7 @@ A wrong value raises `SettingsError` with one sentence that names the variable.
 
 import os
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from email.utils import quote
@@ -20,6 +21,7 @@ import msgspec
 from services import setting_words as says
 from services.identity import LOGO_KINDS, THEME_PARTS, Accent, Identity, read_accent, read_footer_link, read_logo, read_theme
 from services.private_files import NotOurs, must_be_ours
+from services.setting_groups import Dkim, Newsletter, PublicLog
 from services.urls import UrlError, read_database_url, read_valkey_url
 
 LogFormat = Literal["json", "console"]
@@ -28,6 +30,7 @@ PuzzleBy = Literal["operator", "detector"]
 SCOPES: Final = frozenset({"catalog", "moderate", "voters", "digest", "read"})
 PREFIX: Final = "BALLOTPRESS_"
 HOME: Final = PREFIX + "HOME"
+LOG_KEY: Final = PREFIX + "LOG_KEY"
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -41,37 +44,6 @@ class OperatorToken(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     scopes: frozenset[str]
     token: str
-
-
-class Dkim(msgspec.Struct, frozen=True, kw_only=True):
-    """The key that signs mails, and the domain and selector it is published under."""
-
-    domain: str
-    selector: str
-    key_file: Path
-
-
-class Newsletter(msgspec.Struct, frozen=True, kw_only=True):
-    """The schedule and sender of issues, and limits that keep the sign-up form from flooding strangers with mail.
-
-    `day` counts from Monday, 0; `retired_keys` verify unsubscribe links only.
-    """
-
-    sender: str = f"{Identity().newsletter_name} <digest@localhost.localdomain>"
-    postal_address: str | None = None
-    day: int = 0
-    hour: int = 9
-    zone: str = "UTC"
-    signups_per_hour: int = 20
-    signups_in_all_per_hour: int = 1000
-    singles_per_day: int = 3
-    retired_keys: tuple[str, ...] = ()
-    webhook_secrets: tuple[str, ...] = ()
-    ses_topics: tuple[str, ...] = ()
-    dkim: Dkim | None = None
-    connections: int = 10
-    ehlo_name: str | None = None
-    lease_seconds: int = 60
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: int = 3
     log_format: LogFormat = "json"
     newsletter: Newsletter = Newsletter()
+    public_log: PublicLog = PublicLog()
     identity: Identity = Identity()
 
 
@@ -234,6 +207,15 @@ _TABLE: Final = {
         "must be this machine's full name, such as mail.example.com, or an address such as [192.0.2.1], not {!r}",
     ),
     "lease_seconds": _count("BALLOTPRESS_MAIL_LEASE_SECONDS"),
+    "log_keys": Variable(
+        LOG_KEY, "[A-Za-z0-9+/]{43}=", "holds a key that is not 32 bytes in base64: use one that is", b64decode,
+    ),
+    "checkpoint_file": Variable("BALLOTPRESS_CHECKPOINT_FILE", "/.*", "must be the absolute path of a file, not {!r}", Path),
+    "sign_after_seconds": Variable(
+        "BALLOTPRESS_SIGN_AFTER_SECONDS", "0*([1-3]?[0-9]|40)", "must be whole seconds, at most 40, not {!r}", int,
+    ),
+    "pack_folder": Variable("BALLOTPRESS_PACK_DIR", "/.*", "must be the absolute path of a folder, not {!r}", Path),
+    "witness_policy": Variable("BALLOTPRESS_WITNESS_POLICY", ".*", "names no file: {}", says.file),
     "site_name": Variable("BALLOTPRESS_SITE_NAME", ".{,60}", "must be one line of up to 60 characters", says.one_line),
     "newsletter_name": Variable(
         "BALLOTPRESS_NEWSLETTER_NAME", ".{,60}", "must be one line of up to 60 characters", says.one_line,
@@ -265,11 +247,15 @@ Running = Callable[[Path], Mapping[str, str]]
 
 
 def read_settings(
-    environ: Mapping[str, str] | None = None, running: Running = lambda home: {}, *, needs_keys: bool = True
+    environ: Mapping[str, str] | None = None,
+    running: Running = lambda home: {},
+    *,
+    needs_keys: bool = True,
+    signs_log: bool = False,
 ) -> Settings:
     """Return the settings in the environment, or in `environ`. Raises SettingsError at the first wrong value.
 
-    A command that neither signs nor seals doesn't need keys; its settings may have none.
+    A command that neither signs nor seals doesn't need keys; its settings may have none. Only who signs the log gets its keys.
     """
     given = dict(os.environ if environ is None else environ)
     home = home_folder(given)
@@ -281,7 +267,8 @@ def read_settings(
     identity = read_identity(given)
     default = {"sender": _sender_named(identity.newsletter_name, _mail_domain(settings.base_url))}
     newsletter = Newsletter(**(default | _read(Newsletter, values, home)), dkim=_dkim(values, home))
-    return msgspec.structs.replace(settings, newsletter=newsletter, identity=identity)
+    public_log = PublicLog(**_read(PublicLog, values if signs_log else {**values, LOG_KEY: ""}, home))
+    return msgspec.structs.replace(settings, newsletter=newsletter, public_log=public_log, identity=identity)
 
 
 def read_identity(environ: Mapping[str, str]) -> Identity:
@@ -362,7 +349,7 @@ def check_values(environ: Mapping[str, str]) -> None:
     """Check the values in an environment to which `up` adds what is missing. Raises SettingsError at the first wrong one."""
     values = {name: value.strip() for name, value in environ.items() if value.strip()}
     home = home_folder(environ)
-    for table in (Settings, Newsletter, Identity):
+    for table in (Settings, Newsletter, PublicLog, Identity):
         _read(table, values, home, dict.fromkeys(table.__struct_fields__))
     _dkim(values, home)
 

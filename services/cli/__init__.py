@@ -24,6 +24,7 @@ COMMANDS = {
     "catalog": "services.cli.catalog:catalog",
     "replay": "services.cli.replay:replay",
     "verify": "services.cli.verify:verify",
+    "proof": "services.cli.proof:proof",
     "explain": "services.cli.explain:explain",
     "status": "services.cli.status:status",
     "digest": "services.cli.digest:digest",

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import rich_click as click
 
 from services.cli.database import asynchronous, connected
+from services.cli.files import written
 from services.cli.options import Whole, json_option
 from services.cli.terminal import counted, must_be_read, progress, show
 from services.embedded.start import find_settings, is_homeless, reachable_database
-from services.private_files import replacing
 from services.settings import home_folder, process_environ
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ async def export_(file: str, first: int, last: int | None) -> None:
     if last is not None and last < first:
         raise click.UsageError(f"--to {last} is before --from {first}")
     async with reachable_database(_say) as settings, connected(settings) as connection:
-        with _written(file) as out, progress("Exporting") as advance:
+        with written(file) as out, progress("Exporting") as advance:
             manifest = await export(connection, out, now, advance, first, last)
     click.echo(f"Exported {counted(manifest.events, 'event')} to {'stdout' if file == '-' else file}", err=file == "-")
 
@@ -162,23 +162,6 @@ def _checked(source: BinaryIO, size: int) -> BinaryIO:
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
-
-
-@contextlib.contextmanager
-def _written(file: str) -> Iterator[BinaryIO]:
-    """Open a file to write, which gets its name only when it is whole and on disk; `-` is stdout."""
-    if file == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    if Path(file).exists() and not Path(file).is_file():
-        raise click.ClickException(f"{file} can't be written: it is no plain file")
-    with contextlib.ExitStack() as stack:
-        try:
-            out = stack.enter_context(replacing(Path(file)))
-        except OSError as error:
-            raise click.ClickException(f"{file} can't be written: {error.strerror}") from None
-        yield out
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 _VISITOR: Final = "AaIVsTR5fmSaI9BzfiWzhA"
+_WITNESS: Final = "witness.example/w1+WITNESSID+WITNESSKEY"
 
 EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "up": ("up --port 8001", "up --home /srv/ballotpress --catalog catalog.json --smtp smtp://127.0.0.1:2525"),
@@ -15,6 +16,14 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "catalog import": ("catalog import catalog.json", "catalog import catalog.json --json"),
     "replay": ("replay --dry-run", "replay cards --keep-previous", "replay --rollback cards"),
     "verify": ("verify", "verify cards hours --json"),
+    "proof status": ("proof status", "proof status --json"),
+    "proof key": ("proof key", "proof key --new"),
+    "proof export": ("proof export public.jsonl", "proof export - --to 1000"),
+    "proof resume": ("proof resume /srv/ballotpress/checkpoint",),
+    "proof restart": ('proof restart --reason "the disk and its backups burned; 12 votes are lost"',),
+    "proof witness add": (f"proof witness add {_WITNESS} https://witness.example",),
+    "proof witness remove": ("proof witness remove witness.example/w1",),
+    "proof witness list": ("proof witness list",),
     "explain tally": ("explain tally ollama", "explain tally ollama --as-of 2026-11-22T09:00:00Z --all"),
     "explain tool": ("explain tool ollama",),
     "explain review": (f"explain review {_VISITOR}",),

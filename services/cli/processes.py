@@ -25,8 +25,8 @@ def api(host: str, port: int) -> None:
 
 @click.command()
 def projector() -> None:
-    """Keep the views up with the log. A second projector stands by until the first ends."""
-    settings = find_settings()
+    """Keep the views up with the log, and sign it. A second projector stands by until the first ends."""
+    settings = find_settings(signs_log=True)
     from services import logs
     from services.projector import run
 

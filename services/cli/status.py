@@ -96,6 +96,9 @@ def _lines(status: "Status") -> Iterator[str]:
         yield f"log     position {status.head.position}{since}; {status.head.events_last_minute} events in the last minute"
     if status.unsafe:
         yield f"server  {' and '.join(status.unsafe)} off: a power cut may lose what was acknowledged, or break everything"
+    if status.public_log is not None:
+        signed = "" if status.public_log.signed_at is None else f" {utc(status.public_log.signed_at)}"
+        yield f"proof   {status.public_log.origin} signed up to {status.public_log.signed}{signed}"
     yield f"schema  migration {status.schema.migration} of {status.schema.current}"
     if status.queue is not None and status.queue.reachable:
         tick = "" if status.queue.tick_seconds is None else f"; the clock ticked {status.queue.tick_seconds:.0f} s ago"

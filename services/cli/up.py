@@ -20,7 +20,7 @@ from services.cli.database import asynchronous, connected
 from services.cli.options import Whole
 from services.cli.terminal import counted
 from services.embedded.start import find_settings
-from services.settings import Settings, check_values, home_folder, known_environ, process_environ, read_identity
+from services.settings import LOG_KEY, Settings, check_values, home_folder, known_environ, process_environ, read_identity
 
 if TYPE_CHECKING:
     from services.embedded.supervisor import Program
@@ -167,6 +167,8 @@ def _program(name: str, environ: Mapping[str, str], *options: str) -> "Program":
     from services.embedded.supervisor import Program
 
     command = (sys.executable, "-P", "-m", "services.cli", name, *options)
+    if name != "projector":  # which alone signs the log
+        environ = {variable: value for variable, value in environ.items() if variable != LOG_KEY}
     return Program(name=name, command=command, environ=environ)
 
 

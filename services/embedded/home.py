@@ -134,6 +134,7 @@ def keep_keys(home: Path) -> dict[str, str]:
     keys = {
         "BALLOTPRESS_SECRET_KEYS": secrets.token_urlsafe(48),
         "BALLOTPRESS_VAULT_KEYS": base64.b64encode(secrets.token_bytes(32)).decode(),
+        "BALLOTPRESS_LOG_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
         "POSTGRES_PASSWORD": secrets.token_urlsafe(24),
         **kept,
     }
@@ -142,3 +143,13 @@ def keep_keys(home: Path) -> dict[str, str]:
     if not (home / "operator.token").exists():
         write_private(home / "operator.token", secrets.token_urlsafe(32) + "\n")
     return keys
+
+
+def keep_key(home: Path, name: str, value: str) -> bool:
+    """Put a key among those of this home folder, in place of the former; return False where it keeps no such key."""
+    file = home / "secrets"
+    kept = dict(line.split("=", 1) for line in file.read_text().splitlines()) if file.exists() else {}
+    if name not in kept:
+        return False
+    write_private(file, "".join(f"{known}={key}\n" for known, key in {**kept, name: value}.items()))
+    return True

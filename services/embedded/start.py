@@ -9,9 +9,9 @@ from services.embedded.supervisor import Say, Supervisor
 from services.settings import Settings, home_folder, our_variables, process_environ, read_settings
 
 
-def find_settings(environ: Mapping[str, str] | None = None, *, needs_keys: bool = True) -> Settings:
+def find_settings(environ: Mapping[str, str] | None = None, *, needs_keys: bool = True, signs_log: bool = False) -> Settings:
     """Return the settings in the environment. A database or Valkey that it leaves out is that of a running `up`."""
-    return read_settings(environ, settings_of_running, needs_keys=needs_keys)
+    return read_settings(environ, settings_of_running, needs_keys=needs_keys, signs_log=signs_log)
 
 
 async def start_servers(supervisor: Supervisor, environ: Mapping[str, str], password: str) -> None:

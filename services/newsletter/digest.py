@@ -23,7 +23,8 @@ from projections.settled import settled
 from projections.tally import community, percent
 from services.newsletter.ledger import ClaimedMail, Database
 from services.newsletter.look import look_of
-from services.settings import Newsletter, Settings
+from services.setting_groups import Newsletter
+from services.settings import Settings
 
 Fact = TypeVar("Fact", ToolFact, ReviewFact)
 BookmarkLines: TypeAlias = Sequence[Mapping[str, str]]

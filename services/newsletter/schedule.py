@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec.structs import replace
 
-from services.settings import Newsletter
+from services.setting_groups import Newsletter
 
 LATE_AFTER: Final = timedelta(hours=24)
 """An issue later than this waits for an operator, or for the next scheduled time."""

@@ -8,6 +8,7 @@ from events.quarantine import WHOLE
 from projections.engine.window import LogWentBack
 from services.newsletter.holds import MANY_REFUSED, RESUME_HELD, said_held
 from services.newsletter.periods import SERVE_LATE
+from services.proof import health
 from services.status.model import Ledger, Problem, ProjectionStatus, Queue, Rebuild, Room, Schema, Status, Transaction
 from services.status.processes import said_unscanned, said_wrong
 
@@ -34,6 +35,8 @@ def problems(status: Status) -> Iterator[Problem]:
     for part in status.unread:
         what = f"The status of the {part} could not be read: a lock keeps its tables from everybody"
         yield Problem(what, "end the process that blocks others, or wait for it; while none is named, ask again")
+    if (wrong := health.said(status.public_log)) is not None:
+        yield Problem(f"{wrong[0][:1].upper()}{wrong[0][1:]}", wrong[1])
     yield from _log_problems(status)
     if alone := [view.name for view in status.views if view.runners == 0]:
         yield Problem(f"No projector keeps {', '.join(alone)} up with the log", "start `ballotpress projector`")

@@ -27,6 +27,7 @@ from projections.registry import PROJECTIONS
 from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import look, said_late
 from services.newsletter.schedule import Schedule
+from services.proof import health
 from services.status import advice, model
 from services.status.processes import read_processes, read_scan
 from services.status.views import missing_views, read_present_views
@@ -86,7 +87,7 @@ cross join lateral (
     select sum(pg_table_size(p.oid))::bigint as bytes, sum(pg_indexes_size(p.oid))::bigint as index_bytes
     from (select t.oid union select i.inhrelid from pg_inherits i where i.inhparent = t.oid) p(oid)
 ) s
-where n.nspname in ('log', 'vault', 'newsletter', 'import')
+where n.nspname in ('log', 'vault', 'newsletter', 'import', 'proof')
    or t.relname <> 'checkpoint'
       and exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'checkpoint' and c.relkind = 'r')
 order by s.bytes + s.index_bytes desc, 1
@@ -176,6 +177,7 @@ async def _read_parts(
     ledger = await parts.read("mails", read_ledger(connection, schedule, at), None) if migration else None
     processes = await parts.read("processes", read_processes(connection), [])
     scan = await parts.read("scan", read_scan(connection), None)
+    public_log = await parts.read("public log", health.read(connection), None) if migration >= health.SINCE else None
     no_writes = await parts.read("log", why_not(connection), None) if migration else None
     no_writes = no_writes or await parts.read("room", no_room(connection), None)
     keys = await parts.read("vault", vault.missing(connection), []) if migration and vault else []
@@ -187,7 +189,7 @@ async def _read_parts(
         at, head, views, rebuilds, model.Schema(migration, migrate.current(), missing),
         [model.Transaction(**row) for row in slow], disk, ledger, queue, (), missing_keys=keys,
         unread=parts.unread, no_writes=no_writes, rewind=rewind, unsafe=unsafe, processes=processes,
-        vault=of_vault, scan=scan,
+        vault=of_vault, scan=scan, public_log=public_log,
     )  # fmt: skip
 
 

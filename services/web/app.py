@@ -39,6 +39,7 @@ from services.web import (
     outbox,
     personas,
     preferences,
+    public_log,
     puzzles,
     quarantine,
     refusals,
@@ -80,7 +81,7 @@ HEAD_MILLISECONDS: Final = 8_000
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
     health, visitors, tools, personas, comparisons, votes, tallies, settled, corrections, how_we_check, bookmarks, reviews,
     reports, newsletter, preferences, issues, outbox, your_data, webhooks, operators, moderation, integrity, voters, puzzles,
-    quarantine, suppressions, log, assets, refusals, security_contact, verify_program,
+    quarantine, suppressions, log, public_log, assets, refusals, security_contact, verify_program,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 
@@ -92,6 +93,7 @@ TAGS: Final = {
     "health": "Whether the process can serve.",
     "integrity": "How votes and reviews are checked, and what came of it.",
     "issues": "The issues of the newsletter.",
+    "log": "The public log: what anybody needs to hold the site to its word.",
     "metrics": "Figures for Prometheus.",
     "newsletter": "Signing up, and what a subscriber may do by the links of its mails.",
     "ops": "What operators do.",
@@ -201,7 +203,7 @@ def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) 
     app.state.site = site
     # This reaches under Litestar (2.25): its router alone, without its own handling of exceptions, which are the edge's, and
     # without its stack of middleware, which every vote would pay for.
-    app.asgi_handler = Edge(app.asgi_router, site, partial(refusal, site.theme), body_limits(routes))
+    app.asgi_handler = Edge(app.asgi_router, site, partial(refusal, site.theme), body_limits(routes), (public_log.PREFIX,))
     return app
 
 

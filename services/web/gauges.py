@@ -14,6 +14,8 @@ from services.clock import now
 from services.integrity import queue
 from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import Edition
+from services.proof import health
+from services.proof.health import PublicLog
 from services.status.model import Ledger, Process, ProjectionStatus, Queue, Scan
 from services.status.processes import read_processes, read_scan, said_wrong
 from services.status.read import disk_room, read_ledger, read_queue
@@ -29,11 +31,12 @@ MAIL_STATES: Final = ("pending", "attempting", "deferred", "uncertain", "accepte
 
 async def read_gauges(site: Site) -> list[Gauge]:
     """Return the gauges; of what can't be read within a second, their names alone."""
-    views, late, ledger, log, jobs = await asyncio.gather(
+    views, late, ledger, log, public, jobs = await asyncio.gather(
         _patiently(read_views(site.database)),
         _patiently(site.late_editions()),
         _patiently(_read_ledger(site)),
         _patiently(_read_log(site)),
+        _patiently(health.read(site.database)),
         read_queue(site.valkey),
     )
     processes, cohorts, scan = await asyncio.gather(
@@ -51,6 +54,7 @@ async def read_gauges(site: Site) -> list[Gauge]:
             editions,
         ),
         *_of_log(log),
+        _of_public_log(public),
         *_of_mails(ledger),
         *_of_processes(processes or ()),
         *_of_cohorts(cohorts),
@@ -88,6 +92,15 @@ def _of_log(log: tuple[Rewind | None, Refused] | None) -> Iterable[Gauge]:
     )
     mails = {} if refused is None else {"refused_readers": float(refused.readers), "held_issues": float(len(refused.held))}
     yield Gauge("ballotpress_mail_about_us", "Readers whose servers refused us in a day; issues held for it.", "of", mails)
+
+
+def _of_public_log(log: PublicLog | None) -> Gauge:
+    values: dict[str, float] = {}
+    if log is not None:
+        values = {"signed": log.signed, "published": log.published, "unsigned_seconds": log.unsigned_seconds}
+        values["refused"] = float(log.refused is not None)
+    text = "How far the log is signed and published, how long its first unsigned event has waited, 1 while signing is refused."
+    return Gauge("ballotpress_public_log", text, "of", values)
 
 
 def _of_views(views: Sequence[ProjectionStatus]) -> Iterable[Gauge]:

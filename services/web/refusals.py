@@ -22,6 +22,7 @@ from events.reviews import ReviewEditedSince, ReviewExists, ReviewNotFound
 from events.subscribers import LinkUsed, NotSubscribed
 from events.voters import VoterIsDisqualified, VoterUnknown
 from services.newsletter.tokens import TokenInvalid
+from services.proof.packs import PackBroken, PackUnwritable
 from services.web.erased import VisitorIsErased
 from services.web.health import NotReady
 from services.web.http.answers import Answer
@@ -32,6 +33,7 @@ from services.web.http.theme import Theme
 from services.web.live import TooManyViewers
 from services.web.operators import operators_frame
 from services.web.plain_words import TITLES, detail_for, faults_for
+from services.web.public_tree import NotSignedYet, TileAway, TooManyWaitForProof
 from services.web.puzzles import PuzzleUnsolved
 from services.web.site import Call
 from services.web.wait import TooManyWait, ViewsBehind
@@ -85,6 +87,13 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
     ViewsBehind: Kind(
         503, "views-behind", "Temporarily unavailable", "The views haven't reached `after` yet; try again.", retry_after=1
     ),
+    NotSignedYet: Kind(503, "not-signed-yet", "Temporarily unavailable", retry_after=1),
+    TooManyWaitForProof: Kind(503, "too-many-wait-for-proof", "Temporarily unavailable", retry_after=1),
+    TileAway: Kind(503, "tile-away", "Temporarily unavailable", retry_after=5),
+    PackBroken: Kind(
+        503, "pack-broken", "Temporarily unavailable", "The log's entries aren't those that were signed.", retry_after=60
+    ),
+    PackUnwritable: Kind(503, "pack-unwritable", "Temporarily unavailable", "Packs can't be made here now.", retry_after=60),
     NotReady: Kind(503, "not-ready", "Not ready", retry_after=1),
     CertificateAway: Kind(
         503,

@@ -27,6 +27,9 @@ from services.newsletter import holds, periods
 from services.newsletter.look import check_mails, look_of
 from services.newsletter.schedule import schedule_of
 from services.newsletter.tokens import MailTokens
+from services.proof import health
+from services.proof.packs import Packs
+from services.proof.published import CHANNEL
 from services.settings import Settings
 from services.starting import await_schema
 from services.status.processes import Life, read_processes, said_wrong
@@ -39,7 +42,7 @@ from services.web.http.auth import OperatorTokens, VisitorTokens
 from services.web.http.checks import Check, Checks, database_check
 from services.web.http.counters import Counter, Headers, Limit
 from services.web.http.cursors import Cursors
-from services.web.http.endpoints import PATH_PATTERNS
+from services.web.http.endpoints import PATH_PATTERNS, PATH_TAILS
 from services.web.http.limits import Limits
 from services.web.http.metrics import Load, Metrics
 from services.web.http.networks import LOCAL, Network, Networks, Share
@@ -49,6 +52,7 @@ from services.web.http.spent import Spent
 from services.web.http.theme import Theme
 from services.web.live import Live
 from services.web.log_check import Batches, log_check
+from services.web.public_tree import PublicTree
 from services.web.wait import ViewProgress, clock_check, history_check, schema_check, view_checks
 
 CARRY_SECONDS = 1.5
@@ -66,7 +70,11 @@ PATH_PATTERNS.update(
     mail=r"^[A-Za-z0-9_-]{1,160}$(?!\n)",
     problem=r"^[a-z-]{1,40}$(?!\n)",
     number=r"^[1-9][0-9]{0,8}$(?!\n)",
+    log=r"^[1-9][0-9]{0,8}$(?!\n)",
+    tile=r"^/?(entries|[0-9]{1,2})/(x[0-9]{3}/)*[0-9]{3}(\.p/[1-9][0-9]{0,2})?$(?!\n)",
+    pack=r"^(0|[1-9][0-9]{0,8})\.jsonl\.gz$(?!\n)",
 )
+PATH_TAILS.add("tile")
 
 
 async def _leave(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -88,6 +96,8 @@ class Site:
     views: ViewProgress
     marks: Marks
     switches: Switches
+    tree: PublicTree
+    packs: Packs
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -140,6 +150,8 @@ class Site:
             self.views = ViewProgress(self.database)
             self.marks = Marks(self.database, are_kept=self.settings.network_marks)
             self.switches = Switches(self.database)
+            self.tree = PublicTree(self.database)
+            self.packs = Packs(self.database, self.settings.public_log.pack_folder or self.settings.home / "packs")
             self.checks.add(*self._checks())
             try:
                 async with self._append():
@@ -156,6 +168,7 @@ class Site:
             history_check(self.database),
             clock_check(self.database),
             self.limits.check(),
+            Check("proof", False, self._unsigned),
             Check("newsletter", False, self._late_issue),
             Check("refusals", False, self._held_issues),
             Check("processes", False, self._process_trouble),
@@ -202,6 +215,8 @@ class Site:
             asyncio.create_task(self.erased.run()),
             asyncio.create_task(self.marks.run()),
             asyncio.create_task(self.switches.run()),
+            asyncio.create_task(self.tree.run()),
+            asyncio.create_task(notify.listen(dsn, CHANNEL, self.tree.wake)),
             asyncio.create_task(self._follow_reviews()),
             asyncio.create_task(Life(dsn, "api").run()),
             asyncio.create_task(await_schema(dsn, "API")),
@@ -221,6 +236,10 @@ class Site:
 
     async def _process_trouble(self) -> str | None:
         return "; ".join(what for _, what in said_wrong(await read_processes(self.database))) or None
+
+    async def _unsigned(self) -> str | None:
+        wrong = health.said(await health.read(self.database))
+        return None if wrong is None else wrong[0]
 
     async def _late_issue(self) -> str | None:
         return await periods.late(self.database, self.schedule, await periods.time_of(self.database))

@@ -42,7 +42,8 @@ def test_every_setting_in_env_reaches_every_process(values: dict[str, str]) -> N
     full = values | {name: f"the value of {name}" for name in known}
     services = compose.services(full)
     for name in compose.OURS:
-        assert services[name]["env_file"] == [{"path": ".env", "required": True}]
+        own = [{"path": ".env.projector", "required": False}] if name == "projector" else []
+        assert services[name]["env_file"] == [{"path": ".env", "required": True}, *own]
         given = compose.environment(services[name], full)
         assert {variable: given.get(variable) for variable in known} == {variable: full[variable] for variable in known}
 
@@ -100,9 +101,19 @@ def test_one_service_builds_the_image_for_all(values: dict[str, str]) -> None:
 def test_a_dkim_key_can_be_mounted(values: dict[str, str]) -> None:
     """Every container sees the folder `secrets` read-only, at the path that the head names; git ignores the folder."""
     for name in compose.OURS:
-        assert compose.services(values)[name]["volumes"] == ["./secrets:/run/ballotpress:ro"]
+        assert compose.services(values)[name]["volumes"][0] == "./secrets:/run/ballotpress:ro"
     assert "BALLOTPRESS_DKIM_KEY_FILE=/run/ballotpress/dkim.pem" in compose.FILE.read_text()
     assert "secrets/" in (ROOT / ".gitignore").read_text().split()
+
+
+def test_the_signer_alone_has_the_log_s_key_and_its_memory(values: dict[str, str]) -> None:
+    """The key's file is the projector's; the volume with the last note is no other's; git ignores the key."""
+    services = compose.services(values)
+    assert "BALLOTPRESS_LOG_KEY" not in values and "> .env.projector" in compose.FILE.read_text()
+    own = {name: services[name]["volumes"][1:] for name in compose.OURS}
+    assert own["projector"] == ["checkpoint:/var/lib/ballotpress/.ballotpress"]
+    assert own["api"] == ["packs:/var/lib/ballotpress/.ballotpress"] and not own["worker"] and not own["migrate"]
+    assert ".env.*" in (ROOT / ".gitignore").read_text().split()
 
 
 class Stack:

@@ -10,7 +10,7 @@ import httpx
 
 from tests.support.catalogs import tool
 from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_for
-from tests.support.settings import UNLIMITED, environ
+from tests.support.settings import LOG_KEY, UNLIMITED, environ
 
 SCOPES = ("catalog", "moderate", "voters", "digest", "read")
 OPERATOR_TOKENS = {scope: f"token-of-the-{scope}-operator" for scope in SCOPES} | {"all": "token-of-every-operation"}
@@ -40,7 +40,12 @@ def wait_until_ready(base_url: str, said: Callable[[], str]) -> None:
 def serving(dsn: str, valkey_url: str, log: Path, **more: str) -> Iterator["Site"]:
     """Run the API and the projector for a while, with these further variables."""
     own = {"BALLOTPRESS_OPERATOR_TOKENS": operators(), "BALLOTPRESS_MAIL_WEBHOOK_SECRETS": "secret-of-a-provider-of-mails"}
-    environment = environ(dsn, valkey_url, **UNLIMITED, **own) | more
+    files = {
+        "BALLOTPRESS_LOG_KEY": LOG_KEY,
+        "BALLOTPRESS_CHECKPOINT_FILE": str(log.with_name("checkpoint")),
+        "BALLOTPRESS_PACK_DIR": str(log.with_name("packs")),
+    }
+    environment = environ(dsn, valkey_url, **UNLIMITED, **own, **files) | more
     port = free_port()
     base_url = f"http://127.0.0.1:{port}"
     with started((*COMMAND, "api", "--port", str(port)), environment, log), started((*COMMAND, "projector"), environment, log):

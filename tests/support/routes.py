@@ -18,6 +18,9 @@ _SAMPLES = {
     "problem": "bad-input",
     "number": "1",
     "name": "site.css",
+    "log": "1",
+    "tile": "0/000",
+    "pack": "0.jsonl.gz",
 }
 
 
@@ -29,7 +32,7 @@ class Route(NamedTuple):
 
     def address(self, **chosen: str) -> str:
         """Return the path with its parameters filled in."""
-        return self.path.replace(":str}", "}").format_map(_SAMPLES | chosen)
+        return self.path.replace(":str}", "}").replace(":path}", "}").format_map(_SAMPLES | chosen)
 
     @property
     def parameters(self) -> list[str]:

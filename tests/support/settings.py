@@ -9,6 +9,7 @@ from services.settings import OperatorToken, Settings
 
 SECRET_KEY = "a-secret-key-of-the-tests-of-40-letters."
 VAULT_KEY = b64encode(b"v" * 32).decode()
+LOG_KEY = b64encode(b"k" * 32).decode()
 NOWHERE = Path("/nonexistent")
 
 OPERATOR = OperatorToken(name="ops", scopes=frozenset({"read", "catalog"}), token="operator-token-of-tests")

@@ -23,6 +23,7 @@ REFUSES_MORE = {
     "/v1/ops/reviews/{id}/decision",
     "/v1/tools/{tool}/tally",
     "/v1/tools/{tool}/tally/history",
+    "/v1/log/consistency",
     "/v1/newsletter/confirm",
     "/v1/newsletter/subscriptions",
 }

@@ -71,10 +71,13 @@ Refuse = Callable[[Exception, str, HTTPScope, Mapping[bytes, bytes]], Answer]
 class Edge:
     """Wraps an ASGI application."""
 
-    def __init__(self, app: ASGIApp, site: Site, refusal: Refuse, limits: Mapping[str, int]) -> None:
+    def __init__(
+        self, app: ASGIApp, site: Site, refusal: Refuse, limits: Mapping[str, int], open_paths: tuple[str, ...]
+    ) -> None:
         self._app = app
         self._refusal = refusal
         self._limits = limits
+        self._open_paths = open_paths
         self._site = site
         self._log = structlog.get_logger().bind()
         self._logs_all = self._log.is_enabled_for(DEBUG)
@@ -98,7 +101,7 @@ class Edge:
         extra["more_headers"] = ()
         method = scope["method"]
         place = self._admission.enter(method, scope["path"], started, waited(started))
-        outgoing = _Outgoing(send, extra, self._headers_for(head, request_id), place, is_head=method == "HEAD")
+        outgoing = _Outgoing(send, extra, self._headers_for(scope, head, request_id), place, is_head=method == "HEAD")
         if outgoing.is_head:
             scope["method"] = HttpMethod.GET
         try:
@@ -117,7 +120,9 @@ class Edge:
         _check_head(scope, head)
         if not _NORMAL.fullmatch(scope["raw_path"]):
             raise NotFound("Nothing is served at this path.")
-        if scope["method"] == "OPTIONS" and b"access-control-request-method" in head and self._is_admitted(head):
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in head and self._is_open(scope):
+            await _OPEN_PREFLIGHT(scope, receive, send)
+        elif scope["method"] == "OPTIONS" and b"access-control-request-method" in head and self._is_admitted(head):
             await _PREFLIGHT(scope, receive, send)
         else:
             await self._app(scope, self._bounded(scope, head, receive), send)
@@ -179,11 +184,16 @@ class Edge:
     def _is_admitted(self, head: Mapping[bytes, bytes]) -> bool:
         return head.get(b"origin") in self._origins
 
-    def _headers_for(self, head: Mapping[bytes, bytes], request_id: str) -> list[tuple[bytes, bytes]]:
+    def _is_open(self, scope: HTTPScope) -> bool:
+        return scope["path"].startswith(self._open_paths)
+
+    def _headers_for(self, scope: HTTPScope, head: Mapping[bytes, bytes], request_id: str) -> list[tuple[bytes, bytes]]:
         headers = [*self._headers, (b"x-request-id", request_id.encode("ascii"))]
         if self._site.is_leaving or _CHUNKS in head:  # the server hides a length beside chunks (RFC 9112, 6.1): read no further
             headers.append(_CLOSE)
-        if b"origin" in head and self._is_admitted(head):
+        if self._is_open(scope):
+            headers += _OPEN
+        elif b"origin" in head and self._is_admitted(head):
             headers += [
                 (b"access-control-allow-origin", head[b"origin"]),
                 (b"access-control-allow-credentials", b"true"),
@@ -286,6 +296,18 @@ _PREFLIGHT: Final = EmptyAnswer(
         (b"access-control-max-age", b"600"),
     ],
 )
+
+
+# The same for what every origin may read. No cookie goes along.
+_OPEN_PREFLIGHT: Final = EmptyAnswer(
+    204,
+    [
+        (b"access-control-allow-methods", b"GET, HEAD"),
+        (b"access-control-allow-headers", b"If-None-Match, X-Request-Id"),
+        (b"access-control-max-age", b"86400"),
+    ],
+)
+_OPEN: Final = ((b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", _EXPOSED))
 
 
 def body_limits(routes: Sequence[HTTPRouteHandler]) -> dict[str, int]:

@@ -26,6 +26,8 @@ from services.web.http.queries import Query, QueryReader
 BODY_LIMIT: Final = 64 * 1024
 PATH_PATTERNS: Final[dict[str, str]] = {}
 """The parameters that a path may have, each with the pattern of its values. The site adds its own."""
+PATH_TAILS: Final[set[str]] = set()
+"""Those of them that take all the rest of a path, slashes and all."""
 
 Method = Literal["GET", "PUT", "POST", "PATCH", "DELETE"]
 Sender = Literal["page", "program", "anyone"]
@@ -149,7 +151,7 @@ def endpoint(
 
 def route(method: Method, path: str, name: str, handle: Callable[[Call], Awaitable[Answer]], **opt: Any) -> HTTPRouteHandler:
     """Return what the router takes: a function under a method and a path."""
-    pattern = re.sub(r"{(\w+)}", r"{\1:str}", path)
+    pattern = re.sub(r"{(\w+)}", lambda name: f"{{{name[1]}:{'path' if name[1] in PATH_TAILS else 'str'}}}", path)
     return HTTPRouteHandler(pattern, http_method=method, name=name, opt=opt, status_code=200)(handle)
 
 

@@ -1,0 +1,51 @@
+"""Settings that belong together: of the newsletter, and of the public log."""
+
+from pathlib import Path
+
+import msgspec
+
+from services.identity import Identity
+
+
+class Dkim(msgspec.Struct, frozen=True, kw_only=True):
+    """The key that signs mails, and the domain and selector it is published under."""
+
+    domain: str
+    selector: str
+    key_file: Path
+
+
+class Newsletter(msgspec.Struct, frozen=True, kw_only=True):
+    """The schedule and sender of issues, and limits that keep the sign-up form from flooding strangers with mail.
+
+    `day` counts from Monday, 0; `retired_keys` verify unsubscribe links only.
+    """
+
+    sender: str = f"{Identity().newsletter_name} <digest@localhost.localdomain>"
+    postal_address: str | None = None
+    day: int = 0
+    hour: int = 9
+    zone: str = "UTC"
+    signups_per_hour: int = 20
+    signups_in_all_per_hour: int = 1000
+    singles_per_day: int = 3
+    retired_keys: tuple[str, ...] = ()
+    webhook_secrets: tuple[str, ...] = ()
+    ses_topics: tuple[str, ...] = ()
+    dkim: Dkim | None = None
+    connections: int = 10
+    ehlo_name: str | None = None
+    lease_seconds: int = 60
+
+
+class PublicLog(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys that sign the public log, newest first (for the process that signs alone), and where its files are kept.
+
+    What is signed is at least `sign_after_seconds` old. Without `checkpoint_file` and `pack_folder` they are at home.
+    """
+
+    log_keys: tuple[bytes, ...] = ()
+    checkpoint_file: Path | None = None
+    sign_after_seconds: int = 0
+    pack_folder: Path | None = None
+    witness_policy: Path | None = None
