@@ -59,7 +59,8 @@ _FAILED: Final = re.compile(
     r"undeliver|un-deliver|not? (?:be )?deliver|delivery (?:\w+ ){0,4}fail|fail\w* (?:\w+ ){0,3}deliver|delivery error"
     r"|returned mail|failure notice|returning message|delivery .{0,40}(?:delayed|suspended|aborted)|was not sent|mail failure"
     r"|(?:following|these) (?:\w+ )?(?:recipient|address|error)|could not (?:send|be sent|be reached)|bounce|rejected"
-    r"|(?:un|not )able to (?:deliver|send|reach)|returned (?:to|the) |not a valid user|deliver\w* to the following",
+    r"|(?:un|not )able to (?:deliver|send|reach)|returned (?:to|the) |not a valid user|deliver\w* to the following"
+    r"|attempting to deliver|\brcpt to:",
     re.IGNORECASE,
 )
 """The words by which a mail system says that it did not deliver."""
@@ -205,7 +206,7 @@ def _odd_notice(mail: Message) -> Report | None:
     """Read a notice in words; None if it doesn't say that something failed, unknown if it is still being tried."""
     temporary, permanent = all_failures(mail)
     words = _words(mail)
-    said = f"{field(mail, 'Subject')}\n{words}"
+    said = f"{field(mail, 'Subject')}\n{_notice_of(mail)}"
     if _RETRIED.search(said) and not _ENDED.search(said):
         return Report("unknown")
     if not (temporary or permanent or _FAILED.search(said)):
@@ -218,15 +219,24 @@ def _odd_notice(mail: Message) -> Report | None:
 
 
 def _words(mail: Message) -> str:
-    """Return what a notice says in words, without the copy of the mail: the remote server's words alone if it repeats them."""
-    texts = [text_of(part) for part in own_parts(mail) if part.get_content_maintype() == "text"]
-    said = next((text for text in texts if text.strip()), "")
-    said = _QUOTED.sub("", _COPY.sub("", said.replace("\r", "")))
+    """Return the words of a notice that say whom the failure blames: the remote server's alone if it repeats them."""
+    said = _notice_of(mail)
     if reasons := _REASON.findall(said):
         return "\n".join(reasons)
     paragraphs = _PARAGRAPH.split(said)
     replies = [paragraph for paragraph in paragraphs if _REPLIED.search(paragraph)]
     return "\n".join(replies or paragraphs)
+
+
+def _notice_of(mail: Message) -> str:
+    """Return what a notice says in words, without the copy of the mail. A report whose parts were lost is its own text."""
+    texts = [text_of(part) for part in own_parts(mail) if _is_text(part)]
+    said = next((text for text in texts if text.strip()), "")
+    return _QUOTED.sub("", _COPY.sub("", said.replace("\r", "")))
+
+
+def _is_text(part: Message) -> bool:
+    return part.get_content_maintype() == "text" or (part.get_content_maintype() == "multipart" and not part.is_multipart())
 
 
 def _is_from_a_mail_system(mail: Message) -> bool:

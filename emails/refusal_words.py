@@ -45,12 +45,13 @@ GONE: Final = _any_of(
     rf"\b{_WHO} is (?:wrong|incorrect)\b|\bno longer (?:a )?(?:valid|exist|active|in use)|\bnot a valid {_KIND}{_WHO}\b",
     r"\b(?:does|did) not (?:exactly )?match an? |\bno matches? (?:to|for|found)\b|\bnot have a final e?-?mail delivery point",
     r"\b(?:n.existe (?:pas|plus)|non recens|existiert nicht|no existe|non esiste|n.o existe|nie istnieje|bestaat niet)\b",
-    r"\bне существует|\bне найден",
+    r"\bне существует|\bне найден|見つかりません|存在しません|リストにありません",
 )
 """No such mailbox or domain, or a mailbox that is closed."""
 
 UNKNOWN: Final = _any_of(
     r"\b(?:no such|unknown|non-?existent) (?:user|mail ?box|recipient|account|address)\b|\bno mail[- ]?box found\b",
+    r"\binvalid (?:user|mail ?box|recipient)\b",
     rf"\b(?:user|mail[- ]?box|recipient|account|address) {_NAMED}(?:is )?(?:unknown|not found|does not exist|doesn.?t exist)\b",
 )
 """No such mailbox, in words so plain that they outweigh a code which speaks of policy."""
@@ -70,7 +71,8 @@ OURS: Final = _any_of(
     r"\b(?:client|sending|connecting|your) (?:host|ip|server|address|network|mta|mail server|domain|site)",
     r"\baccess (?:is )?(?:denied|not allowed)|\bpermission|\bnot (?:permitted|allowed)|\bdelivery not authori",
     r"\b(?:sending|daily|hourly|message|outgoing)\b.{0,20}\b(?:limit|quota)\b|\bunusual rate|\brate[- ]?limit",
-    r"\bheaders?\b|\bmalformed(?! (?:or unexpected )?name)|\bnon-?compliant|\brfc ?\d|\bsyntax|\bbare (?:lf|cr)|\bur[il]s?\b",
+    r"\bheaders?\b|\bmalformed(?! (?:or unexpected )?name)|\bnon-?compliant|\brfc ?(?!822;)\d|\bsyntax|\bbare (?:lf|cr)",
+    r"\bur[il]s?\b",
     r"\btoo (?:big|large)\b|\blarger? than|\b(?:message|mail|maximum|max) size|\bsize (?:limit|exceed)|\boversized?",
     r"\bnot accept(?:ed|ing)?\b(?! -+ invalid)|\brefuses? to",
     r"\b(?:mail|message) (?:was |has been )?(?:rejected|refused|blocked)",
@@ -81,7 +83,8 @@ PASSING: Final = _any_of(
     r"\bfull\b|\bquota|\bover ?(?:its )?(?:disk |size )?limit|\bover (?:storage|allocat)|\bexceed(?:s|ed|ing)?\b|\bexhausted",
     r"\bstorage\b|\b(?:no|not enough|insufficient|out of) (?:\w+ )?(?:space|disk|storage|resources|memory)|\bmailbox size",
     r"\btoo (?:long|much|fast|quickly|many|often|old)\b|\btry (?:again|later)|\btempor|\btimed? ?-?out|\bretry time",
-    r"\bexpired (?:in|after|message)|\bcurrently\b|\bat (?:this|the present) time|\bbusy\b|\bdeferred|\bdelayed",
+    r"\benvelope expired|\bexpired (?:in|after|message)|\bcurrently\b|\bat (?:this|the present) time|\bbusy\b",
+    r"\bdeferred|\bdelayed",
     r"\bconnection (?:was )?(?:refused|reset|closed|lost|dropped|timed|fail)|\bunreachable|\bno route|\bnetwork\b|\bloop|\bhop",
     r"\b(?:could not|cannot|can.?t|unable to) (?:connect|open|write|create)|\bcommand died|\bnot responding|\bprocess\b",
     r"\bi/o error|\b(?:lookup|system|server|internal|configuration|software|local|resource) (?:failure|error|problem)",

@@ -164,6 +164,13 @@ def test_deep_and_large_mails_are_read_in_time() -> None:
     assert time.process_time() - begun < 20
 
 
+def test_a_report_whose_parts_were_lost_is_read_as_text() -> None:
+    """A mail that says it has parts, and has none, still says what happened."""
+    head = "From: daemon@mx.example.net\nTo: bounces@example.org\nSubject: Returned mail\n"
+    raw = f"{head}Content-Type: multipart/report; boundary=lost\n\n550 5.1.1 <ana@example.net>... User unknown\n"
+    assert classify(raw.encode()).kind == "hard_bounce"
+
+
 def test_a_report_may_be_about_nobody_we_know() -> None:
     """If a report hides the reader, its Message-ID still names the mail."""
     assert classify(mail("arf-redacted")) == Report("complaint", (), OURS)
@@ -189,6 +196,23 @@ def test_a_report_may_be_about_nobody_we_know() -> None:
             "    (reason: 553 SPF fail)\n\n550 5.1.1 User unknown",
             "soft_bounce",
         ),
+        (
+            "daemon@mx.example.net",
+            "Error",
+            "An error while attempting to deliver:\n\n550 No such user",
+            "hard_bounce",
+        ),
+        (
+            "InterScan MSS <x@mx.example.net>",
+            "メール",
+            "Sent <<< RCPT TO:<ana@x>\nReceived >>> 550 5.1.1 unknown",
+            "hard_bounce",
+        ),
+        ("daemon@mx.example.net", "Returned mail", "550 unknown user\nFinal-Recipient: RFC822; ana@x", "hard_bounce"),
+        ("daemon@mx.example.net", "Returned mail", "<<< 553 5.7.1 Invalid recipient ana@example.net", "hard_bounce"),
+        ("daemon@mx.example.net", "Returned mail", "<<< 553 5.7.1 Invalid recipient: relaying denied", "soft_bounce"),
+        ("daemon@mx.example.net", "Undeliverable", "メールアドレスが見つかりませんでした。", "hard_bounce"),
+        ("daemon@mx.example.net", "Delay", "It will be retried for 2 days.\n\nThe error was: 450 Mailbox full", "unknown"),
         ("postmaster@mx.example.net", "Warning", "Delivery failed so far. We will continue to try for 5 days.", "unknown"),
         ("Ben <ben@example.net>", "Mail", "You sent mail to me. Delivery failed: 550 unknown user", "unknown"),
     ],
