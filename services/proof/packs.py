@@ -72,8 +72,11 @@ def _check(entries: list[bytes], tile: bytes, first: int) -> None:
 
 
 def _fold(tile: bytes) -> bytes:
-    """Return the root of a full tile."""
-    return merkle.root(merkle.WIDTH, {(0, 0): tile})
+    """Return the root of a full tile, which is one hash of the level above."""
+    hashes = [tile[at : at + merkle.HASH_SIZE] for at in range(0, len(tile), merkle.HASH_SIZE)]
+    while len(hashes) > 1:
+        hashes = [merkle.node_hash(left, right) for left, right in zip(hashes[::2], hashes[1::2], strict=True)]
+    return hashes[0]
 
 
 def _read(path: Path) -> bytes | None:

@@ -148,7 +148,9 @@ class Signing:
         """Return whether nothing has moved since the last look, which an idle site's looks find without any lock."""
         if state.refusal is not None or (state.log, state.last) != self._known or state.head < state.signed:
             return False
-        return safe <= state.signed and (state.log is None or state.log.published_size == state.signed)
+        if state.log is None:
+            return safe == 0
+        return safe <= state.signed == state.log.published_size and state.log.unwitnessed_since is None
 
     async def _sign(self, connection: "Connection[Any]", safe: int) -> bool:
         """Check all that was signed, and sign what is new. Return False if another signer is at work.

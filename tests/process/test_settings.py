@@ -232,3 +232,13 @@ def test_an_up_that_ended_is_not_taken_for_a_running_one(tmp_path: Path) -> None
     (home / "run.json").write_text(text.replace(str(started), str(started - 1)))
     with pytest.raises(SettingsError, match="ballotpress up"):
         find_settings({"BALLOTPRESS_HOME": str(home)})
+
+
+def test_only_who_signs_the_log_gets_its_key(environ: dict[str, str]) -> None:
+    """The API and the worker read their settings without it, even where it stands in their environment."""
+    key = base64.b64encode(b"k" * 32).decode()
+    given = {**environ, "BALLOTPRESS_LOG_KEY": f"{key},{base64.b64encode(b'o' * 32).decode()}"}
+    assert read_settings(given).public_log.log_keys == ()
+    assert read_settings(given, signs_log=True).public_log.log_keys == (b"k" * 32, b"o" * 32)
+    with pytest.raises(SettingsError, match="BALLOTPRESS_LOG_KEY holds a key"):
+        read_settings({**environ, "BALLOTPRESS_LOG_KEY": "short"}, signs_log=True)
