@@ -9,7 +9,7 @@ import numpy as np
 
 from events.log import ids
 from events.log.event import encode
-from tests.support.integrity_worlds import BEGIN, World, world
+from tests.support.integrity_worlds import BEGIN, DAY, Draft, Plan, World, world
 from tests.support.log import tool_added
 
 COLUMNS = ("stream", "position", "recorded_at", "version", "schema_version", "type", "data")
@@ -24,6 +24,27 @@ def small_world(seed: int) -> World:
     """Draw three weeks of few votes and one with brigades and a crowd; nobody in it voted before."""
     drawn = world(seed, plans=5, crowds=1, tools=40, votes_a_day=250, history=21)
     return drawn._replace(before=np.zeros_like(drawn.before))
+
+
+def poisoned_world(seed: int, flood: int) -> tuple[World, int]:
+    """Draw four quiet weeks and one with a brigade of an hour; return it and the brigade's tool.
+
+    In the six days before that week so many votes a day flood the tool, which would teach it that many votes are ordinary.
+    """
+    draft = Draft(np.random.default_rng(seed), tools=40, votes_a_day=250, days=35)
+    for day in range(draft.days):
+        draft.honest_day(day, 1.0)
+    tool, week = int(np.argsort(draft.weight)[20]), BEGIN + 28 * DAY
+    days = [week - (6 - day) * DAY for day in range(6)] if flood else []
+    plans = [_brigade(tool, begin, DAY, flood) for begin in days] + [_brigade(tool, week + 2 * DAY, 3600, 40)]
+    for number, plan in enumerate(plans):
+        draft.attack(number, plan)
+    drawn = draft.finished(plans, [])
+    return drawn._replace(before=np.zeros_like(drawn.before)), tool
+
+
+def _brigade(tool: int, begin: float, seconds: float, votes: int) -> Plan:
+    return Plan(kind="attack", tool=tool, choice=0, begin=begin, seconds=seconds, votes=votes, networks=votes)
 
 
 def names_of(drawn: World) -> list[str]:
