@@ -4,9 +4,9 @@ The same log gives the same content, byte for byte: it holds no reader's text, o
 is rendered.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from asyncpg import Connection
@@ -20,6 +20,8 @@ from projections.tally import percent, verdict_of_a_look
 
 Tally = tuple[int, int]
 Verdict = Callable[[int, int], CommunityVerdict | None]
+Held = Callable[["Connection[Any]", int], Awaitable[Collection[str]]]
+"""Returns the tools, by id, of which no verdict may be told at a position: votes that it rests on are still being checked."""
 CARDS: Final = next(projection for projection in SHOWN if projection.name == "cards")
 MOST_KEPT: Final = 50
 """Items of each sort that are kept, so that each choice of categories finds its own among them."""
@@ -28,7 +30,10 @@ FEWEST_VOTES: Final = 5
 
 
 class ToolFact(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool as the issue tells of it: `panel` and `community` are (ship, skip); `before` is the community's a period ago."""
+    """A tool as the issue tells of it: `panel` and `community` are (ship, skip); `before` is the community's a period ago.
+
+    Of one that is `held` no verdict is told: votes that it rests on are still being checked.
+    """
 
     tool: str
     slug: str
@@ -40,6 +45,7 @@ class ToolFact(msgspec.Struct, frozen=True, kw_only=True):
     before: Tally
     votes: int = 0
     panel_spoke: bool = False
+    held: Literal[True] | UnsetType = UNSET
 
 
 class PairFact(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,19 +152,23 @@ order by r.public_score desc nulls last, r.public_position limit $2
 """
 
 
-async def compile_content(dsn: str, start: int) -> tuple[int, Content]:
+async def compile_content(dsn: str, start: int, held: Held) -> tuple[int, Content]:
     """Return the cut-off and content of an issue that begins after `start` and ends now. Raises ViewsHalted."""
     async with snapshot.live(dsn, SHOWN, REGISTRY) as (connection, end):
-        return end, await read(connection, start, end)
+        return end, await read(connection, start, end, await held(connection, end))
 
 
-async def compile_afresh(connection: "Connection[Any]", start: int, end: int, *, by_settled: bool) -> Content:
+async def compile_afresh(
+    connection: "Connection[Any]", start: int, end: int, held: Collection[str], *, by_settled: bool
+) -> Content:
     """Return the content of the period `(start, end]` from views folded for it alone, which the caller rolls back."""
     await snapshot.fold_afresh(connection, SHOWN, REGISTRY, end)
-    return await read(connection, start, end, by_settled=by_settled)
+    return await read(connection, start, end, held, by_settled=by_settled)
 
 
-async def read(connection: "Connection[Any]", start: int, end: int, *, by_settled: bool = True) -> Content:
+async def read(
+    connection: "Connection[Any]", start: int, end: int, held: Collection[str], *, by_settled: bool = True
+) -> Content:
     """Read the content of the period `(start, end]` from views that stand at `end`, in the connection's search_path.
 
     Not `by_settled`, it is what an issue said before there were settled verdicts.
@@ -166,7 +176,8 @@ async def read(connection: "Connection[Any]", start: int, end: int, *, by_settle
     left_out = await window.dropped_positions(connection, CARDS, end)
     changed = await (connection.fetch(DELTAS, start, end, left_out) if start else connection.fetch(ALL))
     deltas = {row["tool"]: row for row in changed}
-    tools = {row["tool"]: _tool(row, deltas.get(row["tool"])) for row in await connection.fetch(TOOLS, start)}
+    rows = await connection.fetch(TOOLS, start)
+    tools = {row["tool"]: _tool(row, deltas.get(row["tool"]), is_held=row["tool"] in held) for row in rows}
     added = [row["tool"] for row in await connection.fetch(NEW_TOOLS, start, end, left_out)]
     new = [tools[tool] for tool in dict.fromkeys(added) if tool in tools]
     pairs = [
@@ -181,7 +192,7 @@ async def read(connection: "Connection[Any]", start: int, end: int, *, by_settle
     return arrange(list(tools.values()), new, pairs, reviews, by_settled=by_settled)
 
 
-def _tool(row: Any, delta: Any) -> ToolFact:
+def _tool(row: Any, delta: Any, *, is_held: bool) -> ToolFact:
     ship, skip = row["ship"], row["skip"]
     before = (ship - delta["ship"], skip - delta["skip"]) if delta else (ship, skip)
     return ToolFact(
@@ -195,6 +206,7 @@ def _tool(row: Any, delta: Any) -> ToolFact:
         before=before,
         votes=delta["votes"] if delta else 0,
         panel_spoke=row["panel_spoke"],
+        held=True if is_held else UNSET,
     )
 
 
@@ -237,7 +249,7 @@ def _moved(tool: ToolFact) -> int:
 
 def is_newly_settled(tool: ToolFact) -> bool:
     """Return whether the votes of the period settled a verdict on the tool."""
-    return settled(*tool.community) not in (None, settled(*tool.before))
+    return not tool.held and settled(*tool.community) not in (None, settled(*tool.before))
 
 
 def _lead(tool: ToolFact) -> int:
@@ -251,7 +263,7 @@ def _is_close(tool: ToolFact, verdict: Verdict) -> bool:
 
 def _is_disputed(tool: ToolFact, verdict: Verdict) -> bool:
     ship, skip = tool.panel
-    said = verdict(*tool.community)
+    said = None if tool.held else verdict(*tool.community)
     return (said == "ship" and ship < skip) or (said == "skip" and ship > skip)
 
 

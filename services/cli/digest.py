@@ -64,6 +64,7 @@ async def compile_(number: int | None, edition: Edition) -> int:
     """
     settings = find_settings()
     from projections.issues import compile_content, encode_content
+    from services.integrity.under_review import held
     from services.newsletter import issues
 
     if number is not None:
@@ -72,7 +73,7 @@ async def compile_(number: int | None, edition: Edition) -> int:
         return 0 if same else 1
     async with connected(settings) as connection:
         start, _ = await issues.start_of(connection, edition)
-    click.echo(encode_content((await compile_content(settings.database_url, start))[1])[0])
+    click.echo(encode_content((await compile_content(settings.database_url, start, held))[1])[0])
     return 0
 
 

@@ -141,7 +141,7 @@ async def read(connection: "Connection[Any]", begin: int, end: int) -> Read:
     causes = [(number[r["tool"]], tick_of(r["at"]), r["ticks"]) for r in await connection.fetch(_EXPLAINED, ANNOUNCED, NAMED)
               if r["tool"] in number]  # fmt: skip
     explained = np.array([(tool, at, at + ticks) for tool, at, ticks in causes], np.int64).reshape(-1, 3)
-    return Read(tools, _counts(counts, number), _site(site), _days(days), explained)
+    return Read(tools, _counts(counts, number), _site(site), _days(days, begin), explained)
 
 
 def _counts(rows: Sequence[Record], number: Mapping[str, int]) -> Counts:
@@ -163,8 +163,9 @@ def _site(rows: Sequence[Record]) -> Site:
     return Site(first, votes, young)
 
 
-def _days(rows: Sequence[Record]) -> Days:
-    first = min((min(row["day"]) for row in rows), default=0)
+def _days(rows: Sequence[Record], begin: int) -> Days:
+    """Return the votes of each day, from a day before the first cell on: of a young site the first ones are empty."""
+    first = min(begin // DAY - 8, *(min(row["day"]) for row in rows)) if rows else 0
     last = max((max(row["day"]) for row in rows), default=0)
     votes = np.zeros((len(rows), last - first + 1, 2), np.int64)
     for number, row in enumerate(rows):

@@ -209,6 +209,8 @@ def _called(tool: ToolFact, content: Content) -> dict[str, object]:
     Old issues are for a single look, as they were sent.
     """
     tally = community(*tool.community)
+    if tool.held:
+        return {"verdict_line": "Still being checked", "likely": tally.settled_interval, "leads": False}
     if not content.by_settled:
         return {"verdict_line": "", "likely": tally.interval, "leads": True}
     told = {"settled": tally.settled, "settled_interval": tally.settled_interval}

@@ -16,6 +16,7 @@ from asyncpg import Connection
 from events.log import history, postgres
 from projections.issues import compile_afresh, compile_content, decode_content, encode_content
 from projections.registry import named
+from services.integrity.under_review import held
 from services.newsletter.ledger import Database
 from services.newsletter.periods import SERVE_LATE, DueWork, Edition, editions_of, keep, keep_early, said_late, stand
 from services.newsletter.schedule import Schedule
@@ -129,7 +130,7 @@ async def compile_within(
 ) -> int | None:
     """Compile and store an issue within the transaction of a connection; return its number, None if the period has one."""
     start, since = await start_of(connection, edition)
-    end, content = await compile_content(dsn, start)
+    end, content = await compile_content(dsn, start, held)
     raw, digest = encode_content(content)
     number: int | None = await connection.fetchval(KEEP, edition, due_at, start, end, since, operator, raw, digest, extra, at)
     return number
@@ -160,15 +161,21 @@ async def rolled_back(dsn: str) -> AsyncIterator["Connection[Any]"]:
 
 
 async def verify(dsn: str, number: int) -> bool:
-    """Return whether an issue compiled again, from views folded for it alone, has the same content. Raises IssueUnknown."""
+    """Return whether an issue compiled again, from views folded for it alone, has the same content. Raises IssueUnknown.
+
+    Of which tools no verdict was told is taken from the issue: the log doesn't say what was still being checked.
+    """
     async with rolled_back(dsn) as connection:
         row = await connection.fetchrow(
             "select from_position, to_position, content, content_hash from newsletter.issues where number = $1", number
         )
         if row is None:
             raise IssueUnknown(number)
-        by_settled = decode_content(row["content"]).by_settled
-        content = await compile_afresh(connection, row["from_position"], row["to_position"], by_settled=by_settled)
+        kept = decode_content(row["content"])
+        without = {tool.tool for tool in kept.changes if tool.held}
+        content = await compile_afresh(
+            connection, row["from_position"], row["to_position"], without, by_settled=kept.by_settled
+        )
         return bool(encode_content(content)[1] == row["content_hash"])
 
 

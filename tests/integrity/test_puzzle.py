@@ -16,7 +16,6 @@ from services.integrity.queue import JOINED
 from services.integrity.scan import silent
 from services.newsletter.mailroom import Mailroom
 from services.worker import create_worker
-from tests.integrity.test_scan import SEED
 from tests.support import bought
 from tests.support.catalogs import new_id
 from tests.support.cohorts import cast, suspect
@@ -25,6 +24,7 @@ from tests.support.runners import Connection, catch_up_all
 from tests.support.settings import settings
 
 HOUR = timedelta(hours=1)
+SEED = 5
 
 
 @pytest.fixture

@@ -87,6 +87,17 @@ async def test_a_flood_beforehand_hides_no_brigade(dsn: str, connection: Connect
     assert await connection.fetchval(query, bought.names_of(drawn)[tool], *hour) == 1
 
 
+@pytest.mark.parametrize("days", [1, 2, 3])
+async def test_a_sites_first_days_are_scanned_without_a_past(dsn: str, connection: Connection, days: int) -> None:
+    """A site that is hours old has nothing to hold votes against, and its scan judges all the same."""
+    drawn = bought.first_days(SEED, days)
+    await bought.put(connection, drawn)
+    await catch_up_all(dsn, (20_000,))
+    done = await scan.scan(dsn, 0.01)
+    assert done is not None and done.until == time_of(int(drawn.votes.time[-1] // 600) + 1)
+    assert said_unscanned(await read_scan(connection)) is None
+
+
 async def test_several_scans_at_once_do_the_work_once(log: str, connection: Connection) -> None:
     """Of several workers one scans; a scan with nothing new changes nothing."""
     done = await asyncio.gather(*(scan.scan(log, 0.01) for _ in range(3)))

@@ -8,13 +8,16 @@ import pytest
 from emails.rendering import render_subject
 from events.commands.bookmarks import SetBookmark
 from events.commands.voters import CorrectVoters
+from events.integrity import Judgement, Ruling
 from projections.cards import tallies_at_head
 from projections.issues import MOST_KEPT, Content, ToolFact, compile_afresh, encode_content
 from services.clock import fresh_id
+from services.integrity.decisions import decide
 from services.newsletter import issues, periods
-from services.newsletter.digest import Heading, digest_values, read_issue
+from services.newsletter.digest import Heading, change_line, digest_values, read_issue
 from services.newsletter.schedule import Schedule
 from tests.support import catalogs
+from tests.support.cohorts import suspect
 from tests.support.newsroom import Newsroom
 
 WEEK = timedelta(days=7)
@@ -56,6 +59,52 @@ async def test_an_issue_leads_with_what_readers_settled(room: Newsroom) -> None:
     assert [(tool["name"], tool["verdict_line"]) for tool in second["disagreements"]] == [("Alpha", "Ship, settled")]
 
 
+async def test_a_verdict_that_rests_on_votes_not_judged_yet_is_not_told(room: Newsroom) -> None:
+    """Who floods a tool minutes before the digest is compiled gets no headline: its verdict is still being checked."""
+    await room.import_tools(catalogs.tool("alpha", panel=[catalogs.opinion(verdict="skip")]), catalogs.tool("beta"))
+    await room.vote("beta", 20, 0)
+    await room.database.execute("update integrity.scans set scanned_to = now()")
+    await room.vote("alpha", 40, 0)
+    await room.vote("beta", 3, 0)
+    await room.project()
+    number = await room.send_now()
+    first = await shown(room, number)
+    assert [tool["name"] for tool in first["newly_settled"]] == ["Beta"]
+    assert first["disagreements"] == []
+    assert "settled" not in change_line(await fact(room, number, "alpha"))
+    assert await issues.verify(room.settings.database_url, number)
+
+
+@pytest.mark.parametrize("decision", [None, "dismiss"])
+async def test_a_verdict_under_review_is_not_told(room: Newsroom, decision: Judgement | None) -> None:
+    """While a cohort that would change it waits, no mail tells of a settled verdict; dismissed, it is told as others are."""
+    await room.import_tools(catalogs.tool("alpha"))
+    await room.vote("alpha", 3, 3)
+    await room.project()
+    await room.send_now()
+    await room.vote("alpha", 40, 0)
+    await room.project()
+    async with room.database.acquire() as connection:
+        tool = await connection.fetchval("select data->>'tool' from log.events where type = 'ToolAdded'")
+        cohort = await suspect(connection, tool)
+    if decision is not None:
+        await decide(room.database, room.committer, cohort.id, Ruling(decision, "a launch", "ada", fresh_id(), 0))
+        await room.project()
+    number = await room.send_now(extra=True)
+    values = await shown(room, number)
+    assert [tool["name"] for tool in values["newly_settled"]] == (["Alpha"] if decision else [])
+    told = "Ship, settled" if decision else "Still being checked"
+    assert [tool["verdict_line"] for tool in values["movers"]] == [told]
+    assert ("Alpha" in render_subject(values)) == bool(decision)
+    assert await issues.verify(room.settings.database_url, number)
+
+
+async def fact(room: Newsroom, number: int, slug: str) -> ToolFact:
+    """Give what an issue knows of a tool."""
+    content = (await read_issue(room.database, number)).content
+    return next(tool for tool in content.changes if tool.slug == slug)
+
+
 async def test_a_mover_leads_only_when_it_is_settled(room: Newsroom) -> None:
     """A tool that moved by a few votes is listed as so far, and isn't the title."""
     await room.import_tools(catalogs.tool("alpha"), catalogs.tool("beta"), pairs=(("alpha", "beta"),))
@@ -80,7 +129,7 @@ async def test_an_issue_from_before_settled_verdicts_stays_as_it_was(room: Newsr
     number = await room.send_now(extra=True)
     async with issues.rolled_back(room.settings.database_url) as connection:
         row = await connection.fetchrow("select from_position, to_position from newsletter.issues where number = $1", number)
-        old = await compile_afresh(connection, *row, by_settled=False)
+        old = await compile_afresh(connection, *row, set(), by_settled=False)
     raw, digest = encode_content(old)
     assert b"settled" not in raw.encode()
     await room.database.execute(

@@ -14,6 +14,7 @@ from projections.engine.projection import connect
 from projections.engine.window import dropped_positions
 from projections.issues import compile_content
 from projections.registry import PROJECTIONS
+from services.integrity.under_review import held
 from tests.support import servers
 from tests.support.histories import (
     A_DAY,
@@ -97,7 +98,7 @@ async def test_an_issue_compiled_under_votes_leaves_the_watch_as_it_was(
     assert set((await looked(dsn)).values()) == {None}
     await history.do([("vote", VOTERS[1], 1, "skip"), ("bookmark", VOTERS[1], 1, True), ("correct", [VOTERS[1]], False)])
     await catch_up(dsn, CARDS)
-    position, _ = await compile_content(dsn, 0)
+    position, _ = await compile_content(dsn, 0, held)
     assert position == await connection.fetchval("select position from log.head")
     assert await looked(dsn) == dict.fromkeys(p.name for p in PROJECTIONS)
     for drift in DRIFTS.values():

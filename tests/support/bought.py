@@ -43,6 +43,16 @@ def poisoned_world(seed: int, flood: int) -> tuple[World, int]:
     return drawn._replace(before=np.zeros_like(drawn.before)), tool
 
 
+def first_days(seed: int, days: int) -> World:
+    """Draw a site's first days, with a brigade in the middle of the last one."""
+    draft = Draft(np.random.default_rng(seed), tools=40, votes_a_day=250, days=days)
+    for day in range(days):
+        draft.honest_day(day, 1.0)
+    plan = _brigade(int(np.argsort(draft.weight)[20]), BEGIN + (days - 0.5) * DAY, 3600, 40)
+    draft.attack(0, plan)
+    return draft.finished([plan], [])
+
+
 def _brigade(tool: int, begin: float, seconds: float, votes: int) -> Plan:
     return Plan(kind="attack", tool=tool, choice=0, begin=begin, seconds=seconds, votes=votes, networks=votes)
 

@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 PAGES = {
     "home": "/",
     "compare": "/compare/citeheron-vs-latticebrief-autonomous-research-reports-beta",
+    "compare-settled": "/compare/dovecrate-vs-n8n",
     "tools": "/tools?sort=community",
     "tool": "/tools/aider",
     "reviewers": "/reviewers",
@@ -38,8 +39,8 @@ PAGES = {
 }
 # Name, page, window and scheme of what the README shows.
 SHOWN: Sequence[tuple[str, str, int, int, str]] = (
-    ("shown-compare", "compare", 1200, 1100, "light"),
-    ("shown-phone", "compare", 390, 860, "dark"),
+    ("shown-compare", "compare-settled", 1200, 1100, "light"),
+    ("shown-phone", "compare-settled", 390, 860, "dark"),
     ("shown-moderation", "moderation", 1200, 620, "light"),
 )
 READERS = 60
