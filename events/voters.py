@@ -77,6 +77,8 @@ class BallotsRestored(Event, frozen=True, kw_only=True):
     ballots: list[int]
 
 
+MOST_TOOLS: Final = 500
+"""Tools that one part of a correction names, for the same reason as below."""
 MOST_BALLOTS: Final = 4_000
 """Ballots that one event names: with positions of 12 digits, its public entry stays below 65,535 bytes."""
 
@@ -128,6 +130,21 @@ def with_tallies(correction: CorrectionRecorded, before: Mapping[str, Tally]) ->
         for now in (before.get(tool.tool, (0, 0)),)
     ]
     return replace(correction, tools=tools)
+
+
+def in_parts(correction: CorrectionRecorded) -> list[CorrectionRecorded]:
+    """Return a correction as it is recorded: so many tools a part; the voters are counted in the first."""
+    chunks = [correction.tools[first : first + MOST_TOOLS] for first in range(0, len(correction.tools), MOST_TOOLS)]
+    if len(chunks) < 2:
+        return [correction]
+    return [
+        replace(correction, voters=0 if n else correction.voters, votes=sum(map(_votes, chunk)), tools=chunk)
+        for n, chunk in enumerate(chunks)
+    ]
+
+
+def _votes(tool: ToolCorrected) -> int:
+    return sum(abs(after - before) for before, after in zip(tool.before, tool.after, strict=True))
 
 
 def is_held(last: Event | None, cohort: str | None) -> bool:

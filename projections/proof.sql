@@ -20,6 +20,22 @@ select 'leaves' as name, $2::bigint - $1::bigint as change
 union all
 select 'folded', sum(($2::bigint >> 8 * level) - ($1::bigint >> 8 * level))::bigint from generate_series(1, 4) level;
 
+-- scrub: a tile of leaves against the log and against its hash above: the tile, and what is wrong with it
+with picked as materialized (
+    select $1::bigint % (select max(t.n) + 1 from tiles t where t.level = 0) as n
+)
+select t.n as part, coalesce(
+    (select 'the leaves of positions ' || string_agg(p.position::text, ', ' order by p.position) || ' are not those of the log'
+     from generate_series(t.n * 256 + 1, t.n * 256 + length(t.hashes) / 32) p(position)
+     left join log.public_entries e on e.position = p.position
+     where sha256('\x00'::bytea || convert_to(e.entry, 'UTF8'))
+           is distinct from substring(t.hashes from (32 * ((p.position - 1) & 255) + 1)::integer for 32)),
+    (select 'the hash above the leaves of positions ' || t.n * 256 + 1 || ' to ' || t.n * 256 + 256 || ' is not theirs'
+     from tiles u
+     where u.level = 1 and u.n = t.n >> 8 and length(t.hashes) = 8192
+       and log.fold_hashes(t.hashes) <> substring(u.hashes from (32 * (t.n & 255) + 1)::integer for 32))) as wrong
+from picked join tiles t on t.level = 0 and t.n = picked.n;
+
 -- step leaves (*): the entries, hashed
 insert into tiles as t (level, n, hashes)
 select 0, s.position - 1 >> 8, string_agg(sha256('\x00'::bytea || convert_to(s.entry, 'UTF8')), ''::bytea order by s.position)

@@ -19,6 +19,7 @@ from events.voters import (
     ballots_stream,
     changes,
     hold,
+    in_parts,
     is_held,
     name_ballots,
     record_correction,
@@ -125,8 +126,8 @@ class CorrectVoters(Command[CorrectionRecorded | None], frozen=True):
 
     def _placed(self, recorded: Sequence[Event], held: Sequence[Event]) -> list[tuple[UUID, Event]]:
         """Return a correction's events with their streams; the summary last, if it isn't left to `conclude`."""
-        kept = recorded[:-1] if self.is_large else recorded
-        return [(stream(event), event) for event in (*held, *kept)]
+        summary = [] if self.is_large or not recorded else in_parts(recorded[-1])  # type: ignore[arg-type]
+        return [(stream(event), event) for event in (*held, *recorded[:-1], *summary)]
 
     async def conclude(
         self, connection: "Connection[Any]", value: CorrectionRecorded | None
@@ -135,7 +136,8 @@ class CorrectVoters(Command[CorrectionRecorded | None], frozen=True):
         if value is None:
             return None
         summary = with_tallies(value, await self.tallies(connection, [tool.tool for tool in value.tools]))
-        return Decision(events=[(stream(summary), summary)], value=summary, meta={"operator": self.operator})
+        events = [(stream(part), part) for part in in_parts(summary)]
+        return Decision(events=events, value=summary, meta={"operator": self.operator})
 
 
 class NameBallots(Command[int], frozen=True, kw_only=True):

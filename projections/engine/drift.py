@@ -4,9 +4,11 @@ The runner keeps the sums with the checkpoint and compares now and then, so that
 moved checkpoint, shows within a minute. `verify` finds the row.
 """
 
+import random
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
+import asyncpg
 import msgspec
 from asyncpg import Connection
 
@@ -58,6 +60,16 @@ async def look(connection: "Connection[Any]", projection: Projection, dropped: S
         await connection.execute(BEGIN, row["position"], encode(found))
         return None, row["drift"]
     return _wrong(row, expected, found, projection.exact_totals if dropped else found), row["drift"]
+
+
+async def scrub(connection: "Connection[Any]", statement: str, part: int | None) -> tuple[int | None, str | None]:
+    """Compare a part of the tables, or some part, with the log; return it and what is wrong there, None for nothing."""
+    number = random.getrandbits(62) if part is None else part
+    try:
+        row = await connection.fetchrow(statement, number)
+    except asyncpg.DataError as error:  # an event there can't be read any more
+        return number, str(error)
+    return (None, None) if row is None or row["wrong"] is None else (row["part"], row["wrong"])
 
 
 def _wrong(row: Any, expected: Totals, found: Totals, comparable: Container[str]) -> str | None:

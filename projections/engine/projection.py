@@ -47,7 +47,7 @@ create table checkpoint (
 );
 """
 
-_BLOCK = re.compile(r"^-- (tables|indexes|totals|(?:changes|step \w+) \((\*|[\w, ]+)\)):[^\n]*\n", re.MULTILINE)
+_BLOCK = re.compile(r"^-- (tables|indexes|totals|scrub|(?:changes|step \w+) \((\*|[\w, ]+)\)):[^\n]*\n", re.MULTILINE)
 _CREATE_LOCK = 0x70726F6A
 
 # A comparison of whole tables takes as long as the log is long.
@@ -127,6 +127,14 @@ class Projection:
     def totals(self) -> str:
         """Return the statement that sums the tables up: (name, total)."""
         return next(sql for kind, _, sql in self._blocks if kind == "totals").rstrip(";")
+
+    @cached_property
+    def scrub(self) -> str | None:
+        """Return the statement that compares a part of the tables with the log: (part, wrong). None if there is none.
+
+        $1 is the part's number, or any larger number, which means some part.
+        """
+        return next((sql.rstrip(";") for kind, _, sql in self._blocks if kind == "scrub"), None)
 
     @cached_property
     def changes(self) -> Step:

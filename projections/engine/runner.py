@@ -119,6 +119,7 @@ class Runner:
         pace: float = 0.02,
         poll: float = 0.5,
         look_every: float = 20.0,
+        scrub_every: float = 1.0,
     ) -> None:
         self.projection = projection
         self.wake = asyncio.Event()
@@ -131,6 +132,10 @@ class Runner:
         self._poll = poll
         self._look_every = look_every
         self._next_look = 0.0
+        self._scrub_every = scrub_every
+        self._next_scrub = 0.0
+        self._wrong_part: int | None = None
+        self._wrong: str | None = None
 
     async def run(self) -> None:
         """Follow the log until cancelled; every failure is logged, and tried again."""
@@ -155,6 +160,7 @@ class Runner:
         while True:
             woken = self.wake.is_set()
             self.wake.clear()
+            await self._scrub(connection)
             if monotonic() >= self._next_look:
                 await self._look(connection)
             if woken or await self._behind(connection):
@@ -188,11 +194,24 @@ class Runner:
         except TimeoutError:
             pass
 
+    async def _scrub(self, connection: "Connection[Any]") -> None:
+        """Compare a part of the tables with the log, now and then; look at once if that says something new.
+
+        A part that was found wrong is compared again until it is right.
+        """
+        if self.projection.scrub is None or monotonic() < self._next_scrub:
+            return
+        self._next_scrub = monotonic() + self._scrub_every
+        self._wrong_part, wrong = await drift.scrub(connection, self.projection.scrub, self._wrong_part)
+        if wrong != self._wrong:
+            self._wrong, self._next_look = wrong, 0.0
+
     async def _look(self, connection: "Connection[Any]") -> None:
         """Compare the tables with their totals and record any drift; takes at most one part in fifty of the time."""
         began = monotonic()
         dropped = await window.dropped_positions(connection, self.projection)
         wrong, recorded = await drift.look(connection, self.projection, dropped)
+        wrong = wrong or self._wrong
         if wrong != recorded:
             await connection.execute(drift.RECORD, wrong, self._clock())
             if wrong is not None:

@@ -4,6 +4,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 import rich_click as click
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 TOOLS: Final = frozenset({"tool", "left_tool", "right_tool"})
 """The columns of keys that hold a tool's id."""
+LONG: Final = 1_000
+SHOWN: Final = 16
+"""Characters that are shown of what is longer than that."""
 LINE_EVERY = 5.0
 """Seconds between two lines of progress where stderr is no terminal."""
 
@@ -119,8 +123,22 @@ def _change(row: "RowDifference") -> str:
     if row.right is None:
         return f"is {_values(row.live, row.key)}, should not be there"
     wrong = [column for column, value in row.live.items() if row.right.get(column) != value]
-    return ", ".join(f"{column} is {row.live[column]}, should be {row.right[column]}" for column in wrong)
+    return ", ".join(
+        f"{column} is {_from_difference(row.live[column], row.right[column])},"
+        f" should be {_from_difference(row.right[column], row.live[column])}"
+        for column in wrong
+    )
+
+
+def _from_difference(value: object, other: object) -> str:
+    """Return a value in words; of a very long text, a little from where it differs from the other one."""
+    text = str(value)
+    if len(text) <= LONG:
+        return text
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(text, str(other), strict=False)))
+    return f"…{text[same:][:SHOWN]}…"
 
 
 def _values(row: "dict[str, object] | None", key: "dict[str, object]") -> str:
-    return " ".join(f"{column}={value}" for column, value in (row or {}).items() if column not in key) or "there"
+    said = (f"{column}={_from_difference(value, '')}" for column, value in (row or {}).items() if column not in key)
+    return " ".join(said) or "there"

@@ -1,6 +1,6 @@
 """`ballotpress verify`: fold the log afresh and compare it with the live views."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -46,8 +46,17 @@ async def verify(projection: "tuple[Projection, ...]", as_json: bool) -> int:
     lines = [line for one in verified for line in _lines(one, slugs)]
     show(as_json, {"right": not wrong, "verified": verified, "slugs": slugs}, *lines)
     if wrong and not as_json:
-        click.echo(f"ballotpress: views differ from the log; `ballotpress replay {' '.join(wrong)}` mends them", err=True)
+        click.echo(f"ballotpress: {_advice(wrong)}", err=True)
     return 1 if wrong else 0
+
+
+def _advice(wrong: Sequence[str]) -> str:
+    """Return what to do about views that differ from the log."""
+    from events.quarantine import WHOLE
+
+    if mended := [name for name in wrong if name not in WHOLE]:
+        return f"views differ from the log; `ballotpress replay {' '.join(mended)}` mends them"
+    return "the tree over the log differs from it: events or tiles were changed by hand, so restore them from a backup"
 
 
 def _lines(verified: Verified, slugs: Mapping[str, str]) -> Iterator[str]:

@@ -649,10 +649,10 @@ class Recount:
             self._moved[tool_id][(state & 3) - 1] += 1 if restore else -1
 
     def _settle(self, position: int, correction: Optional[str]) -> None:
-        """Conclude ballots that no correction follows: they are those of a correction of an older release."""
+        """Conclude ballots: all must be counted by their correction's parts, unless that is of an older release."""
         if self._pending is None or self._pending[0] == correction:
             return
-        if self._pending[0] not in self.by_word:
+        if any(self._moved.values()) and self._pending[0] not in self.by_word:
             self.refuse(
                 min(position, self.log.size), "before it ballots were voided or restored without a correction that says so"
             )
@@ -674,16 +674,14 @@ class Recount:
             self.by_word.add(data["correction"])
         elif self._pending and self._pending[1] != type_:
             self.refuse(position, f"it says {data['action']}, and its ballots the opposite")
-        for tool_id in {*told, *self._moved}:
+        for tool_id, (before, after) in told.items():
             if self.owns(tool_id):
-                self._correct_one(position, tool_id, told.get(tool_id))
-        self._moved.clear()
-        self._pending = None
+                self._correct_one(position, tool_id, before, after)
+                self._moved.pop(tool_id, None)
 
-    def _correct_one(self, position: int, tool_id: bytes, told: Optional[tuple[list[int], list[int]]]) -> None:
+    def _correct_one(self, position: int, tool_id: bytes, before: list[int], after: list[int]) -> None:
         tool = self.tools[tool_id]
         stood = [tool.ship, tool.skip]
-        before, after = told or (stood, stood)
         name = tool.facts.get("slug", tool_id.decode())
         if before != stood:
             self.refuse(position, f"before it, {name} stood at {stood}, not at {before}")

@@ -118,7 +118,10 @@ def _halt_problems(views: Sequence[ProjectionStatus]) -> Iterator[Problem]:
 def _view_problems(view: ProjectionStatus) -> Iterator[Problem]:
     if view.drift is not None:
         what = f"{view.name} has drifted from the log: {view.drift.what}"
-        yield Problem(what, f"`ballotpress verify {view.name}` names the rows, `ballotpress replay {view.name}` mends them")
+        mend = f"`ballotpress replay {view.name}` mends them"
+        if view.name in WHOLE:
+            mend = "events or tiles were changed by hand: restore them, for a tree made anew would belie what was signed"
+        yield Problem(what, f"`ballotpress verify {view.name}` names the rows, {mend}")
     if view.halt is None and view.runners and view.lag_seconds > BEHIND_SECONDS:
         what = f"{view.name} is {view.lag} events ({view.lag_seconds:.0f} s) behind the log"
         yield Problem(what, "wait if it is catching up; if not, see the projector's log")

@@ -60,7 +60,7 @@ async def _year(server: servers.Postgres, name: str, events: int) -> str:
     return dsn
 
 
-async def _rebuild(dsn: str, projection: Projection, pause: float = 0.0) -> tuple[float, float]:
+async def rebuild(dsn: str, projection: Projection, pause: float = 0.0) -> tuple[float, float]:
     """Rebuild one view and switch; give the seconds in all, and when the switch began."""
     began = monotonic()
     async with only_one(dsn, projection):
@@ -77,7 +77,7 @@ async def _speeds(dsn: str) -> list[Row]:
     rebuilt, made, verified = [], [], []
     for _ in range(3):
         made.append(await by_hand.make(dsn))
-        rebuilt.append({p.name: (await _rebuild(dsn, p))[0] for p in PROJECTIONS})
+        rebuilt.append({p.name: (await rebuild(dsn, p))[0] for p in PROJECTIONS})
         began = monotonic()
         for projection in PROJECTIONS:
             found = await verify(dsn, projection, REGISTRY, SOURCES)
@@ -175,7 +175,7 @@ async def _all_rebuilt(dsn: str) -> list[tuple[float, float]]:
     """Rebuild every view with the default throttle; give when each switch began and ended."""
     switches = []
     for projection in PROJECTIONS:
-        _, began = await _rebuild(dsn, projection, PAUSE_SECONDS)
+        _, began = await rebuild(dsn, projection, PAUSE_SECONDS)
         switches.append((began, monotonic()))
         await asyncio.sleep(0.5)
     return switches

@@ -17,12 +17,14 @@ from events.log.export import line
 from events.registry import REGISTRY
 from projections import merkle, proof
 from projections.engine.runner import Halted
+from projections.engine.verify import verify
 from projections.registry import PROJECTIONS
+from projections.sources import SOURCES
 from tests.oracle import merkle as oracle
 from tests.oracle.entries import entry_from
 from tests.oracle.proof import entry_of
 from tests.support.histories import A_DAY, TOOLS, VOTERS, History, add_three_tools
-from tests.support.runners import APPEND_UNKNOWN, Connection, catch_up
+from tests.support.runners import APPEND_UNKNOWN, Connection, catch_up, runner, running, until
 
 PROOF = next(projection for projection in PROJECTIONS if projection.name == "proof")
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -160,3 +162,73 @@ def test_leaves_and_nodes_cannot_be_taken_for_each_other() -> None:
     """An entry is hashed behind a zero byte, two hashes behind a one (RFC 6962, 2.1)."""
     assert merkle.leaf_hash(b"") == sha256(b"\0").digest()
     assert merkle.node_hash(b"a", b"b") == sha256(b"\1ab").digest()
+
+
+TAMPER = "alter table log.events disable trigger events_append_only"
+TAMPERS = {
+    "a choice": """update log.events set data = data || '{"choice": "skip"}' where position = 300""",
+    "a minute": "update log.events set recorded_at = recorded_at - interval '1 hour' where position = 300",
+    "a leaf": "update proof_1.tiles set hashes = set_byte(hashes, 32 * 43, 255 - get_byte(hashes, 32 * 43)) where n = 1",
+    "a type": "update log.events set type = 'Forged' where position = 300",
+    "no event": "delete from log.events where position = 300",
+}
+
+
+@pytest.mark.parametrize("what", TAMPERS)
+async def test_what_was_changed_by_hand_shows(connection: Connection, dsn: str, committer: Committer, what: str) -> None:
+    """The runner compares tile after tile with the log, names the position that differs, and is silent once it is restored."""
+    await add_three_tools(committer)
+    await fill(connection, 600)
+    await catch_up(dsn, PROOF)
+    async with running(runner(dsn, PROOF, look_every=0.05, scrub_every=0.01)):
+        await connection.execute(TAMPER)
+        (event,) = await connection.fetch("select * from log.events where position = 300")
+        tile = (await proof.tiles(connection, [(0, 1)]))[0, 1]
+        assert await drift(connection) is None
+        await connection.execute(TAMPERS[what])
+        await until(lambda: has_drifted(connection))
+        assert "300" in (await drift(connection) or "")
+        await connection.execute("delete from log.events where position = 300")
+        await connection.copy_records_to_table("events", schema_name="log", records=[tuple(event)])
+        await connection.execute("update proof_1.tiles set hashes = $1 where level = 0 and n = 1", tile)
+        await until(lambda: is_right(connection))
+
+
+async def test_a_hash_above_that_was_changed_shows(connection: Connection, dsn: str, committer: Committer) -> None:
+    """A root of a full tile that isn't that tile's is named by the positions below it."""
+    await add_three_tools(committer)
+    await fill(connection, 600)
+    await catch_up(dsn, PROOF)
+    async with running(runner(dsn, PROOF, look_every=0.05, scrub_every=0.01)):
+        await connection.execute(
+            "update proof_1.tiles set hashes = set_byte(hashes, 40, 255 - get_byte(hashes, 40)) where level = 1"
+        )
+        await until(lambda: has_drifted(connection))
+        assert "positions 257 to 512" in (await drift(connection) or "")
+
+
+async def drift(connection: Connection) -> str | None:
+    found: str | None = await connection.fetchval("select drift from proof_1.checkpoint")
+    return found
+
+
+async def has_drifted(connection: Connection) -> bool:
+    return await drift(connection) is not None
+
+
+async def is_right(connection: Connection) -> bool:
+    return await drift(connection) is None
+
+
+async def test_verify_names_the_positions_that_differ(connection: Connection, dsn: str, committer: Committer) -> None:
+    """A fresh fold finds a forged event by its position, and everything above it."""
+    await add_three_tools(committer)
+    await fill(connection, 600)
+    await catch_up(dsn, PROOF)
+    assert (await verify(dsn, PROOF, REGISTRY, SOURCES)).tables == []
+    await connection.execute(TAMPER)
+    await connection.execute(TAMPERS["a choice"])
+    await connection.execute("""update log.events set data = data || '{"choice": "skip"}' where position = 400""")
+    (table,) = (await verify(dsn, PROOF, REGISTRY, SOURCES)).tables
+    found = {(row.key["level"], row.key["n"]): list(row.events) for row in table.rows}
+    assert found == {(0, 1): [300, 400], (1, 0): []}

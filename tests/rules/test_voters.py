@@ -1,8 +1,11 @@
 """What the rules of disqualification promise."""
 
+import json
+
 import pytest
 from hypothesis import given as for_any
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from events.catalog import Verdict
 from events.log.event import encode
@@ -17,6 +20,7 @@ from events.voters import (
     VoterIsDisqualified,
     VoterReinstated,
     correct,
+    in_parts,
     must_be_allowed,
     name_ballots,
     record_correction,
@@ -59,6 +63,21 @@ def test_very_many_ballots_are_named_in_parts() -> None:
     assert isinstance(first, BallotsVoided) and isinstance(second, BallotsVoided)
     assert len(first.ballots) == MOST_BALLOTS and first.ballots + second.ballots == [*range(2**40 - 6_000, 2**40)]
     assert len(encode(first)) + MOST_BALLOTS + 100 < 65_535  # the server writes a space after each comma
+
+
+def test_a_correction_of_very_many_tools_is_in_parts() -> None:
+    """Each part names few enough tools for the public log, and all of them add up to the correction."""
+    tools = [ToolCorrected(an_id(n), (10**9, 10**9), (10**9 - 1, 10**9 - n % 2)) for n in range(1_200)]
+    whole = CorrectionRecorded(
+        correction=CORRECTION, action="disqualified", reason="\U0001f5f3" * 1_000, voters=7, votes=1_800, tools=tools
+    )
+    parts = in_parts(whole)
+    assert [len(part.tools) for part in parts] == [500, 500, 200] and [tool for part in parts for tool in part.tools] == tools
+    assert [part.voters for part in parts] == [7, 0, 0] and sum(part.votes for part in parts) == 1_800
+    for part in parts:
+        stored = json.dumps(json.loads(encode(part)), ensure_ascii=False)  # with spaces, as the server writes it
+        assert len(stored.encode()) + 100 < 65_535
+    assert in_parts(replace(whole, tools=tools[:500])) == [replace(whole, tools=tools[:500])]
 
 
 def test_reinstating_gives_back() -> None:
