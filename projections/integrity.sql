@@ -14,7 +14,6 @@ create table cells (
     last_position  bigint      not null,
     constraint cells_pkey primary key (tool, at)
 );
-create index cells_at_idx on cells (at);
 
 create table ticks (
     at            timestamptz not null,
@@ -32,10 +31,9 @@ create table announcements (
 );
 
 create table kept (
-    only_row   boolean     not null default true,
-    since      timestamptz not null,
-    gone       bigint      not null,
-    gone_young bigint      not null,
+    only_row boolean     not null default true,
+    since    timestamptz not null,
+    gone     bigint      not null,
     constraint kept_pkey primary key (only_row),
     constraint kept_only_row check (only_row)
 );
@@ -62,31 +60,25 @@ create table decisions (
     constraint decisions_pkey primary key (cohort)
 );
 
--- totals: votes cast since the log began, those of young visitors, and what the site's counts lack of its tools' counts
+-- totals: votes cast since the log began, decisions, and what the site's counts lack of its tools' counts
 select t.name, t.total
 from (
     select coalesce(sum(ship + skip), 0)::bigint as votes, coalesce(sum(young_ship + young_skip), 0)::bigint as young from cells
 ) c
 cross join (select coalesce(sum(votes), 0)::bigint as votes, coalesce(sum(young), 0)::bigint as young from ticks) s
-cross join (select coalesce(max(gone), 0) as votes, coalesce(max(gone_young), 0) as young from kept) k
+cross join (select coalesce(max(gone), 0) as votes from kept) k
 cross join lateral (
-    values ('votes', c.votes + k.votes), ('young votes', c.young + k.young),
+    values ('votes', c.votes + k.votes),
            ('decisions', (select coalesce(sum(version), 0)::bigint from decisions)),
            ('undone', (select coalesce(sum(undone), 0)::bigint from decisions)),
            ('votes missing from the site''s counts', c.votes - s.votes),
            ('young votes missing from the site''s counts', c.young - s.young)
 ) as t(name, total);
 
--- changes (VoteCast, VoidProposed, VoidWithdrawn, CohortDecided, CohortCorrected): votes, those of young visitors, and decisions
-select t.name, t.change
-from (
-    select count(*) as votes,
-           count(*) filter (
-               where log.made_at(e.data->>'voter') > extract(epoch from e.recorded_at) * 1000 - 600000) as young
-    from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'VoteCast'
-) c
-cross join lateral (values ('votes', c.votes), ('young votes', c.young)) as t(name, change)
+-- changes (VoteCast, VoidProposed, VoidWithdrawn, CohortDecided, CohortCorrected): votes, and decisions
+select 'votes' as name, count(*) as change
+from log.recorded_events e
+where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'VoteCast'
 union all
 select t.name, t.change
 from (
@@ -134,23 +126,28 @@ where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
   and e.type in ('ToolAdded', 'ComparisonAnnounced') and t.tool is not null
 order by t.tool, e.position;
 
--- step old (VoteCast): after the others; what is older than 43 days at the window's last vote goes, and only its number stays
+-- step old (VoteCast): after the others, when a day of the log's time has begun; what is older than 43 days goes, and only its number stays
 with begin as materialized (
-    select date_trunc('day', e.recorded_at, 'UTC') - interval '43 days' as at
-    from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'VoteCast'
-    order by e.position desc limit 1
+    select d.at
+    from (
+        select date_trunc('day', e.recorded_at, 'UTC') - interval '43 days' as at
+        from log.recorded_events e
+        where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'VoteCast'
+        order by e.position desc limit 1
+    ) d
+    where not exists (select from kept k where k.since >= d.at)
 ),
 gone as (
-    delete from cells c where c.at < (select b.at from begin b) returning c.ship + c.skip as votes, c.young_ship + c.young_skip as young
+    -- Without an index, which every vote would pay for: all cells are read, once a day.
+    delete from cells c where exists (select from begin) and c.at < (select b.at from begin b)
+    returning c.ship + c.skip as votes
 ),
 gone_ticks as (delete from ticks t where t.at < (select b.at from begin b)),
 gone_announcements as (delete from announcements a where a.at < (select b.at from begin b))
-insert into kept as k (since, gone, gone_young)
-select b.at, g.votes, g.young
-from begin b cross join (select coalesce(sum(votes), 0) as votes, coalesce(sum(young), 0) as young from gone) g
-on conflict (only_row) do update
-set since = excluded.since, gone = k.gone + excluded.gone, gone_young = k.gone_young + excluded.gone_young;
+insert into kept as k (since, gone)
+select b.at, g.votes
+from begin b cross join (select coalesce(sum(votes), 0) as votes from gone) g
+on conflict (only_row) do update set since = excluded.since, gone = k.gone + excluded.gone;
 
 -- step decisions (VoidProposed, VoidWithdrawn, CohortDecided, CohortCorrected): the window's last event of each cohort holds
 insert into decisions as d (cohort, tool, choice, begins, ends, first_position, last_position, votes, voters, status, reason, by,

@@ -14,7 +14,7 @@ PROJECTIONS = (
     Projection("reviews", 2),
     Projection("subscribers", 1),
     Projection("corrections", 1),
-    Projection("integrity", 1, exact_totals=frozenset({"votes", "young votes"})),
+    Projection("integrity", 2, exact_totals=frozenset({"votes"})),
     Projection("proof", 1),
 )
 

@@ -15,8 +15,9 @@ from msgspec.structs import replace
 
 from events.log.ids import from_bytes
 from services.integrity.detector_chance import discoveries
-from services.integrity.detector_counts import CHOICES, DAY, SPANS, Screened
-from services.integrity.detector_evidence import Cell, Day, Weight
+from services.integrity.detector_counts import CHOICES, DAY, SPANS, TICK_SECONDS, Screened
+from services.integrity.detector_crowd import Sides
+from services.integrity.detector_evidence import Cell, Weight
 
 FALSE_ALARMS: Final = 0.01
 
@@ -59,7 +60,7 @@ def cell_of(screened: Screened, row: int, tool: str) -> Cell:
         size=float(screened.size[row]),
         other_expected=float(screened.other_expected[row]),
         other_size=float(screened.other_size[row]),
-        day=Day(
+        day=Sides(
             int(screened.day_votes[row]),
             int(screened.day_other[row]),
             float(screened.day_expected[row]),
@@ -68,6 +69,8 @@ def cell_of(screened: Screened, row: int, tool: str) -> Cell:
         ),
         share=float(screened.share[row]),
         burst=float(screened.burst[row]),
+        begins=float(named[1] * TICK_SECONDS),
+        ends=float(named[2] * TICK_SECONDS),
         seed=int.from_bytes(_digest(tool, *named)[:8], "big"),
     )
 

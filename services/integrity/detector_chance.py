@@ -4,7 +4,7 @@ Scores are log-likelihood ratios in nats: 0 where nothing is odd. Counts scatter
 groups: negative binomials, and beta-binomials for shares.
 """
 
-from math import exp, lgamma, log
+from math import exp, lgamma, log, tau
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -15,6 +15,7 @@ Ints: TypeAlias = NDArray[np.int64]
 
 LEAST_P: Final = 1e-15
 _MOST_TERMS: Final = 100_000
+_HALF_LOG_TAU: Final = log(tau) / 2
 
 
 def surplus(counted: Any, expected: Any, size: Any) -> Floats:
@@ -35,10 +36,23 @@ def excess(part: Any, whole: Any, share: Any) -> Floats:
     return np.where(seen > usual, np.maximum(whole * (high + low), 0.0), 0.0)
 
 
-def log_negative_binomial(n: int, mean: float, size: float) -> float:
-    """Return the log-likelihood of a count."""
+def log_gamma(x: Any) -> Floats:
+    """Return the logarithm of the gamma function of what is above 0: Stirling's series, from 8 up, to 12 digits."""
+    if isinstance(x, float | int):
+        return np.float64(lgamma(x))  # type: ignore[return-value]
+    below = np.log(x * (x + 1) * (x + 2) * (x + 3)) + np.log((x + 4) * (x + 5) * (x + 6) * (x + 7))
+    y = x + 8
+    series = (1 / 12 - (1 / 360 - (1 / 1260 - 1 / (1680 * y * y)) / (y * y)) / (y * y)) / y
+    found: Floats = (y - 0.5) * np.log(y) - y + _HALF_LOG_TAU + series - below
+    return found
+
+
+def log_negative_binomial(n: Any, mean: float, size: float) -> Floats:
+    """Return the log-likelihoods of counts."""
     mean, size = max(mean, 1e-12), max(size, 1e-12)
-    return lgamma(n + size) - lgamma(size) - lgamma(n + 1) + size * log(size / (size + mean)) + n * log(mean / (size + mean))
+    chosen = log_gamma(n + size) - log_gamma(size) - log_gamma(n + 1)
+    found: Floats = chosen + size * log(size / (size + mean)) + n * log(mean / (size + mean))
+    return found
 
 
 def tail(n: int, mean: float, size: float) -> float:
@@ -46,7 +60,7 @@ def tail(n: int, mean: float, size: float) -> float:
     mean, size = max(mean, 1e-12), max(size, 1e-12)
     if n <= mean:
         return 1.0
-    term, sum_, ratio = exp(log_negative_binomial(n, mean, size)), 0.0, mean / (mean + size)
+    term, sum_, ratio = exp(float(log_negative_binomial(n, mean, size))), 0.0, mean / (mean + size)
     for k in range(n, n + _MOST_TERMS):
         sum_ += term
         term *= (k + size) / (k + 1) * ratio
@@ -55,22 +69,28 @@ def tail(n: int, mean: float, size: float) -> float:
     return min(1.0, max(sum_, LEAST_P))
 
 
-def log_beta_binomial(part: int, whole: int, a: float, b: float) -> float:
-    """Return the log-likelihood of a part of a whole whose share is Beta(a, b)."""
-    return _log_choose(whole, part) + _log_beta(part + a, whole - part + b) - _log_beta(a, b)
+def log_dirichlet_multinomial(counts: Ints, weights: Floats) -> Floats:
+    """Return the log-likelihoods of counts of kinds in an order, whose shares are Dirichlet with each row of weights."""
+    of_all = log_gamma(weights.sum(-1)) - log_gamma(weights.sum(-1) + counts.sum())
+    found: Floats = of_all + (log_gamma(weights + counts) - log_gamma(weights)).sum(-1)
+    return found
 
 
-def log_others(others: int, counted: int, a: float, b: float) -> float:
-    """Return the log-likelihood of so many other votes beside `counted`, in a crowd whose share of these is Beta(a, b)."""
-    return _log_choose(counted + others - 1, others) + _log_beta(counted + a, others + b) - _log_beta(a, b)
+def log_others(others: Any, counted: int, a: float, b: float) -> Floats:
+    """Return the log-likelihoods of so many other votes beside `counted`, in a crowd whose share of these is Beta(a, b)."""
+    chosen = log_gamma(counted + others) - log_gamma(others + 1) - log_gamma(counted)
+    found: Floats = chosen + _log_beta(counted + a, others + b) - _log_beta(a, b)
+    return found
 
 
-def _log_choose(n: int, k: int) -> float:
-    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
+def log_beta_binomial(part: float, whole: float, a: float, b: float) -> float:
+    """Return the log-likelihood of a part of a whole, in an order, whose share is Beta(a, b)."""
+    return float(_log_beta(part + a, whole - part + b) - _log_beta(a, b))
 
 
-def _log_beta(a: float, b: float) -> float:
-    return lgamma(a) + lgamma(b) - lgamma(a + b)
+def _log_beta(a: Any, b: Any) -> Floats:
+    found: Floats = log_gamma(a) + log_gamma(b) - log_gamma(a + b)
+    return found
 
 
 def evenness(spacings: Floats) -> Floats:
@@ -81,8 +101,7 @@ def evenness(spacings: Floats) -> Floats:
     gaps = np.maximum(spacings, 1e-3)
     s = np.maximum(np.log(gaps.mean(axis=-1)) - np.log(gaps).mean(axis=-1), 1e-6)
     shape = np.minimum((3 - s + np.sqrt((s - 3) ** 2 + 24 * s)) / (12 * s), 1e4)
-    gammas = np.vectorize(lgamma, otypes=[float])(shape)
-    score = gaps.shape[-1] * (shape * np.log(shape) - gammas - (shape - 1) * s - shape + 1)
+    score = gaps.shape[-1] * (shape * np.log(shape) - log_gamma(shape) - (shape - 1) * s - shape + 1)
     return np.where(shape > 1, np.maximum(score, 0.0), 0.0)
 
 

@@ -180,7 +180,8 @@ class Screen:
         burst[_covered(tool, begin, end, explained)] = 0.0
         share, young_share = self._share(tool, begin, choice), self._young_share(end)
         young = self._between(self._young, tool, begin, end)[:, choice]
-        score = burst + excess(young, mine, young_share) + excess(mine, mine + other, share)
+        ages = np.maximum(excess(young, mine, young_share), excess(mine - young, mine, 1 - young_share))
+        score = burst + ages + excess(mine, mine + other, share)
         columns: tuple[Any, ...] = (
             tool, np.full(len(tool), choice), begin, end, np.full(len(tool), span), mine, other, expected[:, choice],
             size[:, choice], expected[:, 1 - choice], size[:, 1 - choice], share, burst,

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
-from math import exp, log
+from math import log
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -20,16 +20,14 @@ from services.integrity.detector_chance import (
     evenness,
     excess,
     extrapolated,
-    log_beta_binomial,
-    log_negative_binomial,
-    log_others,
     tail,
     together,
 )
+from services.integrity.detector_crowd import Sides, Usual, abruptness, alike, sameness, unlike_a_crowd
 
 Flags = NDArray[np.bool_]
 
-LEAST_BOUGHT: Final = 4.0
+LEAST_BOUGHT: Final = 5.0
 """Nats. Fixed on worlds that no result is reported of (`make bench ARGS=integrity`)."""
 DRAWS: Final = 499
 MOST_VOTES: Final = 200
@@ -37,15 +35,7 @@ MOST_VOTES: Final = 200
 YOUNG_SECONDS: Final = 600
 UNMARKED: Final = -1
 
-_AGREEMENT: Final = 10.0
-"""How alike the shares of honest crowds are: as alike as those of so many votes."""
-_CROWD_ALONE: Final = 0.8
-_CROWDS: Final = 6.0
-"""Of a crowd's new voters about so many vote for one tool alone, more than of others; crowds differ as samples of six do."""
-_BUYERS: Final = (19.0, 1.0)
-"""Of bought votes, nearly all are for one tool alone; of those with camouflage the score says nothing."""
 _FEWEST_EVEN: Final = 8
-_MOST_TERMS: Final = 100
 _STEADY: Final = 200.0
 """A tool's share is as steady from day to day as that of so many votes."""
 _SEVERAL: Final = 3
@@ -56,6 +46,10 @@ _ONE_MORE: Final = 0.55
 _EACH_MORE: Final = 0.6
 """Nats for each further voter of a group: ln(1 / `_ONE_MORE`)."""
 _SOME: Final = 0.3
+_OF_ANY_GROUP: Final = ("youth", "narrowness", "sameness", "regularity")
+_OF_ONE_GROUP: Final = ("one_sidedness", "networks", "lockstep")
+_LOOKS: Final = 3.0
+"""A crowd is looked at over and over while it lasts, so it is even for a moment: ln 20."""
 
 
 class Votes(NamedTuple):
@@ -76,6 +70,13 @@ class Votes(NamedTuple):
         counts = Counter(pair for tools in self.shared for pair in pairs(tools))
         return max(counts.values(), default=0) >= _SEVERAL
 
+    @property
+    def is_compared(self) -> bool:
+        """Return whether a third of those who voted for others too share one of them."""
+        shared = [tools for tools in self.shared if tools]
+        counts = Counter(tool for tools in shared for tool in set(tools))
+        return max(counts.values(), default=0) > len(shared) / 3
+
 
 class Pool(NamedTuple):
     """What the site's voters of a day are like, by some of their votes."""
@@ -85,18 +86,8 @@ class Pool(NamedTuple):
     marks: Ints
 
 
-class Day(NamedTuple):
-    """The day that ends with a cell: its votes, the other choice's, and what was expected of both."""
-
-    votes: int
-    other: int
-    expected: float
-    other_expected: float
-    other_size: float
-
-
 class Cell(NamedTuple):
-    """A screened cell: its votes and the other choice's, what was expected of both, and how sure that is."""
+    """A screened cell: its votes and the other choice's, what was expected of both and how surely, and its time in seconds."""
 
     votes: int
     other: int
@@ -104,9 +95,11 @@ class Cell(NamedTuple):
     size: float
     other_expected: float
     other_size: float
-    day: Day
+    day: Sides
     share: float
     burst: float
+    begins: float
+    ends: float
     seed: int
 
 
@@ -121,41 +114,40 @@ class Weight(NamedTuple):
     bought: float
 
 
-class Usual(NamedTuple):
-    """The shares of the site's voters of a day: the young, and who votes for one tool alone, of the young and of the others."""
-
-    young: float
-    young_alone: float
-    others_alone: float
-
-
 def weigh(cell: Cell, votes: Votes, pool: Pool, usually_shared: Mapping[str, float]) -> Weight:
     """Return the weight of a cell; `usually_shared` is the share of the tool's earlier voters that share two other tools."""
     usual, young = usual_of(pool), votes.ages < YOUNG_SECONDS
     kinds = np.array([(young & votes.alone).sum(), (young & ~votes.alone).sum(), (~young & votes.alone).sum(), 0])
     kinds[3] = len(young) - kinds.sum()
-    of_visitors = _of_visitors(kinds, usual)
+    youth, narrowness = _of_visitors(kinds, usual)
     scores = {
-        "youth": float(of_visitors[0]),
-        "narrowness": float(of_visitors[1]),
+        "youth": float(youth),
+        "narrowness": float(narrowness),
+        "sameness": float(sameness(kinds, usual)),
         "one_sidedness": float(_one_sided(cell.votes, cell.votes + cell.other, cell.share)),
         "regularity": float(evenness(np.diff(np.sort(votes.times)))) if len(votes.times) >= _FEWEST_EVEN else 0.0,
         "networks": _networks(votes.marks, pool.marks),
         "lockstep": _lockstep(votes.shared, usually_shared),
+        "abruptness": abruptness(votes.times, cell.begins, cell.ends, cell.expected),
     }
-    bought, p = _bought(cell, kinds, usual, scores), 1.0
+    expected = cell.expected * len(young) / max(1, cell.votes)
+    bought, p = _bought(cell, scores) + alike(kinds, usual, expected, compared=votes.is_compared), 1.0
     if bought >= LEAST_BOUGHT:
-        by_chance = extrapolated(sum(scores.values()), _drawn(cell, len(votes.times), usual))
-        p = together(_by_chance_so_many(cell), by_chance)
+        p = _by_chance(cell, len(votes.times), usual, scores)
     return Weight({"burst": cell.burst, **scores}, p, bought)
 
 
-def _by_chance_so_many(cell: Cell) -> float:
-    """Return the probability of so many votes: of single voters, or of a group beside them; 1 where they are explained."""
-    if not cell.burst:
-        return 1.0
-    group = _GROUPS * cell.expected * _ONE_MORE ** (cell.votes - cell.expected - 1)
-    return min(1.0, tail(cell.votes, cell.expected, cell.size) + float(group))
+def _by_chance(cell: Cell, number: int, usual: Usual, scores: Mapping[str, float]) -> float:
+    """Return the probability of such votes of single voters, or of a group beside them: people who know each other.
+
+    A group is of one mind, and often of one network: of its votes these say no more than that it is one.
+    """
+    single, drawn = _drawn(cell, number, usual)
+    of_group = sum(scores[name] for name in _OF_ANY_GROUP)
+    many = float(tail(cell.votes, cell.expected, cell.size)) if cell.burst else 1.0
+    one_by_one = together(many, extrapolated(of_group + sum(scores[name] for name in _OF_ONE_GROUP), single + drawn))
+    group = min(1.0, _GROUPS * cell.expected * _ONE_MORE ** (cell.votes - cell.expected - 1)) if cell.burst else 1.0
+    return min(1.0, one_by_one + together(float(group), extrapolated(of_group, drawn)))
 
 
 def usual_of(pool: Pool) -> Usual:
@@ -189,7 +181,8 @@ def _networks(marks: Ints, usual: Ints) -> float:
         return 0.0
     networks, counts = np.unique(known, return_counts=True)
     shares = (np.array([(usual == network).sum() for network in networks]) + 0.5) / (len(usual) + 50)
-    return _capped(excess(counts, len(known), shares), counts)
+    scores = np.minimum(excess(counts, len(known), shares), _EACH_MORE * (counts - 1)) - log(len(counts))
+    return float(np.maximum(scores, 0.0).sum())
 
 
 def _lockstep(shared: Sequence[Sequence[str]], usually: Mapping[str, float]) -> float:
@@ -214,21 +207,23 @@ def pairs(tools: Sequence[str]) -> Iterable[str]:
     return map(" ".join, combinations(sorted(set(tools)), 2))
 
 
-def _drawn(cell: Cell, number: int, usual: Usual) -> Floats:
-    """Return the sums of scores that chance gives to so many votes: voters of the site's day, at times of no pattern."""
+def _drawn(cell: Cell, number: int, usual: Usual) -> tuple[Floats, Floats]:
+    """Return the sums of scores that chance gives to so many votes: voters of the site's day, at times of no pattern.
+
+    The first are of what a group has for being one, the second of all else.
+    """
     random = np.random.default_rng(cell.seed)
-    shares = [usual.young * usual.young_alone, usual.young * (1 - usual.young_alone)]
-    shares += [(1 - usual.young) * usual.others_alone, (1 - usual.young) * (1 - usual.others_alone)]
-    sums = sum(_of_visitors(random.multinomial(number, shares, DRAWS), usual), np.zeros(DRAWS))
+    kinds = random.multinomial(number, usual.kinds, DRAWS)
+    sums = sum(_of_visitors(kinds, usual), sameness(kinds, usual))
     share = random.beta(_STEADY * cell.share, _STEADY * (1 - cell.share), DRAWS)
     total = cell.votes + cell.other
-    sums = sums + _one_sided(random.binomial(total, share), total, cell.share)
+    single = _one_sided(random.binomial(total, share), total, cell.share)
     if number >= _FEWEST_EVEN:
         sums = sums + random.permutation(_even_by_chance(number))
     # Of the two others, a deviance less the logarithm of the tries reaches x with a chance of exp(-x) at most (Chernoff).
     for _ in range(2):
-        sums = sums + random.exponential(1.0, DRAWS) * (random.random(DRAWS) < _SOME)
-    return sums
+        single = single + random.exponential(1.0, DRAWS) * (random.random(DRAWS) < _SOME)
+    return single, sums
 
 
 @lru_cache(MOST_VOTES + 1)
@@ -236,32 +231,11 @@ def _even_by_chance(number: int) -> Floats:
     return evenness(np.random.default_rng(number).exponential(1.0, (DRAWS, number - 1)))
 
 
-def _bought(cell: Cell, kinds: Ints, usual: Usual, scores: Mapping[str, float]) -> float:
-    """Return the log-likelihood ratio of bought votes, beside which others vote as ever, against a crowd of its own mind."""
-    sides = min(_unlike_a_crowd(cell, cell.share), _unlike_a_crowd(cell.day, cell.share))
-    narrow = _narrower(int(kinds[0]), int(kinds[0] + kinds[1]), max(_CROWD_ALONE, usual.young_alone))
-    narrow += _narrower(int(kinds[2]), int(kinds[2] + kinds[3]), max(_CROWD_ALONE / 2, usual.others_alone))
-    return sides + narrow + scores["regularity"] + scores["networks"] + scores["lockstep"]
+def _bought(cell: Cell, scores: Mapping[str, float]) -> float:
+    """Return how much rather votes were bought, by all but their kinds, than a crowd's of its own mind.
 
-
-def _unlike_a_crowd(seen: "Cell | Day", share: float) -> float:
-    """Return how much rather the other choice's votes come as ever than, beside these, with a crowd.
-
-    Where a day is at hand it has the last word: a few minutes of a crowd may be of one mind.
+    Where a day is at hand it has a say on the sides too: a few minutes of a crowd may be of one mind.
     """
-    crowd = max(1, round(seen.votes - seen.expected))
-    usual = seen.other_expected, seen.other_size
-    step = 1 + seen.other // _MOST_TERMS
-    with_it = [
-        log_negative_binomial(seen.other - come, *usual)
-        + log_others(come, crowd, _AGREEMENT * share, _AGREEMENT * (1 - share))
-        + log(step)
-        for come in range(0, seen.other + 1, step)
-    ]
-    most = max(with_it)
-    return log_negative_binomial(seen.other, *usual) - most - log(sum(exp(one - most) for one in with_it))
-
-
-def _narrower(alone: int, of: int, usual: float) -> float:
-    by_crowd = log_beta_binomial(alone, of, _CROWDS * usual, _CROWDS * (1 - usual))
-    return max(0.0, log_beta_binomial(alone, of, *_BUYERS) - by_crowd)
+    moment = Sides(cell.votes, cell.other, cell.expected, cell.other_expected, cell.other_size)
+    sides = min(unlike_a_crowd(moment, cell.share), unlike_a_crowd(cell.day, cell.share))
+    return sides + max(0.0, scores["regularity"] - _LOOKS) + scores["networks"] + scores["lockstep"] + scores["abruptness"]

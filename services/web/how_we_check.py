@@ -1,10 +1,13 @@
 """How we check: whether and how votes and reviews come from real people, and what came of it, counted from the log."""
 
+from typing import Final
+
 import msgspec
 
 from projections import checks
 from projections.checks import Cohorts, Corrected
 from projections.reviews import Acts
+from services.integrity.accuracy import MEASURED, NAMES, Accuracy
 from services.integrity.marks import DAYS
 from services.web.filters import GROUNDS
 from services.web.http.answers import Answer
@@ -13,23 +16,28 @@ from services.web.http.pages import ANYONES, page, show
 from services.web.http.queries import Query, listed
 from services.web.site import Call
 
+_SIZES: Final = (4, 10, 20, 100, 500)
+"""The numbers of votes that the page has room for."""
+
 
 class ChecksAnswer(msgspec.Struct, frozen=True):
     """What came of checking votes and reviews, since the log began.
 
-    A review that was refused was never shown; one that was removed was. Each is counted by its ground.
+    A review that was refused was never shown; one that was removed was. Each is counted by its ground. `accuracy` is how well
+    bought votes were found when that was last measured, on made-up weeks.
     """
 
     cohorts: Cohorts
     disqualified: Corrected
     reinstated: Corrected
     reviews: Acts
+    accuracy: Accuracy
 
 
 async def read_checks(call: Call) -> ChecksAnswer:
     """Return what came of all checks."""
     found = await checks.checks(call.site.database)
-    return ChecksAnswer(found.cohorts, found.disqualified, found.reinstated, found.reviews)
+    return ChecksAnswer(found.cohorts, found.disqualified, found.reinstated, found.reviews, MEASURED)
 
 
 @endpoint("GET", "/v1/integrity", takes=Query, gives=ChecksAnswer, statuses=(200, 304))
@@ -48,6 +56,8 @@ async def how_we_check_page(call: Call, query: Query) -> Answer:
         "integrity.html",
         cache=ANYONES,
         found=found,
+        sizes=_SIZES,
+        curve=[(name, [MEASURED.at(size, seconds) for size in _SIZES]) for seconds, name in NAMES.items()],
         grounds=[(words, *(act.get(ground, 0) for act in acts)) for ground, words in GROUNDS.items()],
         days=DAYS if call.site.settings.network_marks else None,
     )

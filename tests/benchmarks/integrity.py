@@ -1,13 +1,12 @@
 """What the detector of bought votes finds, and what it wrongly suspects: on worlds that its thresholds were never fixed on.
 
-`BALLOTPRESS_BENCH_WORLDS` says how many are drawn. The curves are kept in docs/integrity. Each brigade is judged as if it were
-the only one: others in the same ten minutes would let more pass.
+`BALLOTPRESS_BENCH_WORLDS` says how many are drawn. The curves are kept in docs/integrity, the numbers in services/integrity.
+Each brigade is judged as if it were the only one: others in the same ten minutes would let more pass.
 """
 
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -15,28 +14,30 @@ from projections.tally import Tally
 from services.integrity.detector import Find
 from services.integrity.detector_counts import CHOICES, TICK_SECONDS
 from services.integrity.effect import effect, places_of, without
-from tests.benchmarks import integrity_curves
+from tests.benchmarks import integrity_accuracy, integrity_curves
 from tests.benchmarks.integrity_curves import Outcome
 from tests.benchmarks.integrity_speed import speeds
+from tests.benchmarks.integrity_void import held
 from tests.benchmarks.table import Row
 from tests.support.integrity_run import Weighed, cohorts, weighed
 from tests.support.integrity_worlds import BEGIN, HISTORY_DAYS, Plan, World, world
 
-FIXED_ON = range(1, 7)
+FIXED_ON = range(1, 13)
 """The worlds that the thresholds were fixed on."""
-REPORTED = 1_000
+REPORTED = 2_000
 """The first of the worlds that are reported on."""
 BEGINS = (BEGIN + HISTORY_DAYS * 86_400) // TICK_SECONDS
 ENDS = BEGINS + 7 * 144
-CURVES = Path(__file__).parents[2] / "docs" / "integrity"
 
 
 def measure() -> list[Row]:
     """Measure what is found and what is wrongly suspected, and how fast the view is."""
     number = int(os.environ.get("BALLOTPRESS_BENCH_WORLDS", "20"))
-    outcomes, alarms = outcomes_of(range(REPORTED, REPORTED + number))
-    integrity_curves.draw(outcomes, CURVES)
-    return [*_rows(outcomes, alarms, number), *speeds()]
+    seeds = range(REPORTED, REPORTED + number)
+    outcomes, alarms = outcomes_of(seeds)
+    integrity_accuracy.keep(integrity_accuracy.accuracy(outcomes, alarms, seeds))
+    integrity_curves.draw(outcomes, integrity_accuracy.DOCS)
+    return [*_rows(outcomes, alarms, number), *speeds(), held()]
 
 
 def outcomes_of(seeds: Iterable[int]) -> tuple[list[Outcome], int]:
@@ -57,11 +58,13 @@ def _rows(outcomes: Sequence[Outcome], alarms: int, weeks: int) -> list[Row]:
     aimed = [one for one in outcomes if one.is_aim]
     crowds = [one for one in outcomes if one.plan.kind != "attack"]
     clever = [one for one in aimed if one.plan.clever]
+    mimics = [one for one in outcomes if one.is_attack and one.plan.mimic]
     flagged = sum(one.found for one in crowds)
     pure = np.mean([one.purity for one in aimed if one.found])
     return [
         Row("bought votes found: 20 or more within a day", 0.9, _share(aimed),
-            f"of {len(aimed)}; of {len(clever)} that know the rules {_share(clever):.2f}; {pure:.0%} of a cohort is bought",
+            f"of {len(aimed)}; of {len(clever)} that know the rules {_share(clever):.2f}; of {len(mimics)} like a crowd "
+            f"{_share(mimics):.2f}; {pure:.0%} of a cohort is bought",
             "of all"),
         Row("false alarms in a week of 5,000 tools and 100,000 votes a day", 1, alarms / weeks, f"{alarms} in {weeks}", "",
             at_least=False),

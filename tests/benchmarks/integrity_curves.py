@@ -6,12 +6,12 @@ from pathlib import Path
 import matplotlib as mpl
 import msgspec
 
+from services.integrity.accuracy import NAMES
 from tests.support.integrity_worlds import DURATIONS, SIZES, Plan
 
 mpl.use("svg")
 mpl.rcParams |= {"svg.hashsalt": "curves", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}
 
-NAMES = ("a minute", "ten minutes", "an hour", "six hours", "a day", "three days", "a week")
 # Okabe and Ito's colours, which the colour-blind tell apart, from light to dark.
 COLOURS = ("#56B4E9", "#009E73", "#E69F00", "#CC79A7", "#D55E00", "#0072B2", "#000000")
 
@@ -27,7 +27,7 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def is_aim(self) -> bool:
         """Return whether the goal speaks of it."""
-        return self.is_attack and self.plan.votes >= 20 and self.plan.seconds <= DURATIONS[4]
+        return self.is_attack and not self.plan.mimic and self.plan.votes >= 20 and self.plan.seconds <= DURATIONS[4]
 
     @property
     def is_attack(self) -> bool:
@@ -42,8 +42,8 @@ def draw(outcomes: Sequence[Outcome], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     attacks = [one for one in outcomes if one.is_attack]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
-    for seconds, name, colour in zip(DURATIONS, NAMES, COLOURS, strict=True):
-        shares = _shares(attacks, lambda one, seconds=seconds: one.plan.seconds == seconds)
+    for (seconds, name), colour in zip(NAMES.items(), COLOURS, strict=True):
+        shares = _shares(attacks, lambda one, seconds=seconds: not one.plan.mimic and one.plan.seconds == seconds)
         left.plot(range(len(SIZES)), shares, color=colour, label=name, marker="o", markersize=3)
     for name, chosen, colour in _KINDS:
         right.plot(range(len(SIZES)), _shares(attacks, chosen), color=colour, label=name, marker="o", markersize=3)
@@ -56,10 +56,15 @@ def draw(outcomes: Sequence[Outcome], folder: Path) -> None:
     pyplot.close(figure)
 
 
+def _is_told(one: Outcome) -> bool:
+    return not one.plan.mimic and one.plan.seconds <= DURATIONS[4]
+
+
 _KINDS: tuple[tuple[str, Callable[[Outcome], bool], str], ...] = (
-    ("fresh visitors", lambda one: not one.plan.aged and one.plan.seconds <= DURATIONS[4], COLOURS[1]),
-    ("aged visitors", lambda one: one.plan.aged and not one.plan.clever and one.plan.seconds <= DURATIONS[4], COLOURS[2]),
-    ("who know the rules", lambda one: one.plan.clever and one.plan.seconds <= DURATIONS[4], COLOURS[4]),
+    ("fresh visitors", lambda one: _is_told(one) and not one.plan.aged, COLOURS[1]),
+    ("aged visitors", lambda one: _is_told(one) and one.plan.aged and not one.plan.clever, COLOURS[2]),
+    ("who know the rules", lambda one: _is_told(one) and one.plan.clever, COLOURS[4]),
+    ("like a crowd", lambda one: one.plan.mimic and one.plan.seconds <= DURATIONS[4], COLOURS[3]),
 )
 
 

@@ -58,7 +58,7 @@ async def _live(dsn: str, last: int) -> float:
     while start < head - last:
         start = (await advance(connection, INTEGRITY, REGISTRY, 250_000, head - last)).end or start
     votes = await connection.fetchval("select count(*) from log.events where type = 'VoteCast' and position > $1", start)
-    await connection.execute("vacuum analyze integrity_1.cells")
+    await connection.execute("vacuum analyze integrity_2.cells")
     await connection.close()
     began = monotonic()
     await catch_up(dsn, INTEGRITY, (WINDOW,))

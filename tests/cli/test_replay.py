@@ -127,22 +127,22 @@ DRIFTS = {
         "insert into corrections_1.corrected_tools values ('x', 'y', 0, 0, 0, 0)",
     ],
     "integrity.cells": [
-        "update integrity_1.cells set young_ship = young_ship + 1",
-        "delete from integrity_1.cells",
-        "insert into integrity_1.cells values ('x', now(), 0, 0, 0, 0, 1, 1)",
+        "update integrity_2.cells set young_ship = young_ship + 1",
+        "delete from integrity_2.cells",
+        "insert into integrity_2.cells values ('x', now(), 0, 0, 0, 0, 1, 1)",
     ],
     "integrity.ticks": [
-        "update integrity_1.ticks set votes = votes + 1",
-        "delete from integrity_1.ticks",
-        "insert into integrity_1.ticks values ('2026-01-01', 0, 0, 1)",
+        "update integrity_2.ticks set votes = votes + 1",
+        "delete from integrity_2.ticks",
+        "insert into integrity_2.ticks values ('2026-01-01', 0, 0, 1)",
     ],
     "integrity.announcements": [
-        "update integrity_1.announcements set at = now()",
-        "delete from integrity_1.announcements",
-        "insert into integrity_1.announcements values ('x', 1, now())",
+        "update integrity_2.announcements set at = now()",
+        "delete from integrity_2.announcements",
+        "insert into integrity_2.announcements values ('x', 1, now())",
     ],
-    "integrity.decisions": ["update integrity_1.decisions set version = 7", "delete from integrity_1.decisions"],
-    "integrity.kept": ["update integrity_1.kept set gone = 7", "delete from integrity_1.kept"],
+    "integrity.decisions": ["update integrity_2.decisions set version = 7", "delete from integrity_2.decisions"],
+    "integrity.kept": ["update integrity_2.kept set gone = 7", "delete from integrity_2.kept"],
 }
 
 

@@ -133,11 +133,11 @@ async def alone(connection: Connection) -> bool:
 async def test_a_scan_that_fails_says_so_until_one_ends_well(log: str, connection: Connection) -> None:
     """The status names what the last scan failed with."""
     assert said_unscanned(await read_scan(connection)) is None
-    await connection.execute("alter table integrity_1.cells rename to gone")
+    await connection.execute("alter table integrity_2.cells rename to gone")
     with pytest.raises(asyncpg.UndefinedTableError):
         await scan.scan(log, 0.01)
     assert "gone" not in (said := said_unscanned(await read_scan(connection)) or "") and "cells" in said
-    await connection.execute("alter table integrity_1.gone rename to cells")
+    await connection.execute("alter table integrity_2.gone rename to cells")
     await scan.scan(log, 0.01)
     assert said_unscanned(await read_scan(connection)) is None
 

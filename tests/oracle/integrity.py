@@ -45,13 +45,12 @@ class Integrity:
         since = last.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=43)
         cells: dict[Key, Row] = {}
         ticks: dict[Key, Row] = {}
-        gone = {"only_row": True, "since": since, "gone": 0, "gone_young": 0}
+        gone = {"only_row": True, "since": since, "gone": 0}
         for vote, recorded_at, position in self._votes:
             young = int(recorded_at - _made_at(vote.voter) < timedelta(minutes=10))
             at = recorded_at.astimezone(UTC).replace(minute=recorded_at.minute // 10 * 10, second=0, microsecond=0)
             if at < since:
                 gone["gone"] += 1
-                gone["gone_young"] += young
             else:
                 _count_cell(cells, ticks, vote, at, young, position)
         announced = {key: row for key, row in self._announcements.items() if row["at"] >= since}

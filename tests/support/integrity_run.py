@@ -56,7 +56,7 @@ class Source:
         self._place = np.empty(len(votes.time), np.int64)
         self._place[self._by_voter] = np.arange(len(votes.time))
         self._alone = self._alone_flags()
-        self._more = self._many_flags()
+        self._more = self._more_flags()
 
     def _alone_flags(self) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
         votes, order = self._world.votes, self._by_voter
@@ -67,15 +67,12 @@ class Source:
         alone[order] = first & ~soon & ~self._world.before[voter]
         return alone
 
-    def _many_flags(self) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-        """Return which votes have two others of their voter near: most have none, and need no look."""
+    def _more_flags(self) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        """Return which votes have others of their voter beside them."""
         voter = self._world.votes.voter[self._by_voter]
-        flags = np.zeros(len(voter), bool)
-        for others in ((-2, -1), (-1, 1), (1, 2)):
-            flags |= (np.roll(voter, others[0]) == voter) & (np.roll(voter, others[1]) == voter)
-        many = np.empty(len(voter), bool)
-        many[self._by_voter] = flags
-        return many
+        more = np.empty(len(voter), bool)
+        more[self._by_voter] = (np.roll(voter, 1) == voter) | (np.roll(voter, -1) == voter)
+        return more
 
     def votes(self, tool: int, choice: int, begin: int, end: int) -> Votes:
         """Return the last votes of a cell."""
@@ -83,18 +80,19 @@ class Source:
         found = found[self._world.votes.choice[found] == choice][-MOST_VOTES:]
         voter, time = self._world.votes.voter[found], self._world.votes.time[found]
         marks = self._world.mark[voter] if self._marked else np.full(len(found), UNMARKED)
-        return Votes(time, time - self._world.made[voter], self._alone[found], marks, [self._shared(one) for one in found])
+        return Votes(time, time - self._world.made[voter], self._alone[found], marks, [self._shared(int(one)) for one in found])
 
     def earlier(self, tool: int, begin: int) -> Mapping[str, float]:
         """Return the share of the tool's earlier voters that voted for each two other tools within minutes."""
         found = self._between(tool, begin - 28 * DAY, begin)[-EARLIER:]
-        counts = Counter(pair for one in found for pair in pairs(self._shared(one)))
+        counts = Counter(pair for one in found for pair in pairs(self._shared(int(one))))
         return {pair: (count + 1) / (len(found) + 10) for pair, count in counts.items()}
 
     def _between(self, tool: int, begin: int, end: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
         low, high = np.searchsorted(self._tool_keys, [tool * float(_KEY) + tick * TICK_SECONDS for tick in (begin, end)])
         return self._by_tool[low:high]
 
+    @lru_cache(1_000_000)  # noqa: B019 - as long as the source
     def _shared(self, vote: int) -> list[str]:
         if not self._more[vote]:
             return []

@@ -19,6 +19,8 @@ BEGIN = 1_767_571_200
 """A Monday, 2026-01-05."""
 DAY = 86_400
 HISTORY_DAYS = 43
+TOOLS = 5_000
+VOTES_A_DAY = 100_000
 NETWORKS = 30_000
 
 
@@ -36,6 +38,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     camouflage: float = 0.0
     spacing: Literal["script", "chance"] = "chance"
     clever: bool = False
+    mimic: bool = False
 
 
 class Votes(NamedTuple):
@@ -163,10 +166,12 @@ class Draft:
         choice = (random.random(count) >= share).astype(np.int64)
         new, more = {"forum": (0.88, 0.3), "mail": (0.8, 0.2), "embed": (0.9, 0.15)}[plan.kind]
         more *= random.uniform(0.6, 1.4)
-        self.visit(time, tool, choice, self.people(time, new), number, more)
+        self.visit(time, tool, choice, self.people(time, random.beta(12 * new, 12 * (1 - new))), number, more)
 
     def attack(self, number: int, plan: Plan) -> None:
         """Draw a brigade."""
+        if plan.mimic:
+            return self._mimic(number, plan)
         random, count = self.random, plan.votes
         even = (np.arange(count) + random.uniform(-0.2, 0.2, count) + 0.5) / count
         time = plan.begin + plan.seconds * np.sort(even if plan.spacing == "script" else random.random(count))
@@ -179,6 +184,13 @@ class Draft:
         self.parts.append((time, np.full(count, plan.tool), np.full(count, plan.choice), voter, np.full(count, number)))
         hidden = random.permutation(count)[: int(count * plan.camouflage / (1 - plan.camouflage))]
         self._vote(time[hidden] + random.uniform(-300, 300, len(hidden)), self.tools_of(len(hidden)), voter[hidden])
+
+    def _mimic(self, number: int, plan: Plan) -> None:
+        """Draw a brigade that does all that it can to look like a crowd, but for its choice: old and new, as a crowd comes."""
+        random, count = self.random, plan.votes
+        time = plan.begin + np.minimum(random.gamma(1.3, 0.25 * plan.seconds / 1.3, count), 0.99 * plan.seconds)
+        tool, choice = np.full(count, plan.tool), np.full(count, plan.choice)
+        self.visit(time, tool, choice, self.people(time, random.uniform(0.7, 0.9)), number, random.uniform(0.15, 0.4))
 
     def finished(self, plans: Sequence[Plan], explained: Sequence[tuple[int, float, float]]) -> World:
         """Return the world, its votes in order of time; of two votes of one voter on a tool, the first counts."""
@@ -200,9 +212,15 @@ class Draft:
 
 
 def world(
-    seed: int, plans: int = 60, crowds: int = 30, tools: int = 5_000, votes_a_day: int = 100_000, history: int = HISTORY_DAYS
+    seed: int,
+    plans: int = 60,
+    crowds: int = 30,
+    mimics: int = 10,
+    tools: int = 5_000,
+    votes_a_day: int = 100_000,
+    history: int = HISTORY_DAYS,
 ) -> World:
-    """Draw a world: days of history, and a week with brigades and crowds, each on a tool of its own."""
+    """Draw a world: days of history, and a week with brigades and crowds, these each on a tool of its own."""
     random = np.random.default_rng(seed)
     draft = Draft(random, tools, votes_a_day, history + 7)
     week = BEGIN + history * DAY
@@ -212,8 +230,11 @@ def world(
     explained = [one for day in digests for one in _digest(draft, day)]
     targets = random.permutation(tools)
     popular = draft.tools_of(plans)
-    drawn = [_attack(random, int(popular[n] if n % 10 < 3 else targets[n]), week) for n in range(plans)]
-    drawn += [_crowd(random, int(targets[plans + n]), week) for n in range(crowds)]
+    others = targets[plans : plans + crowds + mimics]
+    aims = [int(popular[n] if n % 10 < 3 and popular[n] not in others else targets[n]) for n in range(plans)]
+    drawn = [_attack(random, aim, week) for aim in aims]
+    drawn += [_crowd(random, int(others[n]), week) for n in range(crowds)]
+    drawn += [_mimic(random, int(others[crowds + n]), week) for n in range(mimics)]
     for number, plan in enumerate(drawn):
         (draft.attack if plan.kind == "attack" else draft.crowd)(number, plan)
     return draft.finished(drawn, explained)
@@ -247,6 +268,13 @@ def _attack(random: Random, tool: int, week: int) -> Plan:
         camouflage=0.5 if clever else float(random.choice([0.0, 0.2, 0.5])),
         spacing="chance" if clever or random.random() < 0.5 else "script", clever=clever,
     )  # fmt: skip
+
+
+def _mimic(random: Random, tool: int, week: int) -> Plan:
+    votes, seconds = int(random.choice(SIZES[2:])), float(random.choice(DURATIONS[2:6]))
+    begin = week + random.random() * (6.8 * DAY - seconds)
+    choice = int(random.random() < 0.3)
+    return Plan(kind="attack", tool=tool, choice=choice, begin=begin, seconds=seconds, votes=votes, networks=votes, mimic=True)
 
 
 def _crowd(random: Random, tool: int, week: int) -> Plan:

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+import msgspec
+
+from services.integrity.accuracy import MEASURED
+from tests.benchmarks import integrity_accuracy
 from tests.support.http import Site
 from tests.support.reviewing import decide, report, submit
 
@@ -55,3 +59,12 @@ def test_the_page_has_the_same_numbers(site: Site, tool: str) -> None:
     assert f'<tr><th scope="row">Not about this tool</th>{cells}</tr>' in page.text
     for path in ("/", f"/tools/{tool}", "/corrections"):
         assert 'href="/integrity"' in site.anyone.get(path).text
+
+
+def test_the_measured_accuracy_is_that_of_the_data(site: Site) -> None:
+    """Page, API and docs say what `make bench` last wrote, each from the same file."""
+    page, measured = site.anyone.get("/integrity").text, site.anyone.get("/v1/integrity").json()["accuracy"]
+    assert measured == msgspec.to_builtins(MEASURED)
+    assert f"within a day, {MEASURED.brigades.percent}% were found" in page
+    assert f"{MEASURED.mimics.percent}% of those were found" in page
+    assert (integrity_accuracy.DOCS / "README.md").read_text() == integrity_accuracy.page(MEASURED)
