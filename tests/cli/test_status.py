@@ -62,9 +62,11 @@ async def test_a_disk_without_room_for_tables_is_told(
     async with small_disk(postgres, 60) as disk, database(postgres, template) as dsn:
         name = dsn.partition("@/")[2].partition("?")[0]
         await servers.execute(postgres.dsn(), f"alter database {name} set tablespace {disk.space}")
+        await servers.execute(dsn, "select 1")  # the first session there writes a file, or is ended by the server
         shell = Shell(tmp_path, dsn, valkey_url)
         disk.fill()
-        assert "! PostgreSQL's disk is full\n  free some space" in shell("status", status=1).out
+        ran = shell("status", status=1)
+        assert "! PostgreSQL's disk is full\n  free some space" in ran.out, ran.err
         disk.empty()
         assert "disk is full" not in shell("status", status=1).out
 
