@@ -63,6 +63,7 @@ from services.web.http.answers import Answer, EmptyAnswer
 from services.web.http.call import Call as HttpCall
 from services.web.http.doorkeeper import Doorkeeper
 from services.web.http.edge import HEAD_LIMIT, Edge, body_limits
+from services.web.http.endpoints import Dispatch
 from services.web.http.openapi import documentation
 from services.web.http.problems import add_kinds
 from services.web.refusals import REFUSALS, refusal
@@ -157,7 +158,7 @@ async def serve(settings: Settings, host: str, port: int) -> None:
 
 def _server(app: Litestar, host: str, port: int) -> Server:
     server = Server(
-        app,
+        app.asgi_handler,
         address=host,
         port=port,
         interface=Interfaces.ASGINL,  # the lifespan is ours, so that errors at the start are raised here
@@ -201,9 +202,11 @@ def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) 
         logging_config=None,
     )
     app.state.site = site
-    # This reaches under Litestar (2.25): its router alone, without its own handling of exceptions, which are the edge's, and
-    # without its stack of middleware, which every vote would pay for.
-    app.asgi_handler = Edge(app.asgi_router, site, partial(refusal, site.theme), body_limits(routes), (public_log.PREFIX,))
+    # This reaches under Litestar (2.25): without its own handling of exceptions, which are the edge's, and without its stack of
+    # middleware, which every vote would pay for.
+    app.asgi_handler = Edge(
+        Dispatch(app.asgi_router, Call), site, partial(refusal, site.theme), body_limits(routes), (public_log.PREFIX,)
+    )
     return app
 
 

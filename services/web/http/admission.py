@@ -51,12 +51,13 @@ def waited(now: float) -> float:
 
 
 class _Span:
-    """The requests that began within the same half second or so; `count` of them are under way."""
+    """The requests that began within the same half second or so; `count` of them are under way, and count or not any more."""
 
-    __slots__ = ("count",)
+    __slots__ = ("count", "is_counted")
 
     def __init__(self) -> None:
         self.count = 0
+        self.is_counted = True
 
 
 class Place:
@@ -70,10 +71,13 @@ class Place:
         self._began = began
         self._is_write = is_write
         span.count += 1
+        admission.under_way += 1
 
     def leave(self, now: float) -> None:
         """Free the place, and note how long it was held."""
         self._span.count -= 1
+        if self._span.is_counted:
+            self._admission.under_way -= 1
         if self._is_write:
             self._admission.note(now - self._began)
 
@@ -88,17 +92,14 @@ class Admission:
     def __init__(self, most_writes: int = MOST_WRITES, most_reads: int = MOST_READS) -> None:
         self._most_writes = most_writes
         self._most_reads = most_reads
-        self._spans: deque[_Span] = deque([_Span()], maxlen=SPANS)
+        self._spans: deque[_Span] = deque([_Span()])
+        self.under_way = 0
+        """The requests that are under way and count."""
         self._span_ends = 0.0
         self._ended = 0
         self._seconds = 0.0
         self.writes = most_writes
         self.refused = 0
-
-    @property
-    def under_way(self) -> int:
-        """The requests that are under way and count."""
-        return sum(span.count for span in self._spans)
 
     def enter(self, method: str, path: str, now: float, waited: float) -> Place | None:
         """Admit a request that waited so long, and return the place that it holds until its answer; None refuses it."""
@@ -118,8 +119,11 @@ class Admission:
             self._seconds += seconds
 
     def _begin_span(self, now: float) -> None:
-        if now - self._span_ends > FORGET_SECONDS:
-            self._spans.clear()
+        keep = 0 if now - self._span_ends > FORGET_SECONDS else SPANS - 1
+        while len(self._spans) > keep:
+            over = self._spans.popleft()
+            over.is_counted = False
+            self.under_way -= over.count
         self._spans.append(_Span())
         self._span_ends = now + FORGET_SECONDS / SPANS
         mean = self._seconds / self._ended if self._ended else 0.0

@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeVar, cast
 
 from litestar import Request
 from litestar.datastructures import State
+from litestar.types import HTTPScope, Receive
 from redis.asyncio import Redis
 
 from events.log.command import IdempotencyKey
@@ -88,13 +89,21 @@ def operator(scope: str) -> Caller:
 
 
 class Call(Request[None, None, State]):
-    """One request. `visitor` or `operator` names the caller where the route demands one."""
+    """One request. `visitor` or `operator` names the caller where the route demands one.
+
+    It is a Request because Litestar wants a route's parameter to be one, and has nothing else of it: to fill that in costs more
+    than all that a call needs.
+    """
 
     __slots__ = ("body_bytes", "operator", "visitor")
 
     visitor: str
     operator: str
     body_bytes: bytes
+
+    def __init__(self, scope: HTTPScope, receive: Receive) -> None:
+        self.scope = scope
+        self.receive = receive
 
     @property
     def site(self) -> Site:

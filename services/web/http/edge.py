@@ -17,13 +17,13 @@ from typing import Any, Final
 import structlog
 from litestar.enums import HttpMethod, ScopeType
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import HTTPResponseStartEvent, HTTPScope, Message, Receive, Scope, Send
 
 from services.logs import request_id as logged_request_id
 from services.web.http.admission import Admission, Place, Sampler, waited
 from services.web.http.answers import Answer, EmptyAnswer
 from services.web.http.call import Site
-from services.web.http.endpoints import BODY_LIMIT, Operation
+from services.web.http.endpoints import BODY_LIMIT, Dispatch, Operation
 from services.web.http.problems import (
     BadInput,
     BodyTooLarge,
@@ -55,6 +55,8 @@ _NORMAL: Final = re.compile(
     rb"/|(?:/(?!\.\.?(?:/|$))"
     rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%(?!2[DEF]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)[0-9A-F]{2})+)+"
 )
+# The characters of a host and a port (RFC 3986, 3.2).
+_HOST: Final = re.compile(rb"[A-Za-z0-9!$&'()*+,;=\-._~:\[\]@%]*")
 _DRAINED_BYTES: Final = 4 * 1024 * 1024
 _CLOSE: Final = (b"connection", b"close")
 _CHUNKS: Final = b"transfer-encoding"
@@ -69,10 +71,10 @@ Refuse = Callable[[Exception, str, HTTPScope, Mapping[bytes, bytes]], Answer]
 
 
 class Edge:
-    """Wraps an ASGI application."""
+    """Wraps what answers requests; an ASGI application for HTTP alone."""
 
     def __init__(
-        self, app: ASGIApp, site: Site, refusal: Refuse, limits: Mapping[str, int], open_paths: tuple[str, ...]
+        self, app: Dispatch, site: Site, refusal: Refuse, limits: Mapping[str, int], open_paths: tuple[str, ...]
     ) -> None:
         self._app = app
         self._refusal = refusal
@@ -90,9 +92,9 @@ class Edge:
         self._too_busy = problem_answer(Overloaded(""), None)  # made once, for people too: it must cost next to nothing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; anything but HTTP passes through."""
+        """Serve one request."""
         if scope["type"] != ScopeType.HTTP:
-            return await self._app(scope, receive, send)
+            raise ValueError("only HTTP is served")
         started = perf_counter()
         extra: dict[str, Any] = scope  # type: ignore[assignment]
         extra["site"] = self._site
@@ -338,9 +340,13 @@ def _check_head(scope: HTTPScope, head: Mapping[bytes, bytes]) -> None:
     """
     if sum(map(len, head)) + sum(map(len, head.values())) + len(scope["path"]) + len(scope["query_string"]) > HEAD_LIMIT:
         raise HeadTooLarge(f"Path, query and headers may have {HEAD_LIMIT} bytes.")
-    if not head.get(b"host") and scope["http_version"] == "1.1":
+    host = head.get(b"host")
+    if not host and scope["http_version"] == "1.1":
         raise BadInput.at("/Host", "must be sent")
-    if [name for name, _ in scope["headers"]].count(b"host") > 1:
+    if host and not _HOST.fullmatch(host):
+        raise BadInput.at("/Host", "must be a host's name or address, with a port or without")
+    headers: list[tuple[bytes, bytes]] = scope["headers"]  # type: ignore[assignment] # every server gives a list
+    if len(head) < len(headers) and [name for name, _ in headers].count(b"host") > 1:
         raise BadInput.at("/Host", "must be sent once")
     if head.get(_CHUNKS, b"chunked").lower() != b"chunked":
         raise BadInput.at("/Transfer-Encoding", "must be chunked, or left out")
