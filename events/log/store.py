@@ -21,10 +21,13 @@ ROWS = "select position, stream, version, type, schema_version, data, meta, reco
 
 ALLOW_SECONDS = "select set_config('idle_in_transaction_session_timeout', $1, true)"
 
-# The row of the head also says whether the log still holds the mark ($2, $3, $4).
+# The row of the head also says whether the log still holds the mark ($2, $3, $4). That is `log.holds` in its own words: the
+# server would plan a function anew for each batch.
 LOCK_AND_READ = """
 select r.n, r.version, r.position, r.type, r.schema_version, r.data, r.extra,
-       case when r.n = 0 then log.holds($2, $3, $4) end as holds
+       case when r.n = 0 then $2::bigint = 0 or exists (
+           select from log.events e where e.position = $2 and e.recorded_at = $3::timestamptz and e.stream = $4::uuid
+       ) end as holds
 from log.lock_and_read($1) r
 """
 
@@ -59,7 +62,8 @@ order by position desc limit $5
 """
 )
 
-# The time is taken under the head's lock, at least a microsecond above the last batch's.
+# The time is taken under the head's lock, at least a microsecond above the last batch's. Of versions and types that are alike
+# only the first is sent, and metas only if there are any: `unnest` fills up the rest with nulls.
 APPEND = """
 with batch as (
     update log.head
@@ -70,7 +74,8 @@ with batch as (
 ),
 added as (
 insert into log.events (stream, position, recorded_at, version, schema_version, type, data, meta)
-select e.stream, batch.before + e.n, batch.recorded_at, e.version, e.schema_version, e.type, e.data::jsonb, e.meta::jsonb
+select e.stream, batch.before + e.n, batch.recorded_at, coalesce(e.version, $2[1]), coalesce(e.schema_version, $3[1]),
+       coalesce(e.type, $4[1]), e.data::jsonb, e.meta::jsonb
 from batch, unnest($1::uuid[], $2::integer[], $3::smallint[], $4::text[], $5::text[], $6::text[]) with ordinality
     as e(stream, version, schema_version, type, data, meta, n)
 )

@@ -2,15 +2,18 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
 
+from events.bookmarks import BookmarkRemoved, ToolBookmarked
 from events.catalog import ToolNotListed, ToolUnlisted
 from events.commands.ballots import CastVote
 from events.log import ids
-from events.log.command import Command, Decision, Found, IdempotencyKey, Seen
+from events.log.command import Command, Decision, Found, IdempotencyKey, Reads, Seen
 from events.log.committer import Committer, LogUnavailable
+from events.log.event import Event
 from events.log.transaction import MOST_UNDER_LOCK, KeyReused, Known, ListingBehind, decide_and_append
 from events.registry import REGISTRY
 from tests.support.catalogs import new_id
@@ -46,6 +49,47 @@ async def test_positions_are_dense_with_many_committers(dsn: str, connection: An
         " from log.events where type = 'VoteCast') t"
     )
     assert chained is True
+
+
+class AppendBy(Command[None], frozen=True):
+    """Append one event in somebody's name, or in nobody's."""
+
+    stream: UUID
+    event: Event
+    by: str | None
+
+    def reads(self, listing: object) -> Reads:
+        """Name the stream."""
+        return Reads((self.stream,))
+
+    def decide(self, seen: Seen) -> Decision[None]:
+        """Decide."""
+        return Decision([(self.stream, self.event)], None, meta=None if self.by is None else {"operator": self.by})
+
+
+@pytest.mark.parametrize("who", [(None, None, None), ("ada", None, "bob"), (None, "ada", None), ("ada", "ada", "ada")])
+@pytest.mark.parametrize("are_alike", [True, False])
+async def test_each_event_of_a_batch_is_recorded_as_itself(
+    committer: Committer, connection: Any, who: tuple[str | None, ...], are_alike: bool
+) -> None:
+    """Type, version and `meta` are each event's own, be they alike in the whole batch, in a part of it, or nowhere."""
+    visitor, tool = new_id(), new_id()
+    add, take_back = ToolBookmarked(visitor=visitor, tool=tool), BookmarkRemoved(visitor=visitor, tool=tool)
+    one, other = ids.stream_of(visitor), ids.stream_of(tool)
+    plan = (
+        [(one, add), (other, add), (ids.stream_of(new_id()), add)]
+        if are_alike
+        else [(one, add), (one, take_back), (other, add)]
+    )
+    commands = [AppendBy(stream, event, by) for (stream, event), by in zip(plan, who, strict=True)]
+    await asyncio.gather(*map(committer.submit, commands))
+    rows = await connection.fetch(
+        "select stream, version, type, schema_version, meta->>'operator' from log.events order by position"
+    )
+    versions = [1, 1, 1] if are_alike else [1, 2, 1]
+    assert [tuple(row) for row in rows] == [
+        (stream, version, type(event).__name__, 1, by) for (stream, event), version, by in zip(plan, versions, who, strict=True)
+    ]
 
 
 async def test_times_rise_with_positions(committer: Committer, connection: Any) -> None:
