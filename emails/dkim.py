@@ -13,7 +13,7 @@ SHORTEST_RSA_BITS = 1024  # RFC 8301
 
 SIGNED = (
     b"from", b"to", b"subject", b"date", b"message-id", b"list-id", b"list-unsubscribe", b"list-unsubscribe-post",
-    b"feedback-id", b"auto-submitted", b"mime-version", b"content-type",
+    b"feedback-id", b"ballotpress-checkpoint", b"auto-submitted", b"mime-version", b"content-type",
 )  # fmt: skip
 """RFC 8058 4 wants both headers of one-click unsubscribing among them."""
 SEALED = (b"from", b"to", b"subject", b"date")

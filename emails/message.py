@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import format_datetime
+from itertools import pairwise
 from typing import NamedTuple
 
 from markupsafe import escape
@@ -103,6 +104,8 @@ def prepare(
     lines = [b"List-Id: %s\r\n <%s>" % (phrase, identifier) if phrase else b"List-Id: <%s>" % identifier]
     if feedback_id is not None:
         lines.append(b"Feedback-ID: %s" % _checked(re.compile(r"[!-~]+"), feedback_id, "Feedback-ID"))
+    if shared.checkpoint is not None:
+        lines.append(b"Ballotpress-Checkpoint: " + _folded_base64(shared.checkpoint.encode()))
     head = _from_and_subject(sender, shared.subject) + b"".join(line + b"\r\n" for line in lines)
     boundary = _boundary()
     return PreparedDigest(shared, head + _mime(boundary), boundary)
@@ -174,6 +177,13 @@ def _encoded_words(text: str) -> str:
             word = b""
         word += encoded
     return "\r\n ".join(f"=?utf-8?b?{binascii.b2a_base64(each, newline=False).decode()}?=" for each in [*words, word])
+
+
+def _folded_base64(value: bytes) -> bytes:
+    """Write bytes as base64 on lines of a header; the first begins with the header's name."""
+    encoded = binascii.b2a_base64(value, newline=False)
+    cuts = [0, *range(LINE_LONGEST - len("Ballotpress-Checkpoint: "), len(encoded), LINE_LONGEST - 1), len(encoded)]
+    return b"\r\n ".join(encoded[start:end] for start, end in pairwise(cuts))
 
 
 def _checked(pattern: re.Pattern[str], value: str, header: str) -> bytes:

@@ -49,11 +49,12 @@ class RenderedMail(NamedTuple):
 
 
 class SharedDigest(NamedTuple):
-    """A digest with gaps: each body is text, name of a gap, text, name of a gap, …, text."""
+    """A digest with gaps: each body is text, name of a gap, text, name of a gap, …, text; `checkpoint` is in a header too."""
 
     subject: str
     text: tuple[str, ...]
     html: tuple[str, ...]
+    checkpoint: str | None = None
 
 
 class OwnPart(NamedTuple):
@@ -75,7 +76,7 @@ def render_shared(values: Mapping[str, Any], look: Look = PLAIN) -> SharedDigest
     """Render a digest with gaps for the parts that differ between its readers."""
     gaps = {name: f"{_MARK}:{name};" for name in GAPS}
     subject, text, html = _within_budget(_render("digest", {**values, **gaps}, look))
-    return SharedDigest(subject, tuple(_GAP.split(text)), tuple(_GAP.split(html)))
+    return SharedDigest(subject, tuple(_GAP.split(text)), tuple(_GAP.split(html)), values.get("checkpoint"))
 
 
 def render_subject(values: Mapping[str, Any], look: Look = PLAIN) -> str:

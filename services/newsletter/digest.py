@@ -3,6 +3,7 @@
 A reader's review is opened at that moment. If it was erased after the issue was compiled, a fixed line stands in its place.
 """
 
+from base64 import b64encode
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from email.utils import parseaddr
@@ -21,6 +22,7 @@ from projections.comparison import community_line, panel_line, verdict_line
 from projections.issues import MOST_KEPT, Content, PairFact, ReviewFact, ToolFact, decode_content, is_newly_settled
 from projections.settled import settled
 from projections.tally import community, percent
+from services.newsletter import mailed
 from services.newsletter.ledger import ClaimedMail, Database
 from services.newsletter.look import look_of
 from services.setting_groups import Newsletter
@@ -31,18 +33,25 @@ BookmarkLines: TypeAlias = Sequence[Mapping[str, str]]
 """A name, url and line for each of a reader's bookmarked tools that changed."""
 
 MOST_PREPARED: Final = 200
+_SHORT_ROOT: Final = 12
 TAKEN_BACK: Final = "Its author took this review back."
 
-READ_ISSUE: Final = "select number, edition, period_from, compiled_at, content from newsletter.issues where number = $1"
+READ_ISSUE: Final = """
+select number, edition, period_from, compiled_at, from_position, to_position, checkpoint, content
+from newsletter.issues where number = $1
+"""
 
 
 class Heading(msgspec.Struct, frozen=True, kw_only=True):
-    """An issue's number, edition and period."""
+    """An issue's number, edition, and period; its place in the log, and the checkpoint that it carries, a signed note."""
 
     number: int
     edition: str
     period_from: datetime
     period_to: datetime
+    from_position: int
+    to_position: int
+    checkpoint: str | None
 
 
 class StoredIssue(msgspec.Struct, frozen=True):
@@ -135,7 +144,13 @@ async def read_issue(database: Database, number: int) -> StoredIssue:
 def stored_issue(row: Any) -> StoredIssue:
     """Return the issue that a row of the ledger holds."""
     heading = Heading(
-        number=row["number"], edition=row["edition"], period_from=row["period_from"], period_to=row["compiled_at"]
+        number=row["number"],
+        edition=row["edition"],
+        period_from=row["period_from"],
+        period_to=row["compiled_at"],
+        from_position=row["from_position"],
+        to_position=row["to_position"],
+        checkpoint=row["checkpoint"],
     )
     return StoredIssue(heading, decode_content(row["content"]))
 
@@ -190,6 +205,21 @@ def digest_values(heading: Heading, content: Content, review: ReviewText | None,
         "best_review": _review(content, review, base_url),
         "settled_url": f"{base_url}/settled" if content.by_settled else "",
         "archive_url": f"{base_url}/issues/{heading.number}",
+        **_in_the_log(heading, base_url),
+    }
+
+
+def _in_the_log(heading: Heading, base_url: str) -> dict[str, object]:
+    """Return where an issue stands in the public log, and the note that says so; `root` is the beginning of its root."""
+    note = heading.checkpoint
+    checkpoint = None if note is None else mailed.read(note)
+    return {
+        "from_position": heading.from_position,
+        "to_position": heading.to_position,
+        "checkpoint": note,
+        "origin": "" if checkpoint is None else checkpoint.origin,
+        "root": "" if checkpoint is None else b64encode(checkpoint.root).decode()[:_SHORT_ROOT],
+        "proof_url": f"{base_url}/proof",
     }
 
 

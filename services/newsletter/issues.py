@@ -17,6 +17,7 @@ from events.log import history, postgres
 from projections.issues import compile_afresh, compile_content, decode_content, encode_content
 from projections.registry import named
 from services.integrity.under_review import held
+from services.newsletter import mailed
 from services.newsletter.ledger import Database
 from services.newsletter.periods import SERVE_LATE, DueWork, Edition, editions_of, keep, keep_early, said_late, stand
 from services.newsletter.schedule import Schedule
@@ -62,7 +63,7 @@ planned as (
     where s.status = 'confirmed'
     returning 1
 )
-update newsletter.issues set state = 'planned', planned_at = now(), planned = (select count(*) from planned)
+update newsletter.issues set state = 'planned', planned_at = now(), planned = (select count(*) from planned), checkpoint = $6
 where number = (select i.number from unplanned i)
 """)
 SERVED: Final = """
@@ -181,14 +182,17 @@ async def verify(dsn: str, number: int) -> bool:
 
 async def plan(database: Database, number: int, schedule: Schedule, at: datetime) -> int:
     """Write a row in the ledger for every subscriber, unless the issue is planned already; return their number."""
-    row = await database.fetchrow("select edition, state, content from newsletter.issues where number = $1", number)
+    row = await database.fetchrow(
+        "select edition, state, content, to_position from newsletter.issues where number = $1", number
+    )
     if row is None:
         raise IssueUnknown(number)
     if row["state"] == "compiled":
         content = decode_content(row["content"])
         tools = [tool.tool for tool in content.changes]
         today = at.astimezone(schedule.tzinfo).date()
-        await database.execute(PLAN, number, row["edition"], sorted(content.categories), tools, today, timeout=600)
+        note = await mailed.choose(database, number, row["to_position"])
+        await database.execute(PLAN, number, row["edition"], sorted(content.categories), tools, today, note, timeout=600)
     planned: int = await database.fetchval("select planned from newsletter.issues where number = $1", number)
     return planned
 

@@ -39,6 +39,7 @@ from services.web import (
     outbox,
     personas,
     preferences,
+    proof,
     public_log,
     puzzles,
     quarantine,
@@ -83,6 +84,7 @@ SUBJECTS: Final[tuple[ModuleType, ...]] = (
     health, visitors, tools, personas, comparisons, votes, tallies, settled, corrections, how_we_check, bookmarks, reviews,
     reports, newsletter, preferences, issues, outbox, your_data, webhooks, operators, moderation, integrity, voters, puzzles,
     quarantine, suppressions, log, public_log, assets, refusals, security_contact, verify_program,
+    proof,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 

@@ -108,4 +108,6 @@ GROUNDS: Final[dict[Ground, str]] = {
 }
 """What can be wrong with a review."""
 
-GLOBALS: Final = {"NO_REVIEWS": NO_REVIEWS, "NO_VOTES": NO_VOTES, "GROUNDS": GROUNDS}
+PUBLISHED: Final = "Votes are published, under a name that nobody can link to you or to your other votes."
+
+GLOBALS: Final = {"NO_REVIEWS": NO_REVIEWS, "NO_VOTES": NO_VOTES, "GROUNDS": GROUNDS, "PUBLISHED": PUBLISHED}

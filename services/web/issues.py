@@ -31,7 +31,7 @@ FEED: Final = b"application/atom+xml; charset=utf-8"
 _IN_FEED: Final = 20
 
 PUBLISHED: Final = """
-select i.number, i.edition, i.period_from, i.compiled_at, i.content
+select i.number, i.edition, i.period_from, i.compiled_at, i.from_position, i.to_position, i.checkpoint, i.content
 from newsletter.issues i
 where i.state in ('planned', 'settled') and ($1::integer is null or i.number < $1)
 order by i.number desc limit $2
@@ -100,7 +100,10 @@ class BestReview(msgspec.Struct, frozen=True):
 
 
 class IssueAnswer(msgspec.Struct, frozen=True):
-    """What an issue says to everybody."""
+    """What an issue says to everybody; it is about the log's positions after `from_position` up to `to_position`.
+
+    `checkpoint` is the signed note that its mails carry, null for an issue that was sent without.
+    """
 
     number: int
     title: str
@@ -115,6 +118,9 @@ class IssueAnswer(msgspec.Struct, frozen=True):
     disagreements: list[IssueEntry]
     best_review: BestReview | None
     archive_url: str
+    from_position: int
+    to_position: int
+    checkpoint: str | None
 
 
 async def read_issues(call: Call, query: ListQuery) -> IssuesPage:

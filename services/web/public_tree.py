@@ -105,11 +105,16 @@ class PublicTree:
         return found
 
     @property
-    def newest(self) -> Checkpoint:
-        """The newest checkpoint of the present log. Raises NotFound before the first."""
+    def present(self) -> Incarnation:
+        """The present log. Raises NotFound before its first checkpoint."""
         if not self._found:
             raise NotFound("No checkpoint of the log has been published yet.")
-        return self._found[-1].checkpoint
+        return self._logs[str(self._found[-1].log)]
+
+    @property
+    def newest(self) -> Checkpoint:
+        """The newest checkpoint of the present log. Raises NotFound before the first."""
+        return self.present.checkpoint
 
     async def covering(self, position: int, network: Network) -> Checkpoint:
         """Return a published checkpoint that covers a position. Raises NotSignedYet after 2 s, TooManyWaitForProof."""

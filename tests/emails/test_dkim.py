@@ -53,6 +53,7 @@ def test_a_stranger_accepts_the_signature() -> None:
     [
         (b"ana@example.com", b"bob@example.com"), (b"Subject: ", b"Subject: Re: "), (b"unsubscribe?t", b"unsubscribe?T"),
         (b"One-Click", b"Two-Click"), (b"List-Id: <weekly", b"List-Id: <daily"), (b"READERS", b"WRITERS"),
+        (b"Checkpoint: d", b"Checkpoint: e"),
         (b"From: ", b"From: eve@example.com\r\nFrom: "), (b"Subject: ", b"Subject: More\r\nSubject: "),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import email
 import re
+from base64 import b64decode
 from datetime import UTC, datetime
 from email import policy
 from email.header import decode_header, make_header
@@ -16,7 +17,18 @@ from hypothesis import strategies as st
 from emails.addresses import AddressRefused, NeedsSmtpUtf8, ascii_address
 from emails.message import From, Reader, UnsafeHeader, header_text, prepare, single
 from emails.rendering import HTML_BUDGET, MailTooLarge, OwnPart, RenderedMail, SharedDigest, render, render_own, render_shared
-from tests.support.mails import BOOKMARKED, CONTENT, LIST_ID, MANAGE, READER, SENDER, SINGLE_MAILS, UNSUBSCRIBE, WHEN
+from tests.support.mails import (
+    BOOKMARKED,
+    CHECKPOINT,
+    CONTENT,
+    LIST_ID,
+    MANAGE,
+    READER,
+    SENDER,
+    SINGLE_MAILS,
+    UNSUBSCRIBE,
+    WHEN,
+)
 
 PREPARED = prepare(render_shared(CONTENT), SENDER, LIST_ID)
 
@@ -44,6 +56,18 @@ def display_name(raw: bytes) -> str:
 def headers(raw: bytes) -> bytes:
     """Return the header block as it was written."""
     return raw.partition(b"\r\n\r\n")[0] + b"\r\n"
+
+
+def test_a_digest_carries_its_checkpoint_twice() -> None:
+    """Header and text part hold the same note, byte for byte; the header is folded at 76; without a note there is none."""
+    raw = PREPARED.fill(READER)
+    assert b64decode("".join(parsed(raw)["Ballotpress-Checkpoint"].split())).decode() == CHECKPOINT
+    assert "counts the first 123,456 entries of the public log.\n" in content(raw, "plain")
+    assert content(raw, "plain").count(f"\n\n{CHECKPOINT}\n") == 1
+    (field,) = re.findall(rb"^Ballotpress-Checkpoint:.*\r\n(?:[ \t].*\r\n)+", headers(raw), re.MULTILINE)
+    assert max(map(len, field.split(b"\r\n"))) <= 76 and raw.isascii()
+    without = prepare(render_shared({**CONTENT, "checkpoint": None}), SENDER, LIST_ID).fill(READER)
+    assert "Ballotpress-Checkpoint" not in parsed(without) and "public log" not in content(without, "plain")
 
 
 def test_a_filled_mail_holds_what_was_rendered() -> None:
@@ -153,7 +177,7 @@ def test_headers_for_machines_refuse_what_could_end_them(evil: str) -> None:
 def test_headers_for_people_lose_what_could_end_them(evil: str) -> None:
     """A name or subject is cleaned; no header appears that wasn't meant."""
     usual = {name for name, _ in parsed(PREPARED.fill(READER)).items()}
-    mail = prepare(SharedDigest(evil, ("",), ("",)), From(evil, "d@example.com"), LIST_ID).fill(READER)
+    mail = prepare(SharedDigest(evil, ("",), ("",), CHECKPOINT), From(evil, "d@example.com"), LIST_ID).fill(READER)
     assert {name for name, _ in parsed(mail).items()} == usual
     rendered = RenderedMail(evil, "", "")
     mail = single(rendered, From(evil, "d@example.com"), "ana@example.com", "<1@example.com>", WHEN)

@@ -151,7 +151,9 @@ async def shown(room: Newsroom, number: int) -> dict[str, Any]:
 @pytest.mark.parametrize("found, listed, more", [(8, 8, ""), (9, 8, "1 more"), (MOST_KEPT, 8, "at least 42 more")])
 def test_a_long_list_is_cut_and_says_by_how_much(found: int, listed: int, more: str) -> None:
     """A mail lists eight new tools; of a list that was already cut when the issue was compiled it gives the least number."""
-    heading = Heading(number=1, edition="weekly", period_from=MONDAY, period_to=MONDAY)
+    heading = Heading(
+        number=1, edition="weekly", period_from=MONDAY, period_to=MONDAY, from_position=0, to_position=0, checkpoint=None
+    )
     tool = ToolFact(
         tool="t", slug="alpha", name="Alpha", category="Chat", tagline="", panel=(0, 0), community=(0, 0), before=(0, 0)
     )

@@ -20,6 +20,13 @@ def tool(name: str) -> dict[str, Any]:
 SETTLED = {"verdict_line": "Ship, settled", "leads": True}
 UNSETTLED = {"verdict_line": "Too early to call", "leads": False}
 
+CHECKPOINT = (
+    "verdicts.example.com/log/1\n123460\nRRlZNDSBOVuYJjBHZ9Cs9Bt4R2hBXVcZi5xDqPyu63A=\n\n"
+    "— verdicts.example.com/log/1 "
+    "hzA0hr6nTAwXCRYGu5VUJFPnCKBeVcSYB1Q0UHYGUnmL9gDqjoR/vkqEUCTlgCPPM0hQmnqCTv7wGTqLMHbJIKuzKwI=\n"
+    "— witness.example.net AAAAAB+OUnUG5VUJFPnCKBeVcSYB1Q0UHYGUnmL9gDqjoR/vkqEUCTlgCPPM0hQmnqCTv7wGTqLMHbJIKuzKwEYdoB5bTw==\n"
+)
+
 CONTENT: dict[str, Any] = {
     "number": 12,
     "edition": "weekly",
@@ -63,6 +70,12 @@ CONTENT: dict[str, Any] = {
         "ties_line": "Was given something for it",
     },
     "archive_url": f"{SITE}/issues/12",
+    "from_position": 120000,
+    "to_position": 123456,
+    "checkpoint": CHECKPOINT,
+    "origin": "verdicts.example.com/log/1",
+    "root": "RRlZNDSBOVuY",
+    "proof_url": f"{SITE}/proof",
     "postal_address": "Verdicts & Sons, 1 Main Street, Springfield",
 }
 

@@ -32,7 +32,7 @@
   function show(slug, c, position) {
     if (position < (shown[slug] ?? 0)) return;
     shown[slug] = position;
-    const says = words(c);
+    const says = { ...words(c), entry: number(position) };
     for (const tally of all(`[data-tally="${slug}"]`)) {
       tally.dataset.votes = c.verdict ? "enough" : c.total ? "few" : "none";
       for (const part of all("[data-part]", tally)) {

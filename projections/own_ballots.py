@@ -1,0 +1,47 @@
+"""Read a voter's own ballots as they stand in the public log: every entry, the newest first."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from asyncpg import Connection, Pool
+
+from projections.registry import named
+
+# A voter's streams are one range of the primary key. A name is missing where the cards passed over the tool's event.
+ENTRIES = named("""
+select e.position, e.recorded_at, e.data->>'tool' as tool, e.data->>'choice' as choice, p.entry,
+       t.slug, t.name, coalesce(t.listed, false) as listed
+from log.events e
+join log.public_entries p on p.position = e.position
+left join {cards}.tools t on t.tool = e.data->>'tool'
+where e.stream between log.first_stream($1) and log.last_stream($1)
+  and e.type in ('VoteCast', 'VoteRetracted') and e.data->>'voter' = $1
+order by e.position desc limit $2
+""")
+
+IS_OUT = named("select exists (select from {hours}.disqualified d where d.voter = $1)")
+
+
+class OwnEntry(msgspec.Struct, frozen=True):
+    """An entry of a voter's ballot on a tool; `choice` is None for a vote that was taken back, `slug` for an unknown tool."""
+
+    position: int
+    recorded_at: datetime
+    tool: str
+    choice: str | None
+    entry: str
+    slug: str | None
+    name: str | None
+    listed: bool
+
+
+async def entries(database: "Connection[Any] | Pool[Any]", voter: str, limit: int) -> Sequence[OwnEntry]:
+    """Return up to `limit` entries of all ballots of a voter, newest first."""
+    return [OwnEntry(*row) for row in await database.fetch(ENTRIES, voter, limit)]
+
+
+async def is_out(database: "Connection[Any] | Pool[Any]", voter: str) -> bool:
+    """Return whether a correction has taken the voter's ballots out of the tallies."""
+    return bool(await database.fetchval(IS_OUT, voter))
