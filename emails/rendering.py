@@ -76,7 +76,7 @@ def render_shared(values: Mapping[str, Any], look: Look = PLAIN) -> SharedDigest
     """Render a digest with gaps for the parts that differ between its readers."""
     gaps = {name: f"{_MARK}:{name};" for name in GAPS}
     subject, text, html = _within_budget(_render("digest", {**values, **gaps}, look))
-    return SharedDigest(subject, tuple(_GAP.split(text)), tuple(_GAP.split(html)), values.get("checkpoint"))
+    return SharedDigest(subject, tuple(_GAP.split(text)), tuple(_GAP.split(html)), values["checkpoint"])
 
 
 def render_subject(values: Mapping[str, Any], look: Look = PLAIN) -> str:

@@ -6,6 +6,7 @@ import email.policy
 from collections.abc import Iterator
 from datetime import UTC
 from email.message import EmailMessage
+from pathlib import Path
 from typing import cast
 
 import dkim
@@ -19,7 +20,8 @@ from services.clock import now
 from services.newsletter import holds
 from services.newsletter.sender import Sender
 from services.newsletter.transport import RelayTransport
-from tests.support import catalogs
+from tests.newsletter.test_mailed_checkpoints import notes_of, sign
+from tests.support import catalogs, signing
 from tests.support.newsroom import Newsroom, unwatched
 from tests.support.postfix import Postfix, postfix
 
@@ -35,12 +37,16 @@ def server() -> Iterator[Postfix]:
         yield running
 
 
-async def test_postfix_delivers_a_digest_as_it_was_sent(room: Newsroom, server: Postfix) -> None:
-    """It accepts the digest and delivers it once: headers and both parts whole, and its signature still verifies."""
+async def test_postfix_delivers_a_digest_as_it_was_sent(room: Newsroom, server: Postfix, tmp_path: Path) -> None:
+    """It accepts the digest and delivers it once: headers and both parts whole, and its signature still verifies.
+
+    The checkpoint in the header is the one in the text part, and the signature covers it.
+    """
     await room.import_tools(catalogs.tool(name="Très Tool"))
     ada = await room.subscribe("ada@example.com")
     await room.project()
     await room.deliver()  # the confirmation, which nobody needs any more
+    await sign(room, tmp_path)
     number = await room.send_now()
     async with Relay(f"smtp://127.0.0.1:{server.port}", 2) as relay:
         transport = RelayTransport(relay, Signer("verdicts.example", "r1", PEM))
@@ -57,7 +63,15 @@ async def test_postfix_delivers_a_digest_as_it_was_sent(room: Newsroom, server: 
     assert await room.accounts(number) == {"accepted": 1}
     (raw,) = server.delivered(1)
     must_be_whole(room, raw, ada, number)
-    assert dkim.verify(raw.replace(b"\n", b"\r\n"), dnsfunc=lambda name, timeout=5: b"v=DKIM1; k=rsa; p=" + PUBLIC)
+    (checkpoint,) = await signing.signed(room.database)  # type: ignore[arg-type]
+    assert notes_of(raw) == (checkpoint.note, checkpoint.note)
+    assert verified(raw)
+    assert not verified(raw.replace(b"Ballotpress-Checkpoint: c", b"Ballotpress-Checkpoint: d"))
+
+
+def verified(raw: bytes) -> bool:
+    """Return whether the signature of a delivered mail verifies."""
+    return bool(dkim.verify(raw.replace(b"\n", b"\r\n"), dnsfunc=lambda name, timeout=5: b"v=DKIM1; k=rsa; p=" + PUBLIC))
 
 
 async def test_a_postfix_that_refuses_our_greeting_costs_no_reader(room: Newsroom) -> None:

@@ -70,7 +70,6 @@ CONTENT: dict[str, Any] = {
         "ties_line": "Was given something for it",
     },
     "archive_url": f"{SITE}/issues/12",
-    "from_position": 120000,
     "to_position": 123456,
     "checkpoint": CHECKPOINT,
     "origin": "verdicts.example.com/log/1",
