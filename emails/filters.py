@@ -5,9 +5,9 @@ from datetime import date
 from typing import Any
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str = "") -> str:
     """Return how many: 1 vote, 2 votes, 1,200 votes."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"
 
 
 def day(value: str) -> str:

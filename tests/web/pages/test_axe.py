@@ -51,7 +51,8 @@ OPERATORS = (
 # test_cohorts.py looks at.
 NOT_LOOKED_AT = {
     "/embed.js", "/puzzle.js", "/feed.xml", "/static/{name:str}", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story",
-    "/.well-known/security.txt", "/proof/verify.py", "/proof/mine.json", "/ops/integrity/{id:str}", "/tools/{tool:str}/reviews/{review:str}/report",
+    "/.well-known/security.txt", "/proof/verify.py", "/proof/mine.json",
+    "/ops/integrity/{id:str}", "/tools/{tool:str}/reviews/{review:str}/report",
 }  # fmt: skip
 AXE = Axe()
 CONTRAST = {"runOnly": ["color-contrast"]}
