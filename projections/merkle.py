@@ -5,6 +5,7 @@ is the root of a full tile below. A tile may be handed in with more hashes than 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, TypeAlias
 
@@ -192,6 +193,12 @@ def _fold(coordinates: Coordinates, first: int, count: int, tiles: Tiles) -> byt
     tile = tiles.get(coordinates, b"")[HASH_SIZE * first : HASH_SIZE * (first + count)]
     if len(tile) != HASH_SIZE * count:
         raise HashMissing(coordinates)
+    return _folded(tile)
+
+
+@lru_cache(2048)
+def _folded(tile: bytes) -> bytes:
+    """Return the root of some hashes; those at the tree's edge are asked for again and again."""
     hashes = [tile[at : at + HASH_SIZE] for at in range(0, len(tile), HASH_SIZE)]
     while len(hashes) > 1:
         hashes = [node_hash(left, right) for left, right in zip(hashes[::2], hashes[1::2], strict=True)]

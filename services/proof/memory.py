@@ -5,10 +5,14 @@ It is on the disk before anybody is served the checkpoint. Several hosts share i
 
 import os
 from pathlib import Path
+from typing import Final
 
 from services.private_files import replacing
 from services.proof.checkpoint import Checkpoint, read_text
 from services.proof.note import NoteRefused, read_note
+
+SECTOR: Final = 512
+"""Bytes."""
 
 
 class MemoryUnusable(Exception):
@@ -37,11 +41,18 @@ class Memory:
             ) from None
 
     def write(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint; it is on the disk when this returns. Raises MemoryUnusable."""
+        """Write a checkpoint; it is on the disk when this returns. Raises MemoryUnusable.
+
+        One as long as the last takes its place without a new file: the file system's journal, which commits of votes share,
+        has nothing to write then.
+        """
+        note = checkpoint.note.encode()
         try:
+            if _overwritten(self.path, note):
+                return
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with replacing(self.path) as file:
-                file.write(checkpoint.note.encode())
+                file.write(note)
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(folder)
@@ -51,3 +62,21 @@ class Memory:
             raise MemoryUnusable(
                 f"{self.path} can't be written ({error.strerror}): name another file in BALLOTPRESS_CHECKPOINT_FILE"
             ) from None
+
+
+def _overwritten(path: Path, note: bytes) -> bool:
+    """Write a note over one of the same length, if it fits into a sector, which a disk writes whole; return whether it did."""
+    if len(note) > SECTOR:
+        return False
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if os.fstat(file).st_size != len(note):
+            return False
+        os.pwrite(file, note, 0)
+        os.fdatasync(file)
+    finally:
+        os.close(file)
+    return True

@@ -28,6 +28,7 @@ LOOK_SECONDS: Final = 1.0
 EAGER_SECONDS: Final = 0.1
 MOST_WAITERS: Final = 1000
 NETWORK_WAITERS: Final = 100
+MOST_TILES: Final = 1000
 MOST_KEPT: Final = 16 * 2**20
 """Bytes of tiles."""
 
@@ -75,6 +76,7 @@ class PublicTree:
         self._places = Places(MOST_WAITERS, NETWORK_WAITERS)
         self._kept: OrderedDict[Tile, tuple[Versioned | Content, int]] = OrderedDict()
         self._kept_bytes = 0
+        self._tiles: dict[Coordinates, bytes] = {}
 
     def wake(self) -> None:
         """Look for a new checkpoint: the signer has published one."""
@@ -93,6 +95,10 @@ class PublicTree:
     def _take(self, found: Sequence[Published]) -> None:
         if found == self._found:
             return
+        if [one.log for one in found] != [one.log for one in self._found]:  # a new log may hold other entries
+            self._kept.clear()
+            self._kept_bytes = 0
+            self._tiles.clear()
         self._logs = {str(one.log): Incarnation(one) for one in found}
         self._found = found
         self._grown.set()
@@ -167,11 +173,11 @@ class PublicTree:
 
     async def inclusion(self, index: int, size: int) -> list[bytes]:
         """Return the proof that a leaf is in a published tree. Raises TileAway."""
-        return merkle.inclusion(index, size, await self._tiles(merkle.tiles_for_inclusion(index, size)))
+        return merkle.inclusion(index, size, await self._read_tiles(merkle.tiles_for_inclusion(index, size), size))
 
     async def consistency(self, old: int, new: int) -> list[bytes]:
         """Return the proof that a published tree begins with an older one. Raises TileAway."""
-        return merkle.consistency(old, new, await self._tiles(merkle.tiles_for_consistency(old, new)))
+        return merkle.consistency(old, new, await self._read_tiles(merkle.tiles_for_consistency(old, new), new))
 
     async def entry(self, position: int) -> bytes:
         """Return the entry at a published position. Raises TileAway."""
@@ -180,8 +186,18 @@ class PublicTree:
             raise TileAway("The log lacks an entry that was published; see /health/ready.")
         return entries[0]
 
-    async def _tiles(self, wanted: Sequence[Coordinates]) -> Mapping[Coordinates, bytes]:
-        found = await proof.tiles(self._database, wanted)
-        if len(found) < len(wanted):
+    async def _read_tiles(self, wanted: Sequence[Coordinates], size: int) -> Mapping[Coordinates, bytes]:
+        """Return the tiles that a published tree needs: hashes are only ever put behind others, so a kept tile stays right."""
+        if lacking := [at for at in wanted if len(self._tiles.get(at, b"")) < _bytes_of(at, size)]:
+            if len(self._tiles) > MOST_TILES:
+                self._tiles.clear()
+            self._tiles.update(await proof.tiles(self._database, lacking))
+        found = {at: self._tiles.get(at, b"") for at in wanted}
+        if any(len(tile) < _bytes_of(at, size) for at, tile in found.items()):
             raise TileAway("The tree is being made anew; try again.")
         return found
+
+
+def _bytes_of(tile: Coordinates, size: int) -> int:
+    """Return how many bytes of a tile the tree of a size has."""
+    return merkle.HASH_SIZE * merkle.tile_width(*tile, size)

@@ -1,8 +1,6 @@
 """The signer: it signs what extends what it signed, stores it before anybody sees it, and else refuses and says why."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from services.proof.note import Signer
 from tests.support import servers
 from tests.support.log import go_back, patient
 from tests.support.runners import catch_up
-from tests.support.signing import ORIGIN, SEED, VIEW, grow, must_be_consistent, sign, signed, signer
+from tests.support.signing import ORIGIN, SEED, VIEW, copied, grow, must_be_consistent, sign, signed, signer
 
 pytestmark = pytest.mark.postgres
 
@@ -32,18 +30,6 @@ async def refusal(connection: "asyncpg.Connection[Any]") -> str:
     """Return what the signer refuses with, and the advice; empty if it doesn't."""
     row = await connection.fetchrow("select what, advice from proof.refusal")
     return "" if row is None else f"{row['what']}; {row['advice']}"
-
-
-@asynccontextmanager
-async def copied(postgres: servers.Postgres, dsn: str) -> AsyncIterator[str]:
-    """Copy the database as it is, as a backup does."""
-    name = dsn.partition("@/")[2].partition("?")[0]
-    await servers.execute(
-        postgres.dsn(),
-        f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'",  # noqa: S608
-    )
-    async with servers.database(postgres, name) as backup:
-        yield backup
 
 
 async def test_the_first_checkpoint_is_the_log_s(

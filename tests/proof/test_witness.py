@@ -16,7 +16,9 @@ from services.proof.note import KeyMalformed, read_note, read_vkey, verified
 from services.proof.policy import NO_QUORUM, Policy, read_policy
 from services.proof.signer import Keys
 from services.proof.witness import Witnessing
-from tests.support.signing import ORIGIN, SEED, grow, sign, signed, signer
+from tests.support import servers
+from tests.support.log import patient
+from tests.support.signing import ORIGIN, SEED, copied, grow, sign, signed, signer
 from tests.support.witness import Answer, Witness
 
 pytestmark = pytest.mark.postgres
@@ -268,3 +270,31 @@ async def test_the_request_is_what_the_specification_says(
     assert rest == note
     old, *hashes = head.split(b"\n")
     assert old == b"old 3" and hashes and all(len(base64.b64decode(line)) == 32 for line in hashes)
+
+
+async def test_a_lost_file_is_made_up_for_by_a_witness(
+    postgres: servers.Postgres,
+    committer: Committer,
+    dsn: str,
+    tmp_path: Path,
+    connection: "asyncpg.Connection[Any]",
+    one: Witness,
+) -> None:
+    """A backup is restored on another host, where no file says so: asked before the first signature, the witness does."""
+    asking, signing = Witnessing(dsn, NO_QUORUM), signer(dsn, tmp_path)
+    await asking.ask_all()
+    async with copied(postgres, dsn) as backup:
+        async with patient(dsn) as again:
+            await grow(again, dsn, 4)
+        assert await sign(signing, dsn)
+        await asking.ask_all()
+        elsewhere = Witnessing(backup, NO_QUORUM)
+        await elsewhere.ask_all(anew=True)
+        async with patient(backup) as other:
+            await grow(other, backup, 9)
+        assert not await sign(signer(backup, tmp_path / "elsewhere"), backup)
+        restored = await asyncpg.connect(backup)
+        try:
+            assert "knows 7 positions" in await refusal(restored)
+        finally:
+            await restored.close()

@@ -58,7 +58,8 @@ async def main(dsn: str, folder: str, at: int) -> None:
     doom = Doom(at)
     for name in ("execute", "fetch", "fetchrow", "fetchval"):
         setattr(asyncpg.Connection, name, doom.around_async(getattr(asyncpg.Connection, name)))
-    os.fsync = doom.around(os.fsync)
+    for name in ("fsync", "fdatasync", "pwrite"):
+        setattr(os, name, doom.around(getattr(os, name)))
     Path.replace = doom.around(Path.replace)  # type: ignore[method-assign]
     assert await sign(signer(dsn, Path(folder)), dsn)
     print(doom.steps)

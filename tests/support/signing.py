@@ -1,7 +1,8 @@
 """A signer on a test's database, a log that grows in front of it, and what must hold of all that it ever signed."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from services.proof.checkpoint import Checkpoint, read_checkpoint
 from services.proof.memory import Memory
 from services.proof.note import read_vkey
 from services.proof.signer import Keys, Signing, connect
+from tests.support import servers
 from tests.support.log import add_tools
 from tests.support.runners import catch_up
 
@@ -68,3 +70,15 @@ def root_of(leaves: Sequence[bytes]) -> bytes:
         return leaves[0] if leaves else merkle.EMPTY_ROOT
     left = 1 << (len(leaves) - 1).bit_length() - 1
     return merkle.node_hash(root_of(leaves[:left]), root_of(leaves[left:]))
+
+
+@asynccontextmanager
+async def copied(postgres: servers.Postgres, dsn: str) -> AsyncIterator[str]:
+    """Copy the database as it is, as a backup does."""
+    name = dsn.partition("@/")[2].partition("?")[0]
+    await servers.execute(
+        postgres.dsn(),
+        f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'",  # noqa: S608
+    )
+    async with servers.database(postgres, name) as backup:
+        yield backup
