@@ -95,7 +95,7 @@ class Call(Request[None, None, State]):
     than all that a call needs.
     """
 
-    __slots__ = ("body_bytes", "operator", "visitor")
+    __slots__ = ("_network", "body_bytes", "operator", "visitor")
 
     visitor: str
     operator: str
@@ -104,6 +104,7 @@ class Call(Request[None, None, State]):
     def __init__(self, scope: HTTPScope, receive: Receive) -> None:
         self.scope = scope
         self.receive = receive
+        self._network: Network | None = None
 
     @property
     def site(self) -> Site:
@@ -131,10 +132,12 @@ class Call(Request[None, None, State]):
 
     @property
     def network(self) -> Network:
-        """The network the caller counts as."""
-        forwarded = [value for name, value in self.scope["headers"] if name == b"x-forwarded-for"]
-        client = self.scope["client"]
-        return self.site.networks.of(client[0] if client else "", forwarded)
+        """The network the caller counts as. A vote asks for it three times."""
+        if self._network is None:
+            forwarded = [value for name, value in self.scope["headers"] if name == b"x-forwarded-for"]
+            client = self.scope["client"]
+            self._network = self.site.networks.of(client[0] if client else "", forwarded)
+        return self._network
 
     @property
     def key(self) -> IdempotencyKey | None:
