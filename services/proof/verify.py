@@ -499,7 +499,7 @@ class Recount:
         self._minute_text: Optional[bytes] = None
         self._bucket, self._buckets = bucket, buckets
         self._moved: dict[bytes, list[int]] = defaultdict(lambda: [0, 0])
-        self._pending: Optional[tuple[str, str]] = None
+        self._pending: Optional[tuple[str, str, int]] = None  # correction, type and position of ballots just named
         self._owed: dict[bytes, list[int]] = defaultdict(lambda: [0, 0])
         self.by_word: set[str] = set()
         self._minutes_seen = 0
@@ -627,7 +627,7 @@ class Recount:
             self.refuse(position, f"its positions must rise, and be {MOST_VOIDED:,} at most")
         if not 0 < positions[0] <= positions[-1] < position:
             self.refuse(position, "its positions must be before its own")
-        self._pending = (correction, type_)
+        self._pending = (correction, type_, position)
         restore = type_ == "BallotsRestored"
         for place in positions:
             found = VOTE.fullmatch(self.log.entry(place) + b"\n")
@@ -649,13 +649,11 @@ class Recount:
             self._moved[tool_id][(state & 3) - 1] += 1 if restore else -1
 
     def _settle(self, position: int, correction: Optional[str]) -> None:
-        """Conclude ballots: all must be counted by their correction's parts, unless that is of an older release."""
-        if self._pending is None or self._pending[0] == correction:
+        """Conclude ballots: all are counted by corrections that directly follow, unless those are of an older release."""
+        if self._pending is None or (self._pending[0] == correction and self._pending[2] == position - 1):
             return
         if any(self._moved.values()) and self._pending[0] not in self.by_word:
-            self.refuse(
-                min(position, self.log.size), "before it ballots were voided or restored without a correction that says so"
-            )
+            self.refuse(self._pending[2], "it names ballots, and no correction that says so follows")
         for tool, moved in self._moved.items():
             self._owed[tool] = [owed - more for owed, more in zip(self._owed[tool], moved)]
         self._moved.clear()
@@ -669,8 +667,6 @@ class Recount:
             self.refuse(position, f"it says that it changes {data['votes']} votes, and lists {votes}")
         type_ = "BallotsRestored" if data["action"] == "reinstated" else "BallotsVoided"
         if self._pending is None and votes:
-            if self.events["BallotsVoided"]:
-                self.refuse(position, "it names no ballots, though corrections before it do")
             self.by_word.add(data["correction"])
         elif self._pending and self._pending[1] != type_:
             self.refuse(position, f"it says {data['action']}, and its ballots the opposite")
@@ -678,6 +674,8 @@ class Recount:
             if self.owns(tool_id):
                 self._correct_one(position, tool_id, before, after)
                 self._moved.pop(tool_id, None)
+        if self._pending:
+            self._pending = (*self._pending[:2], position)
 
     def _correct_one(self, position: int, tool_id: bytes, before: list[int], after: list[int]) -> None:
         tool = self.tools[tool_id]
@@ -693,12 +691,12 @@ class Recount:
         tool.ship, tool.skip = after
 
     def end(self) -> None:
-        """Conclude: all that was taken at its word must by now be explained by ballots, if any of it is."""
+        """Conclude: what was taken at its word must by now be explained by ballots, if the log names any."""
         self._settle(self.log.size, None)
         owed = [self.tools[id_].facts.get("slug") for id_, count in self._owed.items() if count != [0, 0]]
-        if owed and any(data["correction"] in self.by_word for _, data in self.events["BallotsVoided"]):
+        if owed and self.events["BallotsVoided"]:
             raise Inconsistent(
-                f"Ballots voided for corrections of an older release don't add up to these, on {', '.join(map(str, owed))}"
+                f"Corrections that name no ballots don't come to those named later, on {', '.join(map(str, owed))}"
             )
         for tool in self.tools.values():
             tool.votes = len(tool.chain)

@@ -175,7 +175,9 @@ def void_too_few(log: PublicLog, tool: str) -> None:
     log.record([(tool, "visitor-2"), (tool, "visitor-4")], restore=False, correction="c3", voters=2)
 
 
-def correct_without_ballots(log: PublicLog, tool: str) -> None:
+def void_and_correct_later(log: PublicLog, tool: str) -> None:
+    log.event("BallotsVoided", correction="c3", ballots=[log.last[tool, "visitor-2"]])
+    log.seal()
     log.record([(tool, "visitor-2")], restore=False, correction="c3", voters=1)
 
 
@@ -213,9 +215,9 @@ BREACHES: dict[Callable[[PublicLog, str], None], str] = {
     void_what_is_no_vote: "which is no vote",
     void_what_is_to_come: "before its own",
     void_out_of_order: "must rise",
-    void_without_a_correction: "without a correction",
+    void_without_a_correction: "no correction that says so follows",
+    void_and_correct_later: "no correction that says so follows",
     void_too_few: "by its ballots, not at",
-    correct_without_ballots: "names no ballots",
     before_is_wrong: "before it, alpha stood at",
     votes_are_wrong: "says that it changes 7 votes",
     action_is_wrong: "its ballots the opposite",
@@ -267,7 +269,7 @@ def test_corrections_of_an_older_release_are_taken_at_their_word(check: Run, tmp
 
 
 def test_ballots_named_later_must_come_to_the_corrections_before(check: Run) -> None:
-    """One ballot too few is found."""
+    """One ballot too few is found, and so is a correction without ballots in a log that names some."""
     log = PublicLog()
     tool = log.tool("alpha")
     for n in range(4):
@@ -275,7 +277,18 @@ def test_ballots_named_later_must_come_to_the_corrections_before(check: Run) -> 
     log.record([(tool, "v1"), (tool, "v2")], restore=False, correction="c1", voters=2)
     log.event("BallotsVoided", correction="c1", ballots=[log.last[tool, "v1"]])
     status, said = check(log)
-    assert (status, "don't add up" in said) == (2, True), said
+    assert (status, "name no ballots don't come to" in said) == (2, True), said
+
+
+def test_a_correction_must_name_ballots_where_others_do(check: Run) -> None:
+    """Whoever could still be taken at his word could void whatever he likes."""
+    log = a_log()
+    tool = next(iter(log.tallies))
+    log.record([(tool, "visitor-2")], restore=False, correction="c3", voters=1)
+    status, said = check(log)
+    assert (status, "name no ballots don't come to" in said) == (2, True), said
+    log.event("BallotsVoided", correction="c3", ballots=[log.last[tool, "visitor-2"]])
+    assert check(log)[0] == 0
 
 
 def test_a_witness_shows_back_dating(check: Run, tmp_path: Path) -> None:
