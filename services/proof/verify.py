@@ -865,6 +865,7 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 PACK = 65_536
 AT_ONCE = 8
+LOOKED_AT_AGAIN = 20  # tiles of 256 entries that an earlier run fetched
 TRIES = 5
 PATIENCE = 60.0
 
@@ -887,6 +888,7 @@ class Site:
         self.name = parts.netloc
         self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
         self._of_thread = threading.local()
+        self._open: list[http.client.HTTPConnection] = []
         base, _, number = parts.path.rstrip("/").partition("/log/")
         self.base = base
         self.number = int(number) if number.isdigit() else self._newest_log()
@@ -912,18 +914,26 @@ class Site:
             if status not in (0, 429, 503):
                 break
             time.sleep(min(wait, PATIENCE))
-        raise CannotCheck(f"{self.name}{path} can't be read: {why or f'status {status}'}")
+        said = why or f"status {status}, {body[:200].decode(errors='replace')}"
+        raise CannotCheck(f"{self.name}{path} can't be read: {said}")
 
     def _ask(self, path: str) -> tuple[int, float, bytes]:
         connection = getattr(self._of_thread, "connection", None)
         if connection is None:
             kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
             connection = self._of_thread.connection = kind(self._host, self._port, timeout=PATIENCE)
+            self._open.append(connection)
         connection.request("GET", path, headers={"User-Agent": "ballotpress-verify"})
         answer = connection.getresponse()
         body = answer.read()
         wait = answer.headers.get("Retry-After", "1")
         return answer.status, float(wait) if wait.isdigit() else 1.0, body
+
+    def close(self) -> None:
+        """Close every connection; the next request makes another."""
+        for connection in self._open:
+            connection.close()
+        self._open.clear()
 
     def must_get(self, path: str) -> bytes:
         """Return what is at a path. Raises CannotCheck if there is nothing."""
@@ -953,11 +963,12 @@ class Site:
                     continue
                 end = min(size, (first + 1) * PACK)
                 tiles = range(have // WIDTH, -(-end // WIDTH))
-                for n, entries in zip(tiles, pool.map(lambda n: self._entries(n, min(WIDTH, size - WIDTH * n)), tiles)):
+                for n, entries in zip(tiles, pool.map(lambda n: self.entries(n, min(WIDTH, size - WIDTH * n)), tiles)):
                     yield entries[have - WIDTH * n :]
                     have = WIDTH * n + len(entries)
 
-    def _entries(self, n: int, width: int) -> list[bytes]:
+    def entries(self, n: int, width: int) -> list[bytes]:
+        """Return the first `width` entries of a tile. Raises Inconsistent if it isn't one."""
         blob, entries, at = self.must_get(f"{self.prefix}/tile/entries/{tile_path(n, width)}"), [], 0
         while at < len(blob):
             end = at + 2 + int.from_bytes(blob[at : at + 2], "big")
@@ -982,6 +993,16 @@ class TileCheck:
             self._waiting.append((level, n, hashes))
         if len(self._waiting) == WIDTH:
             self.compare()
+
+    def look_again(self, log: Log) -> None:
+        """Compare some tiles of entries that were fetched at another time, chosen by chance. Raises Inconsistent."""
+        whole, rest = divmod(min(self._compared, log.size), WIDTH)
+        chosen = [(n, WIDTH) for n in random.sample(range(whole), min(LOOKED_AT_AGAIN, whole))]
+        for n, width in [*chosen, *([(whole, rest)] if rest else [])]:
+            for position, served in enumerate(self._site.entries(n, width), n * WIDTH + 1):
+                if served != (was := log.entry(position)):
+                    said = f"Entry {position} was {was.decode()}\nand now is {served.decode(errors='replace')}"
+                    raise Inconsistent(said, entry=said)
 
     def compare(self) -> None:
         """Fetch the tiles noted and compare them. Raises Inconsistent, which names the tile and the entry."""
@@ -1352,11 +1373,14 @@ class Check:
             )
         return times
 
-    def tree(self, log: Log, note: Note, tile: Tile) -> list[str]:
+    def tree(self, log: Log, note: Note, tiles: Optional[TileCheck]) -> list[str]:
         """Check that the entries make the signed root and begin with older checkpoints'; return declared losses."""
         for old in self.old:
             self.signer(old)
-        roots = log.fold({note.size, *(old.size for old in self.old)}, tile)
+        roots = log.fold({note.size, *(old.size for old in self.old)}, tiles or ignore)
+        if tiles:
+            tiles.compare()  # first, as it names the entry
+            tiles.look_again(log)
         if roots[note.size] != note.root:
             raise Inconsistent(f"The {note.size} entries don't make the root of their checkpoint", newer_note=note.whole)
         restarts = list(restarts_of(log))
@@ -1418,6 +1442,12 @@ class Check:
     def site(self) -> int:
         """Check a site."""
         site = Site(self.given.source)
+        try:
+            return self._check_site(site)
+        finally:
+            site.close()
+
+    def _check_site(self, site: Site) -> int:
         kept = Kept(Path(self.given.cache) / site.name.replace(":", "_") / f"log-{site.number}")
         self._learn_keys(site, kept)
         self.old += kept.notes()
@@ -1452,7 +1482,6 @@ class Check:
             log = Log(kept.entries, note.size)
             tiles = TileCheck(site, kept.compared())
             losses = self.tree(log, note, tiles)
-            tiles.compare()
         except Inconsistent as error:
             kept.entries.rename(kept.folder / "entries.refused.jsonl")  # next time they are fetched anew
             raise self._located(site, kept, note, error) from None
@@ -1493,7 +1522,7 @@ class Check:
         times = self.must_be_signed(note)
         print(f"ok    the checkpoint of {note.size} entries is signed" + (f", and cosigned by {len(times)}" if times else ""))
         log = Log(path, note.size) if note.size <= log.size else log.until(note.size)
-        losses = self.tree(log, note, lambda level, n, hashes: None)
+        losses = self.tree(log, note, None)
         cosigned = [(old.size, moment) for old in [*self.old, note] for moment in self.policy.times(old).values()]
         return self._rest(self.content(log, cosigned), losses, None)
 
@@ -1515,6 +1544,10 @@ class Check:
         self.must_be_signed(receipt.note)
         print("ok   ", check_receipt(receipt, self.given.visitor))
         return 0
+
+
+def ignore(level: int, n: int, hashes: bytes) -> None:
+    """Do nothing with a tile: an export has none to compare it with."""
 
 
 def named(key: Key, name: str) -> Key:

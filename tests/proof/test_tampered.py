@@ -1,0 +1,166 @@
+"""Whoever changes the log of a site behind its back, with all rights to its database, is found by everybody, and what he
+changed is named: by `verify proof`, by the signer, by `verify.py` and by a verifier in Go.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import asyncpg
+import httpx
+import pytest
+
+from projections.engine.projection import create_missing
+from projections.registry import PROJECTIONS
+from services.proof import verify
+from services.proof.memory import Memory
+from services.proof.signer import Keys, Signing
+from tests.support import go, servers
+from tests.support.live_log import living
+from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_for
+from tests.support.runners import catch_up
+from tests.support.settings import environ
+from tests.support.signing import VIEW, sign
+from tests.support.tampers import EVENTS, Tamper, change_a_checkpoint, delete_the_last, disarm, flip_a_bit_of_a_tile
+
+Said = tuple[int, str]
+DATABASE = "before_it_was_tampered_with"
+
+
+class Past(NamedTuple):
+    """A site as it was: its database, what a reader kept of it, and its second memory."""
+
+    database: str
+    vkey: str
+    older: Path
+    cache: Path
+    checkpoint: Path
+    verifier: Path
+    valkey_url: str
+
+
+def said(*command: str | Path, folder: Path, **environment: str) -> Said:
+    """Run a program; return its status and what it said."""
+    whole = os.environ | environment
+    done = subprocess.run(command, cwd=folder, env=whole, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def past(
+    postgres: servers.Postgres, template: str, valkey_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Past]:
+    """A site that was checked once, and then stopped."""
+    folder = tmp_path_factory.mktemp("past")
+    verifier = go.build("verifier", folder)
+    older, cache = folder / "older.note", folder / "cache"
+    with living(postgres, template, valkey_url, folder, DATABASE) as live:
+        older.write_text(live.note())
+        vkey = live.vkey()
+        assert check(live.url, cache, folder)[0] == 0
+    yield Past(DATABASE, vkey, older, cache, folder / "checkpoint", verifier, valkey_url)
+
+
+def check(url: str, cache: Path, folder: Path, *words: str | Path) -> Said:
+    """Run `verify.py` on a site, with what an earlier run kept."""
+    return said(sys.executable, "-I", verify.__file__, url, "--cache", cache, *words, folder=folder)
+
+
+@asynccontextmanager
+async def changed(postgres: servers.Postgres, past: Past, tamper: Tamper) -> AsyncIterator[tuple[str, Any, int]]:
+    """Copy the site's database and tamper with it; give the copy's DSN, a connection, and the position that was changed."""
+    async with servers.database(postgres, past.database) as dsn:
+        connection = await asyncpg.connect(dsn)
+        await disarm(connection)
+        position = await tamper(connection)
+        yield dsn, connection, position
+        await connection.close()
+
+
+@asynccontextmanager
+async def served(dsn: str, past: Past, folder: Path) -> AsyncIterator[str]:
+    """Serve a database; what was tampered with keeps the site from being ready, and not from answering."""
+    port = free_port()
+    environment = environ(dsn, past.valkey_url, BALLOTPRESS_PACK_DIR=str(folder / "packs"))
+    url = f"http://127.0.0.1:{port}"
+    with started((*COMMAND, "api", "--port", str(port)), environment, folder / "output"):
+        assert wait_for(lambda: answers(url)), (folder / "output").read_text()[-2000:]
+        yield url
+
+
+def answers(url: str) -> bool:
+    """Return whether a site serves its checkpoint."""
+    try:
+        return httpx.get(f"{url}/log/1/checkpoint").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def everybody(url: str, past: Past, folder: Path) -> dict[str, Said]:
+    """Let a reader who came before, one who comes for the first time, and Go look at a site."""
+    kept = folder / "kept"
+    moved = next(past.cache.iterdir()).name
+    shutil.copytree(past.cache / moved, kept / url.removeprefix("http://").replace(":", "_"))
+    return {
+        "a reader who came before": check(url, kept, folder),
+        "a reader of an old note": check(url, folder / "new", folder, "--key", past.vkey, "--old", past.older),
+        "go": said(past.verifier, url, past.vkey, past.older, folder=folder),
+    }
+
+
+async def refold(connection: Any, dsn: str) -> None:
+    """Make the tiles anew from the log as it is now, as whoever tampers would."""
+    await connection.execute(f"drop schema {VIEW.schema} cascade")
+    await create_missing(connection, PROJECTIONS)
+    await catch_up(dsn, VIEW)
+
+
+async def signs(dsn: str, checkpoint: Path) -> bool:
+    """Let the signer look once; return False if it refuses."""
+    return await sign(Signing(dsn, Keys((b"k" * 32,)), "http://127.0.0.1:8000", Memory(checkpoint)), dsn)
+
+
+@pytest.mark.parametrize("tamper", [*EVENTS, flip_a_bit_of_a_tile, change_a_checkpoint], ids=lambda tamper: tamper.__name__)
+async def test_everybody_finds_and_names_it(postgres: servers.Postgres, past: Past, tmp_path: Path, tamper: Tamper) -> None:
+    """With the triggers off, and nothing else done about it: whoever checks says where."""
+    async with changed(postgres, past, tamper) as (dsn, connection, position):
+        environment = environ(dsn, past.valkey_url)
+        status, told = said(*COMMAND, "verify", "proof", folder=tmp_path, **environment)
+        assert status != 0, told
+        async with served(dsn, past, tmp_path) as url:
+            found = everybody(url, past, tmp_path)
+        print(tamper.__name__, position, told, *found.items(), sep="\n---- ")
+        for who, (status, told) in found.items():
+            lost = tamper is delete_the_last
+            assert status == (1 if lost else 2), (who, told)
+            assert str(position or "signature") in told or lost, (who, told)
+        if tamper in EVENTS:
+            await refold(connection, dsn)
+        assert not await signs(dsn, shutil.copy(past.checkpoint, tmp_path / "checkpoint"))
+        refusal = await connection.fetchval("select what || advice from proof.refusal")
+        print("---- signer", refusal)
+        assert str(position or "signed") in refusal
+
+
+@pytest.mark.parametrize("tamper", EVENTS, ids=lambda tamper: tamper.__name__)
+async def test_rewritten_rehashed_and_signed_anew_with_the_right_key(
+    postgres: servers.Postgres, past: Past, tmp_path: Path, tamper: Tamper
+) -> None:
+    """The site has no memory left that contradicts it; its readers do, and hold the evidence."""
+    async with changed(postgres, past, tamper) as (dsn, connection, position):
+        await refold(connection, dsn)
+        await connection.execute("truncate proof.log, proof.checkpoints cascade")
+        assert await signs(dsn, tmp_path / "checkpoint")
+        async with served(dsn, past, tmp_path) as url:
+            found = everybody(url, past, tmp_path)
+    print(tamper.__name__, position, *found.items(), sep="\n---- ")
+    for who, (status, told) in found.items():
+        assert status == 2, (who, told)
+        assert "rewritten" in told or "shrunk" in told, (who, told)
+    assert f"Entry {position} " in found["a reader who came before"][1] or tamper is delete_the_last
+    assert (tmp_path / "evidence" / "older.note").read_text() == past.older.read_text()
