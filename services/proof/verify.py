@@ -999,6 +999,8 @@ class TileCheck:
         whole, rest = divmod(min(self._compared, log.size), WIDTH)
         chosen = [(n, WIDTH) for n in random.sample(range(whole), min(LOOKED_AT_AGAIN, whole))]
         for n, width in [*chosen, *([(whole, rest)] if rest else [])]:
+            own = b"".join(leaf_hash(log.entry(position)) for position in range(n * WIDTH + 1, n * WIDTH + width + 1))
+            self._waiting.append((0, n, own))
             for position, served in enumerate(self._site.entries(n, width), n * WIDTH + 1):
                 if served != (was := log.entry(position)):
                     said = f"Entry {position} was {was.decode()}\nand now is {served.decode(errors='replace')}"
@@ -1379,8 +1381,8 @@ class Check:
             self.signer(old)
         roots = log.fold({note.size, *(old.size for old in self.old)}, tiles or ignore)
         if tiles:
-            tiles.compare()  # first, as it names the entry
             tiles.look_again(log)
+            tiles.compare()  # before the root, as it names the entry
         if roots[note.size] != note.root:
             raise Inconsistent(f"The {note.size} entries don't make the root of their checkpoint", newer_note=note.whole)
         restarts = list(restarts_of(log))
@@ -1502,12 +1504,22 @@ class Check:
     def _located(self, site: Site, kept: Kept, note: Note, error: Inconsistent) -> Inconsistent:
         """Return an error that names the first entry that is not what it was in an earlier run, if there is one."""
         before = Log(kept.folder / "entries.refused.jsonl", kept.compared())
-        if 0 < before.size <= note.size:
-            served = (entry for entries in site.fetch(0, note.size) for entry in entries)
+        if not before.size:
+            return error
+        fresh = Kept(kept.folder)
+        try:
+            for entries in site.fetch(0, note.size):
+                fresh.add(entries)
+            self.tree(Log(fresh.entries, note.size), note, None)
+        except CannotCheck:
+            return error
+        except Inconsistent as other:  # the site's present entries against what was signed before: that is evidence
+            error = other
+        with fresh.entries.open("rb") as served:
             for position, (was, now) in enumerate(zip(before.lines(), served), 1):
-                if was[:-1] != now:
-                    said = f"{error}\nEntry {position} was {was[:-1].decode()}\nand now is {now.decode()}"
-                    return Inconsistent(said, **error.evidence, entry=said)
+                if was != now:
+                    said = f"{error}\nEntry {position} was {was[:-1].decode()}\nand now is {now[:-1].decode(errors='replace')}"
+                    return Inconsistent(said, **{**error.evidence, "entry": said})
         return error
 
     def file(self) -> int:

@@ -26,7 +26,7 @@ from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_
 from tests.support.runners import catch_up
 from tests.support.settings import environ
 from tests.support.signing import VIEW, sign
-from tests.support.tampers import EVENTS, Tamper, change_a_checkpoint, delete_the_last, disarm, flip_a_bit_of_a_tile
+from tests.support.tampers import EVENTS, SHORTER, Tamper, change_a_checkpoint, delete_the_last, disarm, flip_a_bit_of_a_tile
 
 Said = tuple[int, str]
 DATABASE = "before_it_was_tampered_with"
@@ -131,12 +131,12 @@ async def test_everybody_finds_and_names_it(postgres: servers.Postgres, past: Pa
     async with changed(postgres, past, tamper) as (dsn, connection, position):
         environment = environ(dsn, past.valkey_url)
         status, told = said(*COMMAND, "verify", "proof", folder=tmp_path, **environment)
-        assert status != 0, told
+        assert status == (0 if tamper is change_a_checkpoint else 1), told  # what was signed is the signer's to look at
         async with served(dsn, past, tmp_path) as url:
             found = everybody(url, past, tmp_path)
         print(tamper.__name__, position, told, *found.items(), sep="\n---- ")
         for who, (status, told) in found.items():
-            lost = tamper is delete_the_last
+            lost = tamper in SHORTER  # the site doesn't serve what it published: that proves nothing, and is told
             assert status == (1 if lost else 2), (who, told)
             assert str(position or "signature") in told or lost, (who, told)
         if tamper in EVENTS:
@@ -161,6 +161,7 @@ async def test_rewritten_rehashed_and_signed_anew_with_the_right_key(
     print(tamper.__name__, position, *found.items(), sep="\n---- ")
     for who, (status, told) in found.items():
         assert status == 2, (who, told)
-        assert "rewritten" in told or "shrunk" in told, (who, told)
-    assert f"Entry {position} " in found["a reader who came before"][1] or tamper is delete_the_last
+        contradicts = ("rewritten", "shrunk", "two trees of", "don't make the root")
+        assert any(word in told for word in contradicts), (who, told)
+    assert f"Entry {position} was" in found["a reader who came before"][1] or tamper is delete_the_last
     assert (tmp_path / "evidence" / "older.note").read_text() == past.older.read_text()

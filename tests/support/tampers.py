@@ -82,7 +82,7 @@ async def insert_one(connection: "Connection[Any]") -> int:
     await connection.execute(
         """
         insert into log.events (stream, position, recorded_at, version, schema_version, type, data)
-        select gen_random_uuid(), $1, recorded_at, 1, 1, 'VoteCast', data || '{"voter": "AaMYXFABcACAAAAAAAAAAQ"}'
+        select gen_random_uuid(), $1::bigint, recorded_at, 1, 1, 'VoteCast', data || '{"voter": "AaMYXFABcACAAAAAAAAAAQ"}'
         from log.events where position = $1 + 1
         """,
         position,
@@ -115,6 +115,9 @@ EVENTS: Final[tuple[Tamper, ...]] = (
     flip_a_choice, change_previous, change_a_minute, swap_two, delete_one_and_renumber, insert_one, change_a_correction,
     delete_the_last,
 )  # fmt: skip
+
+SHORTER: Final = (delete_one_and_renumber, delete_the_last)
+"""Those after which the log ends before what was published."""
 
 
 async def flip_a_bit_of_a_tile(connection: "Connection[Any]") -> int:
