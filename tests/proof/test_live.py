@@ -1,6 +1,8 @@
 """A running site's public log, checked by programs that know it only over HTTP: `verify.py`, and one in Go."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +103,14 @@ def test_proofs_that_the_site_serves_are_right_at_any_size(live: Live, size: int
     told = live.site.anyone.get("/v1/log/proof", position=size, size=note.size).json()
     path = [verify.unbase64(text, "A hash") for text in told["hashes"]]
     assert verify.root_by_inclusion(size - 1, note.size, leaves[size - 1], path) == note.root
+
+
+def test_node_finds_the_same(live: Live, tmp_path: Path) -> None:
+    """A verifier after docs/proof.md, in another language and on other cryptography, that shares no code with ours."""
+    if shutil.which("node") is None:
+        assert os.environ.get("CI") != "true", "CI must have Node: apt-get install npm"
+        pytest.skip("needs Node")
+    program = Path(__file__).parents[1] / "oracle" / "node" / "verifier.mjs"
+    done = subprocess.run(("node", program, live.url), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert re.search(r"ok [2-9]\d\d entries; [2-9] tools", done.stdout)

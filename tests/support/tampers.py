@@ -120,13 +120,25 @@ SHORTER: Final = (delete_one_and_renumber, delete_the_last)
 """Those after which the log ends before what was published."""
 
 
-async def flip_a_bit_of_a_tile(connection: "Connection[Any]") -> int:
-    """Change one bit of the hash of the 151st leaf."""
+async def _flip_a_bit(connection: "Connection[Any]", n: int, leaf: int) -> int:
+    bit = 256 * leaf + 5
     await connection.execute(
-        "update proof_1.tiles set hashes = set_bit(hashes, 150 * 256 + 5, 1 - get_bit(hashes, 150 * 256 + 5))"
-        " where level = 0 and n = 0"
+        "update proof_1.tiles set hashes = set_bit(hashes, $2, 1 - get_bit(hashes, $2)) where level = 0 and n = $1", n, bit
     )
-    return 151
+    return 256 * n + leaf + 1
+
+
+async def flip_a_bit_of_a_full_tile(connection: "Connection[Any]") -> int:
+    """Change one bit of a leaf's hash, in a tile that no signature needs any more."""
+    return await _flip_a_bit(connection, 0, 150)
+
+
+async def flip_a_bit_of_the_last_tile(connection: "Connection[Any]") -> int:
+    """Change one bit of a leaf's hash, in the tile that grows."""
+    return await _flip_a_bit(connection, 1, 3)
+
+
+TILES: Final = (flip_a_bit_of_a_full_tile, flip_a_bit_of_the_last_tile)
 
 
 async def change_a_checkpoint(connection: "Connection[Any]") -> int:
