@@ -81,7 +81,8 @@ const PUBLIC = /^\{"type":"([A-Za-z]+)","minute":(0|[1-9]\d{0,9}),"data":(\{.*\}
 // What the entries add up to: tools by id with their tallies, ballots by tool and name.
 function recount(texts) {
   const tools = new Map(), ballots = new Map(), ballotAt = new Map();
-  let moved = new Map(), minute = 0;
+  const moved = new Map();
+  let minute = 0;
   const turn = (position, text) => {
     must(Number(text) >= minute, `entry ${position}: its minute is before that of an earlier one`);
     minute = Number(text);
@@ -126,10 +127,9 @@ function recount(texts) {
         [tally.ship, tally.skip] = after;
         moved.delete(tool);
       }
-      for (const [tool, sums] of moved) must(!sums.ship && !sums.skip, `entry ${position} leaves out ${tool}`);
-      moved = new Map();
     }
   });
+  for (const [tool, sums] of moved) must(!sums.ship && !sums.skip, `no correction says that ballots on ${tool} were voided or restored`);
   return tools;
 }
 
