@@ -117,6 +117,7 @@ CLOSE = b"Connection: close\r\n\r\n"
     [
         (b"GET / HTTP/1.1\r\n" + CLOSE, b"400"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n" + CLOSE, b"400"),
+        (b"GET / HTTP/1.1\r\nHost: a<b\r\n" + CLOSE, b"400"),
         (b"GET /health/live HTTP/1.0\r\n\r\n", b"200"),
         (b"POST /v1/newsletter/subscriptions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n" + CLOSE, b"400"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 33_000 + b"\r\n" + CLOSE, b"431"),
@@ -124,7 +125,7 @@ CLOSE = b"Connection: close\r\n\r\n"
     ],
 )
 def test_heads_that_two_servers_could_read_in_two_ways_are_refused(port: int, raw: bytes, status: bytes) -> None:
-    """No Host, two Hosts, an encoding beside chunked: 400; heads over 32 kB: 431. HTTP/1.0 knows no Host."""
+    """No Host, two Hosts, one of no host, an encoding beside chunked: 400; heads over 32 kB: 431. HTTP/1.0 knows no Host."""
     assert said(port, raw).split()[1] == status
 
 
