@@ -28,9 +28,22 @@ def asynchronous(command: Callable[P, Coroutine[Any, Any, V]]) -> Callable[P, V]
 
     @functools.wraps(command)
     def run(*args: P.args, **options: P.kwargs) -> V:
-        return asyncio.run(command(*args, **options))
+        return asyncio.run(_interruptible(command(*args, **options)))
 
     return run
+
+
+async def _interruptible(running: Coroutine[Any, Any, V]) -> V:
+    """Return what a coroutine returns. Ctrl-C ends it even if asyncpg loses the cancellation (`events.log.tasks`)."""
+    from events.log.tasks import end
+
+    task = asyncio.create_task(running)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        await end(task)
+        raise
+    return task.result()
 
 
 @contextlib.asynccontextmanager
