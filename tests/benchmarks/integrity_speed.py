@@ -12,7 +12,7 @@ from projections.engine.runner import advance
 from projections.registry import PROJECTIONS
 from services.integrity.scan import scan
 from services.migrate import migrate
-from tests.benchmarks.replay import TOOLS, _rebuild
+from tests.benchmarks.replay import TOOLS, rebuild
 from tests.benchmarks.table import Row
 from tests.benchmarks.world import durable_postgres
 from tests.support import servers
@@ -70,7 +70,7 @@ async def _rebuilds(dsn: str) -> tuple[float, str]:
     seconds: dict[Projection, list[float]] = {HOURS: [], INTEGRITY: []}
     for _ in range(3):
         for projection, taken in seconds.items():
-            taken.append((await _rebuild(dsn, projection))[0])
+            taken.append((await rebuild(dsn, projection))[0])
     ours, theirs = min(seconds[INTEGRITY]), min(seconds[HOURS])
     return ours / theirs, f"{ours:.1f} s against {theirs:.1f} s"
 
