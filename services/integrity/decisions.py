@@ -23,7 +23,7 @@ from projections.registry import named
 from services.integrity import cohorts
 from services.integrity.cohorts import Database
 
-MOST: Final = 2_000
+MOST: Final = 1_000
 """Events in a batch: one a voter, and one a ballot of each. It keeps others waiting for less than a tenth of a second."""
 TURN_SECONDS: Final = 0.2
 
