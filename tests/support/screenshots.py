@@ -29,6 +29,8 @@ PAGES = {
     "settled": "/settled",
     "how-we-check": "/integrity",
     "your-data": "/your-data",
+    "proof": "/proof",
+    "proof-mine": "/proof/mine",
     "ops": "/ops",
     "moderation": "/ops/reviews",
     "voters": "/ops/voters",
