@@ -38,6 +38,7 @@ SENTENCES: Final = {
     "events.log.transfer:LoadRunning": "Another import is running: wait until it is done",
     "events.log.export:ImportRefused": "{error}",
     "projections.engine.projection:RebuildRunning": "Another replay of {error} is running: wait until it is done",
+    "services.proof.replayed:BeliesSigned": "{error}",
     "projections.engine.rebuild:NothingKept": "No earlier tables of {error} are kept: only `replay --keep-previous` keeps them",
     "projections.engine.snapshot:ViewsHalted": "{error}: see `ballotpress status`",
     "projections.engine.runner:Halted": "Position {error.position} can't be folded ({error}); the live views are unchanged",

@@ -94,15 +94,25 @@ async def _rebuild(
 
 
 async def _one(settings: Settings, rebuild: "Rebuild", dry_run: bool, keep_previous: bool, as_json: bool) -> Replayed:
-    """Build a projection and compare it; show the difference at once to people; switch, except in a dry run."""
+    """Build a projection and compare it; show the difference at once to people; switch, except in a dry run.
+
+    Raises BeliesSigned, and switches nothing, if the tree contradicts what was signed.
+    """
+    from services.proof.replayed import contradiction
+
     async with _cleaned_up(rebuild, dry_run):
         resumed = await rebuild.prepare()
         await rebuild.catch_up()
         found = await rebuild.compare()
         slugs = await slugs_in(settings, [found])
-        replayed = Replayed(rebuild.projection.name, resumed, found, not dry_run, keep_previous and not dry_run, slugs)
+        belied = await contradiction(settings.database_url, rebuild.projection, rebuild.projection.next_schema)
+        switches = not dry_run and belied is None
+        replayed = Replayed(rebuild.projection.name, resumed, found, switches, keep_previous and switches, slugs)
         show(False, None, *(() if as_json else _lines(replayed)))
-        if not dry_run:
+        if belied is not None:
+            await rebuild.abandon()
+            raise belied
+        if switches:
             await rebuild.catch_up()
             await rebuild.switch(keep_previous=keep_previous)
     return replayed
@@ -138,10 +148,13 @@ async def _roll_back(dsn: str, projection: "Projection", as_json: bool) -> None:
     from events.registry import REGISTRY
     from projections.engine.projection import only_one
     from projections.engine.rebuild import roll_back
+    from services.proof.replayed import contradiction
 
     name = projection.name
     with shown_progress("Catching up") as report:
         async with only_one(dsn, projection):
+            if (belied := await contradiction(dsn, projection, projection.previous_schema)) is not None:
+                raise belied
             position = await roll_back(dsn, projection, REGISTRY, report)
     show(
         as_json,

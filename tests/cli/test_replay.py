@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import AsyncIterator
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -23,6 +24,7 @@ from tests.support import servers
 from tests.support.histories import A_DAY, SLUGS, TOOLS, VOTERS, History, add_three_tools
 from tests.support.runners import Connection, at_head, catch_up, catch_up_all, must_be_right, runner, running, tables, until
 from tests.support.shell import Shell
+from tests.support.signing import grow, sign, signer
 from tests.support.year import fill_year
 
 SCRATCH = "select count(*) from pg_namespace where nspname ~ '_(next|prev|gone|swap)$'"
@@ -32,6 +34,11 @@ ADDED = 2
 
 # A change, a missing row and an extra row for every table, but for a table of one row.
 DRIFTS = {
+    "proof.tiles": [
+        "update proof_1.tiles set hashes = set_byte(hashes, 40, 255 - get_byte(hashes, 40)) where level = 0",
+        "delete from proof_1.tiles",
+        "insert into proof_1.tiles select 0, 99, substring(hashes for 32) from proof_1.tiles limit 1",
+    ],
     "cards.tools": [
         "update cards_3.tools set name = 'x' where slug = 'one'",
         "delete from cards_3.tools where slug = 'one'",
@@ -359,3 +366,25 @@ async def test_a_hole_below_the_checkpoint_is_said(shell: Shell, dsn: str, conne
         ran = shell(command, "cards", status=1)
         assert "Position 5 can't be folded" in ran.err and ran.err.count("\n") == 1
     assert await live(connection) == before
+
+
+async def test_a_tree_that_belies_what_was_signed_never_goes_live(
+    shell: Shell, dsn: str, connection: Any, committer: Committer, tmp_path: Path
+) -> None:
+    """Once a root is signed, a tree made from a log that was changed below it is an alarm, and nothing is switched."""
+    await grow(committer, dsn, 3)
+    assert await sign(signer(dsn, tmp_path), dsn)
+    await grow(committer, dsn, 1)
+    shell("replay", "proof", "--keep-previous", status=0)
+    before = await tables(connection, "proof_1")
+    await connection.execute("alter table log.events disable trigger events_append_only")
+    await connection.execute("update log.events set recorded_at = recorded_at - interval '1 hour' where position = 2")
+    for words in (["replay", "proof"], ["replay", "proof", "--dry-run"]):
+        ran = shell(*words, status=1)
+        assert "ALARM" in ran.err and "contradict the checkpoint of 3 entries" in ran.err
+        assert "(events 2)" in ran.out and "switching" not in ran.out
+    assert await tables(connection, "proof_1") == before
+    assert await connection.fetchval("select to_regnamespace('proof_1_next')") is None
+    await connection.execute("update proof_1_prev.tiles set hashes = substring(hashes for 64) || substring(hashes for 64)")
+    shell("replay", "--rollback", "proof").failed("ALARM")
+    assert await tables(connection, "proof_1") == before

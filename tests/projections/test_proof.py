@@ -1,5 +1,6 @@
 """The public log: the entry of every type and version, for ever the same bytes; and the tree over them."""
 
+import io
 import json
 import random
 from datetime import UTC, datetime
@@ -13,18 +14,20 @@ import pytest
 from events.ballots import pseudonym
 from events.log import ids, store
 from events.log.committer import Committer
-from events.log.export import line
+from events.log.export import export, import_, line
 from events.registry import REGISTRY
 from projections import merkle, proof
 from projections.engine.runner import Halted
 from projections.engine.verify import verify
 from projections.registry import PROJECTIONS
 from projections.sources import SOURCES
+from services.clock import now
 from tests.oracle import merkle as oracle
 from tests.oracle.entries import entry_from
 from tests.oracle.proof import entry_of
+from tests.support import servers
 from tests.support.histories import A_DAY, TOOLS, VOTERS, History, add_three_tools
-from tests.support.runners import APPEND_UNKNOWN, Connection, catch_up, runner, running, until
+from tests.support.runners import APPEND_UNKNOWN, Connection, catch_up, rebuild, runner, running, tables, until
 
 PROOF = next(projection for projection in PROJECTIONS if projection.name == "proof")
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -232,3 +235,41 @@ async def test_verify_names_the_positions_that_differ(connection: Connection, ds
     (table,) = (await verify(dsn, PROOF, REGISTRY, SOURCES)).tables
     found = {(row.key["level"], row.key["n"]): list(row.events) for row in table.rows}
     assert found == {(0, 1): [300, 400], (1, 0): []}
+
+
+UPCAST = """
+create or replace view log.recorded_events as
+select stream, version, position, type, schema_version,
+       case when type = 'ToolAdded' then data || '{"tagline": "as upcast"}' else data end as data, meta, recorded_at
+from log.events
+"""
+
+
+async def test_the_root_is_the_logs_alone(
+    connection: Connection, dsn: str, committer: Committer, postgres: servers.Postgres, template: str
+) -> None:
+    """Erasing all that can be erased, upcasting, exporting and importing: each leaves the tree of what was there as it was."""
+    await add_three_tools(committer)
+    await History(committer).do([*A_DAY, ("read", 0, "request", VOTERS[0]), ("read", 0, "confirm", VOTERS[0])])
+    await catch_up(dsn, PROOF)
+    size = await proof.size(connection)
+    right = await proof.entries(connection, 0, size), (await proof.tiles(connection, [(0, 0)]))[0, 0]
+    erasures = [("forget", voter) for voter in VOTERS] + [("read", 0, "erase", VOTERS[0])]
+    await History(committer, 500).do(erasures)
+    await connection.execute(UPCAST)
+    await catch_up(dsn, PROOF)
+    anew = await rebuild(connection, dsn, PROOF, [5])
+    assert await tables(connection, anew) == await tables(connection, PROOF.schema)
+    assert await proof.size(connection) > size
+    out = io.BytesIO()
+    await export(connection, out, now, lambda done, of: None)
+    out.seek(0)
+    async with servers.database(postgres, template) as other:
+        target = await asyncpg.connect(other)
+        await import_(target, REGISTRY, out, 0, lambda done, of: None)
+        await catch_up(other, PROOF)
+        for one in (connection, target):
+            assert await proof.entries(one, 0, size) == right[0]
+            assert (await proof.tiles(one, [(0, 0)]))[0, 0][: 32 * size] == right[1]
+        assert await proof.tiles(target, [(0, 0)]) == await proof.tiles(connection, [(0, 0)])
+        await target.close()
