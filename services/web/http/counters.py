@@ -10,11 +10,15 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, eq=False)
 class Limit:
-    """At most `most` in `seconds`, for each owner; `item` is its name in the RateLimit headers. It is made once a process."""
+    """At most `most` in `seconds`, for each owner; `item` is its name in the RateLimit headers. It is made once a process.
+
+    Parts of a limit may be lent (`leases.py`) where an owner stands for many callers; of one caller's nothing is.
+    """
 
     item: str
     most: int
     seconds: int
+    is_lent: bool = True
 
     @cached_property
     def name(self) -> bytes:

@@ -93,7 +93,8 @@ class Leases:
         """Take one of a counter from its lease, and return that; None if Valkey must be asked."""
         lease = self._kept.get(counter)
         if lease is None:
-            if counter[0].most >= LEAST_LIMIT and len(self._kept) < MOST_KEPT:
+            limit = counter[0]
+            if limit.is_lent and limit.most >= LEAST_LIMIT and len(self._kept) < MOST_KEPT:
                 self._kept[counter] = Lease(counter, now, asked=1)
         elif now >= lease.until:
             self._end(counter, lease)
