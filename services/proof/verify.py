@@ -1150,7 +1150,7 @@ SENTENCES: tuple[tuple[str, Said], ...] = (
     (r"\b(Ship|Skip|Mixed), so far", lambda f: (f.now["verdict"],)),
 )
 ITEM = re.compile(r"^\* (?:.|\n)*?^ +\S*/(tools|compare)/([a-z0-9-]+)$", re.MULTILINE)
-COUNTS_FIRST = re.compile(r"first ([\d,]+) entries of the public log")
+COUNTS_FIRST = re.compile(r"first ([\d,]+) entr(?:ies|y) of the public log")
 ISSUE = re.compile(r"^Issue (\d+)\b", re.MULTILINE)
 
 

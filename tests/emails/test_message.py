@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from emails.addresses import AddressRefused, NeedsSmtpUtf8, ascii_address
 from emails.message import From, Reader, UnsafeHeader, header_text, prepare, single
 from emails.rendering import HTML_BUDGET, MailTooLarge, OwnPart, RenderedMail, SharedDigest, render, render_own, render_shared
+from services.proof import verify
 from tests.support.mails import (
     BOOKMARKED,
     CHECKPOINT,
@@ -68,6 +69,14 @@ def test_a_digest_carries_its_checkpoint_twice() -> None:
     assert max(map(len, field.split(b"\r\n"))) <= 76 and raw.isascii()
     without = prepare(render_shared({**CONTENT, "checkpoint": None}), SENDER, LIST_ID).fill(READER)
     assert "Ballotpress-Checkpoint" not in parsed(without) and "public log" not in content(without, "plain")
+
+
+def test_verify_py_reads_the_checkpoint_of_a_digest() -> None:
+    """A reader's program finds it in the saved mail: the header and the text say the same."""
+    mail = verify.read_mail(PREPARED.fill(READER))
+    assert mail.note.whole == CHECKPOINT
+    found = verify.COUNTS_FIRST.search(mail.text)
+    assert found is not None and found[1] == "123,456"
 
 
 def test_a_filled_mail_holds_what_was_rendered() -> None:
