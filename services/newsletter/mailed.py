@@ -17,6 +17,11 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.25
+_MISSING: Final = """
+select count(*) from newsletter.issues i
+where i.checkpoint is null and i.planned_at > now() - interval '7 days'
+  and i.planned_at > (select min(l.began_at) from proof.log l)
+"""
 
 
 async def choose(database: Database, number: int, to_position: int) -> str | None:
@@ -34,6 +39,12 @@ async def choose(database: Database, number: int, to_position: int) -> str | Non
         return None
     await published.keep(database, newest, f"issue {number}")
     return newest.note
+
+
+async def missing(database: Database) -> int:
+    """Return how many issues of the last week went without a checkpoint, though the log had been signed before."""
+    found: int = await database.fetchval(_MISSING)
+    return found
 
 
 def read(note: str) -> Checkpoint:

@@ -12,6 +12,7 @@ from events.log import history, postgres
 from events.log.history import Rewind
 from services.clock import now
 from services.integrity import queue
+from services.newsletter import mailed
 from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import Edition
 from services.proof import health
@@ -39,20 +40,15 @@ async def read_gauges(site: Site) -> list[Gauge]:
         _patiently(health.read(site.database)),
         read_queue(site.valkey),
     )
-    processes, cohorts, scan = await asyncio.gather(
+    processes, cohorts, scan, unproven = await asyncio.gather(
         _patiently(read_processes(site.database)),
         _patiently(queue.count(site.database)),
         _patiently(read_scan(site.database)),
+        _patiently(mailed.missing(site.database)),
     )
-    editions: dict[str, float] = {} if late is None else {edition: float(edition in late) for edition in get_args(Edition)}
     return [
         *_of_views(views or ()),
-        Gauge(
-            "ballotpress_issue_late",
-            "1 if an issue is more than a day late; `ballotpress digest send --now` sends it.",
-            "edition",
-            editions,
-        ),
+        *_of_issues(late, unproven),
         *_of_log(log),
         _of_public_log(public),
         *_of_mails(ledger),
@@ -80,6 +76,14 @@ async def _read_ledger(site: Site) -> Ledger | None:
 
 async def _read_log(site: Site) -> tuple[Rewind | None, Refused]:
     return await history.unanswered(site.database), await read_refused(site.database)
+
+
+def _of_issues(late: Sequence[str] | None, unproven: int | None) -> Iterable[Gauge]:
+    editions: dict[str, float] = {} if late is None else {edition: float(edition in late) for edition in get_args(Edition)}
+    text = "1 if an issue is more than a day late; `ballotpress digest send --now` sends it."
+    yield Gauge("ballotpress_issue_late", text, "edition", editions)
+    text = "Issues of the last 7 days that went without a checkpoint of the public log, which should have covered them."
+    yield Gauge("ballotpress_issues_unproven", text, "of", {} if unproven is None else {"week": float(unproven)})
 
 
 def _of_log(log: tuple[Rewind | None, Refused] | None) -> Iterable[Gauge]:

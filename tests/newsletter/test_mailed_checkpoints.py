@@ -56,6 +56,7 @@ async def test_all_who_read_an_issue_hold_the_same_note(room: Newsroom, tmp_path
     await begin(room, *readers)
     await sign(room, tmp_path)
     number = await room.send_now()
+    assert await mailed.missing(room.database) == 0
     (chosen,) = await signing.signed(room.database)  # type: ignore[arg-type]
     await room.vote("alpha", 1, 0)
     await room.project()
@@ -106,6 +107,7 @@ async def test_an_issue_that_nothing_covers_goes_without(
     with caplog.at_level(logging.ERROR):
         number = await room.send_now()
     assert f"issue {number} goes without a checkpoint" in caplog.text
+    assert await mailed.missing(room.database) == 1
     await room.deliver()
     (raw,) = digests(room, "all@example.com")
     assert b"Checkpoint" not in raw and b"public log" not in raw

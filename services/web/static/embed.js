@@ -91,6 +91,8 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
         return button;
       });
       this.said = make("p", box, { className: "soft", role: "status" });
+      const note = "Votes are published, under a name that nobody can link to you or to your other votes. ";
+      make("a", make("p", box, { className: "soft", textContent: note }), { href: `${base}/proof`, textContent: "Proof" });
       this.press(null);
     }
     async load() {
