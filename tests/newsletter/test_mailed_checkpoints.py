@@ -113,6 +113,7 @@ async def test_an_issue_that_nothing_covers_goes_without(
     assert b"Checkpoint" not in raw and b"public log" not in raw
     async with client(room.settings) as http:
         assert (await http.get(f"/v1/issues/{number}")).json()["checkpoint"] is None
+        assert 'ballotpress_issues_unproven{of="week"} 1.0' in (await http.get("/metrics")).text
         assert (await http.get(f"/issues/{number}")).status_code == 200
 
 
