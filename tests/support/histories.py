@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from asyncpg import Connection
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -181,7 +182,7 @@ class History:
 
     async def correct(self, cohort: list[str], reinstate: bool) -> None:
         correction = self._new_id()
-        await self._committer.submit(CorrectVoters(correction, cohort, "why", _no_tallies, reinstate=reinstate, operator="op"))
+        await self._committer.submit(CorrectVoters(correction, cohort, "why", _tallies, reinstate=reinstate, operator="op"))
 
     async def review(self, visitor: str, tool: int, verdict: Verdict, score: int | None, ties: Ties | None = None) -> None:
         """Submit a review, or edit the one there is."""
@@ -310,6 +311,14 @@ class History:
         return ids.new_id(1_790_000_000_000 + self._made, bytes(10))
 
 
-async def _no_tallies(_connection: object, _tools: Sequence[str]) -> dict[str, Tally]:
-    """The correction's summary is in no view of these tests: it may say that the tallies were nil."""
-    return {}
+async def _tallies(connection: "Connection[Any]", tools: Sequence[str]) -> dict[str, Tally]:
+    """Return the tallies of tools as the log says, whatever the views of a test know of it."""
+    rows = await connection.fetch(
+        """
+        select tool, count(*) filter (where plus = 'ship') - count(*) filter (where minus = 'ship') as ship,
+               count(*) filter (where plus = 'skip') - count(*) filter (where minus = 'skip') as skip
+        from log.tally_changes where tool = any($1) group by tool
+        """,
+        list(tools),
+    )
+    return {row["tool"]: (row["ship"], row["skip"]) for row in rows}
