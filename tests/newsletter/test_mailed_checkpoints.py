@@ -2,9 +2,6 @@
 
 import asyncio
 import logging
-import re
-from base64 import b64decode
-from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
@@ -12,15 +9,11 @@ import pytest
 from services.newsletter import mailed
 from services.proof import export, published, store, verify
 from tests.support import catalogs, signing
+from tests.support.mails import notes_of
 from tests.support.newsroom import Newsroom
 from tests.support.sites import client
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mail"
-
-
-async def sign(room: Newsroom, folder: Path) -> None:
-    """Sign the log as the views have it."""
-    assert await signing.sign(signing.signer(room.settings.database_url, folder), room.settings.database_url)
 
 
 async def begin(room: Newsroom, *readers: str) -> None:
@@ -34,15 +27,6 @@ async def begin(room: Newsroom, *readers: str) -> None:
     await room.project()
 
 
-def notes_of(raw: bytes) -> tuple[str, str]:
-    """Return the note in a mail's header and the one in its text."""
-    mail = message_from_bytes(raw, policy=policy.default)
-    part = mail.get_body(("plain",))  # type: ignore[attr-defined]
-    found = re.search(r"^\S+/log/1\n\d+\n\S+\n\n(?:— .*\n)+", part.get_content().replace("\r\n", "\n"), re.MULTILINE)
-    assert found is not None
-    return b64decode("".join(mail["Ballotpress-Checkpoint"].split())).decode(), found[0]
-
-
 def digests(room: Newsroom, *readers: str) -> list[bytes]:
     """Return the one digest of each reader."""
     found = [[raw for raw in room.sink.to(reader) if b"List-Id" in raw] for reader in readers]
@@ -54,13 +38,13 @@ async def test_all_who_read_an_issue_hold_the_same_note(room: Newsroom, tmp_path
     """Header and text of every mail, the API, the page and the feed have the published note's bytes, though the log goes on."""
     readers = "all@example.com", "chat@example.com"
     await begin(room, *readers)
-    await sign(room, tmp_path)
+    await room.sign(tmp_path)
     number = await room.send_now()
     assert await mailed.missing(room.database) == 0
     (chosen,) = await signing.signed(room.database)  # type: ignore[arg-type]
     await room.vote("alpha", 1, 0)
     await room.project()
-    await sign(room, tmp_path)
+    await room.sign(tmp_path)
     await room.deliver()
     for raw in digests(room, *readers):
         assert notes_of(raw) == (chosen.note, chosen.note)
@@ -82,12 +66,12 @@ async def test_an_issue_waits_a_moment_for_its_checkpoint(room: Newsroom, tmp_pa
     """What was signed before doesn't cover it; what is signed meanwhile does."""
     await room.import_tools(catalogs.tool("beta"))
     await room.project()
-    await sign(room, tmp_path)
+    await room.sign(tmp_path)
     await begin(room, "all@example.com")
     issue = asyncio.create_task(room.send_now())
     await asyncio.sleep(0.5)
     assert not issue.done()
-    await sign(room, tmp_path)
+    await room.sign(tmp_path)
     number = await issue
     newest = await published.newest(room.database)
     assert newest is not None
@@ -102,7 +86,7 @@ async def test_an_issue_that_nothing_covers_goes_without(
     monkeypatch.setattr(mailed, "PATIENCE_SECONDS", 0.5)
     await room.import_tools(catalogs.tool("beta"))
     await room.project()
-    await sign(room, tmp_path)
+    await room.sign(tmp_path)
     await begin(room, "all@example.com")
     with caplog.at_level(logging.ERROR):
         number = await room.send_now()
@@ -120,12 +104,12 @@ async def test_an_issue_that_nothing_covers_goes_without(
 async def test_the_program_accepts_our_mail(room: Newsroom, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its numbers are the log's as of the issue, though votes came after; one changed number is found."""
     await begin(room, "all@example.com")
-    await sign(room, tmp_path)
+    await room.sign(tmp_path)
     await room.send_now()
     await room.deliver()
     await room.vote("alpha", 0, 3)
     await room.project()
-    await sign(room, tmp_path)
+    await room.sign(tmp_path)
     async with room.database.acquire() as connection:
         with (tmp_path / "log.jsonl").open("wb") as out:
             manifest = await export.export(connection, out, lambda done, total: None)  # type: ignore[arg-type]

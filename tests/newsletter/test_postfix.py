@@ -20,8 +20,8 @@ from services.clock import now
 from services.newsletter import holds
 from services.newsletter.sender import Sender
 from services.newsletter.transport import RelayTransport
-from tests.newsletter.test_mailed_checkpoints import notes_of, sign
 from tests.support import catalogs, signing
+from tests.support.mails import notes_of
 from tests.support.newsroom import Newsroom, unwatched
 from tests.support.postfix import Postfix, postfix
 
@@ -46,7 +46,7 @@ async def test_postfix_delivers_a_digest_as_it_was_sent(room: Newsroom, server: 
     ada = await room.subscribe("ada@example.com")
     await room.project()
     await room.deliver()  # the confirmation, which nobody needs any more
-    await sign(room, tmp_path)
+    await room.sign(tmp_path)
     number = await room.send_now()
     async with Relay(f"smtp://127.0.0.1:{server.port}", 2) as relay:
         transport = RelayTransport(relay, Signer("verdicts.example", "r1", PEM))

@@ -1,6 +1,9 @@
 """What a digest and a reader of it look like."""
 
+import re
+from base64 import b64decode
 from datetime import UTC, datetime
+from email import message_from_bytes, policy
 from typing import Any
 
 from emails.message import From, Reader, prepare
@@ -112,3 +115,12 @@ def rendered(mail: Any, values: dict[str, Any]) -> RenderedMail:
     links = {name: values[name] for name in ("unsubscribe_url", "manage_url")}
     reader = READER._replace(own=render_own(values["bookmarked"]), **links)
     return prepare(render_shared(values), SENDER, LIST_ID).rendered(reader)
+
+
+def notes_of(raw: bytes) -> tuple[str, str]:
+    """Return the note in a mail's header and the one in its text."""
+    mail = message_from_bytes(raw, policy=policy.default)
+    part = mail.get_body(("plain",))  # type: ignore[attr-defined]
+    found = re.search(r"^\S+/log/1\n\d+\n\S+\n\n(?:— .*\n)+", part.get_content().replace("\r\n", "\n"), re.MULTILINE)
+    assert found is not None
+    return b64decode("".join(mail["Ballotpress-Checkpoint"].split())).decode(), found[0]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -25,7 +26,7 @@ from services.newsletter.subscribers import new_person
 from services.newsletter.tokens import MailTokens
 from services.newsletter.transport import RelayTransport
 from services.settings import Settings
-from tests.support import catalogs
+from tests.support import catalogs, signing
 from tests.support.log import patient
 from tests.support.runners import catch_up_all
 from tests.support.sink import Sink
@@ -100,6 +101,11 @@ class Newsroom:
     async def project(self) -> None:
         """Bring every view up to the log."""
         await catch_up_all(self.settings.database_url)
+
+    async def sign(self, folder: Path) -> None:
+        """Sign the public log as the views have it; the signer's second memory is in a folder."""
+        dsn = self.settings.database_url
+        assert await signing.sign(signing.signer(dsn, folder), dsn)
 
     async def send_now(self, at: datetime | None = None, *, extra: bool = False) -> int:
         """Compile and plan the running weekly issue; give its number."""
