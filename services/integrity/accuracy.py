@@ -23,7 +23,7 @@ class Part(msgspec.Struct, frozen=True):
         return 100 * self.found // max(self.of, 1)
 
 
-class Point(msgspec.Struct, frozen=True):
+class CurvePoint(msgspec.Struct, frozen=True):
     """A point of the curve: brigades of so many votes over so many seconds."""
 
     votes: int
@@ -48,7 +48,7 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
     mimics: Part
     crowds: Part
     false_alarms: int
-    curve: Sequence[Point]
+    curve: Sequence[CurvePoint]
 
     def at(self, votes: int, seconds: int) -> Part | None:
         """Return what was found of brigades of so many votes over so many seconds; None where there were none."""

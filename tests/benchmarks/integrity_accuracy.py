@@ -6,7 +6,7 @@ from string import Template
 
 import msgspec
 
-from services.integrity.accuracy import NAMES, Accuracy, Part, Point
+from services.integrity.accuracy import NAMES, Accuracy, CurvePoint, Part
 from tests.benchmarks.integrity_curves import Outcome
 from tests.support.integrity_worlds import DURATIONS, SIZES, TOOLS, VOTES_A_DAY
 
@@ -22,7 +22,7 @@ def accuracy(outcomes: Sequence[Outcome], alarms: int, seeds: range) -> Accuracy
     told = [one for one in attacks if not one.plan.mimic]
 
     points = [
-        Point(votes, int(seconds), same.found, same.of)
+        CurvePoint(votes, int(seconds), same.found, same.of)
         for votes in SIZES
         for seconds in DURATIONS
         for same in [_part([one for one in told if (one.plan.votes, one.plan.seconds) == (votes, seconds)])]

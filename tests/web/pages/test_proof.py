@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -10,11 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Request, Route, expect
 
 from services.proof import verify
 from services.web.http.theme import STATIC
-from tests.support.browser import Windows
+from tests.support.browser import SCHEMES, WIDTHS, Windows
 
 MOST_BYTES = 4096
 Proofs = dict[str, Any]
@@ -64,6 +66,18 @@ def test_honest_votes_are_right(window: Windows, base: str, own_tool: str) -> No
     voted(page, base, own_tool, "ship")
     assert "All 4 entries are yours" in verdict(page)
     assert re.search(r"begins with all [\d,]+ entries that your browser saw last time", verdict(page))
+
+
+def test_a_page_with_votes_is_accessible(window: Windows, base: str, own_tool: str) -> None:
+    """No violation that axe-core finds, on a phone and a wide window, in both schemes; nothing wider than the window."""
+    page = window()
+    voted(page, base, own_tool, "ship", "skip")
+    verdict(page)
+    for width, scheme in itertools.product(WIDTHS, SCHEMES):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert Axe().run(page).response["violations"] == []
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
 def _flip(proofs: Proofs) -> None:
