@@ -90,7 +90,7 @@ async def test_views_follow_an_imported_log(shell: Shell, lines: list[bytes], em
     await import_(target, REGISTRY, io.BytesIO(b"\n".join(lines) + b"\n"), 0, quiet)
     voter = json.loads(lines[5])["data"]["voter"]
     undone = shell("voters", "void", voter, "--reason", "x", "--json", DATABASE_URL=empty).json()
-    assert undone["position"] == 12
+    assert undone["position"] == 13
     assert undone["tools"][0]["before"]["skip"] == 2
     assert await target.fetchval("select max(version) from log.events where data->>'voter' = $1", voter) == 2
 

@@ -41,8 +41,8 @@ async def test_a_dry_run_shows_what_then_happens_and_appends_nothing(
         }
     ]
     real = shell(*words).json()
-    assert real == dry | {"dry_run": False, "position": before + 5}
-    assert await head(connection) == before + 5
+    assert real == dry | {"dry_run": False, "position": before + 6}
+    assert await head(connection) == before + 6
     await follow()
     assert tuple(await connection.fetchrow("select ship, skip from cards_3.tallies where slug = 'alpha'")) == (4, 1)
 
