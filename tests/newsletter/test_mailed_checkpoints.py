@@ -101,8 +101,11 @@ async def test_an_issue_that_nothing_covers_goes_without(
         assert (await http.get(f"/issues/{number}")).status_code == 200
 
 
-async def test_the_program_accepts_our_mail(room: Newsroom, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_program_accepts_our_mail(
+    room: Newsroom, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its numbers are the log's as of the issue, though votes came after; one changed number is found."""
+    monkeypatch.chdir(tmp_path)  # the program leaves its evidence here
     await begin(room, "all@example.com")
     await room.sign(tmp_path)
     await room.send_now()

@@ -168,8 +168,11 @@ def test_a_log_that_was_rewritten_is_found(window: Windows, base: str, own_tool:
     assert json.loads(page.evaluate("() => localStorage.getItem('ballotpress proof')")) == forged
 
 
-def test_without_script_all_of_it_is_there(window: Windows, base: str, own_tool: str, tmp_path: Path) -> None:
+def test_without_script_all_of_it_is_there(
+    window: Windows, base: str, own_tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The page lists the entries in words, and gives a proof that `verify.py` accepts for this visitor alone."""
+    monkeypatch.chdir(tmp_path)  # where the program would leave its evidence
     page = window(java_script_enabled=False)
     page.goto(f"{base}/proof/mine")
     expect(page.get_by_text("Nothing was cast from this browser yet.")).to_be_visible()
