@@ -56,11 +56,11 @@ def test_what_the_script_shows_is_what_the_server_renders(window: Windows, base:
     for choice in ("ship", "skip"):
         ballot(page, "comfyui", choice)
         expect(page.locator("#vote-comfyui [role=status]")).to_contain_text(choice)
-        live = page.locator('[data-tally="comfyui"]').evaluate(_PARTS)
+        live = page.locator('.tally[data-tally="comfyui"]').evaluate(_PARTS)
         counts = {"ship": 0, "skip": 0, choice: 1}
         wait_for(partial(_is_counted, base, "comfyui", counts))
         page.reload()
-        assert page.locator('[data-tally="comfyui"]').evaluate(_PARTS) == live
+        assert page.locator('.tally[data-tally="comfyui"]').evaluate(_PARTS) == live
     ballot(page, "comfyui", "none")
     expect(page.locator("#vote-comfyui [role=status]")).to_contain_text("taken back")
 
