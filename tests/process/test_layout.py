@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-SHARED = ("tests.support", "tests.oracle")
+SHARED = ("tests.support", "tests.oracle", "tests.benchmarks")  # benchmarks are programs, and tests try them
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -18,7 +18,7 @@ def imported(file: Path) -> Iterator[str]:
 
 
 def may_import(file: Path, name: str) -> bool:
-    """Return whether a file may import this: from the support of all, or from its own folder what is no test."""
+    """Return whether a file may import this: what all share, or from its own folder what is no test."""
     folder, module = name.split(".")[1:3]
     return name.startswith(SHARED) or (folder == file.parent.name and not module.startswith(("test_", "conftest")))
 
