@@ -70,7 +70,7 @@ async def test_the_command_lists_counted_changed_retracted_and_voided_votes(
     await history.do([("vote", VOTERS[0], 0, "skip"), ("vote", VOTERS[1], 0, None), ("correct", [VOTERS[2]], False)])
     await catch_up_all(dsn)
     out = shell("explain", "tally", SLUGS[0], status=0).out
-    assert "one: 1 ship / 1 skip, 50% ship, too early, at position 11" in out
+    assert "one: 1 ship / 1 skip, 50% ship, too early, at position 12" in out
     assert "4 voters; of 5 votes: 2 counted, 1 changed later, 1 retracted, 1 voided" in out
     assert "disqualified 1 voter, 1 vote: why" in out and "! The site says" not in out
     earlier = shell("explain", "tally", SLUGS[0], "--as-of", then.isoformat(), "--json").json()
