@@ -18,7 +18,6 @@ import argparse
 import base64
 import email
 import email.policy
-import gzip
 import hashlib
 import http.client
 import json
@@ -26,6 +25,7 @@ import math
 import os
 import random
 import re
+import socket
 import sys
 import tempfile
 import threading
@@ -34,11 +34,18 @@ import urllib.parse
 import zlib
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Iterable, Iterator, NamedTuple, NoReturn, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, NamedTuple, NoReturn, Optional, Set, TextIO, Tuple
 
 sha256 = hashlib.sha256
+
+
+def say(*words: str, sep: str = " ", file: Optional[TextIO] = None) -> None:
+    """Print words, of which the site made some: what a terminal would obey instead of showing is spelled out."""
+    text = sep.join(words)
+    print("".join(c if c == "\n" or c.isprintable() else ascii(c)[1:-1] for c in text), file=file)
 
 
 class CannotCheck(Exception):
@@ -111,6 +118,7 @@ def ed25519(key: bytes, message: bytes, signature: bytes) -> bool:
 
 
 LOG_KEY, WITNESS_KEY = 1, 4
+MOST_OF_NOTE, MOST_LINES = 1_000_000, 100
 
 
 class Key(NamedTuple):
@@ -145,6 +153,12 @@ def unbase64(text: str, what: str) -> bytes:
     return raw
 
 
+def must_be_name(name: str) -> None:
+    """Check that a name can be a key's. Raises CannotCheck."""
+    if not name or any(letter.isspace() or letter < " " or letter == "+" for letter in name):
+        raise CannotCheck(f"This is no name of a key: {name[:80]!r}")
+
+
 def read_key(vkey: str) -> Key:
     """Read a verifier's key, `NAME+ID+KEY`. Raises CannotCheck."""
     parts = vkey.strip().split("+", 2)
@@ -152,6 +166,7 @@ def read_key(vkey: str) -> Key:
         raise CannotCheck(f"This is no key: {vkey.strip()!r}. A key is NAME+ID+KEY, as at /log/1/log.vkey")
     raw = unbase64(parts[2], "The key")
     id_ = sha256(parts[0].encode() + b"\n" + raw).digest()[:4]
+    must_be_name(parts[0])
     if id_.hex() != parts[1] or len(raw) != 33 or raw[0] not in (LOG_KEY, WITNESS_KEY):
         raise CannotCheck(f"This key is damaged, or of a kind that is not known here: {vkey.strip()!r}")
     return Key(parts[0], id_, raw[0], raw[1:], vkey.strip())
@@ -165,12 +180,13 @@ CHECKPOINT = re.compile(
 
 def read_note(whole: str) -> Note:
     """Read a signed checkpoint; its signatures are not looked at. Raises CannotCheck."""
-    found = CHECKPOINT.fullmatch(whole)
-    if not found:
+    found = CHECKPOINT.fullmatch(whole) if len(whole) <= MOST_OF_NOTE else None
+    if not found or found["lines"].count("\n") > MOST_LINES:
         raise CannotCheck(f"This is no signed checkpoint: {whole[:200]!r}")
     signatures = []
-    for line in found["lines"].splitlines():
+    for line in found["lines"][:-1].split("\n"):
         name, _, signature = line[2:].rpartition(" ")
+        must_be_name(name)
         raw = unbase64(signature, "A signature")
         signatures.append((name, raw[:4], raw[4:]))
     return Note(found["text"], found["origin"], int(found["size"]), unbase64(found["root"], "The root"), signatures, whole)
@@ -396,7 +412,8 @@ class Log:
     def fold(self, sizes: Iterable[int], tile: Tile) -> dict[int, bytes]:
         """Return the roots of the trees of these many entries, and tell of every tile on the way."""
         wanted = {size for size in sizes if size <= self.size}
-        tree, roots, begin = Tree(tile), {}, 0
+        tree, begin = Tree(tile), 0
+        roots = {0: tree.root()}
         lines = self.lines()
         self._begins = []
         while chunk := list(islice(lines, WIDTH)):
@@ -455,9 +472,24 @@ def read_data(text: bytes) -> dict[str, Any]:
     return dict(data)
 
 
+def whole(value: Any) -> int:
+    """Return a whole number, which true and false are not. Raises TypeError."""
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is not a whole number")
+    return value
+
+
 def refuse_number(text: str) -> NoReturn:
     """Raise ValueError: every number of an entry is whole."""
     raise ValueError(f"{text} is not a whole number")
+
+
+def pair(value: Any) -> list[int]:
+    """Return a tally, `[ship, skip]`. Raises TypeError, ValueError."""
+    ship, skip = map(whole, value)
+    if min(ship, skip) < 0:
+        raise ValueError(f"{value} is no tally")
+    return [ship, skip]
 
 
 class Tool:
@@ -475,6 +507,12 @@ class Tool:
         self.voided: set[int] = set()
         self.votes = 0
 
+    def copy(self) -> Tool:
+        """Return a tool with the same facts, panel and tally."""
+        other = Tool()
+        other.facts, other.panel, other.ship, other.skip = dict(self.facts), dict(self.panel), self.ship, self.skip
+        return other
+
     def turn(self, hour: int) -> None:
         """Keep what stood before an hour of change."""
         self.hours.append((self.hour, self.ship, self.skip))
@@ -484,6 +522,9 @@ class Tool:
         """Return (ship, skip) as counted before an hour began, in hours since 1970."""
         ended = [(ship, skip) for begun, ship, skip in self.hours if begun < hour]
         return (self.ship, self.skip) if self.hour < hour else ended[-1] if ended else (0, 0)
+
+
+Looks = Dict[int, Set[str]]
 
 
 class Recount:
@@ -502,16 +543,34 @@ class Recount:
         self._pending: Optional[tuple[str, str, int]] = None  # correction, type and position of ballots just named
         self._owed: dict[bytes, list[int]] = defaultdict(lambda: [0, 0])
         self.by_word: set[str] = set()
+        self.looks: dict[int, dict[str, Tool]] = {}
         self._minutes_seen = 0
 
     def owns(self, tool: bytes) -> bool:
         """Return whether a tool's votes are counted here."""
         return self._buckets == 1 or zlib.crc32(tool) % self._buckets == self._bucket
 
-    def run(self, entries: Iterable[tuple[int, bytes]]) -> Recount:
+    def _looking(self, entries: Iterable[tuple[int, bytes]], looks: Looks) -> Iterator[tuple[int, bytes]]:
+        """Yield the entries, and keep what stood after some positions of the tools of these slugs."""
+        waiting = sorted(looks, reverse=True)
+        for position, line in entries:
+            while waiting and waiting[-1] < position:
+                self._look(waiting.pop(), looks)
+            yield position, line
+        for position in reversed(waiting):
+            self._look(position, looks)
+
+    def _look(self, position: int, looks: Looks) -> None:
+        self.looks[position] = {
+            slug: tool.copy()
+            for id_, tool in self.tools.items()
+            if self.owns(id_) and (slug := tool.facts.get("slug")) in looks[position]
+        }
+
+    def run(self, entries: Iterable[tuple[int, bytes]], looks: Optional[Looks] = None) -> Recount:
         """Take in entries with their positions. Raises Inconsistent, which names the position."""
         vote, tools, codes, dropped = VOTE.fullmatch, self.tools, CODES, self.dropped
-        for position, line in entries:
+        for position, line in self._looking(entries, looks) if looks else entries:
             found = vote(line)
             if found is None:
                 self._other(position, line)
@@ -605,7 +664,7 @@ class Recount:
                 self._settle(position, data.get("correction"))
                 if type_ == "CorrectionRecorded":
                     self._correct(position, data)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             self.refuse(position, f"its data can't be read: {error!r}")
 
     def _catalog(self, position: int, type_: str, data: dict[str, Any]) -> None:
@@ -621,7 +680,7 @@ class Recount:
 
     def _void(self, position: int, type_: str, data: dict[str, Any]) -> None:
         """Take ballots out, or back in: each by the position of its last entry."""
-        correction, positions = data["correction"], data["ballots"]
+        correction, positions = data["correction"], [whole(position) for position in data["ballots"]]
         self._settle(position, correction)
         if not positions or len(positions) > MOST_VOIDED or sorted(set(positions)) != positions:
             self.refuse(position, f"its positions must rise, and be {MOST_VOIDED:,} at most")
@@ -661,9 +720,9 @@ class Recount:
 
     def _correct(self, position: int, data: dict[str, Any]) -> None:
         """Check that a correction is what its ballots come to; an older release names none, and is taken at its word."""
-        told = {of["tool"].encode(): (of["before"], of["after"]) for of in data["tools"]}
+        told = {of["tool"].encode(): (pair(of["before"]), pair(of["after"])) for of in data["tools"]}
         votes = sum(abs(after[side] - before[side]) for before, after in told.values() for side in (0, 1))
-        if votes != data["votes"] or len(told) != len(data["tools"]):
+        if votes != whole(data["votes"]) or len(told) != len(data["tools"]):
             self.refuse(position, f"it says that it changes {data['votes']} votes, and lists {votes}")
         type_ = "BallotsRestored" if data["action"] == "reinstated" else "BallotsVoided"
         if self._pending is None and votes:
@@ -672,19 +731,24 @@ class Recount:
             self.refuse(position, f"it says {data['action']}, and its ballots the opposite")
         for tool_id, (before, after) in told.items():
             if self.owns(tool_id):
-                self._correct_one(position, tool_id, before, after)
+                self._correct_one(position, tool_id, before, after, type_ == "BallotsRestored")
                 self._moved.pop(tool_id, None)
         if self._pending:
             self._pending = (*self._pending[:2], position)
 
-    def _correct_one(self, position: int, tool_id: bytes, before: list[int], after: list[int]) -> None:
+    def _correct_one(self, position: int, tool_id: bytes, before: list[int], after: list[int], restores: bool) -> None:
         tool = self.tools[tool_id]
         stood = [tool.ship, tool.skip]
         name = tool.facts.get("slug", tool_id.decode())
         if before != stood:
             self.refuse(position, f"before it, {name} stood at {stood}, not at {before}")
         if self._pending is None:
-            self._owed[tool_id] = [owed + now - then for owed, now, then in zip(self._owed[tool_id], after, before)]
+            steps = [now - then for now, then in zip(after, before)]
+            owed = self._owed[tool_id] = [owed + step for owed, step in zip(self._owed[tool_id], steps)]
+            if max(owed) > 0 or any((step > 0) is not restores for step in steps if step):
+                self.refuse(
+                    position, f"it says {'reinstated' if restores else 'disqualified'}, and gives {name} votes that nobody lost"
+                )
         elif after != (comes := [was + moved for was, moved in zip(stood, self._moved[tool_id])]):
             self.refuse(position, f"after it, {name} stands at {comes} by its ballots, not at {after}")
         tool.turn(self.minute // 60)
@@ -704,20 +768,22 @@ class Recount:
             tool.chain = {}
 
 
-def recount(log: Log) -> Recount:
-    """Return what the log adds up to; of a large one, some tools at a time. Raises Inconsistent."""
+def recount(log: Log, looks: Optional[Looks] = None) -> Recount:
+    """Return what the log adds up to, and did at some positions; of a large one, some tools at a time. Raises Inconsistent."""
     dropped = dropped_of(log)
     if log.size <= BUCKET:
-        return Recount(log, dropped).run(enumerate(log.lines(), 1))
+        return Recount(log, dropped).run(enumerate(log.lines(), 1), looks)
     buckets = -(-log.size // BUCKET)
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, str(n)) for n in range(buckets)]
         spread(log, files)
-        whole = Recount(log, dropped, 0, buckets).run(numbered(files[0]))
+        every = Recount(log, dropped, 0, buckets).run(numbered(files[0]), looks)
         for n in range(1, buckets):
-            part = Recount(log, dropped, n, buckets).run(numbered(files[n]))
-            whole.tools.update({id_: tool for id_, tool in part.tools.items() if part.owns(id_)})
-    return whole
+            part = Recount(log, dropped, n, buckets).run(numbered(files[n]), looks)
+            for position, found in part.looks.items():
+                every.looks[position].update(found)
+            every.tools.update({id_: tool for id_, tool in part.tools.items() if part.owns(id_)})
+    return every
 
 
 def dropped_of(log: Log) -> dict[str, set[int]]:
@@ -725,8 +791,9 @@ def dropped_of(log: Log) -> dict[str, set[int]]:
     found: dict[str, set[int]] = defaultdict(set)
     for line in log.lines():
         if line.startswith(b'{"type":"EventDropped"') and (form := PUBLIC.fullmatch(line)):
-            data = json.loads(form[3])
-            found[str(data.get("projection"))].add(data.get("position"))
+            with suppress(KeyError, TypeError, ValueError, RecursionError):  # the recount refuses it, and says where
+                data = read_data(form[3])
+                found[str(data["projection"])].add(whole(data["position"]))
     return found
 
 
@@ -855,7 +922,12 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     found = []
     for name, value in ours.items():
         other = theirs.get(name)
-        is_close = isinstance(value, list) and isinstance(other, list) and all(abs(a - b) < 0.101 for a, b in zip(value, other))
+        is_close = (
+            isinstance(value, list)
+            and isinstance(other, list)
+            and len(value) == len(other)
+            and all(abs(a - b) < 0.101 for a, b in zip(value, other))
+        )
         if value != other and not is_close:
             found.append(f"{name} is {value} by the log, {other} by the site")
     return found
@@ -868,6 +940,10 @@ AT_ONCE = 8
 LOOKED_AT_AGAIN = 20  # tiles of 256 entries that an earlier run fetched
 TRIES = 5
 PATIENCE = 60.0
+LONGEST = 300.0  # seconds for one answer
+MOST_OF_ANSWER = 64 * 2**20  # bytes; a tile of entries has at most 16 MiB
+MOST_OF_PACK = 256 * 2**20  # bytes
+MOST_LOGS = 1_000
 
 
 def tile_path(n: int, width: int = WIDTH) -> str:
@@ -878,6 +954,22 @@ def tile_path(n: int, width: int = WIDTH) -> str:
     return "/".join(parts) + (f".p/{width}" if width < WIDTH else "")
 
 
+def _cut(connection: socket.socket) -> None:
+    """End an answer that comes too slowly to be waited for."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def unpack(pack: bytes) -> Optional[list[bytes]]:
+    """Return the entries of a pack; None if they are too large for one piece. Raises CannotCheck if it is damaged."""
+    opened = zlib.decompressobj(31)
+    try:
+        text = opened.decompress(pack, MOST_OF_PACK)
+    except zlib.error as error:
+        raise CannotCheck(f"A pack is damaged: {error}") from None
+    return text.split(b"\n")[:PACK] if opened.eof else None
+
+
 class Site:
     """A site, read over HTTP. `prefix` is where its newest log is."""
 
@@ -885,7 +977,7 @@ class Site:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise CannotCheck(f"This is no address: {url}")
-        self.name = parts.netloc
+        self.name = parts.netloc.lower()
         self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
         self._of_thread = threading.local()
         self._open: list[http.client.HTTPConnection] = []
@@ -898,6 +990,8 @@ class Site:
         number = 1
         while self.get(f"{self.base}/log/{number + 1}/checkpoint") is not None:
             number += 1
+            if number > MOST_LOGS:
+                raise CannotCheck(f"{self.name} has more than {MOST_LOGS:,} logs, without an end")
         return number
 
     def get(self, path: str) -> Optional[bytes]:
@@ -924,8 +1018,16 @@ class Site:
             connection = self._of_thread.connection = kind(self._host, self._port, timeout=PATIENCE)
             self._open.append(connection)
         connection.request("GET", path, headers={"User-Agent": "ballotpress-verify"})
-        answer = connection.getresponse()
-        body = answer.read()
+        cut = threading.Timer(LONGEST, _cut, [connection.sock])
+        cut.daemon = True
+        cut.start()
+        try:
+            answer = connection.getresponse()
+            body = answer.read(MOST_OF_ANSWER + 1)
+        finally:
+            cut.cancel()
+        if len(body) > MOST_OF_ANSWER:
+            raise CannotCheck(f"{self.name}{path} doesn't end within {MOST_OF_ANSWER:,} bytes")
         wait = answer.headers.get("Retry-After", "1")
         return answer.status, float(wait) if wait.isdigit() else 1.0, body
 
@@ -956,8 +1058,7 @@ class Site:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             while have < size:
                 first, last = have // PACK, size // PACK
-                if have % PACK == 0 and first < last and (pack := self.get(f"{self.prefix}/pack/{first}.jsonl.gz")) is not None:
-                    entries = gzip.decompress(pack).split(b"\n")[:PACK]
+                if have % PACK == 0 and first < last and (entries := self._pack(first)):
                     have += len(entries)
                     yield entries
                     continue
@@ -966,6 +1067,11 @@ class Site:
                 for n, entries in zip(tiles, pool.map(lambda n: self.entries(n, min(WIDTH, size - WIDTH * n)), tiles)):
                     yield entries[have - WIDTH * n :]
                     have = WIDTH * n + len(entries)
+
+    def _pack(self, n: int) -> Optional[list[bytes]]:
+        """Return the entries of a pack; None without one that can be had in one piece."""
+        pack = self.get(f"{self.prefix}/pack/{n}.jsonl.gz")
+        return None if pack is None else unpack(pack)
 
     def entries(self, n: int, width: int) -> list[bytes]:
         """Return the first `width` entries of a tile. Raises Inconsistent if it isn't one."""
@@ -1031,26 +1137,61 @@ def moment(minutes: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:00Z", time.gmtime(60 * minutes))
 
 
-def compare_cards(site: Site, counted: Recount) -> tuple[int, list[Difference]]:
-    """Compare each tool's panel and community with what the site shows; cards that changed since are left out."""
-    ours = {tool.facts["slug"]: tool for tool in counted.tools.values() if tool.facts.get("listed")}
-    found: list[Difference] = []
-    seen, compared, cursor = set(), 0, ""
+class Cards:
+    """The site's cards, compared with the log; `waiting` are those of positions above the checkpoint, by position."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, dict[str, dict[str, Any]]] = {}
+        self.compared = 0
+
+    def looks(self) -> Looks:
+        """Return which tools must be looked at after which positions."""
+        return {position: set(cards) for position, cards in self.waiting.items()}
+
+    def settle(self, counted: Recount) -> list[Difference]:
+        """Compare the cards that waited with what stood at their positions, as far as the log has come; keep the others."""
+        found: list[Difference] = []
+        for position in [position for position in self.waiting if position <= counted.log.size]:
+            for slug, card in self.waiting.pop(position).items():
+                self.compared += 1
+                found += compare_card(card, counted.looks.get(position, {}).get(slug))
+        return found
+
+    def compare(self, site: Site, counted: Recount) -> list[Difference]:
+        """Compare each tool's panel and community with what the site shows now; cards that changed since wait."""
+        ours = {tool.facts["slug"]: tool for tool in counted.tools.values() if tool.facts.get("listed")}
+        found: list[Difference] = []
+        seen: set[str] = set()
+        for card in pages(site):
+            seen.add(card["slug"])
+            if whole(card["position"]) > counted.log.size:
+                self.waiting.setdefault(card["position"], {})[card["slug"]] = card
+            else:
+                self.compared += 1
+                found += compare_card(card, ours.get(card["slug"]))
+        return found + [f"{slug} is listed by the log, and not on the site" for slug in ours.keys() - seen]
+
+
+def pages(site: Site) -> Iterator[dict[str, Any]]:
+    """Yield each card that the site shows, page by page. Raises CannotCheck for a list without an end."""
+    seen: set[str] = set()
+    cursor: Optional[str] = ""
     while cursor is not None:
         page = site.json(f"/v1/tools?limit=100{cursor and '&cursor=' + urllib.parse.quote(cursor)}")
-        for card in page["items"]:
-            seen.add(card["slug"])
-            if card["position"] > counted.log.size:
-                continue
-            compared += 1
-            tool = ours.get(card["slug"])
-            if tool is None:
-                found.append(f"{card['slug']} is on the site, and not listed by the log")
-                continue
-            for part, own in (("panel", panel(tool.panel.values())), ("community", community(tool.ship, tool.skip))):
-                found += [f"{card['slug']}: {part}: {what}" for what in differences(own, card[part])]
-        cursor = page["next"]
-    return compared, found + [f"{slug} is listed by the log, and not on the site" for slug in ours.keys() - seen]
+        known, cursor = len(seen), page["next"]
+        seen.update(card["slug"] for card in page["items"])
+        yield from page["items"]
+        if cursor is not None and len(seen) == known:
+            raise CannotCheck("The site's list of tools goes round in a circle")
+
+
+def compare_card(card: dict[str, Any], tool: Optional[Tool]) -> list[Difference]:
+    """Compare a card with what the log says of its tool."""
+    slug = card["slug"]
+    if tool is None or not tool.facts.get("listed"):
+        return [f"{slug} is on the site, and not listed by the log"]
+    own = (("panel", panel(tool.panel.values())), ("community", community(tool.ship, tool.skip)))
+    return [f"{slug}: {part}: {what}" for part, said in own for what in differences(said, card[part])]
 
 
 def compare_past(site: Site, counted: Recount, most: int) -> tuple[int, list[Difference]]:
@@ -1101,9 +1242,12 @@ def compare_history(
     basis = "false" if corrected is None else "true"
     query = f"every={every}&from={moment(60 * begin)}&to={moment(60 * hour + 1)}&corrected={basis}"
     told = site.json(f"/v1/tools/{tool.facts['slug']}/tally/history?{query}")
-    found, compared = [], 0
+    found, compared, after = [], 0, 0
     for point in told["points"]:
         at = (int(time.mktime(time.strptime(point["at"][:16], "%Y-%m-%dT%H:%M"))) - time.timezone) // 3600
+        if at - after not in (length, at) or (after == 0 and at > begin + length):
+            break
+        after = at
         if at > hour:
             continue
         ship, skip = tool.tally_at(at)
@@ -1116,6 +1260,10 @@ def compare_history(
                 f"{tool.facts['slug']} at {point['at']} ({every}): {ship}/{skip} by the log,"
                 f" {point['ship']}/{point['skip']} by the site"
             )
+    if after < hour:
+        found.append(
+            f"{tool.facts['slug']}: the site leaves out what was at some ends of an {every}, up to {moment(60 * hour)}"
+        )
     return compared, found
 
 
@@ -1265,6 +1413,18 @@ def read_receipt(text: str) -> Receipt:
     return Receipt(unbase64(form[1], "The entry"), int(form[2]), proof, read_note(form[4]))
 
 
+def is_other_form(line: bytes) -> bool:
+    """Return whether an entry is sealed or public, and spelled as those are."""
+    public = PUBLIC.fullmatch(line)
+    if public is None or public[1] in (b"VoteCast", b"VoteRetracted"):
+        return SEALED.fullmatch(line) is not None
+    try:
+        read_data(public[3])
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def check_receipt(receipt: Receipt, visitor: Optional[str]) -> str:
     """Return what a receipt proves, in words. Raises Inconsistent."""
     note = receipt.note
@@ -1273,6 +1433,8 @@ def check_receipt(receipt: Receipt, visitor: Optional[str]) -> str:
             f"The proof doesn't lead from the entry at index {receipt.number} to the signed root", older_note=note.whole
         )
     found = VOTE.fullmatch(receipt.entry + b"\n")
+    if not found and not is_other_form(receipt.entry + b"\n"):
+        raise Inconsistent("The entry has none of the known forms", older_note=note.whole)
     if visitor is not None:
         tool, ballot = (found[2] or found[7], found[3] or found[8]) if found else (b"", b"")
         if ballot_of(visitor, tool.decode()) != ballot.decode():
@@ -1351,13 +1513,14 @@ class Check:
         text = Path(given.policy).read_text() if given.policy else None
         self.policy = Policy(given.witness, text)
         self.keys = [read_key(vkey) for vkey in given.key] + self.policy.logs
+        self.former: list[Key] = []  # trusted in earlier runs: of older checkpoints they count, even where --key names another
         self.mail = read_mail(Path(given.mail).read_bytes()) if given.mail else None
         self.old: list[Note] = [self.mail.note] if self.mail else []
         self.old += [read_old(Path(name)) for name in given.old]
 
-    def signer(self, note: Note) -> Key:
+    def signer(self, note: Note, more: Iterable[Key] = ()) -> Key:
         """Return the trusted key that signed a checkpoint. Raises Inconsistent if none did."""
-        for key in self.keys:
+        for key in [*self.keys, *more]:
             is_of_site = key.kind == LOG_KEY and key.name.rpartition("/")[0] == note.origin.rpartition("/")[0]
             if is_of_site and signed_at(note, named(key, note.origin)) is not None:
                 return key
@@ -1378,7 +1541,7 @@ class Check:
     def tree(self, log: Log, note: Note, tiles: Optional[TileCheck]) -> list[str]:
         """Check that the entries make the signed root and begin with older checkpoints'; return declared losses."""
         for old in self.old:
-            self.signer(old)
+            self.signer(old, self.former)
         roots = log.fold({note.size, *(old.size for old in self.old)}, tiles or ignore)
         if tiles:
             tiles.look_again(log)
@@ -1387,7 +1550,7 @@ class Check:
             raise Inconsistent(f"The {note.size} entries don't make the root of their checkpoint", newer_note=note.whole)
         restarts = list(restarts_of(log))
         losses = [lost for old in self.old if (lost := self._must_be_prefix(old, log, note, roots, restarts))]
-        print(
+        say(
             f"ok    {note.size} entries make the signed root"
             + (f"; {len(self.old)} older checkpoints are their beginning" if self.old else "")
         )
@@ -1420,17 +1583,20 @@ class Check:
             raise Inconsistent(f"The log has shrunk: {old.size} entries were signed, and now there are {note.size}", **both)
         return None if old.size <= common else f"{old.size - common} entries after the first {common} of {old.origin}"
 
-    def content(self, log: Log, cosigned: list[tuple[int, int]]) -> Recount:
+    def content(self, log: Log, cosigned: list[tuple[int, int]], looks: Optional[Looks] = None) -> Recount:
         """Recount the log, and compare its minutes with the times of cosigned checkpoints."""
-        counted = recount(log)
+        counted = recount(log, looks)
         check_minutes(log, cosigned)
         ballots, events = (
             sum(tool.votes for tool in counted.tools.values()),
             sum(tool.entries for tool in counted.tools.values()),
         )
-        print(
+        say(
             f"ok    every entry follows from those before it: {events} votes on {ballots} ballots of {len(counted.tools)} tools"
         )
+        if counted.dropped:
+            places = ", ".join(map(str, sorted(counted.dropped)[:20]))
+            say(f"note  {len(counted.dropped)} entries count for nothing, as the log itself says (EventDropped): {places}")
         corrections = len(counted.events["CorrectionRecorded"])
         if corrections:
             word = (
@@ -1438,7 +1604,7 @@ class Check:
                 if counted.by_word
                 else ""
             )
-            print(f"ok    {corrections} corrections come to what they say{word}")
+            say(f"ok    {corrections} corrections come to what they say{word}")
         return counted
 
     def site(self) -> int:
@@ -1453,31 +1619,48 @@ class Check:
         kept = Kept(Path(self.given.cache) / site.name.replace(":", "_") / f"log-{site.number}")
         self._learn_keys(site, kept)
         self.old += kept.notes()
-        for attempt in range(3):
+        different: list[str] = []
+        for _ in range(3):
+            cards = Cards()
             counted, losses = self._once(site, kept)
-            cards, different = compare_cards(site, counted)
+            different = cards.compare(site, counted)
             past, more = compare_past(site, counted, self.given.tools)
-            if not (different := different + more):
+            different += more
+            if not different:
                 break
-            if attempt == 2:
-                raise Inconsistent(
-                    f"The site shows other numbers than the log: {'; '.join(different[:5])}", numbers="\n".join(different)
-                )
-        print(f"ok    the site shows the same: {cards} tools, and {past} tallies of the past")
+        if not different and cards.waiting:
+            counted, losses, different = self._once_more(site, kept, cards)
+        if different:
+            raise Inconsistent(
+                f"The site shows other numbers than the log: {'; '.join(different[:5])}", numbers="\n".join(different)
+            )
+        say(f"ok    the site shows the same: {cards.compared} tools, and {past} tallies of the past")
         return self._rest(counted, losses, site)
 
+    def _once_more(self, site: Site, kept: Kept, cards: Cards) -> tuple[Recount, list[str], list[str]]:
+        """Hold cards that changed since the checkpoint to a later one: who shows anything may not call it news for ever."""
+        for _ in range(TRIES):
+            time.sleep(1.0)
+            counted, losses = self._once(site, kept, cards.looks())
+            different = cards.settle(counted)
+            if different or not cards.waiting:
+                return counted, losses, different
+        told = ", ".join(sorted({slug for of in cards.waiting.values() for slug in of})[:5])
+        raise CannotCheck(f"The site shows numbers of positions that no checkpoint covers: {told}")
+
     def _learn_keys(self, site: Site, kept: Kept) -> None:
-        self.keys += kept.keys()
+        self.former += kept.keys()
+        self.keys += [] if self.given.key else self.former
         if not self.keys:
             key = read_key(site.must_get(f"{site.prefix}/log.vkey").decode())
             kept.trust(key)
             self.keys.append(key)
-            print(f"new   the key {key.text} is trusted from now on: compare it with the one in a mail or a friend's")
+            say(f"new   the key {key.text} is trusted from now on: compare it with the one in a mail or a friend's")
 
-    def _once(self, site: Site, kept: Kept) -> tuple[Recount, list[str]]:
+    def _once(self, site: Site, kept: Kept, looks: Optional[Looks] = None) -> tuple[Recount, list[str]]:
         note = site.checkpoint()
         times = self.must_be_signed(note)
-        print(f"ok    the checkpoint of {note.size} entries is signed" + (f", and cosigned by {len(times)}" if times else ""))
+        say(f"ok    the checkpoint of {note.size} entries is signed" + (f", and cosigned by {len(times)}" if times else ""))
         try:
             for entries in site.fetch(kept.count, note.size):
                 kept.add(entries)
@@ -1487,9 +1670,9 @@ class Check:
         except Inconsistent as error:
             kept.entries.rename(kept.folder / "entries.refused.jsonl")  # next time they are fetched anew
             raise self._located(site, kept, note, error) from None
-        print(f"ok    {tiles.count} tiles are what the entries make")
+        say(f"ok    {tiles.count} tiles are what the entries make")
         cosigned = [(old.size, moment) for old in [*self.old, note] for moment in self.policy.times(old).values()]
-        counted = self.content(log, cosigned)
+        counted = self.content(log, cosigned, looks)
         self._keep(kept, note, counted)
         return counted, losses
 
@@ -1497,9 +1680,10 @@ class Check:
         """Remember what was found right, and the keys that the log added under a trusted signature."""
         kept.done(note)
         for _, data in counted.events["LogKeyAdded"]:
-            if (key := read_key(data["vkey"])) not in self.keys:
-                self.keys.append(key)
-                kept.trust(key)
+            with suppress(CannotCheck):  # of a kind that is not known here; what it signs is not looked at
+                if (key := read_key(str(data["vkey"]))) not in [*self.keys, *kept.keys()]:
+                    self.keys += [] if self.given.key else [key]
+                    kept.trust(key)
 
     def _located(self, site: Site, kept: Kept, note: Note, error: Inconsistent) -> Inconsistent:
         """Return an error that names the first entry that is not what it was in an earlier run, if there is one."""
@@ -1532,7 +1716,7 @@ class Check:
         if not self.keys:
             raise CannotCheck("Whose signature counts? Give --key VKEY, or a --policy that names the log")
         times = self.must_be_signed(note)
-        print(f"ok    the checkpoint of {note.size} entries is signed" + (f", and cosigned by {len(times)}" if times else ""))
+        say(f"ok    the checkpoint of {note.size} entries is signed" + (f", and cosigned by {len(times)}" if times else ""))
         log = Log(path, note.size) if note.size <= log.size else log.until(note.size)
         losses = self.tree(log, note, None)
         cosigned = [(old.size, moment) for old in [*self.old, note] for moment in self.policy.times(old).values()]
@@ -1541,9 +1725,9 @@ class Check:
     def _rest(self, counted: Recount, losses: list[str], site: Optional[Site]) -> int:
         if self.mail:
             right, tools = check_mail(self.mail, counted.log, site, self.given.since)
-            print(f"ok    the mail's numbers are the log's: {right} sentences on {tools} tools")
+            say(f"ok    the mail's numbers are the log's: {right} sentences on {tools} tools")
         if self.given.visitor:
-            print("Entries of this visitor's ballots:", *of_visitor(counted.log, counted, self.given.visitor), sep="\n")
+            say("Entries of this visitor's ballots:", *of_visitor(counted.log, counted, self.given.visitor), sep="\n")
         if losses:
             raise DeclaredLoss(f"The site declared a loss: {'; '.join(losses)}")
         return 0
@@ -1554,7 +1738,7 @@ class Check:
         if not self.keys:
             raise CannotCheck("Whose signature counts? Give --key VKEY, or a --policy that names the log")
         self.must_be_signed(receipt.note)
-        print("ok   ", check_receipt(receipt, self.given.visitor))
+        say("ok   ", check_receipt(receipt, self.given.visitor))
         return 0
 
 
@@ -1596,8 +1780,12 @@ def restarts_of(log: Log) -> Iterator[dict[str, Any]]:
     """Yield what each restart of the log declares. Raises Inconsistent if that can't be."""
     for position, line in enumerate(log.lines(), 1):
         if line.startswith(b'{"type":"LogRestarted"') and (form := PUBLIC.fullmatch(line)):
-            data = read_data(form[3])
-            if not data["common"] < position or data["size"] < data["common"]:
+            try:
+                data = read_data(form[3])
+                common, size = whole(data["common"]), whole(data["size"])
+            except (KeyError, TypeError, ValueError, RecursionError) as error:
+                raise Inconsistent(f"Entry {position} is refused: its data can't be read: {error!r}") from None
+            if not 0 <= common < position or size < common:
                 raise Inconsistent(f"Entry {position} declares a restart after {data['common']} entries, which can't be")
             yield data
 
@@ -1656,11 +1844,20 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def keep_evidence(folder: Path, error: Inconsistent) -> None:
-    """Write what shows a contradiction to others: notes, the failing proof, the entry."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {**error.evidence, "why": f"{error}\n"}.items():
-        (folder / (name.replace("_", ".") if "_" in name else f"{name}.txt")).write_text(text)
+def keep_evidence(folder: Path, error: Inconsistent) -> Path:
+    """Write what shows a contradiction to others: notes, a proof, the entry. Return where: no run replaces another's."""
+    texts = {**error.evidence, "why": f"{error}\n"}
+    files = {name.replace("_", ".") if "_" in name else f"{name}.txt": text for name, text in texts.items()}
+    place, number = folder, 1
+    while (place / "why.txt").exists() and any(
+        not (place / name).exists() or (place / name).read_text() != text for name, text in files.items()
+    ):
+        number += 1
+        place = folder.with_name(f"{folder.name}-{number}")
+    place.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (place / name).write_text(text)
+    return place
 
 
 def main(words: Optional[list[str]] = None) -> int:
@@ -1675,14 +1872,17 @@ def main(words: Optional[list[str]] = None) -> int:
             return check.proof()
         return check.site() if "://" in given.source else check.file()
     except Inconsistent as error:
-        keep_evidence(Path(given.evidence), error)
-        print(f"WRONG {error}\n      What shows it is in the folder {given.evidence}", file=sys.stderr)
+        place = keep_evidence(Path(given.evidence), error)
+        say(f"WRONG {error}\n      What shows it is in the folder {place}", file=sys.stderr)
         return 2
     except DeclaredLoss as error:
-        print(f"LOST  {error}", file=sys.stderr)
+        say(f"LOST  {error}", file=sys.stderr)
         return 3
     except (CannotCheck, OSError, UnicodeDecodeError) as error:
-        print(f"?     {error}", file=sys.stderr)
+        say(f"?     {error}", file=sys.stderr)
+        return 1
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        say(f"?     Something that was served or given is not what it should be: {error!r}", file=sys.stderr)
         return 1
 
 
