@@ -67,8 +67,8 @@ def _described(log: "PublicLog | None") -> list[str]:
 async def key(new: bool, as_json: bool) -> None:
     """Print the public key that the log is signed under, newest first.
 
-    With --new, checkpoints carry both signatures as soon as the projector is started again. Take the old key out of
-    BALLOTPRESS_LOG_KEY when readers had two issues' time to learn the new one.
+    With --new, checkpoints carry both signatures once the projector is started again and an event has come. Take the
+    old key out of BALLOTPRESS_LOG_KEY when readers had two issues' time to learn the new one.
     """
     settings = find_settings(needs_keys=False, signs_log=new)
     from services.proof import store
@@ -104,7 +104,7 @@ async def _add_key(settings: Settings, origin: str, as_json: bool) -> None:
         as_json,
         {"vkey": vkey, "position": receipt.position, **kept},
         vkey,
-        f"Announced at position {receipt.position}. {said}; start the projector again, and both keys sign",
+        f"Announced at position {receipt.position}. {said}; start the projector again, and both sign the next event",
     )
 
 

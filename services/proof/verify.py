@@ -1551,8 +1551,12 @@ class Check:
         restarts = list(restarts_of(log))
         losses = [lost for old in self.old if (lost := self._must_be_prefix(old, log, note, roots, restarts))]
         say(
-            f"ok    {note.size} entries make the signed root"
-            + (f"; {len(self.old)} older checkpoints are their beginning" if self.old else "")
+            f"ok    {several(note.size, 'entry makes', 'entries make')} the signed root"
+            + (
+                f"; {several(len(self.old), 'older checkpoint is', 'older checkpoints are')} their beginning"
+                if self.old
+                else ""
+            )
         )
         return losses
 
@@ -1592,7 +1596,8 @@ class Check:
             sum(tool.entries for tool in counted.tools.values()),
         )
         say(
-            f"ok    every entry follows from those before it: {events} votes on {ballots} ballots of {len(counted.tools)} tools"
+            f"ok    every entry follows from those before it: {several(events, 'vote', 'votes')}"
+            f" on {several(ballots, 'ballot', 'ballots')}, and {several(len(counted.tools), 'tool', 'tools')}"
         )
         if counted.dropped:
             places = ", ".join(map(str, sorted(counted.dropped)[:20]))
@@ -1604,7 +1609,7 @@ class Check:
                 if counted.by_word
                 else ""
             )
-            say(f"ok    {corrections} corrections come to what they say{word}")
+            say(f"ok    {several(corrections, 'correction comes to what it says', 'corrections come to what they say')}{word}")
         return counted
 
     def site(self) -> int:
@@ -1660,7 +1665,10 @@ class Check:
     def _once(self, site: Site, kept: Kept, looks: Optional[Looks] = None) -> tuple[Recount, list[str]]:
         note = site.checkpoint()
         times = self.must_be_signed(note)
-        say(f"ok    the checkpoint of {note.size} entries is signed" + (f", and cosigned by {len(times)}" if times else ""))
+        say(
+            f"ok    the checkpoint of {several(note.size, 'entry', 'entries')} is signed"
+            + (f", and cosigned by {len(times)}" if times else "")
+        )
         try:
             for entries in site.fetch(kept.count, note.size):
                 kept.add(entries)
@@ -1670,7 +1678,7 @@ class Check:
         except Inconsistent as error:
             kept.entries.rename(kept.folder / "entries.refused.jsonl")  # next time they are fetched anew
             raise self._located(site, kept, note, error) from None
-        say(f"ok    {tiles.count} tiles are what the entries make")
+        say(f"ok    {several(tiles.count, 'tile is', 'tiles are')} what the entries make")
         cosigned = [(old.size, moment) for old in [*self.old, note] for moment in self.policy.times(old).values()]
         counted = self.content(log, cosigned, looks)
         self._keep(kept, note, counted)
@@ -1716,7 +1724,10 @@ class Check:
         if not self.keys:
             raise CannotCheck("Whose signature counts? Give --key VKEY, or a --policy that names the log")
         times = self.must_be_signed(note)
-        say(f"ok    the checkpoint of {note.size} entries is signed" + (f", and cosigned by {len(times)}" if times else ""))
+        say(
+            f"ok    the checkpoint of {several(note.size, 'entry', 'entries')} is signed"
+            + (f", and cosigned by {len(times)}" if times else "")
+        )
         log = Log(path, note.size) if note.size <= log.size else log.until(note.size)
         losses = self.tree(log, note, None)
         cosigned = [(old.size, moment) for old in [*self.old, note] for moment in self.policy.times(old).values()]
@@ -1725,9 +1736,15 @@ class Check:
     def _rest(self, counted: Recount, losses: list[str], site: Optional[Site]) -> int:
         if self.mail:
             right, tools = check_mail(self.mail, counted.log, site, self.given.since)
-            say(f"ok    the mail's numbers are the log's: {right} sentences on {tools} tools")
+            told = f"{several(right, 'sentence', 'sentences')} on {several(tools, 'tool', 'tools')}"
+            say(f"ok    the mail's numbers are the log's: {told}")
         if self.given.visitor:
-            say("Entries of this visitor's ballots:", *of_visitor(counted.log, counted, self.given.visitor), sep="\n")
+            own = list(of_visitor(counted.log, counted, self.given.visitor))
+            say(
+                "Entries of this visitor's ballots:",
+                *(own or ["      none: your number stands at /proof/mine of the site"]),
+                sep="\n",
+            )
         if losses:
             raise DeclaredLoss(f"The site declared a loss: {'; '.join(losses)}")
         return 0
@@ -1740,6 +1757,11 @@ class Check:
         self.must_be_signed(receipt.note)
         say("ok   ", check_receipt(receipt, self.given.visitor))
         return 0
+
+
+def several(count: int, one: str, many: str) -> str:
+    """Return a number with the words for one or for many."""
+    return f"{count} {one if count == 1 else many}"
 
 
 def ignore(level: int, n: int, hashes: bytes) -> None:
@@ -1816,12 +1838,19 @@ def check_minutes(log: Log, cosigned: list[tuple[int, int]]) -> None:
             raise Inconsistent(f"A witness saw {size} entries in minute {at // 60}, but the last are of minute {minute}")
 
 
+class Arguments(argparse.ArgumentParser):
+    """Options, of which a wrong one ends with 1: 2 says that something is inconsistent."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the options, and end."""
+        self.print_usage(sys.stderr)
+        self.exit(1, f"?     {message}\n")
+
+
 def arguments() -> argparse.ArgumentParser:
     """Return the options."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    parser = argparse.ArgumentParser(
-        prog="verify.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Arguments(prog="verify.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="?", help="the site's address, or an export of its public log")
     parser.add_argument("--proof", metavar="FILE", help="check one receipt instead")
     parser.add_argument("--key", action="append", default=[], metavar="VKEY", help="trust this key of the log, and no other")
@@ -1842,6 +1871,12 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--evidence", default="evidence", metavar="FOLDER", help="where both sides of a contradiction are kept")
     return parser
+
+
+def unreadable(source: Optional[str], error: OSError) -> str:
+    """Return what to say of a file that can't be read."""
+    said = f"{error.filename} can't be read: {error.strerror}" if error.filename else str(error)
+    return f"{said}. Of a site give the whole address, such as https://{source}" if error.filename == source else said
 
 
 def keep_evidence(folder: Path, error: Inconsistent) -> Path:
@@ -1878,7 +1913,10 @@ def main(words: Optional[list[str]] = None) -> int:
     except DeclaredLoss as error:
         say(f"LOST  {error}", file=sys.stderr)
         return 3
-    except (CannotCheck, OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        say(f"?     {unreadable(given.source, error)}", file=sys.stderr)
+        return 1
+    except (CannotCheck, UnicodeDecodeError) as error:
         say(f"?     {error}", file=sys.stderr)
         return 1
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:

@@ -73,6 +73,7 @@ def test_every_link_of_the_html_is_in_the_text(mail: str, values: dict[str, Any]
     links = Outline(html).links
     assert links, "a mail links to what its reader can do about it"
     assert [link for link in links if not link or link not in text] == []
+    assert not re.search(r"\S(?<!<)https?://", text), "an address that sticks to a word can't be followed"
 
 
 @pytest.mark.parametrize("mail, values", EVERY_MAIL)

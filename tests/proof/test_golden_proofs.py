@@ -19,8 +19,8 @@ def test_a_mail_that_was_kept_still_fits_the_log(capsys: pytest.CaptureFixture[s
     """Its checkpoint is the beginning of a later export, and its numbers are those of its period."""
     assert run(KEPT / "log.jsonl", "--mail", KEPT / "issue-3.eml", "--from", "19") == 0
     said = capsys.readouterr().out
-    assert "1 older checkpoints are their beginning" in said
-    assert "4 sentences on 1 tools" in said
+    assert "1 older checkpoint is their beginning" in said
+    assert "4 sentences on 1 tool\n" in said
 
 
 def test_a_receipt_that_was_kept_still_holds() -> None:

@@ -43,7 +43,7 @@ def test_the_next_time_only_what_is_new_is_fetched(live: Live, tmp_path: Path) -
     live.signed()
     status, said = check(live, tmp_path)
     assert status == 0, said
-    assert "1 older checkpoints are their beginning" in said
+    assert "1 older checkpoint is their beginning" in said
     assert kept.read_bytes().startswith(before) and len(kept.read_bytes()) > len(before)
 
 

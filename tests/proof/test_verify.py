@@ -278,15 +278,31 @@ def test_a_receipt_is_checked_by_itself(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_visitor_sees_every_entry_of_its_ballots(run: Run, tmp_path: Path) -> None:
-    """Also a change that it never made."""
+    """Also a change that it never made; one without any is told so."""
     log = a_log()
     tool = next(iter(log.tallies))
     positions = [log.vote("me", tool, choice) for choice in ("ship", "skip", None)]
-    status, said = run(log.export(tmp_path / "log.jsonl"), "--key", log.signer.vkey, "--visitor", "me")
+    words = (log.export(tmp_path / "log.jsonl"), "--key", log.signer.vkey, "--visitor")
+    assert "ballots:\n      none: your number stands at /proof/mine" in run(*words, "nobody")[1]
+    status, said = run(*words, "me")
     assert status == 0
     lines = said.partition("ballots:\n")[2].splitlines()
     assert [int(line.split()[0]) for line in lines] == positions
     assert [line.split()[-1] for line in lines] == ["ship", "skip", "retracted"]
+
+
+def test_what_cannot_be_checked_is_no_contradiction(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """A slip in the command ends with 1 and a sentence that says what to give: 2 is for what is inconsistent alone."""
+    for words, sentence in (
+        ((), "?     give a site's address, an export, or --proof FILE\n"),
+        (("log.jsonl", "--male", "issue.eml"), "?     unrecognized arguments: --male issue.eml\n"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            run(*words)
+        assert ended.value.code == 1 and capsys.readouterr().err.endswith(sentence)
+    whole = "Of a site give the whole address, such as https://example.com\n"
+    assert run("example.com") == (1, f"?     example.com can't be read: No such file or directory. {whole}")
+    assert run("log.jsonl", "--mail", "none.eml") == (1, "?     none.eml can't be read: No such file or directory\n")
 
 
 def a_mail(log: PublicLog, end: int, start: int, **numbers: int) -> EmailMessage:
@@ -332,8 +348,8 @@ def test_a_mail_is_checked_with_its_numbers(run: Run, tmp_path: Path, mailed: tu
     words = (log.export(tmp_path / "log.jsonl"), "--key", log.signer.vkey, "--from", str(start), "--mail", tmp_path / "3.eml")
     write(tmp_path / "3.eml", mail.as_bytes())
     status, said = run(*words)
-    assert (status, "4 sentences on 1 tools" in said) == (0, True), said
-    assert "1 older checkpoints" in said
+    assert (status, "4 sentences on 1 tool\n" in said) == (0, True), said
+    assert "1 older checkpoint is" in said
     for name in ("before", "now", "votes", "ship", "skip"):
         write(tmp_path / "3.eml", a_mail(log, end, start, **{name: 1}).as_bytes())
         status, said = run(*words)
