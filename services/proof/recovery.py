@@ -100,6 +100,7 @@ async def ending(connection: "Connection[Any]", keys: Keys, memory: Memory) -> E
             "This database knows of no signed log: `ballotpress proof resume NOTE` goes on from a note, and without one"
             " the projector begins"
         )
+    await _must_not_be_older(connection, state.log, held, memory)
     is_known = bool({v.key for v in verifiers(state.log.vkeys)} & {v.key for v in verifiers(keys.vkeys(state.log.origin))})
     try:
         await must_continue(connection, state, held, memory.path)
@@ -111,6 +112,19 @@ async def ending(connection: "Connection[Any]", keys: Keys, memory: Memory) -> E
         pass
     last = held if held is not None and held.origin == state.log.origin and held.size > state.last.size else state.last
     return Ending(state.log, last, await _common(connection, state, last))
+
+
+async def _must_not_be_older(connection: "Connection[Any]", log: Log, held: Checkpoint | None, memory: Memory) -> None:
+    """Check that no later log was signed than the database knows of: a second one would get its number, and belie it.
+
+    Raises NothingToRestart.
+    """
+    if held is None or held.origin in {log.origin, *await store.former_origins(connection, log.number)}:
+        return
+    raise NothingToRestart(
+        f"{memory.path} says that {held.origin} was signed, and this database knows of nothing after {log.origin}: restore one"
+        " that belongs to the file"
+    )
 
 
 async def _common(connection: "Connection[Any]", state: State, last: Checkpoint) -> int:

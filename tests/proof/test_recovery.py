@@ -15,7 +15,7 @@ from projections.engine.projection import create_missing
 from services.proof import published
 from services.proof.checkpoint import read_checkpoint
 from services.proof.memory import Memory
-from services.proof.note import read_vkey
+from services.proof.note import Signer, read_vkey
 from services.proof.signer import Keys
 from tests.support.log import go_back
 from tests.support.runners import catch_up
@@ -128,6 +128,21 @@ async def test_a_lost_end_is_declared_and_a_new_log_begins(
     await grow(committer, dsn, 2)
     assert await sign(signer(dsn, tmp_path), dsn)
     assert shell("proof", "status").status == 0
+
+
+async def test_a_database_older_than_a_restart_can_not_restart_again(
+    connection: "asyncpg.Connection[object]", committer: Committer, dsn: str, tmp_path: Path, shell: Shell
+) -> None:
+    """Its next log would have the number, the origin and the key of one that was signed, and contradict it."""
+    await grow(committer, dsn, 5)
+    assert await sign(signer(dsn, tmp_path), dsn)
+    (old,) = await signed(connection)
+    text = f"site.test/log/2\n{old.size}\n{base64.b64encode(bytes(32)).decode()}\n"
+    line = Signer("site.test/log/2", SEED).sign(text)
+    (tmp_path / "checkpoint").write_text(f"{text}\n{line}\n")
+    assert not await sign(signer(dsn, tmp_path), dsn)
+    shell("proof", "restart", "--reason", "again", "--yes").failed("site.test/log/2 was signed", "knows of nothing after")
+    assert [one.log for one in await published.read(connection)] == [1]
 
 
 async def _follow(dsn: str) -> None:
