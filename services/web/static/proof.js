@@ -4,6 +4,7 @@
 "use strict";
 (async () => {
   const KEPT = "ballotpress proof";
+  const VOTE = /^\{"type":"Vote(Cast|Retracted)","minute":\d+,"tool":"[\w-]{22}","ballot":"[0-9a-f]{32}"(,"choice":"(ship|skip)")?(,"previous":"(ship|skip)")?\}$/;
   const mine = document.querySelector("[data-visitor]");
   const verdict = document.querySelector("[data-part=verdict]");
   const say = (text, isBad) => {
@@ -69,8 +70,8 @@
       try {
         const imported = await crypto.subtle.importKey("raw", raw.slice(1), "Ed25519", false, ["verify"]);
         isSigned = await crypto.subtle.verify("Ed25519", imported, bytes(line[2]).slice(4), text.encode(note.slice(0, at)));
-      } catch {
-        isSigned = null;
+      } catch (error) {
+        isSigned = error.name === "NotSupportedError" ? null : false; // a key that is no key must not pass for a browser's lack
       }
     }
     return { origin, size: Number(size), root: bytes(root), isSigned, note };
@@ -89,6 +90,7 @@
         fail(`Entry ${shown.dataset.position}: ${why}`);
       };
       const proof = proofs.get(Number(shown.dataset.position)) ?? bad("the site gives no proof of it.");
+      if (!VOTE.test(proof.entry)) bad("it isn’t spelled as a vote is, so others would read it otherwise.");
       const entry = JSON.parse(proof.entry);
       const choice = entry.choice ?? "";
       if (entry.tool !== ballot.dataset.tool || entry.ballot !== name) bad("it isn’t under your name.");

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,20 @@ def _hide(proofs: Proofs) -> None:
     del proofs["entries"][0]
 
 
+def _spell(proofs: Proofs) -> None:
+    for proof in proofs["entries"]:
+        proof["entry"] = proof["entry"].replace("}", ',"choice":"ship"}')
+
+
+def _no_key(proofs: Proofs) -> None:
+    name = proofs["vkey"].partition("+")[0]
+    key = b"\x01" + bytes(20)
+    key_id = sha256(name.encode() + b"\n" + key).digest()[:4]
+    proofs["vkey"] = f"{name}+{key_id.hex()}+{base64.b64encode(key).decode()}"
+    text = proofs["checkpoint"].partition("\n\n")[0]
+    proofs["checkpoint"] = f"{text}\n\n\u2014 {name} {base64.b64encode(key_id + bytes(64)).decode()}\n"
+
+
 def _add(proofs: Proofs) -> None:
     proofs["entries"].append({**proofs["entries"][0], "position": 1})
 
@@ -122,7 +137,7 @@ def _add(proofs: Proofs) -> None:
         (_flip, "says something else than this page"), (_other_ballot, "isn’t under your name"),
         (_other_minute, "is not in the log that was signed"), (_other_proof, "is not in the log that was signed"),
         (_no_proof, "gives no proof"), (_other_size, "signature is wrong"), (_hide, "gives no proof"),
-        (_add, "that this page doesn’t show"),
+        (_spell, "isn’t spelled as a vote is"), (_no_key, "signature is wrong"), (_add, "that this page doesn’t show"),
     ],
 )  # fmt: skip
 def test_a_site_that_lies_is_found(
