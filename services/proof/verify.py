@@ -1297,6 +1297,7 @@ SENTENCES: tuple[tuple[str, Said], ...] = (
     (r"\b(Ship|Skip|Mixed), settled", lambda f: (f.now["settled"],)),
     (r"\b(Ship|Skip|Mixed), so far", lambda f: (f.now["verdict"],)),
 )
+UNKNOWN = re.compile(r"\d[\d,.]*\s*(?:%|percent)?\s*(?:of \d|(?:votes?|ship|skip)\b)")
 ITEM = re.compile(r"^\* (?:.|\n)*?^ +\S*/(tools|compare)/([a-z0-9-]+)$", re.MULTILINE)
 COUNTS_FIRST = re.compile(r"first ([\d,]+) entr(?:ies|y) of the public log")
 ISSUE = re.compile(r"^Issue (\d+)\b", re.MULTILINE)
@@ -1375,8 +1376,11 @@ def of_side(item: str, name: str) -> str:
 
 
 def check_sentences(text: str, facts: Facts) -> int:
-    """Return how many sentences about a tool are right. Raises Inconsistent for the first that is not."""
-    right = 0
+    """Return how many sentences about a tool are right.
+
+    Raises Inconsistent for the first that is not, CannotCheck for a share or a count of votes in a form that isn't known.
+    """
+    right, rest = 0, text
     for pattern, said in SENTENCES:
         for found in re.finditer(pattern, text):
             ours = tuple(str(value).lower() for value in said(facts))
@@ -1384,6 +1388,9 @@ def check_sentences(text: str, facts: Facts) -> int:
             if ours != theirs:
                 raise Inconsistent(f"The mail says of {facts.slug}: {found[0]!r}; by the log it is {', '.join(ours)}")
             right += 1
+        rest = re.sub(pattern, "", rest)
+    if unknown := UNKNOWN.search(rest):
+        raise CannotCheck(f"The mail says of {facts.slug} what can't be compared: {unknown[0]!r}")
     return right
 
 

@@ -356,6 +356,17 @@ def test_a_mail_is_checked_with_its_numbers(run: Run, tmp_path: Path, mailed: tu
         assert (status, "The mail says of alpha" in said) == (2, True), (name, said)
 
 
+def test_a_number_in_other_words_is_not_passed_over(run: Run, tmp_path: Path, mailed: tuple[PublicLog, int, int]) -> None:
+    """A mail that says its shares in a form that isn't known can't be checked, and isn't called right."""
+    log, start, end = mailed
+    words = (log.export(tmp_path / "log.jsonl"), "--key", log.signer.vkey, "--from", str(start), "--mail", tmp_path / "3.eml")
+    raw = a_mail(log, end, start).as_bytes()
+    assert b"74% ship" in raw
+    write(tmp_path / "3.eml", raw.replace(b"74% ship", b"99 % ship"))
+    status, said = run(*words)
+    assert (status, "what can't be compared: '99 % ship'" in said) == (1, True), said
+
+
 def test_a_mail_with_two_checkpoints_or_none(run: Run, tmp_path: Path, mailed: tuple[PublicLog, int, int]) -> None:
     """The header and the text must carry the same one."""
     log, start, end = mailed
