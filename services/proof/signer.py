@@ -99,6 +99,7 @@ class Signing:
         while True:
             try:
                 connection = await connect(self._dsn)
+                self._known = None  # it may be another database: everything is looked at
                 try:
                     if self._before is not None:
                         await self._before()

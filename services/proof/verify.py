@@ -330,37 +330,6 @@ def root_by_inclusion(index: int, size: int, leaf: bytes, proof: list[bytes]) ->
     return found if last == 0 else None
 
 
-def roots_by_consistency(old: int, new: int, proof: list[bytes]) -> Optional[tuple[bytes, bytes]]:
-    """Return the roots of `old` and `new` leaves that a proof leads to (RFC 9162, 2.1.4.2); a power of two needs its own root.
-
-    None if the proof doesn't fit the sizes.
-    """
-    if not 0 < old < new or not proof or any(len(part) != 32 for part in proof):
-        return None
-    node, last = old - 1, new - 1
-    while node & 1:
-        node, last = node >> 1, last >> 1
-    first = second = proof[0]
-    for part in proof[1:]:
-        if last == 0:
-            return None
-        if node & 1 or node == last:
-            first, second = node_hash(part, first), node_hash(part, second)
-            while not node & 1 and node:
-                node, last = node >> 1, last >> 1
-        else:
-            second = node_hash(second, part)
-        node, last = node >> 1, last >> 1
-    return (first, second) if last == 0 else None
-
-
-def is_prefix(old: int, old_root: bytes, new: int, new_root: bytes, proof: list[bytes]) -> bool:
-    """Return whether a consistency proof shows that one tree is the beginning of another."""
-    if old == new:
-        return not proof and old > 0 and old_root == new_root and len(old_root) == 32
-    return roots_by_consistency(old, new, [old_root, *proof] if old & (old - 1) == 0 else proof) == (old_root, new_root)
-
-
 def prove_prefix(old: int, leaves: list[bytes]) -> list[bytes]:
     """Return the proof that `old` of these leaves are their beginning (RFC 6962, 2.1.2)."""
     proof: list[bytes] = []

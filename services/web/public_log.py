@@ -55,10 +55,10 @@ async def get_tile(call: Call) -> Answer:
     incarnation = call.site.tree.incarnation(call.path["log"])
     if width > merkle.tile_width(level or 0, n, incarnation.served):
         raise NotFound("The published checkpoint doesn't cover this tile.")
-    content = await call.site.tree.tile((level, n, width))
-    if isinstance(content, Versioned):
-        return content.answer(call.head.get(b"if-none-match"))
-    return content.answer(call.head, (*FOREVER, VARIES))
+    tile = await call.site.tree.tile((level, n, width))
+    if isinstance(tile.content, Versioned):
+        return tile.content.answer(call.head.get(b"if-none-match"))
+    return tile.content.answer(call.head, (*tile.cache, VARIES))
 
 
 def _asked(path: str) -> tuple[int | None, int, int]:

