@@ -112,6 +112,12 @@
   }
 
   // What this browser saw last, and whether the log still begins with it.
+  function standing(count, waiting) {
+    if (waiting === count) return count === 1 ? "waits for the next checkpoint" : "wait for the next checkpoint";
+    const which = waiting ? `all but ${waiting}, which the next checkpoint will cover, are` : count === 1 ? "is" : "are";
+    return `${which} in the signed log`;
+  }
+
   async function compare(kept, checkpoint, answer) {
     if (!kept) return "Your browser keeps this checkpoint and will compare the log with it next time.";
     const old = await read(kept.note, kept.vkey);
@@ -143,7 +149,7 @@
     if (proofs.size) fail("There are entries of yours that this page doesn’t show. Load it again.");
     const entries = count === 1 ? "The entry is yours, says" : `All ${count} entries are yours, say`;
     const unsure = checkpoint.isSigned === null ? " Your browser can’t check signatures of this kind, so that is still to be done." : "";
-    say(`Right. ${entries} what stands here, and ${waiting ? `all but ${waiting} (just cast) are` : count === 1 ? "is" : "are"} in the signed log. ${since}${unsure}`);
+    say(`Right. ${entries} what stands here, and ${standing(count, waiting)}. ${since}${unsure}`);
     if (!unsure) localStorage.setItem(KEPT, JSON.stringify({ size: checkpoint.size, note: checkpoint.note, vkey: answer.vkey }));
   } catch (error) {
     say(error.message, true);

@@ -152,6 +152,20 @@ def test_a_site_that_lies_is_found(
     assert page.evaluate("() => localStorage.getItem('ballotpress proof')") is None
 
 
+def test_a_vote_that_no_checkpoint_covers_yet_is_said_to_wait(window: Windows, base: str, own_tool: str) -> None:
+    """The site answers with the checkpoint from before the vote, as it does while it doesn't sign."""
+    page = window()
+    before = page.request.get(f"{base}/log/1/checkpoint").text()
+
+    def change(proofs: Proofs) -> None:
+        proofs["checkpoint"] = before
+        proofs["entries"][0]["hashes"] = None
+
+    answering(page, change)
+    voted(page, base, own_tool, "ship")
+    assert verdict(page).startswith("Right. The entry is yours, says what stands here, and waits for the next checkpoint.")
+
+
 def test_an_entry_that_the_page_hides_is_missed(window: Windows, base: str, own_tool: str) -> None:
     """A change in the visitor's name that the page doesn't tell of breaks the chain of the ballot."""
     page = window()
