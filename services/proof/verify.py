@@ -242,7 +242,7 @@ class Policy:
     def times(self, note: Note) -> dict[str, int]:
         """Return when each witness cosigned a checkpoint, by the witness's name here. Raises Inconsistent."""
         found = {name: signed_at(note, key) for name, key in self.witnesses.items()}
-        return {name: moment for name, moment in found.items() if moment is not None}
+        return {name: when for name, when in found.items() if when is not None}
 
     def is_met(self, cosigners: Iterable[str]) -> bool:
         """Return whether these witnesses are enough."""
@@ -1655,7 +1655,7 @@ class Check:
             kept.entries.rename(kept.folder / "entries.refused.jsonl")  # next time they are fetched anew
             raise self._located(site, kept, note, error) from None
         say(f"ok    {several(tiles.count, 'tile is', 'tiles are')} what the entries make")
-        cosigned = [(old.size, moment) for old in [*self.old, note] for moment in self.policy.times(old).values()]
+        cosigned = [(old.size, when) for old in [*self.old, note] for when in self.policy.times(old).values()]
         counted = self.content(log, cosigned, looks)
         self._keep(kept, note, counted)
         return counted, losses
@@ -1706,7 +1706,7 @@ class Check:
         )
         log = Log(path, note.size) if note.size <= log.size else log.until(note.size)
         losses = self.tree(log, note, None)
-        cosigned = [(old.size, moment) for old in [*self.old, note] for moment in self.policy.times(old).values()]
+        cosigned = [(old.size, when) for old in [*self.old, note] for when in self.policy.times(old).values()]
         return self._rest(self.content(log, cosigned), losses, None)
 
     def _rest(self, counted: Recount, losses: list[str], site: Optional[Site]) -> int:

@@ -84,7 +84,7 @@ async def test_a_flood_beforehand_hides_no_brigade(dsn: str, connection: Connect
     begin = drawn.plans[-1].begin
     hour = time_of(int(begin // 600)), time_of(int(begin // 600) + 7)
     query = "select count(*) from integrity.cohorts where tool = $1 and choice = 'ship' and begins < $3 and ends > $2"
-    assert await connection.fetchval(query, bought.names_of(drawn)[tool], *hour) == 1
+    assert await connection.fetchval(query, bought.names_of(drawn)[tool], *hour) >= 1
 
 
 @pytest.mark.parametrize("days", [1, 2, 3])

@@ -201,4 +201,4 @@ async def _trending(dsn: str) -> list[str]:
     async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
         while page := await tools.tools(pool, "trending", None, found[-1] if found else None, 1):
             found += page
-    return [place.slug for place in found]
+    return [row.slug for row in found]

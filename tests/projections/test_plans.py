@@ -141,6 +141,6 @@ async def test_the_first_issue_reads_no_vote(long_log: Connection) -> None:
     """What an issue of the whole log says of votes stands in the tallies: it needs no view of single votes."""
     await long_log.execute("select set_config('search_path', $1, false)", ", ".join(p.schema for p in PROJECTIONS))
     await long_log.execute("alter view log.tally_changes rename to unread")
-    assert (await issues.read(long_log, 0, VOTES + 1)).is_quiet
+    assert (await issues.read(long_log, 0, VOTES + 1, ())).is_quiet
     with pytest.raises(asyncpg.UndefinedTableError):
-        await issues.read(long_log, 1, VOTES + 1)
+        await issues.read(long_log, 1, VOTES + 1, ())

@@ -100,7 +100,7 @@ async def test_a_witness_ahead_of_us_stops_the_signer(
     await grow(committer, dsn)
     assert not await sign(signer(dsn, tmp_path), dsn)
     assert "knows 50 positions" in await refusal(connection)
-    assert [one.size for one in await signed(connection)] == [3]
+    assert [note.size for note in await signed(connection)] == [3]
     assert await witnesses.remove(connection, one.verifier.name)
     assert await sign(signer(dsn, tmp_path), dsn) and await refusal(connection) == ""
 

@@ -36,7 +36,7 @@ def poisoned_world(seed: int, flood: int) -> tuple[World, int]:
         draft.honest_day(day, 1.0)
     tool, week = int(np.argsort(draft.weight)[20]), BEGIN + 28 * DAY
     days = [week - (6 - day) * DAY for day in range(6)] if flood else []
-    plans = [_brigade(tool, begin, DAY, flood) for begin in days] + [_brigade(tool, week + 2 * DAY, 3600, 40)]
+    plans = [_brigade(tool, begin, DAY, flood) for begin in days] + [_brigade(tool, week + 2 * DAY, 3600, 40, aged=True)]
     for number, plan in enumerate(plans):
         draft.attack(number, plan)
     drawn = draft.finished(plans, [])
@@ -53,8 +53,8 @@ def first_days(seed: int, days: int) -> World:
     return draft.finished([plan], [])
 
 
-def _brigade(tool: int, begin: float, seconds: float, votes: int) -> Plan:
-    return Plan(kind="attack", tool=tool, choice=0, begin=begin, seconds=seconds, votes=votes, networks=votes)
+def _brigade(tool: int, begin: float, seconds: float, votes: int, *, aged: bool = False) -> Plan:
+    return Plan(kind="attack", tool=tool, choice=0, begin=begin, seconds=seconds, votes=votes, networks=votes, aged=aged)
 
 
 def names_of(drawn: World) -> list[str]:
