@@ -1,6 +1,7 @@
 """Real servers for every test: one PostgreSQL and one Valkey a session, one cloned database a test."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.support import scratch, servers, sharing
 from tests.support.log import patient
 
 scratch.use()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, it is ignored, by what we start too
 
 # A slow machine is no failure.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -67,7 +67,7 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
     ),
     CohortHeld: Kind(409, "cohort-held", "Decided already"),
     NothingPassed: Kind(
-        409, "nothing-passed", "Can't be skipped", "The tree over the log skips no event: run a release that knows this one."
+        409, "nothing-passed", "No event is skipped", "The tree over the log skips no event: run a release that knows this one."
     ),
     Erased: Kind(404, "erased", "Not found", "The text of this was erased."),
     KeyReused: Kind(422, "key-reused", "Idempotency-Key reused", "This Idempotency-Key came with another request before."),

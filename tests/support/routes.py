@@ -19,6 +19,7 @@ _SAMPLES = {
     "number": "1",
     "name": "site.css",
     "log": "1",
+    "entry": "1",
     "tile": "0/000",
     "pack": "0.jsonl.gz",
 }

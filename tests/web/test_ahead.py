@@ -190,11 +190,12 @@ async def begin(site: httpx.AsyncClient, dsn: str) -> None:
     await catch_up_all(dsn)
 
 
-async def follow(site: httpx.AsyncClient, dsn: str, connection: Connection) -> None:
-    """Take the views to the head in small windows, and let a process hear of it."""
+async def follow(dsn: str, connection: Connection, *sites: httpx.AsyncClient) -> None:
+    """Take the views to the head in small windows, and let each process hear of it."""
     await catch_up_all(dsn, [1, 2])
     head = await connection.fetchval("select position from log.head")
-    assert (await site.get(f"/v1/tools/left?after={head}")).status_code == 200
+    for site in sites:
+        assert (await site.get(f"/v1/tools/left?after={head}")).status_code == 200
 
 
 async def test_with_no_projector_each_vote_counts_all_that_its_process_has_taken(
@@ -211,12 +212,12 @@ async def test_with_no_projector_each_vote_counts_all_that_its_process_has_taken
         assert await vote(here, b, None) == (1, 1)
         await correct(here, c, "POST")
         assert await vote(here, e, "ship") == (1, 1)
-        await follow(here, dsn, connection)
+        await follow(dsn, connection, here, there)
         assert await vote(here, b, "ship") == (2, 2)
         await correct(here, c, "DELETE")
         assert await vote(there, d, "ship") == (2, 1)
         assert await vote(here, d, "skip") == (3, 2)
-        await follow(here, dsn, connection)
+        await follow(dsn, connection, here, there)
         assert await vote(here, a, "skip") == (3, 2)
         assert await vote(there, a, "skip") == (3, 2)
         await must_agree(connection)
@@ -258,5 +259,5 @@ async def test_a_rebuilt_view_and_a_log_that_went_back_count_nothing_twice(
 
         await until(went_back)
         assert await vote(here, made[4], "skip") == (3, 1)
-        await follow(here, dsn, connection)
+        await follow(dsn, connection, here)
         assert await vote(here, made[5], "skip") == (3, 2)

@@ -19,6 +19,9 @@ PATHS = {
     "review": ID,
     "subscriber": ID,
     "number": "1",
+    "log": "1",
+    "tile": "0/000",
+    "pack": "0.jsonl.gz",
 }
 WITH_BODY = [o for o in OPERATIONS if o.has_body]
 VISITORS = [o for o in OPERATIONS if o.by.kind == "visitor"]
