@@ -438,6 +438,8 @@ def read_data(text: bytes) -> dict[str, Any]:
     data = json.loads(text, object_pairs_hook=object_of, parse_float=refuse_number, parse_constant=refuse_number)
     if json.dumps(data, ensure_ascii=False).encode() != text:
         raise ValueError("its data are not in their one spelling")
+    if b"\\u0000" in text.replace(rb"\\", b""):
+        raise ValueError("no text of PostgreSQL's holds the character 0")
     return dict(data)
 
 
@@ -464,9 +466,10 @@ def pair(value: Any) -> list[int]:
 class Tool:
     """What the entries say of one tool. `chain` has, by ballot, the last position × 8 + 4 if voided + 0, 1 ship or 2 skip."""
 
-    __slots__ = ("chain", "entries", "facts", "hour", "hours", "panel", "ship", "skip", "voided", "votes")
+    __slots__ = ("added", "chain", "entries", "facts", "hour", "hours", "panel", "ship", "skip", "voided", "votes")
 
     def __init__(self) -> None:
+        self.added: Optional[str] = None  # the slug; `facts` are empty as long as the site passes over what added it
         self.facts: dict[str, Any] = {}
         self.panel: dict[str, str] = {}
         self.chain: dict[int, int] = {}
@@ -550,7 +553,7 @@ class Recount:
             if minute != self._minute_text:
                 self._turn(position, minute)
             tool = tools.get(tool_id)
-            if tool is None or not tool.facts:
+            if tool is None or tool.added is None:
                 self.refuse(position, "a vote on a tool that was never added")
             key, now, before = int(ballot, 16), codes[choice], codes[was]
             last = tool.chain.get(key, 0) & 7
@@ -637,15 +640,28 @@ class Recount:
             self.refuse(position, f"its data can't be read: {error!r}")
 
     def _catalog(self, position: int, type_: str, data: dict[str, Any]) -> None:
-        if position in self.dropped:
-            return
-        tool = self.tools[data["tool"].encode()]
-        if type_.startswith("Panel"):
+        counts, tool = position not in self.dropped, self.tools[data["tool"].encode()]
+        if type_ == "ToolAdded":
+            self._add(position, tool, data, counts=counts)
+        elif counts and tool.added is None:
+            self.refuse(position, "it is of a tool that was never added")
+        elif counts and type_.startswith("Panel"):
             tool.panel[data["persona"].lower()] = data["verdict"]
-        elif type_ in ("ToolAdded", "ToolDescribed"):
-            tool.facts.update(data, **({"listed": True} if type_ == "ToolAdded" else {}))
-        else:
-            tool.facts["listed"] = type_ == "ToolListed"
+        elif counts and type_ == "ToolDescribed" and data.get("slug", tool.added) != tool.added:
+            self.refuse(position, f"the slug of {tool.added} never changes")
+        elif counts and tool.facts:
+            said = {**data, "listed": tool.facts["listed"]} if type_ == "ToolDescribed" else {"listed": type_ == "ToolListed"}
+            tool.facts.update(said)
+
+    def _add(self, position: int, tool: Tool, data: dict[str, Any], *, counts: bool) -> None:
+        """Take in a tool: a second time only if the site passes over the first, and by the same slug."""
+        if tool.added not in (None, data["slug"]):
+            self.refuse(position, f"the slug of {tool.added} never changes")
+        if counts and tool.facts:
+            self.refuse(position, f"{tool.added} was added before")
+        tool.added = data["slug"]
+        if counts:
+            tool.facts.update(data, listed=True)
 
     def _void(self, position: int, type_: str, data: dict[str, Any]) -> None:
         """Take ballots out, or back in: each by the position of its last entry."""
@@ -693,6 +709,8 @@ class Recount:
         votes = sum(abs(after[side] - before[side]) for before, after in told.values() for side in (0, 1))
         if votes != whole(data["votes"]) or len(told) != len(data["tools"]):
             self.refuse(position, f"it says that it changes {data['votes']} votes, and lists {votes}")
+        if data["action"] not in ("disqualified", "reinstated"):
+            self.refuse(position, f"no correction is {data['action']}: they are disqualified or reinstated")
         type_ = "BallotsRestored" if data["action"] == "reinstated" else "BallotsVoided"
         if self._pending is None and votes:
             self.by_word.add(data["correction"])
@@ -1307,6 +1325,8 @@ def facts_at(log: Log, start: int, end: int) -> dict[str, Facts]:
         sums[0], sums[1], sums[2] = sums[0] + 1, sums[1] + change.ship, sums[2] + change.skip
     found = {}
     for id_, tool in then.tools.items():
+        if not tool.facts:
+            continue
         votes, ship, skip = moved[id_] if start else (tool.ship + tool.skip, tool.ship, tool.skip)
         now, before = community(tool.ship, tool.skip), community(tool.ship - ship, tool.skip - skip)
         slug = tool.facts["slug"]

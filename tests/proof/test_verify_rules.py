@@ -33,12 +33,17 @@ def test_a_right_log_is_right(check: Run) -> None:
     assert "2 corrections come to what they say" in said
 
 
-def counted(log: PublicLog, folder: Path) -> dict[str, tuple[int, int]]:
-    """Recount a log, here; return the tallies."""
+def recounted(log: PublicLog, folder: Path) -> dict[str, verify.Tool]:
+    """Recount a log, here; return the tools."""
     file = log.export(folder / "log.jsonl")
     whole = verify.Log(file, len(log.entries))
     whole.fold((), lambda level, n, hashes: None)
-    return {id_.decode(): (tool.ship, tool.skip) for id_, tool in verify.recount(whole).tools.items()}
+    return {id_.decode(): tool for id_, tool in verify.recount(whole).tools.items()}
+
+
+def counted(log: PublicLog, folder: Path) -> dict[str, tuple[int, int]]:
+    """Recount a log, here; return the tallies."""
+    return {id_: (tool.ship, tool.skip) for id_, tool in recounted(log, folder).items()}
 
 
 @pytest.mark.parametrize("bucket", [10, 2_000_000])
@@ -92,6 +97,7 @@ DATA: dict[str, Callable[[str], str]] = {
     "no space": lambda entry: entry.replace(": ", ":"),
     "an escape": lambda entry: entry.replace('"L"', '"\\u004c"'),
     "a fraction": lambda entry: entry.replace('"L"', "1.0"),
+    "a zero character": lambda entry: entry.replace('"L"', '"\\\\\\u0000"'),
     "not a number": lambda entry: entry.replace('"L"', "NaN"),
 }
 
@@ -199,6 +205,36 @@ def tool_unknown(log: PublicLog, tool: str) -> None:
     log.vote("visitor-2", "A" * 22, "ship")
 
 
+def unlisted_unknown(log: PublicLog, tool: str) -> None:
+    log.event("ToolUnlisted", tool="A" * 22)
+    tool_unknown(log, tool)
+
+
+def described_unknown(log: PublicLog, tool: str) -> None:
+    log.event("ToolDescribed", tool="A" * 22, name="n")
+
+
+def judged_unknown(log: PublicLog, tool: str) -> None:
+    log.event("PanelReviewPublished", tool="A" * 22, persona="Builder", verdict="ship", take="t")
+
+
+def added_twice(log: PublicLog, tool: str) -> None:
+    log.tool("alpha")
+
+
+def added_as_another(log: PublicLog, tool: str) -> None:
+    log.event("EventDropped", projection="cards", position=1, reason="r")
+    log.event("ToolAdded", tool=tool, slug="gamma", name="n")
+
+
+def slug_described(log: PublicLog, tool: str) -> None:
+    log.event("ToolDescribed", tool=tool, slug="gamma", name="n")
+
+
+def action_unknown(log: PublicLog, tool: str) -> None:
+    log.correct({"visitor-2"}, correction="c3", action="Reinstated")
+
+
 def data_of_a_vote(log: PublicLog, tool: str) -> None:
     log.event("VoteCast", tool=tool, choice="ship")
 
@@ -222,6 +258,13 @@ BREACHES: dict[Callable[[PublicLog, str], None], str] = {
     votes_are_wrong: "says that it changes 7 votes",
     action_is_wrong: "its ballots the opposite",
     tool_unknown: "never added",
+    unlisted_unknown: "never added",
+    described_unknown: "never added",
+    judged_unknown: "never added",
+    added_twice: "was added before",
+    added_as_another: "never changes",
+    slug_described: "never changes",
+    action_unknown: "no correction is Reinstated",
     data_of_a_vote: "another form",
 }
 
@@ -238,6 +281,40 @@ def test_each_breach_of_a_rule_is_named(check: Run, tmp_path: Path, breach: Call
     assert sound < position <= len(log.entries)
     assert "evidence" in said
     assert log.entries[position - 1].decode() in (tmp_path / "evidence" / "entry.txt").read_text()
+
+
+def test_a_tool_that_was_passed_over_may_be_added_again(check: Run, tmp_path: Path) -> None:
+    """What an honest site writes is taken: a tool is passed over after votes and changes, and the next import adds it again."""
+    log = PublicLog()
+    tool = log.tool("alpha")
+    log.event("ToolUnlisted", tool=tool)
+    log.event("ToolListed", tool=tool)
+    log.vote("somebody", tool, "ship")
+    log.event("EventDropped", projection="cards", position=1, reason="r")
+    log.event("ToolDescribed", tool=tool, name="n")
+    assert check(log)[0] == 0
+    assert not recounted(log, tmp_path)[tool].facts
+    log.tool("alpha")
+    status, said = check(log)
+    assert status == 0, said
+    assert recounted(log, tmp_path)[tool].facts["name"] == "Alpha"
+
+
+def test_a_text_may_speak_of_the_zero_character(check: Run) -> None:
+    """A backslash before `u0000` is no escape of it."""
+    log = a_log()
+    log.event("ComparisonAnnounced", left=r"\u0000", right="R")
+    status, said = check(log)
+    assert status == 0, said
+
+
+def test_a_description_neither_lists_nor_unlists(tmp_path: Path) -> None:
+    """A key `listed`, which it doesn't have, is ignored as every unknown key is: so no tool is kept from the comparison."""
+    log = a_log()
+    tool = next(iter(log.tallies))
+    log.event("ToolDescribed", tool=tool, name="n", listed=0)
+    facts = recounted(log, tmp_path)[tool].facts
+    assert (facts["name"], facts["listed"]) == ("n", True)
 
 
 def test_what_a_view_passed_over_is_not_counted(tmp_path: Path) -> None:
