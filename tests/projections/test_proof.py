@@ -1,8 +1,10 @@
 """The public log: the entry of every type and version, for ever the same bytes; and the tree over them."""
 
+import base64
 import io
 import json
 import random
+import subprocess
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +17,7 @@ from events.ballots import pseudonym
 from events.log import ids, store
 from events.log.committer import Committer
 from events.log.export import export, import_, line
+from events.log.vault import Vault
 from events.registry import REGISTRY
 from projections import merkle, proof
 from projections.engine.runner import Halted
@@ -26,7 +29,7 @@ from tests.oracle import merkle as oracle
 from tests.oracle.entries import entry_from
 from tests.oracle.proof import entry_of
 from tests.support import servers
-from tests.support.histories import A_DAY, TOOLS, VOTERS, History, add_three_tools
+from tests.support.histories import A_DAY, TOOLS, VAULT_KEY, VOTERS, History, add_three_tools
 from tests.support.runners import APPEND_UNKNOWN, Connection, catch_up, rebuild, runner, running, tables, until
 
 PROOF = next(projection for projection in PROJECTIONS if projection.name == "proof")
@@ -272,4 +275,30 @@ async def test_the_root_is_the_logs_alone(
             assert await proof.entries(one, 0, size) == right[0]
             assert (await proof.tiles(one, [(0, 0)]))[0, 0][: 32 * size] == right[1]
         assert await proof.tiles(target, [(0, 0)]) == await proof.tiles(connection, [(0, 0)])
+        await target.close()
+
+
+def dump_and_restore(source: str, target: str) -> None:
+    """Copy a database into an empty one, as `pg_dump` writes it."""
+    programs = servers.postgres_programs()
+    dump = subprocess.run([programs / "pg_dump", source], stdout=subprocess.PIPE, check=True).stdout
+    restoring = [programs / "psql", "--quiet", "--set=ON_ERROR_STOP=1", target]
+    subprocess.run(restoring, input=dump, stdout=subprocess.DEVNULL, check=True)
+
+
+async def test_a_restored_dump_and_rewrapped_keys_leave_the_tree_as_it_was(
+    connection: Connection, dsn: str, committer: Committer, postgres: servers.Postgres
+) -> None:
+    """The tree hashes neither keys nor anything of a server: a dump restored elsewhere has the same, folded anew too."""
+    await add_three_tools(committer)
+    await History(committer).do([*A_DAY, ("read", 0, "request", VOTERS[0]), ("read", 0, "confirm", VOTERS[0])])
+    await catch_up(dsn, PROOF)
+    right = await proof.tiles(connection, [(0, 0)])
+    assert await Vault([base64.b64encode(bytes(range(32))).decode(), VAULT_KEY]).rewrap(connection)
+    async with servers.database(postgres) as other:
+        dump_and_restore(dsn, other)
+        target = await asyncpg.connect(other)
+        assert await proof.tiles(target, [(0, 0)]) == right
+        anew = await rebuild(target, other, PROOF, [7])
+        assert await tables(target, anew) == await tables(connection, PROOF.schema)
         await target.close()

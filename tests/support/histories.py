@@ -60,7 +60,8 @@ REFUSALS = (
     subscribers.NotSubscribed,
 )
 
-_vault = Vault([base64.b64encode(bytes(32)).decode()])
+VAULT_KEY = base64.b64encode(bytes(32)).decode()
+_vault = Vault([VAULT_KEY])
 
 Act = tuple[Any, ...]
 
