@@ -94,7 +94,7 @@ def killed_on_failure(process: Process) -> Iterator[None]:
 
 def start_postgres(folder: Path, **settings: str) -> Process:
     """Start a server on an initialised folder and wait until it answers."""
-    options = {"listen_addresses": "", "unix_socket_directories": str(folder), "max_connections": "60", **settings}
+    options = {"listen_addresses": "", "unix_socket_directories": str(folder), "max_connections": "200", **settings}
     words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
     command: list[str | Path] = [postgres_programs() / "postgres", "-D", folder / "data", *words]
     user = _as_user(server_account(folder))
