@@ -76,8 +76,9 @@ def test_go_finds_the_same(live: Live, tmp_path: Path) -> None:
     program = go.build("verifier", tmp_path)
     older = tmp_path / "older.note"
     older.write_text(live.signed())
-    live.site.visitor().vote(live.tools[1], "ship")
+    voted = live.site.visitor().vote(live.tools[1], "ship")
     live.signed()
+    assert live.site.anyone.get(f"/v1/tools/{live.tools[1]}?after={voted}").status_code == 200
     done = subprocess.run((program, live.url, live.vkey(), older), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert "tiles make the signed root" in done.stdout
