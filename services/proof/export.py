@@ -24,7 +24,7 @@ class Manifest(msgspec.Struct, frozen=True):
     origin: str
     size: int
     root: str
-    note: str | None
+    note: str
     vkeys: list[str]
 
 
@@ -42,6 +42,7 @@ async def export(
     size = newest.size if to is None else to
     if size > newest.size:
         raise NothingPublished(f"The published checkpoint covers {newest.size} positions, not {size}")
+    note = newest.note if size == newest.size else await _note_within(connection, log.number, size)
     tree = Frontier()
     for after in range(0, size, AT_ONCE):
         entries = await proof.entries(connection, after, min(after + AT_ONCE, size))
@@ -49,17 +50,19 @@ async def export(
             tree.add(merkle.leaf_hash(entry))
         out.write(b"".join(entry + b"\n" for entry in entries))
         advance(tree.size, size)
-    note = newest.note if size == newest.size else await _note_within(connection, log.number, size)
     manifest = Manifest(newest.origin, size, base64.b64encode(tree.root()).decode(), note, list(log.vkeys))
     out.write(msgspec.json.encode({"manifest": manifest}) + b"\n")
     return manifest
 
 
-async def _note_within(connection: "Connection[Any]", log: int, size: int) -> str | None:
+async def _note_within(connection: "Connection[Any]", log: int, size: int) -> str:
+    """Return the note of the last checkpoint that covers no more than a size. Raises NothingPublished."""
     sizes = [one for one, _ in await store.roots(connection, log)]
     place = bisect_right(sizes, size)
     found = await store.read_at(connection, log, sizes[place - 1]) if place else None
-    return None if found is None else found.note
+    if found is None:
+        raise NothingPublished(f"The log's first checkpoint covers {sizes[0]:,} positions: export that many, or more")
+    return found.note
 
 
 class Frontier:

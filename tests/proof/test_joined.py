@@ -224,15 +224,20 @@ async def test_packs_and_exports_of_a_long_log_are_taken(
     await connection.execute("update log.head set position = $1, recorded_at = now()", ENTRIES + 10)
     with place.serving() as live:
         live.site.add_tool(slug="alpha")
+        part = verify.read_note(votes(live, 1)).size
         votes(live, 2)
         status, said = stranger(tmp_path, live.url)
         assert status == 0, said
         assert len(list((tmp_path / "packs").iterdir())) == 1
     file = tmp_path / "log.jsonl"
-    for to in ((), ("--to", str(ENTRIES + 11))):
+    for to in ((), ("--to", str(part)), ("--to", str(part + 1))):
         place.shell("proof", "export", str(file), *to, status=0)
         status, said = stranger(tmp_path, file, "--key", VKEY)
         assert status == 0, said
+    unsigned = tmp_path / "unsigned.jsonl"
+    refused = place.shell("proof", "export", str(unsigned), "--to", "1", status=1)
+    assert "first checkpoint covers" in refused.err
+    assert not unsigned.exists()
 
 
 FLIP = """
