@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any, Final
+from zlib import crc32
 
 from emails.filters import days
 from events.reviews import Ground
@@ -10,6 +11,9 @@ from projections.cards import UnderReview
 from projections.comparison import NO_REVIEWS, NO_VOTES, verdict_line
 from projections.reviews import ties_line
 from projections.tally import Community
+
+HUES: Final = 10
+"""The colours of tools' tiles, `.hue-0` and on in the style sheet."""
 
 _VERDICTS: Final = {"ship": "Ship", "skip": "Skip", "mixed": "Mixed"}
 
@@ -78,6 +82,16 @@ def _span(first: date, last: date) -> str:
     return f"{first.day} {first:%B} to {last.day} {last:%B}"
 
 
+def initial(name: str) -> str:
+    """Return the first letter or digit of a name, as a capital; a dot for a name without any."""
+    return next((letter.upper()[0] for letter in name if letter.isalnum()), "·")
+
+
+def hue(slug: str) -> int:
+    """Return which of the style sheet's colours is a tool's own: of its slug, so of every page and picture alike."""
+    return crc32(slug.encode()) % HUES
+
+
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     function.__name__: function
     for function in (
@@ -94,6 +108,8 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
         minute,
         clock,
         under_review,
+        initial,
+        hue,
     )
 }
 
