@@ -18,11 +18,13 @@ from services.web.http.endpoints import endpoint
 from services.web.http.pages import ANYONES, page, show
 from services.web.http.problems import NotFound
 from services.web.http.queries import ListQuery, Query, listed, page_of
-from services.web.page_cache import PageCache
+from services.web.page_cache import Kept, PageCache
+from services.web.page_head import Head, comparison_head
 from services.web.site import Call, Site
 from services.web.visitors import cache_for, read_states
 
 _PAGES: Final = PageCache()
+_CANONICAL: Final = Kept[str](60, 1000)
 _CONTESTED: Final = 5
 _TRENDING: Final = 4
 
@@ -64,6 +66,18 @@ async def read_comparison(site: Site, pair: str) -> tuple[CachedCard, CachedCard
     return open_ways[0]
 
 
+async def canonical_pair(site: Site, left: CachedCard, right: CachedCard) -> str:
+    """Return the one name of two tools' comparison: as it was announced, or else by slug; known for a minute."""
+
+    async def read() -> str:
+        ways = sorted([(left, right), (right, left)], key=lambda way: way[0].slug)
+        known = await tools.announced(site.database, [(a.tool, b.tool) for a, b in ways])
+        ways.sort(key=lambda way: (way[0].tool, way[1].tool) not in known)  # stable
+        return f"{ways[0][0].slug}-vs-{ways[0][1].slug}"
+
+    return await _CANONICAL.of((left.tool, right.tool, left.slug, right.slug), read)
+
+
 @endpoint("GET", "/v1/comparisons", takes=ListQuery, gives=PairsPage, statuses=(200, 304))
 async def get_comparisons(call: Call, query: ListQuery) -> Answer:
     """List the announced pairs, newest first."""
@@ -83,6 +97,13 @@ async def get_comparison(call: Call, query: Query) -> Answer:
     return versioned.answer(call.head.get(b"if-none-match"))
 
 
+_HOME: Final = Head(
+    path="/",
+    title="AI tools compared, two at a time",
+    description="AI tools compared two at a time: a panel’s verdict, the community’s vote, and how sure either is.",
+)
+
+
 @page("/", ListQuery)
 async def home_page(call: Call, query: ListQuery) -> Answer:
     """Show the announced comparisons, newest first, the most contested of them, and trending tools."""
@@ -96,6 +117,7 @@ async def home_page(call: Call, query: ListQuery) -> Answer:
         call,
         "home.html",
         cache=ANYONES,
+        head=_HOME,
         newest=newest,
         next=more,
         contested=contested,
@@ -111,11 +133,14 @@ async def comparison_page(call: Call, query: PageQuery) -> Answer:
     owns = [state._replace(review=None) for state in await read_states(call, [left.tool, right.tool])]
     ours, theirs = left.card, right.card
     is_new = find_visitor(call.head, call.site.tokens) is None
+    canonical = await canonical_pair(call.site, left, right)
 
     def make() -> bytes:
         compared = msgspec.structs.asdict(compare(ours, theirs))
-        return call.site.theme.render("compare.html", **compared, owns=owns, is_new=is_new, word=FLASHES.get(query.said))
+        head = comparison_head(call.site.settings.base_url, f"/compare/{canonical}", ours, theirs)
+        word = FLASHES.get(query.said)
+        return call.site.theme.render("compare.html", **compared, head=head, owns=owns, is_new=is_new, word=word)
 
-    return _PAGES.page((left.slug, right.slug, *owns, is_new, query.said), (ours, theirs), make).answer(
+    return _PAGES.page((left.slug, right.slug, *owns, is_new, query.said, canonical), (ours, theirs), make).answer(
         call.head, cache_for(call)
     )

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import partial
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ from services.web.http.bodies import Slug
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import ANYONES, page, show
 from services.web.http.queries import ListQuery, listed, page_of
+from services.web.page_head import Head
 from services.web.site import Call
 from services.web.tools import tool_names
 
@@ -59,12 +60,19 @@ async def get_corrections(call: Call, query: ListQuery) -> Answer:
     return listed(call, found, found.next)
 
 
+_HEAD: Final = Head(
+    path="/corrections",
+    title="Corrections of the community’s votes",
+    description="Every correction of the tallies: how many votes were taken out or restored, of which tools, when and why.",
+)
+
+
 @page("/corrections", ListPageQuery)
 async def corrections_page(call: Call, query: ListPageQuery) -> Answer:
     """List the corrections, newest first."""
     found = await read_corrections(call, query)
     names = await tool_names(call, [tool.tool for one in found.items for tool in one.tools])
-    return show(call, "corrections.html", cache=ANYONES, items=found.items, next=found.next, names=names)
+    return show(call, "corrections.html", cache=ANYONES, head=_HEAD, items=found.items, next=found.next, names=names)
 
 
 def _answer(row: Correction) -> CorrectionAnswer:

@@ -1,9 +1,12 @@
 """Template filters: how tallies, verdicts and times are written. The script that counts live writes them the same way."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 from zlib import crc32
+
+import msgspec
+from markupsafe import Markup
 
 from emails.filters import days
 from events.reviews import Ground
@@ -92,6 +95,29 @@ def hue(slug: str) -> int:
     return crc32(slug.encode()) % HUES
 
 
+def json_ld(value: object) -> Markup:
+    """Write an object as JSON inside a script element: nothing in it ends the element, opens a comment or breaks a line.
+
+    Of a text that is no Unicode, what isn't becomes question marks.
+    """
+    text = msgspec.json.encode(_encodable(value)).decode("utf-8")
+    return Markup(text.translate(_IN_SCRIPT))  # noqa: S704 - escaped by the line above
+
+
+_IN_SCRIPT: Final = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+
+
+def _encodable(value: object) -> object:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode("utf-8")
+        case Mapping():
+            return {key: _encodable(member) for key, member in value.items()}
+        case list() | tuple():
+            return [_encodable(member) for member in value]
+    return value
+
+
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     function.__name__: function
     for function in (
@@ -110,6 +136,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
         under_review,
         initial,
         hue,
+        json_ld,
     )
 }
 
@@ -126,4 +153,4 @@ GROUNDS: Final[dict[Ground, str]] = {
 
 PUBLISHED: Final = "Votes are published, under a name that nobody can link to you or to your other votes."
 
-GLOBALS: Final = {"NO_REVIEWS": NO_REVIEWS, "NO_VOTES": NO_VOTES, "GROUNDS": GROUNDS, "PUBLISHED": PUBLISHED}
+GLOBALS: Final = {"NO_REVIEWS": NO_REVIEWS, "NO_VOTES": NO_VOTES, "GROUNDS": GROUNDS, "PUBLISHED": PUBLISHED, "head": None}

@@ -14,6 +14,7 @@ from services.web.http.answers import Answer
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import ANYONES, page, show
 from services.web.http.queries import Query, listed
+from services.web.page_head import Head
 from services.web.site import Call
 
 _SIZES: Final = (4, 10, 20, 100, 500)
@@ -46,6 +47,13 @@ async def get_checks(call: Call, query: Query) -> Answer:
     return listed(call, await read_checks(call))
 
 
+_HEAD: Final = Head(
+    path="/integrity",
+    title="How we check votes and reviews",
+    description="Whether votes and reviews come from real people, what is done about false ones, and what came of it.",
+)
+
+
 @page("/integrity", Query)
 async def how_we_check_page(call: Call, query: Query) -> Answer:
     """Say how votes and reviews are checked, and what came of it."""
@@ -55,6 +63,7 @@ async def how_we_check_page(call: Call, query: Query) -> Answer:
         call,
         "integrity.html",
         cache=ANYONES,
+        head=_HEAD,
         found=found,
         sizes=_SIZES,
         curve=[(name, [MEASURED.at(size, seconds) for size in _SIZES]) for seconds, name in NAMES.items()],

@@ -3,7 +3,7 @@
 A reader's review in an issue is opened anew each time, so that an erased one is gone from here too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from operator import attrgetter
@@ -25,6 +25,7 @@ from services.web.http.endpoints import endpoint
 from services.web.http.pages import ANYONES, HTML, page, show
 from services.web.http.problems import NotFound
 from services.web.http.queries import ListQuery, Query, listed, page_of
+from services.web.page_head import Head
 from services.web.site import Call, Site
 
 FEED: Final = b"application/atom+xml; charset=utf-8"
@@ -161,13 +162,26 @@ async def get_issue(call: Call) -> Answer:
 async def issues_page(call: Call, query: ListPageQuery) -> Answer:
     """List the issues that were sent, newest first."""
     found = await read_issues(call, query)
-    return show(call, "issues.html", cache=ANYONES, items=found.items, next=found.next)
+    return show(call, "issues.html", cache=ANYONES, head=_list_head(call), items=found.items, next=found.next)
 
 
 @endpoint("GET", "/issues/{number}", gives=HTML, statuses=(200, 304))
 async def issue_page(call: Call) -> Answer:
     """Show an issue."""
-    return show(call, "issue.html", cache=ANYONES, **await read_issue(call))
+    values = await read_issue(call)
+    return show(call, "issue.html", cache=ANYONES, head=_head(call, values), **values)
+
+
+def _list_head(call: Call) -> Head:
+    name = call.site.settings.identity.newsletter_name
+    said = "what moved, what is close, and where the panel and its readers disagree."
+    return Head(path="/issues", title=f"{name}: every issue", description=f"Every issue of {name}: {said}")
+
+
+def _head(call: Call, values: Mapping[str, Any]) -> Head:
+    number, title = values["number"], values["title"]
+    issue = f"{call.site.settings.identity.newsletter_name}, issue {number}"
+    return Head(path=f"/issues/{number}", title=f"{title} · {issue}", description=f"{issue}: {title}")
 
 
 @page("/feed.xml", Query)  # for feed readers, so it stands on pages and not in the document of the API

@@ -27,6 +27,7 @@ from services.web.http.endpoints import endpoint
 from services.web.http.pages import ANYONES, HTML, page, post, show
 from services.web.http.problems import BadInput
 from services.web.http.queries import Query, QueryReader
+from services.web.page_head import Head
 from services.web.site import Call
 
 FORM: Final = "sign-up 1"
@@ -148,11 +149,18 @@ async def _show_subscribed(call: Call, subscriber: str) -> Answer:
     return show_message(call, "You are subscribed", text, links=links)
 
 
+_HEAD: Final = Head(
+    path="/newsletter",
+    title="Get the next verdicts by mail",
+    description="One mail a week: new comparisons, verdicts that moved, and where the panel and its readers disagree.",
+)
+
+
 @page("/newsletter", Query)
 async def newsletter_page(call: Call, query: Query) -> Answer:
     """Show the form to sign up."""
     categories = await offered_categories(call)
-    return show(call, "newsletter.html", cache=ANYONES, categories=categories, email="", wrong=None)
+    return show(call, "newsletter.html", cache=ANYONES, head=_HEAD, categories=categories, email="", wrong=None)
 
 
 @post("/newsletter")
@@ -166,7 +174,7 @@ async def sign_up_form(call: Call) -> Answer:
         await sign_up(call, email[:_EMAIL_MOST], sent.get("category", []), categories, visitor)
     except AddressRefused as error:
         wrong = f"This address can't be signed up: {error}."
-        return show(call, "newsletter.html", status=400, categories=categories, email=email, wrong=wrong)
+        return show(call, "newsletter.html", status=400, head=_HEAD, categories=categories, email=email, wrong=wrong)
     return redirect("/newsletter/sent")
 
 

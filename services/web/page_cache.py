@@ -1,13 +1,16 @@
-"""Rendered pages in memory, rendered again only when an object that they show is another one."""
+"""What pages rest on, kept in memory: rendered pages until an object that they show is another one, answers for a while."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Final
+from collections.abc import Awaitable, Callable, Hashable
+from time import monotonic
+from typing import Final, Generic, TypeVar
 
 from services.web.http.answers import Content
 from services.web.http.pages import HTML
 
 _MOST: Final = 256
+
+T = TypeVar("T")
 
 
 class PageCache:
@@ -32,3 +35,22 @@ class PageCache:
         if len(self._pages) > self._most:
             self._pages.popitem(last=False)
         return page
+
+
+class Kept(Generic[T]):
+    """Answers by key, asked for again when they are so many seconds old; the least recently used goes first."""
+
+    def __init__(self, seconds: float, most: int) -> None:
+        self._seconds = seconds
+        self._most = most
+        self._answers: OrderedDict[Hashable, tuple[float, T]] = OrderedDict()
+
+    async def of(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
+        """Return the answer under a key; `read` gets it if need be."""
+        known = self._answers.get(key)
+        if known is None or monotonic() - known[0] > self._seconds:
+            known = self._answers[key] = (monotonic(), await read())
+            if len(self._answers) > self._most:
+                self._answers.popitem(last=False)
+        self._answers.move_to_end(key)
+        return known[1]

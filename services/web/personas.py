@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
+from typing import Final
 
 import msgspec
 
 from projections import tools
 from projections.tools import PersonaVerdict, Reviewer
+from services.web.filters import count
 from services.web.http.answers import Answer
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import ANYONES, page, show
 from services.web.http.problems import NotFound
 from services.web.http.queries import CategoryName, ListQuery, Query, listed, page_of
+from services.web.page_head import Head, persona_path, query_path
 from services.web.site import Call
 
 
@@ -60,10 +63,17 @@ async def get_verdicts(call: Call, query: VerdictsQuery) -> Answer:
     return listed(call, verdicts, verdicts.next)
 
 
+_PANEL: Final = Head(
+    path="/reviewers",
+    title="The panel and what it ships",
+    description="Every reviewer of the panel, with how many tools each has reviewed and how many of them it would ship.",
+)
+
+
 @page("/reviewers", Query)
 async def reviewers_page(call: Call, query: Query) -> Answer:
     """Show the panel."""
-    return show(call, "reviewers.html", cache=ANYONES, reviewers=await tools.reviewers(call.site.database))
+    return show(call, "reviewers.html", cache=ANYONES, head=_PANEL, reviewers=await tools.reviewers(call.site.database))
 
 
 @page("/reviewers/{persona}", VerdictsQuery)
@@ -77,10 +87,21 @@ async def reviewer_page(call: Call, query: VerdictsQuery) -> Answer:
         call,
         "reviewer.html",
         cache=ANYONES,
+        head=_head(reviewers[0], query.category),
         reviewer=reviewers[0],
         category=query.category,
         groups=_by_category(verdicts.items),
         next=verdicts.next,
+    )
+
+
+def _head(reviewer: Reviewer, category: str | None) -> Head:
+    about = "" if category is None else f" on {category}"
+    return Head(
+        path=query_path(persona_path(reviewer.persona), category=category),
+        title=f"{reviewer.persona} of the panel: verdicts{about}",
+        description=f"{reviewer.persona} has reviewed {count(reviewer.reviewed, 'tool')} and would ship {reviewer.shipped:,}. "
+        f"All verdicts{about}, each with its reason.",
     )
 
 

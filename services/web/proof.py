@@ -22,6 +22,7 @@ from services.web.http.auth import find_visitor
 from services.web.http.pages import ANYONES, page, show
 from services.web.http.problems import NotFound
 from services.web.http.queries import Query
+from services.web.page_head import Head
 from services.web.public_tree import NotSignedYet, TooManyWaitForProof
 from services.web.site import Call
 
@@ -72,6 +73,13 @@ class OwnProofs(msgspec.Struct, frozen=True):
     consistency: list[bytes] | None
 
 
+_HEAD: Final = Head(
+    path="/proof",
+    title="Proof: what the public log shows",
+    description="What the public log of votes proves, to whom, and what it doesn’t; and how to check it.",
+)
+
+
 @page("/proof", Query)
 async def proof_page(call: Call, query: Query) -> Answer:
     """Say what is proven, by whom, and what isn't; show the last checkpoint."""
@@ -83,14 +91,14 @@ async def proof_page(call: Call, query: Query) -> Answer:
             call,
             "proof.html",
             cache=ANYONES,
+            head=_HEAD,
             checkpoint=log.checkpoint,
             vkey=log.vkey,
             cosignatures=_cosignatures(log.checkpoint),
             unmet=standing is not None and standing.unwitnessed_since is not None,
             has_policy=site.settings.public_log.witness_policy is not None,
-            base_url=site.settings.base_url,
         )
-    return show(call, "proof.html", cache=ANYONES, checkpoint=None, base_url=site.settings.base_url)
+    return show(call, "proof.html", cache=ANYONES, head=_HEAD, checkpoint=None)
 
 
 def _cosignatures(checkpoint: Checkpoint) -> list[Cosignature]:
@@ -121,7 +129,6 @@ async def own_page(call: Call, query: Query) -> Answer:
         call,
         "proof_mine.html",
         visitor=visitor,
-        base_url=call.site.settings.base_url,
         ballots=_ballots(found),
         is_out=await own_ballots.is_out(call.site.database, visitor),
         is_cut=len(found) == MOST_ENTRIES,

@@ -7,6 +7,7 @@ import msgspec
 from services.web.http.answers import Answer
 from services.web.http.pages import ANYONES, page, show
 from services.web.http.queries import Query
+from services.web.page_head import Head
 from services.web.site import Call
 
 
@@ -35,7 +36,14 @@ VOTES_TO_A_VERDICT: Final = (Row(0, 4, 8), Row(20, 11, 19), Row(100, 22, 38), Ro
 """The number of votes for one side that give a verdict on a tool whose other votes, so many, are even."""
 
 
+_HEAD: Final = Head(
+    path="/settled",
+    title="So far, and settled: what verdicts mean",
+    description="What “Ship, so far” and “Ship, settled” mean, and how often each is wrong.",
+)
+
+
 @page("/settled", Query)
 async def settled_page(call: Call, query: Query) -> Answer:
     """Explain what is settled."""
-    return show(call, "settled.html", cache=ANYONES, errors=ERRORS, bought=VOTES_TO_A_VERDICT)
+    return show(call, "settled.html", cache=ANYONES, head=_HEAD, errors=ERRORS, bought=VOTES_TO_A_VERDICT)

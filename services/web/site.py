@@ -111,7 +111,7 @@ class Site:
         self.admission = Admission()
         self.look = look_of(settings)
         check_mails(self.look)
-        self.theme = Theme(settings.identity, FILTERS, GLOBALS)
+        self.theme = Theme(settings.identity, FILTERS, GLOBALS | {"base_url": settings.base_url})
         self.is_leaving = False
         self.metrics.registry.register(Load(self.admission))
         self.vault = Vault(settings.vault_keys)

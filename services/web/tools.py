@@ -17,6 +17,7 @@ from services.web.http.auth import find_visitor
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import ANYONES, page, show
 from services.web.http.queries import CategoryName, ListQuery, Query, listed, page_of
+from services.web.page_head import Head, query_path, tool_head
 from services.web.reviews import read_own_review, read_reviews
 from services.web.site import Call, Site
 from services.web.tallies import HistoryQuery, read_history
@@ -104,12 +105,22 @@ async def tools_page(call: Call, query: ToolsQuery) -> Answer:
         call,
         "tools.html",
         cache=ANYONES,
+        head=_list_head(query.category),
         cards=found.items,
         next=found.next,
         categories=await tools.categories(call.site.database),
         category=query.category,
         sort=query.sort,
         sorts=SORTS,
+    )
+
+
+def _list_head(category: str | None) -> Head:
+    return Head(
+        path=query_path("/tools", category=category),
+        title="AI tools, panel and community verdicts" if category is None else f"AI tools in {category}: ship or skip?",
+        description=f"{'All tools' if category is None else f'The tools in {category}'} "
+        "with the panel’s verdict and the community’s vote on each, and how sure it is.",
     )
 
 
@@ -124,6 +135,7 @@ async def tool_page(call: Call, query: ToolPageQuery) -> Answer:
         call,
         "tool.html",
         cache=cache_for(call),
+        head=tool_head(call.site.settings.base_url, tool.card),
         card=tool.card,
         own=state,
         is_new=visitor is None,

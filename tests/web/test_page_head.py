@@ -1,0 +1,110 @@
+"""Heads: what each public page says of itself to search engines and messengers, and that private ones say nothing."""
+
+import pytest
+
+from tests.support.catalogs import opinion
+from tests.support.heads import Head
+from tests.support.http import Site
+
+BASE = "http://127.0.0.1:8000"
+"""The site's address by its settings: not the one that the tests call it by."""
+PUBLIC = [
+    "/", "/tools", "/tools?category=Coding", "/reviewers", "/reviewers/builder", "/reviewers/builder?category=Coding",
+    "/issues", "/settled", "/corrections", "/integrity", "/newsletter", "/proof", "/your-data",
+]  # fmt: skip
+PRIVATE = ["/bookmarks", "/newsletter/sent", "/proof/mine", "/ops/sign-in", "/outbox", "/nothing", "/tools/no-such-tool"]
+HOSTILE = "</title><script>alert(1)</script>\" onload='x' <!-- ‮ & 名前"
+
+
+def head_of(site: Site, path: str, **headers: str) -> Head:
+    """Read the head of a page."""
+    return Head(site.anyone.get(path, {"Accept": "text/html", **headers}).text)
+
+
+def test_each_public_page_says_where_and_what_it_is(site: Site) -> None:
+    """Every public page has its one address, a title of its own, a description, Open Graph, a Twitter card and a feed."""
+    left = site.add_tool(name="Leftmost", category="Coding", panel=[opinion()])
+    right = site.add_tool(name="Rightmost", category="Coding")
+    titles = set()
+    for path in [*PUBLIC, f"/tools/{left}", f"/compare/{left}-vs-{right}"]:
+        head = head_of(site, path)
+        assert head.canonical == BASE + path == head.meta["og:url"]
+        assert len(head.title) >= 10 and head.title.startswith(head.meta["og:title"])
+        assert head.meta["description"] == head.meta["og:description"] and len(head.meta["description"]) <= 300
+        assert head.meta["twitter:card"].startswith("summary")
+        assert [one["type"] for one in head.links["alternate"]] == ["application/atom+xml"] * len(head.links["alternate"])
+        assert "robots" not in head.meta
+        titles.add(head.title)
+    assert len(titles) == len(PUBLIC) + 2
+
+
+@pytest.mark.parametrize("path", PRIVATE)
+def test_a_page_that_is_nobodys_business_says_nothing(site: Site, path: str) -> None:
+    """Pages of one reader or of operators, and refusals, have no address to share and no facts, and no index takes them."""
+    head = head_of(site, path)
+    assert head.meta["robots"] == "noindex"
+    assert head.canonical is None and head.data == []
+    assert not [name for name in head.meta if name.startswith(("og:", "twitter:", "description"))]
+
+
+def test_a_visit_is_in_no_address(site: Site, tool: str) -> None:
+    """What a query says of one visit is left out of the page's address, and a list's later pages name the first."""
+    other = site.add_tool()
+    position = site.head()
+    for path, query in (
+        (f"/tools/{tool}", f"said=voted&after={position}"),
+        (f"/compare/{tool}-vs-{other}", f"said=kept&after={position}"),
+        ("/tools", f"limit=1&sort=community&cursor={site.anyone.get('/v1/tools', limit=1, sort='community').json()['next']}"),
+    ):
+        assert head_of(site, f"{path}?{query}").canonical == BASE + path
+
+
+def test_no_header_changes_an_address(site: Site, tool: str) -> None:
+    """Addresses come from the settings, whatever host a request names or a proxy claims to forward."""
+    told = {
+        "Host": "evil.example",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "ftp",
+        "Forwarded": "host=evil.example",
+    }
+    page = site.anyone.get(f"/tools/{tool}", {"Accept": "text/html", **told}).text
+    assert "evil.example" not in page
+    assert Head(page).canonical == f"{BASE}/tools/{tool}"
+
+
+def test_a_pair_has_one_address_either_way_round(site: Site) -> None:
+    """A pair's address is the announced one, and without an announcement the one by slug."""
+    first, second, third = sorted(site.add_tool() for _ in range(3))
+    site.import_catalog({"tools": [], "comparisons": [{"left": third, "right": first}]})
+    for left, right, canonical in ((second, first, f"{first}-vs-{second}"), (first, third, f"{third}-vs-{first}")):
+        for pair in (f"{left}-vs-{right}", f"{right}-vs-{left}"):
+            head = head_of(site, f"/compare/{pair}")
+            assert head.canonical == f"{BASE}/compare/{canonical}"
+            assert f"/card/{canonical}.png?" in head.meta["og:image"]
+
+
+def test_a_description_says_the_verdict(site: Site) -> None:
+    """The description of a tool and of a comparison says the panel's verdict, the community's, and whether it is settled."""
+    tool, other = (
+        site.add_tool(name="Said", panel=[opinion(), opinion("Founder", verdict="skip")]),
+        site.add_tool(name="Unsaid"),
+    )
+    site.visitor().vote(tool, "ship")
+    for _ in range(8):
+        position = site.visitor().vote(tool, "ship")
+    description = head_of(site, f"/tools/{tool}?after={position}").meta["description"]
+    assert description.startswith("The panel is split, 1 to 1. The community says ship, settled: 100% ship of 9 votes.")
+    assert head_of(site, f"/compare/{tool}-vs-{other}").meta["description"] == (
+        "Said: panel is split, community 100% ship of 9 votes, settled. Unsaid: panel yet to review, no votes yet."
+    )
+
+
+def test_hostile_words_stay_words(site: Site) -> None:
+    """What a catalog calls a tool ends no element and no attribute."""
+    tool = site.add_tool(name=HOSTILE, tagline=HOSTILE, category=HOSTILE, panel=[opinion(take=HOSTILE)])
+    other = site.add_tool(name=HOSTILE * 3)
+    for path in (f"/tools/{tool}", f"/compare/{tool}-vs-{other}", "/tools"):
+        head = head_of(site, path)
+        assert [one for one in head.scripts if "src" not in one and one.get("type") != "application/ld+json"] == []
+        assert not any("onload" in link for links in head.links.values() for link in links)
+    assert HOSTILE in head_of(site, f"/tools/{tool}").title
