@@ -26,15 +26,19 @@ class Tally(msgspec.Struct, frozen=True):
 
 # One statement, so one snapshot. In the hour of the time, the changes before it are added to the hours before, or the changes
 # after it are taken from the hours up to its end: whichever are fewer positions. Without a time ($2), all hours count.
-AS_OF = named("""
+_AT_TIME = """
+select log.position_at(t.time) as position, date_trunc('hour', t.time, 'UTC') as hour
+from (select coalesce($2::timestamptz, 'infinity') as time) t
+"""
+_AT_POSITION = """
+select e.position, date_trunc('hour', e.recorded_at, 'UTC') as hour from log.events e where e.position = $2::bigint
+"""
+_TALLY = """
 with asked as (
-    select c.position as checkpoint, t.hour,
-           least(log.position_at(t.time), c.position) as position,
+    select t.hour, least(t.position, c.position) as position,
            least(log.position_at(t.hour - interval '1 microsecond'), c.position) as begun,
            least(log.position_at(t.hour + interval '1 hour' - interval '1 microsecond'), c.position) as ended
-    from {hours}.checkpoint c
-    cross join (select a.time, date_trunc('hour', a.time, 'UTC') as hour
-                from (select coalesce($2::timestamptz, 'infinity') as time) a) t
+    from {hours}.checkpoint c cross join ({asked}) t
 ),
 side as materialized (
     select a.position, 1 as sign, a.begun as low, a.position as high, a.hour as until
@@ -63,7 +67,9 @@ select s.position,
        (h.skip + s.sign * (select count(*) filter (where plus = 'skip') - count(*) filter (where minus = 'skip') from changes)
        )::bigint as skip
 from side s cross join hours h
-""")
+"""
+AS_OF = named(_TALLY.replace("{asked}", _AT_TIME))
+AT = named(_TALLY.replace("{asked}", _AT_POSITION))
 
 # The changes of each period; the row without a period sums up everything before the first.
 CHANGES = named("""
@@ -81,6 +87,15 @@ async def as_of(pool: "Pool[Any] | Connection[Any]", tool: str, time: datetime |
     row = await pool.fetchrow(AS_OF, tool, time, corrected, quarantine.stream("hours"))
     assert row is not None  # noqa: S101 - the checkpoint has one row
     return Tally(row["ship"], row["skip"], row["position"])
+
+
+async def at(pool: "Pool[Any] | Connection[Any]", tool: str, position: int) -> Tally | None:
+    """Return a tool's tally at a position, as it was counted then; None for a position that the log doesn't have.
+
+    It is as of the checkpoint, and says so, where that is before the position.
+    """
+    row = await pool.fetchrow(AT, tool, position, False, quarantine.stream("hours"))
+    return None if row is None else Tally(row["ship"], row["skip"], row["position"])
 
 
 async def changes(

@@ -140,7 +140,8 @@ def moments(events: Sequence[Recorded]) -> list[datetime]:
 async def test_a_tally_as_of_any_time_is_what_a_fold_says(
     postgres: servers.Postgres, template: str, acts: list[Any], behind: int, window: int
 ) -> None:
-    """At every time, counted and corrected, the tally is the fold of the log up to then, or to where the view is."""
+    """At every time, counted and corrected, and at every position, the tally is the fold of the log up to then, or to where the
+    view is."""
     events = happen(acts)
     checkpoint = max(0, len(events) - behind)
     seen, gone = events[:checkpoint], disqualified(events[:checkpoint])
@@ -154,6 +155,14 @@ async def test_a_tally_as_of_any_time_is_what_a_fold_says(
                 found = await hours.as_of(pool, TOOLS[0], time, corrected=corrected)
                 wanted = told(before, TOOLS[0], gone, corrected=corrected)
                 assert ((found.ship, found.skip), found.position) == (wanted, len(before)), (time, corrected)
+        for position in range(len(events) + 2):
+            told_then = await hours.at(pool, TOOLS[0], position)
+            if not 1 <= position <= len(events):
+                assert told_then is None
+                continue
+            assert told_then is not None
+            wanted = told(seen[:position], TOOLS[0], gone, corrected=False)
+            assert ((told_then.ship, told_then.skip), told_then.position) == (wanted, min(position, checkpoint)), position
 
 
 @given(acts=histories, every=st.sampled_from(["hour", "day", "week"]), window=st.integers(1, 50))
