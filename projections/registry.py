@@ -14,6 +14,7 @@ PROJECTIONS = (
     Projection("reviews", 2),
     Projection("subscribers", 1),
     Projection("corrections", 1),
+    Projection("verdicts", 1, exact_totals=_TALLY),
     Projection("integrity", 2, exact_totals=frozenset({"votes"})),
     Projection("proof", 1),
 )

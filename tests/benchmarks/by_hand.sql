@@ -129,6 +129,75 @@ select e.data->>'correction', t.tool->>'tool', (t.tool->'before'->>0)::bigint, (
        (t.tool->'after'->>0)::bigint, (t.tool->'after'->>1)::bigint
 from log.events e cross join lateral jsonb_array_elements(e.data->'tools') as t(tool) where e.type = 'CorrectionRecorded';
 
+-- verdicts
+insert into judgements
+select distinct on (e.data->>'tool', e.data->>'persona') e.data->>'tool', e.data->>'persona', e.data->>'verdict'
+from log.events e where e.type in ('PanelReviewPublished', 'PanelReviewRevised')
+order by e.data->>'tool', e.data->>'persona', e.position desc;
+
+-- verdicts
+insert into verdicts
+select k.tool, k.kind, k.position, k.recorded_at, k.before, k.after, t.data->>'category', true
+from (
+    select c.tool, v.kind, c.position, c.recorded_at, v.verdict as after,
+           lag(v.verdict) over (partition by c.tool, v.kind order by c.position) as before
+    from (
+        select d.tool, d.position, d.recorded_at, (sum(d.ship) over w)::bigint as ship, (sum(d.skip) over w)::bigint as skip
+        from (
+            select t.tool, t.position, t.recorded_at,
+                   (t.plus is not distinct from 'ship')::integer - (t.minus is not distinct from 'ship')::integer as ship,
+                   (t.plus is not distinct from 'skip')::integer - (t.minus is not distinct from 'skip')::integer as skip
+            from log.tally_changes t
+        ) d
+        window w as (partition by d.tool order by d.position)
+    ) c
+    cross join lateral (
+        values ('community', log.community_verdict(c.ship, c.skip)), ('settled', log.settled_verdict(c.ship, c.skip))
+    ) as v(kind, verdict)
+    union all
+    select p.tool, 'panel', p.position, p.recorded_at,
+           case when p.lead > 0 then 'ship' when p.lead < 0 then 'skip' else 'mixed' end,
+           lag(case when p.lead > 0 then 'ship' when p.lead < 0 then 'skip' else 'mixed' end)
+               over (partition by p.tool order by p.position)
+    from (
+        select j.tool, j.position, j.recorded_at,
+               sum(j.said - coalesce(j.was, 0)) over (partition by j.tool order by j.position) as lead
+        from (
+            select e.data->>'tool' as tool, e.position, e.recorded_at, s.said,
+                   lag(s.said) over (partition by e.data->>'tool', e.data->>'persona' order by e.position) as was
+            from log.events e cross join lateral (select case e.data->>'verdict' when 'ship' then 1 else -1 end) as s(said)
+            where e.type in ('PanelReviewPublished', 'PanelReviewRevised')
+        ) j
+    ) p
+) k
+join log.events t on t.type = 'ToolAdded' and t.data->>'tool' = k.tool
+where k.before is distinct from k.after;
+
+-- verdicts
+insert into standings
+select t.tool, t.category, true, t.added, coalesce(y.ship, 0), coalesce(y.skip, 0), coalesce(j.ship, 0), coalesce(j.skip, 0),
+       case when j.ship > j.skip then 'ship' when j.ship < j.skip then 'skip' when j.ship = j.skip then 'mixed' end,
+       log.community_verdict(y.ship, y.skip), log.settled_verdict(y.ship, y.skip),
+       greatest(t.added, y.position, p.position), greatest(t.recorded_at, y.recorded_at, p.recorded_at)
+from (
+    select e.data->>'tool' as tool, e.data->>'category' as category, e.position as added, e.recorded_at
+    from log.events e where e.type = 'ToolAdded'
+) t
+left join (
+    select c.tool, (count(*) filter (where c.plus = 'ship') - count(*) filter (where c.minus = 'ship'))::bigint as ship,
+           (count(*) filter (where c.plus = 'skip') - count(*) filter (where c.minus = 'skip'))::bigint as skip,
+           max(c.position) as position, max(c.recorded_at) as recorded_at
+    from log.tally_changes c group by c.tool
+) y on y.tool = t.tool
+left join (
+    select tool, count(*) filter (where verdict = 'ship') as ship, count(*) filter (where verdict = 'skip') as skip
+    from judgements group by tool
+) j on j.tool = t.tool
+left join (
+    select e.data->>'tool' as tool, max(e.position) as position, max(e.recorded_at) as recorded_at
+    from log.events e where e.type in ('PanelReviewPublished', 'PanelReviewRevised') group by 1
+) p on p.tool = t.tool;
+
 -- integrity
 insert into kept
 select true, l.since, count(*) filter (where e.recorded_at < l.since),

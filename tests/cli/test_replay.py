@@ -133,6 +133,21 @@ DRIFTS = {
         "delete from corrections_1.corrected_tools",
         "insert into corrections_1.corrected_tools values ('x', 'y', 0, 0, 0, 0)",
     ],
+    "verdicts.standings": [
+        "update verdicts_1.standings set changed_at = now()",
+        "delete from verdicts_1.standings",
+        "insert into verdicts_1.standings values ('x', '', false, 0, 0, 0, 0, 0, null, null, null, 1, now())",
+    ],
+    "verdicts.judgements": [
+        "update verdicts_1.judgements set verdict = 'skip'",
+        "delete from verdicts_1.judgements",
+        "insert into verdicts_1.judgements values ('x', 'y', 'ship')",
+    ],
+    "verdicts.verdicts": [
+        "update verdicts_1.verdicts set after = 'skip'",
+        "delete from verdicts_1.verdicts",
+        "insert into verdicts_1.verdicts values ('x', 'panel', 1, now(), null, 'ship', '', false)",
+    ],
     "integrity.cells": [
         "update integrity_2.cells set young_ship = young_ship + 1",
         "delete from integrity_2.cells",

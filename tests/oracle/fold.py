@@ -33,6 +33,7 @@ from tests.oracle.entries import Entry, Fold, Key, Row, Tables
 from tests.oracle.integrity import Integrity
 from tests.oracle.proof import Proof
 from tests.oracle.reviews import Reviews
+from tests.oracle.verdicts import Verdicts
 
 Change = tuple[Key, int, int]
 
@@ -332,6 +333,7 @@ FOLDS: Mapping[str, type[Fold]] = {
     "reviews": Reviews,
     "subscribers": Subscribers,
     "corrections": Corrections,
+    "verdicts": Verdicts,
     "integrity": Integrity,
     "proof": Proof,
 }

@@ -39,6 +39,7 @@ DRIFTS = {
     "reviews": "delete from reviews_2.reviews",
     "corrections": "update corrections_1.checkpoint set position = position + 1000",
     "subscribers": "update subscribers_1.checkpoint set position = position - 1, caught_up = true, halted_position = 0",
+    "verdicts": "delete from verdicts_1.standings",
     "integrity": "delete from integrity_2.cells where tool = (select min(tool) from integrity_2.cells)",
     "proof": "update proof_1.tiles set hashes = substring(hashes from 33) where level = 0",
 }

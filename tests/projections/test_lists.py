@@ -9,13 +9,13 @@ import pytest
 
 from events.log.committer import Committer
 from events.registry import REGISTRY
-from projections import tools
+from projections import tools, verdicts
 from projections.cards import CHANGES
 from projections.engine.projection import only_one
 from projections.engine.rebuild import Rebuild
 from projections.registry import PROJECTIONS, named
 from projections.settled import lower_bound, settled, settled_interval
-from projections.tally import place, ranks, wilson
+from projections.tally import community, place, ranks, wilson
 from projections.tools import Place, Sort
 from services.integrity.effect import places_of
 from tests.support.histories import SLUGS, VOTERS, History, add_three_tools
@@ -54,14 +54,33 @@ LET_HOURS_PASS = named("""
 update {hours}.hours h set hour = h.hour - interval '8 days' from {hours}.trends t where t.tool = h.tool and t.slug = $1
 """)
 LET_BEGIN_PASS = named("update {hours}.trends_begin set hour = hour - interval '8 days'")
-TABLES = ("{cards}.places", "{cards}.tallies", "{cards}.panel", "{cards}.pairs", "{hours}.trends", "{hours}.hours")
+FILL_VERDICTS = named("""
+insert into {verdicts}.verdicts
+select 't' || n, case n % 3 when 0 then 'panel' when 1 then 'settled' else 'community' end, n, now(), null, 'ship',
+       'Category ' || n % 10, n % 7 > 0
+from generate_series(1, $1::integer) n
+""")
+FILL_TOOLS = named("""
+insert into {cards}.tools
+    (tool, slug, name, tagline, description, category, pricing_tier, pricing_label, best_for, listed, position)
+select t.tool, t.slug, t.name, '', '', t.category, 'free', '', '', t.listed, 1 from {cards}.places t limit $1::integer
+""")
+TABLES = (
+    "{cards}.places",
+    "{cards}.tallies",
+    "{cards}.panel",
+    "{cards}.pairs",
+    "{hours}.trends",
+    "{hours}.hours",
+    "{verdicts}.verdicts",
+)
 
 
 @pytest.fixture
 async def many(dsn: str) -> AsyncIterator[Connection]:
     """A connection to views of many tools, of which PostgreSQL has statistics."""
     connection = await asyncpg.connect(dsn)
-    for statement in (FILL, FILL_TALLIES, FILL_PANEL, FILL_TRENDS, FILL_PAIRS):
+    for statement in (FILL, FILL_TALLIES, FILL_PANEL, FILL_TRENDS, FILL_PAIRS, FILL_VERDICTS, FILL_TOOLS):
         await connection.execute(statement, TOOLS)
     await connection.execute(BEGIN)
     for table in TABLES:
@@ -155,6 +174,32 @@ async def test_a_count_below_zero_is_placed_as_no_votes_are(connection: Connecti
     assert all(places[tally] == 1 for tally in tallies if min(tally) < 0)
     assert ranks({f"{n:02}": tally for n, tally in enumerate(tallies)}).keys() == {f"{n:02}" for n in range(len(tallies))}
     assert len(places_of(tallies)) == len(tallies)
+
+
+async def test_the_newest_verdicts_read_as_many_rows_as_they_show(many: Connection) -> None:
+    """Of all tools, of one category, of none: a few rows, of many."""
+    for statement, arguments in (
+        (verdicts.NEWEST, (PAGE,)),
+        *((verdicts.NEWEST_IN, (PAGE, c)) for c in ("Category 3", "none")),
+    ):
+        assert await touched(many, statement, *arguments) <= ENOUGH, (statement, arguments)
+
+
+CALLED = """
+select t.ship, t.skip, log.community_verdict(t.ship, t.skip) as community, log.settled_verdict(t.ship, t.skip) as settled
+from unnest($1::bigint[], $2::bigint[]) as t(ship, skip)
+"""
+
+
+async def test_the_database_calls_verdicts_as_the_rules_do(connection: Connection) -> None:
+    """From counts below zero to ten million: the verdict of a single look, and the settled one."""
+    chance = random.Random(9)
+    drawn = {(round(10 ** (7 * chance.random())), round(10 ** (7 * chance.random()))) for _ in range(2_000)}
+    near = {(n + round(chance.gauss(0, 3) * n**0.5), n) for n in range(60, 10**5, 97)}
+    tallies = drawn | near | {(ship, skip) for ship in range(-2, 160) for skip in range(-2, 160)}
+    for row in await connection.fetch(CALLED, [ship for ship, _ in tallies], [skip for _, skip in tallies]):
+        told = community(row["ship"], row["skip"])
+        assert (row["community"], row["settled"]) == (told.verdict, told.settled), (row["ship"], row["skip"])
 
 
 SETTLED = """
