@@ -1,4 +1,4 @@
-"""Settings that belong together: of the newsletter, and of the public log."""
+"""Settings that belong together: of the newsletter, of the public log, and of shared caches."""
 
 from pathlib import Path
 
@@ -49,3 +49,9 @@ class PublicLog(msgspec.Struct, frozen=True, kw_only=True):
     sign_after_seconds: int = 0
     pack_folder: Path | None = None
     witness_policy: Path | None = None
+
+
+class Caching(msgspec.Struct, frozen=True, kw_only=True):
+    """For how long shared caches may keep a public page."""
+
+    shared_seconds: int = 1

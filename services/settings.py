@@ -21,7 +21,7 @@ import msgspec
 from services import setting_words as says
 from services.identity import LOGO_KINDS, THEME_PARTS, Accent, Identity, read_accent, read_footer_link, read_logo, read_theme
 from services.private_files import NotOurs, must_be_ours
-from services.setting_groups import Dkim, Newsletter, PublicLog
+from services.setting_groups import Caching, Dkim, Newsletter, PublicLog
 from services.urls import UrlError, read_database_url, read_valkey_url
 
 LogFormat = Literal["json", "console"]
@@ -75,6 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: LogFormat = "json"
     newsletter: Newsletter = Newsletter()
     public_log: PublicLog = PublicLog()
+    caching: Caching = Caching()
     identity: Identity = Identity()
 
 
@@ -216,6 +217,7 @@ _TABLE: Final = {
     ),
     "pack_folder": Variable("BALLOTPRESS_PACK_DIR", "/.*", "must be the absolute path of a folder, not {!r}", Path),
     "witness_policy": Variable("BALLOTPRESS_WITNESS_POLICY", ".*", "names no file: {}", says.file),
+    "shared_seconds": _count("BALLOTPRESS_SHARED_SECONDS"),
     "site_name": Variable("BALLOTPRESS_SITE_NAME", ".{,60}", "must be one line of up to 60 characters", says.one_line),
     "newsletter_name": Variable(
         "BALLOTPRESS_NEWSLETTER_NAME", ".{,60}", "must be one line of up to 60 characters", says.one_line,
@@ -268,7 +270,8 @@ def read_settings(
     default = {"sender": _sender_named(identity.newsletter_name, _mail_domain(settings.base_url))}
     newsletter = Newsletter(**(default | _read(Newsletter, values, home)), dkim=_dkim(values, home))
     public_log = PublicLog(**_read(PublicLog, values if signs_log else {**values, LOG_KEY: ""}, home))
-    return msgspec.structs.replace(settings, newsletter=newsletter, public_log=public_log, identity=identity)
+    caching = Caching(**_read(Caching, values, home))
+    return msgspec.structs.replace(settings, newsletter=newsletter, public_log=public_log, caching=caching, identity=identity)
 
 
 def read_identity(environ: Mapping[str, str]) -> Identity:
@@ -349,7 +352,7 @@ def check_values(environ: Mapping[str, str]) -> None:
     """Check the values in an environment to which `up` adds what is missing. Raises SettingsError at the first wrong one."""
     values = {name: value.strip() for name, value in environ.items() if value.strip()}
     home = home_folder(environ)
-    for table in (Settings, Newsletter, PublicLog, Identity):
+    for table in (Settings, Newsletter, PublicLog, Caching, Identity):
         _read(table, values, home, dict.fromkeys(table.__struct_fields__))
     _dkim(values, home)
 

@@ -37,6 +37,7 @@ from services.web import (
     newsletter,
     operators,
     outbox,
+    own_tools,
     personas,
     preferences,
     proof,
@@ -81,10 +82,9 @@ HEAD_MILLISECONDS: Final = 8_000
 """How long a head may take, from the connection's opening or the answer before it: so a silent connection ends as well."""
 
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
-    health, visitors, tools, personas, comparisons, votes, tallies, settled, corrections, how_we_check, bookmarks, reviews,
-    reports, newsletter, preferences, issues, outbox, your_data, webhooks, operators, moderation, integrity, voters, puzzles,
-    quarantine, suppressions, log, public_log, assets, refusals, security_contact, verify_program,
-    proof,
+    health, visitors, tools, own_tools, personas, comparisons, votes, tallies, settled, corrections, how_we_check, bookmarks,
+    reviews, reports, newsletter, preferences, issues, outbox, your_data, webhooks, operators, moderation, integrity, voters,
+    puzzles, quarantine, suppressions, log, public_log, assets, refusals, security_contact, verify_program, proof,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 

@@ -73,7 +73,9 @@ async def bookmarks_page(call: Call, query: ListPageQuery) -> Answer:
     """Show the tools that the visitor keeps, newest first."""
     visitor = find_visitor(call.head, call.site.tokens)
     found = BookmarksPage([], None) if visitor is None else await read_bookmarks(call, visitor, query)
-    return show(call, "bookmarks.html", cards=found.items, next=found.next, word=FLASHES.get(query.said))
+    return show(
+        call, "bookmarks.html", is_known=visitor is not None, cards=found.items, next=found.next, word=FLASHES.get(query.said)
+    )
 
 
 @action("/bookmarks/{tool}", BookmarkForm)

@@ -12,16 +12,14 @@ from projections.tools import Pair
 from services.web.card_cache import CachedCard
 from services.web.flash import FLASHES, PageQuery
 from services.web.http.answers import Answer
-from services.web.http.auth import find_visitor
 from services.web.http.bodies import Slug
 from services.web.http.endpoints import endpoint
-from services.web.http.pages import ANYONES, page, show
+from services.web.http.pages import page, public_page, show
 from services.web.http.problems import NotFound
 from services.web.http.queries import ListQuery, Query, listed, page_of
 from services.web.page_cache import Kept, PageCache
 from services.web.page_head import Head, comparison_head
 from services.web.site import Call, Site
-from services.web.visitors import cache_for, read_states
 
 _PAGES: Final = PageCache()
 _CANONICAL: Final = Kept[str](60, 1000)
@@ -116,7 +114,7 @@ async def home_page(call: Call, query: ListQuery) -> Answer:
     return show(
         call,
         "home.html",
-        cache=ANYONES,
+        cache=public_page(call, many=True),
         head=_HOME,
         newest=newest,
         next=more,
@@ -128,19 +126,16 @@ async def home_page(call: Call, query: ListQuery) -> Answer:
 
 @page("/compare/{pair}", PageQuery)
 async def comparison_page(call: Call, query: PageQuery) -> Answer:
-    """Show two tools side by side, announced or not, with the visitor's own votes."""
+    """Show two tools side by side, announced or not."""
     left, right = await read_comparison(call.site, call.path["pair"])
-    owns = [state._replace(review=None) for state in await read_states(call, [left.tool, right.tool])]
     ours, theirs = left.card, right.card
-    is_new = find_visitor(call.head, call.site.tokens) is None
     canonical = await canonical_pair(call.site, left, right)
 
     def make() -> bytes:
         compared = msgspec.structs.asdict(compare(ours, theirs))
         head = comparison_head(call.site.settings.base_url, f"/compare/{canonical}", ours, theirs)
         word = FLASHES.get(query.said)
-        return call.site.theme.render("compare.html", **compared, head=head, owns=owns, is_new=is_new, word=word)
+        return call.site.theme.render("compare.html", **compared, head=head, word=word)
 
-    return _PAGES.page((left.slug, right.slug, *owns, is_new, query.said, canonical), (ours, theirs), make).answer(
-        call.head, cache_for(call)
-    )
+    found = _PAGES.page((left.slug, right.slug, query.said, canonical), (ours, theirs), make)
+    return found.answer(call.head, public_page(call, left.slug, right.slug))

@@ -13,7 +13,7 @@ from services.web.flash import ListPageQuery
 from services.web.http.answers import Answer
 from services.web.http.bodies import Slug
 from services.web.http.endpoints import endpoint
-from services.web.http.pages import ANYONES, page, show
+from services.web.http.pages import page, public_page, show
 from services.web.http.queries import ListQuery, listed, page_of
 from services.web.page_head import Head
 from services.web.site import Call
@@ -72,7 +72,15 @@ async def corrections_page(call: Call, query: ListPageQuery) -> Answer:
     """List the corrections, newest first."""
     found = await read_corrections(call, query)
     names = await tool_names(call, [tool.tool for one in found.items for tool in one.tools])
-    return show(call, "corrections.html", cache=ANYONES, head=_HEAD, items=found.items, next=found.next, names=names)
+    return show(
+        call,
+        "corrections.html",
+        cache=public_page(call, many=True),
+        head=_HEAD,
+        items=found.items,
+        next=found.next,
+        names=names,
+    )
 
 
 def _answer(row: Correction) -> CorrectionAnswer:

@@ -12,7 +12,7 @@ from services.integrity.marks import DAYS
 from services.web.filters import GROUNDS
 from services.web.http.answers import Answer
 from services.web.http.endpoints import endpoint
-from services.web.http.pages import ANYONES, page, show
+from services.web.http.pages import page, public_page, show
 from services.web.http.queries import Query, listed
 from services.web.page_head import Head
 from services.web.site import Call
@@ -62,7 +62,7 @@ async def how_we_check_page(call: Call, query: Query) -> Answer:
     return show(
         call,
         "integrity.html",
-        cache=ANYONES,
+        cache=public_page(call, many=True),
         head=_HEAD,
         found=found,
         sizes=_SIZES,

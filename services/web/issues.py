@@ -22,7 +22,7 @@ from services.newsletter.digest import StoredIssue
 from services.web.flash import ListPageQuery
 from services.web.http.answers import Answer, Versioned
 from services.web.http.endpoints import endpoint
-from services.web.http.pages import ANYONES, HTML, page, show
+from services.web.http.pages import HTML, page, public_page, show
 from services.web.http.problems import NotFound
 from services.web.http.queries import ListQuery, Query, listed, page_of
 from services.web.page_head import Head
@@ -162,14 +162,16 @@ async def get_issue(call: Call) -> Answer:
 async def issues_page(call: Call, query: ListPageQuery) -> Answer:
     """List the issues that were sent, newest first."""
     found = await read_issues(call, query)
-    return show(call, "issues.html", cache=ANYONES, head=_list_head(call), items=found.items, next=found.next)
+    return show(
+        call, "issues.html", cache=public_page(call, many=True), head=_list_head(call), items=found.items, next=found.next
+    )
 
 
 @endpoint("GET", "/issues/{number}", gives=HTML, statuses=(200, 304))
 async def issue_page(call: Call) -> Answer:
     """Show an issue."""
     values = await read_issue(call)
-    return show(call, "issue.html", cache=ANYONES, head=_head(call, values), **values)
+    return show(call, "issue.html", cache=public_page(call, many=True), head=_head(call, values), **values)
 
 
 def _list_head(call: Call) -> Head:

@@ -24,7 +24,7 @@ from services.web.http.answers import NO_STORE, Answer, json_answer, redirect
 from services.web.http.auth import bearer, find_visitor
 from services.web.http.bodies import Input, fields, is_form
 from services.web.http.endpoints import endpoint
-from services.web.http.pages import ANYONES, HTML, page, post, show
+from services.web.http.pages import HTML, page, post, public_page, show
 from services.web.http.problems import BadInput
 from services.web.http.queries import Query, QueryReader
 from services.web.page_head import Head
@@ -160,7 +160,7 @@ _HEAD: Final = Head(
 async def newsletter_page(call: Call, query: Query) -> Answer:
     """Show the form to sign up."""
     categories = await offered_categories(call)
-    return show(call, "newsletter.html", cache=ANYONES, head=_HEAD, categories=categories, email="", wrong=None)
+    return show(call, "newsletter.html", cache=public_page(call), head=_HEAD, categories=categories, email="", wrong=None)
 
 
 @post("/newsletter")
@@ -181,7 +181,7 @@ async def sign_up_form(call: Call) -> Answer:
 @page("/newsletter/sent", Query)
 async def sent_page(call: Call, query: Query) -> Answer:
     """Say that a mail is on its way, whatever is known of the address."""
-    return show(call, "newsletter_sent.html", cache=ANYONES, outbox=call.site.settings.smtp_url is None)
+    return show(call, "newsletter_sent.html", cache=public_page(call), outbox=call.site.settings.smtp_url is None)
 
 
 def from_link(function: Callable[[Call], Awaitable[Answer]]) -> Callable[[Call], Awaitable[Answer]]:

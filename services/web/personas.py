@@ -12,7 +12,7 @@ from projections.tools import PersonaVerdict, Reviewer
 from services.web.filters import count
 from services.web.http.answers import Answer
 from services.web.http.endpoints import endpoint
-from services.web.http.pages import ANYONES, page, show
+from services.web.http.pages import page, public_page, show
 from services.web.http.problems import NotFound
 from services.web.http.queries import CategoryName, ListQuery, Query, listed, page_of
 from services.web.page_head import Head, persona_path, query_path
@@ -73,7 +73,13 @@ _PANEL: Final = Head(
 @page("/reviewers", Query)
 async def reviewers_page(call: Call, query: Query) -> Answer:
     """Show the panel."""
-    return show(call, "reviewers.html", cache=ANYONES, head=_PANEL, reviewers=await tools.reviewers(call.site.database))
+    return show(
+        call,
+        "reviewers.html",
+        cache=public_page(call, many=True),
+        head=_PANEL,
+        reviewers=await tools.reviewers(call.site.database),
+    )
 
 
 @page("/reviewers/{persona}", VerdictsQuery)
@@ -86,7 +92,7 @@ async def reviewer_page(call: Call, query: VerdictsQuery) -> Answer:
     return show(
         call,
         "reviewer.html",
-        cache=ANYONES,
+        cache=public_page(call, many=True),
         head=_head(reviewers[0], query.category),
         reviewer=reviewers[0],
         category=query.category,

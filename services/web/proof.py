@@ -19,7 +19,7 @@ from services.proof.checkpoint import Checkpoint
 from services.proof.note import read_note
 from services.web.http.answers import NO_STORE, Answer, json_answer
 from services.web.http.auth import find_visitor
-from services.web.http.pages import ANYONES, page, show
+from services.web.http.pages import page, public_page, show
 from services.web.http.problems import NotFound
 from services.web.http.queries import Query
 from services.web.page_head import Head
@@ -90,7 +90,7 @@ async def proof_page(call: Call, query: Query) -> Answer:
         return show(
             call,
             "proof.html",
-            cache=ANYONES,
+            cache=public_page(call, many=True),
             head=_HEAD,
             checkpoint=log.checkpoint,
             vkey=log.vkey,
@@ -98,7 +98,7 @@ async def proof_page(call: Call, query: Query) -> Answer:
             unmet=standing is not None and standing.unwitnessed_since is not None,
             has_policy=site.settings.public_log.witness_policy is not None,
         )
-    return show(call, "proof.html", cache=ANYONES, head=_HEAD, checkpoint=None)
+    return show(call, "proof.html", cache=public_page(call, many=True), head=_HEAD, checkpoint=None)
 
 
 def _cosignatures(checkpoint: Checkpoint) -> list[Cosignature]:
@@ -115,7 +115,9 @@ async def entry_page(call: Call, query: Query) -> Answer:
     if position > size:
         raise NotFound("The published checkpoint doesn't cover this entry yet.")
     entry = await call.site.tree.entry(position)
-    return show(call, "proof_entry.html", cache=ANYONES, position=position, size=size, entry=entry.decode())
+    return show(
+        call, "proof_entry.html", cache=public_page(call, many=True), position=position, size=size, entry=entry.decode()
+    )
 
 
 @page("/proof/mine", Query)

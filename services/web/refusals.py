@@ -26,7 +26,7 @@ from services.proof.packs import PackBroken, PackUnwritable
 from services.web.erased import VisitorIsErased
 from services.web.health import NotReady
 from services.web.http.answers import Answer
-from services.web.http.pages import ANYONES, HTML, POLICY, page, show
+from services.web.http.pages import HTML, POLICY, page, public_page, show
 from services.web.http.problems import KINDS, UNEXPECTED, Kind, NotFound, headers_of, kind_of, problem_answer
 from services.web.http.queries import Query
 from services.web.http.theme import Theme
@@ -143,7 +143,7 @@ async def problem_page(call: Call, query: Query) -> Answer:
             return show(
                 call,
                 "message.html",
-                cache=ANYONES,
+                cache=public_page(call),
                 eyebrow="Problem",
                 heading=f"{kind.title} ({kind.status})",
                 text=text,

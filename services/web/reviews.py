@@ -233,7 +233,7 @@ _delete = endpoint("DELETE", "/v1/reviews/{id}", by=AUTHOR, gives=ReviewAnswer)(
 @action("/tools/{tool}/reviews", ReviewForm)
 async def review_form(call: Call, form: ReviewForm) -> Answer:
     """Review a tool; a visitor who has reviewed it already is led to that review."""
-    page = f"/tools/{call.path['tool']}"
+    page = _own_page(call.path["tool"])
     try:
         answer = await post_review(call, NewReview(**msgspec.structs.asdict(form)))
     except ReviewExists:
@@ -245,14 +245,19 @@ async def review_form(call: Call, form: ReviewForm) -> Answer:
 async def edit_form(call: Call, form: ReviewForm) -> Answer:
     """Edit one's own review; an empty score or name is cleared."""
     answer = await patch_review(call, EditedReview(**msgspec.structs.asdict(form)))
-    return back(f"/tools/{answer.tool}", answer.position, "edited" if answer.status == "pending" else "unchanged", "own-review")
+    return back(_own_page(answer.tool), answer.position, "edited" if answer.status == "pending" else "unchanged", "own-review")
 
 
 @action("/reviews/{id}/withdraw", ReviewedToolForm)
 async def withdraw_form(call: Call, form: ReviewedToolForm) -> Answer:
     """Withdraw one's own review."""
     answer = await delete_review(call)
-    return back(f"/tools/{form.tool}", answer.position, "withdrawn", "reviews")
+    return back(_own_page(form.tool), answer.position, "withdrawn", "own-review")
+
+
+def _own_page(tool: str) -> str:
+    """Return the path of the page where a visitor's own review of a tool stands."""
+    return f"/tools/{tool}/mine"
 
 
 async def _read(site: Site, visitor: str, id_: str) -> tuple[Review, int]:

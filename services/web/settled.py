@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from services.web.http.answers import Answer
-from services.web.http.pages import ANYONES, page, show
+from services.web.http.pages import page, public_page, show
 from services.web.http.queries import Query
 from services.web.page_head import Head
 from services.web.site import Call
@@ -46,4 +46,4 @@ _HEAD: Final = Head(
 @page("/settled", Query)
 async def settled_page(call: Call, query: Query) -> Answer:
     """Explain what is settled."""
-    return show(call, "settled.html", cache=ANYONES, head=_HEAD, errors=ERRORS, bought=VOTES_TO_A_VERDICT)
+    return show(call, "settled.html", cache=public_page(call), head=_HEAD, errors=ERRORS, bought=VOTES_TO_A_VERDICT)

@@ -11,17 +11,15 @@ from projections import tools
 from projections.cards import Card
 from projections.tools import Category, Place, Sort
 from services.web.chart import DayTally, Trend, trend
-from services.web.flash import ABOUT_REVIEWS, FLASHES, PageQuery
+from services.web.flash import FLASHES, PageQuery
 from services.web.http.answers import Answer
-from services.web.http.auth import find_visitor
 from services.web.http.endpoints import endpoint
-from services.web.http.pages import ANYONES, page, show
+from services.web.http.pages import page, public_page, show
 from services.web.http.queries import CategoryName, ListQuery, Query, listed, page_of
 from services.web.page_head import Head, query_path, tool_head
-from services.web.reviews import read_own_review, read_reviews
+from services.web.reviews import read_reviews
 from services.web.site import Call, Site
 from services.web.tallies import HistoryQuery, read_history
-from services.web.visitors import cache_for, read_states
 
 SORTS: Final = {"name": "Name", "community": "Community", "settled": "Settled", "panel": "Panel", "trending": "Trending"}
 _PAIRS: Final = 6
@@ -104,7 +102,7 @@ async def tools_page(call: Call, query: ToolsQuery) -> Answer:
     return show(
         call,
         "tools.html",
-        cache=ANYONES,
+        cache=public_page(call, many=True),
         head=_list_head(query.category),
         cards=found.items,
         next=found.next,
@@ -128,24 +126,18 @@ def _list_head(category: str | None) -> Head:
 async def tool_page(call: Call, query: ToolPageQuery) -> Answer:
     """Show a tool."""
     tool = await call.site.cards.listed(call.path["tool"])
-    [state] = await read_states(call, [tool.tool])
-    visitor = find_visitor(call.head, call.site.tokens)
     reviews = await read_reviews(call, ListQuery(limit=_REVIEWS, cursor=query.cursor))
     return show(
         call,
         "tool.html",
-        cache=cache_for(call),
+        cache=public_page(call, tool.slug),
         head=tool_head(call.site.settings.base_url, tool.card),
         card=tool.card,
-        own=state,
-        is_new=visitor is None,
-        review=await read_own_review(call.site, visitor, state.review) if visitor and state.review else None,
         reviews=reviews.items,
         next=reviews.next,
         trend=await _trend(call),
         pairs=await tools.pairs_of(call.site.database, tool.tool, _PAIRS),
         word=FLASHES.get(query.said),
-        about_review=query.said in ABOUT_REVIEWS,
     )
 
 

@@ -7,6 +7,7 @@ carries a weak ETag and is a 304 for callers that have its body already (RFC 911
 import gzip
 import re
 from collections.abc import Iterable, Mapping
+from copy import copy
 from hashlib import blake2b
 from typing import Final
 
@@ -19,6 +20,8 @@ JSON: Final = b"application/json"
 PUBLIC: Final = ((b"cache-control", b"public, max-age=0, must-revalidate"),)
 PRIVATE: Final = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization, Cookie"))
 NO_STORE: Final = ((b"cache-control", b"private, no-store"), (b"vary", b"Authorization, Cookie"))
+OF_CACHES: Final = frozenset({b"cache-control", b"x-accel-expires", b"cache-tag", b"surrogate-key"})
+"""The headers that say who may keep an answer, for how long, and by which names to forget it."""
 _FAST: Final = 5  # a level of gzip: 9 takes three times as long for 1 % less
 
 # Visible ASCII without a backslash, which browsers take for a slash; two slashes would begin another site's name.
@@ -43,6 +46,13 @@ class Answer:
         self.status = status
         self._start: HTTPResponseStartEvent = {"type": "http.response.start", "status": status, "headers": headers}
         self._body: HTTPResponseBodyEvent = {"type": "http.response.body", "body": body, "more_body": False}
+
+    def for_its_caller(self) -> "Answer":
+        """Return the same answer for whoever asked alone: nobody keeps it, and it has no tags to be forgotten by."""
+        answer = copy(self)
+        kept = [(name, value) for name, value in self._start["headers"] if name not in OF_CACHES]
+        answer._start = {**self._start, "headers": [*kept, (b"cache-control", b"private, no-store")]}
+        return answer
 
     @property
     def body(self) -> bytes:

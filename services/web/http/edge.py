@@ -34,6 +34,7 @@ from services.web.http.problems import (
     kind_of,
     problem_answer,
 )
+from services.web.http.shared import is_shared
 
 SLOW_SECONDS: Final = 1.0
 HEAD_LIMIT: Final = 32 * 1024
@@ -45,6 +46,16 @@ _OF_OTHERS: Final = ((CSP, b"default-src 'none'; frame-ancestors 'none'; base-ur
 _OF_PAGES: Final = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"),
+)
+# What depends on who asks: the request's own id, and whether its origin may read the answer.
+_OF_ONE: Final = frozenset(
+    {
+        b"vary",
+        b"x-request-id",
+        b"access-control-allow-origin",
+        b"access-control-allow-credentials",
+        b"access-control-expose-headers",
+    }
 )
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _FOR_US_ALONE: Final = (b"cross-origin-resource-policy", b"same-origin")
@@ -251,15 +262,16 @@ class _Outgoing:
         """Return a copy with more headers, because answers are shared. A page's own content policy stands.
 
         Nobody keeps an answer that doesn't say who may. Other sites can embed what is public and no page: our widget, images.
+        An answer that a cache will give to others carries nothing of this one request.
         """
         self.began = perf_counter()
         self.leave(self.began)  # what goes on now is a stream, which waits for its caller
         self.status = start["status"]
         headers = [*start["headers"], *self._scope["more_headers"]]
         said = dict(headers)
-        headers += self._headers
-        headers += _OF_PAGES if CSP in said else _OF_OTHERS
         cache = said.get(b"cache-control")
+        headers += [one for one in self._headers if one[0] not in _OF_ONE] if is_shared(cache) else self._headers
+        headers += _OF_PAGES if CSP in said else _OF_OTHERS
         if cache is None:
             headers.append(_NO_STORE)
         if cache is None or CSP in said or not cache.startswith(b"public"):

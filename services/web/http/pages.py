@@ -8,7 +8,7 @@ script or style, and nothing from another site: `POLICY` says so, and every page
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -26,6 +26,7 @@ from services.web.http.endpoints import path_patterns, route
 from services.web.http.origins import require_same_origin
 from services.web.http.problems import CookieRefused, MissingScope, NotFound, SessionsAway, WrongMediaType
 from services.web.http.queries import Query, QueryReader
+from services.web.http.shared import shared
 
 HTML: Final = b"text/html; charset=utf-8"
 POLICY: Final = (
@@ -33,10 +34,7 @@ POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 )
-_VARIES: Final = (b"vary", b"Cookie, Accept-Encoding")
-ANYONES: Final = ((b"cache-control", b"public, max-age=0, must-revalidate"), _VARIES, POLICY)
-VISITORS: Final = ((b"cache-control", b"private, no-cache"), _VARIES, POLICY)
-SECRET: Final = ((b"cache-control", b"private, no-store"), _VARIES, POLICY)
+SECRET: Final = ((b"cache-control", b"private, no-store"), (b"vary", b"Cookie, Accept-Encoding"), POLICY)
 _ASKED: Final = "cookie=asked"
 
 QueryT = TypeVar("QueryT", bound=Query)
@@ -48,7 +46,8 @@ def page(
 ) -> Callable[[Callable[[AnyCall, QueryT], Awaitable[Answer]]], HTTPRouteHandler]:
     """Register a function as a page, of anyone or of operators with a scope, who are led to the sign-in page first.
 
-    `takes` is the Struct of its query, whose `after` the views have reached when the function runs.
+    `takes` is the Struct of its query, whose `after` the views have reached when the function runs. What a form led to, with
+    `after` or `said`, is for its reader alone.
     """
     query = QueryReader(takes)
     check = _checker(path)
@@ -61,7 +60,8 @@ def page(
             asked = query.read(request.scope["query_string"])
             if asked.after is not None:
                 await request.site.reach(asked.after, request.network)
-            return await function(request, asked)
+            answer = await function(request, asked)
+            return answer if asked.after is None and getattr(asked, "said", None) is None else answer.for_its_caller()
 
         return route("GET", path, f"GET page {path}", handle)
 
@@ -190,6 +190,11 @@ def back(path: str, position: int | None = None, said: str | None = None, fragme
     return redirect(
         path + (("&" if "?" in path else "?") + "&".join(extra) if extra else "") + (f"#{fragment}" if fragment else "")
     )
+
+
+def public_page(call: Call, *tools: str, many: bool = False, vary: Sequence[bytes] = ()) -> Headers:
+    """Return the headers of a page that is the same for everybody and shows these tools, by their slugs, or many."""
+    return (*shared(call, *tools, many=many, vary=vary), POLICY)
 
 
 def show(call: Call, template: str, *, cache: Headers = SECRET, status: int = 200, **values: Any) -> Answer:

@@ -114,34 +114,33 @@
   window.addEventListener("pageshow", (event) => {
     if (!event.persisted) return;
     follow();
-    all("[data-vote]").forEach(async (form) => {
-      const answer = await fetch(`/v1/tools/${form.dataset.vote}/vote`);
-      if (answer.ok) press(form, (await answer.json()).choice);
-    });
+    own = fillIn("[data-vote]");
   });
   follow();
 
   // Writing: the API's own calls. A first one makes the visitor; a browser that keeps no cookie is told why nothing counts.
   const NO_COOKIE =
     "Your browser refused our cookie, so this can't count: the cookie is all that keeps one reader to one vote. Allow cookies for this site and try again.";
-  // The cookie can't be read here. A page says whether it came along, and a visitor made since, in any window, is remembered:
-  // to make another would give the reader a second vote.
+  // The cookie can't be read here. So it is remembered that a visitor was made, in any window: whoever is none yet asks for
+  // nothing of their own. To ask for a visitor once too often does no harm: the same one is answered.
   const VISITOR = "ballotpress visitor";
+  let isKnown = false;
   const remember = () => {
-    all("[data-new]").forEach((form) => delete form.dataset.new);
+    isKnown = true;
     try {
       localStorage.setItem(VISITOR, "made");
     } catch {
-      // nothing is kept here: the server's refusal tells instead
+      // nothing is kept here: this page alone knows
     }
   };
-  const isNew = () => {
+  const known = () => {
     try {
-      return all("[data-new]").length > 0 && !localStorage.getItem(VISITOR);
+      return isKnown || Boolean(localStorage.getItem(VISITOR));
     } catch {
-      return false;
+      return isKnown;
     }
   };
+  if (document.querySelector("[data-known]")) remember(); // a page of the visitor's own says that the cookie came along
   async function write(method, url, body, place) {
     const visit = async () => {
       const made = await fetch("/v1/visitors", { method: "POST" });
@@ -152,7 +151,7 @@
       fetch(url, { method, body: body && JSON.stringify(body), headers: { ...(body && { "Content-Type": "application/json" }), ...more } });
     let answer;
     try {
-      const first = isNew() ? await visit() : null;
+      const first = known() ? null : await visit();
       answer = first && !first.ok ? first : await send();
       if (answer.status === 401) {
         const made = await visit();
@@ -189,12 +188,16 @@
     show(slug, answer.community, Math.max(answer.position ?? 0, shown[slug] ?? 0));
     return SAID[button.value];
   }
-  async function keep(form, button) {
-    const keeps = button.value === "yes";
-    await write(keeps ? "PUT" : "DELETE", `/v1/bookmarks/${form.dataset.bookmark}`);
+  const mark = (form, keeps) => {
+    const button = form.querySelector("button");
     button.value = keeps ? "no" : "yes";
     button.setAttribute("aria-pressed", String(keeps));
     form.querySelector("[data-part=keep]").textContent = keeps ? "Bookmarked" : "Bookmark";
+  };
+  async function keep(form, button) {
+    const keeps = button.value === "yes";
+    await write(keeps ? "PUT" : "DELETE", `/v1/bookmarks/${form.dataset.bookmark}`);
+    mark(form, keeps);
     return keeps ? "Saved to your bookmarks." : "Removed from your bookmarks.";
   }
   async function remove(form, place) {
@@ -207,6 +210,29 @@
     document.querySelector("main").focus();
     return "";
   }
+
+  // A page is the same for everybody: what this reader did with its tools is asked for, if there may be anything.
+  const MOST = 50;
+  const STATUS = { pending: "waiting for a moderator", approved: "approved", rejected: "rejected" };
+  const fill = ({ tool, choice, bookmarked, review }) => {
+    for (const form of all(`[data-vote="${tool}"]`)) press(form, choice);
+    for (const form of all(`[data-bookmark="${tool}"]`)) mark(form, bookmarked);
+    for (const place of all(`[data-review="${tool}"] [data-part=review]`))
+      place.textContent = review ? `Your review: ${STATUS[review.status]}` : "Write a review";
+  };
+  async function fillIn(which) {
+    const asked = [...new Set(all(which).map((form) => form.dataset.vote))].slice(0, MOST);
+    for (const tool of asked) if (!known()) fill({ tool, choice: null, bookmarked: false, review: null });
+    if (!asked.length || !known()) return;
+    try {
+      const answer = await fetch(`/v1/visitors/me/tools?${asked.map((slug) => `tool=${slug}`).join("&")}`);
+      if (answer.ok) (await answer.json()).items.forEach(fill);
+    } catch {
+      // the link to the reader's own page is still there
+    }
+  }
+  let own = fillIn("[data-vote]:not([data-own])");
+
   document.addEventListener("submit", async (event) => {
     const form = event.target;
     const { vote: voted, bookmark, remove: removed } = form.dataset;
@@ -218,6 +244,7 @@
     const place = document.querySelector(`[data-said="${slug}"]`);
     form.setAttribute("aria-busy", "true");
     try {
+      await own; // else what was before would be shown after what is done now
       place.textContent = await (voted ? vote(form, button, place) : bookmark ? keep(form, button) : remove(form, place));
     } catch (error) {
       place.textContent = error.message;

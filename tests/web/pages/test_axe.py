@@ -19,6 +19,7 @@ READERS = (
     "/compare/ollama-vs-llama-cpp",
     "/tools",
     "/tools/ollama",
+    "/tools/ollama/mine",
     "/reviewers",
     "/reviewers/builder",
     "/bookmarks",

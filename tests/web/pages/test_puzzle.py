@@ -63,6 +63,8 @@ def test_a_reader_without_scripts_is_told_what_to_do(window: Windows, base: str,
     page.locator('button[value="ship"]').click()
     expect(page.get_by_role("heading", name="One moment, please")).to_be_visible()
     page.get_by_role("link", name="Back to the tool").click()
+    expect(page.locator('button[value="ship"]')).not_to_have_attribute("aria-pressed", "true")
+    page.get_by_role("link", name="Your vote").click()
     expect(page.locator('button[value="ship"]')).to_have_attribute("aria-pressed", "false")
 
 

@@ -1,0 +1,47 @@
+"""Answers that are the same for everybody: what shared caches may do with them, and by which tags to forget them.
+
+Such an answer depends on its address and on what its `Vary` names, and on nothing else of a request: neither on a cookie nor on
+the host that was asked for. Its tags say what it shows, so that a change can be followed by a purge.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from services.clock import now
+from services.web.http.answers import Headers
+from services.web.http.call import Call
+
+EVERYTHING: Final = "page"
+"""The tag of every shared answer."""
+LISTS: Final = "list"
+"""The tag of what shows many tools: any change may move something there."""
+_LAG_SECONDS: Final = 0.25
+"""A card may be as much older than the answer that shows it."""
+
+
+def tool_tag(slug: str) -> str:
+    """Return the tag of the answers that show a tool."""
+    return f"tool-{slug}"
+
+
+def shared(call: Call, *tools: str, many: bool = False, vary: Sequence[bytes] = ()) -> Headers:
+    """Return the headers of an answer that is the same for everybody and shows these tools, by their slugs, or many.
+
+    Browsers ask again each time; shared caches (RFC 9111, 5.2.2.10) after BALLOTPRESS_SHARED_SECONDS, and as long again they
+    may show what they have while they ask (RFC 5861). nginx counts whole seconds, and would keep one second for up to two: it
+    is told by the clock which second is the last.
+    """
+    seconds = call.site.settings.caching.shared_seconds
+    tags = [EVERYTHING, *([LISTS] if many else []), *map(tool_tag, dict.fromkeys(tools))]
+    return (
+        (b"cache-control", b"public, max-age=0, s-maxage=%d, stale-while-revalidate=%d" % (seconds, seconds)),
+        (b"x-accel-expires", b"@%d" % (now().timestamp() - _LAG_SECONDS + seconds - 1)),
+        (b"vary", b", ".join((b"Accept-Encoding", *vary))),
+        (b"cache-tag", ",".join(tags).encode("ascii")),
+        (b"surrogate-key", " ".join(tags).encode("ascii")),
+    )
+
+
+def is_shared(cache_control: bytes | None) -> bool:
+    """Tell whether an answer under this header may be shown to others than who asked for it."""
+    return cache_control is not None and b"s-maxage" in cache_control
