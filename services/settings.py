@@ -27,7 +27,7 @@ from services.urls import UrlError, read_database_url, read_valkey_url
 LogFormat = Literal["json", "console"]
 PuzzleBy = Literal["operator", "detector"]
 
-SCOPES: Final = frozenset({"catalog", "moderate", "voters", "digest", "read"})
+SCOPES: Final = frozenset({"catalog", "moderate", "voters", "digest", "read", "webhooks"})
 PREFIX: Final = "BALLOTPRESS_"
 HOME: Final = PREFIX + "HOME"
 LOG_KEY: Final = PREFIX + "LOG_KEY"
@@ -71,6 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     second_operator_above: int = 100
     false_alarms: float = 0.01
     puzzle: PuzzleBy = "operator"
+    webhook_failures: int = 20
+    webhook_loopback: bool = False
     drain_seconds: int = 3
     log_format: LogFormat = "json"
     newsletter: Newsletter = Newsletter()
@@ -123,6 +125,10 @@ def _count(name: str) -> Variable:
     return Variable(name, "0*[1-9][0-9]*", "must be a whole number above 0, not {!r}", int)
 
 
+def _switch(name: str) -> Variable:
+    return Variable(name, "on|off", "must be on or off, not {!r}", lambda word: word == "on")
+
+
 # fmt: off
 _TABLE: Final = {
     "database_url": Variable(
@@ -167,7 +173,7 @@ _TABLE: Final = {
     "changes_per_day": _count("BALLOTPRESS_CHANGES_PER_DAY"),
     "reviews_per_hour": _count("BALLOTPRESS_REVIEWS_PER_HOUR"),
     "network_viewers": _count("BALLOTPRESS_NETWORK_VIEWERS"),
-    "network_marks": Variable("BALLOTPRESS_NETWORK_MARKS", "on|off", "must be on or off, not {!r}", lambda word: word == "on"),
+    "network_marks": _switch("BALLOTPRESS_NETWORK_MARKS"),
     "second_operator_above": Variable(
         "BALLOTPRESS_SECOND_OPERATOR_ABOVE", "[0-9]{1,9}", "must be a whole number of votes, or 0 for never, not {!r}", int,
     ),
@@ -175,6 +181,8 @@ _TABLE: Final = {
         "BALLOTPRESS_FALSE_ALARMS", r"0*\.[0-9]*[1-9][0-9]*", "must be a share between 0 and 1, such as 0.01, not {!r}", float,
     ),
     "puzzle": Variable("BALLOTPRESS_PUZZLE", "operator|detector", "must be operator or detector, not {!r}"),
+    "webhook_failures": _count("BALLOTPRESS_WEBHOOK_FAILURES"),
+    "webhook_loopback": _switch("BALLOTPRESS_WEBHOOK_LOOPBACK"),
     "drain_seconds": Variable("BALLOTPRESS_DRAIN_SECONDS", "0*[0-9]{1,3}", "must be whole seconds below 1000, not {!r}", int),
     "log_format": Variable("BALLOTPRESS_LOG_FORMAT", "json|console", "must be json or console, not {!r}"),
     "sender": Variable(

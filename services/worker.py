@@ -32,6 +32,7 @@ from services.settings import Settings
 from services.starting import await_schema
 from services.status.processes import Life
 from services.status.read import LAST_TICK
+from services.webhooks.desk import Desk
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ def run(settings: Settings) -> None:
     asyncio.get_event_loop().run_until_complete(await_schema(settings.database_url, "worker"))
     began = monotonic()
     life = Life(settings.database_url, "worker", lambda: _trouble(mailroom, began))
-    worker = create_worker(settings, mailroom)
+    desk = Desk(settings)
+    worker = create_worker(settings, mailroom, desk)
     living = worker.loop.create_task(life.run())
     try:
         worker.run()
@@ -61,6 +63,7 @@ def run(settings: Settings) -> None:
         living.cancel()
         # Not in arq's on_shutdown, which isn't reached when Valkey is gone: a chunk under way must be finished all the same.
         worker.loop.run_until_complete(mailroom.close())
+        worker.loop.run_until_complete(desk.close())
 
 
 def _is_public(url: str) -> bool:
@@ -79,8 +82,8 @@ def _trouble(mailroom: Mailroom, began: float) -> str | None:
     return "has not reached Valkey: see REDIS_URL in its environment"
 
 
-def create_worker(settings: Settings, mailroom: Mailroom) -> Worker:
-    """Return a worker that isn't running yet. It opens the mailroom when it starts."""
+def create_worker(settings: Settings, mailroom: Mailroom, desk: Desk) -> Worker:
+    """Return a worker that isn't running yet. It opens the mailroom and the webhooks' desk when it starts."""
     return Worker(
         functions=[func(_wake, name=DOORBELL, keep_result=0)],
         cron_jobs=[
@@ -97,6 +100,7 @@ def create_worker(settings: Settings, mailroom: Mailroom) -> Worker:
         ctx={
             "database_url": settings.database_url,
             "mailroom": mailroom,
+            "desk": desk,
             "days": DAYS if settings.network_marks else 0,
             "false_alarms": settings.false_alarms,
             "alarm": slow_down if settings.puzzle == "detector" else silent,
@@ -112,6 +116,7 @@ def create_worker(settings: Settings, mailroom: Mailroom) -> Worker:
 
 async def _open(ctx: dict[str, Any]) -> None:
     await ctx["mailroom"].open()
+    await ctx["desk"].open()
 
 
 async def _wake(ctx: dict[str, Any]) -> None:

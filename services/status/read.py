@@ -87,7 +87,7 @@ cross join lateral (
     select sum(pg_table_size(p.oid))::bigint as bytes, sum(pg_indexes_size(p.oid))::bigint as index_bytes
     from (select t.oid union select i.inhrelid from pg_inherits i where i.inhparent = t.oid) p(oid)
 ) s
-where n.nspname in ('log', 'vault', 'newsletter', 'import', 'proof')
+where n.nspname in ('log', 'vault', 'newsletter', 'import', 'proof', 'webhooks')
    or t.relname <> 'checkpoint'
       and exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'checkpoint' and c.relkind = 'r')
 order by s.bytes + s.index_bytes desc, 1

@@ -33,6 +33,7 @@ from services.web import (
     integrity,
     issues,
     log,
+    mail_reports,
     moderation,
     newsletter,
     operators,
@@ -56,7 +57,6 @@ from services.web import (
     visitors,
     voters,
     votes,
-    webhooks,
     your_data,
 )
 from services.web.http import assets
@@ -83,8 +83,8 @@ HEAD_MILLISECONDS: Final = 8_000
 
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
     health, visitors, tools, own_tools, personas, comparisons, votes, tallies, settled, corrections, how_we_check, bookmarks,
-    reviews, reports, newsletter, preferences, issues, outbox, your_data, webhooks, operators, moderation, integrity, voters,
-    puzzles, quarantine, suppressions, log, public_log, assets, refusals, security_contact, verify_program, proof,
+    reviews, reports, newsletter, preferences, issues, outbox, your_data, mail_reports, operators, moderation, integrity,
+    voters, puzzles, quarantine, suppressions, log, public_log, assets, refusals, security_contact, verify_program, proof,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 

@@ -31,13 +31,13 @@ from services.web.http.problems import KINDS, UNEXPECTED, Kind, NotFound, header
 from services.web.http.queries import Query
 from services.web.http.theme import Theme
 from services.web.live import TooManyViewers
+from services.web.mail_reports import NotSigned
 from services.web.operators import operators_frame
 from services.web.plain_words import TITLES, detail_for, faults_for
 from services.web.public_tree import NotSignedYet, TileAway, TooManyWaitForProof
 from services.web.puzzles import PuzzleUnsolved
 from services.web.site import Call
 from services.web.wait import TooManyWait, ViewsBehind
-from services.web.webhooks import NotSigned
 
 REFUSALS: Final[dict[type[Exception], Kind]] = {
     ToolNotListed: Kind(404, "tool-not-listed", "Not found", "No listed tool has this slug."),

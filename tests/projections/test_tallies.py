@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from events import quarantine
 from events.ballots import VoteCast, VoteRetracted
 from events.log import ids
-from events.log.event import Event, encode
+from events.log.event import Event
 from events.quarantine import EventDropped
 from events.registry import REGISTRY
 from events.voters import VoterDisqualified, VoterReinstated
@@ -23,16 +23,11 @@ from projections.engine.runner import advance
 from projections.registry import PROJECTIONS
 from tests.support import servers
 from tests.support.histories import EXAMPLES, TOOLS, VOTERS
+from tests.support.log import record_at
 from tests.support.servers import database
 
 START = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)  # the day after is a Monday
 HOURS = next(projection for projection in PROJECTIONS if projection.name == "hours")
-INSERT = """
-insert into log.events (stream, position, recorded_at, version, schema_version, type, data)
-select s.stream, s.position, s.recorded_at, s.position, 1, s.type, s.data::jsonb
-from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[])
-     with ordinality as s(stream, recorded_at, type, data, position)
-"""
 
 Recorded = tuple[datetime, Event]
 Choice = Literal["ship", "skip"]
@@ -96,12 +91,7 @@ def disqualified(events: Sequence[Recorded]) -> set[str]:
 
 async def record(connection: "asyncpg.Connection[Any]", events: Sequence[Recorded]) -> None:
     """Write events into an empty log at their times, which the log itself would not let anyone choose."""
-    streams = [_stream(event) for _, event in events]
-    types, data = [type(event).__name__ for _, event in events], [encode(event) for _, event in events]
-    await connection.execute(INSERT, streams, [at for at, _ in events], types, data)
-    await connection.execute(
-        "update log.head set position = $1, recorded_at = $2", len(events), events[-1][0] if events else START
-    )
+    await record_at(connection, [(at, _stream(event), event) for at, event in events])
 
 
 def _stream(event: Event) -> UUID:

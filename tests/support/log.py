@@ -1,6 +1,7 @@
 """Events put into the log past the rules, and tools that are listed there."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,12 +11,31 @@ from events.catalog import ToolAdded
 from events.log import ids
 from events.log.command import Command, Decision, Reads, Seen
 from events.log.committer import Committer
-from events.log.event import Event
+from events.log.event import Event, encode
 from events.registry import REGISTRY
 from projections.engine.projection import create_missing
 from projections.registry import PROJECTIONS
 from tests.support.catalogs import new_id
 from tests.support.processes import PATIENCE
+
+INSERT = """
+insert into log.events (stream, position, recorded_at, version, schema_version, type, data)
+select s.stream, h.position + s.n, s.recorded_at,
+       coalesce((select max(e.version) from log.events e where e.stream = s.stream), 0)
+           + row_number() over (partition by s.stream order by s.n),
+       1, s.type, s.data::jsonb
+from log.head h, unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[])
+     with ordinality as s(stream, recorded_at, type, data, n)
+"""
+
+
+async def record_at(connection: "asyncpg.Connection[Any]", events: Sequence[tuple[datetime, UUID, Event]]) -> None:
+    """Write events into the log at their times, which the log itself would not let anyone choose."""
+    times, streams = [at for at, _, _ in events], [stream for _, stream, _ in events]
+    types, data = [type(event).__name__ for _, _, event in events], [encode(event) for _, _, event in events]
+    await connection.execute(INSERT, streams, times, types, data)
+    move = "update log.head set position = position + $1, recorded_at = greatest(recorded_at, $2)"
+    await connection.execute(move, len(events), max(times, default=None))
 
 
 class Append(Command[None], frozen=True):
