@@ -56,6 +56,7 @@ def write(folder: Path, api: int, port: int, plain: int) -> Path:
         "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
         "/etc/ssl/ballotpress.pem": str(certificate),
         "/etc/ssl/private/ballotpress.key": str(key),
+        "/var/cache/ballotpress ": f"{folder}/cache ",
     }.items():
         assert ours in text, ours
         text = text.replace(ours, theirs)

@@ -63,7 +63,7 @@ def page(
             answer = await function(request, asked)
             return answer if asked.after is None and getattr(asked, "said", None) is None else answer.for_its_caller()
 
-        return route("GET", path, f"GET page {path}", handle)
+        return route("GET", path, f"GET page {path}", handle, takes=takes)
 
     return made
 
