@@ -29,6 +29,7 @@ from services.web import (
     comparisons,
     corrections,
     health,
+    home,
     how_we_check,
     integrity,
     issues,
@@ -82,6 +83,7 @@ HEAD_MILLISECONDS: Final = 8_000
 """How long a head may take, from the connection's opening or the answer before it: so a silent connection ends as well."""
 
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
+    home,
     health, visitors, tools, own_tools, personas, comparisons, votes, tallies, settled, corrections, how_we_check, bookmarks,
     reviews, reports, newsletter, preferences, issues, outbox, your_data, mail_reports, operators, moderation, integrity,
     voters, puzzles, quarantine, suppressions, log, public_log, assets, refusals, security_contact, verify_program, proof,

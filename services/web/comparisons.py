@@ -1,13 +1,14 @@
-"""Comparisons: any two listed tools side by side, the list of announced pairs, and the first page, which shows them."""
+"""Comparisons: any two listed tools side by side, and the list of announced pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
 import msgspec
 
 from projections import tools
-from projections.comparison import Comparison, compare, splits
+from projections.comparison import Comparison, Score, compare, splits
+from projections.tally import Community
 from projections.tools import Pair
 from services.web.card_cache import CachedCard
 from services.web.flash import FLASHES, PageQuery
@@ -23,8 +24,6 @@ from services.web.site import Call, Site
 
 _PAGES: Final = PageCache()
 _CANONICAL: Final = Kept[str](60, 1000)
-_CONTESTED: Final = 5
-_TRENDING: Final = 4
 
 
 class AnnouncedPair(msgspec.Struct, frozen=True):
@@ -95,33 +94,25 @@ async def get_comparison(call: Call, query: Query) -> Answer:
     return versioned.answer(call.head.get(b"if-none-match"))
 
 
-_HOME: Final = Head(
-    path="/",
+_COMPARISONS: Final = Head(
+    path="/comparisons",
     title="AI tools compared, two at a time",
-    description="AI tools compared two at a time: a panel’s verdict, the community’s vote, and how sure either is.",
+    description="Every comparison that the panel announced, newest first, with how both tools stand with their readers.",
 )
 
 
-@page("/", ListQuery)
-async def home_page(call: Call, query: ListQuery) -> Answer:
-    """Show the announced comparisons, newest first, the most contested of them, and trending tools."""
-    site = call.site
-    newest, more = await read_pairs(call, query)
-    trending = await tools.tools(site.database, "trending", None, None, _TRENDING)
-    contested = await tools.contested(site.database, _CONTESTED)
-    slugs = {slug for pair in (*newest, *contested) for slug in (pair.left, pair.right)}
-    found = await site.cards.find([*slugs.union(place.slug for place in trending)])
-    return show(
-        call,
-        "home.html",
-        cache=public_page(call, many=True),
-        head=_HOME,
-        newest=newest,
-        next=more,
-        contested=contested,
-        tallies={slug: found[slug].card.community for slug in slugs if slug in found},
-        trending=[found[place.slug].card for place in trending if place.slug in found],
-    )
+async def read_tallies(site: Site, pairs: Iterable[Pair]) -> dict[str, Community]:
+    """Return the community's tallies of the tools in some pairs, by slug."""
+    found = await site.cards.find(sorted({slug for pair in pairs for slug in (pair.left, pair.right)}))
+    return {slug: cached.card.community for slug, cached in found.items()}
+
+
+@page("/comparisons", ListQuery)
+async def comparisons_page(call: Call, query: ListQuery) -> Answer:
+    """Show the announced comparisons, newest first."""
+    found, more = await read_pairs(call, query)
+    tallies, cache = await read_tallies(call.site, found), public_page(call, many=True)
+    return show(call, "comparisons.html", cache=cache, head=_COMPARISONS, items=found, tallies=tallies, next=more)
 
 
 @page("/compare/{pair}", PageQuery)
@@ -133,9 +124,15 @@ async def comparison_page(call: Call, query: PageQuery) -> Answer:
 
     def make() -> bytes:
         compared = msgspec.structs.asdict(compare(ours, theirs))
+        split = [row.persona for row in compared["scorecard"] if _is_split(row)]
         head = comparison_head(call.site.settings.base_url, f"/compare/{canonical}", ours, theirs)
         word = FLASHES.get(query.said)
-        return call.site.theme.render("compare.html", **compared, head=head, word=word)
+        return call.site.theme.render("compare.html", **compared, head=head, word=word, split=split)
 
     found = _PAGES.page((left.slug, right.slug, query.said, canonical), (ours, theirs), make)
     return found.answer(call.head, public_page(call, left.slug, right.slug))
+
+
+def _is_split(row: Score) -> bool:
+    """Return whether a persona ships one of two tools and skips the other."""
+    return row.left is not None and row.right is not None and row.left.verdict != row.right.verdict

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 from zlib import crc32
 
 import msgspec
@@ -14,6 +15,9 @@ from projections.cards import UnderReview
 from projections.comparison import NO_REVIEWS, NO_VOTES, verdict_line
 from projections.reviews import ties_line
 from projections.tally import Community
+
+FEW: Final = 10
+"""From so many votes on a share is written in percent and drawn as a bar; fewer are counted, and drawn one by one."""
 
 HUES: Final = 10
 """The colours of tools' tiles, `.hue-0` and on in the style sheet."""
@@ -29,6 +33,30 @@ def count(number: int, one: str, many: str | None = None) -> str:
 def verdict(word: str | None, none: str = "") -> str:
     """Write the panel's verdict; `none` stands for a missing one."""
     return none if word is None else _VERDICTS[word]
+
+
+def share(tally: Community) -> str:
+    """Write the share of ship votes: `62%`, or `2 of 3` while they are so few that a percent would say too much."""
+    if not tally.total:
+        return "No votes yet"
+    return f"{tally.ship} of {tally.total}" if tally.total < FEW else f"{tally.ship_percent}%"
+
+
+def standing(tally: Community) -> str:
+    """Write how a tally stands: `62% ship of 1,200 votes`, `2 of 3 votes ship`."""
+    if not tally.total:
+        return "No votes yet"
+    votes = count(tally.total, "vote")
+    return f"{tally.ship} of {votes} ship" if tally.total < FEW else f"{tally.ship_percent}% ship of {votes}"
+
+
+def host(url: str) -> str:
+    """Return the host that an address of the web leads to, as people read it; nothing for another address."""
+    try:
+        found = urlsplit(url)
+    except ValueError:
+        return ""
+    return (found.hostname or "").removeprefix("www.") if found.scheme in ("https", "http") else ""
 
 
 def interval(tally: Community) -> str:
@@ -125,6 +153,9 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
         verdict,
         verdict_line,
         ties_line,
+        share,
+        standing,
+        host,
         interval,
         flips,
         score,
@@ -153,4 +184,11 @@ GROUNDS: Final[dict[Ground, str]] = {
 
 PUBLISHED: Final = "Votes are published, under a name that nobody can link to you or to your other votes."
 
-GLOBALS: Final = {"NO_REVIEWS": NO_REVIEWS, "NO_VOTES": NO_VOTES, "GROUNDS": GROUNDS, "PUBLISHED": PUBLISHED, "head": None}
+GLOBALS: Final = {
+    "NO_REVIEWS": NO_REVIEWS,
+    "NO_VOTES": NO_VOTES,
+    "GROUNDS": GROUNDS,
+    "PUBLISHED": PUBLISHED,
+    "FEW": FEW,
+    "head": None,
+}

@@ -16,6 +16,7 @@ from tests.support.processes import Instance
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 PAGES = {
     "home": "/",
+    "comparisons": "/comparisons",
     "compare": "/compare/citeheron-vs-latticebrief-autonomous-research-reports-beta",
     "compare-settled": "/compare/dovecrate-vs-n8n",
     "tools": "/tools?sort=community",

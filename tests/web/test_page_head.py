@@ -9,7 +9,8 @@ from tests.support.http import Site
 BASE = "http://127.0.0.1:8000"
 """The site's address by its settings: not the one that the tests call it by."""
 PUBLIC = [
-    "/", "/tools", "/tools?category=Coding", "/reviewers", "/reviewers/builder", "/reviewers/builder?category=Coding",
+    "/", "/comparisons", "/tools", "/tools?category=Coding", "/reviewers", "/reviewers/builder",
+    "/reviewers/builder?category=Coding",
     "/issues", "/settled", "/corrections", "/integrity", "/newsletter", "/proof", "/your-data",
 ]  # fmt: skip
 PRIVATE = ["/bookmarks", "/newsletter/sent", "/proof/mine", "/ops/sign-in", "/outbox", "/nothing", "/tools/no-such-tool"]

@@ -11,8 +11,13 @@
   const word = (c) => c.settled || c.verdict;
   const called = (c) =>
     word(c) ? `${VERDICTS[word(c)]}, ${c.settled ? "settled" : "so far"}` : c.total ? "Too early to call" : "";
+  const FEW = 10;
+  const isFew = (c) => c.total > 0 && c.total < FEW;
+  const share = (c) => (isFew(c) ? `${c.ship} of ${c.total}` : `${c.ship_percent}%`);
+  const standing = (c) => (isFew(c) ? `${c.ship} of ${count(c.total, "vote")} ship` : `${c.ship_percent}% ship of ${count(c.total, "vote")}`);
   const words = (c) => ({
-    percent: c.total ? `${c.ship_percent}%` : "No votes yet",
+    percent: c.total ? share(c) : "No votes yet",
+    standing: c.total ? standing(c) : "No votes yet",
     verdict: called(c),
     count: count(c.total, "vote"),
     split: `${c.ship} ship / ${c.skip} skip`,
@@ -29,17 +34,26 @@
     part.setAttribute("x", x);
     part.setAttribute("width", width);
   };
+  const DOTS = { ships: (c) => [0, c.ship], skips: (c) => [c.ship, c.skip], holes: (c) => [c.ship, c.skip] };
+  function dot(part, c) {
+    const [first, dots] = DOTS[part.dataset.part](c);
+    const hidden = !isFew(c) || !dots;
+    part.setAttribute("x1", hidden ? -40 : 8 + 20 * first);
+    part.setAttribute("x2", hidden ? -40 : (20 * (first + dots) - 11.9).toFixed(1));
+  }
   function show(slug, c, position) {
     if (position < (shown[slug] ?? 0)) return;
     shown[slug] = position;
     const says = { ...words(c), entry: number(position) };
     for (const tally of all(`[data-tally="${slug}"]`)) {
+      tally.dataset.size = isFew(c) ? "few" : "many";
       tally.dataset.votes = c.verdict ? "enough" : c.total ? "few" : "none";
       for (const part of all("[data-part]", tally)) {
         const name = part.dataset.part;
         if (name === "rest") set(part, 0, c.total ? 100 : 0);
         else if (name === "share") set(part, 0, c.total ? ((100 * c.ship) / c.total).toFixed(2) : 0);
         else if (name === "band") set(part, c.interval ? c.interval[0] : 0, c.interval ? (c.interval[1] - c.interval[0]).toFixed(1) : 0);
+        else if (DOTS[name]) dot(part, c);
         else if (part.textContent !== says[name]) part.textContent = says[name];
         if (name === "verdict") part.className = `badge${BADGES[word(c)] || ""}`;
       }
@@ -194,22 +208,16 @@
     button.setAttribute("aria-pressed", String(keeps));
     form.querySelector("[data-part=keep]").textContent = keeps ? "Bookmarked" : "Bookmark";
   };
-  let kept = 0; // where the last bookmark that was set here stands in the log: a list must have come so far
-  async function setBookmark(slug, keeps) {
-    const { position } = await write(keeps ? "PUT" : "DELETE", `/v1/bookmarks/${slug}`);
-    kept = position ?? kept;
-    all(`[data-bookmark="${slug}"]`).forEach((form) => mark(form, keeps));
-  }
   async function keep(form, button) {
     const keeps = button.value === "yes";
-    await setBookmark(form.dataset.bookmark, keeps);
+    await write(keeps ? "PUT" : "DELETE", `/v1/bookmarks/${form.dataset.bookmark}`);
+    mark(form, keeps);
     return keeps ? "Saved to your bookmarks." : "Removed from your bookmarks.";
   }
-  const LOADING = "Loading bookmarks…";
   async function remove(form, place) {
-    await setBookmark(form.dataset.remove, false);
-    place.textContent = LOADING;
-    const answer = await fetch(`/bookmarks?after=${kept}`);
+    const { position } = await write("DELETE", `/v1/bookmarks/${form.dataset.remove}`);
+    place.textContent = "Loading bookmarks…";
+    const answer = await fetch(`/bookmarks?after=${position ?? 0}`);
     const read = new DOMParser().parseFromString(await answer.text(), "text/html");
     const list = document.querySelector("[data-bookmarks]");
     list.replaceWith(document.adoptNode(read.querySelector("[data-bookmarks]")));
@@ -257,73 +265,6 @@
     }
     form.removeAttribute("aria-busy");
   });
-
-  // The bookmarks open beside what is being read; their link leads to their own page.
-  const make = (name, props, ...children) => {
-    const made = Object.assign(document.createElement(name), props);
-    made.append(...children);
-    return made;
-  };
-  const NONE = () => [
-    make("strong", { textContent: "No bookmarks yet" }),
-    make("span", { textContent: "Bookmark tools to save them for later." }),
-  ];
-  function openDrawer() {
-    const close = make("button", { type: "button", className: "quiet", textContent: "Close" });
-    const said = make("p", { className: "empty" });
-    said.setAttribute("role", "status");
-    const list = make("ul", { className: "list" });
-    const title = make("h2", { id: "drawer", textContent: "Bookmarks" });
-    const whole = make("a", { href: "/bookmarks", textContent: "All bookmarks" });
-    const drawer = make("dialog", { className: "drawer" }, make("div", { className: "between" }, title, close), said, list, whole);
-    drawer.setAttribute("aria-labelledby", "drawer");
-    const say = (...words) => {
-      said.replaceChildren(...words);
-      said.hidden = !words.length;
-      list.hidden = !list.childElementCount;
-    };
-    const row = ({ slug, name, tagline }) => {
-      const button = make("button", { type: "button", className: "quiet" }, "Remove", make("span", { className: "unseen", textContent: ` ${name}` }));
-      const link = make("p", { className: "title" }, make("a", { href: `/tools/${slug}`, textContent: name, dir: "auto" }));
-      const item = make("li", {}, make("div", { className: "between" }, link, button), make("p", { textContent: tagline, dir: "auto" }));
-      button.addEventListener("click", async () => {
-        button.disabled = true;
-        try {
-          await setBookmark(slug, false);
-          (item.nextElementSibling ?? item.previousElementSibling ?? drawer).querySelector("button").focus();
-          item.remove();
-          say(...(list.childElementCount ? [] : NONE()));
-        } catch (error) {
-          button.disabled = false;
-          say(error.message);
-        }
-      });
-      return item;
-    };
-    const load = async () => {
-      say(LOADING);
-      try {
-        const answer = known() ? await fetch(`/v1/bookmarks?limit=100&after=${kept}`) : null;
-        if (answer && !answer.ok && answer.status !== 401) throw new Error(answer.status);
-        list.append(...(answer?.ok ? (await answer.json()).items : []).map(row));
-        say(...(list.childElementCount ? [] : NONE()));
-      } catch {
-        say("Your bookmarks can't be shown now. Try again.");
-      }
-    };
-    close.addEventListener("click", () => drawer.close());
-    drawer.addEventListener("click", (event) => event.target === drawer && drawer.close());
-    drawer.addEventListener("close", () => drawer.remove());
-    document.body.append(drawer);
-    drawer.showModal();
-    load();
-  }
-  for (const link of all("[data-drawer]:not([aria-current])"))
-    link.addEventListener("click", (event) => {
-      if (!window.HTMLDialogElement || event.ctrlKey || event.metaKey || event.shiftKey) return;
-      event.preventDefault();
-      openDrawer();
-    });
 
   // What a form's redirect carried is shown; it needn't stay in the address.
   const here = new URL(location.href);

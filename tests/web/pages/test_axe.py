@@ -16,6 +16,7 @@ from tests.support.processes import PATIENCE
 
 READERS = (
     "/",
+    "/comparisons",
     "/compare/ollama-vs-llama-cpp",
     "/tools",
     "/tools/ollama",

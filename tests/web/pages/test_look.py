@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect
 
 from tests.support.browser import Other, Windows, sign_in
-from tests.support.processes import wait_for
+from tests.support.catalogs import opinion, tool
+from tests.support.processes import PATIENCE, Instance, wait_for
 
 FRESH = "dovecrate"
 HEIGHT = "path => path.getBBox().height"
@@ -81,7 +82,7 @@ def test_a_verdict_says_whether_it_is_settled(window: Windows, base: str, votes:
 
 def test_a_chart_draws_both_bands_apart(window: Windows, base: str, votes: Callable[..., None]) -> None:
     """The settled band lies around the other and has an outline of its own, so no colour need tell them apart."""
-    votes("framewick", "ship", 2)
+    votes("framewick", "ship", 10)
     wait_for(lambda: "<figure" in httpx.get(f"{base}/tools/framewick").text)
     page = window(viewport={"width": 360, "height": 800})
     page.goto(f"{base}/tools/framewick")
@@ -94,14 +95,14 @@ PAIR = ("citeheron", "latticebrief-autonomous-research-reports-beta")
 
 
 def test_compared_cards_stand_level(window: Windows, base: str, votes: Callable[..., None]) -> None:
-    """At 800 pixels the bars, counts and buttons of two tools are at the same heights, whatever their badges say."""
+    """At 800 pixels the shares, counts, prices and buttons of two tools are at the same heights, whatever their badges say."""
     votes("citeheron", "ship", 1)
     page = window(viewport={"width": 800, "height": 900})
     page.goto(f"{base}/compare/{'-vs-'.join(PAIR)}")
     for place, part in (
-        ("tally", ".bar"),
+        ("tally", ".percent"),
         ("tally", "strong[data-part=count]"),
-        ("vote", "strong[data-part=percent]"),
+        ("vote", ".price"),
         ("vote", "button[value=ship]"),
         ("vote", "[data-bookmark] button"),
     ):
@@ -111,14 +112,40 @@ def test_compared_cards_stand_level(window: Windows, base: str, votes: Callable[
         assert len(tops) == 2 and tops[0] == tops[1], part
 
 
+FIRST = (".tile", "h3", ".calls .badge", "[data-part=standing]", ".price")
+LONGEST = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft " * 3
+"""As a name of 200 characters it is the longest that a catalog may hold, in words that no window is wide enough for."""
+
+
+@pytest.fixture(scope="module")
+def longest(instance: Instance, base: str) -> tuple[str, str]:
+    """Two tools whose every line is as long as it may be."""
+    both = [
+        {**tool(f"longest-{side}", name=LONGEST[:200], tagline=LONGEST * 2, category=LONGEST[:100]),
+         "pricing": {"tier": "freemium", "label": LONGEST[:200]}, "panel": [opinion()]}
+        for side in ("left", "right")
+    ]  # fmt: skip
+    operator = {"Authorization": f"Bearer {(instance.home / 'operator.token').read_text().strip()}"}
+    httpx.post(f"{base}/v1/ops/catalog", json={"tools": both}, headers=operator, timeout=PATIENCE).raise_for_status()
+    wait_for(lambda: httpx.get(f"{base}/v1/tools/longest-right").is_success)
+    return "longest-left", "longest-right"
+
+
 @pytest.mark.parametrize(("width", "height"), [(390, 800), (1280, 800)])
-def test_a_comparison_answers_in_its_first_window(window: Windows, base: str, width: int, height: int) -> None:
-    """Both panels' verdicts, both tallies and all vote buttons are seen without scrolling, on a phone and at a desk."""
-    page = window(viewport={"width": width, "height": height})
-    page.goto(f"{base}/compare/{'-vs-'.join(PAIR)}")
-    for tool in PAIR:
-        for part in (".calls .badge", "[data-part=percent]", "button[value=ship]", "button[value=skip]"):
-            expect(page.locator(f"#vote-{tool} {part}").first).to_be_in_viewport(ratio=1)
+@pytest.mark.parametrize("named", ["as usual", "at length"])
+def test_a_comparison_answers_in_its_first_window(
+    window: Windows, base: str, longest: tuple[str, str], width: int, height: int, named: str
+) -> None:
+    """Both tools' verdicts, tallies and vote buttons lie in the first window, on a phone and at a desk, whatever the names."""
+    pair, page = longest if named == "at length" else PAIR, window(viewport={"width": width, "height": height})
+    page.goto(f"{base}/compare/{'-vs-'.join(pair)}")
+    for slug in pair:
+        for part in (*FIRST, "button[value=ship]", "button[value=skip]"):
+            box = page.locator(f"#vote-{slug} {part}").first.bounding_box()
+            assert box is not None, part
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width, part
+            assert box["y"] >= 0 and box["y"] + box["height"] <= height, part
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
 def test_no_table_of_operators_is_cut_on_a_phone(window: Windows, base: str, token: str) -> None:

@@ -1,0 +1,43 @@
+"""The first page: the week. What is contested, what is new, what moved and who leads; lists in full have pages of their own."""
+
+from typing import Final
+
+from projections import tools
+from services.web.comparisons import read_tallies
+from services.web.http.answers import Answer
+from services.web.http.pages import page, public_page, show
+from services.web.http.queries import Query
+from services.web.page_head import Head
+from services.web.site import Call
+from services.web.tools import read_cards
+
+_PAIRS: Final = 5
+_CONTESTED: Final = 4
+_TOOLS: Final = 5
+
+_HEAD: Final = Head(
+    path="/",
+    title="Which AI tool should you ship?",
+    description="AI tools compared two at a time: a panel’s verdict, the community’s vote, and how sure either is.",
+)
+
+
+@page("/", Query)
+async def home_page(call: Call, query: Query) -> Answer:
+    """Show the week: the most contested pair, the newest comparisons, what is trending, and who leads."""
+    site = call.site
+    newest = await tools.pairs(site.database, None, _PAIRS)
+    contested = await tools.contested(site.database, _CONTESTED)
+    trending = await tools.tools(site.database, "trending", None, None, _TOOLS)
+    leaders = await tools.tools(site.database, "settled", None, None, _TOOLS)
+    return show(
+        call,
+        "home.html",
+        cache=public_page(call, many=True),
+        head=_HEAD,
+        newest=newest,
+        contested=contested,
+        tallies=await read_tallies(site, (*newest, *contested)),
+        trending=await read_cards(site, [place.slug for place in trending]),
+        leaders=await read_cards(site, [place.slug for place in leaders]),
+    )
