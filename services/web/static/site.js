@@ -208,16 +208,22 @@
     button.setAttribute("aria-pressed", String(keeps));
     form.querySelector("[data-part=keep]").textContent = keeps ? "Bookmarked" : "Bookmark";
   };
+  let kept = 0; // where the last bookmark that was set here stands in the log: a list must have come so far
+  async function setBookmark(slug, keeps) {
+    const { position } = await write(keeps ? "PUT" : "DELETE", `/v1/bookmarks/${slug}`);
+    kept = position ?? kept;
+    all(`[data-bookmark="${slug}"]`).forEach((form) => mark(form, keeps));
+  }
   async function keep(form, button) {
     const keeps = button.value === "yes";
-    await write(keeps ? "PUT" : "DELETE", `/v1/bookmarks/${form.dataset.bookmark}`);
-    mark(form, keeps);
+    await setBookmark(form.dataset.bookmark, keeps);
     return keeps ? "Saved to your bookmarks." : "Removed from your bookmarks.";
   }
+  const LOADING = "Loading bookmarks…";
   async function remove(form, place) {
-    const { position } = await write("DELETE", `/v1/bookmarks/${form.dataset.remove}`);
-    place.textContent = "Loading bookmarks…";
-    const answer = await fetch(`/bookmarks?after=${position ?? 0}`);
+    await setBookmark(form.dataset.remove, false);
+    place.textContent = LOADING;
+    const answer = await fetch(`/bookmarks?after=${kept}`);
     const read = new DOMParser().parseFromString(await answer.text(), "text/html");
     const list = document.querySelector("[data-bookmarks]");
     list.replaceWith(document.adoptNode(read.querySelector("[data-bookmarks]")));
@@ -265,6 +271,73 @@
     }
     form.removeAttribute("aria-busy");
   });
+
+  // The bookmarks open beside what is being read; their link leads to their own page.
+  const make = (name, props, ...children) => {
+    const made = Object.assign(document.createElement(name), props);
+    made.append(...children);
+    return made;
+  };
+  const NONE = () => [
+    make("strong", { textContent: "No bookmarks yet" }),
+    make("span", { textContent: "Bookmark tools to save them for later." }),
+  ];
+  function openDrawer() {
+    const close = make("button", { type: "button", className: "quiet", textContent: "Close" });
+    const said = make("p", { className: "empty" });
+    said.setAttribute("role", "status");
+    const list = make("ul", { className: "list" });
+    const title = make("h2", { id: "drawer", textContent: "Bookmarks" });
+    const whole = make("a", { href: "/bookmarks", textContent: "All bookmarks" });
+    const drawer = make("dialog", { className: "drawer" }, make("div", { className: "between" }, title, close), said, list, whole);
+    drawer.setAttribute("aria-labelledby", "drawer");
+    const say = (...words) => {
+      said.replaceChildren(...words);
+      said.hidden = !words.length;
+      list.hidden = !list.childElementCount;
+    };
+    const row = ({ slug, name, tagline }) => {
+      const button = make("button", { type: "button", className: "quiet" }, "Remove", make("span", { className: "unseen", textContent: ` ${name}` }));
+      const link = make("p", { className: "title" }, make("a", { href: `/tools/${slug}`, textContent: name, dir: "auto" }));
+      const item = make("li", {}, make("div", { className: "between" }, link, button), make("p", { textContent: tagline, dir: "auto" }));
+      button.addEventListener("click", async () => {
+        button.disabled = true;
+        try {
+          await setBookmark(slug, false);
+          (item.nextElementSibling ?? item.previousElementSibling ?? drawer).querySelector("button").focus();
+          item.remove();
+          say(...(list.childElementCount ? [] : NONE()));
+        } catch (error) {
+          button.disabled = false;
+          say(error.message);
+        }
+      });
+      return item;
+    };
+    const load = async () => {
+      say(LOADING);
+      try {
+        const answer = known() ? await fetch(`/v1/bookmarks?limit=100&after=${kept}`) : null;
+        if (answer && !answer.ok && answer.status !== 401) throw new Error(answer.status);
+        list.append(...(answer?.ok ? (await answer.json()).items : []).map(row));
+        say(...(list.childElementCount ? [] : NONE()));
+      } catch {
+        say("Your bookmarks can't be shown now. Try again.");
+      }
+    };
+    close.addEventListener("click", () => drawer.close());
+    drawer.addEventListener("click", (event) => event.target === drawer && drawer.close());
+    drawer.addEventListener("close", () => drawer.remove());
+    document.body.append(drawer);
+    drawer.showModal();
+    load();
+  }
+  for (const link of all("[data-drawer]:not([aria-current])"))
+    link.addEventListener("click", (event) => {
+      if (!window.HTMLDialogElement || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      openDrawer();
+    });
 
   // What a form's redirect carried is shown; it needn't stay in the address.
   const here = new URL(location.href);
