@@ -52,6 +52,7 @@ class UnderReview(msgspec.Struct, frozen=True):
 class Card(msgspec.Struct, frozen=True):
     """A tool, its panel and its tally; `position` is that of the last event that changed any of them.
 
+    `reviewed` is the day that the panel's reviews are of, `successor` the slug of the tool that took its place, if listed.
     `under_review` are the days whose votes may yet be taken out, which would change the settled verdict; left out without any.
     """
 
@@ -63,6 +64,9 @@ class Card(msgspec.Struct, frozen=True):
     pricing: Pricing
     best_for: str
     url: str | None
+    reviewed: date | None
+    disclosure: str | None
+    successor: str | None
     panel: Panel
     community: Community
     position: int
@@ -117,10 +121,12 @@ LOAD = named("""
 select c.generation, c.position as as_of, c.seen_position, c.seen_at, c.seen_stream,
        (select count(*) from log.rewinds) as rewinds,
        t.tool, t.slug, t.name, t.tagline, t.description, t.category, t.pricing_tier,
-       t.pricing_label, t.best_for, t.url, coalesce(y.ship, 0) as ship, coalesce(y.skip, 0) as skip,
+       t.pricing_label, t.best_for, t.url, t.reviewed, t.disclosure, s.slug as successor,
+       coalesce(y.ship, 0) as ship, coalesce(y.skip, 0) as skip,
        greatest(t.position, p.position, y.position) as position, coalesce(p.reviews, '[]') as reviews
 from {cards}.checkpoint c
 left join {cards}.tools t on t.slug = any($1::text[]) and t.listed
+left join {cards}.tools s on s.tool = t.successor and s.listed
 left join {cards}.tallies y on y.tool = t.tool
 left join lateral (
     select jsonb_agg(jsonb_build_array(r.persona, r.score, r.verdict, r.take) order by r.first_position) as reviews,
@@ -165,6 +171,12 @@ select t.slug, coalesce(y.ship, 0) as ship, coalesce(y.skip, 0) as skip
 from {cards}.tools t left join {cards}.tallies y on y.tool = t.tool where t.listed
 """)
 
+# The present slugs of listed tools, by former ones.
+MOVED = named("""
+select f.slug as former, t.slug from {cards}.former_slugs f join {cards}.tools t on t.tool = f.tool and t.listed
+where f.slug = any($1::text[])
+""")
+
 _reviews = msgspec.json.Decoder(list[tuple[str, int | None, Verdict, str]])
 
 
@@ -192,6 +204,9 @@ def _loaded(row: Any) -> Loaded:
         pricing=Pricing(row["pricing_tier"], row["pricing_label"]),
         best_for=row["best_for"],
         url=row["url"],
+        reviewed=row["reviewed"],
+        disclosure=row["disclosure"],
+        successor=row["successor"],
         panel=panel(_reviews.decode(row["reviews"])),
         community=community(row["ship"], row["skip"]),
         position=row["position"],
@@ -203,6 +218,11 @@ async def load(pool: "Pool[Any]", slugs: Sequence[str]) -> tuple[State, list[Loa
     """Read the cards of the listed tools among these slugs, and the state they are as of."""
     rows = await pool.fetch(LOAD, slugs)
     return _state(rows[0]), [_loaded(row) for row in rows if row["tool"] is not None]
+
+
+async def moved(pool: "Pool[Any]", slugs: Sequence[str]) -> dict[str, str]:
+    """Return the present slugs of the listed tools that had some of these before, by those."""
+    return {row["former"]: row["slug"] for row in await pool.fetch(MOVED, slugs)}
 
 
 async def changes(pool: "Pool[Any]", since: State, most: int) -> Changes:

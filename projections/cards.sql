@@ -1,4 +1,4 @@
--- Cards: tools, the panel's reviews of them, tallies, and announced pairs. One checkpoint, one transaction a window.
+-- Cards: tools, the panel's reviews of them, its personas, tallies, and announced pairs. One checkpoint, one transaction a window.
 --
 -- Every list is read from an index, however many tools there are. So each table that a list is read from has beside its own
 -- columns those of the tool that the list is narrowed to or ordered by: they change with the tool, which is rare.
@@ -15,12 +15,36 @@ create table tools (
     pricing_label text    not null,
     best_for      text    not null,
     url           text,
+    reviewed      date,
+    disclosure    text,
+    successor     text    collate "C",
     listed        boolean not null,
     position      bigint  not null,
     constraint tools_pkey primary key (tool),
     constraint tools_slug_key unique (slug)
 );
 create index tools_position_idx on tools (position);
+create index tools_successor_idx on tools (successor) where successor is not null;
+
+-- The slugs that lead to a tool beside its own; `position` is the event since which each does.
+create table former_slugs (
+    slug     text   not null collate "C",
+    tool     text   not null collate "C",
+    position bigint not null,
+    constraint former_slugs_pkey primary key (slug)
+);
+
+create table personas (
+    lower      text   not null collate "C",
+    persona    text   not null collate "C",
+    role       text,
+    phrase     text,
+    profile    text,
+    excited_by text[] not null,
+    tired_of   text[] not null,
+    position   bigint not null,
+    constraint personas_pkey primary key (lower)
+);
 
 -- By name, and by the panel: two keys that rise, minus the percent (1 without reviews) and minus the number of reviews.
 create table places (
@@ -101,6 +125,8 @@ create index if not exists pairs_right_idx on pairs (right_tool, position desc);
 select 'tools' as name, count(*) as total from tools
 union all select 'panel reviews', count(*) from panel
 union all select 'pairs', count(*) from pairs
+union all select 'former slugs', count(*) from former_slugs
+union all select 'personas', count(*) from personas
 union all
 select 'listed tools missing from their categories',
        (select count(*) from tools where listed) - (select coalesce(sum(tools), 0) from categories)::bigint
@@ -110,7 +136,7 @@ select 'reviews of listed tools missing from their reviewers',
 union all select 'ship', coalesce(sum(ship), 0)::bigint from tallies
 union all select 'skip', coalesce(sum(skip), 0)::bigint from tallies;
 
--- changes (ToolAdded, PanelReviewPublished, ComparisonAnnounced, VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): a row each, and votes
+-- changes (ToolAdded, ToolRenamed, FormerSlugAdded, PanelReviewPublished, PersonaDescribed, ComparisonAnnounced, VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): a row each, and votes; a slug that a tool had before is none more
 select c.name, c.change
 from (
     select count(*) filter (where t.plus = 'ship') - count(*) filter (where t.minus = 'ship') as ship,
@@ -120,11 +146,17 @@ from (
 ) s
 cross join lateral (values ('ship', s.ship), ('skip', s.skip)) as c(name, change)
 union all
-select case e.type when 'ToolAdded' then 'tools' when 'PanelReviewPublished' then 'panel reviews' else 'pairs' end, count(*)
+select case e.type when 'ToolAdded' then 'tools' when 'PanelReviewPublished' then 'panel reviews'
+                   when 'ComparisonAnnounced' then 'pairs' when 'PersonaDescribed' then 'personas' else 'former slugs' end, count(*)
 from log.recorded_events e
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and e.type in ('ToolAdded', 'PanelReviewPublished', 'ComparisonAnnounced')
-group by e.type;
+  and (e.type in ('ToolAdded', 'PanelReviewPublished', 'ComparisonAnnounced')
+       or e.type = 'PersonaDescribed' and e.version = 1
+       or e.type in ('ToolRenamed', 'FormerSlugAdded') and not exists (
+           select from log.recorded_events h
+           where h.stream = e.stream and h.version < e.version and h.data->>'slug' = e.data->>'slug'
+       ))
+group by 1;
 
 -- step uncount_categories (ToolAdded, ToolDescribed, ToolListed, ToolUnlisted): the window's tools leave the counts they are in; a category of none goes, and the counts below take them in again
 with d as (
@@ -160,9 +192,11 @@ update reviewers v set reviewed = v.reviewed - d.reviewed, shipped = v.shipped -
 from d where v.persona = d.persona and v.category = d.category and v.reviewed > d.reviewed;
 
 -- step added (ToolAdded): a new tool is listed
-insert into tools (tool, slug, name, tagline, description, category, pricing_tier, pricing_label, best_for, url, listed, position)
+insert into tools (tool, slug, name, tagline, description, category, pricing_tier, pricing_label, best_for, url, reviewed,
+                   disclosure, successor, listed, position)
 select e.data->>'tool', e.data->>'slug', e.data->>'name', e.data->>'tagline', e.data->>'description', e.data->>'category',
-       e.data->>'pricing_tier', e.data->>'pricing_label', e.data->>'best_for', e.data->>'url', true, e.position
+       e.data->>'pricing_tier', e.data->>'pricing_label', e.data->>'best_for', e.data->>'url', (e.data->>'reviewed')::date,
+       e.data->>'disclosure', e.data->>'successor', true, e.position
 from log.recorded_events e
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ToolAdded'
 order by e.data->>'tool';
@@ -171,7 +205,8 @@ order by e.data->>'tool';
 update tools t
 set name = e.data->>'name', tagline = e.data->>'tagline', description = e.data->>'description', category = e.data->>'category',
     pricing_tier = e.data->>'pricing_tier', pricing_label = e.data->>'pricing_label', best_for = e.data->>'best_for',
-    url = e.data->>'url', position = e.position
+    url = e.data->>'url', reviewed = (e.data->>'reviewed')::date, disclosure = e.data->>'disclosure',
+    successor = e.data->>'successor', position = e.position
 from (
     select distinct on (r.stream) r.data, r.position
     from log.recorded_events r
@@ -182,6 +217,48 @@ from (
     order by r.stream, r.position desc
 ) e
 where t.tool = e.data->>'tool';
+
+-- step former (ToolRenamed, FormerSlugAdded): the slug that a tool had before each of the window's renames, and those it had elsewhere
+insert into former_slugs (slug, tool, position)
+select distinct on (e.slug) e.slug, e.tool, e.position
+from (
+    select coalesce(lag(r.data->>'slug') over (partition by r.stream order by r.position), t.slug) as slug, t.tool, r.position
+    from log.recorded_events r join tools t on t.tool = r.data->>'tool'
+    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ToolRenamed'
+      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
+                      and a.position > r.position and a.position > $1 and a.position <= $2
+                      and a.position <> all($3::bigint[]))
+    union all
+    select r.data->>'slug', r.data->>'tool', r.position
+    from log.recorded_events r
+    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'FormerSlugAdded'
+) e
+order by e.slug, e.position desc
+on conflict (slug) do update set tool = excluded.tool, position = excluded.position;
+
+-- step renamed (ToolRenamed): the window's last slug of each tool holds, if the tool wasn't added again after it
+update tools t
+set slug = e.data->>'slug', position = greatest(t.position, e.position)
+from (
+    select distinct on (r.stream) r.data, r.position
+    from log.recorded_events r
+    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ToolRenamed'
+      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
+                      and a.position > r.position and a.position > $1 and a.position <= $2
+                      and a.position <> all($3::bigint[]))
+    order by r.stream, r.position desc
+) e
+where t.tool = e.data->>'tool';
+
+-- step taken_back (ToolAdded, ToolRenamed, FormerSlugAdded): a slug that a tool has again is no former one
+delete from former_slugs f
+using (
+    select distinct e.data->>'tool' as tool from log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+      and e.type in ('ToolAdded', 'ToolRenamed', 'FormerSlugAdded')
+) w
+join tools t on t.tool = w.tool
+where f.slug = t.slug and f.tool = t.tool;
 
 -- step listing (ToolListed, ToolUnlisted): the window's last event of each tool holds, if the tool wasn't added again after it
 update tools t
@@ -196,6 +273,34 @@ from (
     order by r.stream, r.position desc
 ) e
 where t.tool = e.data->>'tool';
+
+-- step succeeded (ToolAdded, ToolRenamed, ToolListed, ToolUnlisted): a card names its successor by slug if it is listed, so it changes with that
+update tools t
+set position = e.position
+from (
+    select r.data->>'tool' as tool, max(r.position) as position
+    from log.recorded_events r
+    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[])
+      and r.type in ('ToolAdded', 'ToolRenamed', 'ToolListed', 'ToolUnlisted')
+    group by r.data->>'tool'
+) e
+where t.successor = e.tool and t.position < e.position;
+
+-- step personas (PersonaDescribed): the last description holds
+insert into personas as p (lower, persona, role, phrase, profile, excited_by, tired_of, position)
+select e.lower, e.data->>'persona', e.data->>'role', e.data->>'phrase', e.data->>'profile',
+       array(select jsonb_array_elements_text(e.data->'excited_by')), array(select jsonb_array_elements_text(e.data->'tired_of')),
+       e.position
+from (
+    select distinct on (lower(r.data->>'persona' collate "C")) lower(r.data->>'persona' collate "C") as lower, r.data, r.position
+    from log.recorded_events r
+    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'PersonaDescribed'
+    order by lower(r.data->>'persona' collate "C"), r.position desc
+) e
+order by e.lower
+on conflict (lower) do update
+set persona = excluded.persona, role = excluded.role, phrase = excluded.phrase, profile = excluded.profile,
+    excited_by = excluded.excited_by, tired_of = excluded.tired_of, position = excluded.position;
 
 -- step panel (PanelReviewPublished, PanelReviewRevised): the last judgement holds, in the place of the first
 insert into panel as p (tool, persona, score, verdict, take, first_position, position, category, listed)
@@ -226,14 +331,15 @@ from (
 join tools t on t.tool = w.tool
 where p.tool = t.tool and (p.category <> t.category or p.listed <> t.listed);
 
--- step told_places (ToolAdded, ToolDescribed, ToolListed, ToolUnlisted, PanelReviewPublished, PanelReviewRevised): the tool's place in each list that the catalog alone orders; percent with halves rounded up
+-- step told_places (ToolAdded, ToolDescribed, ToolRenamed, ToolListed, ToolUnlisted, PanelReviewPublished, PanelReviewRevised): the tool's place in each list that the catalog alone orders; percent with halves rounded up
 insert into places (tool, slug, name, category, listed, panel_first, panel_second)
 select t.tool, t.slug, t.name, t.category, t.listed,
        case when r.reviews = 0 then 1 else -((200 * r.ships + r.reviews) / (2 * r.reviews)) end, -r.reviews
 from (
     select distinct e.data->>'tool' as tool from log.recorded_events e
     where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted', 'PanelReviewPublished', 'PanelReviewRevised')
+      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolRenamed', 'ToolListed', 'ToolUnlisted',
+                     'PanelReviewPublished', 'PanelReviewRevised')
 ) w
 join tools t on t.tool = w.tool
 cross join lateral (
@@ -242,16 +348,16 @@ cross join lateral (
 ) r
 order by t.tool
 on conflict (tool) do update
-set name = excluded.name, category = excluded.category, listed = excluded.listed,
+set slug = excluded.slug, name = excluded.name, category = excluded.category, listed = excluded.listed,
     panel_first = excluded.panel_first, panel_second = excluded.panel_second;
 
--- step told_tallies (ToolAdded, ToolDescribed, ToolListed, ToolUnlisted): so do tallies; a tool without votes has one too
+-- step told_tallies (ToolAdded, ToolDescribed, ToolRenamed, ToolListed, ToolUnlisted): so do tallies; a tool without votes has one too
 insert into tallies as y (tool, ship, skip, position, slug, category, listed)
 select t.tool, 0, 0, 0, t.slug, t.category, t.listed
 from (
     select distinct e.data->>'tool' as tool from log.recorded_events e
     where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted')
+      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolRenamed', 'ToolListed', 'ToolUnlisted')
 ) w
 join tools t on t.tool = w.tool
 order by t.tool

@@ -15,14 +15,16 @@ from projections.registry import named
 
 Fate = Literal["counts", "changed", "retracted", "voided", "retracts", "disqualifies", "reinstates"]
 
-# The first tool of a slug holds.
+# The first tool of a slug holds. The types are those of an index of the log.
 FIND_TOOL = """
-select data->>'tool' from log.recorded_events where type = 'ToolAdded' and data->>'slug' = $1 order by position limit 1
+select data->>'tool' from log.recorded_events
+where type in ('ToolAdded', 'ToolRenamed', 'FormerSlugAdded') and data->>'slug' = $1 order by position limit 1
 """
 
 READ_SLUGS = """
-select data->>'tool' as tool, data->>'slug' as slug from log.recorded_events
-where stream = any($1::uuid[]) and version = 1 and type = 'ToolAdded'
+select distinct on (stream) data->>'tool' as tool, data->>'slug' as slug from log.recorded_events
+where stream = any($1::uuid[]) and type in ('ToolAdded', 'ToolRenamed')
+order by stream, version desc
 """
 
 FIRST_TYPE = "select type from log.recorded_events where stream = $1 order by version limit 1"
@@ -136,7 +138,7 @@ class TallyHistory(msgspec.Struct, frozen=True):
 
 
 async def find_tool(connection: "Connection[Any]", slug: str) -> str | None:
-    """Return the id of the tool with this slug, listed or not."""
+    """Return the id of the tool that has or had this slug, listed or not."""
     tool: str | None = await connection.fetchval(FIND_TOOL, slug)
     return tool
 

@@ -83,7 +83,21 @@ select e.data->>'tool', e.data->>'slug', e.data->>'category', true, 0
 from log.recorded_events e
 where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ToolAdded'
 order by e.data->>'tool'
-on conflict (tool) do update set category = excluded.category, listed = true;
+on conflict (tool) do update set slug = excluded.slug, category = excluded.category, listed = true;
+
+-- step slugs (ToolRenamed): the window's last slug of each tool holds
+update trends t
+set slug = e.data->>'slug'
+from (
+    select distinct on (r.stream) r.data
+    from log.recorded_events r
+    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ToolRenamed'
+      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
+                      and a.position > r.position and a.position > $1 and a.position <= $2
+                      and a.position <> all($3::bigint[]))
+    order by r.stream, r.position desc
+) e
+where t.tool = e.data->>'tool';
 
 -- step categories (ToolDescribed): the window's last description of each tool holds
 update trends t

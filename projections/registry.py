@@ -8,7 +8,7 @@ from projections.engine.projection import Projection
 _TALLY = frozenset({"ship", "skip"})
 
 PROJECTIONS = (
-    Projection("cards", 3, exact_totals=_TALLY),
+    Projection("cards", 4, exact_totals=_TALLY),
     Projection("hours", 2, exact_totals=_TALLY),
     Projection("bookmarks", 1),
     Projection("reviews", 2),

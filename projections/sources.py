@@ -7,7 +7,7 @@ from uuid import UUID
 
 from asyncpg import Connection
 
-from events import bookmarks, reports, subscribers
+from events import bookmarks, catalog, reports, subscribers
 from events.log import ids
 from projections import merkle
 from projections.engine.verify import RowDifference, Source
@@ -95,6 +95,11 @@ async def _last_vote(connection: "Connection[Any]", row: RowDifference, position
     return _in_order(await connection.fetch(LAST_TALLIES, position - LOOKED_AT, position, 1))
 
 
+async def _former_slug(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
+    tools = [side["tool"] for side in (row.live, row.right) if side]
+    return _in_order(await connection.fetch(OF_STREAMS, [ids.stream_of(t) for t in tools if ids.is_id(t)], position, MOST))
+
+
 async def _category(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
     return _in_order(await connection.fetch(OF_CATEGORY, row.key["category"], position, MOST))
 
@@ -125,6 +130,8 @@ def _in_order(rows: Sequence[Any]) -> Sequence[int]:
 SOURCES: Mapping[str, Source] = {
     "tools": _stream("tool"),
     "places": _stream("tool"),
+    "former_slugs": _former_slug,
+    "personas": _streams(lambda key: [catalog.persona_stream(key["lower"])]),
     "panel": _stream("tool"),
     "reviewers": _reviewer,
     "categories": _category,

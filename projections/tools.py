@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 import msgspec
 from asyncpg import Connection, Pool
 
-from events.catalog import Verdict
+from events.catalog import Persona, Verdict, undescribed
 from projections.registry import named
 
 Sort = Literal["name", "community", "settled", "panel", "trending"]
@@ -47,12 +47,17 @@ class CategoryCount(msgspec.Struct, frozen=True):
 
 
 class Reviewer(msgspec.Struct, frozen=True):
-    """The number of listed tools that a persona reviewed and shipped."""
+    """The number of listed tools that a persona reviewed and shipped, and how it is described."""
 
     persona: str
     reviewed: int
     shipped: int
     categories: list[CategoryCount]
+    role: str | None
+    phrase: str | None
+    profile: str | None
+    excited_by: tuple[str, ...]
+    tired_of: tuple[str, ...]
 
 
 class PersonaVerdict(msgspec.Struct, frozen=True):
@@ -213,8 +218,17 @@ where $1::text is null or lower(persona) collate "C" = $1
 order by persona, category
 """)
 
+PERSONAS = named("""
+select persona, role, phrase, profile, excited_by, tired_of from {cards}.personas
+where $1::text is null or lower = $1
+order by persona
+""")
+
 PERSONA = named("""
-select persona from {cards}.panel where lower(persona) collate "C" = $1 order by persona limit 1
+select coalesce(
+    (select p.persona from {cards}.panel p where lower(p.persona) collate "C" = $1 order by p.persona limit 1),
+    (select d.persona from {cards}.personas d where d.lower = $1)
+)
 """)
 
 # Like the orders above, one statement with a category and one without.
@@ -267,12 +281,29 @@ async def categories(pool: "Pool[Any] | Connection[Any]") -> list[Category]:
     return [Category(**row) for row in await pool.fetch(CATEGORIES)]
 
 
+async def personas(pool: "Pool[Any]", lower: str | None = None) -> list[Persona]:
+    """Return the personas that are described by name, or the one of a lower-case name."""
+    rows = await pool.fetch(PERSONAS, lower)
+    return [Persona(**{**row, "excited_by": tuple(row["excited_by"]), "tired_of": tuple(row["tired_of"])}) for row in rows]
+
+
 async def reviewers(pool: "Pool[Any]", lower: str | None = None) -> list[Reviewer]:
-    """Return all personas by name, or those of one lower-case name, with counts over all and by category."""
+    """Return all personas by name, or those of one lower-case name, with counts over all and by category.
+
+    One that is described and judged nothing yet is among them.
+    """
     counts: dict[str, list[CategoryCount]] = {}
     for row in await pool.fetch(REVIEWERS, lower):
         counts.setdefault(row["persona"], []).append(CategoryCount(row["category"], row["reviewed"], row["shipped"]))
-    return [Reviewer(name, sum(c.reviewed for c in by), sum(c.shipped for c in by), by) for name, by in counts.items()]
+    described = {persona.persona.lower(): persona for persona in await personas(pool, lower)}
+    judging = {name.lower() for name in counts}
+    counts |= {persona.persona: [] for key, persona in described.items() if key not in judging}
+    return [_reviewer(described.get(name.lower()) or undescribed(name), name, counts[name]) for name in sorted(counts)]
+
+
+def _reviewer(described: Persona, name: str, by: list[CategoryCount]) -> Reviewer:
+    told = msgspec.structs.asdict(described) | {"persona": name}
+    return Reviewer(**told, reviewed=sum(c.reviewed for c in by), shipped=sum(c.shipped for c in by), categories=by)
 
 
 async def persona(pool: "Pool[Any]", lower: str) -> str | None:

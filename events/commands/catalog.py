@@ -1,17 +1,34 @@
 """The command to import a catalog file."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Self
+from typing import Any, Final, Self
+
+from asyncpg import Connection
 
 from events import quarantine
-from events.catalog import VIEW, Listing, evolve, pair_stream, stream
-from events.catalog_file import CatalogFile, CatalogInvalid, Fault, check, check_pairs, import_catalog, most_events, slugs_in
+from events.catalog import VIEW, Listing, Persona, Tool, evolve, evolve_persona, pair_stream, persona_stream, stream
+from events.catalog_file import CatalogFile, CatalogInvalid, Fault, Known, check, import_catalog, most_events
+from events.catalog_slugs import check_pairs, check_successors, resolve
 from events.log import ids
-from events.log.command import Command, Decision, IdempotencyKey, Reads, Receipt, Seen
+from events.log.command import Command, Decision, Found, IdempotencyKey, Reads, Receipt, Seen
 from events.log.event import fold
 
 FEW: Final = 500
 """As many events are decided while all others wait."""
+
+# The successors that tools have now, by what the view of the catalog takes in.
+SUCCESSORS: Final = """
+select e.tool, e.successor
+from (select distinct l.stream from log.events l where l.type in ('ToolAdded', 'ToolDescribed') and l.data ? 'successor') s
+cross join lateral (
+    select r.data->>'tool' as tool, r.data->>'successor' as successor
+    from log.recorded_events r
+    where r.stream = s.stream and r.type in ('ToolAdded', 'ToolDescribed')
+      and r.position not in (select (d.data->>'position')::bigint from log.recorded_events d where d.stream = $1)
+    order by r.version desc limit 1
+) e
+where e.successor is not null
+"""
 
 
 class ImportCatalog(Command[int], frozen=True):
@@ -32,8 +49,8 @@ class ImportCatalog(Command[int], frozen=True):
 
     @classmethod
     def of(cls, file: CatalogFile, new_id: Callable[[], str], operator: str, key: IdempotencyKey | None = None) -> Self:
-        """Check a file, make an id for every slug in it, and return the command."""
-        return cls(file, check(file), {slug: new_id() for slug in sorted(slugs_in(file))}, operator, key=key)
+        """Check a file, make an id for every tool in it, and return the command."""
+        return cls(file, check(file), {tool.slug: new_id() for tool in file.tools}, operator, key=key)
 
     @property
     def is_large(self) -> bool:
@@ -41,35 +58,58 @@ class ImportCatalog(Command[int], frozen=True):
         return most_events(self.file) > FEW
 
     def reads(self, listing: Listing) -> Reads:
-        """Name the pairs of the file, what its view passes over, and the tools that the catalog has."""
-        known = (listing.find(tool.slug) for tool in self.file.tools)
+        """Name what the view passes over, the file's tools and personas, and its pairs."""
+        tool_ids = resolve(self.file, listing, self.new_ids).tool_ids
         return Reads(
-            lasts=[pair_stream(*pair) for pair in self._pairs(self._ids(listing))],
-            wholes=[quarantine.stream(VIEW), *(ids.stream_of(tool) for tool in known if tool is not None)],
+            lasts=[pair_stream(*pair) for pair in self._pairs(tool_ids)],
+            wholes=[
+                quarantine.stream(VIEW),
+                *(ids.stream_of(tool_ids[tool.slug]) for tool in self.file.tools),
+                *(persona_stream(said.persona) for said in self.file.personas),
+            ],
         )
+
+    async def look_up(self, connection: "Connection[Any]") -> Found:
+        """Read the successors that tools have, if the file names any: a circle may lead through tools that it leaves out."""
+        if not any(tool.successor for tool in self.file.tools):
+            return Found({})
+        rows = await connection.fetch(SUCCESSORS, quarantine.stream(VIEW))
+        return Found({row["tool"]: row["successor"] for row in rows})
 
     def decide(self, seen: Seen) -> Decision[int]:
         """Decide by the rule. Raises CatalogInvalid with every fault."""
-        if faults := [*self.faults, *check_pairs(self.file, seen.listing)]:
+        meant = resolve(self.file, seen.listing, self.new_ids)
+        faults = [
+            *self.faults,
+            *meant.faults,
+            *check_pairs(self.file, meant.tool_ids),
+            *check_successors(self.file, meant.tool_ids, seen.found),
+        ]
+        if faults:
             raise CatalogInvalid(faults)
-        passed_over, *wholes = seen.wholes
-        dropped = {recorded.event.position for recorded in passed_over}
-        tool_ids = self._ids(seen.listing)
-        lasts = zip(self._pairs(tool_ids), seen.lasts, strict=True)
-        announced = {pair for pair, last in lasts if last is not None and last.position not in dropped}
-        taken = ([recorded for recorded in whole if recorded.position not in dropped] for whole in wholes)
-        tools = {tool.slug: tool for whole in taken if (tool := fold(evolve, whole)) is not None}
-        events = import_catalog(tools, announced, self.file, tool_ids)
+        events = import_catalog(self._known(seen, meant.tool_ids), self.file, meant.tool_ids)
         return Decision(
             events=[(stream(event), event) for event in events],
             value=len(events),
-            position=max((whole[-1].position for whole in wholes if whole), default=None),
+            position=max((whole[-1].position for whole in seen.wholes[1:] if whole), default=None),
             meta={"operator": self.operator},
         )
 
-    def _ids(self, listing: Listing) -> dict[str, str]:
-        """Return the id of every slug in the file: the catalog's, or the one made for it if it is new."""
-        return {slug: listing.find(slug) or new for slug, new in self.new_ids.items()}
+    def _known(self, seen: Seen, tool_ids: Mapping[str, str]) -> Known:
+        """Return what the catalog has of the file's things, without what its view passes over."""
+        passed_over, *wholes = seen.wholes
+        dropped = {recorded.event.position for recorded in passed_over}
+        taken = [[recorded for recorded in whole if recorded.position not in dropped] for whole in wholes]
+        tools: list[Tool | None] = [fold(evolve, whole) for whole in taken[: len(self.file.tools)]]
+        personas: list[Persona | None] = [fold(evolve_persona, whole) for whole in taken[len(self.file.tools) :]]
+        lasts = zip(self._pairs(tool_ids), seen.lasts, strict=True)
+        return Known(
+            tools={tool.tool: tool for tool in tools if tool is not None},
+            personas={persona.persona.lower(): persona for persona in personas if persona is not None},
+            announced={pair for pair, last in lasts if last is not None and last.position not in dropped},
+        )
 
     def _pairs(self, tool_ids: Mapping[str, str]) -> list[tuple[str, str]]:
-        return [(tool_ids[pair.left], tool_ids[pair.right]) for pair in self.file.comparisons]
+        """Return the file's pairs by id; a slug without a tool is a fault that `decide` finds."""
+        pairs = ((pair.left, pair.right) for pair in self.file.comparisons)
+        return [(tool_ids[left], tool_ids[right]) for left, right in pairs if left in tool_ids and right in tool_ids]

@@ -414,9 +414,12 @@ VOTE = re.compile(VOTE_FORM.encode() + rb"\n")
 SEALED = re.compile(rb'\{"sealed":"[0-9a-f]{64}"\}\n')
 PUBLIC = re.compile(rf'\{{"type":"([A-Za-z]+)","minute":{MINUTE},"data":(\{{.*\}})\}}\n'.encode())
 FIELD = re.compile(r"[a-z][a-z0-9_]*")
-CATALOG = {"ToolAdded", "ToolDescribed", "ToolListed", "ToolUnlisted", "PanelReviewPublished", "PanelReviewRevised"}
+NAMING = {"ToolAdded", "ToolRenamed", "FormerSlugAdded"}
+CATALOG = NAMING | {"ToolDescribed", "ToolListed", "ToolUnlisted", "PanelReviewPublished", "PanelReviewRevised"}
 OF_LOG = {"EventDropped", "LogKeyAdded", "LogRestarted"}
-TYPES = CATALOG | OF_LOG | {"ComparisonAnnounced", "CorrectionRecorded", "BallotsVoided", "BallotsRestored"}
+TYPES = CATALOG | OF_LOG | {
+    "PersonaDescribed", "ComparisonAnnounced", "CorrectionRecorded", "BallotsVoided", "BallotsRestored"
+}  # fmt: skip
 CODES = {None: 0, b"ship": 1, b"skip": 2}
 VOIDED = 4
 MOST_VOIDED = 4_000  # positions in one event
@@ -469,7 +472,7 @@ class Tool:
     __slots__ = ("added", "chain", "entries", "facts", "hour", "hours", "panel", "ship", "skip", "voided", "votes")
 
     def __init__(self) -> None:
-        self.added: Optional[str] = None  # the slug; `facts` are empty as long as the site passes over what added it
+        self.added: Optional[str] = None  # the last slug; `facts` are empty as long as the site passes over what added it
         self.facts: dict[str, Any] = {}
         self.panel: dict[str, str] = {}
         self.chain: dict[int, int] = {}
@@ -506,6 +509,7 @@ class Recount:
         self.log = log
         self.dropped = dropped.get("cards", set())
         self.tools: dict[bytes, Tool] = defaultdict(Tool)
+        self.slugs: dict[str, bytes] = {}  # the tool that each slug leads to, for ever
         self.events: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
         self.snapshots: list[tuple[int, int, dict[bytes, tuple[int, int]]]] = []
         self.minute = 0
@@ -640,23 +644,30 @@ class Recount:
             self.refuse(position, f"its data can't be read: {error!r}")
 
     def _catalog(self, position: int, type_: str, data: dict[str, Any]) -> None:
-        counts, tool = position not in self.dropped, self.tools[data["tool"].encode()]
+        id_ = data["tool"].encode()
+        counts, tool = position not in self.dropped, self.tools[id_]
+        if type_ in NAMING and self.slugs.setdefault(slug := data["slug"], id_) != id_:
+            self.refuse(position, f"the slug {slug} leads to another tool, {self.slugs[slug].decode()}")
         if type_ == "ToolAdded":
             self._add(position, tool, data, counts=counts)
-        elif counts and tool.added is None:
+        elif (counts or type_ in NAMING) and tool.added is None:
             self.refuse(position, "it is of a tool that was never added")
+        elif type_ == "ToolRenamed":
+            tool.added = data["slug"]
+            if counts and tool.facts:
+                tool.facts["slug"] = data["slug"]
+        elif type_ == "FormerSlugAdded":
+            return
         elif counts and type_.startswith("Panel"):
             tool.panel[data["persona"].lower()] = data["verdict"]
         elif counts and type_ == "ToolDescribed" and data.get("slug", tool.added) != tool.added:
-            self.refuse(position, f"the slug of {tool.added} never changes")
+            self.refuse(position, f"it says that {tool.added} has another slug, and that takes a rename")
         elif counts and tool.facts:
             said = {**data, "listed": tool.facts["listed"]} if type_ == "ToolDescribed" else {"listed": type_ == "ToolListed"}
             tool.facts.update(said)
 
     def _add(self, position: int, tool: Tool, data: dict[str, Any], *, counts: bool) -> None:
-        """Take in a tool: a second time only if the site passes over the first, and by the same slug."""
-        if tool.added not in (None, data["slug"]):
-            self.refuse(position, f"the slug of {tool.added} never changes")
+        """Take in a tool: a second time only if the site passes over the first."""
         if counts and tool.facts:
             self.refuse(position, f"{tool.added} was added before")
         tool.added = data["slug"]

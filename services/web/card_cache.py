@@ -265,8 +265,7 @@ class Cards:
         found = {one.card.slug: CachedCard(self._reviewed(one), state.position) for one in loaded}
         if state.continues(self._state):
             for slug, cached in found.items():
-                if (older := self._by_tool.get(cached.tool)) is not None:  # two readers missed it at once
-                    self._leave(older)
+                self._drop(cached.tool)  # two readers missed it at once, or it took another slug
                 cached.is_followed = True
                 self._by_slug[slug] = self._by_tool[cached.tool] = cached
         return found

@@ -22,6 +22,9 @@ class EventLine(msgspec.Struct, frozen=True):
 _LINES: Final[dict[str, Callable[[Data], str]]] = {
     "ToolAdded": lambda d: f"{d['name']} was added as {d['slug']}",
     "ToolDescribed": lambda d: f"{d['name']} has a new description",
+    "ToolRenamed": lambda d: f"The tool took the slug {d['slug']}",
+    "FormerSlugAdded": lambda d: f"The former slug {d['slug']} leads to the tool",
+    "PersonaDescribed": lambda d: f"{d['persona']} was described",
     "ToolListed": lambda d: "The tool was listed on the site",
     "ToolUnlisted": lambda d: "The tool was removed from the site",
     "PanelReviewPublished": lambda d: f"{d['persona']} says {d['verdict']}{_score(d)}",

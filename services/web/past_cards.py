@@ -13,7 +13,7 @@ from projections.cards import Card, Pricing, panel
 from projections.tally import community
 from services.web.card_cache import CachedCard
 from services.web.http.problems import NotFound
-from services.web.site import Call
+from services.web.site import Call, Site
 
 TOO_LATE = "The log has no such position yet."
 
@@ -43,10 +43,17 @@ async def _past_card(call: Call, tool: CachedCard, position: int) -> Card:
     if tally.position < position:  # the view of tallies is behind the cards
         await site.reach(position, call.network)
         return await _past_card(call, tool, position)
-    then = _fold(await site.log.since([quarantine.stream(VIEW), ids.stream_of(tool.tool)], 0), position)
-    if then is None or not then.listed:
+    then = await _listed_at(site, tool.tool, position)
+    if then is None:
         raise NotFound("The tool wasn't listed at this position.")
-    return _card(then, tally)
+    successor = then.description.successor and await _listed_at(site, then.description.successor, position)
+    return _card(then, tally, successor.slug if successor else None)
+
+
+async def _listed_at(site: Site, tool: str, position: int) -> Tool | None:
+    """Return a tool as of a position; None if it wasn't listed there."""
+    then = _fold(await site.log.since([quarantine.stream(VIEW), ids.stream_of(tool)], 0), position)
+    return then if then is not None and then.listed else None
 
 
 def _fold(events: Iterable[Recorded[Any]], position: int) -> Tool | None:
@@ -60,7 +67,7 @@ def _fold(events: Iterable[Recorded[Any]], position: int) -> Tool | None:
     return tool
 
 
-def _card(tool: Tool, tally: hours.Tally) -> Card:
+def _card(tool: Tool, tally: hours.Tally, successor: str | None) -> Card:
     said = tool.description
     return Card(
         slug=tool.slug,
@@ -71,6 +78,9 @@ def _card(tool: Tool, tally: hours.Tally) -> Card:
         pricing=Pricing(said.pricing_tier, said.pricing_label),
         best_for=said.best_for,
         url=said.url,
+        reviewed=said.reviewed,
+        disclosure=said.disclosure,
+        successor=successor,
         panel=panel((one.persona, one.score, one.verdict, one.take) for one in tool.panel.values()),
         community=community(tally.ship, tally.skip),
         position=tally.position,

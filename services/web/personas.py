@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from events.catalog import Persona, undescribed
 from projections import tools
 from projections.tools import PersonaVerdict, Reviewer
 from services.web.filters import count
@@ -31,10 +32,9 @@ class VerdictsQuery(ListQuery, frozen=True, kw_only=True):
     category: CategoryName | None = None
 
 
-class VerdictsPage(msgspec.Struct, frozen=True):
-    """A page of a persona's verdicts, last changed first."""
+class VerdictsPage(Persona, frozen=True):
+    """A page of a persona's verdicts, last changed first, under how the persona is described."""
 
-    persona: str
     items: Sequence[PersonaVerdict]
     next: str | None
 
@@ -47,7 +47,8 @@ async def read_verdicts(call: Call, query: VerdictsQuery) -> VerdictsPage:
     written = await tools.persona(database, persona)
     if written is None:
         raise NotFound("No persona has this name.")
-    return VerdictsPage(written, rows, more)
+    described = [*await tools.personas(database, persona), undescribed(written)][0]
+    return VerdictsPage(**msgspec.structs.asdict(described) | {"persona": written}, items=rows, next=more)
 
 
 @endpoint("GET", "/v1/reviewers", takes=Query, gives=Reviewers, statuses=(200, 304))

@@ -3,8 +3,20 @@
 -- cards
 insert into tools
 select e.data->>'tool', e.data->>'slug', e.data->>'name', e.data->>'tagline', e.data->>'description', e.data->>'category',
-       e.data->>'pricing_tier', e.data->>'pricing_label', e.data->>'best_for', e.data->>'url', true, e.position
+       e.data->>'pricing_tier', e.data->>'pricing_label', e.data->>'best_for', e.data->>'url',
+       (e.data->>'reviewed')::date, e.data->>'disclosure', e.data->>'successor', true, e.position
 from log.events e where e.type = 'ToolAdded';
+
+-- cards
+insert into former_slugs
+select e.data->>'slug', e.data->>'tool', e.position from log.events e where e.type = 'FormerSlugAdded';
+
+-- cards
+insert into personas
+select lower(e.data->>'persona' collate "C"), e.data->>'persona', e.data->>'role', e.data->>'phrase', e.data->>'profile',
+       array(select jsonb_array_elements_text(e.data->'excited_by')), array(select jsonb_array_elements_text(e.data->'tired_of')),
+       e.position
+from log.events e where e.type = 'PersonaDescribed';
 
 -- cards
 insert into panel

@@ -189,7 +189,7 @@ async def _past(dsn: str, samples: int = 60) -> list[Row]:
     """Ask for tallies of random times, and for a year's history, of the tools with most votes and of others."""
     rows = []
     async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
-        by_votes = await pool.fetch("select tool from cards_3.tallies order by ship + skip desc")
+        by_votes = await pool.fetch("select tool from cards_4.tallies order by ship + skip desc")
         tools = [by_votes[(n * n) % len(by_votes)]["tool"] for n in range(samples)]
         now = datetime.now(UTC)
         times = [now - timedelta(days=n * 37 % 364, seconds=n * 997 % 86_400) for n in range(samples)]

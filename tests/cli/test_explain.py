@@ -80,8 +80,8 @@ async def test_the_command_lists_counted_changed_retracted_and_voided_votes(
 
 
 DRIFTS = {
-    "update cards_3.tallies set ship = 77": "! The site says 77 ship / 0 skip (view cards, at position 5), the log 2 ship",
-    "delete from cards_3.tallies": "! The site says 0 ship / 0 skip (view cards, at position 5)",
+    "update cards_4.tallies set ship = 77": "! The site says 77 ship / 0 skip (view cards, at position 5), the log 2 ship",
+    "delete from cards_4.tallies": "! The site says 0 ship / 0 skip (view cards, at position 5)",
     "update hours_2.hours set ship = 7": "! The site says 7 ship / 0 skip (view hours, at position 5)",
     "update hours_2.hours set corrected_skip = 9": "! The site says 2 ship / 9 skip (view hours, at position 5)",
 }
@@ -119,9 +119,9 @@ async def test_a_tally_of_a_view_that_stays_behind_is_said(
 
 
 ROWS = {
-    "update cards_3.tools set tagline = 'Free!'": ("tool", '! The site has tagline="Free!" (view cards, at position'),
-    "update cards_3.panel set score = 3": ("tool", "! The site has panel builder="),
-    "delete from cards_3.tools where slug = 'one'": ("tool", '! The site has row="nothing"'),
+    "update cards_4.tools set tagline = 'Free!'": ("tool", '! The site has tagline="Free!" (view cards, at position'),
+    "update cards_4.panel set score = 3": ("tool", "! The site has panel builder="),
+    "delete from cards_4.tools where slug = 'one'": ("tool", '! The site has row="nothing"'),
     "update reviews_2.reviews set public_verdict = 'skip'": ("review", '! The site has public_verdict="skip"'),
     "update reviews_2.reviews set sealed_text = 'eA=='": ("review", '! The site has sealed_text="another text"'),
 }
@@ -181,7 +181,7 @@ async def test_an_explained_stream_equals_its_projections_row(
     await History(committer).do([("describe", 0, None), *approved, ("review", VOTERS[0], 0, "skip", 30), ("relist", 0)])
     await catch_up_all(dsn)
     review = await connection.fetchval("select review from reviews_2.reviews")
-    tool = await connection.fetchrow("select * from cards_3.tools where slug = $1", SLUGS[0])
+    tool = await connection.fetchrow("select * from cards_4.tools where slug = $1", SLUGS[0])
     assert shell("explain", "tool", SLUGS[0], "--json").json()["now"] == dict(tool or {})
     row = await connection.fetchrow("select * from reviews_2.reviews")
     now = shell("explain", "review", review, "--json").json()["now"]
@@ -197,7 +197,7 @@ async def test_a_stream_that_this_release_cannot_read_is_listed_all_the_same(
     await add_three_tools(committer)
     stream = ids.stream_of(TOOLS[0])
     head = await connection.fetchval("select position from log.head")
-    for n, (type_, version) in enumerate([("ToolRenamed", 1), ("ToolListed", 9), ("ToolDescribed", 1)], 1):
+    for n, (type_, version) in enumerate([("ToolMerged", 1), ("ToolListed", 9), ("ToolDescribed", 1)], 1):
         await connection.execute(
             "insert into log.events (stream, position, recorded_at, version, schema_version, type, data)"
             " values ($1, $2, now(), $3, $4, $5, '{\"name\": 7}')",
@@ -205,7 +205,7 @@ async def test_a_stream_that_this_release_cannot_read_is_listed_all_the_same(
         )
     await connection.execute("update log.head set position = position + 3")
     told = shell("explain", "tool", SLUGS[0], status=0).out
-    assert "ToolRenamed (unreadable: ToolRenamed version 1 is not known to this release)" in told
+    assert "ToolMerged (unreadable: ToolMerged version 1 is not known to this release)" in told
     assert "ToolListed (unreadable: ToolListed version 9 is not known to this release)" in told
     assert "ToolDescribed (unreadable: " in told
     assert [event["data"] for event in shell("explain", "tool", SLUGS[0], "--json").json()["events"]][1:] == [{}, {}, {}]

@@ -62,7 +62,7 @@ async def test_a_dropped_event_is_passed(shell: Shell, halted: int, connection: 
     projector = asyncio.create_task(follow_log(dsn, now))
     try:
         async with asyncio.timeout(PATIENCE):
-            while await connection.fetchval("select position from cards_3.checkpoint") <= halted:
+            while await connection.fetchval("select position from cards_4.checkpoint") <= halted:
                 await asyncio.sleep(0.05)
             while len(shell("quarantine", "list", "--json").json()["halted"]) > 1:
                 await asyncio.sleep(0.05)

@@ -40,41 +40,51 @@ DRIFTS = {
         "insert into proof_1.tiles select 0, 99, substring(hashes for 32) from proof_1.tiles limit 1",
     ],
     "cards.tools": [
-        "update cards_3.tools set name = 'x' where slug = 'one'",
-        "delete from cards_3.tools where slug = 'one'",
-        "insert into cards_3.tools select 'x', 'x', name, tagline, description, category, pricing_tier,"
-        " pricing_label, best_for, url, listed, position from cards_3.tools limit 1",
+        "update cards_4.tools set name = 'x' where slug = 'one'",
+        "delete from cards_4.tools where slug = 'one'",
+        "insert into cards_4.tools select 'x', 'x', name, tagline, description, category, pricing_tier,"
+        " pricing_label, best_for, url, reviewed, disclosure, successor, listed, position from cards_4.tools limit 1",
     ],
     "cards.panel": [
-        "update cards_3.panel set score = 1",
-        "delete from cards_3.panel",
-        "insert into cards_3.panel select tool, 'Nobody', score, verdict, take, 1, 1, category, listed"
-        " from cards_3.panel limit 1",
+        "update cards_4.panel set score = 1",
+        "delete from cards_4.panel",
+        "insert into cards_4.panel select tool, 'Nobody', score, verdict, take, 1, 1, category, listed"
+        " from cards_4.panel limit 1",
     ],
     "cards.places": [
-        "update cards_3.places set panel_first = 7",
-        "delete from cards_3.places",
-        "insert into cards_3.places values ('x', 'x', 'x', 'x', false, 1, 0)",
+        "update cards_4.places set panel_first = 7",
+        "delete from cards_4.places",
+        "insert into cards_4.places values ('x', 'x', 'x', 'x', false, 1, 0)",
     ],
     "cards.categories": [
-        "update cards_3.categories set tools = 7",
-        "delete from cards_3.categories",
-        "insert into cards_3.categories values ('x', 1)",
+        "update cards_4.categories set tools = 7",
+        "delete from cards_4.categories",
+        "insert into cards_4.categories values ('x', 1)",
     ],
     "cards.reviewers": [
-        "update cards_3.reviewers set shipped = 7",
-        "delete from cards_3.reviewers",
-        "insert into cards_3.reviewers values ('x', 'y', 1, 0)",
+        "update cards_4.reviewers set shipped = 7",
+        "delete from cards_4.reviewers",
+        "insert into cards_4.reviewers values ('x', 'y', 1, 0)",
     ],
     "cards.tallies": [
-        "update cards_3.tallies set ship = ship + 1",
-        "delete from cards_3.tallies",
-        "insert into cards_3.tallies values ('x', 0, 0, 1)",
+        "update cards_4.tallies set ship = ship + 1",
+        "delete from cards_4.tallies",
+        "insert into cards_4.tallies values ('x', 0, 0, 1)",
+    ],
+    "cards.former_slugs": [
+        "update cards_4.former_slugs set position = 1",
+        "delete from cards_4.former_slugs",
+        "insert into cards_4.former_slugs values ('x', 'y', 1)",
+    ],
+    "cards.personas": [
+        "update cards_4.personas set excited_by = '{x}'",
+        "delete from cards_4.personas",
+        "insert into cards_4.personas values ('x', 'X', null, null, null, '{}', '{}', 1)",
     ],
     "cards.pairs": [
-        "update cards_3.pairs set position = 1",
-        "delete from cards_3.pairs",
-        "insert into cards_3.pairs values ('x', 'y', 1)",
+        "update cards_4.pairs set position = 1",
+        "delete from cards_4.pairs",
+        "insert into cards_4.pairs values ('x', 'y', 1)",
     ],
     "hours.hours": [
         "update hours_2.hours set corrected_skip = corrected_skip + 1",
@@ -186,6 +196,8 @@ async def full(committer: Committer, dsn: str) -> None:
             *A_DAY,
             ("panel", 0, "Builder", "ship", 80),
             ("announce", 0, 1),
+            ("elsewhere", 0, 0),
+            ("persona", "Builder", "role", ["a"]),
             ("read", 0, "request", VOTERS[0]),
         ]
     )
@@ -252,7 +264,7 @@ async def test_a_moved_checkpoint_is_named_and_mended(shell: Shell, dsn: str, co
 @pytest.mark.usefixtures("full")
 async def test_a_dry_run_shows_and_changes_nothing(shell: Shell, connection: Any) -> None:
     """The dry run lists what differs by table and key, leaves the live tables, and nothing beside them."""
-    await connection.execute("update cards_3.tallies set ship = 77 where tool = $1", TOOLS[0])
+    await connection.execute("update cards_4.tallies set ship = 77 where tool = $1", TOOLS[0])
     before = await live(connection)
     out = shell("replay", "--dry-run", status=0).out
     assert "cards: rebuilt to position" in out and f"tool={TOOLS[0]} ({SLUGS[0]}): ship is 77, should be" in out
@@ -265,9 +277,9 @@ async def test_a_dry_run_shows_and_changes_nothing(shell: Shell, connection: Any
 @pytest.mark.usefixtures("full")
 async def test_previous_tables_come_back_caught_up(shell: Shell, dsn: str, connection: Any, committer: Committer) -> None:
     """`--keep-previous` keeps the tables, `--rollback` brings them back at the head of today, and forth again."""
-    await connection.execute("update cards_3.tools set name = 'kept' where slug = 'one'")
+    await connection.execute("update cards_4.tools set name = 'kept' where slug = 'one'")
     shell("replay", "cards", "--keep-previous", status=0)
-    name = "select name from cards_3.tools where slug = 'one'"
+    name = "select name from cards_4.tools where slug = 'one'"
     assert await connection.fetchval(name) == "One"
     await History(committer, 1_000).do([("vote", VOTERS[1], 1, None), ("vote", VOTERS[3], 2, "skip")])
     await catch_up(dsn, CARDS)
@@ -343,10 +355,10 @@ async def test_goes_on_where_it_was_killed(year: str, long: Any, valkey_url: str
     assert await first.prepare() is False
     with pytest.raises(KeyboardInterrupt):
         await first.catch_up()
-    at = await long.fetchval("select position from cards_3_next.checkpoint")
+    at = await long.fetchval("select position from cards_4_next.checkpoint")
     assert 30_000 <= at < 45_000
     status = Shell(tmp_path, year, valkey_url)("status").out
-    assert f"cards_3_next was being rebuilt, to position {at}" in status
+    assert f"cards_4_next was being rebuilt, to position {at}" in status
     assert "`ballotpress replay cards` goes on" in status
     seen: list[int] = []
     again = Rebuild(year, CARDS, REGISTRY, pace=pace, report=lambda progress: seen.append(progress.position))
@@ -354,9 +366,9 @@ async def test_goes_on_where_it_was_killed(year: str, long: Any, valkey_url: str
     await again.catch_up()
     assert min(seen) > at
     assert (await again.compare()).tables == []
-    await long.execute("update cards_3_next.checkpoint set made_by = 'another release'")
+    await long.execute("update cards_4_next.checkpoint set made_by = 'another release'")
     assert await again.prepare() is False
-    assert await long.fetchval("select position from cards_3_next.checkpoint") == 0
+    assert await long.fetchval("select position from cards_4_next.checkpoint") == 0
     await again.abandon()
     assert await long.fetchval(SCRATCH) == 0
 

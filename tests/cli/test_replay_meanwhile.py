@@ -143,13 +143,13 @@ async def test_a_mended_number_is_served(
     await add_three_tools(committer)
     await History(committer).do(A_DAY)
     await catch_up_all(dsn)
-    await connection.execute("update cards_3.tallies set ship = 77 where tool = $1", TOOLS[0])
+    await connection.execute("update cards_4.tallies set ship = 77 where tool = $1", TOOLS[0])
     cards = PROJECTIONS[0]
     async with sites.client(settings(dsn, valkey_url)) as site:
         assert (await site.get("/v1/tools/one")).json()["community"]["ship"] == 77
         async with running(runner(dsn, cards, look_every=0.05)):
             await asyncio.sleep(0.3)
-            await connection.execute("update cards_3.tallies set skip = 7 where tool = $1", TOOLS[0])
+            await connection.execute("update cards_4.tallies set skip = 7 where tool = $1", TOOLS[0])
 
             async def alarmed() -> bool:
                 return bool((await site.get("/health/ready")).json()["status"] == "degraded")

@@ -44,7 +44,7 @@ async def test_a_dry_run_shows_what_then_happens_and_appends_nothing(
     assert real == dry | {"dry_run": False, "position": before + 6}
     assert await head(connection) == before + 6
     await follow()
-    assert tuple(await connection.fetchrow("select ship, skip from cards_3.tallies where slug = 'alpha'")) == (4, 1)
+    assert tuple(await connection.fetchrow("select ship, skip from cards_4.tallies where slug = 'alpha'")) == (4, 1)
 
 
 async def test_reinstating_gives_back_what_was_taken(shell: Shell, vote: Vote, connection: Any) -> None:

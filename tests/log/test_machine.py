@@ -139,7 +139,7 @@ class Voting(RuleBasedStateMachine):
         assert await self._seen() == self.tally()
 
     async def _seen(self) -> dict[str, tuple[int, int]]:
-        rows = await self.reader.fetch("select tool, ship, skip from cards_3.tallies where position > 0")
+        rows = await self.reader.fetch("select tool, ship, skip from cards_4.tallies where position > 0")
         found = {row["tool"]: (row["ship"], row["skip"]) for row in rows}
         return {slug: found.get(self.tools[slug], (0, 0)) for slug in SLUGS}
 

@@ -16,11 +16,14 @@ from events.ballots import VoteCast, VoteRetracted
 from events.bookmarks import BookmarkRemoved, ToolBookmarked
 from events.catalog import (
     ComparisonAnnounced,
+    FormerSlugAdded,
     PanelReviewPublished,
     PanelReviewRevised,
+    PersonaDescribed,
     ToolAdded,
     ToolDescribed,
     ToolListed,
+    ToolRenamed,
     ToolUnlisted,
     Verdict,
 )
@@ -48,13 +51,27 @@ class Cards:
         self._panel: dict[Key, Row] = {}
         self._tallies: dict[Key, Row] = {}
         self._pairs: dict[Key, Row] = {}
+        self._former: dict[Key, Row] = {}
+        self._personas: dict[Key, Row] = {}
 
     def take(self, entry: Entry) -> None:
         """Fold the next event in."""
         event, at = entry.event, entry.position
+        if isinstance(event, ToolAdded | ToolRenamed | ToolListed | ToolUnlisted):
+            self._tell_predecessors(event.tool, at)
         match event:
             case ToolAdded():
                 self._tools[event.tool,] = {**asdict(event), "listed": True, "position": at}
+                self._take_back(event.tool)
+            case ToolRenamed():
+                self._rename(event, at)
+            case FormerSlugAdded():
+                self._former[event.slug,] = {"slug": event.slug, "tool": event.tool, "position": at}
+                self._take_back(event.tool)
+            case PersonaDescribed():
+                lists = {"excited_by": list(event.excited_by), "tired_of": list(event.tired_of)}
+                lower = event.persona.lower()
+                self._personas[lower,] = {**asdict(event), **lists, "lower": lower, "position": at}
             case ToolDescribed():
                 self._change(event.tool, {**asdict(event), "position": at})
             case ToolListed():
@@ -82,6 +99,8 @@ class Cards:
         unvoted = {key: {**self._told(key[0], "tool", "slug", "category", "listed"), **_NO_VOTES} for key in self._tools}
         return {
             "tools": self._tools,
+            "former_slugs": self._former,
+            "personas": self._personas,
             "places": {key: self._place(row, panel) for key, row in self._tools.items()},
             "panel": panel,
             "reviewers": _reviewers(panel.values()),
@@ -106,6 +125,23 @@ class Cards:
     def _change(self, tool: str, changes: Row) -> None:
         if (row := self._tools.get((tool,))) is not None:
             row.update(changes)
+
+    def _rename(self, event: ToolRenamed, at: int) -> None:
+        if (row := self._tools.get((event.tool,))) is not None:
+            self._former[row["slug"],] = {"slug": row["slug"], "tool": event.tool, "position": at}
+            row.update(slug=event.slug, position=at)
+            self._take_back(event.tool)
+
+    def _take_back(self, tool: str) -> None:
+        """A slug that a tool has is no former one."""
+        if (row := self._tools.get((tool,))) is not None:
+            self._former.pop((row["slug"],), None)
+
+    def _tell_predecessors(self, tool: str, at: int) -> None:
+        """A card names its successor by slug if that is listed, so it changes with it."""
+        for row in self._tools.values():
+            if row["successor"] == tool:
+                row["position"] = at
 
     def _judge(self, event: PanelReviewPublished | PanelReviewRevised, at: int) -> None:
         key = (event.tool, event.persona)
@@ -145,7 +181,7 @@ class Hours:
     """
 
     concerns: tuple[type[Event], ...] = (
-        ToolAdded, ToolDescribed, ToolListed, ToolUnlisted, *ballots.EVENTS, VoterDisqualified, VoterReinstated
+        ToolAdded, ToolDescribed, ToolRenamed, ToolListed, ToolUnlisted, *ballots.EVENTS, VoterDisqualified, VoterReinstated
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -167,6 +203,8 @@ class Hours:
                 self._tools[event.tool] = {"tool": event.tool, "slug": event.slug, "category": event.category, "listed": True}
             case ToolDescribed():
                 self._tools.get(event.tool, {})["category"] = event.category
+            case ToolRenamed():
+                self._tools.get(event.tool, {})["slug"] = event.slug
             case ToolListed() | ToolUnlisted():
                 self._tools.get(event.tool, {})["listed"] = isinstance(event, ToolListed)
             case VoteCast():

@@ -6,11 +6,14 @@ from hashlib import sha256
 from events.ballots import VoteCast, VoteRetracted, pseudonym
 from events.catalog import (
     ComparisonAnnounced,
+    FormerSlugAdded,
     PanelReviewPublished,
     PanelReviewRevised,
+    PersonaDescribed,
     ToolAdded,
     ToolDescribed,
     ToolListed,
+    ToolRenamed,
     ToolUnlisted,
 )
 from events.log.event import Event
@@ -25,8 +28,9 @@ from tests.oracle import merkle
 from tests.oracle.entries import Entry, Tables
 
 OPEN: tuple[type[Event], ...] = (
-    ToolAdded, ToolDescribed, ToolListed, ToolUnlisted, PanelReviewPublished, PanelReviewRevised, ComparisonAnnounced,
-    CorrectionRecorded, BallotsVoided, BallotsRestored, EventDropped, LogKeyAdded, LogRestarted,
+    ToolAdded, ToolDescribed, ToolRenamed, FormerSlugAdded, ToolListed, ToolUnlisted, PanelReviewPublished, PanelReviewRevised,
+    PersonaDescribed, ComparisonAnnounced, CorrectionRecorded, BallotsVoided, BallotsRestored, EventDropped, LogKeyAdded,
+    LogRestarted,
 )  # fmt: skip
 """What strangers may read as it is stored."""
 

@@ -250,7 +250,7 @@ async def shows_new_votes(cluster: Cluster) -> None:
     before = await connection.fetchval("select position from log.head")
 
     async def moved() -> bool:
-        return bool(await connection.fetchval("select position > $1 from cards_3.checkpoint", before))
+        return bool(await connection.fetchval("select position > $1 from cards_4.checkpoint", before))
 
     await until(moved)
     await connection.close()

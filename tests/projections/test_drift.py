@@ -33,7 +33,7 @@ from tests.support.runners import CARDS, Connection, at_head, catch_up, catch_up
 from tests.support.servers import database
 
 DRIFTS = {
-    "cards": "update cards_3.tallies set ship = ship + 1 where tool = (select min(tool) from cards_3.tallies)",
+    "cards": "update cards_4.tallies set ship = ship + 1 where tool = (select min(tool) from cards_4.tallies)",
     "hours": "delete from hours_2.disqualified",
     "bookmarks": "insert into bookmarks_1.bookmarks (visitor, tool, position) values ('v', 't', 1)",
     "reviews": "delete from reviews_2.reviews",

@@ -177,10 +177,10 @@ async def test_compare_names_every_kind_of_drift(dsn: str, connection: Any, comm
     await History(committer).do([("vote", VOTERS[0], tool, "ship") for tool in range(len(SLUGS))])
     cards = PROJECTIONS[0]
     await catch_up(dsn, cards)
-    right = {row["tool"]: dict(row) for row in await connection.fetch("select * from cards_3.tallies")}
-    await connection.execute("update cards_3.tallies set ship = 9 where tool = $1", TOOLS[0])
-    await connection.execute("delete from cards_3.tallies where tool = $1", TOOLS[1])
-    await connection.execute("insert into cards_3.pairs (left_tool, right_tool, position) values ('a', 'b', 1)")
+    right = {row["tool"]: dict(row) for row in await connection.fetch("select * from cards_4.tallies")}
+    await connection.execute("update cards_4.tallies set ship = 9 where tool = $1", TOOLS[0])
+    await connection.execute("delete from cards_4.tallies where tool = $1", TOOLS[1])
+    await connection.execute("insert into cards_4.pairs (left_tool, right_tool, position) values ('a', 'b', 1)")
     found = {(d.table, d.key): (d.live, d.right) for d in await compare.differences(connection, cards, REGISTRY)}
     assert (right[TOOLS[0]]["ship"], right[TOOLS[0]]["position"], right[TOOLS[1]]["ship"]) == (1, 4, 1)
     assert found == {

@@ -30,7 +30,7 @@ ALL = [projection.name for projection in PASSING]
 
 CANCEL_WAITING = """
 select coalesce(bool_or(pg_cancel_backend(pid)), false) from pg_stat_activity
-where application_name = 'ballotpress-cards_3' and wait_event_type = 'Lock'
+where application_name = 'ballotpress-cards_4' and wait_event_type = 'Lock'
 """
 
 RAW = """
@@ -48,9 +48,9 @@ begin
     end if;
     return null;
 end $$;
-create trigger cancel_large after insert on cards_3.tallies referencing new table as changed
+create trigger cancel_large after insert on cards_4.tallies referencing new table as changed
     for each statement execute function public.cancel_large();
-create trigger cancel_large_update after update on cards_3.tallies referencing new table as changed
+create trigger cancel_large_update after update on cards_4.tallies referencing new table as changed
     for each statement execute function public.cancel_large();
 """
 
@@ -259,7 +259,7 @@ async def test_a_lock_held_by_another_never_halts(
     await History(committer).do(A_DAY)
     locked = connection.transaction()
     await locked.start()
-    await connection.execute("lock table cards_3.tallies in access exclusive mode")
+    await connection.execute("lock table cards_4.tallies in access exclusive mode")
     with no_halt(caplog):
         async with running(runner(dsn)):
             # Not on the connection that holds the lock: inside a transaction the server shows one picture of all sessions.

@@ -223,8 +223,21 @@ def added_twice(log: PublicLog, tool: str) -> None:
 
 
 def added_as_another(log: PublicLog, tool: str) -> None:
-    log.event("EventDropped", projection="cards", position=1, reason="r")
-    log.event("ToolAdded", tool=tool, slug="gamma", name="n")
+    log.event("ToolAdded", tool="A" * 22, slug="alpha", name="n")
+
+
+def renamed_unknown(log: PublicLog, tool: str) -> None:
+    log.event("ToolRenamed", tool="A" * 22, slug="gamma")
+
+
+def renamed_as_another(log: PublicLog, tool: str) -> None:
+    log.event("ToolRenamed", tool=tool, slug="gamma")
+    log.event("ToolRenamed", tool=log.tool("delta"), slug="alpha")
+
+
+def former_slug_of_another(log: PublicLog, tool: str) -> None:
+    log.event("FormerSlugAdded", tool=tool, slug="gamma")
+    log.tool("gamma")
 
 
 def slug_described(log: PublicLog, tool: str) -> None:
@@ -262,8 +275,11 @@ BREACHES: dict[Callable[[PublicLog, str], None], str] = {
     described_unknown: "never added",
     judged_unknown: "never added",
     added_twice: "was added before",
-    added_as_another: "never changes",
-    slug_described: "never changes",
+    added_as_another: "alpha leads to another tool",
+    renamed_unknown: "never added",
+    renamed_as_another: "alpha leads to another tool",
+    former_slug_of_another: "gamma leads to another tool",
+    slug_described: "takes a rename",
     action_unknown: "no correction is Reinstated",
     data_of_a_vote: "another form",
 }

@@ -4,7 +4,7 @@ import base64
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from asyncpg import Connection
@@ -15,13 +15,17 @@ from events import integrity, subscribers
 from events.ballots import Choice
 from events.catalog import (
     ComparisonAnnounced,
+    FormerSlugAdded,
     PanelReviewPublished,
     PanelReviewRevised,
+    PersonaDescribed,
     ToolDescribed,
     ToolListed,
     ToolNotListed,
+    ToolRenamed,
     ToolUnlisted,
     Verdict,
+    persona_stream,
 )
 from events.commands.ballots import CastVote
 from events.commands.bookmarks import SetBookmark
@@ -84,7 +88,10 @@ _report = st.tuples(st.just("report"), *_reviewed, _voter, st.sampled_from(["fak
 _forget = st.tuples(st.just("forget"), _voter)
 _withdraw = st.tuples(st.just("withdraw"), *_reviewed)
 _catalog = st.one_of(
-    st.tuples(st.just("describe"), _tool, st.none() | st.text("ab\u00e9", max_size=3)),
+    st.tuples(st.just("describe"), _tool, st.none() | st.text("ab\u00e9", max_size=3), st.none() | _tool),
+    st.tuples(st.just("rename"), _tool, st.integers(0, 2)),
+    st.tuples(st.just("elsewhere"), _tool, st.integers(0, 2)),
+    st.tuples(st.just("persona"), st.sampled_from(PERSONAS), st.none() | st.just("role"), st.lists(st.text("ab", max_size=2))),
     st.tuples(st.just("relist"), st.integers(1, 2)),
     st.tuples(st.just("panel"), _tool, st.sampled_from(PERSONAS), _verdict, _score),
     st.tuples(st.just("announce"), _tool, _tool),
@@ -159,6 +166,8 @@ class History:
         self._committer = committer
         self._made = first_id
         self._unlisted: set[int] = set()
+        self._slugs = [*SLUGS]
+        self._elsewhere: set[str] = set()
         self._judged: set[tuple[int, str]] = set()
         self._announced: set[tuple[int, int]] = set()
         self._reviews: dict[tuple[str, int], str] = {}
@@ -276,13 +285,32 @@ class History:
         await self._committer.submit(append(*((ids.stream_named("cohort", VOTERS[cohort]), event) for event in events)))
         self._decided[cohort] = events[-1] if events else last
 
-    async def describe(self, tool: int, url: str | None) -> None:
+    async def describe(self, tool: int, url: str | None, successor: int | None = None) -> None:
         self._made += 1
         described = ToolDescribed(
             tool=TOOLS[tool], name=f"n{self._made}", tagline="", description="d", category="k",
-            pricing_tier="paid", pricing_label="$", best_for="b", url=url,
+            pricing_tier="paid", pricing_label="$", best_for="b", url=url, disclosure=url,
+            reviewed=None if url is None else date(2026, 4, 21), successor=None if successor is None else TOOLS[successor],
         )  # fmt: skip
         await self._catalog(described, tool)
+
+    async def rename(self, tool: int, slug: int) -> None:
+        """Give a tool one of a few slugs of its own."""
+        if self._slugs[tool] != (taken := [SLUGS[tool], f"{SLUGS[tool]}-b", f"{SLUGS[tool]}-c"][slug]):
+            self._slugs[tool] = taken
+            await self._catalog(ToolRenamed(tool=TOOLS[tool], slug=taken), tool)
+
+    async def elsewhere(self, tool: int, slug: int) -> None:
+        """Let a slug of elsewhere lead to a tool; the last of its own may be such a one."""
+        added = [f"{SLUGS[tool]}-x", f"{SLUGS[tool]}-y", f"{SLUGS[tool]}-c"][slug]
+        if added not in self._elsewhere and self._slugs[tool] != added:
+            self._elsewhere.add(added)
+            await self._catalog(FormerSlugAdded(tool=TOOLS[tool], slug=added), tool)
+
+    async def persona(self, persona: str, role: str | None, excited_by: list[str]) -> None:
+        """Describe a persona of the panel."""
+        described = PersonaDescribed(persona=persona, role=role, excited_by=tuple(excited_by))
+        await self._committer.submit(append((persona_stream(persona), described)))
 
     async def relist(self, tool: int) -> None:
         """Take a tool off the site, or bring it back."""

@@ -77,15 +77,17 @@ async def add_tools(committer: Committer, *slugs: str) -> dict[str, str]:
 
 async def go_back(connection: "asyncpg.Connection[Any]", position: int) -> None:
     """Take the log back to a position, as a restored backup of the log alone does; the views stay."""
+    types = [type_.__name__ for type_ in REGISTRY.listing.types]
     async with connection.transaction():
         await connection.execute("set local session_replication_role = replica")
         await connection.execute("delete from log.events where position > $1", position)
         await connection.execute("delete from log.idempotency")
         await connection.execute(
             "update log.head set position = e.position, recorded_at = e.recorded_at, listing_position = least(listing_position,"
-            " (select max(l.position) from log.events l where l.type in ('ToolAdded', 'ToolListed', 'ToolUnlisted')))"
+            " (select max(l.position) from log.events l where l.type = any($2)))"
             " from log.events e where e.position = $1",
             position,
+            types,
         )
 
 

@@ -81,7 +81,7 @@ const PUBLIC = /^\{"type":"([A-Za-z]+)","minute":(0|[1-9]\d{0,9}),"data":(\{.*\}
 // What the entries add up to: tools by id with their tallies, ballots by tool and name.
 function recount(texts) {
   const tools = new Map(), ballots = new Map(), ballotAt = new Map();
-  const moved = new Map();
+  const moved = new Map(), owners = new Map();
   let minute = 0;
   const turn = (position, text) => {
     must(Number(text) >= minute, `entry ${position}: its minute is before that of an earlier one`);
@@ -107,7 +107,12 @@ function recount(texts) {
     must(form, `entry ${position} has none of the known forms`);
     turn(position, form[2]);
     const type = form[1], data = JSON.parse(form[3]);
+    if (type === "ToolAdded" || type === "ToolRenamed" || type === "FormerSlugAdded") {
+      must((owners.get(data.slug) ?? data.tool) === data.tool, `entry ${position}: ${data.slug} leads to another tool`);
+      owners.set(data.slug, data.tool);
+    }
     if (type === "ToolAdded") tools.set(data.tool, { slug: data.slug, tally: { ship: 0, skip: 0 } });
+    if (type === "ToolRenamed") tools.get(data.tool).slug = data.slug;
     if (type === "BallotsVoided" || type === "BallotsRestored") {
       for (const place of data.ballots) {
         const ballot = ballots.get(ballotAt.get(place));

@@ -32,14 +32,17 @@ type count struct {
 	ballots map[string]*ballot // by tool and name
 	votes   map[int64]string   // which ballot an entry is of
 	tallies map[string]map[string]int
-	slugs   map[string]string
+	slugs   map[string]string         // the tool of each slug that one has now
+	slugOf  map[string]string         // and the other way round
+	owners  map[string]string         // the tool that each slug leads to, for ever
 	moved   map[string]map[string]int // what ballots voided or restored come to, until a correction says so
 }
 
 func newCount() *count {
 	return &count{
 		ballots: map[string]*ballot{}, votes: map[int64]string{}, tallies: map[string]map[string]int{},
-		slugs: map[string]string{}, moved: map[string]map[string]int{},
+		slugs: map[string]string{}, slugOf: map[string]string{}, owners: map[string]string{},
+		moved: map[string]map[string]int{},
 	}
 }
 
@@ -119,8 +122,16 @@ func (c *count) event(position int64, kind string, data []byte) error {
 		return wrongf("entry %d: %v", position, err)
 	}
 	switch kind {
-	case "ToolAdded":
-		c.slugs[read.Slug] = read.Tool
+	case "ToolAdded", "ToolRenamed", "FormerSlugAdded":
+		if owner, known := c.owners[read.Slug]; known && owner != read.Tool {
+			return wrongf("entry %d: %s leads to another tool, %s", position, read.Slug, owner)
+		}
+		c.owners[read.Slug] = read.Tool
+		if kind == "FormerSlugAdded" {
+			return nil
+		}
+		delete(c.slugs, c.slugOf[read.Tool])
+		c.slugs[read.Slug], c.slugOf[read.Tool] = read.Tool, read.Slug
 		if c.tallies[read.Tool] == nil {
 			c.tallies[read.Tool] = map[string]int{}
 		}
