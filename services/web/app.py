@@ -51,6 +51,7 @@ from services.web import (
     reviews,
     security_contact,
     settled,
+    share_cards,
     suppressions,
     tallies,
     tools,
@@ -87,6 +88,7 @@ SUBJECTS: Final[tuple[ModuleType, ...]] = (
     health, visitors, tools, own_tools, personas, comparisons, votes, tallies, settled, corrections, how_we_check, bookmarks,
     reviews, reports, newsletter, preferences, issues, outbox, your_data, mail_reports, operators, moderation, integrity,
     voters, puzzles, quarantine, suppressions, log, public_log, assets, refusals, security_contact, verify_program, proof,
+    share_cards,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 

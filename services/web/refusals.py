@@ -23,6 +23,7 @@ from events.subscribers import LinkUsed, NotSubscribed
 from events.voters import VoterIsDisqualified, VoterUnknown
 from services.newsletter.tokens import TokenInvalid
 from services.proof.packs import PackBroken, PackUnwritable
+from services.web.drawings import TooManyDrawings
 from services.web.erased import VisitorIsErased
 from services.web.health import NotReady
 from services.web.http.answers import Answer
@@ -104,6 +105,7 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
     ),
     NotSigned: Kind(401, "not-signed", "Signature required"),
     TooManyWait: Kind(503, "too-many-wait", "Temporarily unavailable", retry_after=1),
+    TooManyDrawings: Kind(503, "too-many-drawings", "Temporarily unavailable", retry_after=1),
     TooManyViewers: Kind(503, "too-many-viewers", "Temporarily unavailable", retry_after=30),
 }
 _FOR_PROGRAMS: Final = ("/v1/", "/schema", "/metrics", "/health/")

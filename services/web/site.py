@@ -34,6 +34,7 @@ from services.settings import Settings
 from services.starting import await_schema
 from services.status.processes import Life, read_processes, said_wrong
 from services.web.card_cache import Cards
+from services.web.drawings import Drawings
 from services.web.erased import ErasedVisitors
 from services.web.filters import FILTERS, GLOBALS
 from services.web.http import call
@@ -72,6 +73,8 @@ PATH_PATTERNS.update(
     number=r"^[1-9][0-9]{0,8}$(?!\n)",
     log=r"^[1-9][0-9]{0,8}$(?!\n)",
     tile=r"^/?(entries|[0-9]{1,2})/(x[0-9]{3}/)*[0-9]{3}(\.p/[1-9][0-9]{0,2})?$(?!\n)",
+    card=r"^[a-z0-9-]{1,245}\.png$(?!\n)",
+    badge=r"^[a-z0-9-]{1,120}\.svg$(?!\n)",
     entry=r"^[1-9][0-9]{0,15}$(?!\n)",
     pack=r"^(0|[1-9][0-9]{0,8})\.jsonl\.gz$(?!\n)",
 )
@@ -111,6 +114,7 @@ class Site:
         self.admission = Admission()
         self.look = look_of(settings)
         check_mails(self.look)
+        self.drawings = Drawings()
         self.theme = Theme(settings.identity, FILTERS, GLOBALS | {"base_url": settings.base_url})
         self.is_leaving = False
         self.metrics.registry.register(Load(self.admission))

@@ -9,7 +9,13 @@ import pytest
 
 from tests.packaging.project import PYPROJECT, ROOT, Built, build, packaged_files
 
-LICENSES = ("LICENSE", "services/web/http/static/openapi-explorer.LICENSE")
+LICENSES = (
+    "LICENSE",
+    "services/web/fonts/DroidSansFallback.LICENSE",
+    "services/web/fonts/Hangul.LICENSE",
+    "services/web/fonts/Noto.LICENSE",
+    "services/web/http/static/openapi-explorer.LICENSE",
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +36,7 @@ def test_the_wheel_holds_every_file_of_the_packages(built: Built) -> None:
     """Modules, SQL, templates, scripts and styles: every file of our packages is in the wheel, as it is in the tree."""
     inside = contents(built.wheel)
     files = packaged_files()
-    assert {Path(name).suffix for name in files} >= {".py", ".sql", ".html", ".lua", ".css", ".js", ".json", ".txt"}
+    assert {Path(name).suffix for name in files} >= {".py", ".sql", ".html", ".lua", ".css", ".js", ".json", ".txt", ".ttf"}
     assert sorted(files - inside.keys()) == []
     assert [name for name in sorted(files) if inside[name] != (ROOT / name).read_bytes()] == []
 
@@ -42,7 +48,7 @@ def test_the_wheel_holds_nothing_else(built: Built) -> None:
 
 
 def test_the_wheel_names_and_holds_its_licences(built: Built, metadata: Message) -> None:
-    """Our licence is Apache-2.0; the vendored script brings the text of its own."""
+    """Our licence is Apache-2.0; the vendored script and the fonts bring the text of theirs."""
     assert metadata["License-Expression"] == PYPROJECT["project"]["license"] == "Apache-2.0"
     assert metadata.get_all("License-File") == list(LICENSES)
     inside = contents(built.wheel)

@@ -22,6 +22,8 @@ _SAMPLES = {
     "entry": "1",
     "tile": "0/000",
     "pack": "0.jsonl.gz",
+    "card": "some-tool.png",
+    "badge": "some-tool.svg",
 }
 
 

@@ -32,14 +32,18 @@ def shared(call: Call, *tools: str, many: bool = False, vary: Sequence[bytes] = 
     is told by the clock which second is the last.
     """
     seconds = call.site.settings.caching.shared_seconds
-    tags = [EVERYTHING, *([LISTS] if many else []), *map(tool_tag, dict.fromkeys(tools))]
     return (
         (b"cache-control", b"public, max-age=0, s-maxage=%d, stale-while-revalidate=%d" % (seconds, seconds)),
         (b"x-accel-expires", b"@%d" % (now().timestamp() - _LAG_SECONDS + seconds - 1)),
         (b"vary", b", ".join((b"Accept-Encoding", *vary))),
-        (b"cache-tag", ",".join(tags).encode("ascii")),
-        (b"surrogate-key", " ".join(tags).encode("ascii")),
+        *tagged(*tools, many=many),
     )
+
+
+def tagged(*tools: str, many: bool = False) -> Headers:
+    """Return the headers that name the tags of an answer that shows these tools, by their slugs, or many."""
+    tags = [EVERYTHING, *([LISTS] if many else []), *map(tool_tag, dict.fromkeys(tools))]
+    return ((b"cache-tag", ",".join(tags).encode("ascii")), (b"surrogate-key", " ".join(tags).encode("ascii")))
 
 
 def is_shared(cache_control: bytes | None) -> bool:

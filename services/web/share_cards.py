@@ -1,0 +1,82 @@
+"""Share cards: a picture of each tool and comparison, as messengers show it; with a position, what the log said there."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from projections.cards import Card, Panel
+from projections.comparison import TOO_EARLY, splits
+from projections.tally import Community
+from services.identity import Identity
+from services.web.card_cache import CachedCard
+from services.web.card_drawing import Face, Stand, Subject
+from services.web.comparisons import read_comparison
+from services.web.filters import count, hue, initial, verdict
+from services.web.http.answers import Answer
+from services.web.http.pages import page
+from services.web.http.queries import Position, Query
+from services.web.past_cards import card_at
+from services.web.site import Call
+
+FEW_VOTES: Final = 10
+"""Below so many, votes are told one by one; from then on their share, and their number coarsely."""
+
+
+class CardQuery(Query, frozen=True, kw_only=True):
+    """The position of the log that a picture is as of (default: the present)."""
+
+    position: Position | None = None
+
+
+@page("/card/{card}", CardQuery)  # a picture, so it stands on pages and not in the document of the API
+async def share_card(call: Call, query: CardQuery) -> Answer:
+    """Draw a tool or a comparison."""
+    tools = await _read_tools(call, call.path["card"].removesuffix(".png"))
+    cards = [tool.card if query.position is None else await card_at(call, tool, query.position) for tool in tools]
+    settings = call.site.settings
+    picture = await call.site.drawings.picture(face_of(cards, settings.identity, settings.base_url), call.network)
+    versioned = picture.passing if query.position is None else picture.standing
+    return versioned.answer(call.head.get(b"if-none-match"))
+
+
+async def _read_tools(call: Call, name: str) -> list[CachedCard]:
+    """Return the tool of a slug, or the two of `left-vs-right`. Raises ToolNotListed, NotFound."""
+    cards = call.site.cards
+    if splits(name) and await cards.one(name) is None:
+        return list(await read_comparison(call.site, name))
+    return [await cards.listed(name)]
+
+
+def face_of(cards: list[Card], identity: Identity, base_url: str) -> Face:
+    """Return all that a picture of these cards shows."""
+    return Face(tuple(map(_subject, cards)), identity.site_name, urlsplit(base_url).hostname or "", identity.accent.light)
+
+
+def _subject(card: Card) -> Subject:
+    stands = (panel_stand(card.panel), community_stand(card.community))
+    return Subject(card.slug, card.name, card.category, initial(card.name), hue(card.slug), stands)
+
+
+def panel_stand(panel: Panel) -> Stand:
+    """Return the panel's verdict as it is drawn."""
+    if panel.verdict is None:
+        return Stand("Panel", None, "No reviews yet", "")
+    return Stand("Panel", panel.verdict, verdict(panel.verdict), f"{panel.ship} ship / {panel.skip} skip")
+
+
+def community_stand(tally: Community) -> Stand:
+    """Return the community's verdict as it is drawn: whether it is settled, and in how many votes."""
+    if not tally.total:
+        return Stand("Community", None, "No votes yet", "")
+    word = tally.settled or tally.verdict
+    line = f"{tally.ship} of {tally.total} ship"
+    if tally.total >= FEW_VOTES:
+        line = f"{tally.ship_percent}% ship of {count(coarse(tally.total), 'vote').replace(' ', '+ ')}"
+    if word is None:
+        return Stand("Community", None, TOO_EARLY, line)
+    return Stand(f"Community, {'settled' if tally.settled else 'so far'}", word, verdict(word), line)
+
+
+def coarse(number: int) -> int:
+    """Return a number rounded down to its first digit, from 100 on to its first two."""
+    step: int = 10 ** max(len(str(number)) - 2, 1)
+    return number - number % step
