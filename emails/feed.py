@@ -1,4 +1,4 @@
-"""The archive as an Atom feed (RFC 4287)."""
+"""Atom feeds (RFC 4287): of the archive of issues, and of verdicts."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 
 class Entry(NamedTuple):
-    """An issue in the feed: its page, title, time of publication, and HTML without anything personal."""
+    """An entry: its page, title, times, HTML without anything personal, its id if that isn't the page, and its category."""
 
     url: str
     title: str
@@ -20,17 +20,30 @@ class Entry(NamedTuple):
     published: datetime
     updated: datetime
     html: str | None = None
+    id: str | None = None
+    category: str | None = None
 
 
-def atom(title: str, base_url: str, entries: Sequence[Entry], *, began: datetime, feed_url: str | None = None) -> bytes:
-    """Write a feed; `began` dates it while it has no entries. Times must know their zone. Raises ValueError if one doesn't."""
+def atom(
+    title: str,
+    base_url: str,
+    entries: Sequence[Entry],
+    *,
+    began: datetime,
+    feed_url: str | None = None,
+    page_url: str | None = None,
+) -> bytes:
+    """Write a feed of a page; `began` dates it while it has no entries.
+
+    Times must know their zone. Raises ValueError if one doesn't.
+    """
     feed_url = feed_url or f"{base_url}/feed.xml"
     feed = ElementTree.Element("feed", {"xmlns": NAMESPACE, "xml:lang": "en"})
     _add(feed, "id", feed_url)
     _add(feed, "title", title)
     _add(feed, "updated", _time(max((entry.updated for entry in entries), default=began)))
     ElementTree.SubElement(feed, "link", {"rel": "self", "type": "application/atom+xml", "href": feed_url})
-    ElementTree.SubElement(feed, "link", {"rel": "alternate", "type": "text/html", "href": f"{base_url}/"})
+    ElementTree.SubElement(feed, "link", {"rel": "alternate", "type": "text/html", "href": page_url or f"{base_url}/"})
     _add(ElementTree.SubElement(feed, "author"), "name", title)
     for entry in entries:
         _add_entry(feed, entry)
@@ -40,11 +53,13 @@ def atom(title: str, base_url: str, entries: Sequence[Entry], *, began: datetime
 
 def _add_entry(feed: ElementTree.Element, entry: Entry) -> None:
     element = ElementTree.SubElement(feed, "entry")
-    _add(element, "id", entry.url)
+    _add(element, "id", entry.id or entry.url)
     _add(element, "title", entry.title)
     _add(element, "published", _time(entry.published))
     _add(element, "updated", _time(entry.updated))
     ElementTree.SubElement(element, "link", {"rel": "alternate", "type": "text/html", "href": entry.url})
+    if entry.category is not None:
+        ElementTree.SubElement(element, "category", {"term": _FORBIDDEN.sub("", entry.category)})
     _add(element, "summary", entry.summary)
     if entry.html is not None:
         _add(element, "content", entry.html, type="html")

@@ -89,12 +89,12 @@ async def as_of(pool: "Pool[Any] | Connection[Any]", tool: str, time: datetime |
     return Tally(row["ship"], row["skip"], row["position"])
 
 
-async def at(pool: "Pool[Any] | Connection[Any]", tool: str, position: int) -> Tally | None:
-    """Return a tool's tally at a position, as it was counted then; None for a position that the log doesn't have.
+async def at(pool: "Pool[Any] | Connection[Any]", tool: str, position: int, *, corrected: bool = False) -> Tally | None:
+    """Return a tool's tally at a position, counted or corrected; None for a position that the log doesn't have.
 
     It is as of the checkpoint, and says so, where that is before the position.
     """
-    row = await pool.fetchrow(AT, tool, position, False, quarantine.stream("hours"))
+    row = await pool.fetchrow(AT, tool, position, corrected, quarantine.stream("hours"))
     return None if row is None else Tally(row["ship"], row["skip"], row["position"])
 
 

@@ -5,13 +5,15 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from asyncpg import Connection
+from asyncpg import Connection, Pool
 
 from projections import hours
 from projections.engine.window import dropped_positions
 from projections.registry import PROJECTIONS, named
 
 POSITION = "select case when $1::timestamptz is null then h.position else log.position_at($1) end from log.head h"
+
+TIME_OF = "select recorded_at from log.events where position = $1"
 
 CARDS_TALLY = named("""
 select c.position, coalesce(y.ship, 0) as ship, coalesce(y.skip, 0) as skip
@@ -56,7 +58,7 @@ class ServedRow(msgspec.Struct, frozen=True):
     row: Mapping[str, Any] | None
 
 
-async def position_of(connection: "Connection[Any]", time: datetime | None) -> int:
+async def position_of(connection: "Pool[Any] | Connection[Any]", time: datetime | None) -> int:
     """Return the position of the log at a time; of its head without one."""
     position: int = await connection.fetchval(POSITION, time)
     return position

@@ -47,3 +47,107 @@ async def newest(pool: "Pool[Any]", category: str | None, limit: int) -> Sequenc
     else:
         rows = await pool.fetch(NEWEST_IN, limit, category)
     return [VerdictChange(**row) for row in rows]
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A part of a list that only grows at its end: the position of its first item, and when one of them last changed."""
+
+    first: int
+    changed_at: datetime
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """A tool, or a pair of two, by slug, and when it last changed."""
+
+    slugs: tuple[str, ...]
+    changed_at: datetime
+
+
+# Tools in the order they were added, and pairs as they were announced: parts never move when others come. One that would name
+# nothing is left out.
+TOOL_PARTS = named("""
+select min(n.added) as first, max(n.changed_at) as changed_at
+from (
+    select s.added, s.changed_at, s.listed, row_number() over (order by s.added) - 1 as n
+    from {verdicts}.standings s where s.added > 0
+) n
+group by n.n / $1::integer
+having bool_or(n.listed)
+order by 1
+""")
+
+PAIR_PARTS = named("""
+select min(n.position) as first, max(greatest(n.at, l.changed_at, r.changed_at)) as changed_at
+from (
+    select p.left_tool, p.right_tool, p.position, row_number() over (order by p.position) - 1 as n,
+           (select e.recorded_at from log.events e where e.position = p.position) as at
+    from {cards}.pairs p
+) n
+join {verdicts}.standings l on l.tool = n.left_tool
+join {verdicts}.standings r on r.tool = n.right_tool
+group by n.n / $1::integer
+having bool_or(l.listed and r.listed)
+order by 1
+""")
+
+TOOLS_OF_PART = named("""
+select array[t.slug] as slugs, s.changed_at
+from (select n.tool, n.added, n.changed_at from {verdicts}.standings n where n.added >= $1 order by n.added limit $2) s
+join {cards}.tools t on t.tool = s.tool and t.listed
+order by s.added
+""")
+
+PAIRS_OF_PART = named("""
+select array[l.slug, r.slug] as slugs, greatest(a.changed_at, b.changed_at) as changed_at
+from (select n.* from {cards}.pairs n where n.position >= $1 order by n.position limit $2) p
+join {cards}.tools l on l.tool = p.left_tool and l.listed
+join {cards}.tools r on r.tool = p.right_tool and r.listed
+join {verdicts}.standings a on a.tool = p.left_tool
+join {verdicts}.standings b on b.tool = p.right_tool
+order by p.position
+""")
+
+# Pairs that readers put together: by the newest $1 events and as many bookmarks, those that at least $3 visitors voted on or
+# bookmarked, both of them. Who did so with more than $2 tools says little of each pair, and is left out. The floor of visitors
+# keeps what one reader did out of a public list. Announced pairs are listed by themselves.
+TOGETHER = named("""
+with acts as materialized (
+    select e.data->>'voter' as visitor, e.data->>'tool' as tool
+    from log.recorded_events e
+    where e.position > (select h.position - $1 from log.head h) and e.type = 'VoteCast'
+    union
+    select o.visitor, o.tool
+    from (
+        select e.data->>'visitor' as visitor, e.data->>'tool' as tool
+        from log.other_events e where e.type = 'ToolBookmarked' order by e.position desc limit $1
+    ) o
+),
+few as (select a.visitor from acts a group by a.visitor having count(*) between 2 and $2),
+pairs as (
+    select a.tool as one, b.tool as other, count(*) as visitors
+    from few f join acts a on a.visitor = f.visitor join acts b on b.visitor = f.visitor and b.tool > a.tool
+    group by a.tool, b.tool
+    having count(*) >= $3
+    order by 3 desc, 1, 2
+    limit $4
+)
+select case when l.slug < r.slug then array[l.slug, r.slug] else array[r.slug, l.slug] end as slugs,
+       greatest(a.changed_at, b.changed_at) as changed_at
+from pairs p
+join {cards}.tools l on l.tool = p.one and l.listed
+join {cards}.tools r on r.tool = p.other and r.listed
+join {verdicts}.standings a on a.tool = p.one
+join {verdicts}.standings b on b.tool = p.other
+where not exists (select from {cards}.pairs k where (k.left_tool, k.right_tool) in ((p.one, p.other), (p.other, p.one)))
+order by 1
+""")
+
+
+async def parts(pool: "Pool[Any]", statement: str, size: int) -> Sequence[Part]:
+    """Return the parts of TOOL_PARTS or PAIR_PARTS, `size` items each but the last."""
+    return [Part(**row) for row in await pool.fetch(statement, size)]
+
+
+async def changed(pool: "Pool[Any]", statement: str, *arguments: int) -> Sequence[Changed]:
+    """Return what TOOLS_OF_PART, PAIRS_OF_PART or TOGETHER reads."""
+    return [Changed(tuple(row["slugs"]), row["changed_at"]) for row in await pool.fetch(statement, *arguments)]

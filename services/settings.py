@@ -26,6 +26,7 @@ from services.urls import UrlError, read_database_url, read_valkey_url
 
 LogFormat = Literal["json", "console"]
 PuzzleBy = Literal["operator", "detector"]
+Crawlers = Literal["all", "none"]
 
 SCOPES: Final = frozenset({"catalog", "moderate", "voters", "digest", "read", "webhooks"})
 PREFIX: Final = "BALLOTPRESS_"
@@ -73,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     puzzle: PuzzleBy = "operator"
     webhook_failures: int = 20
     webhook_loopback: bool = False
+    crawlers: Crawlers = "all"
     drain_seconds: int = 3
     log_format: LogFormat = "json"
     newsletter: Newsletter = Newsletter()
@@ -183,6 +185,7 @@ _TABLE: Final = {
     "puzzle": Variable("BALLOTPRESS_PUZZLE", "operator|detector", "must be operator or detector, not {!r}"),
     "webhook_failures": _count("BALLOTPRESS_WEBHOOK_FAILURES"),
     "webhook_loopback": _switch("BALLOTPRESS_WEBHOOK_LOOPBACK"),
+    "crawlers": Variable("BALLOTPRESS_CRAWLERS", "all|none", "must be all or none, not {!r}"),
     "drain_seconds": Variable("BALLOTPRESS_DRAIN_SECONDS", "0*[0-9]{1,3}", "must be whole seconds below 1000, not {!r}", int),
     "log_format": Variable("BALLOTPRESS_LOG_FORMAT", "json|console", "must be json or console, not {!r}"),
     "sender": Variable(

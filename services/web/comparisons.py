@@ -7,9 +7,10 @@ from typing import Final
 import msgspec
 
 from projections import tools
-from projections.comparison import Comparison, Score, compare, splits
+from projections.comparison import Score, compare, splits
 from projections.tally import Community
 from projections.tools import Pair
+from services.web.as_of import AsOfQuery, ComparisonAsOf, answer_comparison
 from services.web.card_cache import CachedCard
 from services.web.flash import FLASHES, PageQuery
 from services.web.http.answers import Answer
@@ -17,7 +18,8 @@ from services.web.http.bodies import Slug
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import page, public_page, show
 from services.web.http.problems import NotFound
-from services.web.http.queries import ListQuery, Query, listed, page_of
+from services.web.http.queries import ListQuery, listed, page_of
+from services.web.markdown import comparison_text, markdown_answer, wants_markdown
 from services.web.page_cache import Kept, PageCache
 from services.web.page_head import Head, comparison_head
 from services.web.site import Call, Site
@@ -83,10 +85,12 @@ async def get_comparisons(call: Call, query: ListQuery) -> Answer:
     return listed(call, PairsPage(items, more), more)
 
 
-@endpoint("GET", "/v1/comparisons/{pair}", takes=Query, gives=Comparison, statuses=(200, 304))
-async def get_comparison(call: Call, query: Query) -> Answer:
-    """Put two listed tools side by side, announced or not."""
+@endpoint("GET", "/v1/comparisons/{pair}", takes=AsOfQuery, gives=ComparisonAsOf, statuses=(200, 304))
+async def get_comparison(call: Call, query: AsOfQuery) -> Answer:
+    """Put two listed tools side by side, announced or not, as they are or as they were."""
     pair, cards = call.path["pair"], call.site.cards
+    if query.is_past:
+        return await answer_comparison(call, *await read_comparison(call.site, pair), query)
     versioned = cards.known_comparison(pair)
     if versioned is None:
         left, right = await read_comparison(call.site, pair)
@@ -117,8 +121,10 @@ async def comparisons_page(call: Call, query: ListQuery) -> Answer:
 
 @page("/compare/{pair}", PageQuery)
 async def comparison_page(call: Call, query: PageQuery) -> Answer:
-    """Show two tools side by side, announced or not."""
+    """Show two tools side by side, announced or not, as a page or as markdown."""
     left, right = await read_comparison(call.site, call.path["pair"])
+    if wants_markdown(call):
+        return markdown_answer(call, comparison_text(call.site.settings.base_url, left.card, right.card), left.slug, right.slug)
     ours, theirs = left.card, right.card
     canonical = await canonical_pair(call.site, left, right)
 
@@ -130,7 +136,7 @@ async def comparison_page(call: Call, query: PageQuery) -> Answer:
         return call.site.theme.render("compare.html", **compared, head=head, word=word, split=split)
 
     found = _PAGES.page((left.slug, right.slug, query.said, canonical), (ours, theirs), make)
-    return found.answer(call.head, public_page(call, left.slug, right.slug))
+    return found.answer(call.head, public_page(call, left.slug, right.slug, vary=(b"Accept",)))
 
 
 def _is_split(row: Score) -> bool:

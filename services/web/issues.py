@@ -37,6 +37,9 @@ from newsletter.issues i
 where i.state in ('planned', 'settled') and ($1::integer is null or i.number < $1)
 order by i.number desc limit $2
 """
+NUMBERS: Final = """
+select i.number, i.compiled_at from newsletter.issues i where i.state in ('planned', 'settled') order by i.number desc limit $1
+"""
 IS_PUBLISHED: Final = """
 select exists (select from newsletter.issues i where i.number = $1 and i.state in ('planned', 'settled'))
 """
@@ -199,6 +202,11 @@ async def get_feed(call: Call, query: Query) -> Answer:
 async def _issues(site: Site, before: int | None, limit: int) -> Sequence[StoredIssue]:
     """Return up to `limit` issues below a number (None: all), newest first."""
     return [digest.stored_issue(row) for row in await site.database.fetch(PUBLISHED, before, limit)]
+
+
+async def published_issues(site: Site, limit: int) -> Sequence[tuple[int, datetime]]:
+    """Return the numbers of the newest issues that were sent, each with its time."""
+    return [(row["number"], row["compiled_at"]) for row in await site.database.fetch(NUMBERS, limit)]
 
 
 async def _lines(site: Site, before: int | None, limit: int) -> Sequence[IssueLine]:

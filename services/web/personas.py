@@ -16,6 +16,7 @@ from services.web.http.endpoints import endpoint
 from services.web.http.pages import page, public_page, show
 from services.web.http.problems import NotFound
 from services.web.http.queries import CategoryName, ListQuery, Query, listed, page_of
+from services.web.markdown import markdown_answer, persona_text, wants_markdown
 from services.web.page_head import Head, persona_path, query_path
 from services.web.site import Call
 
@@ -85,15 +86,21 @@ async def reviewers_page(call: Call, query: Query) -> Answer:
 
 @page("/reviewers/{persona}", VerdictsQuery)
 async def reviewer_page(call: Call, query: VerdictsQuery) -> Answer:
-    """Show a persona's verdicts by category, last changed first."""
+    """Show a persona's verdicts by category, last changed first; or as markdown."""
     reviewers = await tools.reviewers(call.site.database, call.path["persona"])
     if not reviewers:
         raise NotFound("No reviewer of the panel has this name.")
     verdicts = await read_verdicts(call, query)
+    if wants_markdown(call):
+        following = query_path(persona_path(reviewers[0].persona), category=query.category, cursor=verdicts.next)
+        text = persona_text(
+            call.site.settings.base_url, reviewers[0], verdicts.items, following if verdicts.next is not None else None
+        )
+        return markdown_answer(call, text, many=True)
     return show(
         call,
         "reviewer.html",
-        cache=public_page(call, many=True),
+        cache=public_page(call, many=True, vary=(b"Accept",)),
         head=_head(reviewers[0], query.category),
         reviewer=reviewers[0],
         category=query.category,

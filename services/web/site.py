@@ -76,6 +76,7 @@ PATH_PATTERNS.update(
     card=r"^[a-z0-9-]{1,245}\.png$(?!\n)",
     badge=r"^[a-z0-9-]{1,120}\.svg$(?!\n)",
     entry=r"^[1-9][0-9]{0,15}$(?!\n)",
+    sitemap=r"^(pages|(tools|pairs)-[1-9][0-9]{0,15})\.xml$(?!\n)",
     pack=r"^(0|[1-9][0-9]{0,8})\.jsonl\.gz$(?!\n)",
 )
 PATH_TAILS.add("tile")

@@ -93,7 +93,7 @@ async def read_history(call: Call, query: HistoryQuery) -> History:
         more_ship, more_skip = changes.get(start, (0, 0))
         ship, skip, start = ship + more_ship, skip + more_skip, start + LENGTHS[query.every]
         points.append(_point(start, ship, skip))
-    return History(call.path["tool"], query.every, _basis(query.corrected), points)
+    return History(call.path["tool"], query.every, basis_of(query.corrected), points)
 
 
 def _point(at: datetime, ship: int, skip: int) -> Point:
@@ -111,7 +111,7 @@ async def get_tally(call: Call, query: TallyQuery) -> Answer:
     found = await hours.as_of(call.site.database, await _tool(call), time, corrected=query.corrected)
     fields = msgspec.structs.asdict(community(found.ship, found.skip))
     answer = TallyAnswer(
-        **fields, tool=call.path["tool"], as_of=time or present, position=found.position, basis=_basis(query.corrected)
+        **fields, tool=call.path["tool"], as_of=time or present, position=found.position, basis=basis_of(query.corrected)
     )
     return listed(call, answer)
 
@@ -149,7 +149,8 @@ async def _tool(call: Call) -> str:
     return (await call.site.cards.listed(call.path["tool"])).tool
 
 
-def _basis(corrected: bool) -> Basis:
+def basis_of(corrected: bool) -> Basis:
+    """Return the name of a basis."""
     return "corrected" if corrected else "counted"
 
 

@@ -6,20 +6,25 @@ from functools import partial
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from projections import tools
 from projections.cards import Card
 from projections.tools import Category, Place, Sort
+from services.web.as_of import AsOfQuery, CardAsOf, LogPosition, answer_card, read_card, read_moment
+from services.web.card_cache import CachedCard
 from services.web.chart import DayTally, Trend, trend
 from services.web.flash import FLASHES, PageQuery
-from services.web.http.answers import Answer
+from services.web.http.answers import Answer, Content
 from services.web.http.endpoints import endpoint
-from services.web.http.pages import page, public_page, show
+from services.web.http.pages import POLICY, page, public_page, show
 from services.web.http.queries import CategoryName, ListQuery, Query, listed, page_of
+from services.web.markdown import MEDIA, VARIES, markdown_answer, tool_text, wants_markdown
 from services.web.page_head import Head, query_path, tool_head
 from services.web.reviews import read_reviews
 from services.web.site import Call, Site
 from services.web.tallies import HistoryQuery, read_history
+from services.web.verdict_feeds import verdict_feeds
 
 SORTS: Final = {"name": "Name", "community": "Community", "settled": "Settled", "panel": "Panel", "trending": "Trending"}
 _PAIRS: Final = 6
@@ -34,9 +39,10 @@ class ToolsQuery(ListQuery, frozen=True, kw_only=True):
 
 
 class ToolPageQuery(PageQuery, frozen=True, kw_only=True):
-    """A tool's page; `cursor` is where its reviews go on."""
+    """A tool's page; `cursor` is where its reviews go on, `position` a moment of the log that it is shown as of."""
 
     cursor: str | None = None
+    position: LogPosition | None = None
 
 
 class ToolsPage(msgspec.Struct, frozen=True):
@@ -66,11 +72,15 @@ async def read_tools(call: Call, query: ToolsQuery) -> ToolsPage:
     return ToolsPage(await read_cards(call.site, [place.slug for place in places]), more)
 
 
-@endpoint("GET", "/v1/tools/{tool}", takes=Query, gives=Card, statuses=(200, 304))
-async def get_tool(call: Call, query: Query) -> Answer:
-    """Show a tool with the panel's reviews and the community's tally."""
+@endpoint("GET", "/v1/tools/{tool}", takes=AsOfQuery, gives=CardAsOf, statuses=(200, 304))
+async def get_tool(call: Call, query: AsOfQuery) -> Answer:
+    """Show a tool with the panel's reviews and the community's tally, as it is or as it was.
+
+    At a position of the log it is the same for ever: what to quote. `as_of` leads to the position of a time.
+    """
     cards = call.site.cards
-    return cards.answer(await cards.listed(call.path["tool"])).answer(call.head.get(b"if-none-match"))
+    tool = await cards.listed(call.path["tool"])
+    return await answer_card(call, tool, query) if query.is_past else cards.answer(tool).answer(call.head.get(b"if-none-match"))
 
 
 @endpoint("GET", "/v1/tools", takes=ToolsQuery, gives=ToolsPage, statuses=(200, 304))
@@ -119,19 +129,24 @@ def _list_head(category: str | None) -> Head:
         title="AI tools, panel and community verdicts" if category is None else f"AI tools in {category}: ship or skip?",
         description=f"{'All tools' if category is None else f'The tools in {category}'} "
         "with the panel’s verdict and the community’s vote on each, and how sure it is.",
+        feeds=verdict_feeds(category),
     )
 
 
 @page("/tools/{tool}", ToolPageQuery)
 async def tool_page(call: Call, query: ToolPageQuery) -> Answer:
-    """Show a tool."""
+    """Show a tool, as a page or as markdown."""
     tool = await call.site.cards.listed(call.path["tool"])
+    if query.position is not None:
+        return await _past_page(call, tool, query.position)
+    if wants_markdown(call):
+        return markdown_answer(call, tool_text(call.site.settings.base_url, tool.card), tool.slug)
     reviews = await read_reviews(call, ListQuery(limit=_REVIEWS, cursor=query.cursor))
     return show(
         call,
         "tool.html",
-        cache=public_page(call, tool.slug),
-        head=tool_head(call.site.settings.base_url, tool.card),
+        cache=public_page(call, tool.slug, vary=(b"Accept",)),
+        head=replace(tool_head(call.site.settings.base_url, tool.card), feeds=verdict_feeds(tool.card.category)),
         card=tool.card,
         reviews=reviews.items,
         next=reviews.next,
@@ -139,6 +154,18 @@ async def tool_page(call: Call, query: ToolPageQuery) -> Answer:
         pairs=await tools.pairs_of(call.site.database, tool.tool, _PAIRS),
         word=FLASHES.get(query.said),
     )
+
+
+async def _past_page(call: Call, tool: CachedCard, position: int) -> Answer:
+    """Show a tool as it was at a position: an address to quote, whose numbers never change."""
+    moment = await read_moment(call, AsOfQuery(position=position))
+    card = await read_card(call, tool, moment)
+    base_url = call.site.settings.base_url
+    cache = moment.headers(call)
+    if wants_markdown(call):
+        return Content(tool_text(base_url, card).encode(), MEDIA).answer(call.head, (*cache, VARIES))
+    head = tool_head(base_url, card)
+    return show(call, "tool_then.html", cache=(*cache, VARIES, POLICY), head=head, card=card, at=moment.time)
 
 
 async def _trend(call: Call) -> Trend | None:

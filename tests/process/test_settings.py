@@ -145,6 +145,7 @@ def test_addresses_in_the_manner_of_valkey_are_taken(environ: dict[str, str], qu
         ("BALLOTPRESS_TRUSTED_PROXIES", "::1,me", "such as 10.0.0.0/8, not 'me'"),
         ("BALLOTPRESS_WRITES_PER_MINUTE", "0", "must be a whole number above 0, not '0'"),
         ("BALLOTPRESS_FALSE_ALARMS", "1", "must be a share between 0 and 1, such as 0.01, not '1'"),
+        ("BALLOTPRESS_CRAWLERS", "off", "BALLOTPRESS_CRAWLERS must be all or none, not 'off'"),
         ("BALLOTPRESS_PUZZLE", "on", "BALLOTPRESS_PUZZLE must be operator or detector, not 'on'"),
         ("BALLOTPRESS_SECRET_KEYS", ",", "Set BALLOTPRESS_SECRET_KEYS to one or more random keys of 32 characters"),
         ("BALLOTPRESS_VAULT_KEYS", " ", "Set BALLOTPRESS_VAULT_KEYS to one or more keys of 32 random bytes in base64"),

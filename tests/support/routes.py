@@ -24,6 +24,7 @@ _SAMPLES = {
     "pack": "0.jsonl.gz",
     "card": "some-tool.png",
     "badge": "some-tool.svg",
+    "sitemap": "pages.xml",
 }
 
 

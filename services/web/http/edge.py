@@ -289,6 +289,8 @@ def _standing_headers(site: Site) -> list[tuple[bytes, bytes]]:
         headers.append((b"strict-transport-security", b"max-age=31536000"))
     if site.settings.cors_origins:
         headers.append((b"vary", b"Origin"))
+    if site.settings.crawlers == "none":
+        headers.append((b"x-robots-tag", b"noindex, nofollow"))
     return headers
 
 
