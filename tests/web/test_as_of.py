@@ -75,7 +75,8 @@ def test_two_tools_stand_side_by_side_as_they_were(site: Site) -> None:
 def test_what_the_log_does_not_say_is_refused(site: Site, tool: str) -> None:
     """The future, a time before the tool, and two moments at once are refused, with what to do."""
     assert_problem(site.anyone.get(f"/v1/tools/{tool}", position=10**9), 404)
-    assert_problem(site.anyone.get(f"/v1/tools/{tool}", position=1), 404)
+    later = site.add_tool()
+    assert_problem(site.anyone.get(f"/v1/tools/{later}", position=1), 404)
     assert_problem(site.anyone.get(f"/v1/tools/{tool}", as_of="2000-01-01T00:00:00Z"), 404)
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     for parameters in (

@@ -80,7 +80,7 @@ def test_pairs_that_readers_put_together_are_named(site: Site) -> None:
     assert [f"/compare/{'-vs-'.join(sorted(pair))}" in found for pair in (voted, kept, few)] == [True, True, False]
 
 
-@pytest.mark.parametrize("part", ["tools-1.xml", "pairs-999999.xml", "tools-0.xml", "none.xml", "tools-1", "pages.xml.gz"])
+@pytest.mark.parametrize("part", ["tools-2.xml", "pairs-999999.xml", "tools-0.xml", "none.xml", "tools-1", "pages.xml.gz"])
 def test_a_part_that_the_index_does_not_name_is_not_there(site: Site, tool: str, part: str) -> None:
     """It is 404, so nobody can make the site write parts without end."""
     assert_problem(site.anyone.get(f"/sitemap/{part}"), 404)
