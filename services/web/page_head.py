@@ -5,18 +5,24 @@ says of one reader's visit (`said`, `after`, `cursor`) is in no address. A page 
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import msgspec
 
-from projections.cards import Card, Panel
+from projections.cards import Card, Panel, PanelReview
 from projections.tally import Community
 from services.web.filters import count
 
 LONGEST_DESCRIPTION: Final = 300
 """Characters of a description: more than any search engine or messenger shows."""
 _LONGEST_NAME: Final = 60
+LEAST_VOTES: Final = 50
+"""Votes that a rating takes, beside a settled verdict. Search engines print it as stars with one decimal: of so many votes no
+single one moves the five stars by more than a tenth."""
+_SCALE: Final = {"worstRating": 0, "bestRating": 100}
+_SCHEMA: Final = {"@context": "https://schema.org"}
 
 
 class Feed(NamedTuple):
@@ -101,6 +107,12 @@ def tool_head(base_url: str, card: Card) -> Head:
         description=shortened(f"{verdicts} {card.tagline}", LONGEST_DESCRIPTION),
         image=f"/card/{card.slug}.png?position={card.position}",
         share_text=f"{shortened(card.name, _LONGEST_NAME)}: ship or skip? {verdicts} {base_url}{path}",
+        data=(
+            {**_SCHEMA, **_software(base_url, card)},
+            breadcrumbs(
+                base_url, ("Tools", "/tools"), (card.category, query_path("/tools", category=card.category)), (card.name, path)
+            ),
+        ),
     )
 
 
@@ -114,6 +126,10 @@ def comparison_head(base_url: str, path: str, left: Card, right: Card) -> Head:
         description=shortened(said, LONGEST_DESCRIPTION),
         image=f"/card/{path.rpartition('/')[2]}.png?position={max(left.position, right.position)}",
         share_text=f"{title}: which one ships? {said} {base_url}{path}",
+        data=(
+            _compared(base_url, path, left, right),
+            breadcrumbs(base_url, ("Comparisons", "/comparisons"), (f"{left.name} vs {right.name}", path)),
+        ),
     )
 
 
@@ -125,3 +141,79 @@ def _in_short(card: Card) -> str:
         return f"{words}, no votes yet"
     words += f", community {tally.ship_percent}% ship of {count(tally.total, 'vote')}"
     return f"{words}, settled" if tally.settled else words
+
+
+def breadcrumbs(base_url: str, *crumbs: tuple[str, str]) -> Mapping[str, Any]:
+    """Return in JSON-LD where a page stands: below the first page, each page above it and itself, as (label, path)."""
+    items = [
+        {"@type": "ListItem", "position": place, "name": label, "item": f"{base_url}{path}"}
+        for place, (label, path) in enumerate((("Home", "/"), *crumbs), 1)
+    ]
+    return {**_SCHEMA, "@type": "BreadcrumbList", "itemListElement": items}
+
+
+def website(base_url: str, name: str) -> Mapping[str, Any]:
+    """Return in JSON-LD what the first page tells of the site."""
+    return {**_SCHEMA, "@type": "WebSite", "name": name, "url": f"{base_url}/"}
+
+
+def _compared(base_url: str, path: str, left: Card, right: Card) -> Mapping[str, Any]:
+    """Return what a comparison's page tells programs of its two tools."""
+    items = [
+        {"@type": "ListItem", "position": place, "item": _software(base_url, card)}
+        for place, card in enumerate((left, right), 1)
+    ]
+    return {
+        **_SCHEMA,
+        "@type": "ItemList",
+        "name": f"{left.name} vs {right.name}",
+        "url": f"{base_url}{path}",
+        "itemListOrder": "https://schema.org/ItemListUnordered",
+        "numberOfItems": len(items),
+        "itemListElement": items,
+    }
+
+
+def _software(base_url: str, card: Card) -> Mapping[str, Any]:
+    """Return what a page tells programs of a tool.
+
+    A rating is the community's, and never made of the panel's scores: each of those is one persona's.
+    """
+    page, is_free = f"{base_url}{tool_path(card.slug)}", card.pricing.tier == "free"
+    found: dict[str, Any] = {
+        "@type": "SoftwareApplication",
+        "@id": f"{page}#tool",
+        "name": card.name,
+        "description": card.tagline,
+        "applicationCategory": card.category,
+        "url": page,
+        "image": f"{base_url}/card/{card.slug}.png?position={card.position}",
+        "sameAs": card.url,
+        "isAccessibleForFree": True if is_free else None,
+        "offers": {"@type": "Offer", "price": 0, "priceCurrency": "USD"} if is_free else None,
+        "review": [_review(base_url, page, one, card.reviewed) for one in card.panel.reviews],
+        "aggregateRating": _rating(card),
+    }
+    return {name: value for name, value in found.items() if value not in (None, [], "")}
+
+
+def _review(base_url: str, page: str, review: PanelReview, day: date | None) -> Mapping[str, Any]:
+    """Return a review of the panel. A persona is no person, so its author is an organization of the persona's name."""
+    found = {
+        "@type": "Review",
+        "name": f"{review.persona}: {review.verdict}",
+        "url": f"{page}#panel",
+        "reviewBody": shortened(review.take, LONGEST_DESCRIPTION),
+        "author": {"@type": "Organization", "name": review.persona, "url": f"{base_url}{persona_path(review.persona)}"},
+    }
+    if review.score is not None:
+        found["reviewRating"] = {"@type": "Rating", "ratingValue": review.score, **_SCALE}
+    return found if day is None else {**found, "datePublished": day.isoformat()}
+
+
+def _rating(card: Card) -> Mapping[str, Any] | None:
+    """Return the community's rating, the percent that says ship, if it is settled by enough votes and none are in doubt."""
+    tally = card.community
+    if tally.settled is None or tally.total < LEAST_VOTES or card.under_review:
+        return None
+    return {"@type": "AggregateRating", "ratingValue": tally.ship_percent, "ratingCount": tally.total, **_SCALE}

@@ -17,7 +17,7 @@ from services.web.http.pages import page, public_page, show
 from services.web.http.problems import NotFound
 from services.web.http.queries import CategoryName, ListQuery, Query, listed, page_of
 from services.web.markdown import markdown_answer, persona_text, wants_markdown
-from services.web.page_head import Head, persona_path, query_path
+from services.web.page_head import Head, breadcrumbs, persona_path, query_path
 from services.web.site import Call
 
 
@@ -101,7 +101,7 @@ async def reviewer_page(call: Call, query: VerdictsQuery) -> Answer:
         call,
         "reviewer.html",
         cache=public_page(call, many=True, vary=(b"Accept",)),
-        head=_head(reviewers[0], query.category),
+        head=_head(call, reviewers[0], query.category),
         reviewer=reviewers[0],
         category=query.category,
         groups=_by_category(verdicts.items),
@@ -109,13 +109,16 @@ async def reviewer_page(call: Call, query: VerdictsQuery) -> Answer:
     )
 
 
-def _head(reviewer: Reviewer, category: str | None) -> Head:
+def _head(call: Call, reviewer: Reviewer, category: str | None) -> Head:
     about = "" if category is None else f" on {category}"
+    path = query_path(persona_path(reviewer.persona), category=category)
+    crumbs = (("Reviewers", "/reviewers"), (reviewer.persona, persona_path(reviewer.persona)))
     return Head(
-        path=query_path(persona_path(reviewer.persona), category=category),
+        path=path,
         title=f"{reviewer.persona} of the panel: verdicts{about}",
         description=f"{reviewer.persona} has reviewed {count(reviewer.reviewed, 'tool')} and would ship {reviewer.shipped:,}. "
         f"All verdicts{about}, each with its reason.",
+        data=(breadcrumbs(call.site.settings.base_url, *crumbs),),
     )
 
 

@@ -1,7 +1,12 @@
 """Heads: what each public page says of itself to search engines and messengers, and that private ones say nothing."""
 
+import json
+from typing import Any
+
 import pytest
 
+from services.web.filters import json_ld
+from services.web.page_head import LEAST_VOTES
 from tests.support.catalogs import opinion
 from tests.support.heads import Head
 from tests.support.http import Site
@@ -100,6 +105,61 @@ def test_a_description_says_the_verdict(site: Site) -> None:
     )
 
 
+def told(site: Site, path: str) -> dict[str, Any]:
+    """Return the JSON-LD of a page by its types."""
+    return {one["@type"]: one for one in head_of(site, path).data}
+
+
+def test_programs_are_told_of_a_tool_and_its_reviews(site: Site) -> None:
+    """A tool is an application with the panel's reviews, each by an organization of the persona's name, of 0 to 100 points."""
+    tool = site.add_tool(
+        name="Told", category="Agents", panel=[opinion(score=70), opinion("Founder", verdict="skip", score=None)]
+    )
+    found = told(site, f"/tools/{tool}")
+    assert [item["name"] for item in found["BreadcrumbList"]["itemListElement"]] == ["Home", "Tools", "Agents", "Told"]
+    assert found["BreadcrumbList"]["itemListElement"][-1]["item"] == f"{BASE}/tools/{tool}"
+    first, second = found["SoftwareApplication"]["review"]
+    assert first["author"] == {"@type": "Organization", "name": "Builder", "url": f"{BASE}/reviewers/builder"}
+    assert first["reviewRating"] == {"@type": "Rating", "ratingValue": 70, "worstRating": 0, "bestRating": 100}
+    assert "reviewRating" not in second and second["name"] == "Founder: skip"
+
+
+def test_a_rating_is_told_of_enough_settled_votes_alone(site: Site) -> None:
+    """Panel scores make no rating, nor do few votes or such as settle nothing; fifty settled votes do, of 0 to 100 points."""
+    tool, split = site.add_tool(panel=[opinion(score=90)]), site.add_tool()
+    for number in range(LEAST_VOTES - 1):
+        site.visitor().vote(tool, "ship")
+        position = site.visitor().vote(split, "ship" if number % 3 else "skip")
+    assert "aggregateRating" not in told(site, f"/tools/{tool}?after={position}")["SoftwareApplication"]
+    position = site.visitor().vote(split, "skip")
+    position = site.visitor().vote(tool, "skip")
+    rating = told(site, f"/tools/{tool}?after={position}")["SoftwareApplication"]["aggregateRating"]
+    assert rating == {
+        "@type": "AggregateRating", "ratingValue": 98, "ratingCount": 50, "worstRating": 0, "bestRating": 100
+    }  # fmt: skip
+    assert site.anyone.get(f"/v1/tools/{split}").json()["community"]["settled"] is None
+    assert "aggregateRating" not in told(site, f"/tools/{split}")["SoftwareApplication"]
+
+
+def test_programs_are_told_of_both_tools_of_a_comparison(site: Site) -> None:
+    """A comparison is a list of its two applications."""
+    left, right = site.add_tool(name="Left"), site.add_tool(name="Right")
+    found = told(site, f"/compare/{left}-vs-{right}")["ItemList"]
+    assert [item["item"]["name"] for item in found["itemListElement"]] == ["Left", "Right"]
+    assert found["numberOfItems"] == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["</script><script>alert(1)", "<!--<script>", "]]>", "\u2028\u2029", "\ud800", '"\\', "&lt;", "\x00\x1f\x7f"],
+)
+def test_no_text_ends_the_script_that_holds_it(text: str) -> None:
+    """Whatever stands in JSON-LD is read back as it was, lone surrogates apart, and no sign of mark-up is in it."""
+    written = json_ld({"text": text, "list": [text]})
+    assert not set(written) & set("<>&\u2028\u2029")
+    assert json.loads(written)["list"] == [text.replace("\ud800", "?")]
+
+
 def test_hostile_words_stay_words(site: Site) -> None:
     """What a catalog calls a tool ends no element and no attribute."""
     tool = site.add_tool(name=HOSTILE, tagline=HOSTILE, category=HOSTILE, panel=[opinion(take=HOSTILE)])
@@ -109,3 +169,4 @@ def test_hostile_words_stay_words(site: Site) -> None:
         assert [one for one in head.scripts if "src" not in one and one.get("type") != "application/ld+json"] == []
         assert not any("onload" in link for links in head.links.values() for link in links)
     assert HOSTILE in head_of(site, f"/tools/{tool}").title
+    assert told(site, f"/tools/{tool}")["SoftwareApplication"]["name"] == HOSTILE
