@@ -174,8 +174,9 @@ stood as materialized (
     ) o on true
 ),
 counted as (
-    select m.tool, m.position, m.recorded_at, (o.ship + sum(m.ship) over w)::bigint as ship, (o.skip + sum(m.skip) over w)::bigint as skip
-    from moved m join stood o on o.tool = m.tool
+    select m.tool, m.position, m.recorded_at,
+           (coalesce(o.ship, 0) + sum(m.ship) over w)::bigint as ship, (coalesce(o.skip, 0) + sum(m.skip) over w)::bigint as skip
+    from moved m left join stood o on o.tool = m.tool -- a vote on no tool at all is kept, to be refused below
     window w as (partition by m.tool order by m.position)
 ),
 called as materialized (

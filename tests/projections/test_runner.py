@@ -173,7 +173,7 @@ async def no_number(connection: Any, _: Committer) -> None:
         (newer_version, ALL, "VoteCast version 2"),
         (hole, ALL, "HoleInLog"),
         (slug_taken, ["cards"], "tools_slug_key"),
-        (no_tool, ["cards", "hours", "integrity"], "NotNullViolation"),
+        (no_tool, ["cards", "hours", "integrity", "verdicts"], "NotNullViolation"),
         (no_number, ["reviews"], "InvalidTextRepresentation"),
     ],
 )
