@@ -34,7 +34,7 @@ update webhooks.subscriptions set is_on = true, off_reason = null, off_at = null
 where id = $1 and not is_on
 """
 SWITCH_OFF: Final = """
-update webhooks.subscriptions set is_on = false, off_reason = $2, off_at = now() where id = $1 and is_on
+update webhooks.subscriptions set is_on = false, off_reason = $2, off_at = now(), failures = 0 where id = $1 and is_on
 """
 # Whoever delivers now loses its lease, so that it can't take the cursor further from where it was.
 MOVE: Final = """

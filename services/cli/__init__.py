@@ -34,6 +34,7 @@ COMMANDS = {
     "voters": "services.cli.voters:voters",
     "puzzle": "services.cli.puzzle:puzzle",
     "visitors": "services.cli.visitors:visitors",
+    "webhooks": "services.cli.webhooks:webhooks",
     "quarantine": "services.cli.quarantine:quarantine",
     "keys": "services.cli.keys:keys",
     "events": "services.cli.events:events",

@@ -9,7 +9,18 @@ from projections.engine.window import LogWentBack
 from services.newsletter.holds import MANY_REFUSED, RESUME_HELD, said_held
 from services.newsletter.periods import SERVE_LATE
 from services.proof import health
-from services.status.model import Ledger, Problem, ProjectionStatus, Queue, Rebuild, Room, Schema, Status, Transaction
+from services.status.model import (
+    Ledger,
+    Problem,
+    ProjectionStatus,
+    Queue,
+    Rebuild,
+    Room,
+    Schema,
+    Status,
+    Transaction,
+    WebhookStatus,
+)
 from services.status.processes import said_unscanned, said_wrong
 
 BEHIND_SECONDS: Final = 10.0
@@ -20,6 +31,8 @@ MAIL_SECONDS: Final = 300.0
 AHEAD_SECONDS: Final = 1.0
 LEFTOVER_SECONDS: Final = 48 * 3600.0
 """The worker removes what destroyed keys leave on disk once a day."""
+MANY_FAILURES: Final = 3
+"""Failures of a webhook in a row of which an operator is told."""
 LITTLE_ROOM: Final = 5 * 2**30
 """Bytes; of a small disk, a tenth."""
 
@@ -53,6 +66,8 @@ def problems(status: Status) -> Iterator[Problem]:
     for transaction in status.transactions:
         if transaction.blocks or not transaction.waits_for:
             yield _transaction_problem(transaction)
+    for webhook in status.webhooks:
+        yield from _webhook_problems(webhook)
     if status.queue is not None:
         yield from _queue_problems(status.queue)
         yield from _eviction_problem(status.queue)
@@ -154,6 +169,16 @@ def _queue_problems(queue: Queue) -> Iterator[Problem]:
         yield Problem(what, "see the worker's log, or start another `ballotpress worker`")
     elif queue.workers and queue.tick_seconds is not None and queue.tick_seconds > TICK_SECONDS:
         yield Problem(f"The worker's clock last ticked {queue.tick_seconds:.0f} s ago", "see the worker's log, or restart it")
+
+
+def _webhook_problems(webhook: WebhookStatus) -> Iterator[Problem]:
+    """Return the problem of a webhook that fails; one that an operator turned off has none."""
+    if not webhook.is_on and webhook.failures:
+        what = f"The webhook to {webhook.host} is off: {webhook.off_reason}"
+        yield Problem(what, f"mend its receiver, then `ballotpress webhooks on {webhook.id}`: nothing is lost meanwhile")
+    elif webhook.failures >= MANY_FAILURES:
+        what = f"The webhook to {webhook.host} has failed {webhook.failures} times in a row: {webhook.failed}"
+        yield Problem(what, f"mend its receiver; `ballotpress webhooks test {webhook.id}` tries it")
 
 
 def _eviction_problem(queue: Queue) -> Iterator[Problem]:

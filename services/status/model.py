@@ -184,6 +184,18 @@ class Queue(msgspec.Struct, frozen=True):
     evicts: str | None = None
 
 
+class WebhookStatus(msgspec.Struct, frozen=True):
+    """An outgoing webhook, by its id and the host that it goes to: whether it is on, how far behind, how it fares."""
+
+    id: str
+    host: str
+    is_on: bool
+    off_reason: str | None
+    lag: int
+    failures: int
+    failed: str | None
+
+
 class Problem(msgspec.Struct, frozen=True):
     """A problem, and what an operator can do about it."""
 
@@ -221,3 +233,4 @@ class Status(msgspec.Struct, frozen=True):
     vault: VaultKeys | None = None
     scan: Scan | None = None
     public_log: PublicLog | None = None
+    webhooks: Sequence[WebhookStatus] = ()

@@ -12,11 +12,12 @@ from collections.abc import Coroutine, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
 from arq.constants import default_queue_name
-from asyncpg import Connection
+from asyncpg import Connection, Pool
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -32,11 +33,14 @@ from services.status import advice, model
 from services.status.processes import read_processes, read_scan
 from services.status.views import missing_views, read_present_views
 from services.status.writing import no_room, why_not
+from services.webhooks import subscriptions
 
 P = TypeVar("P")
 
 REWINDS_SINCE = 11
 """The migration from which on a log that went back is recorded."""
+WEBHOOKS_SINCE = 33
+"""The migration from which on there are outgoing webhooks."""
 VAULT_PARTS_SINCE = 27
 """The migration from which on the vault is in parts."""
 SLOW_SECONDS = 5.0
@@ -182,6 +186,7 @@ async def _read_parts(
     no_writes = no_writes or await parts.read("room", no_room(connection), None)
     keys = await parts.read("vault", vault.missing(connection), []) if migration and vault else []
     of_vault = await parts.read("vault", _vault(connection, vault), None) if migration >= VAULT_PARTS_SINCE else None
+    webhooks = await parts.read("webhooks", read_webhooks(connection), []) if migration >= WEBHOOKS_SINCE else []
     disk = await parts.read("sizes", _disk(connection), [])
     rewind = await parts.read("rewinds", _rewind(connection), None) if migration >= REWINDS_SINCE else None
     unsafe = [row["name"] for row in await connection.fetch(postgres.UNSAFE)]
@@ -189,13 +194,23 @@ async def _read_parts(
         at, head, views, rebuilds, model.Schema(migration, migrate.current(), missing),
         [model.Transaction(**row) for row in slow], disk, ledger, queue, (), missing_keys=keys,
         unread=parts.unread, no_writes=no_writes, rewind=rewind, unsafe=unsafe, processes=processes,
-        vault=of_vault, scan=scan, public_log=public_log,
+        vault=of_vault, scan=scan, public_log=public_log, webhooks=webhooks,
     )  # fmt: skip
 
 
 async def _vault(connection: "Connection[Any]", vault: Vault | None) -> model.VaultKeys:
     not_rewrapped = 0 if vault is None else await vault.not_rewrapped(connection)
     return model.VaultKeys(not_rewrapped, await leftovers.leftover_seconds(connection))
+
+
+async def read_webhooks(database: "Connection[Any] | Pool[Any]") -> list[model.WebhookStatus]:
+    """Return how the outgoing webhooks fare. Their addresses may hold secrets, so of each its host is shown."""
+    return [
+        model.WebhookStatus(
+            one.id, urlsplit(one.url).hostname or "", one.is_on, one.off_reason, one.lag, one.failures, one.failed
+        )
+        for one in await subscriptions.read_all(database)
+    ]
 
 
 async def _rewind(connection: "Connection[Any]") -> model.Rewind | None:

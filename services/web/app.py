@@ -64,6 +64,7 @@ from services.web import (
     visitors,
     voters,
     votes,
+    webhooks,
     your_data,
 )
 from services.web.http import assets
@@ -92,6 +93,7 @@ SUBJECTS: Final[tuple[ModuleType, ...]] = (
     home,
     health, visitors, tools, own_tools, personas, comparisons, votes, tallies, settled, corrections, how_we_check, bookmarks,
     reviews, reports, newsletter, preferences, issues, outbox, your_data, mail_reports, operators, moderation, integrity,
+    webhooks,
     voters, puzzles, quarantine, suppressions, log, public_log, assets, refusals, security_contact, verify_program, proof,
     share_cards,
     facts, robots, llms, sitemap, verdict_feeds,

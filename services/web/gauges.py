@@ -17,9 +17,9 @@ from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import Edition
 from services.proof import health
 from services.proof.health import PublicLog
-from services.status.model import Ledger, Process, ProjectionStatus, Queue, Scan
+from services.status.model import Ledger, Process, ProjectionStatus, Queue, Scan, WebhookStatus
 from services.status.processes import read_processes, read_scan, said_wrong
-from services.status.read import disk_room, read_ledger, read_queue
+from services.status.read import disk_room, read_ledger, read_queue, read_webhooks
 from services.status.views import read_views
 from services.web.http.checks import PATIENCE_SECONDS
 from services.web.http.metrics import Gauge
@@ -40,11 +40,12 @@ async def read_gauges(site: Site) -> list[Gauge]:
         _patiently(health.read(site.database)),
         read_queue(site.valkey),
     )
-    processes, cohorts, scan, unproven = await asyncio.gather(
+    processes, cohorts, scan, unproven, webhooks = await asyncio.gather(
         _patiently(read_processes(site.database)),
         _patiently(queue.count(site.database)),
         _patiently(read_scan(site.database)),
         _patiently(mailed.missing(site.database)),
+        _patiently(read_webhooks(site.database)),
     )
     return [
         *_of_views(views or ()),
@@ -55,6 +56,7 @@ async def read_gauges(site: Site) -> list[Gauge]:
         *_of_processes(processes or ()),
         *_of_cohorts(cohorts),
         _of_scan(scan),
+        *_of_webhooks(webhooks),
         *_of_queue(jobs),
         *await _of_here(site),
     ]
@@ -153,6 +155,19 @@ def _of_cohorts(cohorts: queue.Waiting | None) -> Iterable[Gauge]:
 def _of_scan(scan: Scan | None) -> Gauge:
     values = {} if scan is None else {"silent_seconds": scan.silent_seconds or 0.0, "failed": float(scan.failed is not None)}
     return Gauge("ballotpress_scan", "Seconds since a scan for bought votes ended well; 1 if the last failed.", "of", values)
+
+
+def _of_webhooks(webhooks: Sequence[WebhookStatus] | None) -> Iterable[Gauge]:
+    counted: dict[str, float] = {}
+    if webhooks is not None:
+        on = [one for one in webhooks if one.is_on]
+        failing = sum(one.failures > 0 for one in on)
+        gone_off = sum(one.failures > 0 for one in webhooks if not one.is_on)
+        counted = {"on": len(on), "failing": failing, "gone_off": gone_off}
+    text = "Outgoing webhooks that are on, those of them that fail, and those that went off after failures."
+    yield Gauge("ballotpress_webhooks", text, "of", counted)
+    furthest = {} if webhooks is None else {"furthest": float(max((one.lag for one in webhooks if one.is_on), default=0))}
+    yield Gauge("ballotpress_webhook_lag_events", "Positions that the furthest one is behind the log.", "of", furthest)
 
 
 def _of_queue(queue: Queue) -> Iterable[Gauge]:

@@ -41,6 +41,7 @@ ENTRIES: Final = (
     ("voters", "/ops/voters", "Voters"),
     ("voters", "/ops/puzzles", "Puzzles"),
     ("digest", "/ops/suppressions", "Suppressions"),
+    ("webhooks", "/ops/webhooks", "Webhooks"),
     ("read", "/ops/quarantine", "Quarantine"),
     ("read", "/ops/log", "Log"),
 )

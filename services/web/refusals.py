@@ -12,6 +12,7 @@ from litestar.types import HTTPScope
 
 from emails.sns import CertificateAway
 from events.catalog import ToolNotListed
+from events.commands.webhooks import TooManyWebhooks, WebhookUnknown
 from events.integrity import CohortChanged, CohortHeld, CohortUnknown
 from events.log.committer import LogUnavailable
 from events.log.event import UnknownEvent
@@ -67,6 +68,10 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
         members=("revision",),
     ),
     CohortHeld: Kind(409, "cohort-held", "Decided already"),
+    WebhookUnknown: Kind(404, "webhook-unknown", "Not found", "There is no webhook with this id."),
+    TooManyWebhooks: Kind(
+        409, "too-many-webhooks", "As many as there can be", "A site has as many webhooks as it can: remove one first."
+    ),
     NothingPassed: Kind(
         409, "nothing-passed", "No event is skipped", "The tree over the log skips no event: run a release that knows this one."
     ),

@@ -55,6 +55,7 @@ from services.web.live import Live
 from services.web.log_check import Batches, log_check
 from services.web.public_tree import PublicTree
 from services.web.wait import ViewProgress, clock_check, history_check, schema_check, view_checks
+from services.webhooks.posting import Poster
 
 CARRY_SECONDS = 1.5
 """So long a call waits for what it began; larger corrections go on without it."""
@@ -67,6 +68,7 @@ PATH_PATTERNS.update(
     id=ID,
     visitor=ID,
     review=ID,
+    webhook=ID,
     subscriber=ID,
     mail=r"^[A-Za-z0-9_-]{1,160}$(?!\n)",
     problem=r"^[a-z-]{1,40}$(?!\n)",
@@ -129,6 +131,7 @@ class Site:
         self._reviews = Share("reviews", settings.reviews_per_hour or max(1, settings.new_visitors_per_hour // 10), 3600)
         self._guesses = Share("guesses", max(1, settings.network_writes_per_minute // 20), 600)
         self.signers = Signers()
+        self.poster = Poster(allow_loopback=settings.webhook_loopback)
         self.mail_tokens = MailTokens(settings.secret_keys, settings.newsletter.retired_keys)
         self.schedule = schedule_of(settings.newsletter)
         self._carrying: set[asyncio.Task[None]] = set()

@@ -200,7 +200,7 @@ async def deliver(poster: Poster, url: str, secrets: Sequence[str], message: str
     return await poster.post(url, signing.headers(secrets, message, int(now().timestamp()), body), body)
 
 
-def test_message(subscription: str, kinds: Sequence[str], fresh: str) -> tuple[str, bytes]:
+def trial(subscription: str, kinds: Sequence[str], fresh: str) -> tuple[str, bytes]:
     """Return the id and the body of a message that tells nothing, to try a subscription; `fresh` is a new id."""
     body = {"type": "webhook.test", "timestamp": now(), "data": {"subscription": subscription, "kinds": kinds}}
     return f"msg_test_{fresh}", msgspec.json.encode(body)

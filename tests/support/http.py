@@ -39,7 +39,11 @@ def wait_until_ready(base_url: str, said: Callable[[], str]) -> None:
 @contextmanager
 def serving(dsn: str, valkey_url: str, log: Path, **more: str) -> Iterator["Site"]:
     """Run the API and the projector for a while, with these further variables."""
-    own = {"BALLOTPRESS_OPERATOR_TOKENS": operators(), "BALLOTPRESS_MAIL_WEBHOOK_SECRETS": "secret-of-a-provider-of-mails"}
+    own = {
+        "BALLOTPRESS_OPERATOR_TOKENS": operators(),
+        "BALLOTPRESS_MAIL_WEBHOOK_SECRETS": "secret-of-a-provider-of-mails",
+        "BALLOTPRESS_WEBHOOK_LOOPBACK": "on",
+    }
     files = {
         "BALLOTPRESS_LOG_KEY": LOG_KEY,
         "BALLOTPRESS_CHECKPOINT_FILE": str(log.with_name("checkpoint")),

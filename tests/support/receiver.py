@@ -2,8 +2,9 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import NamedTuple
 
 ANSWERS = {
@@ -59,6 +60,9 @@ class Receiver:
 
     async def _answer(self, kind: str, writer: asyncio.StreamWriter) -> None:
         match kind:
+            case "tardily":
+                await asyncio.sleep(0.02)
+                writer.write(ANSWERS["ok"])
             case "silent":
                 await asyncio.sleep(3600)
             case "drips":
@@ -102,3 +106,25 @@ async def receiving(context: ssl.SSLContext | None = None) -> AsyncIterator[Rece
         for task in receiver.tasks:
             task.cancel()
         await asyncio.gather(*receiver.tasks, return_exceptions=True)
+
+
+@contextmanager
+def received() -> Iterator[Receiver]:
+    """A receiver on loopback, beside a test that blocks."""
+    started, ended = threading.Event(), threading.Event()
+    found: list[Receiver] = []
+
+    async def run() -> None:
+        async with receiving() as receiver:
+            found.append(receiver)
+            started.set()
+            await asyncio.to_thread(ended.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    try:
+        assert started.wait(20)
+        yield found[0]
+    finally:
+        ended.set()
+        thread.join()

@@ -12,6 +12,7 @@ _SAMPLES = {
     "persona": "builder",
     "id": ID,
     "review": ID,
+    "webhook": ID,
     "visitor": ID,
     "subscriber": ID,
     "mail": "confirmation",

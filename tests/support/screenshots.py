@@ -36,6 +36,7 @@ PAGES = {
     "moderation": "/ops/reviews",
     "voters": "/ops/voters",
     "puzzles": "/ops/puzzles",
+    "webhooks": "/ops/webhooks",
     "quarantine": "/ops/quarantine",
     "suppressions": "/ops/suppressions",
     "log": "/ops/log",

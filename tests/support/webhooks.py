@@ -11,12 +11,15 @@ from events import ballots
 from events.ballots import VoteCast
 from events.log import ids
 from events.log.event import Event
+from events.log.vault import Vault
 from services.webhooks import messages, spans
 from services.webhooks.messages import Message
 from tests.support.catalogs import new_id
 from tests.support.log import record_at, tool_added
 from tests.support.runners import catch_up_all
+from tests.support.settings import VAULT_KEY
 
+VAULT = Vault([VAULT_KEY])
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SPAN = timedelta(seconds=spans.SECONDS)
 Connection: TypeAlias = "asyncpg.Connection[Any]"

@@ -19,7 +19,6 @@ from events.commands.webhooks import (
     TooManyWebhooks,
     WebhookUnknown,
 )
-from events.log.vault import Vault
 from services.webhooks.deliverer import LONGEST_DELAY, Deliverer, delay_after, due
 from services.webhooks.leases import Claimed
 from services.webhooks.messages import KINDS, Message, Planned
@@ -29,12 +28,9 @@ from tests.support.catalogs import new_id
 from tests.support.log import patient
 from tests.support.processes import PATIENCE
 from tests.support.receiver import Receiver, receiving
-from tests.support.settings import VAULT_KEY
-from tests.support.webhooks import SPAN, START, Connection, Past, a_tool, a_vote, happen, told
+from tests.support.webhooks import SPAN, START, VAULT, Connection, Past, a_tool, a_vote, happen, told
 
 pytestmark = pytest.mark.postgres
-
-VAULT = Vault([VAULT_KEY])
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ OPERATORS = (
     "/ops/integrity",
     "/ops/voters",
     "/ops/puzzles",
+    "/ops/webhooks",
     "/ops/quarantine",
     "/ops/suppressions",
     "/ops/log",
