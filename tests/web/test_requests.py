@@ -17,6 +17,7 @@ PATHS = {
     "id": ID,
     "visitor": ID,
     "review": ID,
+    "webhook": ID,
     "subscriber": ID,
     "number": "1",
     "log": "1",
