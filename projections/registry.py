@@ -16,6 +16,7 @@ PROJECTIONS = (
     Projection("corrections", 1),
     Projection("verdicts", 1, exact_totals=_TALLY),
     Projection("integrity", 2, exact_totals=frozenset({"votes"})),
+    Projection("search", 1),
     Projection("proof", 1),
 )
 

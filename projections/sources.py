@@ -48,6 +48,14 @@ where c.position > $2 and c.position <= $3 and c.tool = $1
 order by c.position desc limit $4
 """
 
+OF_WORD = """
+select e.position from log.other_events e
+where e.type in ('ToolAdded', 'ToolDescribed') and e.position <= $2
+  and log.search_terms(e.data->>'name', e.data->>'tagline', e.data->>'category', e.data->>'description')
+      @@ quote_literal('3' || $1::text)::tsquery
+order by e.position desc limit $3
+"""
+
 Key = Mapping[str, Any]
 
 
@@ -104,6 +112,10 @@ async def _category(connection: "Connection[Any]", row: RowDifference, position:
     return _in_order(await connection.fetch(OF_CATEGORY, row.key["category"], position, MOST))
 
 
+async def _word(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
+    return _in_order(await connection.fetch(OF_WORD, row.key["word"], position, MOST))
+
+
 async def _reviewer(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
     return _in_order(await connection.fetch(OF_PERSONA, row.key["persona"], row.key["category"], position, MOST))
 
@@ -157,5 +169,7 @@ SOURCES: Mapping[str, Source] = {
     "announcements": _last,
     "kept": _last_vote,
     "decisions": _stream("cohort"),
+    "documents": _stream("tool"),
+    "words": _word,
     "tiles": _leaves,
 }

@@ -26,6 +26,7 @@ from services.logs import configure
 from services.settings import Settings
 from services.web import (
     bookmarks,
+    categories,
     comparisons,
     corrections,
     facts,
@@ -43,6 +44,7 @@ from services.web import (
     outbox,
     own_tools,
     personas,
+    picker,
     preferences,
     proof,
     public_log,
@@ -52,6 +54,7 @@ from services.web import (
     reports,
     reviews,
     robots,
+    search,
     security_contact,
     settled,
     share_cards,
@@ -97,6 +100,7 @@ SUBJECTS: Final[tuple[ModuleType, ...]] = (
     voters, puzzles, quarantine, suppressions, log, public_log, assets, refusals, security_contact, verify_program, proof,
     share_cards,
     facts, robots, llms, sitemap, verdict_feeds,
+    search, categories, picker,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 
@@ -115,6 +119,7 @@ TAGS: Final = {
     "outbox": "The mails of a site that has no relay.",
     "reviewers": "The personas of the panel.",
     "reviews": "Readers' reviews.",
+    "search": "Tools by words of their texts.",
     "tallies": "Tallies as they change.",
     "tools": "The tools, their votes and their tallies.",
     "visitors": "Those who vote.",

@@ -15,6 +15,7 @@ from projections.cards import UnderReview
 from projections.comparison import NO_REVIEWS, NO_VOTES, verdict_line
 from projections.reviews import ties_line
 from projections.tally import Community
+from services.web.category_paths import category_path
 
 FEW: Final = 10
 """From so many votes on a share is written in percent and drawn as a bar; fewer are counted, and drawn one by one."""
@@ -165,6 +166,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
         minute,
         clock,
         under_review,
+        category_path,
         initial,
         hue,
         json_ld,

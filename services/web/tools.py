@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from projections import tools
 from projections.cards import Card
-from projections.tools import Category, Place, Sort
+from projections.tools import Place, Sort
 from services.web.as_of import AsOfQuery, CardAsOf, LogPosition, answer_card, read_card, read_moment
 from services.web.card_cache import CachedCard
 from services.web.chart import DayTally, Trend, trend
@@ -18,7 +18,7 @@ from services.web.flash import FLASHES, PageQuery
 from services.web.http.answers import Answer, Content
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import POLICY, page, public_page, show
-from services.web.http.queries import CategoryName, ListQuery, Query, listed, page_of
+from services.web.http.queries import CategoryName, ListQuery, listed, page_of
 from services.web.markdown import MEDIA, VARIES, markdown_answer, tool_text, wants_markdown
 from services.web.page_head import Head, query_path, tool_head
 from services.web.reviews import read_reviews
@@ -50,12 +50,6 @@ class ToolsPage(msgspec.Struct, frozen=True):
 
     items: list[Card]
     next: str | None
-
-
-class Categories(msgspec.Struct, frozen=True):
-    """Every category of listed tools with how many it holds."""
-
-    items: list[Category]
 
 
 async def read_cards(site: Site, slugs: Sequence[str]) -> list[Card]:
@@ -92,12 +86,6 @@ async def get_tools(call: Call, query: ToolsQuery) -> Answer:
     """
     found = await read_tools(call, query)
     return listed(call, found, found.next)
-
-
-@endpoint("GET", "/v1/categories", takes=Query, gives=Categories, statuses=(200, 304))
-async def get_categories(call: Call, query: Query) -> Answer:
-    """List the categories with how many listed tools each holds."""
-    return listed(call, Categories(await tools.categories(call.site.database)))
 
 
 async def tool_names(call: Call, slugs: Sequence[str]) -> dict[str, str]:

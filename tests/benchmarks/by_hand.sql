@@ -266,3 +266,16 @@ from tiles where level = 1 and length(hashes) = 8192 group by n >> 8;
 insert into tiles
 select 3, n >> 8, string_agg(log.fold_hashes(hashes), ''::bytea order by n)
 from tiles where level = 2 and length(hashes) = 8192 group by n >> 8;
+
+-- search
+insert into documents
+select e.data->>'tool', log.search_key(e.data->>'name'),
+       log.search_terms(e.data->>'name', e.data->>'tagline', e.data->>'category', e.data->>'description'), true
+from log.events e where e.type = 'ToolAdded';
+
+-- search
+insert into words
+select substr(t.term, 2), count(*) filter (where t.term like '1%'), count(*) filter (where t.term like '2%'),
+       count(*) filter (where t.term like '3%')
+from documents d cross join lateral unnest(tsvector_to_array(d.terms)) as t(term)
+group by 1;

@@ -158,6 +158,16 @@ DRIFTS = {
         "delete from verdicts_1.verdicts",
         "insert into verdicts_1.verdicts values ('x', 'panel', 1, now(), null, 'ship', '', false)",
     ],
+    "search.documents": [
+        "update search_1.documents set key = 'x' where tool = (select min(tool) from search_1.documents)",
+        "delete from search_1.documents",
+        "insert into search_1.documents values ('x', 'y', '', false)",
+    ],
+    "search.words": [
+        "update search_1.words set texts = texts + 1",
+        "delete from search_1.words",
+        "insert into search_1.words values ('x', 1, 1, 1)",
+    ],
     "integrity.cells": [
         "update integrity_2.cells set young_ship = young_ship + 1",
         "delete from integrity_2.cells",

@@ -36,6 +36,7 @@ from tests.oracle.entries import Entry, Fold, Key, Row, Tables
 from tests.oracle.integrity import Integrity
 from tests.oracle.proof import Proof
 from tests.oracle.reviews import Reviews
+from tests.oracle.search import Search
 from tests.oracle.verdicts import Verdicts
 
 Change = tuple[Key, int, int]
@@ -373,6 +374,7 @@ FOLDS: Mapping[str, type[Fold]] = {
     "corrections": Corrections,
     "verdicts": Verdicts,
     "integrity": Integrity,
+    "search": Search,
     "proof": Proof,
 }
 

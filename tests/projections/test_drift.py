@@ -41,6 +41,7 @@ DRIFTS = {
     "subscribers": "update subscribers_1.checkpoint set position = position - 1, caught_up = true, halted_position = 0",
     "verdicts": "delete from verdicts_1.standings",
     "integrity": "delete from integrity_2.cells where tool = (select min(tool) from integrity_2.cells)",
+    "search": "delete from search_1.words where word = (select min(word) from search_1.words)",
     "proof": "update proof_1.tiles set hashes = substring(hashes from 33) where level = 0",
 }
 

@@ -288,7 +288,7 @@ class History:
     async def describe(self, tool: int, url: str | None, successor: int | None = None) -> None:
         self._made += 1
         described = ToolDescribed(
-            tool=TOOLS[tool], name=f"n{self._made}", tagline="", description="d", category="k",
+            tool=TOOLS[tool], name=f"n{self._made}", tagline=url or "", description="d", category="k",
             pricing_tier="paid", pricing_label="$", best_for="b", url=url, disclosure=url,
             reviewed=None if url is None else date(2026, 4, 21), successor=None if successor is None else TOOLS[successor],
         )  # fmt: skip

@@ -10,6 +10,7 @@ _SAMPLES = {
     "tool": "some-tool",
     "pair": "some-tool-vs-another",
     "persona": "builder",
+    "category": "coding",
     "id": ID,
     "review": ID,
     "webhook": ID,

@@ -16,6 +16,7 @@ BASE = "http://127.0.0.1:8000"
 PUBLIC = [
     "/", "/comparisons", "/tools", "/tools?category=Coding", "/reviewers", "/reviewers/builder",
     "/reviewers/builder?category=Coding",
+    "/search", "/categories", "/categories/coding", "/compare",
     "/issues", "/settled", "/corrections", "/integrity", "/newsletter", "/proof", "/your-data",
 ]  # fmt: skip
 PRIVATE = ["/bookmarks", "/newsletter/sent", "/proof/mine", "/ops/sign-in", "/outbox", "/nothing", "/tools/no-such-tool"]

@@ -14,6 +14,7 @@ PATHS = {
     "tool": "no-such-tool",
     "pair": "a-vs-b",
     "persona": "nobody",
+    "category": "none",
     "id": ID,
     "visitor": ID,
     "review": ID,
