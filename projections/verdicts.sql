@@ -78,7 +78,7 @@ where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
   and (e.type = 'PanelReviewPublished' or e.type = 'ToolAdded' and e.version = 1)
 group by 1;
 
--- step told (ToolAdded, ToolDescribed, ToolListed, ToolUnlisted): the window's last category and listing of each tool hold; `added` is the first event that added it
+-- step told (ToolAdded, ToolDescribed, ToolRenamed, ToolListed, ToolUnlisted): the window's last category and listing of each tool hold; `added` is the first event that added it
 insert into standings as s (tool, category, listed, added, ship, skip, panel_ship, panel_skip, position, changed_at)
 select w.tool, coalesce(w.category, o.category, ''), coalesce(w.listed, o.listed, false),
        coalesce(nullif(o.added, 0), w.added, 0), 0, 0, 0, 0, w.position, w.changed_at
@@ -86,12 +86,13 @@ from (
     select e.data->>'tool' as tool,
            (array_agg(e.data->>'category' order by e.position desc) filter (where e.type in ('ToolAdded', 'ToolDescribed')))[1]
                as category,
-           (array_agg(e.type <> 'ToolUnlisted' order by e.position desc) filter (where e.type <> 'ToolDescribed'))[1] as listed,
+           (array_agg(e.type <> 'ToolUnlisted' order by e.position desc)
+            filter (where e.type in ('ToolAdded', 'ToolListed', 'ToolUnlisted')))[1] as listed,
            min(e.position) filter (where e.type = 'ToolAdded') as added,
            max(e.position) as position, max(e.recorded_at) as changed_at
     from log.recorded_events e
     where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted')
+      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolRenamed', 'ToolListed', 'ToolUnlisted')
     group by e.data->>'tool'
 ) w
 left join standings o on o.tool = w.tool

@@ -3,6 +3,7 @@
 A page of it is read past the cards in memory: who walks through all tools takes none of them from the readers.
 """
 
+from datetime import date
 from functools import partial
 from typing import Annotated, Final
 
@@ -48,6 +49,9 @@ class Facts(msgspec.Struct, frozen=True):
     pricing: Pricing
     best_for: str
     url: str | None
+    reviewed: date | None
+    disclosure: str | None
+    successor: str | None
     panel: PanelFacts
     community: Community
     position: int
@@ -87,6 +91,9 @@ def _facts(base_url: str, card: Card) -> Facts:
         pricing=card.pricing,
         best_for=card.best_for,
         url=card.url,
+        reviewed=card.reviewed,
+        disclosure=card.disclosure,
+        successor=card.successor,
         panel=PanelFacts(panel.verdict, panel.ship, panel.skip, panel.ship_percent),
         community=card.community,
         position=card.position,

@@ -54,7 +54,7 @@ def tool_text(base_url: str, card: Card) -> str:
     return _joined(
         f"# {plain(card.name)}",
         f"> {plain(card.tagline)}",
-        "\n".join(_facts(card)),
+        "\n".join(_facts(base_url, card)),
         plain(card.description),
         f"## Panel: {plain(_panel(card.panel))}",
         *_takes(card.panel),
@@ -90,7 +90,7 @@ def comparison_text(base_url: str, left: Card, right: Card) -> str:
 
 def persona_text(base_url: str, reviewer: Reviewer, verdicts: Sequence[PersonaVerdict], following: str | None) -> str:
     """Return a persona and a page of its verdicts as markdown; `following` is the path of the next page."""
-    page = f"{base_url}{persona_path(reviewer.persona)}"
+    page, role = f"{base_url}{persona_path(reviewer.persona)}", reviewer.role or "A reviewer of the panel"
     lines = [
         f"- {link(one.name, base_url + tool_path(one.tool))} ({plain(one.category)}): {_verdict(one.verdict, one.score)}. "
         f"{plain(one.take)}"
@@ -98,7 +98,12 @@ def persona_text(base_url: str, reviewer: Reviewer, verdicts: Sequence[PersonaVe
     ]
     return _joined(
         f"# {plain(reviewer.persona)}",
-        f"> A reviewer of the panel: {count(reviewer.reviewed, 'tool')}, {reviewer.shipped} shipped.",
+        f"> {plain(role)}: {count(reviewer.reviewed, 'tool')}, {reviewer.shipped} shipped.",
+        plain(reviewer.phrase or ""),
+        plain(reviewer.profile or ""),
+        _list("Gets excited about", reviewer.excited_by),
+        _list("Tired of", reviewer.tired_of),
+        "## Verdicts",
         "\n".join(lines) or "No verdicts here.",
         f"- Page: <{page}>" + (f"\n- More verdicts: <{base_url}{following}>" if following else ""),
     )
@@ -114,12 +119,22 @@ def _joined(*parts: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _facts(card: Card) -> Iterator[str]:
+def _list(heading: str, items: Sequence[str]) -> str:
+    return "\n".join([f"## {heading}", "", *(f"- {plain(item)}" for item in items)]) if items else ""
+
+
+def _facts(base_url: str, card: Card) -> Iterator[str]:
     yield f"- Category: {plain(card.category)}"
     yield f"- Pricing: {plain(card.pricing.label)} ({card.pricing.tier})"
     yield f"- Best for: {plain(card.best_for)}"
     if card.url:
         yield f"- Website: {f'<{card.url}>' if _SITE.fullmatch(card.url) else plain(card.url)}"
+    if card.reviewed:
+        yield f"- Reviewed: {card.reviewed.isoformat()}"
+    if card.disclosure:
+        yield f"- Disclosure: {plain(card.disclosure)}"
+    if card.successor:
+        yield f"- Succeeded by: <{base_url}{tool_path(card.successor)}>"
 
 
 def _panel(panel: Panel) -> str:

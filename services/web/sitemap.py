@@ -36,8 +36,8 @@ _FEWEST_VISITORS: Final = 5
 _MOST_TOGETHER: Final = 5_000
 
 PAGES: Final = (
-    "/", "/tools", "/reviewers", "/issues", "/newsletter", "/settled", "/integrity", "/corrections", "/proof", "/your-data",
-    "/agents",
+    "/", "/tools", "/comparisons", "/reviewers", "/issues", "/newsletter", "/settled", "/integrity", "/corrections", "/proof",
+    "/your-data", "/agents",
 )  # fmt: skip
 """The pages that every site has."""
 
@@ -119,4 +119,4 @@ def _written(base_url: str, root: str, element: str, addresses: Iterable[Address
 
 
 def _lastmod(at: datetime | None) -> str:
-    return "" if at is None else f"<lastmod>{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}</lastmod>"
+    return "" if at is None else f"\n<lastmod>{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}</lastmod>"

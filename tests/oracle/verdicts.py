@@ -10,6 +10,7 @@ from events.catalog import (
     ToolAdded,
     ToolDescribed,
     ToolListed,
+    ToolRenamed,
     ToolUnlisted,
 )
 from events.log.event import Event
@@ -22,7 +23,7 @@ class Verdicts:
     """Where each tool stands, and each change of a verdict."""
 
     concerns: tuple[type[Event], ...] = (
-        ToolAdded, ToolDescribed, ToolListed, ToolUnlisted, PanelReviewPublished, PanelReviewRevised,
+        ToolAdded, ToolDescribed, ToolRenamed, ToolListed, ToolUnlisted, PanelReviewPublished, PanelReviewRevised,
         *ballots.EVENTS, VoterDisqualified, VoterReinstated,
     )  # fmt: skip
 
@@ -37,6 +38,8 @@ class Verdicts:
             case ToolAdded() as event:
                 row = self._touch(event.tool, entry)
                 row.update(category=event.category, listed=True, added=row["added"] or entry.position)
+            case ToolRenamed() as event:
+                self._touch(event.tool, entry)
             case ToolDescribed() as event:
                 self._touch(event.tool, entry)["category"] = event.category
             case ToolListed() | ToolUnlisted() as event:

@@ -65,7 +65,9 @@ def hostile(site: Site) -> tuple[str, str]:
         "tagline": HOSTILE, "description": f"{HOSTILE}\n\n# More\n<script>x</script>", "best_for": HOSTILE,
         "category": "Ca|te](g)ory", "url": "https://a.example/(x)", "panel": [review],
     }  # fmt: skip
-    made = [site.add_tool(name=f"{HOSTILE[:90]} {n}", **texts) for n in range(2)]
+    made = [site.add_tool(name=f"{HOSTILE[:90]} {n}", disclosure=HOSTILE, **texts) for n in range(2)]
+    persona = {"role": HOSTILE, "phrase": HOSTILE, "profile": HOSTILE, "excited_by": [HOSTILE], "tired_of": [HOSTILE]}
+    site.import_catalog({"tools": [], "personas": [{"persona": "Bui<b>lder", **persona}]})
     return made[0], made[1]
 
 
@@ -93,7 +95,7 @@ def test_hostile_pages_have_our_headings_and_links_alone(site: Site, hostile: tu
     assert len(tool) == 5 and tool[1].startswith("Panel:") and tool[3].startswith("Community:") and tool[4] == "Addresses"
     compared = headings(read(site, f"/compare/{one}-vs-{other}"))
     assert len(compared) == 6 and compared[-1] == "Addresses"
-    assert len(headings(read(site, "/reviewers/bui%3Cb%3Elder"))) == 1
+    assert len(headings(read(site, "/reviewers/bui%3Cb%3Elder"))) == 4
 
 
 def test_the_page_stays_the_default(site: Site, tool: str) -> None:

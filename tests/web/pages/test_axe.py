@@ -25,6 +25,8 @@ READERS = (
     "/categories/developer-tools",
     "/compare?left=ollama&right=model",
     "/tools/ollama/mine",
+    "/tools/aider?position=60",
+    "/agents",
     "/reviewers",
     "/reviewers/builder",
     "/bookmarks",
@@ -57,7 +59,8 @@ OPERATORS = (
 # What is no page, what refusals of their own lead to, what needs a stream of the log, a review (below), or a cohort, which
 # test_cohorts.py looks at.
 NOT_LOOKED_AT = {
-    "/embed.js", "/puzzle.js", "/feed.xml", "/static/{name:str}", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story",
+    "/embed.js", "/puzzle.js", "/feed.xml", "/tools.xml", "/robots.txt", "/llms.txt", "/sitemap.xml", "/sitemap/{sitemap:str}",
+     "/static/{name:str}", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story",
     "/.well-known/security.txt", "/proof/verify.py", "/proof/mine.json",
     "/ops/integrity/{id:str}", "/tools/{tool:str}/reviews/{review:str}/report",
 }  # fmt: skip
