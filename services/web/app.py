@@ -25,6 +25,7 @@ from litestar.handlers import HTTPRouteHandler
 from services.logs import configure
 from services.settings import Settings
 from services.web import (
+    badges,
     bookmarks,
     categories,
     comparisons,
@@ -98,7 +99,7 @@ SUBJECTS: Final[tuple[ModuleType, ...]] = (
     reviews, reports, newsletter, preferences, issues, outbox, your_data, mail_reports, operators, moderation, integrity,
     webhooks,
     voters, puzzles, quarantine, suppressions, log, public_log, assets, refusals, security_contact, verify_program, proof,
-    share_cards,
+    share_cards, badges,
     facts, robots, llms, sitemap, verdict_feeds,
     search, categories, picker,
 )  # fmt: skip

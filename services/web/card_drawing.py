@@ -4,7 +4,7 @@ A face holds all that is drawn and nothing else, so equal faces are one picture.
 no word and no digit of it draws nothing anew. Words stay legible at a quarter of the width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from io import BytesIO
 from typing import Final, Literal, NamedTuple
@@ -13,12 +13,19 @@ from PIL import Image, ImageDraw
 
 from services.web.lettering import SANS, SANS_BOLD, SERIF, fit, readable, width, write
 
+Verdict = Literal["ship", "skip", "mixed"]
+
 SIZE: Final = (1200, 630)
 _PAPER: Final = "#faf8f4"
 _INK: Final = "#1f1c18"
 _SOFT: Final = "#5d574d"
 _LINE: Final = "#ddd7cb"
-_COLOURS: Final = {"ship": ("#0b5c6b", "#dff0f1"), "skip": ("#a8400f", "#fbe9df"), None: ("#55524b", "#efece5")}
+COLOURS: Final[Mapping[Verdict | None, tuple[str, str]]] = {
+    "ship": ("#0b5c6b", "#dff0f1"),
+    "skip": ("#a8400f", "#fbe9df"),
+    "mixed": ("#55524b", "#efece5"),
+    None: ("#55524b", "#efece5"),
+}
 """Of a verdict the colour of its word and of the ground: those of the style sheet for light pages."""
 TILES: Final = (
     "#3d5a80", "#7a4988", "#2f6f62", "#96502e", "#4a5568", "#8a3a5c", "#386f94", "#5c6b1e", "#5a4fa3", "#7d5a0b",
@@ -26,8 +33,6 @@ TILES: Final = (
 """The colours of tiles, `.hue-0` and on of the style sheet."""
 _FINER: Final = 4
 """Shapes are drawn so many times as large and made smaller, which smooths their edges."""
-
-Verdict = Literal["ship", "skip", "mixed"]
 
 
 class Stand(NamedTuple):
@@ -97,7 +102,7 @@ def _two(image: Image.Image, pen: ImageDraw.ImageDraw, tools: Sequence[Subject])
 def _stand(image: Image.Image, pen: ImageDraw.ImageDraw, at: tuple[int, int], size: tuple[int, int], stand: Stand) -> None:
     """Draw a verdict on its ground: whose it is, its sign and word, and its votes."""
     (x, y), (wide, high) = at, size
-    colour, ground = _COLOURS.get(stand.verdict, _COLOURS[None])
+    colour, ground = COLOURS[stand.verdict]
     image.paste(ground, at, _rounded(wide, high, 18))
     is_large = high > 200
     x, room = x + 30, wide - 60

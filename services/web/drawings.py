@@ -43,7 +43,6 @@ class Drawings:
     """The pictures of one process; the least recently used goes first."""
 
     def __init__(self) -> None:
-        self.drawn = 0
         self._kept: OrderedDict[Face, Picture] = OrderedDict()
         self._under_way: dict[Face, asyncio.Task[Picture]] = {}
         self._places = Places(MOST_WAITING, NETWORK_WAITING)
@@ -68,7 +67,6 @@ class Drawings:
         finally:
             self._places.leave(network)
             del self._under_way[face]
-        self.drawn += 1
         self._kept[face] = picture = Picture(png, *(tool.slug for tool in face.subjects))
         if len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)

@@ -22,6 +22,7 @@ from services.settings import OperatorToken
 from services.status.model import Status
 from services.status.read import read_status
 from services.status.views import pulse, throughput
+from services.web.badge_hosts import read_hosts
 from services.web.chart import spark
 from services.web.filters import count
 from services.web.http.answers import Answer, json_answer, redirect
@@ -33,6 +34,8 @@ from services.web.http.problems import BadInput, FieldError
 from services.web.http.queries import Query
 from services.web.site import Call, Site
 
+_BADGE_DAYS: Final = 7
+_BADGE_HOSTS: Final = 10
 CATALOG_LIMIT: Final = 16 * 1024 * 1024
 ENTRIES: Final = (
     ("read", "/ops", "Overview"),
@@ -160,6 +163,7 @@ async def overview_page(call: Call, query: Query) -> Answer:
         minutes=minutes,
         line=spark(minutes, 600, 120),
         viewers=call.site.live.viewers,
+        badge_hosts=await read_hosts(call.site.database, _BADGE_DAYS, _BADGE_HOSTS),
     )
 
 

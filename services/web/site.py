@@ -33,6 +33,7 @@ from services.proof.published import CHANNEL
 from services.settings import Settings
 from services.starting import await_schema
 from services.status.processes import Life, read_processes, said_wrong
+from services.web.badge_hosts import BadgeHosts
 from services.web.card_cache import Cards
 from services.web.drawings import Drawings
 from services.web.erased import ErasedVisitors
@@ -104,6 +105,7 @@ class Site:
     views: ViewProgress
     marks: Marks
     switches: Switches
+    badge_hosts: BadgeHosts
     tree: PublicTree
     packs: Packs
 
@@ -160,6 +162,7 @@ class Site:
             self.views = ViewProgress(self.database)
             self.marks = Marks(self.database, are_kept=self.settings.network_marks)
             self.switches = Switches(self.database)
+            self.badge_hosts = BadgeHosts(self.database)
             self.tree = PublicTree(self.database)
             self.packs = Packs(self.database, self.settings.public_log.pack_folder or self.settings.home / "packs")
             self.checks.add(*self._checks())
@@ -225,6 +228,7 @@ class Site:
             asyncio.create_task(self.erased.run()),
             asyncio.create_task(self.marks.run()),
             asyncio.create_task(self.switches.run()),
+            asyncio.create_task(self.badge_hosts.run()),
             asyncio.create_task(self.tree.run()),
             asyncio.create_task(notify.listen(dsn, CHANNEL, self.tree.wake)),
             asyncio.create_task(self._follow_reviews()),
@@ -240,6 +244,7 @@ class Site:
             self.live.close()
             await end(*tasks, *self._carrying)
             await self.marks.write()
+            await self.badge_hosts.write()
 
     async def _listing_read(self) -> str | None:
         return None if self.committer.is_ready else "this process still reads which tools are listed"
