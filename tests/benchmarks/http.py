@@ -38,8 +38,9 @@ end
 class Api:
     """One API process on its own port."""
 
-    def __init__(self, port: int, process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    def __init__(self, port: int, process: "subprocess.Popen[bytes]", folder: Path, scheme: str = "http") -> None:
         self.port = port
+        self.scheme = scheme
         self.process = process
         self.folder = folder
 
@@ -59,7 +60,9 @@ class Api:
             command += ["-s", str(self.folder / "vote.lua")]
         if header is not None:
             command += ["-H", header]
-        done = subprocess.run([*command, f"http://127.0.0.1:{self.port}{path}"], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [*command, f"{self.scheme}://127.0.0.1:{self.port}{path}"], capture_output=True, text=True, check=True
+        )
         assert "Non-2xx" not in done.stdout and "Socket errors" not in done.stdout, done.stdout
         rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
         assert rate, done.stdout

@@ -5,7 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def program() -> str:
     return found
 
 
-def write(folder: Path, api: int, port: int, plain: int) -> Path:
+def write(folder: Path, api: int, port: int, plain: int, changes: Mapping[str, str] = {}) -> Path:
     """Write the shipped configuration with ports of ours and a certificate of the test's own; give the main file's path."""
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     asked = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=ballotpress.example", "-days", "2")
@@ -57,6 +57,7 @@ def write(folder: Path, api: int, port: int, plain: int) -> Path:
         "/etc/ssl/ballotpress.pem": str(certificate),
         "/etc/ssl/private/ballotpress.key": str(key),
         "/var/cache/ballotpress ": f"{folder}/cache ",
+        **changes,
     }.items():
         assert ours in text, ours
         text = text.replace(ours, theirs)
@@ -67,10 +68,10 @@ def write(folder: Path, api: int, port: int, plain: int) -> Path:
 
 
 @contextmanager
-def before(folder: Path, api: int) -> Iterator[int]:
-    """Run nginx before the API at a port; give the port where it speaks TLS."""
+def before(folder: Path, api: int, changes: Mapping[str, str] = {}) -> Iterator[int]:
+    """Run nginx before the API at a port, with some words of the configuration changed; give the port where it speaks TLS."""
     port = free_port()
-    main = write(folder, api, port, free_port())
+    main = write(folder, api, port, free_port(), changes)
 
     def answers() -> bool:
         with socket.socket() as probe:

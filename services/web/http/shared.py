@@ -5,6 +5,7 @@ the host that was asked for. Its tags say what it shows, so that a change can be
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from services.clock import now
@@ -31,10 +32,16 @@ def shared(call: Call, *tools: str, many: bool = False, vary: Sequence[bytes] = 
     may show what they have while they ask (RFC 5861). nginx counts whole seconds, and would keep one second for up to two: it
     is told by the clock which second is the last.
     """
-    seconds = call.site.settings.caching.shared_seconds
+    last = int(now().timestamp() - _LAG_SECONDS)
+    return _headers(last, call.site.settings.caching.shared_seconds, tools, many, tuple(vary))
+
+
+@lru_cache(1024)
+def _headers(last: int, seconds: int, tools: Sequence[str], many: bool, vary: Sequence[bytes]) -> Headers:
+    """Return the headers of an answer that is made in this second; a page that is asked for all the time needs them once."""
     return (
         (b"cache-control", b"public, max-age=0, s-maxage=%d, stale-while-revalidate=%d" % (seconds, seconds)),
-        (b"x-accel-expires", b"@%d" % (now().timestamp() - _LAG_SECONDS + seconds - 1)),
+        (b"x-accel-expires", b"@%d" % (last + seconds - 1)),
         (b"vary", b", ".join((b"Accept-Encoding", *vary))),
         *tagged(*tools, many=many),
     )
