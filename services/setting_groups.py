@@ -1,6 +1,7 @@
 """Settings that belong together: of the newsletter, of the public log, and of shared caches."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -51,7 +52,17 @@ class PublicLog(msgspec.Struct, frozen=True, kw_only=True):
     witness_policy: Path | None = None
 
 
+class Header(NamedTuple):
+    """A header of a request."""
+
+    name: str
+    value: str
+
+
 class Caching(msgspec.Struct, frozen=True, kw_only=True):
-    """For how long shared caches may keep a public page."""
+    """For how long shared caches may keep a public page, and where they are told to forget it: a header proves who calls."""
 
     shared_seconds: int = 1
+    purge_url: str | None = None
+    purge_header: Header | None = None
+    purge_field: str = "tags"

@@ -4,6 +4,8 @@ from email.utils import parseaddr
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from services.setting_groups import Header
+
 
 def checked(word: str, right: object) -> str:
     """Return a word that is right."""
@@ -34,3 +36,9 @@ def zone(word: str) -> str:
 def file(word: str) -> Path:
     """Return the path of a file that is there."""
     return Path(checked(word, Path(word).is_file()))
+
+
+def header(word: str) -> Header:
+    """Return a header's name and value."""
+    name, _, value = word.partition(":")
+    return Header(name, value.strip())

@@ -229,6 +229,14 @@ _TABLE: Final = {
     "pack_folder": Variable("BALLOTPRESS_PACK_DIR", "/.*", "must be the absolute path of a folder, not {!r}", Path),
     "witness_policy": Variable("BALLOTPRESS_WITNESS_POLICY", ".*", "names no file: {}", says.file),
     "shared_seconds": _count("BALLOTPRESS_SHARED_SECONDS"),
+    "purge_url": Variable(
+        "BALLOTPRESS_PURGE_URL", r"(?i)https?://[^/?#@\s]+(/[!-~]*)?", "must be an address such as https://cdn.example.com/purge",
+    ),
+    "purge_header": Variable(
+        "BALLOTPRESS_PURGE_HEADER", r"[A-Za-z0-9-]+:\s*[!-~][ -~]*", "must be a header such as `Authorization: Bearer KEY`",
+        says.header,
+    ),
+    "purge_field": Variable("BALLOTPRESS_PURGE_FIELD", "[A-Za-z_]{1,40}", "must be a name such as tags, not {!r}"),
     "site_name": Variable("BALLOTPRESS_SITE_NAME", ".{,60}", "must be one line of up to 60 characters", says.one_line),
     "newsletter_name": Variable(
         "BALLOTPRESS_NEWSLETTER_NAME", ".{,60}", "must be one line of up to 60 characters", says.one_line,

@@ -36,6 +36,7 @@ COMMANDS = {
     "visitors": "services.cli.visitors:visitors",
     "webhooks": "services.cli.webhooks:webhooks",
     "quarantine": "services.cli.quarantine:quarantine",
+    "purge": "services.cli.purge:purge",
     "keys": "services.cli.keys:keys",
     "events": "services.cli.events:events",
 }

@@ -32,6 +32,7 @@ SENTENCES: Final = {
     "services.proof.recovery:NothingToRestart": "{error}",
     "services.proof.export:NothingPublished": "{error}",
     "services.proof.memory:MemoryUnusable": "{error}",
+    "services.purge.hook:PurgeFailed": "{error}",
     "services.proof.note:KeyMalformed": "{error}",
     "services.proof.policy:PolicyMalformed": "{error}",
     "events.log.vault:VaultKeyMissing": "{error}",

@@ -60,6 +60,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "puzzle on": ("puzzle on aider --hours 2",),
     "puzzle off": ("puzzle off aider",),
     "puzzle list": ("puzzle list",),
+    "purge": ("purge", "purge ollama llama-cpp"),
     "visitors erase": (f"visitors erase {_VISITOR}",),
     "webhooks add": (
         "webhooks add https://example.com/hooks/ballotpress",

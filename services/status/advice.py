@@ -9,6 +9,7 @@ from projections.engine.window import LogWentBack
 from services.newsletter.holds import MANY_REFUSED, RESUME_HELD, said_held
 from services.newsletter.periods import SERVE_LATE
 from services.proof import health
+from services.purge.progress import said_failing
 from services.status.model import (
     Ledger,
     Problem,
@@ -59,6 +60,9 @@ def problems(status: Status) -> Iterator[Problem]:
     if (unscanned := said_unscanned(status.scan)) is not None:
         what = f"{unscanned[:1].upper()}{unscanned[1:]}"
         yield Problem(what, "see the worker's log, or run `ballotpress integrity scan`, which says what is wrong")
+    if (failing := said_failing(status.purges)) is not None:
+        what = f"{failing[:1].upper()}{failing[1:]}"
+        yield Problem(what, "check BALLOTPRESS_PURGE_URL and BALLOTPRESS_PURGE_HEADER; `ballotpress purge` tries at once")
     for view in status.views:
         yield from _view_problems(view)
     for rebuild in status.rebuilds:

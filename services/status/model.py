@@ -7,6 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from services.proof.health import PublicLog
+from services.purge.progress import Progress
 
 DEAD_SECONDS: Final = 35.0
 """A process that was silent for longer counts as dead; a living one shows itself every ten seconds."""
@@ -210,7 +211,7 @@ class Status(msgspec.Struct, frozen=True):
     elsewhere. `missing_keys` are the short ids of vault keys that we lack; without keys, `vault` counts none as not rewrapped.
     `unread` names the parts that a lock kept from us; `no_writes` says why no vote can be taken. `rewind` says that the log
     went back, until an operator has answered that. `unsafe` names settings that let the server lose what it acknowledged.
-    `scan` is None in a database of an earlier release, `public_log` where the log was never signed.
+    `scan` and `purges` are None in a database of an earlier release, `public_log` where the log was never signed.
     """
 
     at: datetime
@@ -234,3 +235,4 @@ class Status(msgspec.Struct, frozen=True):
     scan: Scan | None = None
     public_log: PublicLog | None = None
     webhooks: Sequence[WebhookStatus] = ()
+    purges: Progress | None = None

@@ -29,6 +29,8 @@ from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import look, said_late
 from services.newsletter.schedule import Schedule
 from services.proof import health
+from services.purge.progress import SINCE as PURGES_SINCE
+from services.purge.progress import read_progress
 from services.status import advice, model
 from services.status.processes import read_processes, read_scan
 from services.status.views import missing_views, read_present_views
@@ -91,7 +93,7 @@ cross join lateral (
     select sum(pg_table_size(p.oid))::bigint as bytes, sum(pg_indexes_size(p.oid))::bigint as index_bytes
     from (select t.oid union select i.inhrelid from pg_inherits i where i.inhparent = t.oid) p(oid)
 ) s
-where n.nspname in ('log', 'vault', 'newsletter', 'import', 'proof', 'webhooks')
+where n.nspname in ('log', 'vault', 'newsletter', 'import', 'proof', 'webhooks', 'purge')
    or t.relname <> 'checkpoint'
       and exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'checkpoint' and c.relkind = 'r')
 order by s.bytes + s.index_bytes desc, 1
@@ -182,6 +184,7 @@ async def _read_parts(
     processes = await parts.read("processes", read_processes(connection), [])
     scan = await parts.read("scan", read_scan(connection), None)
     public_log = await parts.read("public log", health.read(connection), None) if migration >= health.SINCE else None
+    purges = await parts.read("purges", read_progress(connection), None) if migration >= PURGES_SINCE else None
     no_writes = await parts.read("log", why_not(connection), None) if migration else None
     no_writes = no_writes or await parts.read("room", no_room(connection), None)
     keys = await parts.read("vault", vault.missing(connection), []) if migration and vault else []
@@ -194,7 +197,7 @@ async def _read_parts(
         at, head, views, rebuilds, model.Schema(migration, migrate.current(), missing),
         [model.Transaction(**row) for row in slow], disk, ledger, queue, (), missing_keys=keys,
         unread=parts.unread, no_writes=no_writes, rewind=rewind, unsafe=unsafe, processes=processes,
-        vault=of_vault, scan=scan, public_log=public_log, webhooks=webhooks,
+        vault=of_vault, scan=scan, public_log=public_log, webhooks=webhooks, purges=purges,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import Edition
 from services.proof import health
 from services.proof.health import PublicLog
+from services.purge.progress import Progress, read_progress
 from services.status.model import Ledger, Process, ProjectionStatus, Queue, Scan, WebhookStatus
 from services.status.processes import read_processes, read_scan, said_wrong
 from services.status.read import disk_room, read_ledger, read_queue, read_webhooks
@@ -40,12 +41,13 @@ async def read_gauges(site: Site) -> list[Gauge]:
         _patiently(health.read(site.database)),
         read_queue(site.valkey),
     )
-    processes, cohorts, scan, unproven, webhooks = await asyncio.gather(
+    processes, cohorts, scan, unproven, webhooks, purges = await asyncio.gather(
         _patiently(read_processes(site.database)),
         _patiently(queue.count(site.database)),
         _patiently(read_scan(site.database)),
         _patiently(mailed.missing(site.database)),
         _patiently(read_webhooks(site.database)),
+        _patiently(read_progress(site.database)),
     )
     return [
         *_of_views(views or ()),
@@ -57,6 +59,7 @@ async def read_gauges(site: Site) -> list[Gauge]:
         *_of_cohorts(cohorts),
         _of_scan(scan),
         *_of_webhooks(webhooks),
+        _of_purges(purges),
         *_of_queue(jobs),
         *await _of_here(site),
     ]
@@ -168,6 +171,12 @@ def _of_webhooks(webhooks: Sequence[WebhookStatus] | None) -> Iterable[Gauge]:
     yield Gauge("ballotpress_webhooks", text, "of", counted)
     furthest = {} if webhooks is None else {"furthest": float(max((one.lag for one in webhooks if one.is_on), default=0))}
     yield Gauge("ballotpress_webhook_lag_events", "Positions that the furthest one is behind the log.", "of", furthest)
+
+
+def _of_purges(progress: Progress | None) -> Gauge:
+    values = {} if progress is None else {"failures": float(progress.failures), "position": float(progress.position or 0)}
+    text = "Calls in a row that failed to tell caches what to forget; the position up to which they were told."
+    return Gauge("ballotpress_purges", text, "of", values)
 
 
 def _of_queue(queue: Queue) -> Iterable[Gauge]:

@@ -9,20 +9,12 @@ from functools import lru_cache
 from typing import Final
 
 from services.clock import now
+from services.purge.tags import EVERYTHING, LISTS, tool_tag
 from services.web.http.answers import Headers
 from services.web.http.call import Call
 
-EVERYTHING: Final = "page"
-"""The tag of every shared answer."""
-LISTS: Final = "list"
-"""The tag of what shows many tools: any change may move something there."""
 _LAG_SECONDS: Final = 0.25
 """A card may be as much older than the answer that shows it."""
-
-
-def tool_tag(slug: str) -> str:
-    """Return the tag of the answers that show a tool."""
-    return f"tool-{slug}"
 
 
 def shared(call: Call, *tools: str, many: bool = False, vary: Sequence[bytes] = ()) -> Headers:

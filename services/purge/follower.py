@@ -1,0 +1,89 @@
+"""Follow the log and have caches forget what it changed: at least once for each change, at most one call a second.
+
+How far that came is a row in PostgreSQL, so a restart takes up where the last call succeeded. Any number of projectors may run:
+the row is leased to one. A call waits until pages show what it is about: a purge that came before would have the old page kept
+anew. While calls fail they come at longer and longer intervals, and the changes meanwhile are told together.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from typing import Any, Final
+
+from asyncpg import Connection
+
+from events.log import postgres
+from services.purge.changes import read_reached, read_tags
+from services.purge.hook import PATIENCE, Hook, call
+
+logger = logging.getLogger(__name__)
+
+PACE: Final = 1.0
+"""Seconds between calls. No API process shows a card that was last checked longer ago, so a second later all show what came."""
+LEASE: Final = 4 * PATIENCE
+LONGEST_WAIT: Final = 300
+
+_TAKE: Final = """
+update purge.progress set lease = $1, leased_until = now() + $2 * interval '1 second'
+where (lease is null or lease = $1 or leased_until < now()) and not_before <= now() and position is distinct from $3
+returning position
+"""
+_DONE: Final = """
+update purge.progress
+set position = $2, failures = 0, failed = null, purged_at = case when $3 then now() else purged_at end where lease = $1
+"""
+_FAILED: Final = """
+update purge.progress
+set failures = failures + 1, failed = $2, failed_at = now(),
+    not_before = now() + least(power(2, least(failures, 16)), $3) * interval '1 second'
+where lease = $1
+"""
+
+
+class Following:
+    """Has the caches of one site forget what changed."""
+
+    def __init__(self, dsn: str, hook: Hook, pace: float = PACE) -> None:
+        self._dsn = dsn
+        self._hook = hook
+        self._pace = pace
+        self._name = f"{socket.gethostname()}:{os.getpid()}:{id(self)}"
+        self._shown: int | None = None
+
+    async def run(self) -> None:
+        """Follow until cancelled; every failure is logged, and tried again."""
+        while True:
+            try:
+                await self._follow()
+            except postgres.UNAVAILABLE as error:
+                logger.warning("purging waits for the database: %r", error)
+            except Exception:
+                logger.exception("purging failed, trying again")
+            await asyncio.sleep(self._pace)
+
+    async def _follow(self) -> None:
+        connection = await postgres.connect(self._dsn, "purge", seconds=30)
+        try:
+            while True:
+                await self.tick(connection)
+                await asyncio.sleep(self._pace)
+        finally:
+            await connection.close(timeout=5)
+
+    async def tick(self, connection: "Connection[Any]") -> None:
+        """Tell what pages have shown since the last tick."""
+        shown, self._shown = self._shown, await read_reached(connection)
+        if shown is None:
+            return
+        taken = await connection.fetchrow(_TAKE, self._name, LEASE, shown)
+        if taken is None:  # nothing new, another projector's turn, or a failure is too recent
+            return
+        since = taken["position"]
+        tags = [] if since is None else await read_tags(connection, since, shown)
+        wrong = await asyncio.to_thread(call, self._hook, tags) if tags else None
+        if wrong is None:
+            await connection.execute(_DONE, self._name, shown, bool(tags))
+        else:
+            logger.warning("a purge of %d tags failed: %s", len(tags), wrong)
+            await connection.execute(_FAILED, self._name, wrong, LONGEST_WAIT)
