@@ -86,6 +86,6 @@ async def bookmark_form(call: Call, form: BookmarkForm) -> Answer:
 
 
 async def _set(call: Call, *, keep: bool) -> BookmarkAnswer:
-    slug = call.path["tool"]
+    slug = await call.site.cards.present(call.path["tool"])
     receipt = await call.site.committer.submit(SetBookmark(call.visitor, slug, keep, key=call.key))
     return BookmarkAnswer(slug, keep, receipt.position)

@@ -37,6 +37,15 @@ MOST_CHANGES: Final = 5_000
 """Changes that a refresh takes in; after more, as after an import, every card is read again when it is next asked for."""
 
 
+class ToolMoved(ToolNotListed):
+    """A listed tool had this slug before and has another one now, or one of a pair's tools has."""
+
+    def __init__(self, former: str, slug: str) -> None:
+        super().__init__(former)
+        self.former = former
+        self.slug = slug
+
+
 class CachedCard:
     """A cached card and its answer, encoded when first asked for; `is_followed` while the cache keeps it current."""
 
@@ -239,9 +248,33 @@ class Cards:
             return known
 
     async def listed(self, slug: str) -> CachedCard:
-        """Return a listed tool's card. Raises ToolNotListed."""
+        """Return a listed tool's card. Raises ToolNotListed, ToolMoved for a former slug."""
         if (found := await self.one(slug)) is None:
-            raise ToolNotListed(slug)
+            if (moved := (await self.find_any([slug])).get(slug)) is None:
+                raise ToolNotListed(slug)
+            raise ToolMoved(slug, moved.slug)
+        return found
+
+    async def present(self, slug: str) -> str:
+        """Return the slug that a listed tool has now, for one that it has or had; any other as it is.
+
+        So is every other while the database is away: who writes asks the log, which knows.
+        """
+        if slug in self._by_slug:
+            return slug
+        try:
+            found = (await self.find_any([slug])).get(slug)
+        except postgres.FAILED:
+            return slug
+        return slug if found is None else found.slug
+
+    async def find_any(self, slugs: Sequence[str]) -> dict[str, CachedCard]:
+        """Return the cards of those slugs that listed tools have, or had before; each under the slug given."""
+        found = await self.find(slugs)
+        missing = [slug for slug in slugs if slug not in found]
+        if missing and (moved := await cards.moved(self._pool, missing)):
+            present = await self.find([*moved.values()])
+            found |= {former: present[slug] for former, slug in moved.items() if slug in present}
         return found
 
     async def find(self, slugs: Sequence[str]) -> dict[str, CachedCard]:

@@ -11,7 +11,7 @@ from projections.comparison import Score, compare, splits
 from projections.tally import Community
 from projections.tools import Pair
 from services.web.as_of import AsOfQuery, ComparisonAsOf, answer_comparison
-from services.web.card_cache import CachedCard
+from services.web.card_cache import CachedCard, ToolMoved
 from services.web.flash import FLASHES, PageQuery
 from services.web.http.answers import Answer
 from services.web.http.bodies import Slug
@@ -50,19 +50,27 @@ async def read_pairs(call: Call, query: ListQuery) -> tuple[Sequence[Pair], str 
 
 
 async def read_comparison(site: Site, pair: str) -> tuple[CachedCard, CachedCard]:
-    """Return the two tools of `left-vs-right`. Raises NotFound.
+    """Return the two tools of `left-vs-right`. Raises NotFound, ToolMoved where a tool has another slug now.
 
-    An announced pair wins where a slug itself holds `-vs-`, else the shortest left slug.
+    An announced pair wins where a slug itself holds `-vs-`, then one whose slugs are present, else the shortest left slug.
     """
     ways = splits(pair)
-    found = await site.cards.find([slug for way in ways for slug in way])
-    open_ways = [(found[a], found[b]) for a, b in ways if a in found and b in found and a != b]
+    found = await site.cards.find_any([slug for way in ways for slug in way])
+    open_ways = [(found[a], found[b]) for a, b in ways if a in found and b in found and found[a].tool != found[b].tool]
     if not open_ways:
         raise NotFound("No two different listed tools have these slugs.")
     if len(open_ways) > 1:
         known = await tools.announced(site.database, [(a.tool, b.tool) for a, b in open_ways])
-        open_ways.sort(key=lambda way: (way[0].tool, way[1].tool) not in known)  # stable: shortest left first among equals
-    return open_ways[0]
+        # Stable: shortest left first among equals.
+        open_ways.sort(key=lambda way: ((way[0].tool, way[1].tool) not in known, _pair(way) != pair))
+    chosen = open_ways[0]
+    if _pair(chosen) != pair:
+        raise ToolMoved(pair, _pair(chosen))
+    return chosen
+
+
+def _pair(tools: tuple[CachedCard, CachedCard]) -> str:
+    return f"{tools[0].slug}-vs-{tools[1].slug}"
 
 
 async def canonical_pair(site: Site, left: CachedCard, right: CachedCard) -> str:
@@ -85,7 +93,7 @@ async def get_comparisons(call: Call, query: ListQuery) -> Answer:
     return listed(call, PairsPage(items, more), more)
 
 
-@endpoint("GET", "/v1/comparisons/{pair}", takes=AsOfQuery, gives=ComparisonAsOf, statuses=(200, 304))
+@endpoint("GET", "/v1/comparisons/{pair}", takes=AsOfQuery, gives=ComparisonAsOf, statuses=(200, 301, 304))
 async def get_comparison(call: Call, query: AsOfQuery) -> Answer:
     """Put two listed tools side by side, announced or not, as they are or as they were."""
     pair, cards = call.path["pair"], call.site.cards

@@ -55,20 +55,23 @@ class _WatchedTool:
         self.tally = cached.tally
         self.viewers: set[Viewer] = set()
 
-    def event(self, rewinds: int, under_review: tuple[UnderReview, ...] | UnsetType) -> bytes:
+    def event(self, slug: str, rewinds: int, under_review: tuple[UnderReview, ...] | UnsetType) -> bytes:
         """Return the tally as an event; its id says after how many of the log's rewinds its position was given out."""
         fields = msgspec.structs.asdict(community(self.tally.ship, self.tally.skip))
-        data = encoder.encode(LiveTally(**fields, tool=self.slug, under_review=under_review))
+        data = encoder.encode(LiveTally(**fields, tool=slug, under_review=under_review))
         after = b".%d" % rewinds if rewinds else b""
         return b"id: %d%b\nevent: tally\ndata: %b\n\n" % (self.tally.position, after, data)
 
 
 class Viewer(Answer):
-    """One open stream of Server-Sent Events (WHATWG HTML, 9.2), with its unsent events by tool, oldest first."""
+    """One open stream of Server-Sent Events (WHATWG HTML, 9.2), with its unsent events by tool, oldest first.
+
+    `tools` are the watched ones with the slugs that were asked for: a page that is open knows no other, whatever a tool takes.
+    """
 
     __slots__ = ("_is_over", "_live", "_pending", "_sending_since", "_task", "_waiter", "network", "tools")
 
-    def __init__(self, live: "Live", tools: Sequence[str], network: Network) -> None:
+    def __init__(self, live: "Live", tools: Mapping[str, str], network: Network) -> None:
         headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
         self._write(b"", 200, headers)
         self.tools = tools
@@ -186,7 +189,7 @@ class Live:
         """
         if not self._places.take(network):
             raise TooManyViewers("As many watch as there are places for; ask for the tallies now and then instead.")
-        viewer = Viewer(self, [cached.tool for cached in found.values()], network)
+        viewer = Viewer(self, {cached.tool: slug for slug, cached in found.items()}, network)
         for cached in found.values():
             self._watched.setdefault(cached.tool, _WatchedTool(cached)).viewers.add(viewer)
         self.hear([cached.tally for cached in found.values()])
@@ -196,12 +199,12 @@ class Live:
             last = None
         for position, tool in watched:
             if last is None or position > last:
-                viewer.queue(tool, self._event(tool))
+                viewer.queue(tool, self._event(tool, viewer.tools[tool]))
         self._viewers.add(viewer)
         return viewer
 
-    def _event(self, tool: str) -> bytes:
-        return self._watched[tool].event(self._cards.rewinds, self._cards.under_review(tool))
+    def _event(self, tool: str, slug: str) -> bytes:
+        return self._watched[tool].event(slug, self._cards.rewinds, self._cards.under_review(tool))
 
     def leave(self, viewer: Viewer) -> None:
         """Forget a viewer, and give its place to another."""
@@ -237,7 +240,7 @@ class Live:
     async def _read_again(self) -> None:
         self._is_stale = False
         try:
-            found = await self._cards.find([watched.slug for watched in self._watched.values()])
+            found = await self._cards.find_any([watched.slug for watched in self._watched.values()])
         except Exception:  # the database is away: the next refresh after it is back tries again
             self._is_stale = True
             return
@@ -261,9 +264,12 @@ class Live:
             watched = self._watched.get(tool)
             if watched is None:
                 continue
-            event = watched.event(self._rewinds, self._cards.under_review(tool))
+            events: dict[str, bytes] = {}  # nearly always one
             for viewer in tuple(watched.viewers):
-                viewer.queue(tool, event)
+                slug = viewer.tools[tool]
+                if slug not in events:
+                    events[slug] = watched.event(slug, self._rewinds, self._cards.under_review(tool))
+                viewer.queue(tool, events[slug])
                 sent += 1
                 if sent % _AT_ONCE == 0:
                     await asyncio.sleep(0)

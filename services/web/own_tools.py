@@ -101,7 +101,7 @@ async def get_own_tools(call: Call, query: ToolsAsked) -> Answer:
 
     From the log, so nothing is late. A caller without a token has done nothing; slugs that are no listed tools are left out.
     """
-    found = await call.site.cards.find(list(dict.fromkeys(query.tool)))
+    found = await call.site.cards.find_any(list(dict.fromkeys(query.tool)))
     asked = {found[slug].tool: slug for slug in query.tool if slug in found}
     states = await read_states(call, list(asked))
     statuses = await _read_statuses(call, [state.review for state in states if state.review])

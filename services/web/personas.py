@@ -13,6 +13,7 @@ from projections.tools import PersonaVerdict, Reviewer
 from services.web.filters import count
 from services.web.http.answers import Answer
 from services.web.http.endpoints import endpoint
+from services.web.http.moved import old_path
 from services.web.http.pages import page, public_page, show
 from services.web.http.problems import NotFound
 from services.web.http.queries import CategoryName, ListQuery, Query, listed, page_of
@@ -82,6 +83,9 @@ async def reviewers_page(call: Call, query: Query) -> Answer:
         head=_PANEL,
         reviewers=await tools.reviewers(call.site.database),
     )
+
+
+old_reviewer_page = old_path("/reviewer/{persona}", "/reviewers/{persona}")
 
 
 @page("/reviewers/{persona}", VerdictsQuery)

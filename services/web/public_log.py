@@ -148,7 +148,7 @@ def _answer(call: Call, answer: InclusionAnswer | ConsistencyAnswer) -> Answer:
     return Versioned(encoder.encode(answer)).answer(call.head.get(b"if-none-match"))
 
 
-@endpoint("GET", "/v1/tools/{tool}/vote/proof", by=VISITOR, gives=TEXT)
+@endpoint("GET", "/v1/tools/{tool}/vote/proof", by=VISITOR, gives=TEXT, statuses=(200, 301))
 async def get_vote_proof(call: Call) -> Answer:
     """Prove that the visitor's last event on this ballot is in the published log: a text of C2SP's tlog-proof.
 

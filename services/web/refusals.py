@@ -24,10 +24,12 @@ from events.subscribers import LinkUsed, NotSubscribed
 from events.voters import VoterIsDisqualified, VoterUnknown
 from services.newsletter.tokens import TokenInvalid
 from services.proof.packs import PackBroken, PackUnwritable
+from services.web.card_cache import ToolMoved
 from services.web.drawings import TooManyDrawings
 from services.web.erased import VisitorIsErased
 from services.web.health import NotReady
 from services.web.http.answers import Answer
+from services.web.http.moved import moved
 from services.web.http.pages import HTML, POLICY, page, public_page, show
 from services.web.http.problems import KINDS, UNEXPECTED, Kind, NotFound, headers_of, kind_of, problem_answer
 from services.web.http.queries import Query
@@ -122,7 +124,12 @@ _ADVICE: Final = {
 
 
 def refusal(theme: Theme, error: Exception, request_id: str, scope: HTTPScope, head: Mapping[bytes, bytes]) -> Answer:
-    """Answer an exception: with a page if a browser asked, an operators' page below /ops, else with a problem."""
+    """Answer an exception: with a page if a browser asked, an operators' page below /ops, else with a problem.
+
+    A tool that has another slug now is answered with its new address.
+    """
+    if isinstance(error, ToolMoved):
+        return moved(scope, error.former, error.slug)
     if scope["path"].startswith(_FOR_PROGRAMS) or b"text/html" not in head.get(b"accept", b""):
         return problem_answer(error, request_id)
     kind, is_form = kind_of(error), scope["method"] == "POST"

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from events import reviews
-from events.catalog import ToolAdded, Verdict
+from events.catalog import ToolAdded, ToolRenamed, Verdict
 from events.catalog_file import Score
 from events.commands.reviews import EditReview, SubmitReview, WithdrawReview
 from events.log import ids
@@ -164,7 +164,7 @@ async def read_own_review(site: Site, visitor: str, id_: str) -> OwnReview:
     return await _own(site, review, await _key(site, id_), position)
 
 
-@endpoint("GET", "/v1/tools/{tool}/reviews", takes=ListQuery, gives=PublicReviews, statuses=(200, 304))
+@endpoint("GET", "/v1/tools/{tool}/reviews", takes=ListQuery, gives=PublicReviews, statuses=(200, 301, 304))
 async def get_reviews(call: Call, query: ListQuery) -> Answer:
     """List a tool's approved reviews, newest first."""
     reviews = await read_reviews(call, query)
@@ -311,8 +311,6 @@ def _public(row: views.PublicReview, key: Key) -> PublicReview:
 
 
 async def _slug_of(site: Site, tool: str) -> str:
-    """Return a tool's slug from its first event: a review may be read before any view has it."""
-    whole = await site.log.whole(ids.stream_of(tool))
-    added = whole[0].event
-    assert isinstance(added, ToolAdded)  # noqa: S101 - every tool's stream begins so
-    return added.slug
+    """Return a tool's slug from its own events: a review may be read before any view has it."""
+    events = (recorded.event for recorded in await site.log.whole(ids.stream_of(tool)))
+    return [event.slug for event in events if isinstance(event, ToolAdded | ToolRenamed)][-1]

@@ -101,7 +101,7 @@ def _point(at: datetime, ship: int, skip: int) -> Point:
     return Point(at, ship, skip, total, percent(ship, total), settled(ship, skip), settled_interval(ship, skip))
 
 
-@endpoint("GET", "/v1/tools/{tool}/tally", takes=TallyQuery, gives=TallyAnswer, statuses=(200, 304))
+@endpoint("GET", "/v1/tools/{tool}/tally", takes=TallyQuery, gives=TallyAnswer, statuses=(200, 301, 304))
 async def get_tally(call: Call, query: TallyQuery) -> Answer:
     """Return a tool's tally as of a time, as it was counted then or corrected since."""
     present = now()
@@ -116,7 +116,7 @@ async def get_tally(call: Call, query: TallyQuery) -> Answer:
     return listed(call, answer)
 
 
-@endpoint("GET", "/v1/tools/{tool}/tally/history", takes=HistoryQuery, gives=History, statuses=(200, 304))
+@endpoint("GET", "/v1/tools/{tool}/tally/history", takes=HistoryQuery, gives=History, statuses=(200, 301, 304))
 async def get_history(call: Call, query: HistoryQuery) -> Answer:
     """Return a tool's tally at the end of each hour, day or week (from Monday, UTC), for at most 1,000 of them."""
     return listed(call, await read_history(call, query))
@@ -130,7 +130,7 @@ async def get_live_tallies(call: Call, query: LiveQuery) -> Answer:
     send by themselves, only what changed since.
     """
     site = call.site
-    found = await site.cards.find(query.tool)
+    found = await site.cards.find_any(query.tool)
     if len(found) < len(set(query.tool)):
         raise NotFound("No listed tool has one of these slugs.")
     return site.live.join(found, _last_id(call.head.get(b"last-event-id", b"")), call.network)

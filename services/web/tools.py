@@ -17,6 +17,7 @@ from services.web.chart import DayTally, Trend, trend
 from services.web.flash import FLASHES, PageQuery
 from services.web.http.answers import Answer, Content
 from services.web.http.endpoints import endpoint
+from services.web.http.moved import old_path
 from services.web.http.pages import POLICY, page, public_page, show
 from services.web.http.queries import CategoryName, ListQuery, listed, page_of
 from services.web.markdown import MEDIA, VARIES, markdown_answer, tool_text, wants_markdown
@@ -66,7 +67,7 @@ async def read_tools(call: Call, query: ToolsQuery) -> ToolsPage:
     return ToolsPage(await read_cards(call.site, [place.slug for place in places]), more)
 
 
-@endpoint("GET", "/v1/tools/{tool}", takes=AsOfQuery, gives=CardAsOf, statuses=(200, 304))
+@endpoint("GET", "/v1/tools/{tool}", takes=AsOfQuery, gives=CardAsOf, statuses=(200, 301, 304))
 async def get_tool(call: Call, query: AsOfQuery) -> Answer:
     """Show a tool with the panel's reviews and the community's tally, as it is or as it was.
 
@@ -119,6 +120,9 @@ def _list_head(category: str | None) -> Head:
         "with the panel’s verdict and the community’s vote on each, and how sure it is.",
         feeds=verdict_feeds(category),
     )
+
+
+old_tool_page = old_path("/tool/{tool}", "/tools/{tool}")
 
 
 @page("/tools/{tool}", ToolPageQuery)

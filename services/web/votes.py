@@ -74,7 +74,7 @@ async def delete_vote(call: Call) -> VoteAnswer:
     return await _vote(call, None)
 
 
-@endpoint("GET", "/v1/tools/{tool}/vote", by=VISITOR, gives=OwnVote)
+@endpoint("GET", "/v1/tools/{tool}/vote", by=VISITOR, gives=OwnVote, statuses=(200, 301))
 async def get_vote(call: Call) -> OwnVote:
     """Return the visitor's own choice, from the log."""
     tool = await call.site.cards.listed(call.path["tool"])
@@ -101,7 +101,8 @@ async def _vote(call: Call, choice: Choice | None) -> VoteAnswer:
 
     Raises ToolNotListed, VoterIsDisqualified, LogUnavailable, TooManyRequests, PuzzleUnsolved.
     """
-    slug, cards = call.path["tool"], call.site.cards
+    cards = call.site.cards
+    slug = await cards.present(call.path["tool"])
     call.site.refuse_vote(call.visitor, slug, call.network)
     if choice is not None:
         await require_solution(call, slug)
@@ -110,6 +111,8 @@ async def _vote(call: Call, choice: Choice | None) -> VoteAnswer:
         cast = receipt.position if choice else None
         call.site.note_vote(call.visitor, slug, call.network, cast, is_first=not receipt.value.earlier)
     cached = await cards.of_any_age(slug)  # the vote is in the log: whatever keeps the card from us, it must be answered
+    if cached is None:  # it may just have taken another slug
+        cached = await cards.of_any_age(slug := await cards.present(slug))
     own = await _own_events(call, receipt, cards.position if cached is None else cards.as_of(cached))
     tally = cards.tally_ahead(receipt.value.tool, cached, own)
     return VoteAnswer(slug, receipt.value.choice, community(*tally), receipt.position)

@@ -17,9 +17,10 @@ from tests.support.routes import all_routes
 CONF = SHIPPED.read_text()
 KEPT = re.compile(re.search(r"location ~ (\^/\S+) \{", CONF)[1])  # type: ignore[index]
 PARAMETERS = set(re.findall(r"map \$arg_(\w+)", CONF))
-# Public, and not kept by nginx: what people post forms to, what each entry of the log changes, what other sites load by CORS.
+# Public, and not kept by nginx: what people post forms to, what each entry of the log changes, what other sites load by CORS,
+# and paths of before.
 NOT_KEPT = re.compile(
-    r"/(newsletter|newsletter/sent|proof|proof/entries/[^/]+|proof/verify.py|problems/[^/]+|embed.js|puzzle.js|\.well-known/.+)"
+    r"/(newsletter|newsletter/sent|proof|proof/entries/[^/]+|proof/verify.py|problems/[^/]+|embed.js|puzzle.js|\.well-known/.+|tool/[^/]+|reviewer/[^/]+)"
 )
 PRIVATE = re.compile(r"/(ops|outbox|newsletter/|bookmarks|proof/mine|reviews/|tools/[^/]+/|health|metrics|v1/|log/|schema)")
 

@@ -234,7 +234,7 @@ def _response(operation: Operation, status: int, schemas: Mapping[type, Mapping[
     else:
         content = {"application/json": {"schema": schemas[operation.gives]}}
     described = {"description": HTTPStatus(status).phrase}
-    return described if status in (204, 304) else {**described, "content": content}
+    return described if status in (204, 301, 304) else {**described, "content": content}
 
 
 def implied(operation: Operation) -> set[int]:

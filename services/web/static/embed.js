@@ -98,7 +98,8 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
     async load() {
       try {
         const card = await ask("GET", `/v1/tools/${this.slug}`);
-        this.name.textContent = card.name;
+        this.slug = card.slug; // a tool that took another slug answers by the one that it had, too
+        Object.assign(this.name, { href: `${base}/tools/${this.slug}`, textContent: card.name });
         this.show(card.community, card.position);
         this.review(card.under_review);
         if (token()) this.press((await ask("GET", `/v1/tools/${this.slug}/vote`)).choice);

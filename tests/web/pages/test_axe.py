@@ -61,7 +61,7 @@ OPERATORS = (
 NOT_LOOKED_AT = {
     "/embed.js", "/puzzle.js", "/feed.xml", "/tools.xml", "/robots.txt", "/llms.txt", "/sitemap.xml", "/sitemap/{sitemap:str}",
      "/static/{name:str}", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story",
-    "/.well-known/security.txt", "/proof/verify.py", "/proof/mine.json",
+    "/tool/{tool:str}", "/reviewer/{persona:str}", "/.well-known/security.txt", "/proof/verify.py", "/proof/mine.json",
     "/ops/integrity/{id:str}", "/tools/{tool:str}/reviews/{review:str}/report",
 }  # fmt: skip
 AXE = Axe()
