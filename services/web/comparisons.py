@@ -22,6 +22,7 @@ from services.web.http.queries import ListQuery, listed, page_of
 from services.web.markdown import comparison_text, markdown_answer, wants_markdown
 from services.web.page_cache import Kept, PageCache
 from services.web.page_head import Head, comparison_head
+from services.web.personas import read_roles
 from services.web.site import Call, Site
 
 _PAGES: Final = PageCache()
@@ -134,16 +135,16 @@ async def comparison_page(call: Call, query: PageQuery) -> Answer:
     if wants_markdown(call):
         return markdown_answer(call, comparison_text(call.site.settings.base_url, left.card, right.card), left.slug, right.slug)
     ours, theirs = left.card, right.card
-    canonical = await canonical_pair(call.site, left, right)
+    canonical, roles = await canonical_pair(call.site, left, right), await read_roles(call.site)
 
     def make() -> bytes:
         compared = msgspec.structs.asdict(compare(ours, theirs))
         split = [row.persona for row in compared["scorecard"] if _is_split(row)]
         head = comparison_head(call.site.settings.base_url, f"/compare/{canonical}", ours, theirs)
         word = FLASHES.get(query.said)
-        return call.site.theme.render("compare.html", **compared, head=head, word=word, split=split)
+        return call.site.theme.render("compare.html", **compared, head=head, word=word, split=split, roles=roles)
 
-    found = _PAGES.page((left.slug, right.slug, query.said, canonical), (ours, theirs), make)
+    found = _PAGES.page((left.slug, right.slug, query.said, canonical, *roles.items()), (ours, theirs), make)
     return found.answer(call.head, public_page(call, left.slug, right.slug, vary=(b"Accept",)))
 
 

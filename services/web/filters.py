@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
+from html import escape
 from typing import Any, Final
 from urllib.parse import urlsplit
 from zlib import crc32
@@ -11,7 +12,7 @@ from markupsafe import Markup
 
 from emails.filters import days
 from events.reviews import Ground
-from projections.cards import UnderReview
+from projections.cards import Card, UnderReview
 from projections.comparison import NO_REVIEWS, NO_VOTES, verdict_line
 from projections.reviews import ties_line
 from projections.tally import Community
@@ -114,6 +115,23 @@ def _span(first: date, last: date) -> str:
     return f"{first.day} {first:%B} to {last.day} {last:%B}"
 
 
+def persona_label(name: str, roles: Mapping[str, str]) -> str:
+    """Return a persona's name with its role, if it has one: `The Builder – Developer Perspective`."""
+    role = roles.get(name.lower())
+    return name if role is None else f"The {name} – {role}"
+
+
+def badge_code(card: Card, base_url: str) -> str:
+    """Return the HTML by which another site shows a tool's badge, which leads to the tool's page."""
+    picture = f'<img src="{base_url}/badge/{card.slug}.svg" alt="{escape(card.name)}: ship or skip?" height="20">'
+    return f'<a href="{base_url}/tools/{card.slug}">{picture}</a>'
+
+
+def votes_code(slug: str, base_url: str) -> str:
+    """Return the HTML by which another site shows a tool's votes and takes some, where this one allows it."""
+    return f'<div data-ballotpress="{slug}"></div>\n<script src="{base_url}/embed.js" defer></script>'
+
+
 def initial(name: str) -> str:
     """Return the first letter or digit of a name, as a capital; a dot for a name without any."""
     return next((letter.upper()[0] for letter in name if letter.isalnum()), "·")
@@ -167,7 +185,10 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
         clock,
         under_review,
         category_path,
+        badge_code,
+        votes_code,
         initial,
+        persona_label,
         hue,
         json_ld,
     )

@@ -1,6 +1,6 @@
 """Personas: the panel's reviewers, and the verdicts of each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Final
@@ -18,8 +18,11 @@ from services.web.http.pages import page, public_page, show
 from services.web.http.problems import NotFound
 from services.web.http.queries import CategoryName, ListQuery, Query, listed, page_of
 from services.web.markdown import markdown_answer, persona_text, wants_markdown
+from services.web.page_cache import Kept
 from services.web.page_head import Head, breadcrumbs, persona_path, query_path
-from services.web.site import Call
+from services.web.site import Call, Site
+
+_ROLES: Final = Kept[Mapping[str, str]](2, 16)
 
 
 class Reviewers(msgspec.Struct, frozen=True):
@@ -51,6 +54,15 @@ async def read_verdicts(call: Call, query: VerdictsQuery) -> VerdictsPage:
         raise NotFound("No persona has this name.")
     described = [*await tools.personas(database, persona), undescribed(written)][0]
     return VerdictsPage(**msgspec.structs.asdict(described) | {"persona": written}, items=rows, next=more)
+
+
+async def read_roles(site: Site) -> Mapping[str, str]:
+    """Return the roles of those personas that have one, by lower-case name; known for a moment."""
+
+    async def read() -> Mapping[str, str]:
+        return {one.persona.lower(): one.role for one in await tools.personas(site.database) if one.role}
+
+    return await _ROLES.of(site.settings.database_url, read)
 
 
 @endpoint("GET", "/v1/reviewers", takes=Query, gives=Reviewers, statuses=(200, 304))
@@ -101,6 +113,7 @@ async def reviewer_page(call: Call, query: VerdictsQuery) -> Answer:
             call.site.settings.base_url, reviewers[0], verdicts.items, following if verdicts.next is not None else None
         )
         return markdown_answer(call, text, many=True)
+    cards = await call.site.cards.find([one.tool for one in verdicts.items])
     return show(
         call,
         "reviewer.html",
@@ -109,6 +122,7 @@ async def reviewer_page(call: Call, query: VerdictsQuery) -> Answer:
         reviewer=reviewers[0],
         category=query.category,
         groups=_by_category(verdicts.items),
+        taglines={slug: cached.card.tagline for slug, cached in cards.items()},
         next=verdicts.next,
     )
 

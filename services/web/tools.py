@@ -22,6 +22,7 @@ from services.web.http.pages import POLICY, page, public_page, show
 from services.web.http.queries import CategoryName, ListQuery, listed, page_of
 from services.web.markdown import MEDIA, VARIES, markdown_answer, tool_text, wants_markdown
 from services.web.page_head import Head, query_path, tool_head
+from services.web.personas import read_roles
 from services.web.reviews import read_reviews
 from services.web.site import Call, Site
 from services.web.tallies import HistoryQuery, read_history
@@ -134,12 +135,15 @@ async def tool_page(call: Call, query: ToolPageQuery) -> Answer:
     if wants_markdown(call):
         return markdown_answer(call, tool_text(call.site.settings.base_url, tool.card), tool.slug)
     reviews = await read_reviews(call, ListQuery(limit=_REVIEWS, cursor=query.cursor))
+    successor = await read_cards(call.site, [tool.card.successor] if tool.card.successor else [])
     return show(
         call,
         "tool.html",
         cache=public_page(call, tool.slug, vary=(b"Accept",)),
         head=replace(tool_head(call.site.settings.base_url, tool.card), feeds=verdict_feeds(tool.card.category)),
         card=tool.card,
+        roles=await read_roles(call.site),
+        successor=successor[0] if successor else None,
         reviews=reviews.items,
         next=reviews.next,
         trend=await _trend(call),

@@ -339,6 +339,17 @@
       openDrawer();
     });
 
+  // What stands in a field to be copied.
+  for (const button of all("[data-copy]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const field = document.getElementById(button.dataset.copy);
+      field.select();
+      await navigator.clipboard?.writeText(field.value).catch(() => document.execCommand("copy"));
+      button.firstChild.data = "Copied";
+    });
+  }
+
   // What a form's redirect carried is shown; it needn't stay in the address.
   const here = new URL(location.href);
   if (here.searchParams.has("after") || here.searchParams.has("said")) {
