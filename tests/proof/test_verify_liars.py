@@ -114,6 +114,23 @@ def test_a_site_that_does_not_lie_is_right(check: Run) -> None:
     assert (status, "the site shows the same: 2 tools" in said) == (0, True), said
 
 
+def test_a_renamed_tool_is_shown_by_its_present_slug(check: Run, liar: Liar, log: PublicLog) -> None:
+    """A card under a slug of before is none that the log lists, and the tool's own is missing."""
+    tool = next(iter(log.tallies))
+    log.event("ToolRenamed", tool=tool, slug="gamma")
+    liar.show(log)
+    status, said = check()
+    assert (status, "alpha is on the site, and not listed" in said, "gamma is listed by the log, and not" in said) == (
+        2,
+        True,
+        True,
+    )
+    liar.cards[0]["slug"] = "gamma"
+    liar.list_cards()
+    status, said = check()
+    assert status == 0, said
+
+
 def test_numbers_can_not_be_called_news_for_ever(check: Run, liar: Liar) -> None:
     """Cards of positions that no checkpoint covers are not passed over."""
     liar.cards[0] |= {"position": 2**40, "community": verify.community(9000, 1)}

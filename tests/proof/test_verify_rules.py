@@ -333,6 +333,32 @@ def test_a_description_neither_lists_nor_unlists(tmp_path: Path) -> None:
     assert (facts["name"], facts["listed"]) == ("n", True)
 
 
+def test_a_tool_is_known_by_the_slug_that_it_took(check: Run, tmp_path: Path) -> None:
+    """A tool may take other slugs and its first one again; those of elsewhere, and personas, change nothing that counts."""
+    log = a_log()
+    tool = next(iter(log.tallies))
+    before = counted(log, tmp_path)[tool]
+    log.event("FormerSlugAdded", tool=tool, slug="omega")
+    for slug in ("gamma", "omega", "alpha", "gamma"):
+        log.event("ToolRenamed", tool=tool, slug=slug)
+    log.event("PersonaDescribed", persona="Builder", role="Developer", excited_by=["a"])
+    found = recounted(log, tmp_path)[tool]
+    assert (found.facts["slug"], counted(log, tmp_path)[tool]) == ("gamma", before)
+    status, said = check(log)
+    assert status == 0, said
+
+
+def test_a_rename_that_the_cards_passed_over_is_none(tmp_path: Path) -> None:
+    """A dropped rename leaves the card under the slug before; the slug that it names is the tool's all the same."""
+    log = a_log()
+    tool = next(iter(log.tallies))
+    position = log.event("ToolRenamed", tool=tool, slug="gamma")
+    log.event("EventDropped", projection="cards", position=position, reason="r")
+    assert recounted(log, tmp_path)[tool].facts["slug"] == "alpha"
+    log.event("ToolRenamed", tool=tool, slug="gamma")
+    assert recounted(log, tmp_path)[tool].facts["slug"] == "gamma"
+
+
 def test_what_a_view_passed_over_is_not_counted(tmp_path: Path) -> None:
     """A dropped vote stays in its chain, and counts for nothing."""
     log = a_log()

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from services.proof import verify
 from tests.support import servers
-from tests.support.catalogs import opinion
+from tests.support.catalogs import opinion, tool
 from tests.support.http import Caller, Site, serving
 from tests.support.processes import PATIENCE, wait_for
 
@@ -72,6 +72,15 @@ def vote(live: Live) -> None:
     assert live.voters[0].put(f"/v1/bookmarks/{first}").status_code == 200
 
 
+def renamed(site: Site, panel: list[dict[str, Any]]) -> str:
+    """Add a tool that has a vote, a slug of elsewhere, and then another slug; return that. Its persona is described."""
+    slug = site.add_tool(name="Alpha", panel=panel)
+    site.visitor().vote(slug, "ship")
+    taken = tool(f"{slug}-renamed", name="Alpha", panel=panel, former_slugs=[slug, f"{slug}-elsewhere"])
+    assert site.import_catalog({"tools": [taken], "personas": [{"persona": "Builder", "excited_by": ["Exits"]}]}) == 3
+    return f"{slug}-renamed"
+
+
 @contextmanager
 def living(
     postgres: servers.Postgres, template: str, valkey_url: str, folder: Path, database: str = DATABASE
@@ -80,7 +89,7 @@ def living(
     asyncio.run(servers.execute(postgres.dsn(), f"create database {database} template {template}"))
     with serving(postgres.dsn(database), valkey_url, folder / "output") as site:
         panel = [opinion(), opinion("Skeptic", verdict="skip")]
-        tools = site.add_tool(name="Alpha", panel=panel), site.add_tool(name="Beta")
+        tools = renamed(site, panel), site.add_tool(name="Beta")
         url = str(site.client.base_url).rstrip("/")
         live = Live(site, url, folder, tools, [site.visitor() for _ in range(VOTERS)])
         vote(live)

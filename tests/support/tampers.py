@@ -111,9 +111,16 @@ async def change_a_correction(connection: "Connection[Any]") -> int:
     return position
 
 
+async def change_a_rename(connection: "Connection[Any]") -> int:
+    """Let a tool have taken another slug than it did."""
+    position: int = await connection.fetchval("select min(position) from log.events where type = 'ToolRenamed'")
+    await connection.execute("""update log.events set data = data || '{"slug": "another"}' where position = $1""", position)
+    return position
+
+
 EVENTS: Final[tuple[Tamper, ...]] = (
     flip_a_choice, change_previous, change_a_minute, swap_two, delete_one_and_renumber, insert_one, change_a_correction,
-    delete_the_last,
+    change_a_rename, delete_the_last,
 )  # fmt: skip
 
 SHORTER: Final = (delete_one_and_renumber, delete_the_last)
