@@ -52,6 +52,10 @@ where type = any('{TYPES}') and position > $1 order by position limit $2
 READ_ROWS = ROWS + " where position > $1 order by position limit $2"
 READ_STREAM_ROWS = ROWS + " where stream = $3 and position > $1 order by version limit $2"
 
+# Of these types; like a search, it covers a limited number of positions.
+READ_ROWS_OF = ROWS + " where position > $1 and position <= $1 + $4 and type = any($3::text[]) order by position limit $2"
+READ_STREAM_ROWS_OF = READ_STREAM_ROWS.replace("order by", "and type = any($4::text[]) order by")
+
 # The newest first. Types have no index, so a search covers a limited number of positions and says where it stopped.
 SEARCH_ROWS = (
     ROWS
@@ -164,6 +168,27 @@ async def read_rows(database: Database, after: int, limit: int, stream: UUID | N
     else:
         records = await database.fetch(READ_STREAM_ROWS, after, limit, stream)
     return [as_row(record) for record in records]
+
+
+async def read_on(
+    database: Database, after: int, limit: int, stream: UUID | None = None, types: Sequence[str] = (), span: int = 20_000
+) -> tuple[Sequence[RecordedRow], int]:
+    """Return up to `limit` events above a position, of one stream or some types alone if they are named.
+
+    Also return the position up to which all such events are among them: `span` positions are searched at most.
+    """
+    head: int = await database.fetchval("select position from log.head")
+    if stream is not None:
+        named = (READ_STREAM_ROWS_OF, list(types)) if types else (READ_STREAM_ROWS,)
+        records, searched = await database.fetch(named[0], after, limit, stream, *named[1:]), head
+    elif types:
+        records, searched = await database.fetch(READ_ROWS_OF, after, limit, list(types), span), min(head, after + span)
+    else:
+        records, searched = await database.fetch(READ_ROWS, after, limit), head
+    rows = [as_row(record) for record in records]
+    if len(rows) == limit:
+        searched = rows[-1].position
+    return rows, max(after, searched, rows[-1].position if rows else 0)
 
 
 async def search_rows(

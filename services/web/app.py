@@ -159,6 +159,7 @@ async def serve(settings: Settings, host: str, port: int) -> None:
 
     def stop() -> None:
         site.live.close()  # streams never end by themselves, and the server waits for requests under way
+        site.followers.close()
         server.stop()  # type: ignore[no-untyped-call]
 
     def leave() -> None:

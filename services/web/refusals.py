@@ -27,6 +27,7 @@ from services.proof.packs import PackBroken, PackUnwritable
 from services.web.card_cache import ToolMoved
 from services.web.drawings import TooManyDrawings
 from services.web.erased import VisitorIsErased
+from services.web.following import TooManyFollowers
 from services.web.health import NotReady
 from services.web.http.answers import Answer
 from services.web.http.moved import moved
@@ -114,6 +115,7 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
     TooManyWait: Kind(503, "too-many-wait", "Temporarily unavailable", retry_after=1),
     TooManyDrawings: Kind(503, "too-many-drawings", "Temporarily unavailable", retry_after=1),
     TooManyViewers: Kind(503, "too-many-viewers", "Temporarily unavailable", retry_after=30),
+    TooManyFollowers: Kind(503, "too-many-followers", "Temporarily unavailable", retry_after=30),
 }
 _FOR_PROGRAMS: Final = ("/v1/", "/schema", "/metrics", "/health/")
 _ADVICE: Final = {

@@ -38,6 +38,7 @@ from services.web.card_cache import Cards
 from services.web.drawings import Drawings
 from services.web.erased import ErasedVisitors
 from services.web.filters import FILTERS, GLOBALS
+from services.web.following import Followers
 from services.web.http import call
 from services.web.http.admission import Admission
 from services.web.http.auth import OperatorTokens, VisitorTokens
@@ -102,6 +103,7 @@ class Site:
     committer: Committer
     cards: Cards
     live: Live
+    followers: Followers
     views: ViewProgress
     marks: Marks
     switches: Switches
@@ -159,6 +161,7 @@ class Site:
             self.log = Log(self.database, REGISTRY)
             self.cards = Cards(self.database)
             self.live = Live(self.cards, self.settings.network_viewers or self.settings.network_writes_per_minute // 6)
+            self.followers = Followers()
             self.views = ViewProgress(self.database)
             self.marks = Marks(self.database, are_kept=self.settings.network_marks)
             self.switches = Switches(self.database)
@@ -242,6 +245,7 @@ class Site:
                 yield
         finally:
             self.live.close()
+            self.followers.close()
             await end(*tasks, *self._carrying)
             await self.marks.write()
             await self.badge_hosts.write()
@@ -270,6 +274,7 @@ class Site:
     def _views_moved(self) -> None:
         self.cards.wake.set()
         self.views.wake()
+        self.followers.wake()
 
     async def limit_write(self, visitor: str, network: Network) -> Headers:
         """Count a visitor's write. Raises TooManyRequests."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+import httpx
 import pytest
 
 from tests.support import servers, wire
@@ -21,6 +22,8 @@ from tests.support.runners import catch_up_all
 from tests.support.settings import UNLIMITED, environ
 from tests.support.streams import streaming
 
+OPERATOR = "token-of-who-reads-the-log"
+
 
 @contextmanager
 def running(dsn: str, valkey_url: str, program: tuple[str, ...] = COMMAND) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
@@ -28,7 +31,10 @@ def running(dsn: str, valkey_url: str, program: tuple[str, ...] = COMMAND) -> It
     port = free_port()
     command = (*program, "api", "--port", str(port))
     process = subprocess.Popen(
-        command, env=environ(dsn, valkey_url, **UNLIMITED), stderr=subprocess.PIPE, start_new_session=True
+        command,
+        env=environ(dsn, valkey_url, **UNLIMITED, BALLOTPRESS_OPERATOR_TOKENS=f"reader:read:{OPERATOR}"),
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     try:
         assert wait_for(lambda: _answers(port) or process.poll() is not None)
@@ -277,6 +283,19 @@ def test_streams_end_when_the_process_stops_and_do_not_hold_it_up(
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert b"cut off" not in errors, errors
+
+
+def test_a_follower_of_the_log_is_let_go_when_the_process_stops(api: tuple[int, "subprocess.Popen[bytes]"]) -> None:
+    """Its stream ends cleanly, by the last chunk, and the process with it."""
+    port, process = api
+    headers = {"Authorization": f"Bearer {OPERATOR}", "Accept": "application/x-ndjson"}
+    with httpx.stream("GET", f"http://127.0.0.1:{port}/v1/ops/events", headers=headers, timeout=PATIENCE) as answer:
+        pieces = answer.iter_raw()
+        assert next(pieces) == b"\n"
+        process.send_signal(signal.SIGTERM)
+        lines = b"".join(pieces).splitlines()
+        assert all(json.loads(line)["position"] for line in lines if line)
+    assert process.wait(PATIENCE) == 0
 
 
 async def _list_tool(dsn: str, slug: str) -> None:

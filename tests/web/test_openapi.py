@@ -4,6 +4,7 @@ The npm tools are installed as `openapi/package-lock.json` locks them, once, bes
 """
 
 import importlib
+import json
 import os
 import shutil
 import subprocess
@@ -113,11 +114,18 @@ def test_linters_find_nothing(command: tuple[str, ...], document: Path) -> None:
 
 @pytest.mark.server
 @pytest.mark.usefixtures("npm_tools")
-def test_generated_types_compile(document: Path) -> None:
-    """openapi-typescript makes types that a strict TypeScript compiles."""
-    types = document.parent / "types.ts"
-    run(str(BINARIES / "openapi-typescript"), str(document), "-o", str(types), folder=document.parent)
-    run(str(BINARIES / "tsc"), "--noEmit", "--strict", str(types), folder=document.parent)
+def test_a_generated_typescript_client_votes(document: Path, site: Site) -> None:
+    """By openapi-typescript's types a strict TypeScript compiles a program of openapi-fetch, and that program votes."""
+    folder = document.parent
+    (folder / "node_modules").symlink_to(TOOLS / "node_modules")
+    (folder / "package.json").write_text('{"type": "module"}')
+    shutil.copy(TOOLS / "smoke.ts", folder)
+    run(str(BINARIES / "openapi-typescript"), str(document), "-o", str(folder / "types.ts"), folder=folder)
+    strict = ("--strict", "--skipLibCheck", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom,dom.iterable")
+    run(str(BINARIES / "tsc"), *strict, "smoke.ts", folder=folder)
+    tool = site.add_tool()
+    said = run("node", "smoke.js", str(site.client.base_url), tool, folder=folder)
+    assert json.loads(said) == ["ship", 1, tool, 1, 401]
 
 
 def test_every_operation_says_that_its_head_may_be_refused() -> None:

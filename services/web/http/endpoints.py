@@ -61,6 +61,7 @@ class Operation(NamedTuple):
     sent_by: Sender | None = None
     is_counted: bool = True
     headers: Mapping[str, str] = {}
+    streams: tuple[str, ...] = ()
 
     @property
     def has_body(self) -> bool:
@@ -90,7 +91,8 @@ class Options(TypedDict, total=False):
     can refuse with, beside those that follow from caller and input; `max_body` the most bytes of a body; `form` lets a plain
     form send the body as well as JSON; `sent_by` is who sends a write; `counted=False` leaves it to the function to count an
     open one. The document alone reads `proof`, the scheme by which the function itself tells who calls, and `reads`, the Struct
-    of a body that the function itself decodes, and `headers`, those that it reads beside the usual ones, each with what it is.
+    of a body that the function itself decodes, `headers`, those that it reads beside the usual ones, each with what it is, and
+    `streams`, the media types that it answers with as well, if they are asked for.
     """
 
     by: Caller
@@ -103,6 +105,7 @@ class Options(TypedDict, total=False):
     reads: type[msgspec.Struct]
     sent_by: Sender
     headers: Mapping[str, str]
+    streams: tuple[str, ...]
 
 
 @overload
@@ -133,6 +136,7 @@ def endpoint(
     reads: type[msgspec.Struct] | None = None,
     sent_by: Sender | None = None,
     headers: Mapping[str, str] = {},
+    streams: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Awaitable[Any]]], HTTPRouteHandler]:
     """Register a function as an endpoint.
 
@@ -144,8 +148,9 @@ def endpoint(
         summary = cleandoc(function.__doc__ or path)
         refusals = frozenset(problems)
         operation = Operation(
-            method, path, by, takes, gives, statuses, refusals, summary, form, max_body, proof, reads, sent_by, counted, headers
-        )
+            method, path, by, takes, gives, statuses, refusals, summary,
+            form, max_body, proof, reads, sent_by, counted, headers, streams,
+        )  # fmt: skip
         return route(method, path, f"{method} {path}", _handle(function, operation), operation=operation)
 
     return made

@@ -233,6 +233,7 @@ def _response(operation: Operation, status: int, schemas: Mapping[type, Mapping[
         content: dict[str, Any] = {operation.gives.decode("ascii"): {"schema": {"type": "string"}}}
     else:
         content = {"application/json": {"schema": schemas[operation.gives]}}
+        content |= {media: {"schema": {"type": "string"}} for media in operation.streams}
     described = {"description": HTTPStatus(status).phrase}
     return described if status in (204, 301, 304) else {**described, "content": content}
 
