@@ -34,6 +34,7 @@ from services.web import (
     health,
     home,
     how_we_check,
+    icons,
     integrity,
     issues,
     llms,
@@ -99,7 +100,7 @@ SUBJECTS: Final[tuple[ModuleType, ...]] = (
     reviews, reports, newsletter, preferences, issues, outbox, your_data, mail_reports, operators, moderation, integrity,
     webhooks,
     voters, puzzles, quarantine, suppressions, log, public_log, assets, refusals, security_contact, verify_program, proof,
-    share_cards, badges,
+    share_cards, badges, icons,
     facts, robots, llms, sitemap, verdict_feeds,
     search, categories, picker,
 )  # fmt: skip

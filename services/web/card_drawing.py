@@ -16,7 +16,8 @@ from services.web.lettering import SANS, SANS_BOLD, SERIF, fit, readable, width,
 Verdict = Literal["ship", "skip", "mixed"]
 
 SIZE: Final = (1200, 630)
-_PAPER: Final = "#faf8f4"
+PAPER: Final = "#faf8f4"
+"""The ground of light pages."""
 _INK: Final = "#1f1c18"
 _SOFT: Final = "#5d574d"
 _LINE: Final = "#ddd7cb"
@@ -66,7 +67,7 @@ class Face(NamedTuple):
 
 def draw(face: Face) -> bytes:
     """Return the picture as a PNG."""
-    image = Image.new("RGB", SIZE, _PAPER)
+    image = Image.new("RGB", SIZE, PAPER)
     pen = ImageDraw.Draw(image)
     pen.rectangle((0, 0, SIZE[0], 11), fill=face.accent)
     if len(face.subjects) == 1:
@@ -89,7 +90,7 @@ def _one(image: Image.Image, pen: ImageDraw.ImageDraw, tool: Subject) -> None:
 
 def _two(image: Image.Image, pen: ImageDraw.ImageDraw, tools: Sequence[Subject]) -> None:
     pen.line((600, 52, 600, 500), fill=_LINE, width=3)
-    pen.rectangle((570, 78, 630, 122), fill=_PAPER)
+    pen.rectangle((570, 78, 630, 122), fill=PAPER)
     write(pen, (600 - width("vs", SERIF, 32) / 2, 110), "vs", SERIF, 32, _SOFT)
     for x, tool in zip((64, 634), tools, strict=True):
         _tile(image, pen, (x, 52), 96, tool)
@@ -103,16 +104,16 @@ def _stand(image: Image.Image, pen: ImageDraw.ImageDraw, at: tuple[int, int], si
     """Draw a verdict on its ground: whose it is, its sign and word, and its votes."""
     (x, y), (wide, high) = at, size
     colour, ground = COLOURS[stand.verdict]
-    image.paste(ground, at, _rounded(wide, high, 18))
+    image.paste(ground, at, rounded(wide, high, 18))
     is_large = high > 200
     x, room = x + 30, wide - 60
     whose, word, line = (34, 96, 42) if is_large else (28, 54, 32)  # their sizes
     base = y + (152 if is_large else 96)
-    sign = word * 3 // 4
+    side = word * 3 // 4
     _words(pen, stand.whose, (x, y + (58 if is_large else 40)), room, SANS_BOLD, ((whose, 1),), _SOFT)
-    image.paste(colour, (x, base - sign), _sign(stand.verdict, sign))
-    said = fit(stand.word, SERIF, room - sign - 16, ((word, 1), (word * 3 // 4, 1), (word // 2, 1)))
-    write(pen, (x + sign + 16, base - sign / 2 + said.size * 0.37), said.lines[0], SERIF, said.size, colour)
+    image.paste(colour, (x, base - side), sign(stand.verdict, side))
+    said = fit(stand.word, SERIF, room - side - 16, ((word, 1), (word * 3 // 4, 1), (word // 2, 1)))
+    write(pen, (x + side + 16, base - side / 2 + said.size * 0.37), said.lines[0], SERIF, said.size, colour)
     _words(pen, stand.line, (x, y + high - (36 if is_large else 24)), room, SANS, ((line, 1), (whose, 1)), _INK)
 
 
@@ -135,15 +136,15 @@ def _words(
 
 
 def _tile(image: Image.Image, pen: ImageDraw.ImageDraw, at: tuple[int, int], size: int, tool: Subject) -> None:
-    image.paste(TILES[tool.hue], at, _rounded(size, size, size // 5))
+    image.paste(TILES[tool.hue], at, rounded(size, size, size // 5))
     letter, letters = readable(tool.initial) or tool.slug[0].upper(), size * 11 // 20
     x = at[0] + (size - width(letter, SANS_BOLD, letters)) / 2
     write(pen, (x, at[1] + size * 0.7), letter, SANS_BOLD, letters, "#ffffff")
 
 
 def _foot(image: Image.Image, pen: ImageDraw.ImageDraw, face: Face) -> None:
-    image.paste(face.accent, (64, 541), _rounded(46, 46, 9))
-    image.paste("#ffffff", (70, 547), _sign("check", 34))
+    image.paste(face.accent, (64, 541), rounded(46, 46, 9))
+    image.paste("#ffffff", (70, 547), sign("check", 34))
     site = fit(readable(face.site) or face.address, SERIF, 640, ((40, 1), (32, 1)))
     end = write(pen, (126, 579), site.lines[0], SERIF, site.size, _INK)
     if site.lines[0] != face.address:
@@ -153,7 +154,7 @@ def _foot(image: Image.Image, pen: ImageDraw.ImageDraw, face: Face) -> None:
 
 
 @lru_cache(32)
-def _rounded(wide: int, high: int, radius: int) -> Image.Image:
+def rounded(wide: int, high: int, radius: int) -> Image.Image:
     """Return the mask of a rectangle with round corners."""
     large = Image.new("L", (wide * _FINER, high * _FINER))
     box = (0, 0, wide * _FINER - 1, high * _FINER - 1)
@@ -162,7 +163,7 @@ def _rounded(wide: int, high: int, radius: int) -> Image.Image:
 
 
 @lru_cache(32)
-def _sign(verdict: str | None, size: int) -> Image.Image:
+def sign(verdict: str | None, size: int) -> Image.Image:
     """Return the mask of a verdict's sign, which tells it without its colour: a check, a cross, a half disc, an open ring."""
     side, thick = size * _FINER, size * _FINER // 8
     large = Image.new("L", (side, side))

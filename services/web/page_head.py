@@ -160,7 +160,7 @@ def website(base_url: str, name: str) -> Mapping[str, Any]:
 def _compared(base_url: str, path: str, left: Card, right: Card) -> Mapping[str, Any]:
     """Return what a comparison's page tells programs of its two tools."""
     items = [
-        {"@type": "ListItem", "position": place, "item": _software(base_url, card)}
+        {"@type": "ListItem", "position": place, "item": _software(base_url, card, has_reviews=False)}
         for place, card in enumerate((left, right), 1)
     ]
     return {
@@ -174,8 +174,8 @@ def _compared(base_url: str, path: str, left: Card, right: Card) -> Mapping[str,
     }
 
 
-def _software(base_url: str, card: Card) -> Mapping[str, Any]:
-    """Return what a page tells programs of a tool.
+def _software(base_url: str, card: Card, *, has_reviews: bool = True) -> Mapping[str, Any]:
+    """Return what a page tells programs of a tool; its own page tells the panel's reviews too.
 
     A rating is the community's, and never made of the panel's scores: each of those is one persona's.
     """
@@ -191,7 +191,7 @@ def _software(base_url: str, card: Card) -> Mapping[str, Any]:
         "sameAs": card.url,
         "isAccessibleForFree": True if is_free else None,
         "offers": {"@type": "Offer", "price": 0, "priceCurrency": "USD"} if is_free else None,
-        "review": [_review(base_url, page, one, card.reviewed) for one in card.panel.reviews],
+        "review": [_review(base_url, page, one, card.reviewed) for one in card.panel.reviews if has_reviews],
         "aggregateRating": _rating(card),
     }
     return {name: value for name, value in found.items() if value not in (None, [], "")}

@@ -22,6 +22,7 @@ class Head(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         named = {name: value or "" for name, value in attrs}
         if tag == "meta" and (name := named.get("name") or named.get("property")):
+            name += f" {named['media']}" if "media" in named else ""
             assert name not in self.meta, f"{name} is said twice"
             self.meta[name] = named["content"]
         elif tag == "link":

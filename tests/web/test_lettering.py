@@ -100,5 +100,5 @@ def test_a_picture_has_the_colours_of_the_pages() -> None:
     sheet = (STATIC / "site.css").read_text().lower()
     assert re.findall(r"\.hue-\d \{ fill: (#\w+)", sheet) == list(TILES)
     drawing = Path(card_drawing.__file__).read_text()
-    for colour in re.findall(r'^_(?:PAPER|INK|SOFT|LINE): Final = "(#\w+)"', drawing, re.M):
+    for colour in re.findall(r'^(?:PAPER|_INK|_SOFT|_LINE): Final = "(#\w+)"', drawing, re.M):
         assert colour in sheet

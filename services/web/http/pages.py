@@ -31,7 +31,7 @@ from services.web.http.shared import shared
 HTML: Final = b"text/html; charset=utf-8"
 POLICY: Final = (
     b"content-security-policy",
-    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; manifest-src 'self'; "
     b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 )
 SECRET: Final = ((b"cache-control", b"private, no-store"), (b"vary", b"Cookie, Accept-Encoding"), POLICY)
