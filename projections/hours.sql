@@ -21,13 +21,16 @@ create table disqualified (
 );
 
 -- The net votes of each tool in the hours since `trends_begin`, which is 7 days before the hour of the last event that changed a
--- tally: what the log says, not the clock. Who reads takes away the hours that the clock has left behind since.
+-- tally: what the log says, not the clock. Who reads takes away the hours that the clock has left behind since. `before_ship` and
+-- `before_skip` are the tally as it was then.
 create table trends (
-    tool     text    not null collate "C",
-    slug     text    not null collate "C",
-    category text    not null collate "C",
-    listed   boolean not null,
-    net      bigint  not null,
+    tool        text    not null collate "C",
+    slug        text    not null collate "C",
+    category    text    not null collate "C",
+    listed      boolean not null,
+    net         bigint  not null,
+    before_ship bigint  not null default 0,
+    before_skip bigint  not null default 0,
     constraint trends_pkey primary key (tool)
 );
 
@@ -41,6 +44,10 @@ create table trends_begin (
 -- indexes: what the lists are read from; no step needs them, so a rebuild makes them at its end
 create index if not exists trends_net_idx on trends ((-net), slug) where listed;
 create index if not exists trends_category_idx on trends (category, (-net), slug) where listed;
+create index if not exists trends_before_idx on trends (log.settled_place(before_ship, before_skip), slug)
+    where listed and before_ship + before_skip > 0;
+create index if not exists trends_category_before_idx on trends (category, log.settled_place(before_ship, before_skip), slug)
+    where listed and before_ship + before_skip > 0;
 
 -- totals: all changes together, counted and corrected, and the number of disqualified voters
 select t.name, t.total
@@ -55,7 +62,11 @@ cross join lateral (
            ('votes of the last 7 days missing from the trends', (
                select coalesce(sum(h.ship - h.skip), 0)::bigint from hours h join trends t on t.tool = h.tool
                where h.hour >= (select b.hour from trends_begin b)
-           ) - (select coalesce(sum(t.net), 0)::bigint from trends t))
+           ) - (select coalesce(sum(t.net), 0)::bigint from trends t)),
+           ('votes before the last 7 days missing from the trends', (
+               select coalesce(sum(h.ship + h.skip), 0)::bigint from hours h join trends t on t.tool = h.tool
+               where h.hour < (select b.hour from trends_begin b)
+           ) - (select coalesce(sum(t.before_ship + t.before_skip), 0)::bigint from trends t))
 ) as t(name, total);
 
 -- changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated, ToolAdded): votes twice, voters, and tools
@@ -167,36 +178,47 @@ set corrected_ship = h.corrected_ship + excluded.corrected_ship, corrected_skip 
 
 -- step trends (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): the window's changes come in, and the hours that are 7 days old go; before `changes`, so that `hours` are those before the window
 with begin as materialized (
-    select date_trunc('hour', e.recorded_at, 'UTC') - interval '7 days' as hour
-    from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('VoteCast', 'VoteRetracted', 'VoterDisqualified', 'VoterReinstated')
-    order by e.position desc limit 1
+    select l.hour, log.position_at(l.hour - interval '1 microsecond') as before
+    from (
+        select date_trunc('hour', e.recorded_at, 'UTC') - interval '7 days' as hour
+        from log.recorded_events e
+        where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+          and e.type in ('VoteCast', 'VoteRetracted', 'VoterDisqualified', 'VoterReinstated')
+        order by e.position desc limit 1
+    ) l
 ),
 moved as (
     insert into trends_begin (hour) select b.hour from begin b on conflict (only_row) do update set hour = excluded.hour
 ),
 changes as (
-    select c.tool, coalesce(case c.plus when 'ship' then 1 when 'skip' then -1 end, 0)
-                   - coalesce(case c.minus when 'ship' then 1 when 'skip' then -1 end, 0) as net
+    select c.tool, (c.plus is not distinct from 'ship')::integer - (c.minus is not distinct from 'ship')::integer as ship,
+           (c.plus is not distinct from 'skip')::integer - (c.minus is not distinct from 'skip')::integer as skip,
+           (c.position > (select b.before from begin b))::integer as enters,
+           (c.position <= (select b.before from begin b))::integer as leaves
     from log.tally_changes c
-    where c.position > greatest($1, (select log.position_at(b.hour - interval '1 microsecond') from begin b))
-      and c.position <= $2 and c.position <> all($3::bigint[])
+    where c.position > $1 and c.position <= $2 and c.position <> all($3::bigint[])
     union all
-    select h.tool, h.skip - h.ship
+    select h.tool, h.ship, h.skip, -1, 1
     from hours h
     where h.hour >= (select b.hour from trends_begin b) and h.hour < (select b.hour from begin b)
 )
-insert into trends as t (tool, slug, category, listed, net)
-select k.tool, k.slug, k.category, k.listed, d.net
-from (select c.tool, sum(c.net)::bigint as net from changes c group by c.tool) d
+insert into trends as t (tool, slug, category, listed, net, before_ship, before_skip)
+select k.tool, k.slug, k.category, k.listed, d.net, d.ship, d.skip
+from (
+    select c.tool, sum(c.enters * (c.ship - c.skip))::bigint as net,
+           sum(c.leaves * c.ship)::bigint as ship, sum(c.leaves * c.skip)::bigint as skip
+    from changes c
+    group by c.tool
+) d
 cross join lateral (
     select x.tool, x.slug, x.category, x.listed from trends x where x.tool = d.tool
     offset 0 -- keeps this a look-up of each tool; joined freely, a small window would read all tools
 ) k
-where d.net <> 0
+where d.net <> 0 or d.ship <> 0 or d.skip <> 0
 order by k.tool
-on conflict (tool) do update set net = t.net + excluded.net;
+on conflict (tool) do update
+set net = t.net + excluded.net, before_ship = t.before_ship + excluded.before_ship,
+    before_skip = t.before_skip + excluded.before_skip;
 
 -- step changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): counted, all of them; corrected, votes of voters not disqualified at the window's end
 insert into hours as h (tool, hour, ship, skip, corrected_ship, corrected_skip, first_position, last_position)

@@ -37,6 +37,7 @@ from services.web import (
     icons,
     integrity,
     issues,
+    leaderboard,
     llms,
     log,
     mail_reports,
@@ -102,7 +103,7 @@ SUBJECTS: Final[tuple[ModuleType, ...]] = (
     voters, puzzles, quarantine, suppressions, log, public_log, assets, refusals, security_contact, verify_program, proof,
     share_cards, badges, icons,
     facts, robots, llms, sitemap, verdict_feeds,
-    search, categories, picker,
+    search, categories, picker, leaderboard,
 )  # fmt: skip
 """The modules whose routes are served, every one that they define."""
 
@@ -114,6 +115,7 @@ TAGS: Final = {
     "health": "Whether the process can serve.",
     "integrity": "How votes and reviews are checked, and what came of it.",
     "issues": "The issues of the newsletter.",
+    "leaderboard": "Tools by what their votes have settled, and what moved.",
     "log": "The public log: what anybody needs to hold the site to its word.",
     "metrics": "Figures for Prometheus.",
     "newsletter": "Signing up, and what a subscriber may do by the links of its mails.",

@@ -98,9 +98,12 @@ order by e.position desc limit 1;
 
 -- hours
 insert into trends
-select e.data->>'tool', e.data->>'slug', e.data->>'category', true, coalesce(h.net, 0)
+select e.data->>'tool', e.data->>'slug', e.data->>'category', true, coalesce(h.net, 0), coalesce(h.ship, 0), coalesce(h.skip, 0)
 from log.events e left join (
-    select tool, sum(ship - skip) as net from hours where hour >= (select hour from trends_begin) group by tool
+    select h.tool, sum(h.ship - h.skip) filter (where h.hour >= b.hour) as net, sum(h.ship) filter (where h.hour < b.hour) as ship,
+           sum(h.skip) filter (where h.hour < b.hour) as skip
+    from hours h cross join trends_begin b
+    group by h.tool
 ) h on h.tool = e.data->>'tool'
 where e.type = 'ToolAdded';
 

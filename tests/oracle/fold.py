@@ -178,7 +178,8 @@ def _reviewers(panel: Iterable[Row]) -> dict[Key, Row]:
 class Hours:
     """Changes of tallies by hour: as counted then, and corrected, without the votes of voters disqualified at the end.
 
-    And the trend of each tool: its net votes since 7 days before the hour of the last event that changed a tally.
+    And the trend of each tool: its net votes since 7 days before the hour of the last event that changed a tally, and its tally
+    of then.
     """
 
     concerns: tuple[type[Event], ...] = (
@@ -230,8 +231,12 @@ class Hours:
                     hours[key]["corrected_ship"] += ship
                     hours[key]["corrected_skip"] += skip
         begin = {} if self._begin is None else {(True,): {"only_row": True, "hour": self._begin}}
-        trends = {(tool,): {**row, "net": self._net(tool)} for tool, row in self._tools.items()}
+        trends = {(tool,): {**row, "net": self._net(tool), **self._before(tool)} for tool, row in self._tools.items()}
         return {"hours": hours, "disqualified": self._disqualified, "trends": trends, "trends_begin": begin}
+
+    def _before(self, tool: str) -> Row:
+        rows = [row for (of, hour), row in self._hours.items() if of == tool and self._begin and hour < self._begin]
+        return {f"before_{choice}": sum(row[choice] for row in rows) for choice in ("ship", "skip")}
 
     def _net(self, tool: str) -> int:
         rows = [row for (of, hour), row in self._hours.items() if of == tool and self._begin and hour >= self._begin]

@@ -17,6 +17,7 @@ PUBLIC = [
     "/", "/comparisons", "/tools", "/tools?category=Coding", "/reviewers", "/reviewers/builder",
     "/reviewers/builder?category=Coding",
     "/search", "/categories", "/categories/coding", "/compare",
+    "/leaderboard", "/leaderboard?category=Coding",
     "/issues", "/settled", "/corrections", "/integrity", "/newsletter", "/proof", "/your-data", "/agents",
 ]  # fmt: skip
 PRIVATE = ["/bookmarks", "/newsletter/sent", "/proof/mine", "/ops/sign-in", "/outbox", "/nothing", "/tools/no-such-tool"]

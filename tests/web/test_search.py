@@ -113,3 +113,22 @@ def test_what_is_not_two_tools_is_helped_on(site: Site) -> None:
     choices = asked(left="brno", right=one)
     assert all(f'type="radio" name="left" value="{slug}"' in choices for slug in (one, two))
     assert "No tool has all of these words" in asked(left="zzqx", right=one)
+
+
+def test_the_leaderboard_shows_who_leads(site: Site) -> None:
+    """Tools with votes by their settled bound, ranked, in JSON and as a page; of a category alone, and page by page."""
+    first, second, unvoted = (site.add_tool(name=f"Board {n}", category="Boards & Co") for n in range(3))
+    for tool, ships in ((first, 4), (second, 2)):
+        for _ in range(ships):
+            position = site.visitor().vote(tool, "ship")
+    board = site.anyone.get("/v1/leaderboard", category="Boards & Co", after=position).json()
+    assert [(one["rank"], one["rank_before"], one["tool"]["slug"]) for one in board["items"]] == [
+        (1, None, first),
+        (2, None, second),
+    ]
+    page = site.anyone.get("/v1/leaderboard", category="Boards & Co", limit=1)
+    more = site.anyone.get("/v1/leaderboard", category="Boards & Co", limit=1, cursor=page.json()["next"]).json()
+    assert [(one["rank"], one["tool"]["slug"]) for one in more["items"]] == [(2, second)]
+    shown = site.anyone.get("/leaderboard", PAGE, category="Boards & Co").text
+    assert shown.index("Board 0") < shown.index("Board 1") and unvoted not in shown
+    assert "Nobody leads yet" in site.anyone.get("/leaderboard", PAGE, category="none").text

@@ -22,6 +22,7 @@ READERS = (
     "/tools/ollama",
     "/search?q=model",
     "/categories",
+    "/leaderboard",
     "/categories/developer-tools",
     "/compare?left=ollama&right=model",
     "/tools/ollama/mine",
