@@ -30,7 +30,8 @@ def resolve(file: CatalogFile, listing: Listing, new_ids: Mapping[str, str]) -> 
     for n, tool in enumerate(file.tools):
         id_, found = _tool(f"/tools/{n}", tool, listing)
         faults += found
-        meant.update(dict.fromkeys((tool.slug, *tool.former_slugs), id_ or new_ids[tool.slug]))
+        own = id_ or new_ids[tool.slug]
+        meant.update((slug, listing.find(slug) or own) for slug in (tool.slug, *tool.former_slugs))
     for slug in _others(file):
         if slug not in meant and (known := listing.find(slug)) is not None:
             meant[slug] = known

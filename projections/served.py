@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from asyncpg import Connection, Pool
 
+from events.log import ids
 from projections import hours
 from projections.engine.window import dropped_positions
 from projections.registry import PROJECTIONS, named
@@ -34,6 +35,13 @@ select c.position as as_of, t.*,
         from {cards}.panel p where p.tool = $1)::text as panel
 from {cards}.checkpoint c left join {cards}.tools t on t.tool = $1
 """)
+
+# The last event that changed how a tool is named on the cards of those that it succeeds.
+NAMED_AT = """
+select coalesce(max(e.position), 0) from log.recorded_events e
+where e.stream = $1 and e.type in ('ToolAdded', 'ToolRenamed', 'ToolListed', 'ToolUnlisted')
+  and e.position <= $2 and e.position <> all($3::bigint[])
+"""
 
 REVIEW = named("""
 select c.position as as_of, r.* from {reviews}.checkpoint c left join {reviews}.reviews r on r.review = $1
@@ -102,6 +110,12 @@ async def _right(connection: "Connection[Any]", position: int, dropped: Sequence
 async def card(connection: "Connection[Any]", tool: str) -> ServedRow:
     """Return a tool's row of the cards, its judgements under `panel` by lower-case persona."""
     return _served("cards", await connection.fetchrow(CARD, tool), "tool")
+
+
+async def named_at(connection: "Connection[Any]", tool: str, position: int) -> int:
+    """Return the last position up to one at which the name or listing of a tool changed, for the cards; 0 if none did."""
+    found: int = await connection.fetchval(NAMED_AT, ids.stream_of(tool), position, await dropped_of(connection, "cards"))
+    return found
 
 
 async def review(connection: "Connection[Any]", review: str) -> ServedRow:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -125,7 +126,10 @@ async def tool(slug: str, as_json: bool) -> None:
 
     async with connected(find_settings()) as connection:
         id_ = await _tool(connection, slug)
-        explained = await _explained(connection, await served.card(connection, id_), id_, _tool_now)
+        card = await served.card(connection, id_)
+        successor = (card.row or {}).get("successor")
+        told = await served.named_at(connection, successor, card.position) if successor else 0
+        explained = await _explained(connection, card, id_, partial(_tool_now, told=told))
     show(as_json, explained, *_lines(explained))
 
 
@@ -261,14 +265,14 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in row if name != "panel"} | {f"panel {persona}": panel[persona] for persona in panel}
 
 
-def _tool_now(decoded: "Sequence[Decoded]") -> dict[str, Any] | None:
-    """Return the tool after its events; `position` is that of the last one about the tool itself."""
+def _tool_now(decoded: "Sequence[Decoded]", told: int) -> dict[str, Any] | None:
+    """Return the tool after its events; `position` is that of the last one about the tool itself, or its successor's name."""
     from events import catalog
 
     state, position = None, 0
     for row, event in decoded:
         state = catalog.evolve(state, event)
-        if not isinstance(event, catalog.PanelReviewPublished | catalog.PanelReviewRevised):
+        if not isinstance(event, catalog.PanelReviewPublished | catalog.PanelReviewRevised | catalog.FormerSlugAdded):
             position = row.position
     if state is None:
         return None
@@ -279,7 +283,7 @@ def _tool_now(decoded: "Sequence[Decoded]") -> dict[str, Any] | None:
         "slug": state.slug,
         **description,
         "listed": state.listed,
-        "position": position,
+        "position": max(position, told),
         "panel": panel,
     }
 

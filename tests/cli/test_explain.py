@@ -190,6 +190,24 @@ async def test_an_explained_stream_equals_its_projections_row(
     assert now == {column: value for column, value in (row or {}).items() if "sealed" not in column}
 
 
+async def test_a_renamed_tool_is_explained_by_each_of_its_slugs(
+    shell: Shell, dsn: str, committer: Committer, connection: Connection
+) -> None:
+    """Every slug leads to the tool, whose events tell which it had; what its successor's name did to its card is no drift."""
+    await add_three_tools(committer)
+    renames = [("rename", 0, 1), ("elsewhere", 0, 0), ("vote", VOTERS[0], 0, "ship"), ("rename", 1, 1)]
+    await History(committer).do([("describe", 0, "a", 1), *renames])
+    await catch_up_all(dsn)
+    for slug in ("one", "one-b", "one-x"):
+        told = shell("explain", "tool", slug, status=0).out
+        assert told.startswith("one-b: ") and 'ToolRenamed slug="one-b"' in told and 'FormerSlugAdded slug="one-x"' in told
+        assert "!" not in told
+        assert "1 ship / 0 skip" in shell("explain", "tally", slug, status=0).out
+    row = dict(await connection.fetchrow("select * from cards_4.tools where slug = 'one-b'") or {})
+    assert shell("explain", "tool", "one", "--json").json()["now"] == row | {"reviewed": row["reviewed"].isoformat()}
+    assert row["position"] == await connection.fetchval("select max(position) from log.events where type = 'ToolRenamed'")
+
+
 async def test_a_stream_that_this_release_cannot_read_is_listed_all_the_same(
     shell: Shell, committer: Committer, connection: Any
 ) -> None:

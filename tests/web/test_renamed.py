@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.catalogs import opinion, tool
-from tests.support.http import Caller, Site, assert_problem
+from tests.support.http import Caller, Site, assert_problem, pointers
 from tests.support.streams import streaming
 
 _numbers = itertools.count(1)
@@ -170,6 +170,16 @@ def test_a_rename_of_a_successor_shows_on_the_card_before_it(site: Site) -> None
     assert renamed["position"] > card["position"]
     site.import_catalog({"tools": [tool("later-renamed", name="Later-One", listed=False)]})
     assert site.anyone.get(f"/v1/tools/{earlier}").json()["successor"] is None
+
+
+def test_every_fault_of_a_catalog_is_told_at_its_place(site: Site, names: tuple[str, str]) -> None:
+    """A file with faulty slugs, successors and personas is refused whole, each fault at its JSON pointer."""
+    faulty = [tool("free", former_slugs=[names[0]]), tool(names[1], successor=names[0], disclosure="a\nb")]
+    answer = site.operator.post("/v1/ops/catalog", {"tools": faulty, "personas": [{"persona": "A/B", "phrase": "a\x7fb"}]})
+    assert pointers(assert_problem(answer, 400)) == [
+        "/tools/1/disclosure", "/personas/0/persona", "/personas/0/phrase", "/tools/0/former_slugs/0", "/tools/1/successor",
+    ]  # fmt: skip
+    assert_problem(site.anyone.get("/v1/tools/free"), 404)
 
 
 def test_a_persona_is_shown_as_it_is_described(site: Site) -> None:
