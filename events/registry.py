@@ -1,6 +1,19 @@
 """The one list of all event types of this release, and the listing that its commands see."""
 
-from events import ballots, bookmarks, catalog, erasure, integrity, proof, quarantine, reports, reviews, subscribers, voters
+from events import (
+    ballots,
+    bookmarks,
+    catalog,
+    erasure,
+    integrity,
+    issues,
+    proof,
+    quarantine,
+    reports,
+    reviews,
+    subscribers,
+    voters,
+)
 from events.log.event import Registry
 
 REGISTRY = Registry(
@@ -16,6 +29,7 @@ REGISTRY = Registry(
         *quarantine.EVENTS,
         *integrity.EVENTS,
         *proof.EVENTS,
+        *issues.EVENTS,
     ),
     listing=catalog.Listing,
 )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from services.webhooks.operations import Made
     from services.webhooks.subscriptions import Webhook
 
-KINDS: Final = ("verdict.changed", "settled.changed", "correction.made", "review.waits")
+KINDS: Final = ("verdict.changed", "settled.changed", "correction.made", "review.waits", "issue.sent")
 MOST_HOURS: Final = 168
 
 

@@ -17,7 +17,7 @@ from projections.engine import notify
 from services import valkey
 from services.clock import now
 from services.log_watch import LogWatch
-from services.newsletter import issues, ledger, outbox, periods, reports, restored
+from services.newsletter import gone_out, issues, ledger, outbox, periods, reports, restored
 from services.newsletter.ledger import MailOutcome
 from services.newsletter.letters import Letters
 from services.newsletter.look import check_mails, look_of
@@ -91,6 +91,7 @@ class Mailroom:
         due = await issues.tick(self.database, self._settings.database_url, self._schedule, at)
         if due.editions or due.unplanned:
             self.wake()
+        await gone_out.record(self.database, self._committer)
 
     async def forget(self) -> int:
         """Forget addresses that were never confirmed."""

@@ -64,6 +64,7 @@ _LINES: Final[dict[str, Callable[[Data], str]]] = {
     "Unsubscribed": lambda d: "Unsubscribed",
     "SubscriberSuppressed": lambda d: f"The address was suppressed: {d['reason']}",
     "SubscriberReinstated": lambda d: f"The suppression was taken back: {d['reason']}",
+    "IssueSent": lambda d: f"Issue {d['issue']} ({d['edition']}) has gone out: {d['accepted']} of {d['planned']} were taken",
     "LogKeyAdded": lambda d: f"The log is signed with one more key: {d['vkey']}",
     "LogRestarted": lambda d: f"The log began anew after {d['common']} of {d['size']} events of {d['former']}: {d['reason']}",
     "EventDropped": lambda d: f"{d['projection']} skips position {d['position']}: {d['reason']}",

@@ -101,6 +101,7 @@ class AddForm(msgspec.Struct, frozen=True, kw_only=True):
     settled_changed: str | None = None
     correction_made: str | None = None
     review_waits: str | None = None
+    issue_sent: str | None = None
 
     @property
     def kinds(self) -> list[Kind]:

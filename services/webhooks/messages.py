@@ -25,7 +25,7 @@ from projections.registry import named
 from projections.tally import Community, Tally, community
 from services.webhooks.spans import BIN, Window
 
-Kind = Literal["verdict.changed", "settled.changed", "correction.made", "review.waits"]
+Kind = Literal["verdict.changed", "settled.changed", "correction.made", "review.waits", "issue.sent"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 Streams: TypeAlias = Mapping[str, Sequence[Recorded[Any]]]
@@ -53,6 +53,10 @@ group by {BIN.format("e.recorded_at")}, 1
 READ_CORRECTIONS: Final = """
 select e.position, e.recorded_at, e.data->>'correction' as correction from log.other_events e
 where e.position > $1 and e.position <= $2 and e.type = 'CorrectionRecorded'
+"""
+READ_ISSUES: Final = """
+select e.position, e.recorded_at, e.data->>'issue' as issue, e.data::text as data from log.other_events e
+where e.position > $1 and e.position <= $2 and e.type = 'IssueSent'
 """
 _WAITS: Final = {"ReviewSubmitted": "submitted", "ReviewEdited": "edited", "ReviewReported": "reported"}
 
@@ -96,6 +100,9 @@ async def plan(connection: "Connection[Any]", window: Window) -> list[Planned]:
         planned.append(Planned(row["position"], "review.waits", "", row["review"], row["recorded_at"], _WAITS[row["type"]]))
     for row in await connection.fetch(READ_CORRECTIONS, *span):
         planned.append(Planned(row["position"], "correction.made", "", row["correction"], row["recorded_at"]))
+    for row in await connection.fetch(READ_ISSUES, *span):
+        sent = msgspec.json.decode(row["data"])
+        planned.append(Planned(row["position"], "issue.sent", "", row["issue"], row["recorded_at"], sent))
     return sorted(planned, key=lambda one: one[:4])
 
 
@@ -118,6 +125,8 @@ async def write(connection: "Connection[Any]", planned: Sequence[Planned]) -> li
 async def _data(
     connection: "Connection[Any]", one: Planned, about: Streams, tools: Streams, known: Mapping[str, Tool]
 ) -> dict[str, Any] | None:
+    if one.kind == "issue.sent":
+        return {name: one.detail[name] for name in ("issue", "edition", "planned", "accepted")}
     if one.kind == "correction.made":
         return _correction(_at(about[one.subject], one.position), known)
     if not known:
@@ -159,6 +168,8 @@ def _tools_of(one: Planned, about: Streams) -> Iterable[str]:
         return filter(None, [_reviewed(about[one.subject])])
     if one.kind == "correction.made":
         return [tool.tool for tool in _at(about[one.subject], one.position).tools]
+    if one.kind == "issue.sent":
+        return []
     return [one.subject]
 
 

@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from unittest.mock import patch
 
 from events.commands.imports import Imported, ImportSubscribers
 from events.commands.subscribers import EraseSubscriber, Unsubscribe
-from services.newsletter import holds, issues, ledger
+from services.newsletter import gone_out, holds, issues, ledger
 from services.newsletter.subscribers import new_person
 from services.status.model import Problem
 from services.status.read import read_status
@@ -73,6 +74,17 @@ async def test_each_reader_gets_one_mail(room: Newsroom) -> None:
     digests = Counter(to for to, message in room.sink.mails if b"List-Id" in message)
     assert digests == {f"reader{n}@example.com": 1 for n in range(25)}
     assert (await issues.issue(room.database, number)).state == "settled"
+
+
+async def test_an_issue_that_has_gone_out_is_recorded_once(room: Newsroom) -> None:
+    """The log says so when no mail waits any more, not before, with how many were taken, and not again."""
+    number, _ = await planned(room, 3)
+    assert await gone_out.record(room.database, room.committer) == 0
+    await room.deliver()
+    await room.deliver()
+    assert [await gone_out.record(room.database, room.committer) for _ in range(2)] == [1, 0]
+    rows = await room.database.fetch("select data from log.events where type = 'IssueSent'")
+    assert [json.loads(row["data"]) for row in rows] == [{"issue": number, "edition": "weekly", "planned": 3, "accepted": 3}]
 
 
 async def test_a_digest_says_how_to_leave_and_who_it_is(room: Newsroom) -> None:

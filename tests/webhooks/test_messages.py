@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from events import reports, reviews, voters
+from events import issues, reports, reviews, voters
 from events.ballots import VoteCast
 from events.catalog import PanelReviewPublished, PanelReviewRevised
+from events.issues import IssueSent
 from events.log import ids
 from events.reports import ReviewReported
 from events.reviews import ReviewEdited, ReviewSubmitted
@@ -178,3 +179,13 @@ async def test_a_window_is_whole_spans(dsn: str, connection: Connection, monkeyp
     assert await spans.window_after(connection, 1, 8) == Window(1, 7, begins)
     assert await spans.window_after(connection, 4, 8) == Window(1, 7, begins)
     assert await spans.window_after(connection, 7, 8) == Window(7, 8, START + 2 * SPAN)
+
+
+async def test_an_issue_that_has_gone_out_is_told(dsn: str, connection: Connection) -> None:
+    """By its number and counts, and no reader."""
+    sent = IssueSent(issue=7, edition="weekly", planned=1000, accepted=990)
+    await happen(dsn, connection, [(START, issues.stream(7), sent)])
+    (found,) = await told(connection)
+    assert found.kind == "issue.sent" and said(found)["data"] == {
+        "position": 1, "issue": 7, "edition": "weekly", "planned": 1000, "accepted": 990,
+    }  # fmt: skip
