@@ -1,6 +1,8 @@
 """Lettering: what of a text can be drawn, how it is broken into lines, and that the pictures of any words are pictures."""
 
 import re
+import subprocess
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from PIL import Image
 from services.web import card_drawing
 from services.web.card_drawing import TILES, Face, Stand, Subject, draw
 from services.web.http.assets import STATIC
-from services.web.lettering import _OTHERS, FONTS, SANS, SERIF, _covered, fit, readable, width
+from services.web.lettering import _JOINED, _OTHERS, FONTS, SANS, SERIF, _covered, fit, readable, width
 
 WORDS = st.text(st.characters(exclude_categories=("Cs",)), max_size=120) | st.text(
     st.sampled_from("aZ 9é\u0301\u0338\u200d\u200c\u202eاللغهةक्षि\u093fไทยשלום日本語한국어🚀👩🏽🏳️\u00ad\ufffd\x00\t<&"),
@@ -74,6 +76,18 @@ def _without_category(face: Face) -> Face:
     return face._replace(site="x", subjects=(tool._replace(category="", initial="T"),))
 
 
+def test_without_fribidi_scripts_that_need_it_are_slugs(tmp_path: Path) -> None:
+    """Where the system has no FriBiDi, names whose letters would stand unjoined or the wrong way round are not drawn."""
+    (tmp_path / "libfribidi.so.0").write_bytes(b"")  # found before the real one, and no library
+    program = "from services.web.lettering import readable; print(readable('أداة'), readable('שלום'), readable('Кофе 日本'))"
+    ran = subprocess.run(
+        (sys.executable, "-c", program), cwd=Path(__file__).parents[2],
+        env={"LD_LIBRARY_PATH": str(tmp_path), "LC_ALL": "C.UTF-8"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout == "None None Кофе 日本\n"
+
+
 @pytest.mark.parametrize("words", ["word " * 20, "W" * 120, "日本語" * 40, "a" * 40 + " b"])
 def test_lines_fit_their_room(words: str) -> None:
     """Words are broken at spaces, or anywhere if they must, and cut with an ellipsis; no line is wider than the room."""
@@ -87,7 +101,7 @@ def test_lines_fit_their_room(words: str) -> None:
 def test_the_fonts_hold_what_is_read_of_them() -> None:
     """The code points that we read of each font are those that fontTools reads, and each licence is beside them."""
     fonts = sorted(FONTS.glob("*.ttf"))
-    assert {font.stem for font in fonts} == {SERIF, SANS, "NotoSans-Bold", *_OTHERS}
+    assert {font.stem for font in fonts} == {SERIF, SANS, "NotoSans-Bold", *_JOINED, *_OTHERS}
     for font in fonts:
         assert _covered(font.stem) == set(TTFont(font)["cmap"].getBestCmap())
     assert "SIL OPEN FONT LICENSE" in (FONTS / "Noto.LICENSE").read_text()

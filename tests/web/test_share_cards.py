@@ -88,6 +88,16 @@ def test_what_never_was_has_no_picture(site: Site, tool: str) -> None:
         assert_problem(site.anyone.get(f"/card/{name}"), 404)
 
 
+def test_pictures_and_badges_follow_a_renamed_tool(site: Site) -> None:
+    """Under a former slug, pictures and badges lead to the present one, with their position."""
+    former, other = site.add_tool(name="Renamed"), site.add_tool()
+    site.add_tool(slug=f"{former}-now", name="Renamed", former_slugs=[former])
+    for path in (f"/card/{former}.png", f"/card/{other}-vs-{former}.png", f"/badge/{former}.svg"):
+        answer = site.anyone.get(f"{path}?position=1")
+        assert answer.status_code == 301, path
+        assert answer.headers["location"] == f"{path.replace(former, f'{former}-now')}?position=1"
+
+
 @pytest.mark.parametrize(
     "name",
     [
