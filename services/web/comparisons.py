@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from projections import tools
+from projections import related, tools
 from projections.comparison import Score, compare, splits
 from projections.tally import Community
 from projections.tools import Pair
@@ -27,6 +27,8 @@ from services.web.site import Call, Site
 
 _PAGES: Final = PageCache()
 _CANONICAL: Final = Kept[str](60, 1000)
+_RELATED: Final = Kept[tuple[Pair, ...]](60, 1000)
+_MOST_RELATED: Final = 5
 
 
 class AnnouncedPair(msgspec.Struct, frozen=True):
@@ -86,6 +88,15 @@ async def canonical_pair(site: Site, left: CachedCard, right: CachedCard) -> str
     return await _CANONICAL.of((left.tool, right.tool, left.slug, right.slug), read)
 
 
+async def read_related(site: Site, left: CachedCard, right: CachedCard) -> tuple[Pair, ...]:
+    """Return the newest other comparisons with either of two tools; known for a minute."""
+
+    async def read() -> tuple[Pair, ...]:
+        return tuple(await related.related_pairs(site.database, left.tool, right.tool, _MOST_RELATED))
+
+    return await _RELATED.of((left.tool, right.tool), read)
+
+
 @endpoint("GET", "/v1/comparisons", takes=ListQuery, gives=PairsPage, statuses=(200, 304))
 async def get_comparisons(call: Call, query: ListQuery) -> Answer:
     """List the announced pairs, newest first."""
@@ -136,15 +147,18 @@ async def comparison_page(call: Call, query: PageQuery) -> Answer:
         return markdown_answer(call, comparison_text(call.site.settings.base_url, left.card, right.card), left.slug, right.slug)
     ours, theirs = left.card, right.card
     canonical, roles = await canonical_pair(call.site, left, right), await read_roles(call.site)
+    beside = await read_related(call.site, left, right)
 
     def make() -> bytes:
         compared = msgspec.structs.asdict(compare(ours, theirs))
         split = [row.persona for row in compared["scorecard"] if _is_split(row)]
         head = comparison_head(call.site.settings.base_url, f"/compare/{canonical}", ours, theirs)
         word = FLASHES.get(query.said)
-        return call.site.theme.render("compare.html", **compared, head=head, word=word, split=split, roles=roles)
+        return call.site.theme.render(
+            "compare.html", **compared, head=head, word=word, split=split, roles=roles, related=beside
+        )
 
-    found = _PAGES.page((left.slug, right.slug, query.said, canonical, *roles.items()), (ours, theirs), make)
+    found = _PAGES.page((left.slug, right.slug, query.said, canonical, beside, *roles.items()), (ours, theirs), make)
     return found.answer(call.head, public_page(call, left.slug, right.slug, vary=(b"Accept",)))
 
 

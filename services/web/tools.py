@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from projections import tools
+from projections import related, tools
 from projections.cards import Card
 from projections.tools import Place, Sort
 from services.web.as_of import AsOfQuery, CardAsOf, LogPosition, answer_card, read_card, read_moment
@@ -30,6 +30,7 @@ from services.web.verdict_feeds import verdict_feeds
 
 SORTS: Final = {"name": "Name", "community": "Community", "settled": "Settled", "panel": "Panel", "trending": "Trending"}
 _PAIRS: Final = 6
+_NEAR: Final = 3
 _REVIEWS: Final = 10
 
 
@@ -148,6 +149,7 @@ async def tool_page(call: Call, query: ToolPageQuery) -> Answer:
         next=reviews.next,
         trend=await _trend(call),
         pairs=await tools.pairs_of(call.site.database, tool.tool, _PAIRS),
+        near=await related.near(call.site.database, tool.tool, _NEAR),
         word=FLASHES.get(query.said),
     )
 

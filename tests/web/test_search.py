@@ -132,3 +132,22 @@ def test_the_leaderboard_shows_who_leads(site: Site) -> None:
     shown = site.anyone.get("/leaderboard", PAGE, category="Boards & Co").text
     assert shown.index("Board 0") < shown.index("Board 1") and unvoted not in shown
     assert "Nobody leads yet" in site.anyone.get("/leaderboard", PAGE, category="none").text
+
+
+def test_a_tool_and_a_comparison_lead_to_others(site: Site) -> None:
+    """A comparison has other comparisons with its tools; a tool has those near it in its category, and a way to compare it."""
+    one, two, three, elsewhere = (site.add_tool(name=f"Near {n}", category="Nearby" if n < 3 else "Far off") for n in range(4))
+    site.import_catalog({"tools": [], "comparisons": [{"left": one, "right": two}, {"left": two, "right": three}]})
+    page = site.anyone.get(f"/compare/{one}-vs-{two}", PAGE).text
+    assert f'href="/compare/{two}-vs-{three}"' in page
+    page = site.anyone.get(f"/tools/{one}", PAGE).text
+    assert f'href="/compare?left={one}"' in page and f'href="/compare/{one}-vs-{three}"' in page
+    assert f"/compare/{one}-vs-{elsewhere}" not in page
+
+
+def test_a_former_slug_is_picked_as_the_tool_that_it_is_now(site: Site) -> None:
+    """Who picks by an address of before is led to the comparison of now."""
+    other = site.add_tool()
+    site.add_tool(slug="of-now", former_slugs=["of-before"])
+    answer = site.anyone.get("/compare", PAGE, left="of-before", right=other)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/compare/of-now-vs-{other}")
