@@ -1,6 +1,7 @@
 """What the rules of the catalog promise."""
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from events.catalog import (
     ToolNotListed,
     ToolUnlisted,
 )
-from events.catalog_file import check, most_events
+from events.catalog_file import CatalogFile, check, most_events
 from events.catalog_slugs import check_pairs, resolve
 from tests.support.catalogs import Imported, file, opinion, tool
 from tests.support.given import an_id
@@ -293,3 +294,13 @@ def test_a_listing_knows_tools_by_slug() -> None:
     listing.evolve(6, "ToolListed", ALPHA, None)
     assert listing.listed("alpha") == ALPHA
     assert listing.find("beta") is None
+
+
+def test_the_documented_file_is_sound() -> None:
+    """The example of docs/catalog.md is a catalog file, and a second import of it is no event."""
+    text = (Path(__file__).parents[2] / "docs" / "catalog.md").read_text().partition("```json\n")[2].partition("```")[0]
+    known = Imported({"llama-cpp": ALPHA, "ollama-local": BETA})
+    known.take(file(tool("llama-cpp")))
+    said = msgspec.json.decode(text, type=CatalogFile)
+    assert len(known.take(said)) == most_events(said) - 1  # it is listed
+    assert known.take(said) == []
