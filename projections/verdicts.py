@@ -56,13 +56,6 @@ class Part(msgspec.Struct, frozen=True):
     changed_at: datetime
 
 
-class Changed(msgspec.Struct, frozen=True):
-    """A tool, or a pair of two, by slug, and when it last changed."""
-
-    slugs: tuple[str, ...]
-    changed_at: datetime
-
-
 # Tools in the order they were added, and pairs as they were announced: parts never move when others come. One that would name
 # nothing is left out.
 TOOL_PARTS = named("""
@@ -90,15 +83,20 @@ having bool_or(l.listed and r.listed)
 order by 1
 """)
 
+BEGINS_TOOL_PART = named("select count(*) % $2::integer = 0 from {verdicts}.standings s where s.added > 0 and s.added < $1")
+
+BEGINS_PAIR_PART = named("select count(*) % $2::integer = 0 from {cards}.pairs p where p.position < $1")
+
+# What these three read: the name of a tool or of a pair in its page's address, and when it last changed.
 TOOLS_OF_PART = named("""
-select array[t.slug] as slugs, s.changed_at
+select t.slug as name, s.changed_at
 from (select n.tool, n.added, n.changed_at from {verdicts}.standings n where n.added >= $1 order by n.added limit $2) s
 join {cards}.tools t on t.tool = s.tool and t.listed
 order by s.added
 """)
 
 PAIRS_OF_PART = named("""
-select array[l.slug, r.slug] as slugs, greatest(a.changed_at, b.changed_at) as changed_at
+select l.slug || '-vs-' || r.slug as name, greatest(a.changed_at, b.changed_at) as changed_at
 from (select n.* from {cards}.pairs n where n.position >= $1 order by n.position limit $2) p
 join {cards}.tools l on l.tool = p.left_tool and l.listed
 join {cards}.tools r on r.tool = p.right_tool and r.listed
@@ -131,7 +129,7 @@ pairs as (
     order by 3 desc, 1, 2
     limit $4
 )
-select case when l.slug < r.slug then array[l.slug, r.slug] else array[r.slug, l.slug] end as slugs,
+select case when l.slug < r.slug then l.slug || '-vs-' || r.slug else r.slug || '-vs-' || l.slug end as name,
        greatest(a.changed_at, b.changed_at) as changed_at
 from pairs p
 join {cards}.tools l on l.tool = p.one and l.listed
@@ -148,6 +146,12 @@ async def parts(pool: "Pool[Any]", statement: str, size: int) -> Sequence[Part]:
     return [Part(**row) for row in await pool.fetch(statement, size)]
 
 
-async def changed(pool: "Pool[Any]", statement: str, *arguments: int) -> Sequence[Changed]:
+async def begins_part(pool: "Pool[Any]", statement: str, first: int, size: int) -> bool:
+    """Tell by BEGINS_TOOL_PART or BEGINS_PAIR_PART whether a part begins at a position."""
+    begins: bool = await pool.fetchval(statement, first, size)
+    return begins
+
+
+async def changed(pool: "Pool[Any]", statement: str, *arguments: int) -> Sequence[tuple[str, datetime]]:
     """Return what TOOLS_OF_PART, PAIRS_OF_PART or TOGETHER reads."""
-    return [Changed(tuple(row["slugs"]), row["changed_at"]) for row in await pool.fetch(statement, *arguments)]
+    return [(row[0], row[1]) for row in await pool.fetch(statement, *arguments)]

@@ -12,6 +12,7 @@ from services.web.http.queries import ListQuery, Query, listed
 from services.web.page_head import Head
 from services.web.site import Call
 from services.web.tools import SORTS, ToolsQuery, read_tools
+from services.web.verdict_feeds import verdict_feeds
 
 
 class CategoryQuery(ListQuery, frozen=True, kw_only=True):
@@ -66,6 +67,7 @@ async def category_page(call: Call, query: CategoryQuery) -> Answer:
         path=path,
         title=f"{category.name}: AI tools compared",
         description=f"{category.tools} tools in {category.name}, with the panel’s verdict and the community’s vote on each.",
+        feeds=verdict_feeds(category.name),
     )
     return show(
         call,

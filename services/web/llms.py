@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from projections import tools
+from services.web.category_paths import category_path
 from services.web.facts import MOST
 from services.web.filters import count
 from services.web.http.answers import Answer, Content
@@ -11,7 +12,7 @@ from services.web.http.pages import page, public_page, show
 from services.web.http.queries import Query
 from services.web.http.shared import shared
 from services.web.markdown import link, plain
-from services.web.page_head import Head, persona_path, query_path
+from services.web.page_head import Head, persona_path
 from services.web.robots import TEXT
 from services.web.site import Call
 
@@ -46,6 +47,8 @@ _FACTS: Final[Sequence[Line]] = (
 )
 _PAGES: Final[Sequence[Line]] = (
     ("Tools", "/tools", "all tools, in several orders"),
+    ("Search", "/search", "tools by name and words, with ?q="),
+    ("Comparisons", "/comparisons", "pairs that were announced; any two tools compare under /compare/LEFT-vs-RIGHT"),
     ("Reviewers", "/reviewers", "the panel"),
     ("Digest", "/issues", "the weekly issues"),
     ("So far, and settled", "/settled", "what the verdicts mean, and how often each is wrong"),
@@ -75,7 +78,7 @@ async def llms_text(call: Call, query: Query) -> Answer:
     sections = {
         "Facts": _FACTS,
         "Pages": _PAGES,
-        "Categories": [(one.name, query_path("/tools", category=one.name), count(one.tools, "tool")) for one in categories],
+        "Categories": [(one.name, category_path(one.name), count(one.tools, "tool")) for one in categories],
         "Panel": [(one.persona, persona_path(one.persona), count(one.reviewed, "verdict")) for one in reviewers],
         "Optional": _OPTIONAL,
     }

@@ -6,20 +6,21 @@ pairs of tools, those are named that were announced, or that readers voted on or
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Final
 from xml.sax.saxutils import escape
 
 from projections import tools, verdicts
-from projections.verdicts import Changed, Part
+from projections.verdicts import Part
+from services.web.category_paths import category_path
 from services.web.http.answers import Answer, Content
 from services.web.http.assets import VARIES
 from services.web.http.pages import page
 from services.web.http.problems import NotFound
 from services.web.http.queries import Query
 from services.web.issues import published_issues
-from services.web.page_head import persona_path, query_path, tool_path
+from services.web.page_head import persona_path, tool_path
 from services.web.site import Call
 
 NAMESPACE: Final = "http://www.sitemaps.org/schemas/sitemap/0.9"
@@ -36,13 +37,13 @@ _FEWEST_VISITORS: Final = 5
 _MOST_TOGETHER: Final = 5_000
 
 PAGES: Final = (
-    "/", "/tools", "/comparisons", "/reviewers", "/issues", "/newsletter", "/settled", "/integrity", "/corrections", "/proof",
-    "/your-data", "/agents",
+    "/", "/tools", "/categories", "/comparisons", "/compare", "/reviewers", "/issues", "/newsletter", "/settled", "/integrity",
+    "/corrections", "/proof", "/your-data", "/agents",
 )  # fmt: skip
 """The pages that every site has."""
 
 Address = tuple[str, datetime | None]
-"""A path, and when what it shows last changed, if that is known."""
+"""A path, in characters that XML takes as they are, and when what it shows last changed, if that is known."""
 
 
 @page("/sitemap.xml", Query)
@@ -72,7 +73,7 @@ async def _pages(call: Call, first: int) -> list[Address]:
     issues = await published_issues(call.site, _MOST_OF_A_KIND)
     return [
         *((path, None) for path in PAGES),
-        *((query_path("/tools", category=category.name), None) for category in categories),
+        *((category_path(category.name), None) for category in categories),
         *((persona_path(reviewer.persona), None) for reviewer in reviewers),
         *((f"/issues/{number}", at) for number, at in issues),
         *_compared(await verdicts.changed(database, verdicts.TOGETHER, _ACTS, _MOST_TOOLS, _FEWEST_VISITORS, _MOST_TOGETHER)),
@@ -80,23 +81,24 @@ async def _pages(call: Call, first: int) -> list[Address]:
 
 
 async def _tools(call: Call, first: int) -> list[Address]:
-    found = await _part(call, verdicts.TOOL_PARTS, verdicts.TOOLS_OF_PART, first)
-    return [(tool_path(one.slugs[0]), one.changed_at) for one in found]
+    found = await _part(call, verdicts.BEGINS_TOOL_PART, verdicts.TOOLS_OF_PART, first)
+    return [(tool_path(slug), at) for slug, at in found]
 
 
 async def _pairs(call: Call, first: int) -> list[Address]:
-    return _compared(await _part(call, verdicts.PAIR_PARTS, verdicts.PAIRS_OF_PART, first))
+    return _compared(await _part(call, verdicts.BEGINS_PAIR_PART, verdicts.PAIRS_OF_PART, first))
 
 
-async def _part(call: Call, parts: str, statement: str, first: int) -> Sequence[Changed]:
+async def _part(call: Call, begins: str, statement: str, first: int) -> Sequence[tuple[str, datetime]]:
     """Return what is in the part that begins at a position. Raises NotFound."""
-    if all(part.first != first for part in await _parts(call, parts)):
+    found = await verdicts.changed(call.site.database, statement, first, PART)
+    if not found or not await verdicts.begins_part(call.site.database, begins, first, PART):
         raise NotFound("The sitemap has no such part.")
-    return await verdicts.changed(call.site.database, statement, first, PART)
+    return found
 
 
-def _compared(pairs: Iterable[Changed]) -> list[Address]:
-    return [(f"/compare/{'-vs-'.join(pair.slugs)}", pair.changed_at) for pair in pairs]
+def _compared(pairs: Iterable[tuple[str, datetime]]) -> list[Address]:
+    return [(f"/compare/{pair}", at) for pair, at in pairs]
 
 
 _READS: Final = {"pages": _pages, "tools": _tools, "pairs": _pairs}
@@ -111,7 +113,7 @@ async def _answer(call: Call, root: str, element: str, addresses: Sequence[Addre
 def _written(base_url: str, root: str, element: str, addresses: Iterable[Address]) -> bytes:
     base = escape(base_url)
     lines = [
-        f"<{element}><loc>{base}{escape(path)}</loc>{_lastmod(at)}</{element}>" for path, at in addresses
+        f"<{element}><loc>{base}{path}</loc>{_lastmod(at)}</{element}>" for path, at in addresses
     ]  # fmt: skip
     return "\n".join(
         ['<?xml version="1.0" encoding="utf-8"?>', f'<{root} xmlns="{NAMESPACE}">', *lines, f"</{root}>", ""]
@@ -119,4 +121,4 @@ def _written(base_url: str, root: str, element: str, addresses: Iterable[Address
 
 
 def _lastmod(at: datetime | None) -> str:
-    return "" if at is None else f"\n<lastmod>{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}</lastmod>"
+    return "" if at is None else f"\n<lastmod>{at.isoformat(timespec='seconds')}</lastmod>"

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from emails.feed import Entry, atom
 from projections import verdicts
 from projections.verdicts import VerdictChange
+from services.web.category_paths import category_path
 from services.web.http.answers import Answer, Versioned
 from services.web.http.pages import page
 from services.web.http.queries import CategoryName, Query
@@ -50,7 +51,7 @@ async def get_verdicts_feed(call: Call, query: VerdictsFeedQuery) -> Answer:
         [_entry(base_url, change) for change in changes],
         began=began,
         feed_url=base_url + query_path("/tools.xml", category=query.category),
-        page_url=base_url + query_path("/tools", category=query.category),
+        page_url=base_url + ("/tools" if query.category is None else category_path(query.category)),
     )
     return Versioned(body, media=MEDIA, cache=shared(call, many=True)).answer(call.head.get(b"if-none-match"))
 

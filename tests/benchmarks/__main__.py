@@ -16,7 +16,9 @@ from types import FrameType
 from tests.benchmarks.table import Row, machine, render
 from tests.support.processes import kill_all, wait_for
 
-GROUPS = ("append", "http", "lag", "pages", "caching", "replay", "emails", "newsletter", "integrity", "proof", "tree")
+GROUPS = (
+    "append", "http", "lag", "pages", "caching", "crawl", "replay", "emails", "newsletter", "integrity", "proof", "tree"
+)  # fmt: skip
 
 
 def main(names: list[str]) -> int:
