@@ -35,7 +35,7 @@ def paths(site: Site, path: str) -> dict[str, datetime | None]:
 @pytest.fixture(scope="module")
 def schema() -> etree.XMLSchema:
     """The schema of sitemaps.org, as a library for sitemaps carries it."""
-    binaries = npm.tools(Path(__file__).parent / "sitemap", "no sitemap is held to its schema")
+    binaries = npm.tools(Path(__file__).parent / "publishing", "no sitemap is held to its schema")
     return etree.XMLSchema(etree.parse(binaries.parent / "sitemap" / "schema" / "sitemap.xsd"))
 
 
