@@ -18,7 +18,7 @@ from services.web.http.answers import Answer, Versioned
 from services.web.http.call import operator
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import page
-from services.web.http.queries import Query, listed
+from services.web.http.queries import Query
 from services.web.http.shared import tagged
 from services.web.http.theme import MEDIA_OF
 from services.web.share_cards import community_stand, panel_stand
@@ -67,10 +67,10 @@ async def badge(call: Call, query: Query) -> Answer:
     return _versioned(shown).answer(head.get(b"if-none-match"))
 
 
-@endpoint("GET", "/v1/ops/badges", by=operator("read"), takes=HostsQuery, gives=BadgeHostsAnswer, statuses=(200, 304))
-async def get_badge_hosts(call: Call, query: HostsQuery) -> Answer:
+@endpoint("GET", "/v1/ops/badges", by=operator("read"), takes=HostsQuery, gives=BadgeHostsAnswer)
+async def get_badge_hosts(call: Call, query: HostsQuery) -> BadgeHostsAnswer:
     """List the hosts whose pages show badges, with how often badges were asked for from there."""
-    return listed(call, BadgeHostsAnswer(await read_hosts(call.site.database, query.days, _HOSTS)))
+    return BadgeHostsAnswer(await read_hosts(call.site.database, query.days, _HOSTS))
 
 
 @lru_cache(_KEPT)

@@ -111,3 +111,12 @@ async def test_an_unknown_page_below_ops_tells_a_stranger_nothing(http: httpx.As
     page = await http.get("/ops/no-such-page")
     assert (page.status_code, 'href="/ops"' in page.text) == (404, True)
     assert "editor" not in page.text and "/newsletter" not in page.text
+
+
+async def test_the_overview_says_who_shows_badges(http: httpx.AsyncClient, connection: Any) -> None:
+    """Hosts whose pages showed badges in the last days stand on the overview, those that show most first."""
+    days = "insert into status.badge_hosts values (current_date, 'blog.example', 3), (current_date - 6, 'docs.example', 1200)"
+    await connection.execute(f"{days}, (current_date - 60, 'long.ago.example', 9)")
+    text = (await http.get("/ops")).text
+    assert text.index("docs.example") < text.index("1,200 badges shown") < text.index("blog.example")
+    assert "long.ago.example" not in text
