@@ -28,6 +28,9 @@ def resolve(file: CatalogFile, listing: Listing, new_ids: Mapping[str, str]) -> 
     meant: dict[str, str] = {}
     faults: list[Fault] = []
     for n, tool in enumerate(file.tools):
+        if not tool.former_slugs and not listing.is_former(tool.slug):  # nearly all, of many thousands
+            meant[tool.slug] = listing.find(tool.slug) or new_ids[tool.slug]
+            continue
         id_, found = _tool(f"/tools/{n}", tool, listing)
         faults += found
         own = id_ or new_ids[tool.slug]
@@ -40,8 +43,6 @@ def resolve(file: CatalogFile, listing: Listing, new_ids: Mapping[str, str]) -> 
 
 def _tool(pointer: str, tool: CatalogTool, listing: Listing) -> tuple[str | None, list[Fault]]:
     """Return the id of a tool that the catalog has, None for a new one, and the faults of its slugs."""
-    if not tool.former_slugs and not listing.is_former(tool.slug):
-        return listing.find(tool.slug), []
     own = listing.find(tool.slug)
     # By the slug that it has now, which the file says is its former one: more than one is another's.
     renamed = [listing.find(slug) for slug in tool.former_slugs if not listing.is_former(slug)]

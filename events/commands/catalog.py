@@ -58,13 +58,14 @@ class ImportCatalog(Command[int], frozen=True):
         return most_events(self.file) > FEW
 
     def reads(self, listing: Listing) -> Reads:
-        """Name what the view passes over, the file's tools and personas, and its pairs."""
+        """Name what the view passes over, those of the file's tools that the catalog has, its personas, and its pairs."""
         tool_ids = resolve(self.file, listing, self.new_ids).tool_ids
+        new = {*self.new_ids.values()}
         return Reads(
             lasts=[pair_stream(*pair) for pair in self._pairs(tool_ids)],
             wholes=[
                 quarantine.stream(VIEW),
-                *(ids.stream_of(tool_ids[tool.slug]) for tool in self.file.tools),
+                *(ids.stream_of(id_) for tool in self.file.tools if (id_ := tool_ids[tool.slug]) not in new),
                 *(persona_stream(said.persona) for said in self.file.personas),
             ],
         )
@@ -100,8 +101,10 @@ class ImportCatalog(Command[int], frozen=True):
         passed_over, *wholes = seen.wholes
         dropped = {recorded.event.position for recorded in passed_over}
         taken = [[recorded for recorded in whole if recorded.position not in dropped] for whole in wholes]
-        tools: list[Tool | None] = [fold(evolve, whole) for whole in taken[: len(self.file.tools)]]
-        personas: list[Persona | None] = [fold(evolve_persona, whole) for whole in taken[len(self.file.tools) :]]
+        tools: list[Tool | None] = [
+            fold(evolve, whole) for whole in taken
+        ]  # None of a persona's stream, and the other way round
+        personas: list[Persona | None] = [fold(evolve_persona, whole) for whole in taken if self.file.personas]
         lasts = zip(self._pairs(tool_ids), seen.lasts, strict=True)
         return Known(
             tools={tool.tool: tool for tool in tools if tool is not None},
