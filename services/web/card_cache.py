@@ -22,7 +22,8 @@ from projections.comparison import compare
 from projections.tally import Tally, community
 from services.integrity.under_review import Reviews
 from services.web.ahead import Ahead, Own
-from services.web.http.answers import Versioned, encoder
+from services.web.http.answers import PUBLIC, Versioned, encoder
+from services.web.http.shared import tagged
 
 POLL_SECONDS: Final = 0.8
 """Looked at without a wake-up this often: soon enough that no reader finds a card unchecked for longer than STALE_SECONDS."""
@@ -87,7 +88,7 @@ class CachedCard:
     def versioned(self) -> Versioned:
         """Return the card's answer."""
         if self._versioned is None:
-            self._versioned = Versioned(encoder.encode(self.card))
+            self._versioned = Versioned(encoder.encode(self.card), cache=(*PUBLIC, *tagged(self.slug)))
         return self._versioned
 
 
@@ -327,7 +328,8 @@ class Cards:
 
     def comparison(self, left: CachedCard, right: CachedCard, pair: str | None) -> Versioned:
         """Return the answer of two cards side by side, and cache it under `pair` unless that could name other tools."""
-        versioned = Versioned(encoder.encode(compare(left.card, right.card)))
+        cache = (*PUBLIC, *tagged(left.slug, right.slug))
+        versioned = Versioned(encoder.encode(compare(left.card, right.card)), cache=cache)
         if pair is not None:
             self._pairs[pair] = Pair(left, left.position, right, right.position, versioned)
             if len(self._pairs) > MOST_PAIRS:

@@ -17,6 +17,7 @@ from services.web.http.answers import PUBLIC, Answer, Headers, Versioned, encode
 from services.web.http.bodies import bad_input
 from services.web.http.call import Call
 from services.web.http.problems import BadInput
+from services.web.http.shared import tagged
 
 Position = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Time = Annotated[datetime, Meta(tz=True)]
@@ -28,6 +29,7 @@ Place = TypeVar("Place")
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _MOST_PARAMETERS: Final = 100
+_PUBLIC_LIST: Final = (*PUBLIC, *tagged(many=True))
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +123,7 @@ async def page_of(
     return shown, call.site.cursors.seal(name, place(shown[-1])) if len(rows) > query.limit else None
 
 
-def listed(call: Call, page: object, cursor: str | None = None, cache: Headers = PUBLIC) -> Answer:
+def listed(call: Call, page: object, cursor: str | None = None, cache: Headers = _PUBLIC_LIST) -> Answer:
     """Answer a list under an ETag of its content, with a link to the next page (RFC 8288) if there is a cursor."""
     body = encoder.encode(page)
     link = () if cursor is None else (next_link(call, "cursor", cursor),)

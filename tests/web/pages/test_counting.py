@@ -19,15 +19,15 @@ def test_without_a_stream_counters_are_polled(window: Windows, base: str, votes:
     expect(_count(page, "prompt-vs-prompt")).to_have_text("3 votes")
 
 
-def test_a_stream_that_is_refused_is_polled_instead(window: Windows, base: str, votes: Votes) -> None:
+def test_a_stream_that_is_refused_is_polled_instead(window: Windows, base: str, votes: Votes, own_tool: str) -> None:
     """When the server refuses the stream, the page asks now and then, and tries the stream again later."""
     page = window()
     page.clock.install()
     page.route("**/v1/tallies/live*", lambda route: route.fulfill(status=503))
-    page.goto(f"{base}/tools/citeheron")
+    page.goto(f"{base}/tools/{own_tool}")
     expect(page.locator("[data-live]")).to_have_text("Updated every few seconds")
-    votes("citeheron", "ship", 2)
-    expect(_count(page, "citeheron")).to_have_text("2 votes")
+    votes(own_tool, "ship", 2)
+    expect(_count(page, own_tool)).to_have_text("2 votes")
     page.unroute("**/v1/tallies/live*")
     page.clock.fast_forward("02:00")
     expect(page.locator("[data-live]")).to_have_text("Live")

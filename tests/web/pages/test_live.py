@@ -47,19 +47,19 @@ def test_a_lonely_vote_is_told(base: str, votes: Votes) -> None:
         assert stream.next().data["total"] == before + 1
 
 
-def test_who_comes_back_is_told_what_changed_and_nothing_else(base: str, votes: Votes) -> None:
+def test_who_comes_back_is_told_what_changed_and_nothing_else(base: str, votes: Votes, own_tool: str) -> None:
     """Last-Event-ID leaves out what was told before, and only that; one beyond the log is as none."""
-    with streaming(base, "errandloom", "scribewren") as stream:
+    with streaming(base, own_tool, "scribewren") as stream:
         last = max(stream.next().id, stream.next().id)
-    with streaming(base, "errandloom", "scribewren", headers={"Last-Event-ID": str(last)}) as stream:
+    with streaming(base, own_tool, "scribewren", headers={"Last-Event-ID": str(last)}) as stream:
         assert stream.is_quiet(1.5)
-    votes("errandloom", "ship", 1)
-    with streaming(base, "errandloom", "scribewren", headers={"Last-Event-ID": str(last)}) as stream:
+    votes(own_tool, "ship", 1)
+    with streaming(base, own_tool, "scribewren", headers={"Last-Event-ID": str(last)}) as stream:
         event = stream.next()
-        assert (event.data["tool"], event.data["total"]) == ("errandloom", 1)
+        assert (event.data["tool"], event.data["total"]) == (own_tool, 1)
         assert stream.is_quiet(1.5)
-    with streaming(base, "errandloom", "scribewren", headers={"Last-Event-ID": str(10**12)}) as stream:
-        assert {stream.next().data["tool"], stream.next().data["tool"]} == {"errandloom", "scribewren"}
+    with streaming(base, own_tool, "scribewren", headers={"Last-Event-ID": str(10**12)}) as stream:
+        assert {stream.next().data["tool"], stream.next().data["tool"]} == {own_tool, "scribewren"}
 
 
 @pytest.mark.parametrize(
