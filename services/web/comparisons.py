@@ -24,6 +24,7 @@ from services.web.page_cache import Kept, PageCache
 from services.web.page_head import Head, comparison_head
 from services.web.personas import read_roles
 from services.web.site import Call, Site
+from services.web.verdict_feeds import verdict_feeds
 
 _PAGES: Final = PageCache()
 _CANONICAL: Final = Kept[str](60, 1000)
@@ -153,6 +154,7 @@ async def comparison_page(call: Call, query: PageQuery) -> Answer:
         compared = msgspec.structs.asdict(compare(ours, theirs))
         split = [row.persona for row in compared["scorecard"] if _is_split(row)]
         head = comparison_head(call.site.settings.base_url, f"/compare/{canonical}", ours, theirs)
+        head = msgspec.structs.replace(head, feeds=verdict_feeds())
         word = FLASHES.get(query.said)
         return call.site.theme.render(
             "compare.html", **compared, head=head, word=word, split=split, roles=roles, related=beside

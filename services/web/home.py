@@ -12,6 +12,7 @@ from services.web.http.queries import Query
 from services.web.page_head import Head, website
 from services.web.site import Call
 from services.web.tools import read_cards
+from services.web.verdict_feeds import verdict_feeds
 
 _PAIRS: Final = 5
 _CONTESTED: Final = 4
@@ -21,6 +22,7 @@ _HEAD: Final = Head(
     path="/",
     title="Which AI tool should you ship?",
     description="AI tools compared two at a time: a panel’s verdict, the community’s vote, and how sure either is.",
+    feeds=verdict_feeds(),
 )
 
 

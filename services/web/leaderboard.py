@@ -17,6 +17,7 @@ from services.web.http.queries import CategoryName, ListQuery, listed, page_of
 from services.web.page_head import Head, query_path
 from services.web.site import Call
 from services.web.tools import read_cards
+from services.web.verdict_feeds import verdict_feeds
 
 _MOVED: Final = 8
 
@@ -93,6 +94,7 @@ async def leaderboard_page(call: Call, query: LeaderboardQuery) -> Answer:
         path=query_path("/leaderboard", category=query.category),
         title=f"Leaderboard: AI tools{where} that readers would ship",
         description=f"Tools{where} by what their votes have settled, and what moved this week.",
+        feeds=verdict_feeds(query.category),
     )
     return show(
         call,

@@ -21,6 +21,7 @@ from services.web.markdown import markdown_answer, persona_text, wants_markdown
 from services.web.page_cache import Kept
 from services.web.page_head import Head, breadcrumbs, persona_path, query_path
 from services.web.site import Call, Site
+from services.web.verdict_feeds import verdict_feeds
 
 _ROLES: Final = Kept[Mapping[str, str]](2, 16)
 
@@ -137,6 +138,7 @@ def _head(call: Call, reviewer: Reviewer, category: str | None) -> Head:
         description=f"{reviewer.persona} has reviewed {count(reviewer.reviewed, 'tool')} and would ship {reviewer.shipped:,}. "
         f"All verdicts{about}, each with its reason.",
         data=(breadcrumbs(call.site.settings.base_url, *crumbs),),
+        feeds=verdict_feeds(category),
     )
 
 

@@ -37,8 +37,8 @@ _FEWEST_VISITORS: Final = 5
 _MOST_TOGETHER: Final = 5_000
 
 PAGES: Final = (
-    "/", "/tools", "/categories", "/comparisons", "/compare", "/reviewers", "/issues", "/newsletter", "/settled", "/integrity",
-    "/corrections", "/proof", "/your-data", "/agents",
+    "/", "/tools", "/categories", "/leaderboard", "/comparisons", "/compare", "/reviewers", "/issues", "/newsletter",
+    "/settled", "/integrity", "/corrections", "/proof", "/your-data", "/agents",
 )  # fmt: skip
 """The pages that every site has."""
 

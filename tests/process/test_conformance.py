@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.server
 
 SHARED = Path(__file__).parents[3] / "shared"
-SECTIONS = "pages,votes,voiding,reviews,settled,proof,newsletter,digest,operators"
+SECTIONS = "pages,votes,voiding,reviews,settled,public,proof,newsletter,digest,operators"
 
 
 @pytest.mark.timeout(1900)
