@@ -27,8 +27,9 @@ class Desk:
         """Connect, and begin to deliver."""
         settings = self._settings
         self._database = postgres.pool(
-            settings.database_url, "webhooks", size=4, seconds=60, idle_in_transaction_session_timeout="10000"
-        )
+            settings.database_url, "webhooks", size=4, seconds=60,
+            idle_in_transaction_session_timeout="10000", lock_timeout="2000",
+        )  # fmt: skip
         await self._database
         poster = Poster(allow_loopback=settings.webhook_loopback)
         vault = Vault(settings.vault_keys)

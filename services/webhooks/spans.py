@@ -20,9 +20,10 @@ BIN: Final = f"date_bin('{SECONDS} seconds', {{}}, 'epoch')"
 """The beginning of the span that a time is in."""
 
 # A batch takes its time and its positions under the head's lock. So while we have it, all that is dated before our clock is
-# visible, and nothing more will be.
-LOCK: Final = "select 1 from log.head for share"
-READ_CLOCK: Final = "select clock_timestamp()"
+# visible, and nothing more will be. Appending waits for this one statement.
+READ_CLOCK: Final = """
+with locked as materialized (select 1 from log.head for share) select clock_timestamp() from locked
+"""
 # What a view that messages are made from hasn't taken in yet must wait, span by span.
 READ_CLOSED: Final = named(f"""
 with seen as (select least(h.position, v.position) as position from {{hours}}.checkpoint h, {{verdicts}}.checkpoint v),
@@ -52,14 +53,8 @@ class Window(msgspec.Struct, frozen=True):
 
 
 async def closed(connection: "Connection[Any]") -> int:
-    """Return the last position of the spans that are over and that the views have taken in.
-
-    Appending waits meanwhile, for as long as the clock is read.
-    """
-    async with connection.transaction():
-        await connection.execute("set local lock_timeout = '2s'")
-        await connection.execute(LOCK)
-        at = await connection.fetchval(READ_CLOCK)
+    """Return the last position of the spans that are over and that the views have taken in."""
+    at = await connection.fetchval(READ_CLOCK)
     position: int = await connection.fetchval(READ_CLOSED, at)
     return position
 

@@ -15,6 +15,7 @@ from projections import history, hours, issues
 from projections.engine import window
 from projections.engine.projection import work_in
 from projections.registry import PROJECTIONS, SHOWN
+from services.webhooks import messages, spans
 from tests.support.histories import TOOLS, VOTERS
 from tests.support.plans import nodes, touched
 from tests.support.runners import Connection, catch_up
@@ -100,6 +101,16 @@ async def must_read_the_window_alone(long_log: Connection, mode: str, sql: str, 
     assert bounds and len(bounds) + len(streams) == len(found), sql
     assert all('"position" >' in cond and '"position" <=' in cond for cond in bounds), sql
     assert all("stream" in cond for cond in streams), sql
+
+
+@pytest.mark.parametrize("mode", PLAN_MODES)
+async def test_what_webhooks_tell_is_read_from_its_window(long_log: Connection, mode: str) -> None:
+    """No statement of a window of webhooks, or that finds one, passes over the rest of the log."""
+    for sql in (messages.READ_REVIEWS, messages.READ_CORRECTIONS, messages.READ_ISSUES):
+        await must_read_the_window_alone(long_log, mode, sql, "19980, 20001")
+    assert await scans(long_log, mode, messages.READ_VERDICTS, "19980, 20001") == []  # the view has them, by position
+    for sql, arguments in ((spans.READ_WINDOW, "10000, 5000, 20001"), (spans.READ_CLOSED, "now()")):
+        assert {index for index, _ in await scans(long_log, mode, sql, arguments)} == {"events_position_key"}
 
 
 @pytest.mark.parametrize("mode", PLAN_MODES)

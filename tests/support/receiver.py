@@ -63,6 +63,9 @@ class Receiver:
             case "tardily":
                 await asyncio.sleep(0.02)
                 writer.write(ANSWERS["ok"])
+            case "late":
+                await asyncio.sleep(1)
+                writer.write(ANSWERS["ok"])
             case "silent":
                 await asyncio.sleep(3600)
             case "drips":

@@ -92,6 +92,9 @@ def test_readers_pages_have_no_violation(window: Windows, base: str) -> None:
 def test_operators_pages_have_no_violation(window: Windows, base: str, token: str) -> None:
     """Operators' pages are accessible and fit the window."""
     page = window()
+    hook = {"url": "https://hooks.example/" + "a-long-way/" * 20, "note": "the shop"}
+    with httpx.Client(headers={"Authorization": f"Bearer {token}"}) as operator:
+        assert operator.post(f"{base}/v1/ops/webhooks", json=hook).status_code == 201
     sign_in(page, base, token)
     faults = [fault for path in OPERATORS for fault in _faults(page, base + path)]
     assert faults == []
