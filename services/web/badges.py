@@ -62,7 +62,7 @@ async def badge(call: Call, query: Query) -> Answer:
     tool = await call.site.cards.listed(call.path["badge"].removesuffix(".svg"))
     card, head = tool.card, call.head
     call.site.badge_hosts.note(head.get(b"referer"))
-    stands = (panel_stand(card.panel), community_stand(card.community))
+    stands = (panel_stand(card.panel), community_stand(card))
     shown = Badge(card.slug, card.name, call.site.settings.identity.site_name, stands)
     return _versioned(shown).answer(head.get(b"if-none-match"))
 

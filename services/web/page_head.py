@@ -81,8 +81,11 @@ def panel_sentence(panel: Panel) -> str:
     return f"The panel says {panel.verdict}, {max(panel.ship, panel.skip)} to {min(panel.ship, panel.skip)}."
 
 
-def community_sentence(tally: Community) -> str:
-    """Say the community's verdict and whether it is settled: The community says ship so far: 67% ship of 30 votes."""
+def community_sentence(tally: Community, *, in_doubt: bool = False) -> str:
+    """Say the community's verdict and whether it is settled: The community says ship so far: 67% ship of 30 votes.
+
+    A settled verdict is `in_doubt` while votes that it rests on are under review.
+    """
     if not tally.total:
         return "Nobody has voted yet."
     share = f"{tally.ship_percent}% ship of {count(tally.total, 'vote')}"
@@ -90,12 +93,17 @@ def community_sentence(tally: Community) -> str:
     if verdict is None:
         return f"The community has yet to decide: {share}."
     says = "is split" if verdict == "mixed" else f"says {verdict}"
-    return f"The community {says}{', settled' if tally.settled else ' so far'}: {share}."
+    return f"The community {says}{f', {_surety(in_doubt)}' if tally.settled else ' so far'}: {share}."
+
+
+def _surety(in_doubt: bool) -> str:
+    """Say how sure a settled verdict is: nothing that travels calls one settled while votes behind it are under review."""
+    return "under review" if in_doubt else "settled"
 
 
 def verdict_sentence(card: Card) -> str:
     """Say both verdicts on a tool."""
-    return f"{panel_sentence(card.panel)} {community_sentence(card.community)}"
+    return f"{panel_sentence(card.panel)} {community_sentence(card.community, in_doubt=bool(card.under_review))}"
 
 
 def tool_head(base_url: str, card: Card) -> Head:
@@ -105,7 +113,7 @@ def tool_head(base_url: str, card: Card) -> Head:
         path=path,
         title=f"{shortened(card.name, _LONGEST_NAME)}: ship or skip?",
         description=shortened(f"{verdicts} {card.tagline}", LONGEST_DESCRIPTION),
-        image=f"/card/{card.slug}.png?position={card.position}",
+        image=_picture(card.slug, card),
         share_text=f"{shortened(card.name, _LONGEST_NAME)}: ship or skip? {verdicts} {base_url}{path}",
         data=(
             {**_SCHEMA, **_software(base_url, card)},
@@ -124,7 +132,7 @@ def comparison_head(base_url: str, path: str, left: Card, right: Card) -> Head:
         path=path,
         title=f"{title}: panel and community verdict",
         description=shortened(said, LONGEST_DESCRIPTION),
-        image=f"/card/{path.rpartition('/')[2]}.png?position={max(left.position, right.position)}",
+        image=_picture(path.rpartition("/")[2], left, right),
         share_text=f"{title}: which one ships? {said} {base_url}{path}",
         data=(
             _compared(base_url, path, left, right),
@@ -140,7 +148,14 @@ def _in_short(card: Card) -> str:
     if not tally.total:
         return f"{words}, no votes yet"
     words += f", community {tally.ship_percent}% ship of {count(tally.total, 'vote')}"
-    return f"{words}, settled" if tally.settled else words
+    return f"{words}, {_surety(bool(card.under_review))}" if tally.settled else words
+
+
+def _picture(name: str, *cards: Card) -> str:
+    """Return the path of a picture of cards: of their position, unless votes are under review, which no position tells."""
+    if any(card.under_review for card in cards):
+        return f"/card/{name}.png"
+    return f"/card/{name}.png?position={max(card.position for card in cards)}"
 
 
 def breadcrumbs(base_url: str, *crumbs: tuple[str, str]) -> Mapping[str, Any]:
@@ -187,7 +202,7 @@ def _software(base_url: str, card: Card, *, has_reviews: bool = True) -> Mapping
         "description": card.tagline,
         "applicationCategory": card.category,
         "url": page,
-        "image": f"{base_url}/card/{card.slug}.png?position={card.position}",
+        "image": base_url + _picture(card.slug, card),
         "sameAs": card.url,
         "isAccessibleForFree": True if is_free else None,
         "offers": {"@type": "Offer", "price": 0, "priceCurrency": "USD"} if is_free else None,

@@ -3,9 +3,11 @@
 from typing import Final
 from urllib.parse import urlsplit
 
+from msgspec import UNSET
+from msgspec.structs import replace
+
 from projections.cards import Card, Panel
 from projections.comparison import TOO_EARLY, splits
-from projections.tally import Community
 from services.identity import Identity
 from services.web.card_cache import CachedCard
 from services.web.card_drawing import Face, Stand, Subject
@@ -31,11 +33,16 @@ class CardQuery(Query, frozen=True, kw_only=True):
 async def share_card(call: Call, query: CardQuery) -> Answer:
     """Draw a tool or a comparison."""
     tools = await _read_tools(call, call.path["card"].removesuffix(".png"))
-    cards = [tool.card if query.position is None else await card_at(call, tool, query.position) for tool in tools]
+    cards = [tool.card if query.position is None else await _card_of_the_log(call, tool, query.position) for tool in tools]
     settings = call.site.settings
     picture = await call.site.drawings.picture(face_of(cards, settings.identity, settings.base_url), call.network)
     versioned = picture.passing if query.position is None else picture.standing
     return versioned.answer(call.head.get(b"if-none-match"))
+
+
+async def _card_of_the_log(call: Call, tool: CachedCard, position: int) -> Card:
+    """Return a card as of a position without what is under review now: the log doesn't say it, and the picture stands."""
+    return replace(await card_at(call, tool, position), under_review=UNSET)
 
 
 async def _read_tools(call: Call, name: str) -> list[CachedCard]:
@@ -52,7 +59,7 @@ def face_of(cards: list[Card], identity: Identity, base_url: str) -> Face:
 
 
 def _subject(card: Card) -> Subject:
-    stands = (panel_stand(card.panel), community_stand(card.community))
+    stands = (panel_stand(card.panel), community_stand(card))
     return Subject(card.slug, card.name, card.category, initial(card.name), hue(card.slug), stands)
 
 
@@ -63,8 +70,12 @@ def panel_stand(panel: Panel) -> Stand:
     return Stand("Panel", panel.verdict, verdict(panel.verdict), f"{panel.ship} ship / {panel.skip} skip")
 
 
-def community_stand(tally: Community) -> Stand:
-    """Return the community's verdict as it is drawn: whether it is settled, and in how many votes."""
+def community_stand(card: Card) -> Stand:
+    """Return the community's verdict as it is drawn: whether it is settled, and in how many votes.
+
+    It isn't called settled while votes that it rests on are under review.
+    """
+    tally = card.community
     if not tally.total:
         return Stand("Community", None, "No votes yet", "")
     word = tally.settled or tally.verdict
@@ -73,7 +84,8 @@ def community_stand(tally: Community) -> Stand:
         line = f"{tally.ship_percent}% ship of {count(coarse(tally.total), 'vote').replace(' ', '+ ')}"
     if word is None:
         return Stand("Community", None, TOO_EARLY, line)
-    return Stand(f"Community, {'settled' if tally.settled else 'so far'}", word, verdict(word), line)
+    sure = "so far" if tally.settled is None else "under review" if card.under_review else "settled"
+    return Stand(f"Community, {sure}", word, verdict(word), line)
 
 
 def coarse(number: int) -> int:

@@ -1,12 +1,16 @@
 """Heads: what each public page says of itself to search engines and messengers, and that private ones say nothing."""
 
 import json
+from datetime import date
 from typing import Any
 
+import msgspec
 import pytest
 
+from projections.cards import Card, UnderReview
 from services.web.filters import json_ld
-from services.web.page_head import LEAST_VOTES
+from services.web.page_head import LEAST_VOTES, comparison_head, tool_head
+from services.web.share_cards import community_stand
 from tests.support.catalogs import opinion
 from tests.support.heads import Head
 from tests.support.http import Site
@@ -141,6 +145,23 @@ def test_a_rating_is_told_of_enough_settled_votes_alone(site: Site) -> None:
     }  # fmt: skip
     assert site.anyone.get(f"/v1/tools/{split}").json()["community"]["settled"] is None
     assert "aggregateRating" not in told(site, f"/tools/{split}")["SoftwareApplication"]
+
+
+def test_nothing_that_travels_calls_a_doubted_verdict_settled(site: Site) -> None:
+    """While votes behind a verdict are under review, descriptions, pictures, badges and ratings don't call it settled."""
+    tool = site.add_tool(name="Doubted")
+    for _ in range(LEAST_VOTES):
+        position = site.visitor().vote(tool, "ship")
+    sure = msgspec.convert(site.anyone.get(f"/v1/tools/{tool}", after=position).json(), Card)
+    doubted = msgspec.structs.replace(sure, under_review=(UnderReview(from_=date(2026, 11, 1), to=date(2026, 11, 2)),))
+    for card, words in ((sure, "ship, settled"), (doubted, "ship, under review")):
+        head = tool_head(BASE, card)
+        assert words in head.description and words in head.share_text
+        assert community_stand(card).whose == f"Community, {words.partition(', ')[2]}"
+        assert ("aggregateRating" in head.data[0]) == (card is sure)
+        assert words.partition(", ")[2] in comparison_head(BASE, "/compare/a-vs-b", card, card).description
+    assert tool_head(BASE, sure).image == f"/card/{tool}.png?position={position}"
+    assert tool_head(BASE, doubted).image == f"/card/{tool}.png"  # no position tells of a review
 
 
 def test_programs_are_told_of_both_tools_of_a_comparison(site: Site) -> None:
