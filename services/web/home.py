@@ -2,14 +2,12 @@
 
 from typing import Final
 
-from msgspec.structs import replace
-
-from projections import tools
+from projections import leaders, tools
 from services.web.comparisons import read_tallies
 from services.web.http.answers import Answer
 from services.web.http.pages import page, public_page, show
 from services.web.http.queries import Query
-from services.web.page_head import Head, website
+from services.web.page_head import Head
 from services.web.site import Call
 from services.web.tools import read_cards
 from services.web.verdict_feeds import verdict_feeds
@@ -28,20 +26,20 @@ _HEAD: Final = Head(
 
 @page("/", Query)
 async def home_page(call: Call, query: Query) -> Answer:
-    """Show the week: the most contested pair, the newest comparisons, what is trending, and who leads."""
+    """Show the week: the most contested pair, what moved, the newest comparisons and verdicts, and who leads."""
     site = call.site
     newest = await tools.pairs(site.database, None, _PAIRS)
     contested = await tools.contested(site.database, _CONTESTED)
-    trending = await tools.tools(site.database, "trending", None, None, _TOOLS)
-    leaders = await tools.tools(site.database, "settled", None, None, _TOOLS)
+    ahead = await leaders.leaders(site.database, None, _TOOLS)
     return show(
         call,
         "home.html",
         cache=public_page(call, many=True),
-        head=replace(_HEAD, data=(website(site.settings.base_url, site.settings.identity.site_name),)),
+        head=_HEAD,
         newest=newest,
         contested=contested,
         tallies=await read_tallies(site, (*newest, *contested)),
-        trending=await read_cards(site, [place.slug for place in trending]),
-        leaders=await read_cards(site, [place.slug for place in leaders]),
+        moved=await leaders.moved_this_week(site.database, _TOOLS),
+        judged=await read_cards(site, await leaders.newest_tools(site.database, _TOOLS)),
+        leaders=await read_cards(site, [one.slug for one in ahead]),
     )

@@ -96,7 +96,7 @@ def test_the_documented_theme_is_one(example: Path) -> None:
     theme = themed(example)
     sheet = theme.file(theme.url("site.css").removeprefix("/static/"))
     assert sheet is not None
-    html = theme.render("home.html", newest=[], contested=[], tallies={}, trending=[], leaders=[]).decode()
+    html = theme.render("home.html", newest=[], contested=[], tallies={}, moved=[], judged=[], leaders=[]).decode()
     assert "<title>Ship or skip, every Friday" in html
     assert "Newest comparisons" in html
     code = next(text for language, text in EXAMPLES if not language)
