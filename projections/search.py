@@ -198,7 +198,7 @@ def _word_tiers(
             continue
         terms = _terms(depth, spellings)
         out = " | ".join(filter(None, (known, before)))
-        expected = tools * prod(min(1.0, count / tools) for count in counts)
+        expected = prod((min(1.0, count / max(1, tools)) for count in counts), start=float(tools))
         yield _Tier(number + depth - 1, _TERMS, (*keys, f"{terms} & !({out})" if out else terms), expected)
         before = terms
 

@@ -21,7 +21,7 @@ create table words (
 );
 
 -- indexes: what is searched; no step needs them, so a rebuild makes them at its end
-create index if not exists documents_terms_idx on documents using gin (terms) with (fastupdate = off) where listed;
+create index if not exists documents_terms_idx on documents using gin (terms) with (gin_pending_list_limit = 256) where listed;
 create index if not exists documents_key_idx on documents (key, tool) where listed;
 create index if not exists words_variants_idx on words using gin (log.search_variants(word)) with (fastupdate = off) where names > 0 and length(word) > 4;
 
