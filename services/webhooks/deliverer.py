@@ -35,6 +35,7 @@ FIRST_DELAY: Final = 5.0
 LONGEST_DELAY: Final = 6 * 3600.0
 LONGEST_WAIT: Final = 24 * 3600.0
 """The longest that a server's Retry-After is heeded."""
+OWN_FAULT_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 12.0
 _PLANS_KEPT: Final = 4
 
@@ -107,6 +108,7 @@ class Deliverer:
 
     async def turn(self) -> None:
         """Take up what is due."""
+        await self._leases.go_back()
         if not await self._leases.any_behind():
             return
         async with self._database.acquire() as connection:
@@ -122,8 +124,10 @@ class Deliverer:
                 pass
         except postgres.UNAVAILABLE as error:
             logger.warning("a webhook waits for the database: %r", error)
-        except Exception:
-            logger.exception("a webhook failed, trying again")
+        except Exception as error:  # no fault of the server's, so it never turns the webhook off
+            logger.exception("the webhook %s failed here", id_)
+            why = f"its message can't be made here: {type(error).__name__}"
+            await self._leases.fail(id_, why, OWN_FAULT_SECONDS, None)
         finally:
             with suppress(*postgres.FAILED):  # else the lease runs out
                 await self._leases.release(id_)

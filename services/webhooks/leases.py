@@ -14,6 +14,11 @@ from services.webhooks.messages import Kind
 SECONDS: Final = 30.0
 """The length of a lease, which is more than a delivery may take."""
 
+# A log that went back without its webhooks gives the positions out again that they were told.
+GO_BACK: Final = """
+update webhooks.subscriptions s set position = h.position, part = 0, lease = null, leased_until = null
+from log.head h where s.position > h.position
+"""
 BEHIND: Final = """
 select exists (select from webhooks.subscriptions s
                where s.is_on and s.not_before <= now() and s.position < (select h.position from log.head h))
@@ -65,6 +70,10 @@ class Leases:
         self._database = database
         self._name = name
         self._seconds = seconds
+
+    async def go_back(self) -> None:
+        """Put the cursors that are beyond the log's head to the head."""
+        await self._database.execute(GO_BACK)
 
     async def any_behind(self) -> bool:
         """Return whether a subscription that may be delivered now is behind the log."""

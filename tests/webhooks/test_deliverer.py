@@ -261,3 +261,31 @@ def test_the_command_that_adds_a_webhook_is_repeatable() -> None:
     """Its receipt is the subscription's id, and no secret."""
     made = new_webhook(VAULT, "AaIBaD4Jdt2r0cFH3ftnxQ", "https://example.com/", KINDS, "", "op")
     assert isinstance(made, AddWebhook) and "whsec_" not in repr(made)
+
+
+async def test_what_cannot_be_made_here_waits_and_is_said(
+    dsn: str, connection: Connection, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event of a later release is no fault of the server's: the webhook stays on, says why it waits, and loses nothing."""
+    monkeypatch.setattr("services.webhooks.deliverer.OWN_FAULT_SECONDS", 1.0)
+    whole = await a_past(dsn, connection, 1)
+    id_ = await subscribe(dsn, receiver.url())
+    await connection.execute("alter table log.events disable trigger events_append_only")
+    newer = "update log.events set schema_version = $1 where type = 'ToolAdded'"
+    await connection.execute(newer, 99)
+    async with delivering(dsn):
+        waits = await until_row(connection, id_, lambda one: one.failures >= 4)
+        assert waits.is_on and waits.failed == "its message can't be made here: UnknownEvent"
+        await connection.execute(newer, 1)
+        await until_row(connection, id_, lambda one: one.lag == 0)
+    assert arrived(receiver) == [(one.id_for(id_), one.body) for one in whole]
+
+
+async def test_a_cursor_follows_a_log_that_went_back(dsn: str, connection: Connection, receiver: Receiver) -> None:
+    """What has the lost positions now is told, under other ids."""
+    await a_past(dsn, connection, 2)
+    id_ = await subscribe(dsn, receiver.url(), None)
+    await connection.execute("update webhooks.subscriptions set position = 1000000")
+    async with delivering(dsn):
+        found = await until_row(connection, id_, lambda one: one.position < 1000)
+    assert found.position == 18
