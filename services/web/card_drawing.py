@@ -173,7 +173,7 @@ def sign(verdict: str | None, size: int) -> Image.Image:
         pen.ellipse(disc, fill=255)
         _stroke(pen, side, thick, ((0.27, 0.52), (0.44, 0.69), (0.74, 0.33)), 0)
     elif verdict == "check":
-        _stroke(pen, side, thick * 3 // 2, ((0.1, 0.5), (0.4, 0.8), (0.92, 0.2)), 255)
+        _stroke(pen, side, thick * 3 // 2, ((0.12, 0.52), (0.4, 0.8), (0.88, 0.22)), 255)
     else:
         pen.ellipse(disc, outline=255, width=thick)
         if verdict == "skip":

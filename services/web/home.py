@@ -2,12 +2,14 @@
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from projections import leaders, tools
 from services.web.comparisons import read_tallies
 from services.web.http.answers import Answer
 from services.web.http.pages import page, public_page, show
 from services.web.http.queries import Query
-from services.web.page_head import Head
+from services.web.page_head import Head, website
 from services.web.site import Call
 from services.web.tools import read_cards
 from services.web.verdict_feeds import verdict_feeds
@@ -35,7 +37,7 @@ async def home_page(call: Call, query: Query) -> Answer:
         call,
         "home.html",
         cache=public_page(call, many=True),
-        head=_HEAD,
+        head=replace(_HEAD, data=(website(site.settings.base_url, site.settings.identity.site_name),)),
         newest=newest,
         contested=contested,
         tallies=await read_tallies(site, (*newest, *contested)),

@@ -13,6 +13,7 @@ import msgspec
 
 from projections.cards import Card, Panel, PanelReview
 from projections.tally import Community
+from services.web.category_paths import category_path
 from services.web.filters import count
 
 LONGEST_DESCRIPTION: Final = 300
@@ -117,9 +118,7 @@ def tool_head(base_url: str, card: Card) -> Head:
         share_text=f"{shortened(card.name, _LONGEST_NAME)}: ship or skip? {verdicts} {base_url}{path}",
         data=(
             {**_SCHEMA, **_software(base_url, card)},
-            breadcrumbs(
-                base_url, ("Tools", "/tools"), (card.category, query_path("/tools", category=card.category)), (card.name, path)
-            ),
+            breadcrumbs(base_url, ("Tools", "/tools"), (card.category, category_path(card.category)), (card.name, path)),
         ),
     )
 

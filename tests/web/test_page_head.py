@@ -17,6 +17,7 @@ from tests.support.http import Site
 
 BASE = "http://127.0.0.1:8000"
 """The site's address by its settings: not the one that the tests call it by."""
+SCHEMA = "https://schema.org"
 PUBLIC = [
     "/", "/comparisons", "/tools", "/tools?category=Coding", "/reviewers", "/reviewers/builder",
     "/reviewers/builder?category=Coding",
@@ -162,6 +163,13 @@ def test_nothing_that_travels_calls_a_doubted_verdict_settled(site: Site) -> Non
         assert words.partition(", ")[2] in comparison_head(BASE, "/compare/a-vs-b", card, card).description
     assert tool_head(BASE, sure).image == f"/card/{tool}.png?position={position}"
     assert tool_head(BASE, doubted).image == f"/card/{tool}.png"  # no position tells of a review
+
+
+def test_the_first_page_says_whose_site_it_is(site: Site) -> None:
+    """Programs read the site's name on its first page, and where a persona's page stands on that."""
+    assert told(site, "/")["WebSite"] == {"@context": SCHEMA, "@type": "WebSite", "name": "Ballotpress", "url": f"{BASE}/"}
+    site.add_tool(panel=[opinion()])
+    assert told(site, "/reviewers/builder")["BreadcrumbList"]["itemListElement"][-1]["item"] == f"{BASE}/reviewers/builder"
 
 
 def test_programs_are_told_of_both_tools_of_a_comparison(site: Site) -> None:
