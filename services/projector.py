@@ -10,8 +10,6 @@ from events.log.tasks import end
 from projections.runner import follow_log
 from services.clock import now
 from services.proof.signing import sign_log
-from services.purge.follower import Following
-from services.purge.hook import hook_of
 from services.settings import Settings
 from services.starting import await_schema
 from services.status.processes import Life
@@ -25,8 +23,6 @@ async def _follow(settings: Settings) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(Life(dsn, "projector").run())
         tasks.create_task(follow_log(dsn, now))
-        if (hook := hook_of(settings)) is not None:
-            tasks.create_task(Following(dsn, hook).run())
         if settings.public_log.log_keys:
             tasks.create_task(sign_log(settings))
         else:

@@ -1,4 +1,4 @@
-"""The worker: scheduled work, and mail. Valkey is its clock and doorbell; all state is in PostgreSQL.
+"""The worker: scheduled work, mail, and what the site tells others. Valkey is its clock and doorbell; PostgreSQL has all state.
 
 It retries a lost Valkey for some seconds, and then ends with an error so that its supervisor restarts it.
 """
@@ -28,6 +28,8 @@ from services.integrity.reading import unmarked
 from services.integrity.scan import scan, silent
 from services.newsletter.doorbell import DOORBELL
 from services.newsletter.mailroom import Mailroom
+from services.purge.follower import Following
+from services.purge.hook import hook_of
 from services.settings import Settings
 from services.starting import await_schema
 from services.status.processes import Life
@@ -53,14 +55,17 @@ def run(settings: Settings) -> None:
     life = Life(settings.database_url, "worker", lambda: _trouble(mailroom, began))
     desk = Desk(settings)
     worker = create_worker(settings, mailroom, desk)
-    living = worker.loop.create_task(life.run())
+    beside = [worker.loop.create_task(life.run())]
+    if (hook := hook_of(settings)) is not None:
+        beside.append(worker.loop.create_task(Following(settings.database_url, hook).run()))
     try:
         worker.run()
     except Exception as error:
         worker.loop.run_until_complete(life.say(f"has lost Valkey: {error or type(error).__name__}"))
         raise
     finally:
-        living.cancel()
+        for task in beside:
+            task.cancel()
         # Not in arq's on_shutdown, which isn't reached when Valkey is gone: a chunk under way must be finished all the same.
         worker.loop.run_until_complete(mailroom.close())
         worker.loop.run_until_complete(desk.close())

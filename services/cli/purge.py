@@ -15,7 +15,7 @@ from services.embedded.start import find_settings
 async def purge(tools: tuple[str, ...], as_json: bool) -> None:
     """Have shared caches forget the pages that show each TOOL (a slug), and the lists; without any, all public pages.
 
-    The projector does so by itself as the log moves. This is for what the log doesn't tell: another theme, or a view that was
+    The worker does so by itself as the log moves. This is for what the log doesn't tell: another theme, or a view that was
     rebuilt.
     """
     settings = find_settings()

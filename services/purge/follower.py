@@ -1,6 +1,6 @@
 """Follow the log and have caches forget what it changed: at least once for each change, at most one call a second.
 
-How far that came is a row in PostgreSQL, so a restart takes up where the last call succeeded. Any number of projectors may run:
+How far that came is a row in PostgreSQL, so a restart takes up where the last call succeeded. Any number of workers may run:
 the row is leased to one. A call waits until pages show what it is about: a purge that came before would have the old page kept
 anew. While calls fail they come at longer and longer intervals, and the changes meanwhile are told together.
 """
@@ -77,7 +77,7 @@ class Following:
         if shown is None:
             return
         taken = await connection.fetchrow(_TAKE, self._name, LEASE, shown)
-        if taken is None:  # nothing new, another projector's turn, or a failure is too recent
+        if taken is None:  # nothing new, another worker's turn, or a failure is too recent
             return
         since = taken["position"]
         tags = [] if since is None else await read_tags(connection, since, shown)

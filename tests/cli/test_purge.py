@@ -1,6 +1,8 @@
 """Purges: caches are told what the log changed, at least once, and `ballotpress purge` tells them by hand."""
 
+import base64
 import json
+import os
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,13 +11,17 @@ from typing import Any
 import pytest
 
 from events.commands.bookmarks import SetBookmark
-from events.log import ids
+from events.commands.catalog import ImportCatalog
+from events.commands.reviews import DecideReview, SubmitReview, WithdrawReview
+from events.log.command import Command
 from events.log.committer import Committer
+from events.log.vault import Vault
 from services.newsletter.schedule import schedule_of
 from services.purge.follower import Following
 from services.purge.hook import Hook, call
 from services.setting_groups import Header, Newsletter
 from services.status.read import read_status
+from tests.support.catalogs import file, new_id, tool
 from tests.support.shell import Follow, Shell, Vote
 
 KEY = "a-secret-of-the-cache"
@@ -117,7 +123,7 @@ async def test_what_no_page_shows_is_not_told(
     following: Following, cache: Cache, committer: Committer, follow: Follow, connection: Any
 ) -> None:
     """A bookmark changes no public page."""
-    await committer.submit(SetBookmark(ids.new_id(1_800_000_000_000, b"0123456789"), "alpha", keep=True))
+    await committer.submit(SetBookmark(new_id(), "alpha", keep=True))
     await follow()
     await ticked(following, connection)
     assert cache.told() == []
@@ -174,6 +180,37 @@ async def test_a_failure_is_tried_again_later_and_seen(
     await ticked(following, connection)
     assert cache.told()[0] == ["list", "tool-alpha", "tool-beta"]
     assert "forget" not in str((await read_status(connection, schedule_of(Newsletter()))).problems)
+
+
+async def test_a_review_of_a_reader_is_told_when_it_is_decided(
+    following: Following, cache: Cache, committer: Committer, follow: Follow, connection: Any
+) -> None:
+    """What waits for a moderator is on no page; what is approved or withdrawn is on its tool's."""
+    visitor, review = new_id(), new_id()
+    key, keep = Vault([base64.b64encode(os.urandom(32)).decode()]).new_key(review)
+    text = key.seal("text", "It does what it says.")
+    new = SubmitReview(
+        visitor=visitor, slug="alpha", review=review, verdict="ship", score=None, text=text, name=None, keep=keep
+    )
+    decided: list[Command[Any]] = [
+        DecideReview(review, "approve", "op", 1), WithdrawReview(visitor, review),
+    ]  # fmt: skip
+    for command, told in ((new, []), *((one, [["list", "tool-alpha"]]) for one in decided)):
+        await committer.submit(command)
+        await follow()
+        await ticked(following, connection)
+        assert cache.told() == told
+
+
+async def test_a_renamed_tool_has_everything_forgotten(
+    following: Following, cache: Cache, committer: Committer, follow: Follow, connection: Any
+) -> None:
+    """Its pages stand under another address, and are named elsewhere."""
+    renamed = file(tool("gamma", former_slugs=["alpha"]))
+    await committer.submit(ImportCatalog.of(renamed, new_id, "op"))
+    await follow()
+    await ticked(following, connection)
+    assert cache.told() == [["page"]]
 
 
 async def test_a_log_that_went_back_has_everything_forgotten(following: Following, cache: Cache, connection: Any) -> None:

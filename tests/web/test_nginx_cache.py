@@ -96,6 +96,8 @@ def test_a_page_is_made_once_for_everybody(site: Site, tool: str, front: httpx.C
         {"Cookie": "ballotpress_visitor=evil; __Host-ballotpress_visitor=evil"},
         {"Authorization": "Bearer evil"},
         {"Accept": "application/json"},
+        {"Accept": "text/markdown"},
+        {"Accept": "text/html;q=0, text/markdown;q=0.1, evil/evil"},
         {"Accept-Encoding": "evil"},
         {"Accept-Encoding": "identity"},
         {"Accept-Language": "tlh", "User-Agent": "evil", "Range": "bytes=0-3", "If-None-Match": "*"},

@@ -1,5 +1,5 @@
 -- purge.progress  how far the caches before this site were told what to forget: every change up to `position`, which is null before
---                 the first look. One row. `lease` names the projector whose turn it is, until `leased_until`; while calls fail
+--                 the first look. One row. `lease` names the worker whose turn it is, until `leased_until`; while calls fail
 --                 there is none before `not_before`. Nothing is lost with the row but the memory of what was told.
 
 create schema purge;
