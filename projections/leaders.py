@@ -9,7 +9,7 @@ from asyncpg import Pool
 from projections.registry import named
 from projections.settled import CommunityVerdict
 
-FIRST_BEFORE: Final = 200
+FIRST_BEFORE: Final = 100
 """Ranks of seven days ago that are known; whoever stood below is told to come from there."""
 _MOST_CHANGES: Final = 1_000
 
@@ -77,6 +77,7 @@ from (
         limit $2
     ) v
     group by v.tool, v.kind
+    order by max(v.position) desc, v.kind desc -- so that the look-ups below end with the last row that is shown
 ) f
 cross join lateral (select x.community, x.settled from {verdicts}.standings x where x.tool = f.tool offset 0) s
 cross join lateral (select x.slug, x.name from {cards}.places x where x.tool = f.tool and x.listed offset 0) t
@@ -96,7 +97,7 @@ order by n.added desc
 class Leader(msgspec.Struct, frozen=True):
     """A tool on the leaderboard: its place by the settled bound, its rank, and rank and tally seven days ago.
 
-    `rank_before` is None for a tool that had no votes then, or stood below the first 200.
+    `rank_before` is None for a tool that had no votes then, or stood below the first 100.
     """
 
     slug: str

@@ -31,7 +31,7 @@ class LeaderboardQuery(ListQuery, frozen=True, kw_only=True):
 class Ranked(msgspec.Struct, frozen=True):
     """A tool with its rank, and how it stood seven days ago.
 
-    `rank_before` is null for a tool that had no votes then, or stood below the first 200.
+    `rank_before` is null for a tool that had no votes then, or stood below the first 100.
     """
 
     rank: int
