@@ -1,4 +1,4 @@
-"""`make screenshots`: a picture of each page at both widths and in both schemes, and the three that the README shows.
+"""`make screenshots`: a picture of each page at both widths and in both schemes, and those that the README shows.
 
 The site is a fresh `ballotpress up` with the demo catalog, on which readers have voted and reviewed.
 """
@@ -43,8 +43,9 @@ PAGES = {
 }
 # Name, page, window and scheme of what the README shows.
 SHOWN: Sequence[tuple[str, str, int, int, str]] = (
-    ("shown-compare", "compare-settled", 1200, 1100, "light"),
-    ("shown-phone", "compare-settled", 390, 860, "dark"),
+    ("shown-compare", "compare-settled", 1280, 800, "light"),
+    ("shown-home", "home", 1280, 900, "light"),
+    ("shown-phone", "compare-settled", 390, 800, "dark"),
     ("shown-moderation", "moderation", 1200, 620, "light"),
 )
 READERS = 60
@@ -123,8 +124,6 @@ def _show(browser: Browser, instance: Instance, token: str, path: str, name: str
     page = _window(browser, f"http://127.0.0.1:{instance.port}", token, size, scheme)
     page.goto(f"http://127.0.0.1:{instance.port}{path}")
     page.wait_for_timeout(500)
-    if name == "shown-phone":
-        page.evaluate("() => document.getElementById('vote').scrollIntoView()")
     page.screenshot(path=FOLDER / f"{name}.png")
     page.context.close()
 

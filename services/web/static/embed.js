@@ -10,8 +10,8 @@
   const NO_STORE = "Your browser keeps nothing for this site, so a vote can't count: one reader couldn't be told from another.";
   const LOOKS = `
 :host([data-theme=light]) { color-scheme: light !important; } :host([data-theme=dark]) { color-scheme: dark !important; }
-:host { display: block; font: 1rem/1.5 system-ui, sans-serif; color-scheme: light dark; --ship: light-dark(#17694a, #74d3a5);
-  --skip: light-dark(#a0391f, #f2a18a); --ink: light-dark(#1f1c18, #eceae5); --soft: light-dark(#5d574d, #b0aca3);
+:host { display: block; font: 1rem/1.5 system-ui, sans-serif; color-scheme: light dark; --ship: light-dark(#0b5c6b, #6fd0dc);
+  --skip: light-dark(#a8400f, #f5a078); --ink: light-dark(#1f1c18, #eceae5); --soft: light-dark(#5d574d, #b0aca3);
   --card: light-dark(#fff, #1b1d20); --line: light-dark(#ddd7cb, #34383d); --on: light-dark(#fff, #10130f); }
 section { border: 1px solid var(--line); border-radius: 10px; padding: 1rem; background: var(--card); color: var(--ink); max-width: 24rem; }
 p { margin: 0; font-variant-numeric: tabular-nums; min-height: 1.5em; } .soft { color: var(--soft); font-size: .875rem; }
