@@ -6,6 +6,7 @@ says of one reader's visit (`said`, `after`, `cursor`) is in no address. A page 
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from html import escape
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
@@ -36,7 +37,8 @@ class Feed(NamedTuple):
 class Head(msgspec.Struct, frozen=True, kw_only=True):
     """What a page says of itself to search engines, messengers and programs.
 
-    `image` is the path of a picture, 1200 × 630; `data` are JSON-LD objects; `share_text` is what a reader may copy.
+    `image` is the path of a picture, 1200 × 630; `data` are JSON-LD objects; `share_text` is what a reader may copy, and
+    `embed_code` the HTML of a badge.
     """
 
     path: str
@@ -46,6 +48,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     data: Sequence[Mapping[str, Any]] = ()
     feeds: Sequence[Feed] = ()
     share_text: str = ""
+    embed_code: str = ""
 
 
 def shortened(text: str, most: int) -> str:
@@ -110,12 +113,15 @@ def verdict_sentence(card: Card) -> str:
 def tool_head(base_url: str, card: Card) -> Head:
     """Return the head of a tool's page."""
     path, verdicts = tool_path(card.slug), verdict_sentence(card)
+    title = f"{shortened(card.name, _LONGEST_NAME)}: ship or skip?"
     return Head(
         path=path,
-        title=f"{shortened(card.name, _LONGEST_NAME)}: ship or skip?",
+        title=title,
         description=shortened(f"{verdicts} {card.tagline}", LONGEST_DESCRIPTION),
         image=_picture(card.slug, card),
-        share_text=f"{shortened(card.name, _LONGEST_NAME)}: ship or skip? {verdicts} {base_url}{path}",
+        share_text=f"{title} {verdicts} {base_url}{path}",
+        embed_code=f'<a href="{base_url}{path}">'
+        f'<img src="{base_url}/badge/{card.slug}.svg" alt="{escape(title)}" height="28"></a>',
         data=(
             {**_SCHEMA, **_software(base_url, card)},
             breadcrumbs(base_url, ("Tools", "/tools"), (card.category, category_path(card.category)), (card.name, path)),

@@ -200,4 +200,6 @@ def test_hostile_words_stay_words(site: Site) -> None:
         assert [one for one in head.scripts if "src" not in one and one.get("type") != "application/ld+json"] == []
         assert not any("onload" in link for links in head.links.values() for link in links)
     assert HOSTILE in head_of(site, f"/tools/{tool}").title
+    code = tool_head(BASE, msgspec.convert(site.anyone.get(f"/v1/tools/{tool}").json(), Card)).embed_code
+    assert code.count("<") == 3 and f'src="{BASE}/badge/{tool}.svg"' in code  # a link, its picture, and its end
     assert told(site, f"/tools/{tool}")["SoftwareApplication"]["name"] == HOSTILE
