@@ -39,6 +39,24 @@ class Spelling(NamedTuple):
     counts: tuple[int, int, int]
 
 
+class _Asked(NamedTuple):
+    """A text's key, the number of all tools, and the spellings of its words for three tiers from the `first` on.
+
+    `known` are the terms of tools that stand in tiers before these.
+    """
+
+    key: str
+    tools: int
+    first: int
+    spellings: Sequence[Sequence[Spelling]]
+    known: str
+
+    @property
+    def end(self) -> str:
+        """What follows everything that begins with the key."""
+        return self.key + chr(0x10FFFF)
+
+
 class _Tier(NamedTuple):
     """A tier: its number, the condition that a document meets with the arguments from $5 on, and how many are expected."""
 
@@ -124,6 +142,34 @@ order by t.place, t.slug
 limit $3
 """)
 
+# Three tiers of words at once, from tier $5 on, with the two of names before them if these are the first: for texts that find
+# few tools, as most do. `read` tells whether that was all.
+TOGETHER: Final = named("""
+with matched as materialized (
+    (select d.tool, case when d.key = $6 then 0 else 1 end as tier
+     from {search}.documents d
+     where d.listed and d.key >= $6 and d.key < $7 and $5::integer = 2 limit $4)
+    union all
+    (select d.tool, $5 + case when d.terms @@ $8::text::tsquery then 0 when d.terms @@ $9::text::tsquery then 1 else 2 end
+     from {search}.documents d
+     where d.listed and d.terms @@ $10::text::tsquery and not (d.key >= $6 and d.key < $7) limit $4)
+)
+select f.tier, f.slug, f.place, c.read
+from (select count(*) as read from matched) c
+left join lateral (
+    select m.tier, t.slug, t.place
+    from matched m
+    cross join lateral (
+        select y.slug, log.community_place(y.ship, y.skip) as place from {cards}.tallies y where y.tool = m.tool and y.listed
+        offset 0 -- keeps this a look-up of each tool
+    ) t
+    where c.read < $4 and (m.tier, t.place, t.slug) > ($1::integer, $2::float8, $3::text)
+    order by m.tier, t.place, t.slug
+    limit $11
+) f on true
+order by f.tier, f.place, f.slug
+""")
+
 SORTED: Final = {condition: _SORTED.replace(":condition", condition) for condition in (_NAME, _BEGINNING, _TERMS)}
 LOOKED_THROUGH: Final = {one: _LOOKED_THROUGH.replace(":condition", one) for one in (_NAME, _BEGINNING, _TERMS)}
 
@@ -135,17 +181,16 @@ async def search(pool: "Pool[Any]", text: str, after: Found | None, limit: int) 
         return []
     words = list({row["n"]: row["asked"] for row in rows}.values())
     written = _by_word(rows, len(words))
-    found: list[Found] = []
-    for tier in _written_tiers(rows[0]["key"], written, rows[0]["tools"]):
-        found += await _read(pool, tier, after, limit - len(found))
-        if len(found) == limit:
-            return found
+    asked = _Asked(rows[0]["key"], rows[0]["tools"], 2, written, "")
+    found = await _read_tiers(pool, asked, after, limit)
+    if len(found) == limit:
+        return found
     slips = _by_word(await pool.fetch(SLIPS, words, SHORTEST_SLIP, MOST_SPELLINGS), len(words))
     slips = [[one for one in near if is_slip(one.word, word)] for near, word in zip(slips, words, strict=True)]
-    for tier in _slipped_tiers(rows[0]["key"], written, slips, rows[0]["tools"]):
-        found += await _read(pool, tier, after, limit - len(found))
-        if len(found) == limit:
-            break
+    if any(slips):
+        either = [[*as_written, *near] for as_written, near in zip(written, slips, strict=True)]
+        slipped = asked._replace(first=5, spellings=either, known=_terms(3, written))
+        found += await _read_tiers(pool, slipped, after, limit - len(found))
     return found
 
 
@@ -167,39 +212,23 @@ def _by_word(rows: Sequence[Any], words: int) -> list[list[Spelling]]:
     return found
 
 
-def _written_tiers(key: str, written: Sequence[Sequence[Spelling]], tools: int) -> Iterator[_Tier]:
-    """Yield the tiers of names that are the text or begin with it, then of its words as they are written."""
-    end = key + chr(0x10FFFF)
-    yield _Tier(0, _NAME, (key,), 0)
-    yield _Tier(1, _BEGINNING, (key, end), 0)
-    yield from _word_tiers(2, (key, end), written, "", tools)
+def _tiers(asked: _Asked) -> Iterator[_Tier]:
+    """Yield tiers of tools that have a spelling of every word: in the name, with tagline and category, in any text.
 
-
-def _slipped_tiers(
-    key: str, written: Sequence[Sequence[Spelling]], slips: Sequence[Sequence[Spelling]], tools: int
-) -> Iterator[_Tier]:
-    """Yield the tiers of a text's words with slips."""
-    if any(slips):
-        either = [[*as_written, *near] for as_written, near in zip(written, slips, strict=True)]
-        yield from _word_tiers(5, (key, key + chr(0x10FFFF)), either, _terms(3, written), tools)
-
-
-def _word_tiers(
-    number: int, keys: tuple[str, str], spellings: Sequence[Sequence[Spelling]], known: str, tools: int
-) -> Iterator[_Tier]:
-    """Yield three tiers of tools that have a spelling of every word: in the name, with tagline and category, in any text.
-
-    `known` are the terms of tools that stand in tiers before these.
+    Before the first of them come the names that are the text, and those that begin with it.
     """
-    before = ""
+    keys, before = (asked.key, asked.end), ""
+    if asked.first == 2:
+        yield _Tier(0, _NAME, keys[:1], 0)
+        yield _Tier(1, _BEGINNING, keys, 0)
     for depth in (1, 2, 3):
-        counts = [sum(one.counts[depth - 1] for one in stands_for) for stands_for in spellings]
+        counts = [sum(one.counts[depth - 1] for one in stands_for) for stands_for in asked.spellings]
         if not all(counts):
             continue
-        terms = _terms(depth, spellings)
-        out = " | ".join(filter(None, (known, before)))
-        expected = prod((min(1.0, count / max(1, tools)) for count in counts), start=float(tools))
-        yield _Tier(number + depth - 1, _TERMS, (*keys, f"{terms} & !({out})" if out else terms), expected)
+        terms = _terms(depth, asked.spellings)
+        out = " | ".join(filter(None, (asked.known, before)))
+        expected = prod((min(1.0, count / max(1, asked.tools)) for count in counts), start=float(asked.tools))
+        yield _Tier(asked.first + depth - 1, _TERMS, (*keys, f"{terms} & !({out})" if out else terms), expected)
         before = terms
 
 
@@ -207,6 +236,25 @@ def _terms(depth: int, spellings: Sequence[Sequence[Spelling]]) -> str:
     """Return what tools of a depth have, as a `tsquery`: a spelling of every word. It is empty where a word has none."""
     words = [" | ".join(f"'{depth}{one.word}'" for one in stands_for if one.counts[depth - 1]) for stands_for in spellings]
     return " & ".join(f"({word})" for word in words) if all(words) else ""
+
+
+async def _read_tiers(pool: "Pool[Any]", asked: _Asked, after: Found | None, limit: int) -> list[Found]:
+    """Return up to `limit` tools of these tiers after one of them: all at once if they are few, else tier by tier."""
+    tiers = [*_tiers(asked)]
+    if sum(tier.expected for tier in tiers) <= FEW:
+        name, lead, text = (_terms(depth, asked.spellings) for depth in (1, 2, 3))
+        if asked.known and text:
+            text = f"{text} & !({asked.known})"
+        begin = (-1, 0.0, "") if after is None else (after.tier, after.place, after.slug)
+        rows = await pool.fetch(TOGETHER, *begin, 2 * FEW, asked.first, asked.key, asked.end, name, lead, text, limit)
+        if rows[0]["read"] < 2 * FEW:
+            return [Found(row["tier"], row["place"], row["slug"]) for row in rows if row["slug"] is not None]
+    found: list[Found] = []
+    for tier in tiers:
+        found += await _read(pool, tier, after, limit - len(found))
+        if len(found) == limit:
+            break
+    return found
 
 
 async def _read(pool: "Pool[Any]", tier: _Tier, after: Found | None, limit: int) -> list[Found]:

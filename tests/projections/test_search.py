@@ -55,8 +55,10 @@ async def test_the_better_a_tool_matches_the_sooner_it_stands(committer: Committ
     assert await found(connection, "parrot") == ["exact", "beginning", "word", "in-category", "in-tagline", "in-text", "slip"]
 
 
-async def test_a_list_goes_on_where_a_page_ended(committer: Committer, dsn: str, connection: Connection) -> None:
-    """Page by page, of any size, comes what one long page has, in its order."""
+async def test_a_list_goes_on_where_a_page_ended(
+    committer: Committer, dsn: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Page by page, of any size, comes what one long page has, in its order; so it is where many are expected."""
     names = ["Kite", "Kite One", "Red Kite", "Kites", "Klte", "Kitte"]
     await add(committer, dsn, *(tool(f"t{n}", name=name, tagline="kite" * (n % 2)) for n, name in enumerate(names * 3)))
     whole = await search.search(connection, "kite", None, 100)  # type: ignore[arg-type]
@@ -66,6 +68,9 @@ async def test_a_list_goes_on_where_a_page_ended(committer: Committer, dsn: str,
         while page := await search.search(connection, "kite", paged[-1] if paged else None, size):  # type: ignore[arg-type]
             paged += page
         assert paged == whole
+    monkeypatch.setattr(search, "FEW", -1)
+    assert await search.search(connection, "kite", None, 100) == whole  # type: ignore[arg-type]
+    assert await search.search(connection, "kite", whole[3], 100) == whole[4:]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from projections import leaders, related, search
 from projections.registry import named
-from projections.search import FEW, LOOKED_THROUGH, MOST_LOOKED_THROUGH, SLIPS, SORTED, WORDS
+from projections.search import FEW, LOOKED_THROUGH, MOST_LOOKED_THROUGH, SLIPS, SORTED, TOGETHER, WORDS
 from tests.support.plans import nodes, touched
 from tests.support.runners import Connection
 
@@ -71,6 +71,8 @@ READS: list[tuple[int, str, Sequence[object]]] = [
     (8, SORTED[NAME], (*FIRST, PAGE, 2 * FEW, "own777")),
     (1_000, SORTED[BEGINNING], (*FIRST, PAGE, 2 * FEW, "own77", "own77" + END)),
     (300, LOOKED_THROUGH[BEGINNING], (*FIRST, PAGE, MOST_LOOKED_THROUGH, "own1", "own1" + END)),
+    (50, TOGETHER, (-1, 0.0, "", 2 * FEW, 2, "own777", "own777" + END, "'1own777'", "'2own777'", "'3own777'", PAGE)),
+    (50, TOGETHER, (-1, 0.0, "", 2 * FEW, 5, "x", "x" + END, "'1own777'", "'2own777'", "'3own777' & !'3own776'", PAGE)),
     (50, SORTED[TERMS], (*FIRST, PAGE, 2 * FEW, "x", "x" + END, "('1own777') & ('3all')")),
     (300, LOOKED_THROUGH[TERMS], (*FIRST, PAGE, MOST_LOOKED_THROUGH, "x", "x" + END, "('3all')")),
     (300, LOOKED_THROUGH[TERMS], (*FIRST, PAGE, MOST_LOOKED_THROUGH, "x", "x" + END, "('2third') & ('3all')")),
