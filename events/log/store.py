@@ -178,6 +178,8 @@ async def read_on(
     Also return the position up to which all such events are among them: `span` positions are searched at most.
     """
     head: int = await database.fetchval("select position from log.head")
+    if after >= head:
+        return (), after
     if stream is not None:
         named = (READ_STREAM_ROWS_OF, list(types)) if types else (READ_STREAM_ROWS,)
         records, searched = await database.fetch(named[0], after, limit, stream, *named[1:]), head

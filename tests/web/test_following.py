@@ -80,6 +80,7 @@ def test_types_narrow_pages_and_streams(site: Site, tool: str) -> None:
     with following(site, NDJSON, after=start, type=["VoteCast"]) as answer:
         found = events(answer.iter_lines())
         assert [next(found)["type"], next(found)["position"]] == ["VoteCast", position]
+    assert site.operator.get(f"/v1/ops/events?after={2**63 - 1}&type=VoteCast").json() == {"items": [], "next": None}
     for bad in ("Vote Cast", "x" * 61, "../"):
         assert pointers(assert_problem(site.operator.get("/v1/ops/events", type=bad), 400)) == ["/type/0"]
 
