@@ -105,8 +105,8 @@ join {verdicts}.standings b on b.tool = p.right_tool
 order by p.position
 """)
 
-# Pairs that readers put together: by the newest $1 events and as many bookmarks, those that at least $3 visitors voted on or
-# bookmarked, both of them. Who did so with more than $2 tools says little of each pair, and is left out. The floor of visitors
+# Pairs that readers put together: by the newest $1 events, and as many that are no ballots, those that at least $3 visitors voted
+# on or bookmarked, both of them. Who did so with more than $2 tools says little of each pair, and is left out. The floor of visitors
 # keeps what one reader did out of a public list. Announced pairs are listed by themselves.
 TOGETHER = named("""
 with acts as materialized (
@@ -114,11 +114,9 @@ with acts as materialized (
     from log.recorded_events e
     where e.position > (select h.position - $1 from log.head h) and e.type = 'VoteCast'
     union
-    select o.visitor, o.tool
-    from (
-        select e.data->>'visitor' as visitor, e.data->>'tool' as tool
-        from log.other_events e where e.type = 'ToolBookmarked' order by e.position desc limit $1
-    ) o
+    select o.data->>'visitor', o.data->>'tool'
+    from (select e.type, e.data from log.other_events e order by e.position desc limit $1) o
+    where o.type = 'ToolBookmarked'
 ),
 few as (select a.visitor from acts a group by a.visitor having count(*) between 2 and $2),
 pairs as (

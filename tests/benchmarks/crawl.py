@@ -75,7 +75,7 @@ def _parts(api: Api, runs: int) -> list[Row]:
         ("the sitemap's index", "/sitemap.xml", 100),
         ("a part of the sitemap, 10,000 tools", part, 100),
         ("the part of all other pages", "/sitemap/pages.xml", 100),
-        ("500 tools' facts", "/tools/facts", 100),
+        ("100 tools' facts", "/tools/facts", 100),
         ("the feed of verdicts", "/tools.xml", 20),
         ("a tool as of a position", f"/v1/tools/tool-7?position={int(position[1]) - 1}", 20),
     ):  # fmt: skip
@@ -88,7 +88,7 @@ def _parts(api: Api, runs: int) -> list[Row]:
 def _readers(api: Api) -> list[Row]:
     """Read one page over and over, beside nobody and beside a crawler that walks through all facts and the sitemap."""
     rows = []
-    for name, crawled in (("beside nobody", 0), ("beside a crawler", 40)):
+    for name, crawled in (("beside nobody", 0), ("beside a crawler", 200)):
         times = asyncio.run(_beside(api, crawled))
         detail = f"p50 {median(times):.1f} ms of {len(times)}"
         rows.append(Row(f"a tool's card {name}, p99", 20, quantiles(times, n=100)[98], detail, "ms", at_least=False))

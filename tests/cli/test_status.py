@@ -209,7 +209,7 @@ async def test_a_halt_of_all_views_is_told_once(connection: Any, catalog: int, f
         await connection.execute(f"update {view.schema}.checkpoint set {halt}")  # noqa: S608
     said = what(await read_status(connection, MONDAY))
     assert said.count("quarantine drop 4") == 1
-    others = "hours, bookmarks, reviews, subscribers, corrections, verdicts, integrity, proof"
+    others = "hours, bookmarks, reviews, subscribers, corrections, verdicts, integrity, search, proof"
     assert f"cards halted at position 4: EventTypeUnknown: X (and so did {others})" in said
 
 

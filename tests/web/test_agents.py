@@ -37,7 +37,7 @@ def test_the_facts_are_paged_and_conditional(site: Site) -> None:
             break
         answer = site.anyone.get(answer.links["next"]["url"])
     assert wanted <= set(seen) and len(seen) == len(set(seen))
-    assert_problem(site.anyone.get("/tools/facts", limit=501), 400)
+    assert_problem(site.anyone.get("/tools/facts", limit=101), 400)
 
 
 def blocked(robots: str, path: str) -> bool:
@@ -59,7 +59,8 @@ def test_crawlers_are_led_to_what_is_public_alone(site: Site) -> None:
               "/tools/facts", "/tools/facts?limit=5&cursor=x", "/v1/tools/a", "/issues/1", "/proof", "/log/1/checkpoint",
               "/static/site.css"]  # fmt: skip
     private = ["/ops", "/ops/reviews", "/preferences", "/tools/a/mine", "/bookmarks", "/tools?cursor=x", "/v1/ops/events",
-               "/tools/a?said=voted", "/?after=7", "/outbox", "/v1/visitors/me", "/v1/tallies/live?tool=a"]  # fmt: skip
+               "/tools/a?said=voted", "/search?q=x", "/tools/a/reviews/b/report", "/?after=7", "/outbox",
+               "/v1/visitors/me", "/v1/tallies/live?tool=a"]  # fmt: skip
     assert [path for path in public if blocked(answer.text, path)] == []
     assert [path for path in private if not blocked(answer.text, path)] == []
     assert all(blocked(answer.text, route.address()) for route in all_routes() if route.path.startswith(("/ops", "/v1/ops")))
