@@ -105,9 +105,9 @@ join {verdicts}.standings b on b.tool = p.right_tool
 order by p.position
 """)
 
-# Pairs that readers put together: by the newest $1 events, and as many that are no ballots, those that at least $3 visitors voted
-# on or bookmarked, both of them. Who did so with more than $2 tools says little of each pair, and is left out. The floor of visitors
-# keeps what one reader did out of a public list. Announced pairs are listed by themselves.
+# Pairs that readers put together: by the newest $1 events, and as many that are no ballots, those both of which at least $3
+# visitors voted on or bookmarked. Who did so with more than $2 tools says little of each pair, and is left out. The floor of
+# visitors keeps what one reader did out of a public list. Announced pairs are listed by themselves.
 TOGETHER = named("""
 with acts as materialized (
     select e.data->>'voter' as visitor, e.data->>'tool' as tool

@@ -38,7 +38,10 @@ class PageCache:
 
 
 class Kept(Generic[T]):
-    """Answers by key, asked for again when they are so many seconds old; the least recently used goes first."""
+    """Answers by key, asked for again when they are so many seconds old; the least recently used goes first.
+
+    While one caller asks again, all others are given what was known.
+    """
 
     def __init__(self, seconds: float, most: int) -> None:
         self._seconds = seconds
@@ -49,6 +52,8 @@ class Kept(Generic[T]):
         """Return the answer under a key; `read` gets it if need be."""
         known = self._answers.get(key)
         if known is None or monotonic() - known[0] > self._seconds:
+            if known is not None:
+                self._answers[key] = (monotonic(), known[1])
             known = self._answers[key] = (monotonic(), await read())
             if len(self._answers) > self._most:
                 self._answers.popitem(last=False)

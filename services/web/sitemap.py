@@ -20,6 +20,7 @@ from services.web.http.pages import page
 from services.web.http.problems import NotFound
 from services.web.http.queries import Query
 from services.web.issues import published_issues
+from services.web.page_cache import Kept
 from services.web.page_head import persona_path, tool_path
 from services.web.site import Call
 
@@ -32,9 +33,10 @@ PART: Final = 10_000
 _MOST_OF_A_KIND: Final = 1_500
 """Categories, personas and issues are in one part with the pages that every site has, and pairs that readers put together."""
 _ACTS: Final = 20_000
-_MOST_TOOLS: Final = 50
+_MOST_TOOLS: Final = 20
 _FEWEST_VISITORS: Final = 5
 _MOST_TOGETHER: Final = 5_000
+_PUT_TOGETHER: Final = Kept[Sequence[tuple[str, datetime]]](600, 1)
 
 PAGES: Final = (
     "/", "/tools", "/categories", "/leaderboard", "/comparisons", "/compare", "/reviewers", "/issues", "/newsletter",
@@ -76,8 +78,14 @@ async def _pages(call: Call, first: int) -> list[Address]:
         *((category_path(category.name), None) for category in categories),
         *((persona_path(reviewer.persona), None) for reviewer in reviewers),
         *((f"/issues/{number}", at) for number, at in issues),
-        *_compared(await verdicts.changed(database, verdicts.TOGETHER, _ACTS, _MOST_TOOLS, _FEWEST_VISITORS, _MOST_TOGETHER)),
+        *_compared(await _PUT_TOGETHER.of(call.site.settings.database_url, partial(_read_together, call))),
     ]
+
+
+async def _read_together(call: Call) -> Sequence[tuple[str, datetime]]:
+    """Read the pairs that readers put together: half a second's work at worst, so it is kept for some minutes."""
+    limits = (_ACTS, _MOST_TOOLS, _FEWEST_VISITORS, _MOST_TOGETHER)
+    return await verdicts.changed(call.site.database, verdicts.TOGETHER, *limits)
 
 
 async def _tools(call: Call, first: int) -> list[Address]:

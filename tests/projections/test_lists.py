@@ -63,13 +63,15 @@ from generate_series(1, $1::integer) n
 FILL_TOOLS = named("""
 insert into {cards}.tools
     (tool, slug, name, tagline, description, category, pricing_tier, pricing_label, best_for, listed, position)
-select t.tool, t.slug, t.name, '', '', t.category, 'free', '', '', t.listed, 1 from {cards}.places t limit $1::integer
+select t.tool, t.slug, t.name, '', '', t.category, 'free', '', '', t.listed, row_number() over ()
+from {cards}.places t limit $1::integer
 """)
 TABLES = (
     "{cards}.places",
     "{cards}.tallies",
     "{cards}.panel",
     "{cards}.pairs",
+    "{cards}.tools",
     "{hours}.trends",
     "{hours}.hours",
     "{verdicts}.verdicts",
