@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -48,6 +48,9 @@ Phrase = Annotated[str, Meta(min_length=1, max_length=300)]
 Profile = Annotated[str, Meta(min_length=1, max_length=4_000)]
 Tastes = Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(max_length=20)]
 FormerSlugs = Annotated[list[Slug], Meta(max_length=100)]
+
+TAKEN: Final = frozenset({"facts"})
+"""Slugs that no tool can have: `/tools/facts` lists the facts of all tools."""
 
 Fault = tuple[str, str]
 """A JSON pointer (RFC 6901) and a sentence."""
@@ -187,6 +190,9 @@ def _twice_in(file: CatalogFile) -> Iterator[Fault]:
         (f"/tools/{n}/former_slugs/{m}", slug) for n, tool in enumerate(file.tools) for m, slug in enumerate(tool.former_slugs)
     ]
     yield from _twice((pointer, "former slug", slug) for pointer, slug in former)
+    named = [(f"/tools/{n}/slug", tool.slug) for n, tool in enumerate(file.tools)]
+    taken = [(pointer, slug) for pointer, slug in (*named, *former) if slug in TAKEN]
+    yield from ((pointer, f"The slug {slug!r} is an address of the site: use another.") for pointer, slug in taken)
     yield from ((pointer, f"The slug {slug!r} can't be a former one too.") for pointer, slug in former if slug in slugs)
     yield from _twice((f"/personas/{n}/persona", "persona", said.persona.lower()) for n, said in enumerate(file.personas))
     pairs: set[tuple[str, str]] = set()

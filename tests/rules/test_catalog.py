@@ -133,6 +133,12 @@ def test_every_fault_is_named() -> None:
     ]
 
 
+def test_an_address_of_the_site_is_no_slug() -> None:
+    """No tool may have, or have had, a slug whose page is something else."""
+    faults = check(file(tool("facts"), tool("beta", former_slugs=["facts"])))
+    assert {"/tools/0/slug", "/tools/1/former_slugs/0"} <= {pointer for pointer, _ in faults}
+
+
 def test_a_sound_file_has_no_fault() -> None:
     """Line feeds and tabs in prose, and letters of any script, are sound."""
     said = file(tool(name="Ünïcode 工具 🛠️", description="a\n\tb", panel=[opinion("Dr. Who-Else")]))
