@@ -131,6 +131,28 @@ def test_no_query_gets_into_what_others_are_shown(site: Site, front: httpx.Clien
         assert front.get(path).content == site.anyone.get(path).content
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/markdown",
+        "text/html,application/xhtml+xml,*/*;q=0.8",
+        "application/json",
+        "text/html;q=0.5, text/markdown",
+        "text/markdown;q=0.5, text/html",
+        "text/markdown, text/html",
+    ],
+)
+def test_page_and_markdown_are_kept_apart(site: Site, tool: str, front: httpx.Client, accept: str) -> None:
+    """Through the cache everybody gets the form that the API gives them, page or markdown, and a problem where it gives one."""
+    asked = {"Accept": accept}
+    for path in (f"/tools/{tool}", "/tools/no-such-tool"):
+        for _ in range(2):
+            front.get(path, headers={"Accept": "text/markdown, text/html;q=0.1"})
+            through, direct = front.get(path, headers=asked), site.anyone.get(path, headers=asked)
+            assert through.headers["content-type"] == direct.headers["content-type"]
+            assert through.status_code == direct.status_code
+
+
 def test_junk_in_the_query_is_no_page_of_its_own(front: httpx.Client, tool: str) -> None:
     """A page asked for under a thousand names is made once."""
     settle()
