@@ -88,7 +88,7 @@ order by a.n
 
 # Words of names one slip away from each of these words.
 SLIPS = named("""
-select a.n, f.word, f.names, f.leads, f.texts
+select a.word as asked, f.word, f.names, f.leads, f.texts
 from unnest($1::text[]) with ordinality as a(word, n)
 cross join lateral (
     select w.word, w.names, w.leads, w.texts from {search}.words w
@@ -179,13 +179,13 @@ async def search(pool: "Pool[Any]", text: str, after: Found | None, limit: int) 
     rows = await pool.fetch(WORDS, text, MOST_WORDS, SHORTEST_PREFIX, MOST_SPELLINGS)
     if not rows:
         return []
-    words = list({row["n"]: row["asked"] for row in rows}.values())
-    written = _by_word(rows, len(words))
+    words = [*dict.fromkeys(row["asked"] for row in rows)]
+    written = _by_word(rows, words)
     asked = _Asked(rows[0]["key"], rows[0]["tools"], 2, written, "")
     found = await _read_tiers(pool, asked, after, limit)
     if len(found) == limit:
         return found
-    slips = _by_word(await pool.fetch(SLIPS, words, SHORTEST_SLIP, MOST_SPELLINGS), len(words))
+    slips = _by_word(await pool.fetch(SLIPS, words, SHORTEST_SLIP, MOST_SPELLINGS), words)
     slips = [[one for one in near if is_slip(one.word, word)] for near, word in zip(slips, words, strict=True)]
     if any(slips):
         either = [[*as_written, *near] for as_written, near in zip(written, slips, strict=True)]
@@ -203,13 +203,13 @@ def is_slip(one: str, other: str) -> bool:
     return max(len(one), len(other)) <= 1 or (len(one) == 2 and one == other[::-1])
 
 
-def _by_word(rows: Sequence[Any], words: int) -> list[list[Spelling]]:
-    """Return what each word of a text stands for."""
-    found: list[list[Spelling]] = [[] for _ in range(words)]
+def _by_word(rows: Sequence[Any], words: Sequence[str]) -> list[list[Spelling]]:
+    """Return what each word of a text stands for; one that stands in it twice counts once."""
+    found: dict[str, dict[str, Spelling]] = {word: {} for word in words}
     for row in rows:
         if row["word"] is not None:
-            found[row["n"] - 1].append(Spelling(row["word"], (row["names"], row["leads"], row["texts"])))
-    return found
+            found[row["asked"]][row["word"]] = Spelling(row["word"], (row["names"], row["leads"], row["texts"]))
+    return [[*spellings.values()] for spellings in found.values()]
 
 
 def _tiers(asked: _Asked) -> Iterator[_Tier]:

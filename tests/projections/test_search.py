@@ -80,7 +80,10 @@ async def test_a_list_goes_on_where_a_page_ended(
             "Mistral 3 Small",
             ["mistral", "MISTRAL small", "small 3 mistral", "mist", "mistral sm", "mitsral", "mistrl", "misstral"],
         ),
-        ("Mistral 3 Small", ["mistral small 3", "smal", "mistral3", "mistral-3", " mistral  "]),
+        (
+            "Mistral 3 Small",
+            ["small small mistral small sma", "mistral small 3", "smal", "mistral3", "mistral-3", " mistral  "],
+        ),
         ("ChatGPT", ["chat gpt", "chatgtp", "ChatGP"]),
         ("Café 搜索", ["cafe", "CAFÉ", "搜索", "搜"]),
         ("C++ Builder", ["c++", "C++ builder", "biulder"]),
