@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,24 @@ def test_what_is_for_operators_is_not_served_outside(port: int) -> None:
     for path in (b"/health/live", b"/health/ready", b"/metrics", b"/outbox", b"/outbox/a"):
         answer = said(port, b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert answer.split()[1] == b"404" and b"nginx" in answer, answer
+
+
+def test_readers_see_what_was_there_last_while_the_api_is_away(tmp_path: Path) -> None:
+    """A page that was asked for before is shown when the API is gone; one that was not is a 502, and nothing is made up."""
+    api = free_port()
+    environment = environ("postgresql://nobody@/none?host=/nonexistent", "unix:///nonexistent/valkey.sock")
+    with started((*COMMAND, "api", "--port", str(api)), environment) as process, nginx.before(tmp_path, api) as port:
+        assert wait_for(lambda: _answers(api))
+        asked = b"GET /your-data HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        first = said(port, asked)
+        assert first.split()[1] == b"200"
+        process.kill()
+        assert wait_for(lambda: not _answers(api))
+        time.sleep(2.5)  # what was kept for a moment is kept no longer
+        last = said(port, asked)
+        assert (last.split()[1], last.partition(b"\r\n\r\n")[2]) == (b"200", first.partition(b"\r\n\r\n")[2])
+        assert b"X-Cache-Status: STALE" in last
+        assert said(port, asked.replace(b"your-data", b"settled")).split()[1] == b"502"
 
 
 def test_a_live_event_is_not_held_back(site: Site, tool: str, tmp_path: Path) -> None:
