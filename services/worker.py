@@ -67,8 +67,7 @@ def run(settings: Settings) -> None:
         for task in beside:
             task.cancel()
         # Not in arq's on_shutdown, which isn't reached when Valkey is gone: a chunk under way must be finished all the same.
-        worker.loop.run_until_complete(mailroom.close())
-        worker.loop.run_until_complete(desk.close())
+        worker.loop.run_until_complete(_close(mailroom, desk))
 
 
 def _is_public(url: str) -> bool:
@@ -117,6 +116,11 @@ def create_worker(settings: Settings, mailroom: Mailroom, desk: Desk) -> Worker:
         job_timeout=300,
         timezone=UTC,
     )
+
+
+async def _close(mailroom: Mailroom, desk: Desk) -> None:
+    """Finish at once what both have begun: whoever stops a worker waits for the slower one alone."""
+    await asyncio.gather(mailroom.close(), desk.close())
 
 
 async def _open(ctx: dict[str, Any]) -> None:
