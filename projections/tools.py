@@ -224,6 +224,8 @@ where $1::text is null or lower = $1
 order by persona
 """)
 
+PERSONA_NAMES = named("select persona from {cards}.reviewers union select persona from {cards}.personas")
+
 PERSONA = named("""
 select coalesce(
     (select p.persona from {cards}.panel p where lower(p.persona) collate "C" = $1 order by p.persona limit 1),
@@ -304,6 +306,17 @@ async def reviewers(pool: "Pool[Any]", lower: str | None = None) -> list[Reviewe
 def _reviewer(described: Persona, name: str, by: list[CategoryCount]) -> Reviewer:
     told = msgspec.structs.asdict(described) | {"persona": name}
     return Reviewer(**told, reviewed=sum(c.reviewed for c in by), shipped=sum(c.shipped for c in by), categories=by)
+
+
+async def persona_key(pool: "Pool[Any]", lower: str) -> str:
+    """Return the name by which the functions here find a persona, given its name in lower case.
+
+    The tables lower A to Z alone, as every server does alike. A persona with other capitals, such as Élan, is found here.
+    """
+    if lower.isascii():
+        return lower
+    names = [row["persona"] for row in await pool.fetch(PERSONA_NAMES)]
+    return next((name.encode().lower().decode() for name in names if name.lower() == lower), lower)
 
 
 async def persona(pool: "Pool[Any]", lower: str) -> str | None:

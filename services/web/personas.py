@@ -47,7 +47,8 @@ class VerdictsPage(Persona, frozen=True):
 
 async def read_verdicts(call: Call, query: VerdictsQuery) -> VerdictsPage:
     """Return a page of the verdicts of the persona in the path. Raises NotFound."""
-    persona, database = call.path["persona"], call.site.database
+    database = call.site.database
+    persona = await tools.persona_key(database, call.path["persona"])
     name = f"reviewer {persona} {query.category or ''}"
     rows, more = await page_of(call, name, query, int, partial(tools.verdicts, database, persona, query.category))
     written = await tools.persona(database, persona)
@@ -104,7 +105,8 @@ old_reviewer_page = old_path("/reviewer/{persona}", "/reviewers/{persona}")
 @page("/reviewers/{persona}", VerdictsQuery)
 async def reviewer_page(call: Call, query: VerdictsQuery) -> Answer:
     """Show a persona's verdicts by category, last changed first; or as markdown."""
-    reviewers = await tools.reviewers(call.site.database, call.path["persona"])
+    database = call.site.database
+    reviewers = await tools.reviewers(database, await tools.persona_key(database, call.path["persona"]))
     if not reviewers:
         raise NotFound("No reviewer of the panel has this name.")
     verdicts = await read_verdicts(call, query)

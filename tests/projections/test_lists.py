@@ -67,6 +67,7 @@ select t.tool, t.slug, t.name, '', '', t.category, 'free', '', '', t.listed, row
 from {cards}.places t limit $1::integer
 """)
 TABLES = (
+    "{cards}.tools",
     "{cards}.places",
     "{cards}.tallies",
     "{cards}.panel",

@@ -50,6 +50,7 @@ def test_every_address_of_a_tool_leads_on(site: Site, names: tuple[str, str]) ->
         "/tools/{}/mine",
         f"/tools/{{}}/reviews/{ID}/report",
         "/card/{}.png",
+        "/badge/{}.svg",
     ):
         assert location(site.anyone, path.format(before)) == path.format(now)
     assert site.anyone.call("HEAD", f"/v1/tools/{before}").status_code == 301
@@ -196,3 +197,16 @@ def test_a_persona_is_shown_as_it_is_described(site: Site) -> None:
     assert site.anyone.get("/v1/reviewers/newcomer").json() == {**nothing, "persona": "Newcomer", "items": [], "next": None}
     for name in ("tinkerer", "newcomer", "stranger"):
         assert site.anyone.get(f"/reviewers/{name}", {"Accept": "text/html"}).status_code == 200
+
+
+def test_a_persona_is_found_by_capitals_of_any_script(site: Site) -> None:
+    """The links of a persona lead to it, whatever letters its name has; its verdicts are narrowed by category there too."""
+    site.import_catalog(
+        {"tools": [tool("judged-abroad", panel=[opinion("Élan Ωmega")])], "personas": [{"persona": "Élan Ωmega", "role": "r"}]}
+    )
+    page = site.anyone.get("/reviewers", {"Accept": "text/html"}).text
+    path = "/reviewers/%C3%A9lan%20%CF%89mega"
+    assert f'href="{path}"' in page
+    assert site.anyone.get(path, {"Accept": "text/html"}).status_code == 200
+    told = site.anyone.get(f"/v1{path}?category=Tools").json()
+    assert (told["persona"], told["role"], [one["tool"] for one in told["items"]]) == ("Élan Ωmega", "r", ["judged-abroad"])
