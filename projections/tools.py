@@ -297,9 +297,9 @@ async def reviewers(pool: "Pool[Any]", lower: str | None = None) -> list[Reviewe
     counts: dict[str, list[CategoryCount]] = {}
     for row in await pool.fetch(REVIEWERS, lower):
         counts.setdefault(row["persona"], []).append(CategoryCount(row["category"], row["reviewed"], row["shipped"]))
-    described = {persona.persona.lower(): persona for persona in await personas(pool, lower)}
+    described = {one.persona.lower(): one for one in await personas(pool, lower)}
     judging = {name.lower() for name in counts}
-    counts |= {persona.persona: [] for key, persona in described.items() if key not in judging}
+    counts |= {one.persona: [] for key, one in described.items() if key not in judging}
     return [_reviewer(described.get(name.lower()) or undescribed(name), name, counts[name]) for name in sorted(counts)]
 
 

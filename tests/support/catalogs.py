@@ -52,7 +52,7 @@ class Imported:
     def take(self, said: CatalogFile) -> list[CatalogEvent]:
         """Import a file, and give what that appended. Raises CatalogInvalid."""
         meant = resolve(said, self.listing, self._new_ids)
-        successors = {id_: tool.description.successor for id_, tool in self.tools.items() if tool.description.successor}
+        successors = {id_: one.description.successor for id_, one in self.tools.items() if one.description.successor}
         about_ids = [*check_pairs(said, meant.tool_ids), *check_successors(said, meant.tool_ids, successors)]
         if faults := [*check(said), *meant.faults, *about_ids]:
             raise CatalogInvalid(faults)

@@ -13,9 +13,9 @@ from lxml import etree
 
 from projections import verdicts
 from services.web.sitemap import NAMESPACE, PART
-from tests.emails.test_feed import every, read
 from tests.support import npm, servers
 from tests.support.catalogs import opinion
+from tests.support.feeds import every, read
 from tests.support.http import Site, assert_problem
 
 HOSTILE = "]]> <b>&amp; \u202e\"'"
