@@ -31,7 +31,9 @@ _SITE: Final = re.compile(r"https?://[A-Za-z0-9\-._~:/?#@!$'()*+,;=%]+")
 
 def plain(text: str) -> str:
     """Return a text as markdown that shows it and does nothing else, in one line."""
-    line = _MARKUP.sub(r"\\\g<0>", _UNSEEN.sub("", " ".join(text.split())))
+    # What isn't seen goes before the spaces are counted: between two of them it left both, and four make a block of code.
+    seen = _UNSEEN.sub("", " ".join(text.split()))
+    line = _MARKUP.sub(r"\\\g<0>", " ".join(seen.split()))
     if begins := _BEGINNING.match(line):
         at = begins.end() if begins[0].isdigit() else 0
         return f"{line[:at]}\\{line[at:]}"
