@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.catalogs import opinion, tool
@@ -156,6 +157,9 @@ def test_old_paths_lead_on(site: Site, names: tuple[str, str]) -> None:
         answer = site.anyone.get(path)
         assert (answer.status_code, answer.headers["location"]) == (301, wanted)
         assert answer.headers["cache-control"] == "public, max-age=86400"
+    for query in (b"a\\b", b"a=\\\\evil.example"):  # as a browser would not send it
+        asked = httpx.URL(site.client.base_url).copy_with(raw_path=b"/tool/x?" + query)
+        assert site.client.get(asked).headers["location"] == "/tools/x"
     assert site.client.get(f"/tool/{names[0]}", follow_redirects=True).url.path == f"/tools/{names[1]}"
 
 

@@ -157,3 +157,12 @@ def test_a_visitor_is_who_the_token_says(site: Site) -> None:
 def test_the_live_script_says_what_the_server_says_without_votes() -> None:
     """A line that the script counts live begins as the page wrote it."""
     assert f'"{NO_VOTES}"' in (STATIC / "site.js").read_text()
+
+
+def test_the_longest_category_of_a_catalog_has_its_lists(site: Site) -> None:
+    """A category may be as long in an address as in the catalog file."""
+    longest = "Ü" * 200
+    slug = site.add_tool(category=longest)
+    assert slugs(site, category=longest) == [slug]
+    assert site.anyone.get("/tools", {"Accept": "text/html"}, category=longest).status_code == 200
+    assert_problem(site.anyone.get("/v1/tools", category=longest + "x"), 400)

@@ -43,8 +43,9 @@ def old_path(path: str, present: str) -> HTTPRouteHandler:
 
 
 def _with_query(path: str, scope: HTTPScope) -> bytes:
-    query = scope["query_string"].decode("latin-1")
-    return own_path(own_path(f"{path}?{query}") if query else path).encode("ascii")
+    """Return an address with the request's query, without one that no address may hold."""
+    whole = f"{path}?{_text(scope['query_string'])}" if scope["query_string"] else path
+    return (whole if own_path(whole) == whole else own_path(path)).encode("ascii")
 
 
 def _text(raw: bytes) -> str:

@@ -21,7 +21,7 @@ from services.web.http.shared import tagged
 
 Position = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Time = Annotated[datetime, Meta(tz=True)]
-CategoryName = Annotated[str, Meta(max_length=120)]
+CategoryName = Annotated[str, Meta(max_length=200)]
 """The category that a list is narrowed to."""
 
 T = TypeVar("T")
