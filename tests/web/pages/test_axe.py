@@ -61,7 +61,8 @@ OPERATORS = (
 # test_cohorts.py looks at.
 NOT_LOOKED_AT = {
     "/embed.js", "/puzzle.js", "/feed.xml", "/tools.xml", "/robots.txt", "/llms.txt", "/sitemap.xml", "/sitemap/{sitemap:str}",
-     "/static/{name:str}", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story",
+    "/static/{name:str}", "/badge/{badge:str}", "/card/{card:str}", "/favicon.ico", "/favicon.svg", "/apple-touch-icon.png",
+    "/icon-192.png", "/icon-512.png", "/manifest.webmanifest", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story",
     "/tool/{tool:str}", "/reviewer/{persona:str}", "/.well-known/security.txt", "/proof/verify.py", "/proof/mine.json",
     "/ops/integrity/{id:str}", "/tools/{tool:str}/reviews/{review:str}/report",
 }  # fmt: skip
