@@ -24,7 +24,7 @@ TRICKS = (
 def catalog(slug: str, text: str) -> dict[str, Any]:
     """Write a catalog of two tools that say a text in every field that takes one."""
     shared = {
-        "name": text, "tagline": text, "description": text, "category": f"Cat {text}", "best_for": text,
+        "name": text, "tagline": text, "description": text, "category": f"Cat {slug} {text}", "best_for": text,
         "url": "https://example.com/" + text.replace(" ", ""),
         "pricing": {"tier": "free", "label": text},
         "panel": [{"persona": "Builder", "score": 50, "verdict": "ship", "take": text}],
