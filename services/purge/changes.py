@@ -25,17 +25,18 @@ _SHOWN: Final = [
     type_.__name__
     for type_ in (
         ToolAdded, ToolDescribed, ToolListed, ToolUnlisted, PanelReviewPublished, PanelReviewRevised, ComparisonAnnounced,
-        PersonaDescribed, ReviewApproved, ReviewRejected, ReviewWithdrawn, CorrectionRecorded,
+        ReviewApproved, ReviewRejected, ReviewWithdrawn, CorrectionRecorded,
     )
 ]  # fmt: skip
 """The events that pages show, beside ballots, whose tallies say by themselves when they changed."""
-_OF_ALL: Final = [ToolRenamed.__name__, FormerSlugAdded.__name__]
-"""Those after which pages stand under other addresses, and so under other tags."""
+_OF_ALL: Final = [ToolRenamed.__name__, FormerSlugAdded.__name__, PersonaDescribed.__name__]
+"""Those after which pages stand under other addresses, and so under other tags; and what the page of every tool may show."""
 
 READ_REACHED: Final = named("select position from {cards}.checkpoint")
 
-# The tallies that changed, also those that have changed again since: else a tool that is voted on all the time would never be
-# told of. And the tools that other events ($3) between two positions are about: they say so, or the first of their stream does.
+# The tallies and cards that changed, also those that have changed again since: else a tool that is voted on all the time would
+# never be told of. A card changes with its successor too. And the tools that other events ($3) between two positions are about:
+# they say so, or the first of their stream does.
 READ_CHANGED: Final = named("""
 with others as materialized (
     select e.stream, e.type, e.data from log.other_events e
@@ -44,6 +45,8 @@ with others as materialized (
 ),
 tools as (
     select tool from {cards}.tallies where position > $1
+    union
+    select tool from {cards}.tools where position > $1
     union
     select coalesce(e.data->>'tool', (select f.data->>'tool' from log.recorded_events f where f.stream = e.stream
                                       order by f.version limit 1))

@@ -216,7 +216,7 @@ def _retry_after(headers: Mapping[bytes, bytes]) -> float | None:
         return float(said)
     try:
         at = parsedate_to_datetime(said)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year, an hour or a zone beyond what a machine counts in is no date either
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return max(0.0, at.timestamp() - now().timestamp())

@@ -213,6 +213,21 @@ async def test_a_renamed_tool_has_everything_forgotten(
     assert cache.told() == [["page"]]
 
 
+async def test_what_a_change_shows_on_other_pages_is_told(
+    following: Following, cache: Cache, committer: Committer, follow: Follow, connection: Any
+) -> None:
+    """A tool's page names its successor while that is listed, and every tool's page may name a persona's role."""
+    for changed, told in (
+        (file(tool("alpha", successor="beta")), ["list", "tool-alpha"]),
+        (file(tool("beta", listed=False)), ["list", "tool-alpha", "tool-beta"]),
+        (file(personas=({"persona": "Builder", "role": "Another role"},)), ["page"]),
+    ):
+        await committer.submit(ImportCatalog.of(changed, new_id, "op"))
+        await follow()
+        await ticked(following, connection)
+        assert cache.told() == [told]
+
+
 async def test_a_log_that_went_back_has_everything_forgotten(following: Following, cache: Cache, connection: Any) -> None:
     """Nobody knows what pages showed of what is gone."""
     await connection.execute("update purge.progress set position = 1000")
