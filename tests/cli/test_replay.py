@@ -253,7 +253,7 @@ async def rebuilt(dsn: str, projection: Projection, keep_previous: bool = False)
 
 
 @pytest.mark.usefixtures("full")
-@pytest.mark.parametrize("moved", ["position + 1000", "position - 5"])
+@pytest.mark.parametrize("moved", ["position + 1000", "position - 12"])
 async def test_a_moved_checkpoint_is_named_and_mended(shell: Shell, dsn: str, connection: Any, moved: str) -> None:
     """A checkpoint that was moved on or back, also once a projector went on from there, shows as drift; a replay mends it."""
     async with running(*(runner(dsn, p) for p in PROJECTIONS)):
