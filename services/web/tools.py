@@ -13,6 +13,7 @@ from projections.cards import Card
 from projections.tools import Place, Sort
 from services.web.as_of import AsOfQuery, CardAsOf, LogPosition, answer_card, read_card, read_moment
 from services.web.card_cache import CachedCard
+from services.web.category_paths import category_path
 from services.web.chart import DayTally, Trend, trend
 from services.web.flash import FLASHES, PageQuery
 from services.web.http.answers import Answer, Content
@@ -21,7 +22,7 @@ from services.web.http.moved import old_path
 from services.web.http.pages import POLICY, page, public_page, show
 from services.web.http.queries import CategoryName, ListQuery, listed, page_of
 from services.web.markdown import MEDIA, VARIES, markdown_answer, tool_text, wants_markdown
-from services.web.page_head import Head, query_path, tool_head
+from services.web.page_head import Head, tool_head
 from services.web.personas import read_roles
 from services.web.reviews import read_reviews
 from services.web.site import Call, Site
@@ -116,7 +117,7 @@ async def tools_page(call: Call, query: ToolsQuery) -> Answer:
 
 def _list_head(category: str | None) -> Head:
     return Head(
-        path=query_path("/tools", category=category),
+        path="/tools" if category is None else category_path(category),
         title="AI tools, panel and community verdicts" if category is None else f"AI tools in {category}: ship or skip?",
         description=f"{'All tools' if category is None else f'The tools in {category}'} "
         "with the panel’s verdict and the community’s vote on each, and how sure it is.",

@@ -19,7 +19,7 @@ BASE = "http://127.0.0.1:8000"
 """The site's address by its settings: not the one that the tests call it by."""
 SCHEMA = "https://schema.org"
 PUBLIC = [
-    "/", "/comparisons", "/tools", "/tools?category=Coding", "/reviewers", "/reviewers/builder",
+    "/", "/comparisons", "/tools", "/reviewers", "/reviewers/builder",
     "/reviewers/builder?category=Coding",
     "/search", "/categories", "/categories/coding", "/compare",
     "/leaderboard", "/leaderboard?category=Coding",
@@ -49,6 +49,7 @@ def test_each_public_page_says_where_and_what_it_is(site: Site) -> None:
         assert "robots" not in head.meta
         titles.add(head.title)
     assert len(titles) == len(PUBLIC) + 2
+    assert head_of(site, "/tools?category=Coding").canonical == f"{BASE}/categories/coding"
 
 
 @pytest.mark.parametrize("path", PRIVATE)
