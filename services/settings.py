@@ -230,7 +230,7 @@ _TABLE: Final = {
     "witness_policy": Variable("BALLOTPRESS_WITNESS_POLICY", ".*", "names no file: {}", says.file),
     "shared_seconds": _count("BALLOTPRESS_SHARED_SECONDS"),
     "purge_url": Variable(
-        "BALLOTPRESS_PURGE_URL", r"(?i)https?://[^/?#@\s]+(/[!-~]*)?", "must be an address such as https://cdn.example.com/purge",
+        "BALLOTPRESS_PURGE_URL", r"(?i)https?://[a-z0-9.:\[\]_-]+(/[!-~]*)?", "must be an address such as https://cdn.example.com/purge",
     ),
     "purge_header": Variable(
         "BALLOTPRESS_PURGE_HEADER", r"[A-Za-z0-9-]+:\s*[!-~][ -~]*", "must be a header such as `Authorization: Bearer KEY`",

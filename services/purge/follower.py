@@ -81,7 +81,7 @@ class Following:
             return
         since = taken["position"]
         tags = [] if since is None else await read_tags(connection, since, shown)
-        wrong = await asyncio.to_thread(call, self._hook, tags) if tags else None
+        wrong = await call(self._hook, tags) if tags else None
         if wrong is None:
             await connection.execute(_DONE, self._name, shown, bool(tags))
         else:

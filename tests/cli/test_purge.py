@@ -1,5 +1,6 @@
 """Purges: caches are told what the log changed, at least once, and `ballotpress purge` tells them by hand."""
 
+import asyncio
 import base64
 import json
 import os
@@ -17,11 +18,13 @@ from events.log.command import Command
 from events.log.committer import Committer
 from events.log.vault import Vault
 from services.newsletter.schedule import schedule_of
+from services.purge import hook
 from services.purge.follower import Following
 from services.purge.hook import Hook, call
 from services.setting_groups import Header, Newsletter
 from services.status.read import read_status
 from tests.support.catalogs import file, new_id, tool
+from tests.support.receiver import receiving
 from tests.support.shell import Follow, Shell, Vote
 
 KEY = "a-secret-of-the-cache"
@@ -235,11 +238,29 @@ async def test_a_log_that_went_back_has_everything_forgotten(following: Followin
     assert cache.told() == [["page"]]
 
 
-def test_a_hook_that_is_away_is_said_without_its_address() -> None:
+async def test_a_hook_that_is_away_is_said_without_its_address() -> None:
     """Neither a refused connection nor a strange address repeats what the operator set."""
     for url in (f"http://127.0.0.1:9/{KEY}", f"http://[{KEY}/", "http://127.0.0.1:99999/" + KEY):
-        said = call(Hook(url, Header("Fastly-Key", KEY), "surrogate_keys"), ["page"])
+        said = await call(Hook(url, Header("Fastly-Key", KEY), "surrogate_keys"), ["page"])
         assert said is not None and KEY not in said and "127" not in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("drips", "it took longer than 0.6 seconds"),
+        ("silent", "it took longer than 0.6 seconds"),
+        ("endless", None),
+        ("babbles", "it can't be reached: RemoteProtocolError"),
+    ],
+)
+async def test_a_cache_holds_up_a_call_for_no_longer_than_its_patience(
+    monkeypatch: pytest.MonkeyPatch, kind: str, says: str | None
+) -> None:
+    """A cache that answers byte by byte, or never, is given up after a while; a body is not waited for."""
+    monkeypatch.setattr(hook, "PATIENCE", 0.6)
+    async with receiving() as receiver, asyncio.timeout(5):
+        assert await call(Hook(receiver.url(kind), None, "tags"), ["page"]) == says
 
 
 @pytest.mark.usefixtures("catalog")
@@ -247,6 +268,7 @@ async def test_a_purge_by_hand(shell: Shell, cache: Cache) -> None:
     """All public pages, or those that show some tools, are forgotten at once; a failure is one line without the key."""
     shell("purge").failed("BALLOTPRESS_PURGE_URL")
     shell.environ |= {"BALLOTPRESS_PURGE_URL": cache.url, "BALLOTPRESS_PURGE_HEADER": f"Fastly-Key: {KEY}"}
+    shell("purge", "alpha\r\nX-More: x", status=2)
     assert shell("purge", "--json").json() == {"tags": ["page"]}
     assert "tool-beta" in shell("purge", "alpha", "beta").out
     assert cache.calls[0][0]["fastly-key"] == KEY
