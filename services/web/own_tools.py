@@ -102,12 +102,12 @@ async def get_own_tools(call: Call, query: ToolsAsked) -> Answer:
     From the log, so nothing is late. A caller without a token has done nothing; slugs that are no listed tools are left out.
     """
     found = await call.site.cards.find_any(list(dict.fromkeys(query.tool)))
-    asked = {found[slug].tool: slug for slug in query.tool if slug in found}
-    states = await read_states(call, list(asked))
+    asked = [slug for slug in dict.fromkeys(query.tool) if slug in found]
+    states = await read_states(call, [found[slug].tool for slug in asked])
     statuses = await _read_statuses(call, [state.review for state in states if state.review])
     items = [
         OwnTool(slug, state.choice, state.kept, OwnReviewState(state.review, statuses[state.review]) if state.review else None)
-        for slug, state in zip(asked.values(), states, strict=True)
+        for slug, state in zip(asked, states, strict=True)
     ]
     return json_answer(OwnTools(items), headers=NO_STORE)
 

@@ -123,8 +123,10 @@ def test_a_page_that_is_open_goes_on_hearing(site: Site, names: tuple[str, str])
         site.visitor().vote(now, "ship")
         told = old.next().data, new.next().data
         assert [(one["tool"], one["ship"]) for one in told] == [(before, 1), (now, 1)]
-    states = site.visitor().call("GET", f"/v1/visitors/me/tools?tool={before}").json()
-    assert [state["tool"] for state in states["items"]] == [before]
+    voter = site.visitor()
+    voter.vote(now, "skip")
+    states = voter.call("GET", f"/v1/visitors/me/tools?tool={before}&tool={now}").json()
+    assert [(state["tool"], state["choice"]) for state in states["items"]] == [(before, "skip"), (now, "skip")]
 
 
 def test_a_slug_that_is_taken_back_is_served_again(site: Site, names: tuple[str, str]) -> None:
