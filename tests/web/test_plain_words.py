@@ -52,8 +52,8 @@ async def test_a_form_is_refused_in_sentences(http: httpx.AsyncClient, path: str
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("/?cursor=x", 400),
-        ("/?limit=many", 400),
+        ("/comparisons?cursor=x", 400),
+        ("/comparisons?limit=many", 400),
         ("/tools?sort=best", 400),
         ("/tools/a?said=nonsense", 400),
         ("/tools/a?after=-1", 400),

@@ -162,3 +162,15 @@ def test_the_keyboard_alone_votes(window: Windows, base: str) -> None:
     page.keyboard.press("Enter")
     page.get_by_text("Your vote is counted: ship.").wait_for()
     assert page.evaluate("() => document.activeElement.getAttribute('aria-pressed')") == "true"
+
+
+def test_a_vote_just_cast_is_legible_under_the_pointer(window: Windows, base: str) -> None:
+    """The button that was pressed stays readable while the pointer rests on it, in both schemes."""
+    page = window()
+    page.goto(f"{base}/tools/framewick")
+    for choice in ("ship", "skip"):
+        page.locator(f'.ballot button[value="{choice}"]').click()
+        page.get_by_text(f"Your vote is counted: {choice}.").wait_for()
+        page.evaluate(AXE.axe_script)
+        contrast = {"runOnly": ["color-contrast"]}
+        assert [fault for scheme in SCHEMES for fault in _faults_of_view(page, choice, 1280, scheme, contrast)] == []
