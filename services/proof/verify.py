@@ -1525,19 +1525,20 @@ class Check:
         self.old: list[Note] = [self.mail.note] if self.mail else []
         self.old += [read_old(Path(name)) for name in given.old]
 
-    def signer(self, note: Note, more: Iterable[Key] = ()) -> Key:
-        """Return the trusted key that signed a checkpoint. Raises Inconsistent if none did."""
-        for key in [*self.keys, *more]:
-            is_of_site = key.kind == LOG_KEY and key.name.rpartition("/")[0] == note.origin.rpartition("/")[0]
-            if is_of_site and signed_at(note, named(key, note.origin)) is not None:
-                return key
-        raise Inconsistent(
-            f"No key that is trusted signed the checkpoint of {note.origin}, size {note.size}", newer_note=note.whole
+    def is_signed(self, note: Note, more: Iterable[Key] = ()) -> bool:
+        """Return whether a trusted key, or one of some more, signed a checkpoint. Raises Inconsistent if it did so wrongly."""
+        return any(
+            signed_at(note, named(key, note.origin)) is not None
+            for key in [*self.keys, *more]
+            if key.kind == LOG_KEY and key.name.rpartition("/")[0] == note.origin.rpartition("/")[0]
         )
 
     def must_be_signed(self, note: Note) -> dict[str, int]:
         """Check the signature and the policy of a checkpoint; return when each witness cosigned it."""
-        self.signer(note)
+        if not self.is_signed(note):
+            raise Inconsistent(
+                f"No key that is trusted signed the checkpoint of {note.origin}, size {note.size}", newer_note=note.whole
+            )
         times = self.policy.times(note)
         if not self.policy.is_met(times):
             raise Inconsistent(
@@ -1548,7 +1549,11 @@ class Check:
     def tree(self, log: Log, note: Note, tiles: Optional[TileCheck]) -> list[str]:
         """Check that the entries make the signed root and begin with older checkpoints'; return declared losses."""
         for old in self.old:
-            self.signer(old, self.former)
+            if not self.is_signed(old, self.former):  # anybody can write such a note: it shows nothing, for or against the site
+                raise CannotCheck(
+                    f"No key that is trusted here signed the older checkpoint of {old.origin}, size {old.size}. "
+                    "If it is from before the site's present key, give both: --key OLD --key NEW"
+                )
         roots = log.fold({note.size, *(old.size for old in self.old)}, tiles or ignore)
         if tiles:
             tiles.look_again(log)

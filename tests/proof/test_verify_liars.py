@@ -1,83 +1,16 @@
 """`verify.py` against a site that serves whatever it likes, with its key: nothing withheld or garbled passes for right."""
 
 import base64
-import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from services.proof import verify
+from tests.support.liar import Liar
 from tests.support.public_log import PublicLog, Signer, a_log
 
 Run = Callable[..., tuple[int, str]]
-
-
-class Liar:
-    """A site on a port of its own; `paths` says what stands at each, and may be changed at any time."""
-
-    def __init__(self, log: PublicLog) -> None:
-        liar = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                """Answer what the liar has."""
-                body = liar.paths.get(urlsplit(self.path).path)
-                self.send_response(404 if body is None else 200)
-                self.send_header("Content-Length", str(len(body or b"")))
-                self.end_headers()
-                self.wfile.write(body or b"")
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self.signer = Signer(f"127.0.0.1:{self._server.server_port}/log/1")
-        self.paths: dict[str, bytes] = {}
-        self.cards: list[dict[str, Any]] = []
-        self.show(log)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def show(self, log: PublicLog) -> None:
-        """Serve a log as it must be served, and cards as they must be."""
-        log.signer = self.signer
-        text = log.note(origin=log.signer.name).partition("\n\n")[0] + "\n"
-        tiles: dict[tuple[int, int], bytes] = {}
-        tree = verify.Tree(lambda level, n, hashes: tiles.update({(level, n): hashes}))
-        tree.add(log.leaves())
-        tree.end()
-        entries = b"".join(len(entry).to_bytes(2, "big") + entry for entry in log.entries)
-        self.paths |= {
-            "/log/1/checkpoint": f"{text}\n{self.signer.line(text)}".encode(),
-            "/log/1/log.vkey": self.signer.vkey.encode(),
-            f"/log/1/tile/entries/{verify.tile_path(0, len(log.entries))}": entries,
-            **{f"/log/1/tile/{at[0]}/{verify.tile_path(at[1], len(tile) // 32)}": tile for at, tile in tiles.items()},
-        }
-        panels = {"alpha": ["ship"], "beta": []}
-        self.cards = [
-            {
-                "slug": slug,
-                "position": len(log.entries),
-                "panel": verify.panel(panels[slug]),
-                "community": verify.community(*tally),
-            }
-            for slug, tally in zip(panels, log.tallies.values(), strict=True)
-        ]
-        self.list_cards()
-
-    def list_cards(self, following: str | None = None) -> None:
-        """Serve the cards."""
-        self.paths["/v1/tools"] = json.dumps({"items": self.cards, "next": following}).encode()
-
-    def close(self) -> None:
-        """Stop."""
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
@@ -204,6 +137,20 @@ def test_a_key_that_was_given_is_the_only_one(check: Run, liar: Liar, log: Publi
     assert check()[0] == 0
     status, said = check("--key", Signer(liar.signer.name, seed=9).vkey)
     assert (status, "No key that is trusted signed" in said) == (2, True), said
+
+
+def test_a_mail_from_before_the_present_key_can_not_be_checked_without_the_old_one(
+    check: Run, liar: Liar, log: PublicLog, tmp_path: Path
+) -> None:
+    """Who comes first with it is told what to give, and that is no contradiction: anybody can write such a note."""
+    old = Signer(liar.signer.name, seed=9)
+    text = log.note(10, origin=old.name).partition("\n\n")[0] + "\n"
+    (tmp_path / "old.note").write_text(f"{text}\n{old.line(text)}")
+    status, said = check("--old", tmp_path / "old.note")
+    assert (status, "give both: --key OLD --key NEW" in said) == (1, True), said
+    assert not (tmp_path / "evidence").exists()
+    status, said = check("--old", tmp_path / "old.note", "--key", old.vkey, "--key", liar.signer.vkey)
+    assert (status, "1 older checkpoint is their beginning" in said) == (0, True), said
 
 
 def test_a_key_with_a_line_in_its_name_does_not_spoil_what_is_kept(check: Run, liar: Liar, log: PublicLog) -> None:

@@ -78,68 +78,136 @@ const VOTE = new RegExp(`^\\{"type":"Vote(?:Cast${OF},"choice":"${C}"(?:,"previo
 const SEALED = /^\{"sealed":"[0-9a-f]{64}"\}$/;
 const PUBLIC = /^\{"type":"([A-Za-z]+)","minute":(0|[1-9]\d{0,9}),"data":(\{.*\})\}$/s;
 
-// What the entries add up to: tools by id with their tallies, ballots by tool and name.
+const CATALOG = ["ToolAdded", "ToolRenamed", "FormerSlugAdded", "ToolDescribed", "ToolListed", "ToolUnlisted", "PanelReviewPublished", "PanelReviewRevised"];
+const NAMING = CATALOG.slice(0, 3);
+const OTHERS = ["PersonaDescribed", "ComparisonAnnounced", "EventDropped", "LogKeyAdded", "LogRestarted"];
+const KINDS = { disqualified: "BallotsVoided", reinstated: "BallotsRestored" };
+const none = () => ({ ship: 0, skip: 0 });
+
+// The positions that the site's cards pass over: the announcement may stand anywhere behind them.
+function droppedIn(texts) {
+  const all = texts.map((text) => PUBLIC.exec(text)).filter((form) => form && form[1] === "EventDropped").map((form) => JSON.parse(form[3]));
+  return new Set(all.filter((data) => data.projection === "cards").map((data) => data.position));
+}
+
+// What the entries add up to: tools by id with their tallies, ballots by tool and name. A tool's card stands under `card`, which
+// is missing as long as the site passes over what added it.
 function recount(texts) {
-  const tools = new Map(), ballots = new Map(), ballotAt = new Map();
-  const moved = new Map(), owners = new Map();
-  let minute = 0;
+  const tools = new Map(), ballots = new Map(), ballotAt = new Map(), owners = new Map(), dropped = droppedIn(texts);
+  const moved = new Map(), owed = new Map(), byWord = new Set();
+  let minute = 0, named = null, namesAny = false;
   const turn = (position, text) => {
     must(Number(text) >= minute, `entry ${position}: its minute is before that of an earlier one`);
     minute = Number(text);
   };
-  texts.forEach((text, index) => {
-    const position = index + 1, vote = VOTE.exec(text);
-    if (vote) {
-      const [when, tool, name, choice, previous] = vote[1] === undefined ? [vote[6], vote[7], vote[8], undefined, vote[9]] : vote.slice(1, 6);
-      turn(position, when);
-      const of = tool + name, ballot = ballots.get(of) ?? {};
-      must(tools.has(tool), `entry ${position}: a tool that was never added`);
-      must(!ballot.voided, `entry ${position}: a vote on a voided ballot`);
-      must(ballot.choice === previous && choice !== previous, `entry ${position}: it doesn't follow from its ballot`);
-      if (previous) tools.get(tool).tally[previous]--;
-      if (choice) tools.get(tool).tally[choice]++;
-      ballots.set(of, { tool, choice, position, voided: false });
-      ballotAt.set(position, of);
-      return;
-    }
-    if (SEALED.test(text)) return;
-    const form = PUBLIC.exec(text);
-    must(form, `entry ${position} has none of the known forms`);
-    turn(position, form[2]);
-    const type = form[1], data = JSON.parse(form[3]);
-    if (type === "ToolAdded" || type === "ToolRenamed" || type === "FormerSlugAdded") {
+  const sumsOf = (map, tool) => map.get(tool) ?? map.set(tool, none()).get(tool);
+
+  // Ballots that were just named end with the corrections that directly follow, or belong to one that named none long ago.
+  const conclude = (correction) => {
+    if (!named || named.correction === correction) return;
+    must(!moved.size || byWord.has(named.correction), `entry ${named.last} names ballots, and no correction directly behind it says what they come to`);
+    for (const [tool, sums] of moved) for (const side of ["ship", "skip"]) sumsOf(owed, tool)[side] -= sums[side];
+    moved.clear();
+    named = null;
+  };
+
+  const vote = (position, tool, name, choice, previous) => {
+    const of = tool + name, ballot = ballots.get(of) ?? {};
+    must(tools.has(tool), `entry ${position}: a tool that was never added`);
+    must(!ballot.voided, `entry ${position}: a vote on a voided ballot`);
+    must(ballot.choice === previous && choice !== previous, `entry ${position}: it doesn't follow from its ballot`);
+    ballots.set(of, { tool, choice, position, voided: false });
+    ballotAt.set(position, of);
+    if (dropped.has(position)) return;
+    if (previous) tools.get(tool).tally[previous]--;
+    if (choice) tools.get(tool).tally[choice]++;
+  };
+
+  const catalog = (position, type, data) => {
+    const counts = !dropped.has(position), names = NAMING.includes(type), tool = tools.get(data.tool);
+    if (names) {
       must((owners.get(data.slug) ?? data.tool) === data.tool, `entry ${position}: ${data.slug} leads to another tool`);
       owners.set(data.slug, data.tool);
     }
-    if (type === "ToolAdded") tools.set(data.tool, { slug: data.slug, tally: { ship: 0, skip: 0 } });
-    if (type === "ToolRenamed") tools.get(data.tool).slug = data.slug;
-    if (type === "BallotsVoided" || type === "BallotsRestored") {
-      for (const place of data.ballots) {
-        const ballot = ballots.get(ballotAt.get(place));
-        must(ballot && ballot.position === place, `entry ${position}: ${place} is not the last entry of a ballot`);
-        must(ballot.voided === (type === "BallotsRestored"), `entry ${position}: voided twice, or restored without being voided`);
-        ballot.voided = !ballot.voided;
-        const sums = moved.get(ballot.tool) ?? { ship: 0, skip: 0 };
-        if (ballot.choice) sums[ballot.choice] += ballot.voided ? -1 : 1;
-        moved.set(ballot.tool, sums);
-      }
+    if (type === "ToolAdded") {
+      must(!(counts && tool?.card), `entry ${position}: ${tool?.slug} was added before`);
+      tools.set(data.tool, { tally: none(), ...tool, slug: data.slug, ...(counts && { card: data.slug }) });
+      return;
     }
-    if (type === "CorrectionRecorded") {
-      for (const { tool, before, after } of data.tools) {
-        const { tally } = tools.get(tool), sums = moved.get(tool) ?? { ship: 0, skip: 0 };
-        must(before[0] === tally.ship && before[1] === tally.skip, `entry ${position}: before it ${tool} stood elsewhere`);
-        must(after[0] === tally.ship + sums.ship && after[1] === tally.skip + sums.skip, `entry ${position}: after it ${tool} stands elsewhere`);
-        [tally.ship, tally.skip] = after;
-        moved.delete(tool);
+    must(tool || !(counts || names), `entry ${position}: a tool that was never added`);
+    if (type === "ToolDescribed" && counts) must((data.slug ?? tool.slug) === tool.slug, `entry ${position}: another slug takes a rename`);
+    if (type !== "ToolRenamed") return;
+    tool.slug = data.slug;
+    if (counts && tool.card) tool.card = data.slug;
+  };
+
+  const turnOver = (position, type, { correction, ballots: places }) => {
+    must(places.length > 0 && places.length <= 4000, `entry ${position} names ${places.length} ballots`);
+    named = { correction, type, last: position };
+    namesAny ||= type === "BallotsVoided";
+    places.forEach((place, n) => {
+      must(place > (n ? places[n - 1] : 0) && place < position, `entry ${position}: its positions don't rise, up to its own`);
+      const ballot = ballots.get(ballotAt.get(place));
+      must(ballot && ballot.position === place, `entry ${position}: ${place} is not the last entry of a ballot`);
+      must(ballot.voided === (type === "BallotsRestored"), `entry ${position}: voided twice, or restored without being voided`);
+      ballot.voided = !ballot.voided;
+      if (ballot.choice) sumsOf(moved, ballot.tool)[ballot.choice] += ballot.voided ? -1 : 1;
+    });
+  };
+
+  const correct = (position, { correction, action, votes, tools: told }) => {
+    must(action in KINDS && (!named || named.type === KINDS[action]), `entry ${position} can't be ${action}`);
+    const steps = told.map(({ before, after }) => ({ ship: after[0] - before[0], skip: after[1] - before[1] }));
+    const listed = steps.reduce((sum, { ship, skip }) => sum + Math.abs(ship) + Math.abs(skip), 0);
+    must(votes === listed && new Set(told.map((of) => of.tool)).size === told.length, `entry ${position} says that it changes ${votes} votes, and lists ${listed}`);
+    if (!named && votes) byWord.add(correction);
+    told.forEach(({ tool, before, after }, n) => {
+      must(tools.has(tool), `entry ${position}: a tool that was never added`);
+      must([...before, ...after].every((count) => Number.isInteger(count) && count >= 0), `entry ${position}: no tally has such a number`);
+      const { tally } = tools.get(tool);
+      must(before[0] === tally.ship && before[1] === tally.skip, `entry ${position}: before it ${tool} stood elsewhere`);
+      for (const side of ["ship", "skip"]) {
+        const step = steps[n][side];
+        if (named) {
+          must(step === (moved.get(tool)?.[side] ?? 0), `entry ${position}: after it ${tool} stands elsewhere by its ballots`);
+        } else {
+          const owes = (sumsOf(owed, tool)[side] += step);
+          must(owes <= 0 && (!step || step > 0 === (action === "reinstated")), `entry ${position}: it gives votes that nobody lost, or takes some in giving`);
+        }
       }
+      moved.delete(tool);
+      [tally.ship, tally.skip] = after;
+    });
+    if (named) named.last = position;
+  };
+
+  texts.forEach((text, index) => {
+    const position = index + 1, found = VOTE.exec(text);
+    if (found) {
+      const [when, ...said] = found[1] === undefined ? [found[6], found[7], found[8], undefined, found[9]] : found.slice(1, 6);
+      conclude();
+      turn(position, when);
+      return vote(position, ...said);
     }
+    if (SEALED.test(text)) return conclude();
+    const form = PUBLIC.exec(text);
+    must(form, `entry ${position} has none of the known forms`);
+    turn(position, form[2]);
+    const type = form[1], data = JSON.parse(form[3]), isNaming = type === "BallotsVoided" || type === "BallotsRestored";
+    must(!type.startsWith("Vote"), `entry ${position}: a vote has another form than this`);
+    conclude(isNaming || type === "CorrectionRecorded" ? data.correction : undefined);
+    if (isNaming) turnOver(position, type, data);
+    else if (type === "CorrectionRecorded") correct(position, data);
+    else if (CATALOG.includes(type)) catalog(position, type, data);
+    else if (!OTHERS.includes(type)) throw new Error(`entry ${position} is of a type, ${type}, that is not known here`);
   });
-  for (const [tool, sums] of moved) must(!sums.ship && !sums.skip, `no correction says that ballots on ${tool} were voided or restored`);
+  conclude();
+  for (const [tool, { ship, skip }] of owed) must(!namesAny || (!ship && !skip), `corrections of ${tool} that name no ballots don't come to those named later`);
   return tools;
 }
 
 async function compare(tools, size) {
-  const own = new Map([...tools.values()].map((tool) => [tool.slug, tool.tally]));
+  const own = new Map([...tools.values()].filter((tool) => tool.card).map((tool) => [tool.card, tool.tally]));
   let compared = 0;
   for (let cursor = ""; cursor !== null; ) {
     const page = JSON.parse(await get(`/v1/tools?limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`));

@@ -27,23 +27,52 @@ type ballot struct {
 	voided   bool
 }
 
+// A tally is [ship, skip].
+type tally [2]int
+
+// plus returns the tally with more votes at a choice; none stands at no choice.
+func (t tally) plus(choice string, step int) tally {
+	switch choice {
+	case "ship":
+		t[0] += step
+	case "skip":
+		t[1] += step
+	}
+	return t
+}
+
 type count struct {
-	minute  int64
-	ballots map[string]*ballot // by tool and name
-	votes   map[int64]string   // which ballot an entry is of
-	tallies map[string]map[string]int
-	slugs   map[string]string         // the tool of each slug that one has now
-	slugOf  map[string]string         // and the other way round
-	owners  map[string]string         // the tool that each slug leads to, for ever
-	moved   map[string]map[string]int // what ballots voided or restored come to, until a correction says so
+	minute   int64
+	dropped  map[int64]bool     // what the site's cards pass over
+	ballots  map[string]*ballot // by tool and name
+	votes    map[int64]string   // which ballot an entry is of
+	tools    map[string]*tool   // by id
+	owners   map[string]string  // the tool that each slug leads to, for ever
+	named    *named
+	moved    map[string]tally // what the ballots just named come to, until corrections have said so
+	owed     map[string]tally // what corrections without ballots came to, less the ballots named later
+	byWord   map[string]bool  // corrections without ballots
+	namesAny bool             // whether any ballots were voided by name
 }
 
 func newCount() *count {
 	return &count{
-		ballots: map[string]*ballot{}, votes: map[int64]string{}, tallies: map[string]map[string]int{},
-		slugs: map[string]string{}, slugOf: map[string]string{}, owners: map[string]string{},
-		moved: map[string]map[string]int{},
+		dropped: map[int64]bool{}, ballots: map[string]*ballot{}, votes: map[int64]string{}, tools: map[string]*tool{},
+		owners: map[string]string{}, moved: map[string]tally{}, owed: map[string]tally{}, byWord: map[string]bool{},
 	}
+}
+
+// run counts all entries, or says which is refused.
+func (c *count) run(entries [][]byte) error {
+	for _, entry := range entries {
+		c.drop(entry)
+	}
+	for index, entry := range entries {
+		if err := c.take(int64(index)+1, entry); err != nil {
+			return err
+		}
+	}
+	return c.end()
 }
 
 // take counts an entry, or says why it is refused.
@@ -54,10 +83,13 @@ func (c *count) take(position int64, entry []byte) error {
 		found = retracted.FindStringSubmatch(text)
 	}
 	if found != nil {
+		if err := c.conclude(); err != nil {
+			return err
+		}
 		return c.vote(position, found)
 	}
 	if sealed.MatchString(text) {
-		return nil
+		return c.conclude()
 	}
 	form := open_.FindStringSubmatch(text)
 	if form == nil {
@@ -82,7 +114,7 @@ func (c *count) vote(position int64, found []string) error {
 	if err := c.turn(position, found[1]); err != nil {
 		return err
 	}
-	tool, name, now, was := found[2], found[2]+found[3], found[4], found[5]
+	of, name, now, was := c.tools[found[2]], found[2]+found[3], found[4], found[5]
 	stands, known := c.ballots[name]
 	if !known {
 		stands = &ballot{}
@@ -95,101 +127,65 @@ func (c *count) vote(position int64, found []string) error {
 		return wrongf("entry %d says that its ballot stood at %q, but it stood at %q", position, was, stands.choice)
 	case was == now:
 		return wrongf("entry %d changes nothing", position)
-	case c.tallies[tool] == nil:
+	case of == nil:
 		return wrongf("entry %d is a vote on a tool that was never added", position)
 	}
 	stands.position, stands.choice = position, now
 	c.votes[position] = name
-	c.tallies[tool][was]--
-	c.tallies[tool][now]++
+	if !c.dropped[position] {
+		of.tally = of.tally.plus(was, -1).plus(now, 1)
+	}
 	return nil
 }
 
-type correction struct {
-	Tools []struct {
-		Tool          string
-		Before, After [2]int
-	}
+type corrected struct {
+	Tool          string
+	Before, After tally
+}
+
+// said are the data of all public events that are looked at.
+type said struct {
+	Tool, Slug         string
+	Correction, Action string
+	Ballots            []int64
+	Votes              int
+	Tools              []corrected
+	Projection         string
+	Position           int64
 }
 
 func (c *count) event(position int64, kind string, data []byte) error {
-	var read struct {
-		Tool, Slug string
-		Ballots    []int64
-		correction
-	}
+	var read said
 	if err := json.Unmarshal(data, &read); err != nil {
 		return wrongf("entry %d: %v", position, err)
 	}
 	switch kind {
-	case "ToolAdded", "ToolRenamed", "FormerSlugAdded":
-		if owner, known := c.owners[read.Slug]; known && owner != read.Tool {
-			return wrongf("entry %d: %s leads to another tool, %s", position, read.Slug, owner)
-		}
-		c.owners[read.Slug] = read.Tool
-		if kind == "FormerSlugAdded" {
-			return nil
-		}
-		delete(c.slugs, c.slugOf[read.Tool])
-		c.slugs[read.Slug], c.slugOf[read.Tool] = read.Tool, read.Slug
-		if c.tallies[read.Tool] == nil {
-			c.tallies[read.Tool] = map[string]int{}
-		}
 	case "BallotsVoided", "BallotsRestored":
-		return c.void(position, read.Ballots, kind == "BallotsRestored")
+		return c.void(position, kind, read)
 	case "CorrectionRecorded":
-		return c.correct(position, read.correction)
+		return c.correct(position, read)
 	}
-	return nil
-}
-
-func (c *count) void(position int64, places []int64, restore bool) error {
-	for _, place := range places {
-		name, known := c.votes[place]
-		if !known {
-			return wrongf("entry %d names %d, which is no vote", position, place)
-		}
-		stands := c.ballots[name]
-		if stands.position != place {
-			return wrongf("entry %d names %d, which is not the last entry of its ballot", position, place)
-		}
-		if stands.voided != restore {
-			return wrongf("entry %d: the ballot of entry %d is voided twice, or restored without being so", position, place)
-		}
-		stands.voided = !restore
-		tool := name[:22]
-		if c.moved[tool] == nil {
-			c.moved[tool] = map[string]int{}
-		}
-		step := -1
-		if restore {
-			step = 1
-		}
-		c.moved[tool][stands.choice] += step
+	if err := c.conclude(); err != nil {
+		return err
 	}
-	return nil
-}
-
-func (c *count) correct(position int64, told correction) error {
-	for _, of := range told.Tools {
-		for side, name := range []string{"ship", "skip"} {
-			before := c.tallies[of.Tool][name]
-			if of.Before[side] != before || of.After[side] != before+c.moved[of.Tool][name] {
-				return wrongf("entry %d: %s of %s is %d and then %d by the ballots, not %d and %d",
-					position, name, of.Tool, before, before+c.moved[of.Tool][name], of.Before[side], of.After[side])
-			}
-			c.tallies[of.Tool][name] = of.After[side]
-			delete(c.moved[of.Tool], name)
-		}
+	switch kind {
+	case "ToolAdded", "ToolRenamed", "FormerSlugAdded", "ToolDescribed", "ToolListed", "ToolUnlisted",
+		"PanelReviewPublished", "PanelReviewRevised":
+		return c.catalog(position, kind, read)
+	case "PersonaDescribed", "ComparisonAnnounced", "EventDropped", "LogKeyAdded", "LogRestarted":
+		return nil
+	case "VoteCast", "VoteRetracted":
+		return wrongf("entry %d: a vote has another form than this", position)
 	}
-	return nil
+	return fmt.Errorf("entry %d is of a type, %s, that is not known here", position, kind)
 }
 
 // compare reads every tool that the site shows; a card that changed after the tree's last entry is left out.
 func (c *count) compare(site string, size int64) error {
-	for tool, rest := range c.moved {
-		if rest["ship"] != 0 || rest["skip"] != 0 {
-			return wrongf("ballots on %s were voided or restored, and no correction says so", tool)
+	cards := map[string]*tool{}
+	for _, of := range c.tools {
+		if of.card != "" {
+			cards[of.card] = of
 		}
 	}
 	compared := 0
@@ -213,10 +209,12 @@ func (c *count) compare(site string, size int64) error {
 			if card.Position > size {
 				continue
 			}
-			own := c.tallies[c.slugs[card.Slug]]
-			if own["ship"] != card.Community.Ship || own["skip"] != card.Community.Skip {
-				return wrongf("%s is %d/%d by the log, %d/%d by the site",
-					card.Slug, own["ship"], own["skip"], card.Community.Ship, card.Community.Skip)
+			own, shown := cards[card.Slug], tally{card.Community.Ship, card.Community.Skip}
+			if own == nil {
+				return wrongf("%s is no tool by the log, and the site shows it", card.Slug)
+			}
+			if own.tally != shown {
+				return wrongf("%s is %v by the log, %v by the site", card.Slug, own.tally, shown)
 			}
 			compared++
 		}
