@@ -17,7 +17,8 @@ from tests.benchmarks.table import Row, machine, render
 from tests.support.processes import kill_all, wait_for
 
 GROUPS = (
-    "append", "http", "lag", "pages", "caching", "crawl", "replay", "emails", "newsletter", "integrity", "proof", "tree"
+    "append", "http", "lag", "pages", "caching", "crawl", "finding", "replay", "emails", "newsletter", "integrity", "proof",
+    "tree",
 )  # fmt: skip
 
 

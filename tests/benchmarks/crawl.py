@@ -10,17 +10,14 @@ from statistics import median, quantiles
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-
 from events.ballots import VoteCast
 from events.catalog import PanelReviewPublished, ToolAdded
 from events.log import ids
 from events.log.event import Event
 from tests.benchmarks.http import Api, site
 from tests.benchmarks.table import Row
-from tests.benchmarks.world import durable_postgres, new_database, new_id
+from tests.benchmarks.world import durable_postgres, new_database, new_id, record
 from tests.support import servers
-from tests.support.log import record_at
 from tests.support.runners import catch_up_all
 
 TOOLS = 100_000
@@ -52,12 +49,7 @@ async def _world(server: servers.Postgres) -> str:
     events += [PanelReviewPublished(tool=tool, persona="Builder", verdict="ship", take="Good.") for tool in tools]
     for voter in [new_id() for _ in range(VOTERS)]:
         events += [VoteCast(voter=voter, tool=tool, choice="ship") for tool in chance.sample(tools[:500], EACH)]
-    connection = await asyncpg.connect(dsn)
-    for at in range(0, len(events), 10_000):
-        await record_at(connection, [(NOW, _stream(event), event) for event in events[at : at + 10_000]])
-    await connection.execute("update log.head set listing_position = $1", TOOLS)
-    await connection.execute("vacuum analyze log.events")
-    await connection.close()
+    await record(dsn, [(NOW, _stream(event), event) for event in events])
     await catch_up_all(dsn)
     return dsn
 

@@ -3,18 +3,24 @@
 import os
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
+
+import asyncpg
 
 from events.catalog import ToolAdded
 from events.log import ids
 from events.log.command import Command, Decision, Seen
 from events.log.committer import Committer
+from events.log.event import Event
 from events.registry import REGISTRY
 from services.migrate import migrate
 from tests.support import servers
+from tests.support.log import record_at
 
 # As `up` runs it: fsync and synchronous_commit are on.
 SETTINGS = {
@@ -70,6 +76,17 @@ async def committer(dsn: str, **options: Any) -> AsyncIterator[Committer]:
     """Run a committer."""
     async with Committer(dsn, REGISTRY, **options) as running:
         yield running
+
+
+async def record(dsn: str, history: Sequence[tuple[datetime, UUID, Event]]) -> None:
+    """Write events into a new log at their times; commands see the tools that are listed by them."""
+    connection = await asyncpg.connect(dsn)
+    for at in range(0, len(history), 10_000):
+        await record_at(connection, history[at : at + 10_000])
+    listing = sum(isinstance(event, REGISTRY.listing.types) for _, _, event in history)
+    await connection.execute("update log.head set listing_position = $1", listing)
+    await connection.execute("vacuum analyze log.events")
+    await connection.close()
 
 
 def pgbench(server: servers.Postgres, database: str, script: str, seconds: float) -> float:
