@@ -39,9 +39,12 @@ class Side(msgspec.Struct, frozen=True):
 async def read_side(call: Call, name: str, text: str) -> Side:
     """Return the tool of a slug, of now or of before, or of a name; else tools that a text finds."""
     text = text.strip()
-    known = await call.site.cards.find_any([text]) if text else {}
+    if not text:
+        return Side(name, text, None, [])
+    if known := (await call.site.cards.find_any([text])).get(text):
+        return Side(name, text, known.card, [])
     found = await read_cards(call.site, [one.slug for one in await search(call.site.database, text, None, _CHOICES)])
-    exact = [cached.card for cached in known.values()] or [card for card in found if card.name.casefold() == text.casefold()]
+    exact = [card for card in found if card.name.casefold() == text.casefold()]
     return Side(name, text, exact[0] if len(exact) == 1 else None, found)
 
 

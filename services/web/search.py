@@ -63,8 +63,9 @@ async def read_search(call: Call, query: SearchQuery | SearchPageQuery) -> Searc
     cards = await read_cards(call.site, [place.slug for place in places])
     if query.cursor:
         return SearchResults(cards, more)
-    categories = [one for one in await tools.categories(database) if _is_named(one.name, text)]
-    personas = [one.persona for one in await tools.reviewers(database) if _is_named(one.persona, text)]
+    asked = _words(text)
+    categories = [one for one in await tools.categories(database) if _is_named(one.name, asked)]
+    personas = [one.persona for one in await tools.reviewers(database) if _is_named(one.persona, asked)]
     return SearchResults(cards, more, categories[:_MOST_BESIDE], personas[:_MOST_BESIDE], await _named_comparison(call, text))
 
 
@@ -73,9 +74,9 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(plain.casefold())
 
 
-def _is_named(name: str, text: str) -> bool:
-    """Return whether each word of a text begins a word of a name."""
-    asked, words = _words(text), _words(name)
+def _is_named(name: str, asked: Sequence[str]) -> bool:
+    """Return whether each word asked for begins a word of a name."""
+    words = _words(name)
     return bool(asked) and all(any(word.startswith(one) for word in words) for one in asked)
 
 

@@ -2,7 +2,9 @@
 
 import pytest
 
+from projections.registry import named
 from services.web.category_paths import category_path, category_slug
+from tests.support import servers
 from tests.support.catalogs import opinion
 from tests.support.http import Site, assert_problem, pointers
 
@@ -151,3 +153,20 @@ def test_a_former_slug_is_picked_as_the_tool_that_it_is_now(site: Site) -> None:
     site.add_tool(slug="of-now", former_slugs=["of-before"])
     answer = site.anyone.get("/compare", PAGE, left="of-before", right=other)
     assert (answer.status_code, answer.headers["location"]) == (303, f"/compare/of-now-vs-{other}")
+
+
+async def test_a_slug_is_picked_without_a_search(site: Site, postgres: servers.Postgres) -> None:
+    """The empty picker, and one with tools by their slugs, cost no search: they are answered while nobody can search."""
+    one, two = site.add_tool(), site.add_tool()
+    async with servers.locked(postgres.dsn("site"), named("lock table {search}.words in access exclusive mode")):
+        assert 'name="left"' in site.anyone.get("/compare", PAGE).text
+        assert f'value="{one}"' in site.anyone.get("/compare", PAGE, left=one).text
+        assert site.anyone.get("/compare", PAGE, left=one, right=two).status_code == 303
+
+
+def test_a_long_text_names_a_category_as_a_short_one_does(site: Site) -> None:
+    """Each word of a text begins a word of the name, whatever its case and accents; with another word it names none."""
+    site.add_tool(category="Éclair Baking")
+    for text, names in (("eclair", True), ("BAK ecl", True), ("éclair " * 60, True), ("eclair zzqx", False), ("air", False)):
+        found = site.anyone.get("/v1/search", q=text).json()["categories"]
+        assert ({"name": "Éclair Baking", "tools": 1} in found) is names, text
