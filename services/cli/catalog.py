@@ -1,7 +1,7 @@
 """`ballotpress catalog import`: append what a catalog file changes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import rich_click as click
 
@@ -33,7 +33,7 @@ async def import_(file: Path, as_json: bool) -> None:
 async def import_catalog(settings: Settings, path: Path) -> int:
     """Append what a catalog file changes; return the number of events.
 
-    Raises click.ClickException with the first fault's JSON pointer for a file that can't be imported, and LogUnavailable.
+    Raises click.ClickException with each fault's JSON pointer for a file that can't be imported, and LogUnavailable.
     """
     from events.catalog_file import CatalogInvalid
     from events.commands.catalog import ImportCatalog
@@ -49,7 +49,7 @@ async def import_catalog(settings: Settings, path: Path) -> int:
 
 
 def read_catalog(path: Path) -> "CatalogFile":
-    """Return a catalog file's content. Raises click.ClickException with the first fault."""
+    """Return a catalog file's content. Raises click.ClickException with its faults."""
     import msgspec
 
     from events.catalog_file import CatalogFile
@@ -70,6 +70,10 @@ def read_catalog(path: Path) -> "CatalogFile":
 
 
 def _refused(path: Path, faults: list[tuple[str, str]]) -> click.ClickException:
-    (pointer, detail), *others = faults
-    more = f" (and {len(others)} more)" if others else ""
-    return click.ClickException(f"{path} can't be imported, at {pointer or 'its beginning'}: {detail}{more}")
+    told = [f"at {pointer or 'its beginning'}: {detail.removesuffix('.')}" for pointer, detail in faults[:_TOLD]]
+    left = [f"and {len(faults) - _TOLD} more"] if len(faults) > _TOLD else []
+    return click.ClickException(f"{path} can't be imported, {'; '.join(told + left)}")
+
+
+_TOLD: Final = 20
+"""Faults that are told one by one: who mends a file mends them together."""

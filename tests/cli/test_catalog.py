@@ -23,6 +23,14 @@ async def test_a_wrong_file_is_refused_whole(shell: Shell, tmp_path: Path, conne
     assert await connection.fetchval("select position from log.head") == 0
 
 
+async def test_all_faults_of_a_file_are_told_at_once(shell: Shell, tmp_path: Path) -> None:
+    """Each fault is told with its place; beyond twenty they are counted."""
+    file = tmp_path / "wrong.json"
+    file.write_text(json.dumps({"tools": [tool(f"t{n}", successor="nobody") for n in range(22)], "comparisons": []}))
+    told = [f"at /tools/{n}/successor: " for n in range(20)]
+    shell("catalog", "import", str(file)).failed("wrong.json can't be imported, at ", *told, "; and 2 more")
+
+
 async def test_a_file_that_is_not_there_is_one_line(shell: Shell, tmp_path: Path) -> None:
     """A missing file is a sentence and status 1, a missing argument a sentence and status 2."""
     shell("catalog", "import", str(tmp_path / "none.json")).failed("none.json", "No such file")
