@@ -308,15 +308,16 @@ def _reviewer(described: Persona, name: str, by: list[CategoryCount]) -> Reviewe
     return Reviewer(**told, reviewed=sum(c.reviewed for c in by), shipped=sum(c.shipped for c in by), categories=by)
 
 
-async def persona_key(pool: "Pool[Any]", lower: str) -> str:
-    """Return the name by which the functions here find a persona, given its name in lower case.
+async def persona_key(pool: "Pool[Any]", name: str) -> str:
+    """Return the name by which the functions here find a persona, given its name in any case.
 
     The tables lower A to Z alone, as every server does alike. A persona with other capitals, such as Élan, is found here.
     """
+    lower = name.lower()
     if lower.isascii():
         return lower
     names = [row["persona"] for row in await pool.fetch(PERSONA_NAMES)]
-    return next((name.encode().lower().decode() for name in names if name.lower() == lower), lower)
+    return next((one.encode().lower().decode() for one in names if one.lower() == lower), lower)
 
 
 async def persona(pool: "Pool[Any]", lower: str) -> str | None:

@@ -66,7 +66,7 @@ CARRY_SECONDS = 1.5
 PATH_PATTERNS.update(
     tool=SLUG,
     pair=r"^[a-z0-9-]{1,120}-vs-[a-z0-9-]{1,120}$(?!\n)",
-    persona=r"^[^/\x00-\x20A-Z][^/\x00-\x1fA-Z]{0,79}$(?!\n)",
+    persona=r"^[^/\x00-\x20][^/\x00-\x1f]{0,79}$(?!\n)",
     category=r"^[a-z0-9-]{1,80}$(?!\n)",
     id=ID,
     visitor=ID,
