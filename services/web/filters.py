@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
-from html import escape
 from typing import Any, Final
 from urllib.parse import urlsplit
 from zlib import crc32
@@ -12,7 +11,7 @@ from markupsafe import Markup
 
 from emails.filters import days
 from events.reviews import Ground
-from projections.cards import Card, UnderReview
+from projections.cards import UnderReview
 from projections.comparison import NO_REVIEWS, NO_VOTES, verdict_line
 from projections.reviews import ties_line
 from projections.tally import Community
@@ -121,12 +120,6 @@ def persona_label(name: str, roles: Mapping[str, str]) -> str:
     return name if role is None else f"The {name} – {role}"
 
 
-def badge_code(card: Card, base_url: str) -> str:
-    """Return the HTML by which another site shows a tool's badge, which leads to the tool's page."""
-    picture = f'<img src="{base_url}/badge/{card.slug}.svg" alt="{escape(card.name)}: ship or skip?" height="20">'
-    return f'<a href="{base_url}/tools/{card.slug}">{picture}</a>'
-
-
 def votes_code(slug: str, base_url: str) -> str:
     """Return the HTML by which another site shows a tool's votes and takes some, where this one allows it."""
     return f'<div data-ballotpress="{slug}"></div>\n<script src="{base_url}/embed.js" defer></script>'
@@ -185,7 +178,6 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
         clock,
         under_review,
         category_path,
-        badge_code,
         votes_code,
         initial,
         persona_label,
