@@ -71,7 +71,7 @@ def _number(text: str) -> int | float:
 def fault_of(error: msgspec.ValidationError, type_: Any) -> Fault:
     """Return the fault of a value that doesn't fit its Struct: `$.tools[0].name` becomes `/tools/0/name`.
 
-    A word that isn't one of a few is answered with those.
+    A word that isn't one of a few is answered with those, and a day that isn't one with how it is written.
 
     The pointer names a missing or unknown field itself; of a mapping's value, msgspec names the mapping only (`[...]`).
     """
@@ -82,6 +82,8 @@ def fault_of(error: msgspec.ValidationError, type_: Any) -> Fault:
         pointer += "/" + _escaped(field["name"])
     if detail.startswith("Invalid enum value") and (words := _words_at(inspect.type_info(type_), pointer.split("/")[1:])):
         detail += f"; it must be one of {', '.join(words)}"
+    if detail == "Invalid RFC3339 encoded date":
+        detail = "This must be a day that there is, such as 2026-04-21"
     return pointer, detail
 
 

@@ -43,8 +43,8 @@ async def add(url: str, kinds: tuple[Any, ...], note: str, as_json: bool) -> Non
     _show_made(as_json, made)
 
 
-def _show_made(as_json: bool, made: "Made") -> None:
-    show(as_json, made, *_lines(made.webhook), f"The secret, shown this once: {made.secret}")
+def _show_made(as_json: bool, made: "Made", *more: str) -> None:
+    show(as_json, made, *_lines(made.webhook), f"The secret, shown this once: {made.secret}", *more)
 
 
 @webhooks.command("list")
@@ -126,7 +126,8 @@ async def rotate(webhook: str, hours: int, as_json: bool) -> None:
 
     async with connected(settings, seconds=60) as connection, committer_of(settings) as committer:
         made = await operations.rotate(connection, committer, Vault(settings.vault_keys), webhook, hours)
-    _show_made(as_json, made)
+    before = f"Those before it sign for {counted(hours, 'hour')} more" if hours else "Those before it sign no more"
+    _show_made(as_json, made, before)
 
 
 @webhooks.command()

@@ -20,6 +20,8 @@ async def test_a_wrong_file_is_refused_whole(shell: Shell, tmp_path: Path, conne
     wrong = tool("beta", pricing={"tier": "dear", "label": "Dear"})
     file.write_text(json.dumps({"tools": [tool("alpha"), wrong], "comparisons": []}))
     shell("catalog", "import", str(file)).failed("wrong.json", "/tools/1/pricing/tier")
+    file.write_text(json.dumps({"tools": [tool("alpha", reviewed="21.4.2026")], "comparisons": []}))
+    shell("catalog", "import", str(file)).failed("wrong.json", "/tools/0/reviewed", "a day that there is, such as 2026-04-21")
     assert await connection.fetchval("select position from log.head") == 0
 
 

@@ -37,6 +37,8 @@ async def test_a_webhook_from_its_beginning_to_its_end(shell: Shell) -> None:
     assert shell("webhooks", "replay", id_, "--from", "1", "--json").json()["position"] == 0
     rotated = shell("webhooks", "rotate", id_, "--json").json()
     assert rotated["secret"] != made["secret"] and rotated["webhook"]["secrets"] == 2
+    assert "Those before it sign for 2 hours more" in shell("webhooks", "rotate", id_, "--hours", "2", status=0).out
+    assert "Those before it sign no more" in shell("webhooks", "rotate", id_, "--hours", "0", status=0).out
     listed = shell("webhooks", "list", status=0).out
     assert id_ in listed and "shop" in listed and "whsec_" not in listed
     assert shell("webhooks", "show", id_, "--json").json()["id"] == id_
