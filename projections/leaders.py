@@ -36,8 +36,13 @@ before as materialized (
          limit $4)
         union all
         select t.tool, t.slug, log.settled_place(t.before_ship + s.ship, t.before_skip + s.skip)
-        from stale s join {hours}.trends t on t.tool = s.tool
-        where t.listed and t.before_ship + s.ship + t.before_skip + s.skip > 0 :category
+        from stale s
+        cross join lateral (
+            select x.tool, x.slug, x.category, x.before_ship, x.before_skip
+            from {hours}.trends x where x.tool = s.tool and x.listed
+            offset 0 -- keeps this a look-up of each tool
+        ) t
+        where t.before_ship + s.ship + t.before_skip + s.skip > 0 :category
     ) o
     order by o.place, o.slug
     limit $4

@@ -138,8 +138,12 @@ from (
      limit $3)
     union all
     select t.slug, s.net - t.net
-    from stale s join {hours}.trends t on t.tool = s.tool
-    where t.listed and (s.net - t.net, t.slug) > ($1::bigint, $2) :category
+    from stale s
+    cross join lateral (
+        select x.slug, x.category, x.net from {hours}.trends x where x.tool = s.tool and x.listed
+        offset 0 -- keeps this a look-up of each tool
+    ) t
+    where (s.net - t.net, t.slug) > ($1::bigint, $2) :category
 ) p
 order by p.first, p.slug
 limit $3

@@ -34,7 +34,7 @@ async def home_page(call: Call, query: Query) -> Answer:
     site = call.site
     newest = await tools.pairs(site.database, None, _PAIRS)
     contested = await tools.contested(site.database, _CONTESTED)
-    ahead = await leaders.leaders(site.database, None, _TOOLS)
+    ahead = await tools.tools(site.database, "settled", None, None, _TOOLS)
     return show(
         call,
         "home.html",
@@ -45,7 +45,7 @@ async def home_page(call: Call, query: Query) -> Answer:
         tallies=await read_tallies(site, (*newest, *contested)),
         moved=_once(await leaders.moved_this_week(site.database, 2 * _TOOLS))[:_TOOLS],
         judged=await read_cards(site, await leaders.newest_tools(site.database, _TOOLS)),
-        leaders=await read_cards(site, [one.slug for one in ahead]),
+        leaders=[card for card in await read_cards(site, [one.slug for one in ahead]) if card.community.total],
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 import pytest
 
-from projections import leaders, related, search
+from projections import leaders, related, search, tools
 from projections.registry import named
 from projections.search import FEW, LOOKED_THROUGH, MOST_LOOKED_THROUGH, SLIPS, SORTED, TOGETHER, WORDS
 from tests.support.plans import nodes, touched
@@ -48,6 +48,17 @@ select 't' || n, 's' || n, 'Category ' || n % 10, n % 7 > 0, n % 9 - 4, n % 5, n
 FILL_STANDINGS = named("""
 insert into {verdicts}.standings
 select 't' || n, 'Category', n % 7 > 0, n, 0, 0, 0, 0, null, null, null, n, now() from generate_series(1, $1::integer) n
+""")
+# Votes on each tool in five hours of this week; and of 500 tools those in an hour that was within seven days of the last vote,
+# and is not within seven days of now.
+FILL_HOURS = named("""
+with now as (select date_trunc('hour', now(), 'UTC') as hour),
+     begin as (insert into {hours}.trends_begin (hour) select hour - interval '7 days 1 hour' from now)
+insert into {hours}.hours
+select 't' || n, hour - h * interval '1 hour', 2, 1, 0, 0, n, n
+from now, generate_series(1, $1::integer) n, generate_series(1, 5) h
+union all
+select 't' || 40 * n, hour - interval '7 days 1 hour', 2, 1, 0, 0, n, n from now, generate_series(1, $1::integer / 40) n
 """)
 TABLES = ("{search}.documents", "{search}.words", "{cards}.tallies", "{cards}.places", "{hours}.trends", "{verdicts}.standings")
 
@@ -109,3 +120,17 @@ async def test_common_words_find_the_best_of_all(many: Connection) -> None:
             page = await search.search(many, text, after, 50)  # type: ignore[arg-type]
             found, after = found + [one.slug for one in page], page[-1]
         assert found == right[:150]
+
+
+async def test_an_hour_that_leaves_the_week_costs_a_look_up_of_each_tool(many: Connection) -> None:
+    """Between two votes an hour may grow older than seven days: its tools are placed anew, without reading the whole table."""
+    await many.execute(FILL_HOURS, TOOLS)
+    for table in ("{hours}.hours", "{hours}.trends_begin"):
+        await many.execute(f"vacuum analyze {named(table)}")
+    stale = TOOLS // 40
+    by_trend = tools.ORDERS["trending"].page(None, None, PAGE)
+    for statement, arguments in ((leaders.LEADERS, (*FIRST, PAGE, leaders.FIRST_BEFORE)), by_trend):
+        assert await touched(many, statement, *arguments) <= 10 * stale, statement
+        (row,) = await many.fetch(f"explain (format json) {statement}", *arguments)
+        plan = nodes(json.loads(row[0])[0]["Plan"])
+        assert "trends" not in {node["Relation Name"] for node in plan if node["Node Type"] == "Seq Scan"}, statement

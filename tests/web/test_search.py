@@ -1,5 +1,7 @@
 """Search, categories and the picker over HTTP and as pages: what is typed leads somewhere, or the page says why not."""
 
+import re
+
 import pytest
 
 from projections.registry import named
@@ -134,6 +136,15 @@ def test_the_leaderboard_shows_who_leads(site: Site) -> None:
     shown = site.anyone.get("/leaderboard", PAGE, category="Boards & Co").text
     assert shown.index("Board 0") < shown.index("Board 1") and unvoted not in shown
     assert "Nobody leads yet" in site.anyone.get("/leaderboard", PAGE, category="none").text
+
+
+def test_the_first_page_shows_the_first_of_the_leaderboard(site: Site) -> None:
+    """Its leaders are the leaderboard's, in their order; a tool that nobody voted on is none."""
+    site.add_tool(name="Unvoted")
+    position = site.visitor().vote(site.add_tool(name="Voted"), "ship")
+    board = [one["tool"]["slug"] for one in site.anyone.get("/v1/leaderboard", after=position, limit=5).json()["items"]]
+    shown = site.anyone.get("/", PAGE).text.partition('<h2 id="leaders">')[2].partition("</section>")[0]
+    assert re.findall(r'href="/tools/([^"]+)"', shown) == board
 
 
 def test_a_tool_and_a_comparison_lead_to_others(site: Site) -> None:
