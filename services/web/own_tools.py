@@ -38,7 +38,7 @@ class VisitorState(NamedTuple):
 class ToolsAsked(Query, frozen=True, kw_only=True):
     """Which tools, by their slugs."""
 
-    tool: Annotated[list[str], Meta(min_length=1, max_length=MOST_TOOLS)]
+    tool: Annotated[list[Slug], Meta(min_length=1, max_length=MOST_TOOLS)]
 
 
 class OwnReviewState(msgspec.Struct, frozen=True):

@@ -29,12 +29,13 @@ _WORD: Final = re.compile(r"[^\W_]+[+#]*")
 _VERSUS: Final = re.compile(r"\s+(?:vs\.?|versus)\s+", re.IGNORECASE)
 
 Text = Annotated[str, Meta(max_length=LONGEST)]
+Words = Annotated[str, Meta(min_length=1, max_length=LONGEST, pattern=r"\S")]
 
 
 class SearchQuery(ListQuery, frozen=True, kw_only=True):
     """What to look for."""
 
-    q: Text
+    q: Words
 
 
 class SearchPageQuery(ListQuery, frozen=True, kw_only=True):

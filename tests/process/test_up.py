@@ -95,7 +95,7 @@ def test_an_up_killed_while_it_starts_leaves_nothing(instance: Instance) -> None
         instance.start()
         time.sleep(moment)
         instance.signal(signal.SIGKILL)
-        assert instance.is_gone(), f"killed after {moment} s"
+        assert instance.left() == [], f"killed after {moment} s"
     instance.start().ready()
     said = instance.output.read_text().splitlines()
     places = [said.index(step) for step in STEPS]
@@ -107,7 +107,7 @@ def test_everything_is_still_there_after_a_restart(shared: Instance) -> None:
     position = ask(shared, "select position from log.head")
     assert isinstance(position, int) and position > 0
     assert shared.signal(signal.SIGINT) == 0
-    assert shared.is_gone()
+    assert shared.left() == []
     assert not (shared.home / "run.json").exists()
     (earlier := shared.home / "valkey" / "appendonlydir").mkdir()
     (earlier / "appendonly.aof").touch()
@@ -230,7 +230,7 @@ def test_a_killed_up_leaves_nothing_and_the_next_one_works(shared: Instance) -> 
     assert wait_for(lambda: len(guards(shared)) == 1 and guards(shared) != killed)
     position = ask(shared, "select position from log.head")
     assert shared.signal(signal.SIGKILL) == -signal.SIGKILL
-    assert shared.is_gone()
+    assert shared.left() == []
     shared.start().ready()
     assert ask(shared, "select position from log.head") == position
 
@@ -312,4 +312,4 @@ def test_a_wrong_setting_stops_the_start(folder: Path, variable: str, value: str
     instance = Instance(folder / "home", **{variable: value}).start()
     assert instance.process is not None and instance.process.wait(PATIENCE) == 1
     assert variable in instance.output.read_text().splitlines()[-1]
-    assert instance.is_gone()
+    assert instance.left() == []

@@ -87,6 +87,16 @@ def processes_naming(folder: Path, word: bytes = b"") -> list[int]:
     return found
 
 
+def command_of(pid: int) -> str:
+    """Return a process's command, and what it waits for, as one line; that it has ended if it has."""
+    proc = Path(f"/proc/{pid}")
+    try:
+        words = (proc / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        return f"{pid} {words} ({(proc / 'wchan').read_text() or 'runs'})"
+    except OSError:
+        return f"{pid} has ended"
+
+
 def kill_all(folder: Path) -> None:
     """Kill every other process that names a folder, and those that they start meanwhile; then none of them is left."""
 
@@ -239,6 +249,7 @@ class Instance:
         """Return every process on this machine that names the home folder in its command or environment."""
         return processes_naming(self.home)
 
-    def is_gone(self) -> bool:
-        """Return whether nothing of it runs any more, once it had time to end."""
-        return wait_for(lambda: not self.processes())
+    def left(self) -> list[str]:
+        """Return the commands of what still runs of it, once it had time to end."""
+        wait_for(lambda: not self.processes())
+        return [command_of(pid) for pid in self.processes()]
