@@ -71,7 +71,7 @@ class Viewer(Answer):
 
     __slots__ = ("_is_over", "_live", "_pending", "_sending_since", "_task", "_waiter", "network", "tools")
 
-    def __init__(self, live: "Live", tools: Mapping[str, str], network: Network) -> None:
+    def __init__(self, live: "Live", tools: Mapping[str, tuple[str, ...]], network: Network) -> None:
         headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
         self._write(b"", 200, headers)
         self.tools = tools
@@ -189,7 +189,10 @@ class Live:
         """
         if not self._places.take(network):
             raise TooManyViewers("As many watch as there are places for; ask for the tallies now and then instead.")
-        viewer = Viewer(self, {cached.tool: slug for slug, cached in found.items()}, network)
+        tools: dict[str, tuple[str, ...]] = {}
+        for slug, cached in found.items():
+            tools[cached.tool] = (*tools.get(cached.tool, ()), slug)
+        viewer = Viewer(self, tools, network)
         for cached in found.values():
             self._watched.setdefault(cached.tool, _WatchedTool(cached)).viewers.add(viewer)
         self.hear([cached.tally for cached in found.values()])
@@ -199,12 +202,13 @@ class Live:
             last = None
         for position, tool in watched:
             if last is None or position > last:
-                viewer.queue(tool, self._event(tool, viewer.tools[tool]))
+                viewer.queue(tool, self._event(tool, viewer.tools[tool], self._cards.rewinds))
         self._viewers.add(viewer)
         return viewer
 
-    def _event(self, tool: str, slug: str) -> bytes:
-        return self._watched[tool].event(slug, self._cards.rewinds, self._cards.under_review(tool))
+    def _event(self, tool: str, slugs: tuple[str, ...], rewinds: int) -> bytes:
+        watched, under_review = self._watched[tool], self._cards.under_review(tool)
+        return b"".join(watched.event(slug, rewinds, under_review) for slug in slugs)
 
     def leave(self, viewer: Viewer) -> None:
         """Forget a viewer, and give its place to another."""
@@ -264,12 +268,12 @@ class Live:
             watched = self._watched.get(tool)
             if watched is None:
                 continue
-            events: dict[str, bytes] = {}  # nearly always one
+            events: dict[tuple[str, ...], bytes] = {}  # nearly always one
             for viewer in tuple(watched.viewers):
-                slug = viewer.tools[tool]
-                if slug not in events:
-                    events[slug] = watched.event(slug, self._rewinds, self._cards.under_review(tool))
-                viewer.queue(tool, events[slug])
+                slugs = viewer.tools[tool]
+                if slugs not in events:
+                    events[slugs] = self._event(tool, slugs, self._rewinds)
+                viewer.queue(tool, events[slugs])
                 sent += 1
                 if sent % _AT_ONCE == 0:
                     await asyncio.sleep(0)

@@ -115,14 +115,16 @@ def test_forms_of_pages_that_are_open_count(site: Site, names: tuple[str, str]) 
 
 
 def test_a_page_that_is_open_goes_on_hearing(site: Site, names: tuple[str, str]) -> None:
-    """Who watches by a former slug is told under it, and who watches by the present one under that."""
+    """Who watches by a former slug is told under it, by the present one under that, and by both under each."""
     before, now = names
     base = str(site.client.base_url).rstrip("/")
-    with streaming(base, before) as old, streaming(base, now) as new:
+    with streaming(base, before) as old, streaming(base, now) as new, streaming(base, before, now) as both:
         assert (old.next().data["tool"], new.next().data["tool"]) == (before, now)
+        assert {both.next().data["tool"] for _ in range(2)} == {before, now}
         site.visitor().vote(now, "ship")
         told = old.next().data, new.next().data
         assert [(one["tool"], one["ship"]) for one in told] == [(before, 1), (now, 1)]
+        assert {(one["tool"], one["ship"]) for one in (both.next().data, both.next().data)} == {(before, 1), (now, 1)}
     voter = site.visitor()
     voter.vote(now, "skip")
     states = voter.call("GET", f"/v1/visitors/me/tools?tool={before}&tool={now}").json()
