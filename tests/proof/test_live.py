@@ -1,8 +1,6 @@
 """A running site's public log, checked by programs that know it only over HTTP: `verify.py`, and one in Go."""
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import pytest
 
 from projections import merkle
 from services.proof import verify
-from tests.support import go
+from tests.support import go, node
 from tests.support.live_log import VOTERS, Live, stranger
 from tests.support.public_log import Signer
 
@@ -105,10 +103,7 @@ def test_proofs_that_the_site_serves_are_right_at_any_size(live: Live, size: int
 
 def test_node_finds_the_same(live: Live, tmp_path: Path) -> None:
     """A verifier after docs/proof.md, in another language and on other cryptography, that shares no code with ours."""
-    if shutil.which("node") is None:
-        assert os.environ.get("CI") != "true", "CI must have Node: apt-get install npm"
-        pytest.skip("needs Node")
-    program = Path(__file__).parents[1] / "oracle" / "node" / "verifier.mjs"
-    done = subprocess.run(("node", program, live.url), cwd=tmp_path, capture_output=True, text=True, check=False)
+    node.must_be_there()
+    done = subprocess.run(("node", node.VERIFIER, live.url), cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert re.search(r"ok [2-9]\d\d entries; [2-9] tools", done.stdout)

@@ -1,20 +1,16 @@
 """The verifiers in Go and in Node keep the rules of docs/proof.md by themselves: what `verify.py` refuses, they refuse too."""
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support import go
+from tests.support import go, node
 from tests.support.breaches import BREACHES, Breach
 from tests.support.liar import Liar
 from tests.support.public_log import PublicLog, a_log
-
-NODE = Path(__file__).parents[1] / "oracle" / "node" / "verifier.mjs"
 
 Said = tuple[int, str]
 Verifier = Callable[[Liar], Said]
@@ -32,10 +28,8 @@ def verifier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     if request.param == "go":
         program = go.build("verifier", tmp_path_factory.mktemp("go"))
         return lambda site: ran(program, site.url, site.signer.vkey)
-    if shutil.which("node") is None:
-        assert os.environ.get("CI") != "true", "CI must have Node: apt-get install npm"
-        pytest.skip("needs Node")
-    return lambda site: ran("node", NODE, site.url)
+    node.must_be_there()
+    return lambda site: ran("node", node.VERIFIER, site.url)
 
 
 @pytest.fixture
