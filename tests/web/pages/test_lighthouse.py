@@ -11,30 +11,30 @@ from tests.support.browser import FLAGS, chromium
 
 FOLDER = Path(__file__).parent / "lighthouse"
 GOAL = 0.95
-BUSY = 2.0
-"""Programs that want each core, beyond which how fast a page is can't be told: this machine is then slower than any phone."""
+QUIET = "BALLOTPRESS_QUIET" in os.environ
+"""Whether nothing else runs here: beside other tests this machine is slower than any phone, so speed is judged then alone."""
+HEADINGS = ("accessibility", "best-practices", "seo", *(("performance",) if QUIET else ()))
 
 
 @pytest.mark.parametrize("path", ["/", "/tools/ollama", "/compare/ollama-vs-llama-cpp"])
 def test_a_page_is_fast_accessible_sound_and_found(
     base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    """Performance, accessibility, best practices and what search engines ask, each at least 95; what is missing is named.
+    """Accessibility, best practices and what search engines ask, each at least 95; what is missing is named.
 
-    Performance is judged where the machine has time for it; the others always.
+    So is performance, where BALLOTPRESS_QUIET says that nothing else runs.
     """
     monkeypatch.setenv("CHROME_PATH", chromium())
     program = npm.tools(FOLDER, "nothing looks at the pages as Lighthouse does") / "lighthouse"
     told = tmp_path / "told.json"
     npm.run(
         program, base + path, "--quiet", "--no-enable-error-reporting", "--disable-full-page-screenshot",
-        "--output=json", f"--output-path={told}", f"--chrome-flags={' '.join(['--headless=new', *FLAGS])}", folder=FOLDER,
+        f"--only-categories={','.join(HEADINGS)}", "--output=json", f"--output-path={told}",
+        f"--chrome-flags={' '.join(['--headless=new', *FLAGS])}", folder=FOLDER,
     )  # fmt: skip
     found = json.loads(told.read_text())
     scores = {name: category["score"] for name, category in found["categories"].items()}
-    assert sorted(scores) == ["accessibility", "best-practices", "performance", "seo"]
-    if os.getloadavg()[0] > BUSY * (os.cpu_count() or 1):
-        del scores["performance"]
+    assert sorted(scores) == sorted(HEADINGS)
     assert min(scores.values()) >= GOAL, (scores, os.getloadavg(), _missed(found))
 
 
