@@ -124,7 +124,7 @@ def _accent(word: str) -> Accent:
 
 
 def _count(name: str) -> Variable:
-    return Variable(name, "0*[1-9][0-9]*", "must be a whole number above 0, not {!r}", int)
+    return Variable(name, "0*[1-9][0-9]{0,9}", "must be a whole number from 1 to 9999999999, not {!r}", int)
 
 
 def _switch(name: str) -> Variable:
