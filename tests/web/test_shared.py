@@ -10,16 +10,16 @@ PATHS = (
     "/integrity", "/your-data", "/newsletter", "/proof", "/llms.txt", "/tools/facts", "/tools.xml",
 )  # fmt: skip
 HOSTILE = {
-    "Host": "evil.example",
-    "X-Forwarded-Host": "evil.example",
-    "X-Forwarded-Proto": "evil",
-    "Forwarded": "host=evil.example",
-    "X-Original-URL": "/evil",
-    "X-Request-Id": "evil",
-    "Origin": "https://evil.example",
-    "Referer": "https://evil.example/",
+    "Host": "planted7.example",
+    "X-Forwarded-Host": "planted7.example",
+    "X-Forwarded-Proto": "planted7",
+    "Forwarded": "host=planted7.example",
+    "X-Original-URL": "/planted7",
+    "X-Request-Id": "planted7",
+    "Origin": "https://planted7.example",
+    "Referer": "https://planted7.example/",
     "Accept-Language": "tlh",
-    "User-Agent": "evil",
+    "User-Agent": "planted7",
 }
 # Told by the clock, and by the server that was asked.
 OF_THE_MOMENT = {"date", "x-accel-expires"}
@@ -52,7 +52,7 @@ def test_a_public_page_depends_on_its_address_alone(site: Site, tools: tuple[str
         site.client.cookies.clear()
         assert asked.content == plain.content
         assert _lasting(asked.headers) == _lasting(plain.headers)
-        assert "evil" not in asked.text + str(asked.headers)
+        assert "planted7" not in asked.text + str(asked.headers)
 
 
 def _lasting(headers: object) -> dict[str, str]:
