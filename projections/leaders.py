@@ -154,6 +154,12 @@ async def moved_this_week(pool: "Pool[Any]", limit: int) -> Sequence[Moved]:
     return [Moved(**row) for row in await pool.fetch(MOVED, limit, _MOST_CHANGES)]
 
 
+def once(moved: Sequence[Moved]) -> list[Moved]:
+    """Return each tool's change once: that of its settled verdict, where both of its verdicts changed."""
+    settled = {one.slug for one in moved if one.kind == "settled"}
+    return [one for one in moved if one.kind == "settled" or one.slug not in settled]
+
+
 async def newest_tools(pool: "Pool[Any]", limit: int) -> Sequence[str]:
     """Return the slugs of up to `limit` listed tools, the last added first."""
     return [row["slug"] for row in await pool.fetch(NEWEST, limit)]

@@ -1,12 +1,10 @@
 """The first page: the week. What is contested, what is new, what moved and who leads; lists in full have pages of their own."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
 from projections import leaders, tools
-from projections.leaders import Moved
 from services.web.comparisons import read_tallies
 from services.web.http.answers import Answer
 from services.web.http.pages import page, public_page, show
@@ -43,13 +41,7 @@ async def home_page(call: Call, query: Query) -> Answer:
         newest=newest,
         contested=contested,
         tallies=await read_tallies(site, (*newest, *contested)),
-        moved=_once(await leaders.moved_this_week(site.database, 2 * _TOOLS))[:_TOOLS],
+        moved=leaders.once(await leaders.moved_this_week(site.database, 2 * _TOOLS))[:_TOOLS],
         judged=await read_cards(site, await leaders.newest_tools(site.database, _TOOLS)),
         leaders=[card for card in await read_cards(site, [one.slug for one in ahead]) if card.community.total],
     )
-
-
-def _once(moved: Sequence[Moved]) -> list[Moved]:
-    """Return each tool's change once: that of its settled verdict, where both of its verdicts changed."""
-    settled = {one.slug for one in moved if one.kind == "settled"}
-    return [one for one in moved if one.kind == "settled" or one.slug not in settled]

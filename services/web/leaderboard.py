@@ -102,6 +102,7 @@ async def leaderboard_page(call: Call, query: LeaderboardQuery) -> Answer:
         cache=public_page(call, many=True),
         head=head,
         board=found,
+        moved=leaders.once(found.moved),
         category=query.category,
         categories=await tools.categories(call.site.database),
     )

@@ -1,9 +1,8 @@
 """The picker: two tools by slug or by words, led to their comparison; what words find is offered where it isn't one tool."""
 
-from typing import Annotated
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 
 from projections.cards import Card
 from projections.search import search
@@ -11,13 +10,11 @@ from services.web.http.answers import Answer, redirect
 from services.web.http.pages import page, public_page, show
 from services.web.http.queries import Query
 from services.web.page_head import Head
-from services.web.search import LONGEST
+from services.web.search import Text
 from services.web.site import Call
 from services.web.tools import read_cards
 
-_CHOICES = 8
-
-Text = Annotated[str, Meta(max_length=LONGEST)]
+_CHOICES: Final = 8
 
 
 class PickQuery(Query, frozen=True, kw_only=True):

@@ -29,7 +29,8 @@ _WORD: Final = re.compile(r"[^\W_]+[+#]*")
 _VERSUS: Final = re.compile(r"\s+(?:vs\.?|versus)\s+", re.IGNORECASE)
 
 Text = Annotated[str, Meta(max_length=LONGEST)]
-Words = Annotated[str, Meta(min_length=1, max_length=LONGEST, pattern=r"\S")]
+# The document says by a pattern that blanks are no words; we refuse them with a sentence.
+Words = Annotated[str, Meta(max_length=LONGEST, extra_json_schema={"minLength": 1, "pattern": r"\S"})]
 
 
 class SearchQuery(ListQuery, frozen=True, kw_only=True):
