@@ -4,7 +4,7 @@
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -16,14 +16,12 @@ from projections.comparison import Comparison, compare
 from projections.tally import community
 from services.clock import now
 from services.web.card_cache import CachedCard
-from services.web.http.answers import PUBLIC, Answer, Headers, Versioned, encoder
+from services.web.http.answers import FOR_EVER, PUBLIC, Answer, Headers, Versioned, encoder
 from services.web.http.problems import BadInput, NotFound
 from services.web.http.queries import Query, Time
 from services.web.past_cards import TOO_LATE, card_at
 from services.web.site import Call
 from services.web.tallies import Basis, basis_of
-
-FOR_EVER: Final = ((b"cache-control", b"public, max-age=31536000, immutable"),)
 
 LogPosition = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from services.web.card_drawing import Face, draw
-from services.web.http.answers import Versioned
+from services.web.http.answers import FOR_EVER, Versioned
 from services.web.http.networks import Network, Places
 from services.web.http.problems import Refusal
 from services.web.http.shared import tagged
@@ -21,7 +21,6 @@ MOST_WAITING: Final = 24
 NETWORK_WAITING: Final = 6
 MOST_KEPT: Final = 400
 """Some 12 MB."""
-_FOREVER: Final = ((b"cache-control", b"public, max-age=31536000, immutable"),)
 FIVE_MINUTES: Final = ((b"cache-control", b"public, max-age=300, stale-while-revalidate=86400"),)
 
 
@@ -35,7 +34,7 @@ class Picture:
     __slots__ = ("passing", "standing")
 
     def __init__(self, png: bytes, *tools: str) -> None:
-        self.standing = Versioned(png, cache=_FOREVER, media=PNG)
+        self.standing = Versioned(png, cache=FOR_EVER, media=PNG)
         self.passing = Versioned(png, cache=(*FIVE_MINUTES, *tagged(*tools)), media=PNG)
 
 

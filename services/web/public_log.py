@@ -13,12 +13,12 @@ from events import ballots
 from projections import merkle
 from services.proof.checkpoint import Proof, proof_text
 from services.proof.packs import ENTRIES as PACK_ENTRIES
-from services.web.http.answers import Answer, Versioned, encoder
+from services.web.http.answers import FOR_EVER, Answer, Versioned, encoder
 from services.web.http.assets import VARIES
 from services.web.http.call import VISITOR
 from services.web.http.endpoints import endpoint
 from services.web.http.problems import BadInput, NotFound
-from services.web.public_tree import A_MOMENT, BYTES, FOREVER, TEXT
+from services.web.public_tree import A_MOMENT, BYTES, TEXT
 from services.web.site import Call
 
 PREFIX: Final = "/log/"
@@ -81,7 +81,7 @@ async def get_pack(call: Call) -> Answer:
     number = int(call.path["pack"].partition(".")[0])
     if (number + 1) * PACK_ENTRIES > call.site.tree.incarnation(call.path["log"]).served:
         raise NotFound("The published checkpoint doesn't cover this pack.")
-    return Answer(await call.site.packs.read(number), media=BYTES, headers=FOREVER)
+    return Answer(await call.site.packs.read(number), media=BYTES, headers=FOR_EVER)
 
 
 class InclusionQuery(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,13 +16,12 @@ from projections.merkle import Coordinates
 from services.proof import published
 from services.proof.checkpoint import Checkpoint
 from services.proof.published import Published
-from services.web.http.answers import Answer, Content, Headers, Versioned
+from services.web.http.answers import FOR_EVER, Answer, Content, Headers, Versioned
 from services.web.http.networks import Network, Places
 from services.web.http.problems import NotFound, Refusal
 
 TEXT: Final = b"text/plain; charset=utf-8"
 BYTES: Final = b"application/octet-stream"
-FOREVER: Final = ((b"cache-control", b"public, max-age=31536000, immutable"),)
 FOR_NOBODY: Final = ((b"cache-control", b"no-store"),)
 A_MOMENT: Final = ((b"cache-control", b"public, max-age=2"),)
 PATIENCE_SECONDS: Final = 2.0
@@ -163,11 +162,11 @@ class PublicTree:
             self._kept.move_to_end(asked)
             return known
         body, hashes = await self._read(asked)
-        cache = FOREVER if await self._is_signed(asked, hashes) else FOR_NOBODY
+        cache = FOR_EVER if await self._is_signed(asked, hashes) else FOR_NOBODY
         made = Served(
             Versioned(body, cache=cache, media=BYTES) if asked[0] is not None else Content(body, BYTES), cache, len(body)
         )
-        if cache is FOREVER and asked not in self._kept:
+        if cache is FOR_EVER and asked not in self._kept:
             self._kept[asked] = made
             self._kept_bytes += made.bytes
         while self._kept_bytes > MOST_KEPT:

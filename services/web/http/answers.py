@@ -18,6 +18,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 JSON: Final = b"application/json"
 PUBLIC: Final = ((b"cache-control", b"public, max-age=0, must-revalidate"),)
+FOR_EVER: Final = ((b"cache-control", b"public, max-age=31536000, immutable"),)
 PRIVATE: Final = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization, Cookie"))
 NO_STORE: Final = ((b"cache-control", b"private, no-store"), (b"vary", b"Authorization, Cookie"))
 OF_CACHES: Final = frozenset({b"cache-control", b"x-accel-expires", b"cache-tag", b"surrogate-key"})

@@ -4,14 +4,14 @@ from typing import Final
 
 from litestar.handlers import HTTPRouteHandler
 
-from services.web.http.answers import Answer, Content, Headers
+from services.web.http.answers import FOR_EVER, Answer, Content, Headers
 from services.web.http.call import Call
 from services.web.http.endpoints import route
 from services.web.http.problems import NotFound
 from services.web.http.theme import MEDIA_OF, STATIC
 
 VARIES: Final = (b"vary", b"Accept-Encoding")
-_FOREVER: Final = ((b"cache-control", b"public, max-age=31536000, immutable"), VARIES)
+_FOREVER: Final = (*FOR_EVER, VARIES)
 _AN_HOUR: Final = ((b"cache-control", b"public, max-age=3600"), VARIES)
 
 
