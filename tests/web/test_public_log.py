@@ -135,7 +135,7 @@ def test_entries_are_packed_for_whoever_takes_gzip(site: Site, grown: Checkpoint
         "/log/1/tile/1/000",
         "/log/1/tile/64/000",
         "/log/1/tile/9/000.p/1",
-        "/log/1/tile/entries/001.p/255",
+        "/log/1/tile/entries/999.p/255",
         "/log/1/tile/entries",
         "/log/1/tile/other/000",
         "/log/1/tile/-1/000",
