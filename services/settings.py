@@ -1,4 +1,4 @@
-"""The settings of a process, read once from its environment, by the table of variables below.
+"""The settings of a process, read once from its environment, by the table of variables in `setting_table`.
 
 The only module that reads `os.environ`. What the environment leaves out comes from the home folder: the URLs of a
 running `ballotpress up`, the keys in `secrets`, the operator's token in `operator.token`.
@@ -6,37 +6,27 @@ A wrong value raises `SettingsError` with one sentence that names the variable.
 """
 
 import os
-import re
-from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from email.utils import quote
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final, Literal, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
 
-from services import setting_words as says
-from services.identity import LOGO_KINDS, THEME_PARTS, Accent, Identity, read_accent, read_footer_link, read_logo, read_theme
+from services.identity import Identity
 from services.private_files import NotOurs, must_be_ours
 from services.setting_groups import Caching, Dkim, Newsletter, PublicLog
-from services.urls import UrlError, read_database_url, read_valkey_url
+from services.setting_table import LOG_KEY, PREFIX, TABLE, SettingsError, Variable
 
 LogFormat = Literal["json", "console"]
 PuzzleBy = Literal["operator", "detector"]
 Crawlers = Literal["all", "none"]
 
 SCOPES: Final = frozenset({"catalog", "moderate", "voters", "digest", "read", "webhooks"})
-PREFIX: Final = "BALLOTPRESS_"
 HOME: Final = PREFIX + "HOME"
-LOG_KEY: Final = PREFIX + "LOG_KEY"
-DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-
-
-class SettingsError(Exception):
-    """A setting is missing or wrong; the message is one sentence that names the variable and says what to do."""
 
 
 class OperatorToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,28 +73,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     identity: Identity = Identity()
 
 
-class Variable(msgspec.Struct, frozen=True):
-    """A variable: the pattern of its value (in a list, of each word), its reader, and its refusals if wrong or missing.
-
-    A refusal follows the variable's name and may repeat the value as `{!r}`; that of a secret doesn't.
-    """
-
-    name: str
-    pattern: str
-    refusal: str
-    read: Callable[[str], Any] = str
-    missing: str = ", or start `ballotpress up`: {home}"
-
-    def value(self, word: str) -> Any:
-        """Return the value that a word stands for. Raises SettingsError."""
-        try:
-            return self.read(says.checked(word, re.fullmatch(self.pattern, word)))
-        except UrlError as error:
-            raise SettingsError(f"{self.name} {error}") from None
-        except ValueError:
-            raise SettingsError(f"{self.name} {self.refusal.format(word)}") from None
-
-
 def _operator_token(word: str) -> OperatorToken:
     name, words, token = word.split(":", 2)
     scopes = frozenset(filter(None, words.split("+")))
@@ -116,149 +84,15 @@ def _operator_token(word: str) -> OperatorToken:
     return OperatorToken(name=name, scopes=scopes, token=token)
 
 
-def _accent(word: str) -> Accent:
-    try:
-        return read_accent(word)
-    except ValueError as error:
-        raise SettingsError(f"BALLOTPRESS_SITE_COLOR {error}") from None
-
-
-def _count(name: str) -> Variable:
-    return Variable(name, "0*[1-9][0-9]{0,9}", "must be a whole number from 1 to 9999999999, not {!r}", int)
-
-
-def _switch(name: str) -> Variable:
-    return Variable(name, "on|off", "must be on or off, not {!r}", lambda word: word == "on")
-
-
-# fmt: off
 _TABLE: Final = {
-    "database_url": Variable(
-        "DATABASE_URL", "(?i)postgres(ql)?://.*", "must be a URL that begins with postgresql://",
-        read_database_url,
-    ),
-    "redis_url": Variable(
-        "REDIS_URL", "(?i)(rediss?|unix)://.*", "must be a URL that begins with redis://", read_valkey_url,
-    ),
-    "smtp_url": Variable("SMTP_URL", r"(?i)smtp(s|\+starttls)?://.*", "must be a URL that begins with smtp://"),
-    "secret_keys": Variable(
-        "BALLOTPRESS_SECRET_KEYS", ".{32,}", "holds a key shorter than 32 characters: use a longer one",
-        missing=" to one or more random keys of 32 characters, newest first",
-    ),
-    "vault_keys": Variable(
-        "BALLOTPRESS_VAULT_KEYS", "[A-Za-z0-9+/]{43}=", "holds a key that is not 32 bytes in base64: use one that is",
-        missing=" to one or more keys of 32 random bytes in base64, newest first",
-    ),
-    "base_url": Variable(
-        "BALLOTPRESS_BASE_URL", r"(?i)https?://[^/?#@\s]+/*", "must be the site's address without a path, such as https://example.com",
-        lambda word: word.rstrip("/"),
-    ),
     "operator_tokens": Variable(
-        "BALLOTPRESS_OPERATOR_TOKENS", r"[^:]+:\+*[^:+][^:]*:.+",
-        "must be a comma-separated list of name:scope+scope:token", _operator_token,
+        "BALLOTPRESS_OPERATOR_TOKENS",
+        r"[^:]+:\+*[^:+][^:]*:.+",
+        "must be a comma-separated list of name:scope+scope:token",
+        _operator_token,
     ),
-    "trusted_proxies": Variable(
-        "BALLOTPRESS_TRUSTED_PROXIES", ".*", "must list addresses or networks such as 10.0.0.0/8, not {!r}", ip_network,
-    ),
-    "cors_origins": Variable(
-        "BALLOTPRESS_CORS_ORIGINS", r"https?://[^/?#\s]+",
-        "must list origins such as https://example.com, not {!r} (and never '*': any site could vote as its visitors)",
-    ),
-    "security_contacts": Variable(
-        "BALLOTPRESS_SECURITY_CONTACT", r"mailto:[^@\s]+@[^@\s]+|https://[^\s/]\S*|tel:\+[0-9-]+",
-        "must be an address such as mailto:security@example.com or https://example.com/report, not {!r}",
-    ),
-    "writes_per_minute": _count("BALLOTPRESS_WRITES_PER_MINUTE"),
-    "network_writes_per_minute": _count("BALLOTPRESS_NETWORK_WRITES_PER_MINUTE"),
-    "new_visitors_per_hour": _count("BALLOTPRESS_NEW_VISITORS_PER_HOUR"),
-    "first_votes_per_hour": _count("BALLOTPRESS_FIRST_VOTES_PER_HOUR"),
-    "changes_per_day": _count("BALLOTPRESS_CHANGES_PER_DAY"),
-    "reviews_per_hour": _count("BALLOTPRESS_REVIEWS_PER_HOUR"),
-    "network_viewers": _count("BALLOTPRESS_NETWORK_VIEWERS"),
-    "network_marks": _switch("BALLOTPRESS_NETWORK_MARKS"),
-    "second_operator_above": Variable(
-        "BALLOTPRESS_SECOND_OPERATOR_ABOVE", "[0-9]{1,9}", "must be a whole number of votes, or 0 for never, not {!r}", int,
-    ),
-    "false_alarms": Variable(
-        "BALLOTPRESS_FALSE_ALARMS", r"0*\.[0-9]*[1-9][0-9]*", "must be a share between 0 and 1, such as 0.01, not {!r}", float,
-    ),
-    "puzzle": Variable("BALLOTPRESS_PUZZLE", "operator|detector", "must be operator or detector, not {!r}"),
-    "webhook_failures": _count("BALLOTPRESS_WEBHOOK_FAILURES"),
-    "webhook_loopback": _switch("BALLOTPRESS_WEBHOOK_LOOPBACK"),
-    "crawlers": Variable("BALLOTPRESS_CRAWLERS", "all|none", "must be all or none, not {!r}"),
-    "drain_seconds": Variable("BALLOTPRESS_DRAIN_SECONDS", "0*[0-9]{1,3}", "must be whole seconds below 1000, not {!r}", int),
-    "log_format": Variable("BALLOTPRESS_LOG_FORMAT", "json|console", "must be json or console, not {!r}"),
-    "sender": Variable(
-        "BALLOTPRESS_MAIL_FROM", ".*", "must be an address such as Verdicts <digest@example.com>, not {!r}", says.sender,
-    ),
-    "postal_address": Variable(
-        "BALLOTPRESS_POSTAL_ADDRESS", ".{,200}", "must be one line of up to 200 characters", says.one_line,
-    ),
-    "day": Variable(
-        "BALLOTPRESS_DIGEST_DAY", ".*", "must be a day of the week such as monday, not {!r}",
-        lambda word: DAYS.index(word.lower()),
-    ),
-    "hour": Variable("BALLOTPRESS_DIGEST_HOUR", "0*([01]?[0-9]|2[0-3])", "must be an hour from 0 to 23, not {!r}", int),
-    "zone": Variable("BALLOTPRESS_DIGEST_ZONE", ".*", "must be a time zone such as Europe/Berlin, not {!r}", says.zone),
-    "signups_per_hour": _count("BALLOTPRESS_SIGNUPS_PER_HOUR"),
-    "signups_in_all_per_hour": _count("BALLOTPRESS_SIGNUPS_IN_ALL_PER_HOUR"),
-    "singles_per_day": _count("BALLOTPRESS_CONFIRMATIONS_PER_DAY"),
-    "retired_keys": Variable(
-        "BALLOTPRESS_RETIRED_KEYS", ".{32,}", "holds a key shorter than 32 characters: no former key was",
-    ),
-    "webhook_secrets": Variable(
-        "BALLOTPRESS_MAIL_WEBHOOK_SECRETS", ".{16,}", "holds a secret under 16 characters: use a longer one",
-    ),
-    "ses_topics": Variable(
-        "BALLOTPRESS_SES_TOPICS", r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}",
-        "must list topics such as arn:aws:sns:eu-west-1:123456789012:bounces, not {!r}",
-    ),
-    "connections": _count("BALLOTPRESS_SMTP_CONNECTIONS"),
-    "ehlo_name": Variable(
-        "BALLOTPRESS_EHLO_NAME", r"([A-Za-z0-9-]+\.)+[A-Za-z0-9-]*[A-Za-z][A-Za-z0-9-]*|\[[0-9A-Fa-f.:]+\]",
-        "must be this machine's full name, such as mail.example.com, or an address such as [192.0.2.1], not {!r}",
-    ),
-    "lease_seconds": _count("BALLOTPRESS_MAIL_LEASE_SECONDS"),
-    "log_keys": Variable(
-        LOG_KEY, "[A-Za-z0-9+/]{43}=", "holds a key that is not 32 bytes in base64: use one that is", b64decode,
-    ),
-    "checkpoint_file": Variable("BALLOTPRESS_CHECKPOINT_FILE", "/.*", "must be the absolute path of a file, not {!r}", Path),
-    "sign_after_seconds": Variable(
-        "BALLOTPRESS_SIGN_AFTER_SECONDS", "0*([1-3]?[0-9]|40)", "must be whole seconds, at most 40, not {!r}", int,
-    ),
-    "pack_folder": Variable("BALLOTPRESS_PACK_DIR", "/.*", "must be the absolute path of a folder, not {!r}", Path),
-    "witness_policy": Variable("BALLOTPRESS_WITNESS_POLICY", ".*", "names no file: {}", says.file),
-    "shared_seconds": _count("BALLOTPRESS_SHARED_SECONDS"),
-    "purge_url": Variable(
-        "BALLOTPRESS_PURGE_URL", r"(?i)https?://[a-z0-9.:\[\]_-]+(/[!-~]*)?", "must be an address such as https://cdn.example.com/purge",
-    ),
-    "purge_header": Variable(
-        "BALLOTPRESS_PURGE_HEADER", r"[A-Za-z0-9-]+:\s*[!-~][ -~]*", "must be a header such as `Authorization: Bearer KEY`",
-        says.header,
-    ),
-    "purge_field": Variable("BALLOTPRESS_PURGE_FIELD", "[A-Za-z_]{1,40}", "must be a name such as tags, not {!r}"),
-    "site_name": Variable("BALLOTPRESS_SITE_NAME", ".{,60}", "must be one line of up to 60 characters", says.one_line),
-    "newsletter_name": Variable(
-        "BALLOTPRESS_NEWSLETTER_NAME", ".{,60}", "must be one line of up to 60 characters", says.one_line,
-    ),
-    "logo": Variable(
-        "BALLOTPRESS_SITE_LOGO", ".*", f"must name a file that ends in {', '.join(LOGO_KINDS)}, not {{!r}}", read_logo,
-    ),
-    "accent": Variable(
-        "BALLOTPRESS_SITE_COLOR", "#[0-9A-Fa-f]{6}", "must be a colour such as #1d4f7c, not {!r}", _accent,
-    ),
-    "footer_links": Variable(
-        "BALLOTPRESS_FOOTER_LINKS", ".*",
-        "must list links such as Imprint=https://example.com/imprint,Privacy=/privacy, not {!r}", read_footer_link,
-    ),
-    "theme": Variable(
-        "BALLOTPRESS_THEME_DIR", ".*", f"must name a folder that holds {' or '.join(THEME_PARTS)}, not {{!r}}", read_theme,
-    ),
-    "domain": Variable("BALLOTPRESS_DKIM_DOMAIN", ".*", "must be a domain"),
-    "selector": Variable("BALLOTPRESS_DKIM_SELECTOR", ".*", "must be a selector"),
-    "key_file": Variable("BALLOTPRESS_DKIM_KEY_FILE", ".*", "names no file: {}", says.file),
+    **TABLE,
 }
-# fmt: on
 
 VARIABLES: Final = (HOME, *(variable.name for variable in _TABLE.values()))
 """The names of all variables."""

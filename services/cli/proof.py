@@ -15,7 +15,8 @@ from services.cli.files import written
 from services.cli.options import Reason, Whole, confirm, json_option, yes_option
 from services.cli.terminal import counted, progress, show, utc
 from services.embedded.start import find_settings
-from services.settings import LOG_KEY, Settings, process_environ
+from services.setting_table import LOG_KEY
+from services.settings import Settings, process_environ
 
 if TYPE_CHECKING:
     from asyncpg import Connection

@@ -20,7 +20,8 @@ from services.cli.database import asynchronous, connected
 from services.cli.options import Whole
 from services.cli.terminal import counted
 from services.embedded.start import find_settings
-from services.settings import LOG_KEY, Settings, check_values, home_folder, known_environ, process_environ, read_identity
+from services.setting_table import LOG_KEY
+from services.settings import Settings, check_values, home_folder, known_environ, process_environ, read_identity
 
 if TYPE_CHECKING:
     from services.embedded.supervisor import Program

@@ -3,7 +3,8 @@
 from emails.look import Link, Look
 from emails.rendering import TemplateBroken, check_templates
 from services.identity import Identity
-from services.settings import Settings, SettingsError
+from services.setting_table import SettingsError
+from services.settings import Settings
 
 
 def look_of(settings: Settings) -> Look:

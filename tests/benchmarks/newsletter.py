@@ -18,7 +18,7 @@ from services.clock import now
 from services.newsletter import ledger
 from services.newsletter.issues import tick
 from services.newsletter.schedule import Schedule, schedule_of
-from services.settings import DAYS
+from services.setting_table import DAYS
 from tests.benchmarks import emails
 from tests.benchmarks.newsroom import CONNECTIONS, LEASE_SECONDS, MeasuredNewsletter, peak_megabytes, until
 from tests.benchmarks.table import Row, pairs

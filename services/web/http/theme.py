@@ -13,7 +13,7 @@ from typing import Any, Final
 from jinja2 import ChoiceLoader, DictLoader, Environment, PrefixLoader, StrictUndefined, TemplateSyntaxError
 
 from services.identity import Identity
-from services.settings import SettingsError
+from services.setting_table import SettingsError
 from services.web.http.answers import Content
 
 STATIC: Final = Path(__file__).parents[1] / "static"
