@@ -66,3 +66,17 @@ class Caching(msgspec.Struct, frozen=True, kw_only=True):
     purge_url: str | None = None
     purge_header: Header | None = None
     purge_field: str = "tags"
+
+
+class DnsServer(NamedTuple):
+    """A DNS server's IP address and port."""
+
+    address: str
+    port: int = 53
+
+
+class MailCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """The DNS servers that `mail check` asks (none: the system's), and the addresses that the relay sends from, if known."""
+
+    dns_servers: tuple[DnsServer, ...] = ()
+    outgoing: tuple[str, ...] = ()

@@ -145,6 +145,13 @@ TABLE: Final = {
         "must be this machine's full name, such as mail.example.com, or an address such as [192.0.2.1], not {!r}",
     ),
     "lease_seconds": count("BALLOTPRESS_MAIL_LEASE_SECONDS"),
+    "dns_servers": Variable(
+        "BALLOTPRESS_DNS_SERVERS", r"[0-9A-Fa-f.:]+|\[[0-9A-Fa-f:]+\](:[0-9]{1,5})?|[0-9.]+:[0-9]{1,5}",
+        "must list IP addresses such as 192.0.2.53 or [2001:db8::53]:5353, not {!r}", says.dns_server,
+    ),
+    "outgoing": Variable(
+        "BALLOTPRESS_OUTGOING_ADDRESSES", "[0-9A-Fa-f.:]+", "must list IP addresses such as 192.0.2.25, not {!r}", says.ip,
+    ),
     "log_keys": Variable(
         LOG_KEY, "[A-Za-z0-9+/]{43}=", "holds a key that is not 32 bytes in base64: use one that is", b64decode,
     ),

@@ -1,13 +1,17 @@
 """What the words of a setting mean. Every reader raises ValueError for a word that is no such thing."""
 
 from email.utils import parseaddr
+from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from services.setting_groups import Header
+from services.setting_groups import DnsServer, Header
+
+Word = TypeVar("Word")
 
 
-def checked(word: str, right: object) -> str:
+def checked(word: Word, right: object) -> Word:
     """Return a word that is right."""
     if not right:
         raise ValueError
@@ -42,3 +46,17 @@ def header(word: str) -> Header:
     """Return a header's name and value."""
     name, _, value = word.partition(":")
     return Header(name, value.strip())
+
+
+def ip(word: str) -> str:
+    """Return an IP address in its one spelling."""
+    return str(ip_address(word))
+
+
+def dns_server(word: str) -> DnsServer:
+    """Return a DNS server, whose port is 53 unless it is named; that of an IPv6 address follows brackets."""
+    address, _, port = word[1:].partition("]") if word.startswith("[") else (word, "", "")
+    if not port and word.count(":") == 1:
+        address, _, port = word.partition(":")
+    number = int(port.removeprefix(":") or 53)
+    return DnsServer(ip(address), checked(number, 0 < number < 65536))

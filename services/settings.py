@@ -18,7 +18,7 @@ import msgspec
 
 from services.identity import Identity
 from services.private_files import NotOurs, must_be_ours
-from services.setting_groups import Caching, Dkim, Newsletter, PublicLog
+from services.setting_groups import Caching, Dkim, MailCheck, Newsletter, PublicLog
 from services.setting_table import LOG_KEY, PREFIX, TABLE, SettingsError, Variable
 
 LogFormat = Literal["json", "console"]
@@ -70,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     newsletter: Newsletter = Newsletter()
     public_log: PublicLog = PublicLog()
     caching: Caching = Caching()
+    mail_check: MailCheck = MailCheck()
     identity: Identity = Identity()
 
 
@@ -123,8 +124,14 @@ def read_settings(
     default = {"sender": _sender_named(identity.newsletter_name, _mail_domain(settings.base_url))}
     newsletter = Newsletter(**(default | _read(Newsletter, values, home)), dkim=_dkim(values, home))
     public_log = PublicLog(**_read(PublicLog, values if signs_log else {**values, LOG_KEY: ""}, home))
-    caching = Caching(**_read(Caching, values, home))
-    return msgspec.structs.replace(settings, newsletter=newsletter, public_log=public_log, caching=caching, identity=identity)
+    return msgspec.structs.replace(
+        settings,
+        newsletter=newsletter,
+        public_log=public_log,
+        caching=Caching(**_read(Caching, values, home)),
+        mail_check=MailCheck(**_read(MailCheck, values, home)),
+        identity=identity,
+    )
 
 
 def read_identity(environ: Mapping[str, str]) -> Identity:
@@ -205,7 +212,7 @@ def check_values(environ: Mapping[str, str]) -> None:
     """Check the values in an environment to which `up` adds what is missing. Raises SettingsError at the first wrong one."""
     values = {name: value.strip() for name, value in environ.items() if value.strip()}
     home = home_folder(environ)
-    for table in (Settings, Newsletter, PublicLog, Caching, Identity):
+    for table in (Settings, Newsletter, PublicLog, Caching, MailCheck, Identity):
         _read(table, values, home, dict.fromkeys(table.__struct_fields__))
     _dkim(values, home)
 

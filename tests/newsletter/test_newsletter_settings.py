@@ -38,6 +38,12 @@ def test_without_any_it_is_monday_nine_utc(environ: dict[str, str]) -> None:
         ("BALLOTPRESS_RETIRED_KEYS", "short"),
         ("BALLOTPRESS_MAIL_WEBHOOK_SECRETS", "short"),
         ("BALLOTPRESS_DKIM_DOMAIN", "verdicts.example"),
+        ("BALLOTPRESS_DNS_SERVERS", "dns.example"),
+        ("BALLOTPRESS_DNS_SERVERS", "192.0.2.53:0"),
+        ("BALLOTPRESS_DNS_SERVERS", "[2001:db8::53]:70000"),
+        ("BALLOTPRESS_DNS_SERVERS", "192.0.2.53,192.0.2.256"),
+        ("BALLOTPRESS_OUTGOING_ADDRESSES", "192.0.2.0/24"),
+        ("BALLOTPRESS_OUTGOING_ADDRESSES", "mail.verdicts.example"),
     ],
 )
 def test_a_wrong_value_stops_the_start(environ: dict[str, str], variable: str, value: str) -> None:
@@ -60,3 +66,17 @@ def test_relays_are_greeted_by_a_full_name(environ: dict[str, str], machine: str
     given = {**environ, "BALLOTPRESS_BASE_URL": base_url, "BALLOTPRESS_MAIL_FROM": "News <digest@news.example>"}
     assert greeting(read_settings(given), machine) == greets
     assert greeting(read_settings({**given, "BALLOTPRESS_EHLO_NAME": "out.news.example"}), machine) == "out.news.example"
+
+
+def test_dns_servers_and_outgoing_addresses_are_read(environ: dict[str, str]) -> None:
+    """A server is an IP address with a port or without; an address has one spelling."""
+    given = {
+        **environ,
+        "BALLOTPRESS_DNS_SERVERS": "192.0.2.53, 127.0.0.1:5353, 2001:db8::53, [2001:db8::53]:5353, [2001:db8::54]",
+        "BALLOTPRESS_OUTGOING_ADDRESSES": "192.0.2.25, 2001:DB8:0::25",
+    }
+    check = read_settings(given).mail_check
+    assert check.dns_servers == (
+        ("192.0.2.53", 53), ("127.0.0.1", 5353), ("2001:db8::53", 53), ("2001:db8::53", 5353), ("2001:db8::54", 53),
+    )  # fmt: skip
+    assert check.outgoing == ("192.0.2.25", "2001:db8::25")
