@@ -80,3 +80,28 @@ class MailCheck(msgspec.Struct, frozen=True, kw_only=True):
 
     dns_servers: tuple[DnsServer, ...] = ()
     outgoing: tuple[str, ...] = ()
+
+
+class GroupScopes(NamedTuple):
+    """A group at the provider, and the scopes that it opens."""
+
+    group: str
+    scopes: frozenset[str]
+
+
+class SigningIn(msgspec.Struct, frozen=True, kw_only=True):
+    """How operators sign in at a provider (OpenID Connect), and how long a session lasts.
+
+    Without an issuer there is no provider. A client without a secret is a public one: PKCE protects it.
+    """
+
+    issuer: str | None = None
+    client_id: str | None = None
+    client_secret: str | None = None
+    groups: tuple[GroupScopes, ...] = ()
+    groups_claim: str = "groups"
+    name_claim: str = "preferred_username"
+    asked_scopes: str = "openid profile"
+    by_token: bool = True
+    session_minutes: int = 120
+    idle_minutes: int = 60

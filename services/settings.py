@@ -16,25 +16,20 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from services import operator_settings
 from services.identity import Identity
+from services.operator_settings import SCOPES as SCOPES
+from services.operator_settings import OperatorToken as OperatorToken
 from services.private_files import NotOurs, must_be_ours
-from services.setting_groups import Caching, Dkim, MailCheck, Newsletter, PublicLog
-from services.setting_table import LOG_KEY, PREFIX, TABLE, SettingsError, Variable
+from services.setting_groups import Caching, Dkim, MailCheck, Newsletter, PublicLog, SigningIn
+from services.setting_table import LOG_KEY, PREFIX, TABLE
+from services.setting_table import SettingsError as SettingsError
 
 LogFormat = Literal["json", "console"]
 PuzzleBy = Literal["operator", "detector"]
 Crawlers = Literal["all", "none"]
 
-SCOPES: Final = frozenset({"catalog", "moderate", "voters", "digest", "read", "webhooks"})
 HOME: Final = PREFIX + "HOME"
-
-
-class OperatorToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A bearer token of an operator and the scopes it opens."""
-
-    name: str
-    scopes: frozenset[str]
-    token: str
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str = "http://127.0.0.1:8000"
     smtp_url: str | None = None
     operator_tokens: tuple[OperatorToken, ...] = ()
+    person: str | None = None
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     cors_origins: tuple[str, ...] = ()
     security_contacts: tuple[str, ...] = ()
@@ -71,29 +67,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_log: PublicLog = PublicLog()
     caching: Caching = Caching()
     mail_check: MailCheck = MailCheck()
+    signing_in: SigningIn = SigningIn()
     identity: Identity = Identity()
 
 
-def _operator_token(word: str) -> OperatorToken:
-    name, words, token = word.split(":", 2)
-    scopes = frozenset(filter(None, words.split("+")))
-    gives = f"BALLOTPRESS_OPERATOR_TOKENS gives {name!r}"  # and never repeats the token
-    if unknown := sorted(scopes - SCOPES):
-        raise SettingsError(f"{gives} the unknown scope {unknown[0]!r}: use {', '.join(sorted(SCOPES))}")
-    if len(token) < 16:
-        raise SettingsError(f"{gives} a token under 16 characters: use a longer one")
-    return OperatorToken(name=name, scopes=scopes, token=token)
-
-
-_TABLE: Final = {
-    "operator_tokens": Variable(
-        "BALLOTPRESS_OPERATOR_TOKENS",
-        r"[^:]+:\+*[^:+][^:]*:.+",
-        "must be a comma-separated list of name:scope+scope:token",
-        _operator_token,
-    ),
-    **TABLE,
-}
+_TABLE: Final = {**operator_settings.TABLE, **TABLE}
 
 VARIABLES: Final = (HOME, *(variable.name for variable in _TABLE.values()))
 """The names of all variables."""
@@ -130,6 +108,7 @@ def read_settings(
         public_log=public_log,
         caching=Caching(**_read(Caching, values, home)),
         mail_check=MailCheck(**_read(MailCheck, values, home)),
+        signing_in=operator_settings.check(SigningIn(**_read(SigningIn, values, home))),
         identity=identity,
     )
 
@@ -184,7 +163,7 @@ def _completed(given: Mapping[str, str], home: Path, running: Running) -> Mappin
         lines = [line.partition("=") for line in _lines(home / "secrets") if "=" in line and not line.startswith("#")]
         kept = {name.strip(): value.strip() for name, _, value in lines}
         if token := "".join(_lines(home / "operator.token")).strip():
-            kept["BALLOTPRESS_OPERATOR_TOKENS"] = f"operator:{'+'.join(sorted(SCOPES))}:{token}"
+            kept[operator_settings.TOKENS] = f"operator:{'+'.join(sorted(SCOPES))}:{token}"
         found = running(home) if {"DATABASE_URL", "REDIS_URL"} - given.keys() else {}
     except PermissionError as error:
         raise SettingsError(
@@ -212,9 +191,10 @@ def check_values(environ: Mapping[str, str]) -> None:
     """Check the values in an environment to which `up` adds what is missing. Raises SettingsError at the first wrong one."""
     values = {name: value.strip() for name, value in environ.items() if value.strip()}
     home = home_folder(environ)
-    for table in (Settings, Newsletter, PublicLog, Caching, MailCheck, Identity):
+    for table in (Settings, Newsletter, PublicLog, Caching, MailCheck, SigningIn, Identity):
         _read(table, values, home, dict.fromkeys(table.__struct_fields__))
     _dkim(values, home)
+    operator_settings.check(SigningIn(**_read(SigningIn, values, home)))
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
@@ -234,6 +214,11 @@ def known_environ(environ: Mapping[str, str]) -> dict[str, str]:
 def choose_home(folder: str) -> None:
     """Let this process, and those that it starts, work on this home folder."""
     os.environ[HOME] = folder
+
+
+def choose_person(name: str) -> None:
+    """Let the log say that what this process does is done by this person. Raises SettingsError."""
+    os.environ[operator_settings.PERSON] = operator_settings.TABLE["person"].value(name)
 
 
 def our_variables(environ: Mapping[str, str]) -> dict[str, str]:

@@ -28,6 +28,7 @@ from services.integrity.reading import unmarked
 from services.integrity.scan import scan, silent
 from services.newsletter.doorbell import DOORBELL
 from services.newsletter.mailroom import Mailroom
+from services.operators import sessions
 from services.purge.follower import Following
 from services.purge.hook import hook_of
 from services.settings import Settings
@@ -92,6 +93,7 @@ def create_worker(settings: Settings, mailroom: Mailroom, desk: Desk) -> Worker:
         functions=[func(_wake, name=DOORBELL, keep_result=0)],
         cron_jobs=[
             cron(_clear_old_receipts, minute=7, run_at_startup=True),
+            cron(_clear_sessions, minute=22, run_at_startup=True),
             cron(_forget_marks, minute={2, 32}, run_at_startup=True),
             cron(_forget_unconfirmed, minute=37),
             cron(_remove_leftovers, hour=3, minute=47),
@@ -106,6 +108,7 @@ def create_worker(settings: Settings, mailroom: Mailroom, desk: Desk) -> Worker:
             "mailroom": mailroom,
             "desk": desk,
             "days": DAYS if settings.network_marks else 0,
+            "idle_minutes": settings.signing_in.idle_minutes,
             "false_alarms": settings.false_alarms,
             "alarm": slow_down if settings.puzzle == "detector" else silent,
             "marks": marks_of if settings.network_marks else unmarked,
@@ -158,6 +161,14 @@ async def _forget_marks(ctx: dict[str, Any]) -> int:
     connection = await postgres.connect(ctx["database_url"], "worker", seconds=60)
     try:
         return await forget_marks(connection, ctx["days"])
+    finally:
+        await connection.close()
+
+
+async def _clear_sessions(ctx: dict[str, Any]) -> None:
+    connection = await postgres.connect(ctx["database_url"], "worker")
+    try:
+        await sessions.clear(connection, ctx["idle_minutes"])
     finally:
         await connection.close()
 

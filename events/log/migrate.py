@@ -1,13 +1,30 @@
-"""Bring a database to the current schema: numbered SQL files, each run once, under one lock."""
+"""Bring a database to the current schema: numbered SQL files, each run once, under one lock.
 
+All that are missing run in one transaction. Those that begin with `CONCURRENTLY` run after it, a statement at a time, so that
+votes go on while an index of the log is made.
+"""
+
+import asyncio
+from collections.abc import Sequence
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 from asyncpg import Connection, Pool
 
 # Any constant will do; two hosts migrating at once must ask for the same one.
 _LOCK = 0x42616C6C6F7470
+_LOCK_BESIDE: Final = _LOCK + 1
+
+CONCURRENTLY: Final = "-- concurrently\n"
+_PAUSE_SECONDS: Final = 0.2
+_RECORD: Final = "insert into public.ballotpress_migrations (number, digest) values ($1, $2)"
+# What a build that was cut short leaves: an index that is kept up to date and never used.
+_UNFINISHED: Final = """
+select format('%I.%I', n.nspname, c.relname) as name
+from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
+where not i.indisvalid and i.indrelid = 'log.events'::regclass
+"""
 
 
 class SchemaTooNew(Exception):
@@ -47,18 +64,46 @@ async def migrate(connection: "Connection[Any]") -> int:
             "create table if not exists public.ballotpress_migrations"
             " (number integer primary key, digest text not null, ran_at timestamptz not null default now())"
         )
-        rows = await connection.fetch("select number, digest from public.ballotpress_migrations")
-        seen: dict[int, str] = {row["number"]: row["digest"] for row in rows}
-        ours = _migrations()
-        if seen and max(seen) > ours[-1][0]:
-            raise SchemaTooNew(f"the database has migration {max(seen)}, this release knows {ours[-1][0]}; use a later release")
-        for number, sql in ours:
-            digest = sha256(sql.encode()).hexdigest()
-            if number not in seen:
-                await connection.execute(sql)
-                await connection.execute(
-                    "insert into public.ballotpress_migrations (number, digest) values ($1, $2)", number, digest
-                )
-            elif seen[number] != digest:
-                raise MigrationChanged(f"migration {number} was changed after it ran; write a new one instead")
-        return len(ours) - len(seen)
+        missing = await _missing(connection)
+        together = [one for one in missing if not one[1].startswith(CONCURRENTLY)]
+        for number, sql in together:
+            await connection.execute(sql)
+            await connection.execute(_RECORD, number, _digest(sql))
+    return len(together) + (await _run_beside(connection) if len(together) < len(missing) else 0)
+
+
+async def _run_beside(connection: "Connection[Any]") -> int:
+    """Run the missing migrations that take no transaction; return their number.
+
+    The lock is asked for again and again: a build waits for every transaction, also for one that waits for its own lock.
+    """
+    while not await connection.fetchval("select pg_try_advisory_lock($1)", _LOCK_BESIDE):
+        await asyncio.sleep(_PAUSE_SECONDS)
+    try:
+        missing = await _missing(connection)
+        for row in await connection.fetch(_UNFINISHED) if missing else ():
+            await connection.execute(f"drop index concurrently {row['name']}")
+        for number, sql in missing:
+            for statement in filter(str.strip, sql.split(";\n")):
+                await connection.execute(statement)
+            await connection.execute(_RECORD, number, _digest(sql))
+        return len(missing)
+    finally:
+        await connection.execute("select pg_advisory_unlock($1)", _LOCK_BESIDE)
+
+
+async def _missing(connection: "Connection[Any]") -> Sequence[tuple[int, str]]:
+    """Return the migrations that haven't run yet. Raises SchemaTooNew, MigrationChanged."""
+    rows = await connection.fetch("select number, digest from public.ballotpress_migrations")
+    seen: dict[int, str] = {row["number"]: row["digest"] for row in rows}
+    ours = _migrations()
+    if seen and max(seen) > ours[-1][0]:
+        raise SchemaTooNew(f"the database has migration {max(seen)}, this release knows {ours[-1][0]}; use a later release")
+    for number, sql in ours:
+        if seen.get(number, _digest(sql)) != _digest(sql):
+            raise MigrationChanged(f"migration {number} was changed after it ran; write a new one instead")
+    return [one for one in ours if one[0] not in seen]
+
+
+def _digest(sql: str) -> str:
+    return sha256(sql.encode()).hexdigest()

@@ -1,35 +1,33 @@
-"""Operators: signing in and out, the overview with its pulse, and the catalog.
+"""Operators: the overview with its pulse, and the catalog.
 
 Every operators' page is rendered by `show_ops`, with the pages that the operator's scopes open.
 """
 
 import asyncio
 from importlib.metadata import version
-from typing import Annotated, Any, Final, cast
+from typing import Any, Final, cast
 
 import msgspec
 from asyncpg import Connection
 from litestar.types import Scope
-from msgspec import Meta
 
 from events.catalog_file import CatalogFile, CatalogInvalid
 from events.commands.catalog import ImportCatalog
 from projections import reviews
-from services.clock import fresh_id, now
+from services.clock import fresh_id
 from services.integrity import queue
 from services.json_input import MOST_FAULTS
-from services.settings import OperatorToken
+from services.operators.sessions import SignedIn
 from services.status.model import Status
 from services.status.read import read_status
 from services.status.views import pulse, throughput
 from services.web.badge_hosts import read_hosts
 from services.web.chart import spark
 from services.web.filters import count
-from services.web.http.answers import Answer, json_answer, redirect
-from services.web.http.auth import Sessions
+from services.web.http.answers import Answer, json_answer
 from services.web.http.call import operator
 from services.web.http.endpoints import endpoint
-from services.web.http.pages import page, post, read_form, show, sign_out, signed_in
+from services.web.http.pages import page, show
 from services.web.http.problems import BadInput, FieldError
 from services.web.http.queries import Query
 from services.web.site import Call, Site
@@ -47,14 +45,9 @@ ENTRIES: Final = (
     ("webhooks", "/ops/webhooks", "Webhooks"),
     ("read", "/ops/quarantine", "Quarantine"),
     ("read", "/ops/log", "Log"),
+    ("", "/ops/sessions", "Sessions"),
 )
-"""The operators' pages: the scope that each needs, its path and its name."""
-
-
-class SignIn(msgspec.Struct, frozen=True, kw_only=True):
-    """An operator's token."""
-
-    token: Annotated[str, Meta(max_length=400)]
+"""The operators' pages: the scope that each needs (if any), its path and its name."""
 
 
 class StatusAnswer(Status, frozen=True, kw_only=True):
@@ -81,16 +74,16 @@ async def show_ops(call: Call, template: str, here: str, **values: Any) -> Answe
 
 def operators_frame(scope: Scope) -> dict[str, Any]:
     """Return the values of an operators' page's frame: the pages open to whoever has signed in, none before."""
-    operator: OperatorToken | None = scope.get("signed_in")  # type: ignore[assignment]
+    operator: SignedIn | None = scope.get("signed_in")  # type: ignore[assignment]
     if operator is None:
         return {"is_ops": True}
-    entries = [entry for entry in ENTRIES if entry[0] in operator.scopes]
+    entries = [entry for entry in ENTRIES if not entry[0] or entry[0] in operator.scopes]
     return {"is_ops": True, "ops_here": "", "operator": operator.name, "entries": entries, "waiting": {}}
 
 
-def first_page(operator: OperatorToken) -> str:
+def first_page(scopes: frozenset[str]) -> str:
     """Return the first page that an operator's scopes open; the overview, which says what is missing, if none does."""
-    return next((path for scope, path, _ in ENTRIES if scope in operator.scopes), "/ops")
+    return next((path for scope, path, _ in ENTRIES if scope in scopes), "/ops")
 
 
 async def read_overview(site: Site) -> StatusAnswer:
@@ -120,35 +113,6 @@ async def post_catalog(call: Call, file: CatalogFile) -> CatalogAnswer:
             errors=[FieldError(pointer, detail) for pointer, detail in error.faults[:MOST_FAULTS]],
         ) from None
     return CatalogAnswer(receipt.value)
-
-
-@page("/ops/sign-in", Query)
-async def sign_in_page(call: Call, query: Query) -> Answer:
-    """Show the form to sign in, or redirect an operator who has signed in."""
-    operator = await signed_in(call)
-    if operator is not None:
-        return redirect(first_page(operator))
-    return show(call, "ops_sign_in.html", is_wrong=False)
-
-
-@post("/ops/sign-in")
-async def sign_in_form(call: Call) -> Answer:
-    """Sign an operator in; wrong tokens are counted."""
-    call.site.refuse_guesses(call.network)
-    form = await read_form(call, SignIn)
-    operator = call.site.operators.operator_of(form.token.strip().encode())
-    if operator is None:
-        call.site.note_guess(call.network, "/ops/sign-in")
-        return show(call, "ops_sign_in.html", status=403, is_wrong=True)
-    return redirect(first_page(operator), Sessions(call.site.settings).begin(operator, now().timestamp()))
-
-
-@post("/ops/sign-out")
-async def sign_out_form(call: Call) -> Answer:
-    """Sign out."""
-    await call.read_body()
-    await sign_out(call)
-    return redirect("/ops/sign-in", Sessions(call.site.settings).end())
 
 
 @page("/ops", Query, operator("read"))

@@ -27,6 +27,7 @@ from services.newsletter import holds, periods
 from services.newsletter.look import check_mails, look_of
 from services.newsletter.schedule import schedule_of
 from services.newsletter.tokens import MailTokens
+from services.operators.sessions import Sessions
 from services.proof import health
 from services.proof.packs import Packs
 from services.proof.published import CHANNEL
@@ -41,7 +42,7 @@ from services.web.filters import FILTERS, GLOBALS
 from services.web.following import Followers
 from services.web.http import call
 from services.web.http.admission import Admission
-from services.web.http.auth import OperatorTokens, VisitorTokens
+from services.web.http.auth import BegunSignIns, OperatorTokens, SessionCookies, VisitorTokens
 from services.web.http.checks import Check, Checks, database_check
 from services.web.http.counters import Counter, Headers, Limit
 from services.web.http.cursors import Cursors
@@ -96,6 +97,7 @@ class Site:
 
     database: "asyncpg.Pool[asyncpg.Record]"
     valkey: Redis
+    sessions: Sessions
     limits: Limits
     spent: Spent
     erased: ErasedVisitors
@@ -115,6 +117,8 @@ class Site:
         self.settings = settings
         self.tokens = VisitorTokens(settings.secret_keys)
         self.operators = OperatorTokens(settings.operator_tokens)
+        self.session_cookies = SessionCookies(settings)
+        self.begun_sign_ins = BegunSignIns(settings)
         self.cursors = Cursors(settings.secret_keys)
         self.puzzles = Puzzles(settings.secret_keys)
         self.networks = Networks(settings.trusted_proxies)
@@ -155,6 +159,7 @@ class Site:
             ) as self.database,
             valkey.client(self.settings.redis_url) as self.valkey,
         ):
+            self.sessions = Sessions(self.database, self.settings)
             self.limits = Limits(self.valkey)
             self.spent = Spent(self.limits)
             self.erased = ErasedVisitors(self.database)

@@ -8,14 +8,13 @@ import httpx
 import pytest
 
 from events.commands.subscribers import ConfirmSubscription, EraseSubscriber, ReinstateSubscriber, SuppressSubscriber
-from services.clock import now
 from services.newsletter import reports
 from services.newsletter.reports import Report
 from services.newsletter.subscribers import read_suppressed
 from services.settings import OperatorToken
-from services.web.http.auth import Sessions
 from tests.support.newsroom import Newsroom
 from tests.support.settings import settings
+from tests.support.signing_in import session_cookie
 from tests.support.sites import client
 
 EDITOR = OperatorToken(name="editor", scopes=frozenset({"digest"}), token="token-of-an-editor-of-the-tests")
@@ -82,9 +81,9 @@ async def test_an_erased_persons_address_stays_suppressed(room: Newsroom) -> Non
 async def http(dsn: str, valkey_url: str, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """The browser of an operator who has signed in."""
     given = settings(dsn, valkey_url, home=tmp_path, operator_tokens=(EDITOR,))
-    cookie = Sessions(given).begin(EDITOR, now().timestamp())[1].partition(b";")[0]
+    cookie = await session_cookie(given, EDITOR)
     async with client(given) as made:
-        made.headers.update({"cookie": cookie.decode(), "sec-fetch-site": "same-origin"})
+        made.headers.update({"cookie": cookie, "sec-fetch-site": "same-origin"})
         yield made
 
 

@@ -12,7 +12,7 @@ from tests.support.catalogs import tool
 from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_for
 from tests.support.settings import LOG_KEY, UNLIMITED, environ
 
-SCOPES = ("catalog", "moderate", "voters", "digest", "read", "webhooks")
+SCOPES = ("catalog", "moderate", "voters", "digest", "read", "webhooks", "quarantine", "operators")
 OPERATOR_TOKENS = {scope: f"token-of-the-{scope}-operator" for scope in SCOPES} | {"all": "token-of-every-operation"}
 
 _numbers = itertools.count(1)

@@ -7,11 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from services.clock import fresh_id, now
+from services.clock import fresh_id
 from services.settings import OperatorToken
-from services.web.http.auth import Sessions, VisitorTokens
+from services.web.http.auth import VisitorTokens
 from tests.support.routes import all_routes
 from tests.support.settings import SECRET_KEY, settings
+from tests.support.signing_in import session_cookie
 from tests.support.sites import client
 
 ADMITTED = "https://blog.example"
@@ -35,7 +36,7 @@ FOREIGN: tuple[dict[str, str], ...] = (
 async def browser(dsn: str, valkey_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A browser that holds a visitor's cookie and an operator's session."""
     given = settings(dsn, valkey_url, operator_tokens=(EDITOR,), cors_origins=(ADMITTED,))
-    session = Sessions(given).begin(EDITOR, now().timestamp())[1].partition(b";")[0].decode()
+    session = await session_cookie(given, EDITOR)
     async with client(given) as made:
         made.headers["cookie"] = f"ballotpress_visitor={VisitorTokens((SECRET_KEY,)).issue(fresh_id())}; {session}"
         made.headers["accept"] = "text/html"

@@ -6,11 +6,12 @@ from typing import Any
 import httpx
 import pytest
 
-from services.clock import fresh_id, now
+from services.clock import fresh_id
 from services.settings import Newsletter, OperatorToken
-from services.web.http.auth import Sessions, VisitorTokens
+from services.web.http.auth import VisitorTokens
 from tests.support.routes import Route, all_routes
 from tests.support.settings import SECRET_KEY, settings
+from tests.support.signing_in import session_cookie
 from tests.support.sites import client
 
 EDITOR = OperatorToken(
@@ -62,7 +63,7 @@ PARAMETERS = ("%00", "a%00b", "%C3%A9%0A", "%F0%9F%98%80", "%ED%A0%80", "9" * 40
 async def browser(dsn: str, valkey_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A visitor's and operator's browser."""
     given = settings(dsn, valkey_url, operator_tokens=(EDITOR,), newsletter=Newsletter(ses_topics=(TOPIC,)))
-    session = Sessions(given).begin(EDITOR, now().timestamp())[1].partition(b";")[0].decode()
+    session = await session_cookie(given, EDITOR)
     async with client(given) as made:
         made.headers["cookie"] = f"ballotpress_visitor={VisitorTokens((SECRET_KEY,)).issue(fresh_id())}; {session}"
         made.headers["sec-fetch-site"] = "same-origin"

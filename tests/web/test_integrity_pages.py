@@ -7,13 +7,12 @@ import httpx
 import pytest
 
 from events.log.committer import Committer
-from services.clock import now
 from services.settings import OperatorToken
-from services.web.http.auth import Sessions
 from tests.support.cohorts import cast, out, suspect
 from tests.support.log import add_tools
 from tests.support.runners import catch_up_all
 from tests.support.settings import settings
+from tests.support.signing_in import session_cookie
 from tests.support.sites import client
 
 EDITOR = OperatorToken(name="editor", scopes=frozenset({"voters"}), token="token-of-an-editor-of-the-tests")
@@ -23,9 +22,9 @@ EDITOR = OperatorToken(name="editor", scopes=frozenset({"voters"}), token="token
 async def http(dsn: str, valkey_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """The browser of an operator who has signed in."""
     given = settings(dsn, valkey_url, operator_tokens=(EDITOR,))
-    cookie = Sessions(given).begin(EDITOR, now().timestamp())[1].partition(b";")[0]
+    cookie = await session_cookie(given, EDITOR)
     async with client(given) as made:
-        made.headers.update({"cookie": cookie.decode(), "sec-fetch-site": "same-origin", "accept": "text/html"})
+        made.headers.update({"cookie": cookie, "sec-fetch-site": "same-origin", "accept": "text/html"})
         yield made
 
 

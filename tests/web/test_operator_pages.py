@@ -12,21 +12,24 @@ from projections.runner import follow_log
 from services.clock import now
 from services.settings import OperatorToken
 from services.status.views import read_views
-from services.web.http.auth import Sessions
 from tests.support.runners import APPEND_UNKNOWN
 from tests.support.settings import settings
+from tests.support.signing_in import session_cookie
 from tests.support.sites import client
 
-EDITOR = OperatorToken(name="editor", scopes=frozenset({"read", "voters"}), token="token-of-an-editor-of-the-tests")
+EDITOR = OperatorToken(
+    name="editor", scopes=frozenset({"read", "voters", "quarantine"}), token="token-of-an-editor-of-the-tests"
+)
+READER = OperatorToken(name="reader", scopes=frozenset({"read", "voters"}), token="token-of-a-reader-of-the-tests")
 
 
 @pytest.fixture
 async def http(dsn: str, valkey_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """The browser of an operator who has signed in."""
-    given = settings(dsn, valkey_url, operator_tokens=(EDITOR,))
-    cookie = Sessions(given).begin(EDITOR, now().timestamp())[1].partition(b";")[0]
+    given = settings(dsn, valkey_url, operator_tokens=(EDITOR, READER))
+    cookie = await session_cookie(given, EDITOR)
     async with client(given) as made:
-        made.headers.update({"cookie": cookie.decode(), "sec-fetch-site": "same-origin", "accept": "text/html"})
+        made.headers.update({"cookie": cookie, "sec-fetch-site": "same-origin", "accept": "text/html"})
         yield made
 
 
@@ -75,6 +78,31 @@ async def test_a_halted_view_skips_an_event_once_an_operator_says_so(
     assert "has a leaf for every event, so it can skip none" in after.text and "Skip this event" not in after.text
     refused = await http.post("/ops/quarantine", data={"position": str(halted), "reason": "of a later release"})
     assert refused.status_code == 409 and "skips no event" in refused.text
+
+
+async def test_to_skip_an_event_takes_a_scope_of_its_own(
+    http: httpx.AsyncClient, halted: int, dsn: str, valkey_url: str, connection: Any
+) -> None:
+    """Who may read sees the halts, and neither page nor API lets that operator skip one; the scope `quarantine` does."""
+    cookie = await session_cookie(settings(dsn, valkey_url, operator_tokens=(EDITOR, READER)), READER)
+    page = await http.get("/ops/quarantine", headers={"cookie": cookie})
+    assert f"cards at position {halted}" in page.text and "Skip this event" not in page.text
+    assert "takes the scope <code>quarantine</code>" in page.text
+    form = {"position": str(halted), "reason": "why"}
+    assert (await http.post("/ops/quarantine", data=form, headers={"cookie": cookie})).status_code == 403
+    reader, editor = ({"authorization": f"Bearer {one.token}"} for one in (READER, EDITOR))
+    listed = (await http.get("/v1/ops/quarantine", headers=reader)).json()["items"]
+    assert {one["position"] for one in listed} == {halted} and len(listed) == len(PROJECTIONS)
+    assert [one["view"] for one in listed if not one["can_skip"]] == ["proof"]
+    path = f"/v1/ops/quarantine/{halted}/drop"
+    assert (await http.post(path, json={"reason": "why"}, headers=reader)).status_code == 403
+    assert (await http.post(path, json={"reason": "a\nb"}, headers=editor)).status_code == 400
+    assert (await http.post(f"/v1/ops/quarantine/{halted + 1}/drop", json={"reason": "why"}, headers=editor)).status_code == 404
+    done = await http.post(path, json={"reason": "of a later release"}, headers=editor)
+    assert done.json()["position"] == halted and set(done.json()["views"]) == {one.name for one in PROJECTIONS} - {"proof"}
+    await _until(connection, 1)
+    again = await http.post(path, json={"reason": "of a later release"}, headers=editor)
+    assert (again.status_code, again.json()["type"]) == (409, "/problems/nothing-passed")
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ import httpx
 import pytest
 
 from events.log.committer import Committer
-from services.clock import fresh_id, now
+from services.clock import fresh_id
 from services.integrity.puzzle import read_switched
 from services.settings import OperatorToken
-from services.web.http.auth import Sessions
 from services.web.http.puzzles import SECONDS, Puzzles
 from tests.support import servers
 from tests.support.catalogs import import_tools
@@ -23,6 +22,7 @@ from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_
 from tests.support.puzzles import solution_of
 from tests.support.runners import catch_up_all
 from tests.support.settings import UNLIMITED, environ, settings
+from tests.support.signing_in import session_cookie
 from tests.support.sites import client
 
 VOTERS = OperatorToken(name="voters", scopes=frozenset({"voters"}), token="token-of-who-sees-to-voters")
@@ -199,7 +199,7 @@ async def test_operators_have_a_page_for_it(dsn: str, valkey_url: str, alpha: st
     """It switches a tool's puzzle on and off, shows until when, and says so of a tool that isn't there."""
     given = settings(dsn, valkey_url, operator_tokens=(VOTERS,))
     async with client(given) as http:
-        cookie = Sessions(given).begin(VOTERS, now().timestamp())[1].partition(b";")[0].decode()
+        cookie = await session_cookie(given, VOTERS)
         http.headers.update({"cookie": cookie, "sec-fetch-site": "same-origin", "accept": "text/html"})
         for form, said, has in (
             ({"tool": "alpha", "hours": "3"}, "Every vote on it brings its work along", True),

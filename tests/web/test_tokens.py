@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from events.log.ids import new_id
 from services.settings import OperatorToken
-from services.web.http.auth import OperatorTokens, Sessions, VisitorTokens, find_visitor
+from services.web.http.auth import OperatorTokens, SessionCookies, VisitorTokens, find_visitor
 from tests.support.settings import settings
 
 VISITOR = new_id(1_700_000_000_000, b"0123456789")
@@ -104,9 +104,17 @@ def test_a_cookie_that_another_site_set_hides_no_valid_one() -> None:
 
 def test_a_request_has_few_tries_at_a_session() -> None:
     """A session behind a few broken cookies counts; behind a crowd, each of which costs signatures, it is not reached."""
-    operator = OperatorToken(name="first", scopes=frozenset({"read"}), token="first-token-of-operators")
-    sessions = Sessions(settings("postgresql://db", "redis://valkey", operator_tokens=(operator,)))
-    cookie = sessions.begin(operator, 1_000.0)[1].partition(b";")[0]
-    for broken, found in ((7, operator), (8, None)):
-        head = {b"cookie": b"; ".join([b"ballotpress_ops=broken"] * broken + [cookie])}
-        assert sessions.operator(head, 1_001.0) == found
+    cookies = SessionCookies(settings("postgresql://db", "redis://valkey"))
+    cookie = cookies.begin("secret")[1].partition(b";")[0]
+    for broken, found in ((7, ["secret"]), (8, [])):
+        assert cookies.secrets({b"cookie": b"; ".join([b"ballotpress_ops=broken"] * broken + [cookie])}) == found
+
+
+def test_a_session_is_known_under_older_keys_and_by_no_other_spelling() -> None:
+    """Keys may be rotated; what was changed on its way, or never was a cookie of ours, is none."""
+    cookie = SessionCookies(settings("", "", secret_keys=("k" * 32,))).begin("secret")[1].partition(b";")[0]
+    rotated = SessionCookies(settings("", "", secret_keys=("n" * 32, "k" * 32)))
+    assert rotated.secrets({b"cookie": b"other=1; " + cookie}) == ["secret"]
+    assert SessionCookies(settings("", "", secret_keys=("n" * 32,))).secrets({b"cookie": cookie}) == []
+    for broken in (cookie[:-3] + b"AAA", b"ballotpress_ops=%%%", b"ballotpress_ops=", b"ballotpress_ops=\xff"):
+        assert rotated.secrets({b"cookie": broken}) == []

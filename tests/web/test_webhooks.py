@@ -9,11 +9,11 @@ from standardwebhooks import Webhook as Verifier
 
 from services.clock import now
 from services.settings import OperatorToken
-from services.web.http.auth import Sessions
 from services.webhooks.messages import KINDS
 from tests.support.http import Caller, Site, assert_problem, pointers
 from tests.support.receiver import received, receiving
 from tests.support.settings import settings
+from tests.support.signing_in import session_cookie
 from tests.support.sites import client
 
 NOBODY = "AaIBaD4Jdt2r0cFH3ftnxQ"
@@ -127,7 +127,7 @@ def test_a_trial_says_what_came_of_it(operator: Caller) -> None:
 async def test_the_page_does_it_all(dsn: str, valkey_url: str) -> None:
     """A form adds a webhook and shows its secret once, hostile notes are text, and each button does what it says."""
     given = settings(dsn, valkey_url, operator_tokens=(EDITOR,), webhook_loopback=True)
-    cookie = Sessions(given).begin(EDITOR, now().timestamp())[1].partition(b";")[0].decode()
+    cookie = await session_cookie(given, EDITOR)
     async with client(given) as http, receiving() as receiver:
         http.headers.update({"cookie": cookie, "sec-fetch-site": "same-origin", "accept": "text/html"})
         bad = await http.post("/ops/webhooks", data={"url": "https://10.0.0.1/", "verdict_changed": "yes"})

@@ -1,17 +1,18 @@
 """Who is calling: a visitor by Bearer token or cookie (Bearer wins), an operator by Bearer token and scope or by a session.
 
 A visitor's token is the visitor's id and a signature, and nothing else, so it reveals only when it was issued. An operator's
-token is a secret from the settings. A session is an operator's cookie for /ops alone that scripts can't read and other
-sites can't send. Comparisons take the same time whatever is wrong.
+token is a secret from the settings. A session's cookie is for /ops alone; scripts can't read it and other sites can't send
+it. Comparisons take the same time whatever is wrong.
 """
 
 import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Final
 
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData, URLSafeSerializer, URLSafeTimedSerializer
 
 from events.log.ids import is_id
 from services.settings import OperatorToken, Settings
@@ -23,8 +24,9 @@ COOKIE_SECONDS: Final = 400 * 24 * 3600  # the longest that browsers keep one
 OPS_COOKIE: Final = b"ballotpress_ops"
 _HOST: Final = b"__Host-"  # a browser takes a cookie of such a name from this host alone, over https, for all paths
 _MOST_COOKIES: Final = 100
-_MOST_SESSIONS: Final = 8  # to try one costs a signature for every operator and key, and anybody can send a hundred
-SESSION_SECONDS: Final = 2 * 3600
+_MOST_SESSIONS: Final = 8  # to try one costs a signature for every key
+BEGUN_SECONDS: Final = 600
+"""So long a sign-in at the provider may take."""
 _BEARER: Final = b"bearer "
 _VISITOR_TOKEN: Final = b"visitor token"
 
@@ -122,57 +124,84 @@ def require_visitor(head: Mapping[bytes, bytes], tokens: VisitorTokens) -> str:
     raise NoToken("This needs a visitor's token: POST /v1/visitors gives one.")
 
 
-def require_operator(head: Mapping[bytes, bytes], tokens: OperatorTokens, scope: str) -> str:
-    """Return the calling operator's name. Raises NoToken, or MissingScope if the token doesn't carry the scope."""
+def require_operator(head: Mapping[bytes, bytes], tokens: OperatorTokens, scope: str) -> OperatorToken:
+    """Return the calling operator; any if `scope` is empty. Raises NoToken, or MissingScope if the token doesn't carry it."""
     token = bearer(head)
     operator = tokens.operator_of(token) if token else None
     if operator is None:
         raise NoToken("This needs an operator's token.")
-    if scope not in operator.scopes:
+    if scope and scope not in operator.scopes:
         raise MissingScope(f"This needs a token with the scope {scope!r}.")
-    return operator.name
+    return operator
 
 
-class Sessions:
-    """Signs and reads operators' cookies: a name and an expiry, under a signature that depends on the operator's token.
+class SessionCookies:
+    """Makes and reads the cookies of operators' sessions: a random secret, signed, so no made-up one reaches the database.
 
-    A token that is removed from the settings, or changed, ends its sessions. The token itself is in no cookie, page or address.
+    `services.operators.sessions` knows whose session it is.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._oldest_first = [*reversed(settings.secret_keys)]  # itsdangerous signs with the last
-        self._operators = settings.operator_tokens
+        oldest_first = [*reversed(settings.secret_keys)]  # itsdangerous signs with the last
+        self._serializer = URLSafeSerializer(oldest_first, salt="operator session", signer_kwargs=SIGNED)
+        self._seconds = settings.signing_in.session_minutes * 60
         self._is_https = _is_https(settings.base_url)
 
-    def begin(self, operator: OperatorToken, now: float) -> tuple[bytes, bytes]:
-        """Return the header that signs an operator in at a Unix time."""
-        return self._header(self._serializer(operator).dumps([operator.name, int(now) + SESSION_SECONDS]), SESSION_SECONDS)
+    def begin(self, secret: str) -> tuple[bytes, bytes]:
+        """Return the header that keeps a session's secret in the browser."""
+        return self._header(self._serializer.dumps(secret), self._seconds)
 
     def end(self) -> tuple[bytes, bytes]:
-        """Return the header that signs out."""
+        """Return the header that takes it away."""
         return self._header("", 0)
 
-    def operator(self, head: Mapping[bytes, bytes], now: float) -> OperatorToken | None:
-        """Return the operator whose session a request carries, or None without a session valid at `now`."""
-        found = self.session(head, now)
-        return None if found is None else found[0]
-
-    def session(self, head: Mapping[bytes, bytes], now: float) -> tuple[OperatorToken, str] | None:
-        """Return the operator of the first session valid at `now`, and a name for that session that isn't a secret."""
+    def secrets(self, head: Mapping[bytes, bytes]) -> list[str]:
+        """Return the secrets of the sessions that a request carries: few, as anybody can send a hundred cookies."""
+        found = []
         for value in _cookies(head, OPS_COOKIE)[:_MOST_SESSIONS]:
-            for operator in self._operators if value.isascii() else ():
-                try:
-                    name, expires = self._serializer(operator).loads(value)
-                except BadData:
-                    continue
-                if name == operator.name and expires > now:
-                    return operator, blake2b(value, digest_size=16).hexdigest()
-        return None
-
-    def _serializer(self, operator: OperatorToken) -> URLSafeSerializer:
-        return URLSafeSerializer(self._oldest_first, salt=f"operator session {operator.token}", signer_kwargs=SIGNED)
+            with suppress(BadData):
+                secret = self._serializer.loads(value) if value.isascii() else None
+                found += [secret] if isinstance(secret, str) else []
+        return found
 
     def _header(self, value: str, seconds: int) -> tuple[bytes, bytes]:
         name, where = (_HOST + OPS_COOKIE, "/; Secure") if self._is_https else (OPS_COOKIE, "/ops")
         how = f"{value}; Path={where}; Max-Age={seconds}; HttpOnly; SameSite=Strict"
         return b"set-cookie", name + b"=" + how.encode("ascii")
+
+
+class BegunSignIns:
+    """Makes and reads the cookies of sign-ins that were begun at the provider, one each: so several windows don't mix.
+
+    The provider's answer comes from another site, so such a cookie is `Lax`; it opens nothing by itself.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        oldest_first = [*reversed(settings.secret_keys)]
+        self._serializer = URLSafeTimedSerializer(oldest_first, salt="operator signing in", signer_kwargs=SIGNED)
+        self._is_https = _is_https(settings.base_url)
+
+    def begin(self, state: str, what: Mapping[str, str]) -> tuple[bytes, bytes]:
+        """Return the header that keeps what a sign-in was begun with until its state comes back."""
+        return self._header(state, self._serializer.dumps(dict(what)), BEGUN_SECONDS)
+
+    def end(self, state: str) -> tuple[bytes, bytes]:
+        """Return the header that takes it away."""
+        return self._header(state, "", 0)
+
+    def of(self, head: Mapping[bytes, bytes], state: str) -> Mapping[str, str] | None:
+        """Return what the sign-in of a state was begun with; None if this browser began none, or long ago."""
+        for value in _cookies(head, _begun(state))[:1]:
+            with suppress(BadData):
+                what: Mapping[str, str] = self._serializer.loads(value, max_age=BEGUN_SECONDS)
+                return what
+        return None
+
+    def _header(self, state: str, value: str, seconds: int) -> tuple[bytes, bytes]:
+        name, where = (_HOST + _begun(state), "/; Secure") if self._is_https else (_begun(state), "/ops/sign-in")
+        how = f"{value}; Path={where}; Max-Age={seconds}; HttpOnly; SameSite=Lax"
+        return b"set-cookie", name + b"=" + how.encode("ascii")
+
+
+def _begun(state: str) -> bytes:
+    return b"ballotpress_begun_" + blake2b(state.encode(), digest_size=6).hexdigest().encode("ascii")

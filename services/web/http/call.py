@@ -9,13 +9,13 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeVar, cast
 from litestar import Request
 from litestar.datastructures import State
 from litestar.types import HTTPScope, Receive
-from redis.asyncio import Redis
 
 from events.log.command import IdempotencyKey
-from services.settings import OperatorToken, Settings
+from services.operators.sessions import Sessions, SignedIn
+from services.settings import Settings
 from services.web.http.admission import Admission
 from services.web.http.answers import NO_STORE, PRIVATE
-from services.web.http.auth import OperatorTokens, VisitorTokens
+from services.web.http.auth import BegunSignIns, OperatorTokens, SessionCookies, VisitorTokens
 from services.web.http.counters import Headers
 from services.web.http.cursors import Cursors
 from services.web.http.metrics import Metrics
@@ -37,13 +37,15 @@ class Site(Protocol):
     settings: Settings
     tokens: VisitorTokens
     operators: OperatorTokens
+    sessions: Sessions
+    session_cookies: SessionCookies
+    begun_sign_ins: BegunSignIns
     cursors: Cursors
     networks: Networks
     metrics: Metrics
     admission: Admission
     theme: Theme
     is_leaving: bool
-    valkey: Redis
 
     async def reach(self, position: int, network: Network) -> None:
         """Wait until the views have reached a position."""
@@ -84,21 +86,22 @@ AUTHOR: Final = Caller("visitor", cache=NO_STORE)
 
 
 def operator(scope: str) -> Caller:
-    """Admit operators whose token carries the scope."""
+    """Admit operators with the scope; all of them if it is empty."""
     return Caller("operator", scope, NO_STORE)
 
 
 class Call(Request[None, None, State]):
-    """One request. `visitor` or `operator` names the caller where the route demands one.
+    """One request. `visitor` or `operator` names the caller where the route demands one, `scopes` are an operator's.
 
     It is a Request because Litestar wants a route's parameter to be one, and has nothing else of it: to fill that in costs more
     than all that a call needs.
     """
 
-    __slots__ = ("_network", "body_bytes", "operator", "visitor")
+    __slots__ = ("_network", "body_bytes", "operator", "scopes", "visitor")
 
     visitor: str
     operator: str
+    scopes: frozenset[str]
     body_bytes: bytes
 
     def __init__(self, scope: HTTPScope, receive: Receive) -> None:
@@ -112,12 +115,12 @@ class Call(Request[None, None, State]):
         return self.scope["site"]  # type: ignore[typeddict-item, no-any-return]
 
     @property
-    def signed_in(self) -> OperatorToken:
+    def signed_in(self) -> SignedIn:
         """The operator who has signed in, on operators' pages; kept for the page of a refusal too."""
         return self.scope["signed_in"]  # type: ignore[typeddict-item, no-any-return]
 
     @signed_in.setter
-    def signed_in(self, operator: OperatorToken) -> None:
+    def signed_in(self, operator: SignedIn) -> None:
         self.scope["signed_in"] = operator  # type: ignore[typeddict-unknown-key]
 
     @property

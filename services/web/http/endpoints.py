@@ -17,6 +17,7 @@ from litestar._asgi import ASGIRouter
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import HTTPScope, Receive, Send
 
+from services.settings import OperatorToken
 from services.web.http.answers import Answer, json_answer
 from services.web.http.auth import bearer, require_operator, require_visitor
 from services.web.http.bodies import BodyReader
@@ -224,8 +225,8 @@ def _require_path(call: Call, patterns: Sequence[tuple[str, re.Pattern[str]]]) -
             raise NotFound("No such path.", errors=[FieldError(f"/{name}", f"doesn't match {pattern.pattern}")])
 
 
-def _operator(call: Call, scope: str) -> str:
-    """Return the calling operator's name; a wrong token is counted. Raises NoToken, MissingScope, TooManyRequests."""
+def _operator(call: Call, scope: str) -> OperatorToken:
+    """Return the calling operator; a wrong token is counted. Raises NoToken, MissingScope, TooManyRequests."""
     call.site.refuse_guesses(call.network)
     try:
         return require_operator(call.head, call.site.operators, scope)
@@ -239,7 +240,8 @@ async def _admit(call: Call, by: Caller, is_write: bool) -> None:
     """Note who calls, and count a visitor's write. Raises NoToken, MissingScope, TooManyRequests."""
     call.add_headers(by.cache)
     if by.kind == "operator":
-        call.operator = _operator(call, by.scope)
+        found = _operator(call, by.scope)
+        call.operator, call.scopes = found.name, found.scopes
         return
     call.visitor = require_visitor(call.head, call.site.tokens)
     if is_write:

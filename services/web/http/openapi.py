@@ -180,7 +180,7 @@ def _who_may_call(operation: Operation) -> str:
     if operation.by.kind == "visitor":
         return "Needs a visitor's token, as a bearer token or in the cookie."
     if operation.by.kind == "operator":
-        return f"Needs an operator's token with the scope `{operation.by.scope}`."
+        return f"Needs an operator's token{f' with the scope `{operation.by.scope}`' if operation.by.scope else ''}."
     return _PROOFS[operation.proof]
 
 

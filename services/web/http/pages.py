@@ -7,24 +7,23 @@ Every template extends base.html, with everything escaped and nothing undefined;
 script or style, and nothing from another site: `POLICY` says so, and every page carries it.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
-from redis.exceptions import RedisError
 
-from services.clock import fresh_id, now
-from services.settings import OperatorToken
+from services.clock import fresh_id
+from services.operators.sessions import SignedIn
 from services.web.http import bodies
 from services.web.http.answers import Answer, Content, Headers, own_path, redirect
-from services.web.http.auth import SESSION_SECONDS, Sessions, find_visitor, visitor_cookie
+from services.web.http.auth import find_visitor, visitor_cookie
 from services.web.http.bodies import is_form
 from services.web.http.call import ANYONE, VISITOR, AnyCall, Call, Caller
 from services.web.http.endpoints import path_patterns, route
 from services.web.http.origins import require_same_origin
-from services.web.http.problems import CookieRefused, MissingScope, NotFound, SessionsAway, WrongMediaType
+from services.web.http.problems import CookieRefused, MissingScope, NotFound, WrongMediaType
 from services.web.http.queries import Query, QueryReader
 from services.web.http.shared import shared
 
@@ -35,6 +34,8 @@ POLICY: Final = (
     b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 )
 SECRET: Final = ((b"cache-control", b"private, no-store"), (b"vary", b"Cookie, Accept-Encoding"), POLICY)
+OPS: Final = "/ops"
+_LONGEST_WAY: Final = 400
 _ASKED: Final = "cookie=asked"
 
 QueryT = TypeVar("QueryT", bound=Query)
@@ -134,45 +135,39 @@ async def _admit_visitor(call: Call) -> Answer | None:
     return redirect(f"{call.scope['path']}?{_ASKED}", cookie, status=307)
 
 
-_ENDED: Final = "session-ended:{}"
-_PATIENCE_SECONDS: Final = 1.0  # Valkey may hang, and the client by itself waits for ever
-_TO_SIGN_IN: Final = redirect("/ops/sign-in")
-
-
-async def signed_in(call: Call) -> OperatorToken | None:
-    """Return the operator whose browser calls, or None if it has not signed in, or has signed out. Raises SessionsAway."""
-    found = Sessions(call.site.settings).session(call.head, now().timestamp())
-    if found is None:
-        return None
-    try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            has_ended = await call.site.valkey.exists(_ENDED.format(found[1]))
-    except (RedisError, OSError) as error:
-        raise SessionsAway(str(error)) from None
-    return None if has_ended else found[0]
-
-
-async def sign_out(call: Call) -> None:
-    """End the caller's session: a copy of its cookie is worth nothing from now on. Raises SessionsAway."""
-    found = Sessions(call.site.settings).session(call.head, now().timestamp())
-    try:
-        if found is not None:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                await call.site.valkey.set(_ENDED.format(found[1]), "", ex=SESSION_SECONDS)
-    except (RedisError, OSError) as error:
-        raise SessionsAway(str(error)) from None
+async def signed_in(call: Call) -> SignedIn | None:
+    """Return the operator whose browser calls, or None if it has not signed in, or the session is over."""
+    return await call.site.sessions.find(call.site.session_cookies.secrets(call.head))
 
 
 async def _admit_operator(call: Call, scope: str) -> Answer | None:
     """Admit an operator with the scope; else return the answer that leads to the sign-in page. Raises MissingScope."""
     operator = await signed_in(call)
     if operator is None:
-        return _TO_SIGN_IN
+        return redirect(await _way_in(call))
     call.signed_in = operator
-    if scope not in operator.scopes:
-        raise MissingScope(f"Your token doesn't carry the scope {scope!r}.")
-    call.operator = operator.name
+    if scope and scope not in operator.scopes:
+        raise MissingScope(f"You don't have the scope {scope!r}.")
+    call.operator, call.scopes = operator.name, operator.scopes
     return None
+
+
+async def _way_in(call: Call) -> str:
+    """Return the path that leads back here once somebody has signed in; at the provider without a word where that may do."""
+    secrets = call.site.session_cookies.secrets(call.head)
+    scope = call.scope
+    asked = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
+    to = ops_path(asked) if scope["method"] == "GET" else OPS
+    query = {} if to == OPS else {"to": to}
+    if secrets and scope["method"] == "GET" and await call.site.sessions.has_lapsed(secrets):
+        return f"/ops/sign-in/oidc?{urlencode({'quiet': 'true', **query})}"
+    return f"/ops/sign-in?{urlencode(query)}" if query else "/ops/sign-in"
+
+
+def ops_path(path: str) -> str:
+    """Return a path of the operators' own pages; that of the first for any other, and for those of signing in."""
+    is_ours = own_path(path) == path and len(path) <= _LONGEST_WAY and (path == OPS or path.startswith((f"{OPS}/", f"{OPS}?")))
+    return path if is_ours and not path.startswith(f"{OPS}/sign-") and "/." not in path else OPS
 
 
 async def read_form(call: Call, type_: type[Form]) -> Form:

@@ -79,7 +79,7 @@ class NoToken(Refusal):
 
 
 class MissingScope(Refusal):
-    """The operator's token is valid but doesn't carry the scope."""
+    """The operator is known, and doesn't have the scope."""
 
 
 class NotFound(Refusal):
@@ -122,10 +122,6 @@ class NotFromHere(Refusal):
     """Another site posted the form."""
 
 
-class SessionsAway(Refusal):
-    """Whether an operator has signed out can't be told."""
-
-
 class CookieRefused(Refusal):
     """The browser doesn't keep our cookie."""
 
@@ -150,14 +146,6 @@ KINDS: dict[type[Exception], Kind] = {
         503, "overloaded", "Too busy", "More requests came than can be answered in time; try again in a moment.", retry_after=1
     ),
     NotFromHere: Kind(403, "cross-origin", "Not from here", "This form was sent from another site, so nothing was done."),
-    SessionsAway: Kind(
-        503,
-        "sessions-away",
-        "Temporarily unavailable",
-        "Valkey doesn't answer, so nobody can tell who has signed out. Until it does, use `ballotpress` at a shell, or the API"
-        " with your token.",
-        retry_after=5,
-    ),
     CookieRefused: Kind(
         403,
         "cookie-refused",

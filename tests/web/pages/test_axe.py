@@ -54,6 +54,7 @@ OPERATORS = (
     "/ops/webhooks",
     "/ops/quarantine",
     "/ops/suppressions",
+    "/ops/sessions",
     "/ops/log",
     "/ops/log?type=ToolAdded",
 )

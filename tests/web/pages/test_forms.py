@@ -7,10 +7,6 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from services.settings import OperatorToken
-from services.web.http.auth import SESSION_SECONDS, Sessions
-from tests.support.settings import settings
-
 HERE = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
 VOTE = "/tools/assay-bench/vote"
 
@@ -183,23 +179,6 @@ def test_an_operators_token_is_in_no_cookie_page_or_address(base: str, token: st
         assert page.headers["cache-control"] == "private, no-store"
     assert "Max-Age=0" in httpx.post(f"{base}/ops/sign-out", headers=headers).headers["set-cookie"]
     assert httpx.get(f"{base}/ops", headers=headers).headers["location"] == "/ops/sign-in"  # a copy of the cookie is dead
-
-
-def test_a_session_ends_with_its_time_and_with_its_token() -> None:
-    """A session holds two hours, under older keys too, and not once its operator's token or the cookie was changed."""
-    operator = OperatorToken(name="ann", scopes=frozenset({"read"}), token="a-token-of-sixteen-or-more")
-    given = settings("", "", operator_tokens=(operator,), secret_keys=("k" * 32,))
-    cookie = Sessions(given).begin(operator, 1_000.0)[1].partition(b";")[0]
-    head = {b"cookie": b"other=1; " + cookie}
-    assert Sessions(given).operator(head, 1_000.0 + SESSION_SECONDS - 1) == operator
-    assert Sessions(given).operator(head, 1_000.0 + SESSION_SECONDS + 1) is None
-    rotated = settings("", "", operator_tokens=(operator,), secret_keys=("n" * 32, "k" * 32))
-    assert Sessions(rotated).operator(head, 1_001.0) == operator
-    changed = OperatorToken(name="ann", scopes=frozenset({"read"}), token="another-token-of-hers")
-    other = settings("", "", operator_tokens=(changed,), secret_keys=("k" * 32,))
-    assert Sessions(other).operator(head, 1_001.0) is None
-    assert Sessions(given).operator({b"cookie": cookie[:-3] + b"AAA"}, 1_001.0) is None
-    assert Sessions(given).operator({b"cookie": b"ballotpress_ops=%%%"}, 1_001.0) is None
 
 
 def test_pages_hold_nothing_of_this_machine(base: str) -> None:

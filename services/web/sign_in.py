@@ -1,0 +1,88 @@
+"""Signing in and out of the operators' pages, by a token of the settings."""
+
+import secrets
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from services.clock import fresh_id
+from services.operators import sessions
+from services.operators.acts import note_failed
+from services.operators.sessions import Visit
+from services.web.browsers import family
+from services.web.http.answers import Answer, redirect
+from services.web.http.pages import OPS, ops_path, page, post, read_form, show, signed_in
+from services.web.http.queries import Query
+from services.web.operators import first_page
+from services.web.site import Call
+
+SECRET_BYTES: Final = 32
+
+
+class SignInQuery(Query, frozen=True, kw_only=True):
+    """The operators' page to go to afterwards."""
+
+    to: Annotated[str, Meta(max_length=2000)] = ""
+
+
+class SignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator's token, and the operators' page to go to afterwards."""
+
+    token: Annotated[str, Meta(max_length=400)]
+    to: Annotated[str, Meta(max_length=2000)] = ""
+
+
+@page("/ops/sign-in", SignInQuery)
+async def sign_in_page(call: Call, query: SignInQuery) -> Answer:
+    """Show the ways to sign in, or redirect an operator who has signed in."""
+    operator = await signed_in(call)
+    if operator is not None:
+        return redirect(_way(query.to, operator.scopes))
+    return show_sign_in(call, query.to)
+
+
+@post("/ops/sign-in")
+async def sign_in_form(call: Call) -> Answer:
+    """Sign an operator in by a token; wrong ones are counted."""
+    call.site.refuse_guesses(call.network)
+    form = await read_form(call, SignIn)
+    operator = call.site.operators.operator_of(form.token.strip().encode())
+    if operator is None:
+        call.site.note_guess(call.network, "/ops/sign-in")
+        await note_failed(call.site.database, "token", "wrong token")
+        return show_sign_in(call, form.to, "No operator has this token.", status=403)
+    secret = new_secret()
+    await call.site.sessions.begin_by_token(fresh_id(), secret, operator, visit_of(call))
+    return redirect(_way(form.to, operator.scopes), call.site.session_cookies.begin(secret))
+
+
+@post("/ops/sign-out")
+async def sign_out_form(call: Call) -> Answer:
+    """Sign out: the session is over, and a copy of its cookie is worth nothing from now on."""
+    await call.read_body()
+    operator = await signed_in(call)
+    if operator is not None:
+        await sessions.end(call.site.database, operator.name, [operator.session])
+    return redirect("/ops/sign-in", call.site.session_cookies.end())
+
+
+def show_sign_in(call: Call, to: str, wrong: str | None = None, status: int = 200) -> Answer:
+    """Show the ways to sign in, and what went wrong."""
+    return show(
+        call, "ops_sign_in.html", status=status, wrong=wrong, to=to, minutes=call.site.settings.signing_in.session_minutes
+    )
+
+
+def new_secret() -> str:
+    """Return the secret of a new session."""
+    return secrets.token_urlsafe(SECRET_BYTES)
+
+
+def visit_of(call: Call) -> Visit:
+    """Return what is kept of where somebody signs in."""
+    return Visit(family(call.head.get(b"user-agent", b"")), call.network[0].name)
+
+
+def _way(to: str, scopes: frozenset[str]) -> str:
+    return first_page(scopes) if not to or ops_path(to) == OPS else to

@@ -1,0 +1,163 @@
+"""Operators' sessions: what they rest on, who sees and ends them, and that an end holds at once everywhere."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from services.clock import fresh_id
+from services.operators.sessions import Session, Sessions, clear, end
+from services.setting_groups import SigningIn
+from services.settings import OperatorToken, Settings
+from tests.support.settings import settings
+from tests.support.signing_in import VISIT, cookie_of, session_cookie
+from tests.support.sites import client
+
+ANN = OperatorToken(name="ann", scopes=frozenset({"read", "operators"}), token="token-of-ann-in-the-tests")
+BOB = OperatorToken(name="bob", scopes=frozenset({"moderate"}), token="token-of-bob-in-the-tests")
+BROWSER = {"sec-fetch-site": "same-origin", "accept": "text/html"}
+
+
+@pytest.fixture
+def given(dsn: str, valkey_url: str) -> Settings:
+    """Settings with two operators."""
+    return settings(dsn, valkey_url, operator_tokens=(ANN, BOB))
+
+
+@pytest.fixture
+async def http(given: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser that hasn't signed in."""
+    async with client(given) as made:
+        made.headers.update(BROWSER)
+        yield made
+
+
+async def begun(connection: Any, given: Settings, operator: OperatorToken = BOB) -> str:
+    """Begin a session and return its secret."""
+    secret = fresh_id()
+    await Sessions(connection, given).begin_by_token(fresh_id(), secret, operator, VISIT)
+    return secret
+
+
+async def who(connection: Any, given: Settings, secret: str) -> str | None:
+    """Name whom a secret signs in, by these settings."""
+    found = await Sessions(connection, given).find([secret])
+    return None if found is None else found.name
+
+
+async def test_signing_in_begins_a_session_and_signing_out_ends_it(http: httpx.AsyncClient, connection: Any) -> None:
+    """The database knows who, how and from where, coarsely, and no secret; once ended, where from is forgotten."""
+    headers = {"user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
+    done = await http.post("/ops/sign-in", data={"token": BOB.token}, headers=headers)
+    assert (done.status_code, done.headers["location"]) == (303, "/ops/reviews")
+    cookie = done.headers["set-cookie"].partition(";")[0]
+    row = await connection.fetchrow("select * from operators.sessions")
+    assert (row["operator"], row["how"], row["browser"], row["network"]) == ("bob", "token", "Firefox", "192.0.2.0/24")
+    assert cookie.partition("=")[2] not in str(row) and BOB.token not in str(row)
+    assert (await http.get("/ops/reviews", headers={"cookie": cookie})).status_code == 200
+    await http.post("/ops/sign-out", headers={"cookie": cookie})
+    assert (await http.get("/ops/reviews", headers={"cookie": cookie})).status_code == 303
+    row = await connection.fetchrow("select * from operators.sessions")
+    assert (row["is_ended"], row["browser"], row["network"]) == (True, "", "")
+    acts = await connection.fetch("select operator, kind, subject, about from operators.acts order by id")
+    assert [(act["operator"], act["kind"], act["about"]) for act in acts] == [
+        ("bob", "signed-in", "token"),
+        ("bob", "signed-out", "bob"),
+    ]
+
+
+async def test_a_session_ends_with_what_it_rests_on(connection: Any, given: Settings) -> None:
+    """A token that was changed, removed or forbidden for signing in ends its sessions; one with other scopes gives those."""
+    secret = await begun(connection, given)
+    assert await who(connection, given, secret) == "bob"
+    changed = OperatorToken(name="bob", scopes=BOB.scopes, token="another-token-of-bob-in-the-tests")
+    moved = OperatorToken(name="bob", scopes=frozenset({"digest"}), token=BOB.token)
+    for tokens in ((ANN, changed), (ANN,)):
+        assert await who(connection, settings("", "", operator_tokens=tokens), secret) is None
+    shut = settings("", "", operator_tokens=(ANN, BOB), signing_in=SigningIn(by_token=False))
+    assert await who(connection, shut, secret) is None
+    found = await Sessions(connection, settings("", "", operator_tokens=(moved,))).find([secret])
+    assert found is not None and found.scopes == {"digest"}
+
+
+@pytest.mark.parametrize("column", ["ends_at", "seen_at"])
+async def test_a_session_ends_with_its_time(connection: Any, given: Settings, column: str) -> None:
+    """Two hours after it began, and one after the last page; what is over is closed, and forgotten after 90 days."""
+    secret = await begun(connection, given)
+    await connection.execute("update operators.sessions set seen_at = now() - interval '59 minutes'")
+    assert await who(connection, given, secret) == "bob"
+    assert await connection.fetchval("select now() - seen_at < interval '1 minute' from operators.sessions"), "it was seen"
+    await connection.execute(f"update operators.sessions set {column} = now() - interval '61 minutes'")  # noqa: S608
+    assert await who(connection, given, secret) is None
+    await clear(connection, 60)
+    assert await connection.fetchval("select network from operators.sessions where ended_at is not null") == ""
+    await connection.execute("update operators.sessions set ended_at = now() - interval '91 days'")
+    await clear(connection, 60)
+    assert await connection.fetchval("select count(*) from operators.sessions") == 0
+
+
+async def test_all_see_their_own_sessions_and_who_may_all(http: httpx.AsyncClient, connection: Any, given: Settings) -> None:
+    """Bob sees and ends his own alone, Ann those of all; an end holds at the next request, also in another process."""
+    his, other, hers = [await session_cookie(given, one) for one in (BOB, BOB, ANN)]
+    page = (await http.get("/ops/sessions", headers={"cookie": his})).text
+    assert page.count(">bob") == 3 and "ann" not in page and "Failed sign-ins" not in page
+    shown: dict[str, list[Session]] = {}
+    for one in await Sessions(connection, given).read(10):
+        shown.setdefault(one.operator, []).append(one)
+    refused = await http.post("/ops/sessions", data={"session": shown["ann"][0].id}, headers={"cookie": his})
+    assert refused.headers["location"] == "/ops/sessions?said=nothing"
+    assert (await http.get("/ops", headers={"cookie": hers})).status_code == 200
+    async with client(given) as elsewhere:
+        assert (await http.post("/ops/sessions", data={"do": "all"}, headers={"cookie": hers})).status_code == 303
+        for cookie in (his, other):
+            assert (await elsewhere.get("/ops/reviews", headers={"cookie": cookie})).status_code == 303
+        assert (await elsewhere.get("/ops", headers={"cookie": hers})).status_code == 200
+    acts = await connection.fetch("select about from operators.acts where operator = 'ann' and kind = 'ended-session'")
+    assert [act["about"] for act in acts] == ["bob", "bob"]
+
+
+async def test_ends_at_a_shell_name_one_or_an_operator_or_all(connection: Any, given: Settings) -> None:
+    """The same statement ends one session, those of an operator, or all, and says which were open."""
+    first, second, hers = [await begun(connection, given, one) for one in (BOB, BOB, ANN)]
+    one = await Sessions(connection, given).find([first])
+    assert one is not None and await end(connection, "shell", [one.session]) == [one.session]
+    assert await end(connection, "shell", [one.session]) == []
+    assert len(await end(connection, "shell", operator="bob")) == 1
+    assert await who(connection, given, second) is None and await who(connection, given, hers) == "ann"
+    assert len(await end(connection, "shell")) == 1
+
+
+async def test_failed_sign_ins_are_counted_and_shown(http: httpx.AsyncClient, connection: Any, given: Settings) -> None:
+    """A wrong token is counted by the hour; who may see all sessions is told."""
+    for _ in range(3):
+        assert (await http.post("/ops/sign-in", data={"token": "not-a-token-of-anybody"})).status_code == 403
+    page = await http.get("/ops/sessions", headers={"cookie": await session_cookie(given, ANN)})
+    assert "3 times by a token: wrong token" in " ".join(page.text.split())
+
+
+async def test_signing_in_leads_back_to_our_own_pages_alone(http: httpx.AsyncClient) -> None:
+    """Who is led to the sign-in comes back to the page asked for; nowhere else, however the path is written."""
+    led = await http.get("/ops/log?words=ship&type=VoteCast")
+    assert led.headers["location"] == "/ops/sign-in?to=%2Fops%2Flog%3Fwords%3Dship%26type%3DVoteCast"
+    assert 'name="to" value="/ops/log?words=ship&amp;type=VoteCast"' in (await http.get(led.headers["location"])).text
+    for to, expected in (
+        ("/ops/log?words=ship", "/ops/log?words=ship"),
+        ("/ops/log?x=/../..", "/ops"),
+        ("/ops/../tools", "/ops"),
+        ("/opsx", "/ops"),
+        ("//evil.example/ops/", "/ops"),
+        ("https://evil.example/ops/", "/ops"),
+        ("/ops/sign-out", "/ops"),
+        ("/ops/\\evil", "/ops"),
+        ("/tools", "/ops"),
+        ("/ops/" + "x" * 400, "/ops"),
+    ):
+        done = await http.post("/ops/sign-in", data={"token": ANN.token, "to": to})
+        assert (done.status_code, done.headers["location"]) == (303, expected), to
+
+
+async def test_a_made_up_cookie_costs_no_query(http: httpx.AsyncClient, given: Settings, connection: Any) -> None:
+    """Without a signature of ours nothing is looked up; with one of an unknown secret nobody is found."""
+    for cookie in ("ballotpress_ops=x.y", cookie_of(given, "unknown")):
+        assert (await http.get("/ops", headers={"cookie": cookie})).headers["location"] == "/ops/sign-in"
