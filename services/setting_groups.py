@@ -1,4 +1,4 @@
-"""Settings that belong together: of the newsletter, of the public log, and of shared caches."""
+"""Settings that belong together: of the newsletter and its pace, of the public log, and of shared caches."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +37,27 @@ class Newsletter(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = 10
     ehlo_name: str | None = None
     lease_seconds: int = 60
+
+
+class Hours(NamedTuple):
+    """Hours of the clock: from `opens` on, until `closes`, which may be on the day after."""
+
+    opens: int
+    closes: int
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How many digests leave on a day, at which hours, and whether readers get theirs at an hour of their own zone.
+
+    `warm_up` is the cap of the first day; it grows by `warm_up_growth` a day, up to `mails_per_day`.
+    """
+
+    warm_up: int | None = None
+    warm_up_growth: float = 1.5
+    mails_per_day: int | None = None
+    provider_mails_per_day: int | None = None
+    sending_hours: Hours | None = None
+    own_hour: bool = False
 
 
 class PublicLog(msgspec.Struct, frozen=True, kw_only=True):

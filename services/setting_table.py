@@ -152,6 +152,18 @@ TABLE: Final = {
     "outgoing": Variable(
         "BALLOTPRESS_OUTGOING_ADDRESSES", "[0-9A-Fa-f.:]+", "must list IP addresses such as 192.0.2.25, not {!r}", says.ip,
     ),
+    "warm_up": count("BALLOTPRESS_WARM_UP"),
+    "warm_up_growth": Variable(
+        "BALLOTPRESS_WARM_UP_GROWTH", r"0*[1-9](\.[0-9]{1,4})?", "must be a number from 1 to 9.9, such as 1.5, not {!r}",
+        float,
+    ),
+    "mails_per_day": count("BALLOTPRESS_MAILS_PER_DAY"),
+    "provider_mails_per_day": count("BALLOTPRESS_PROVIDER_MAILS_PER_DAY"),
+    "sending_hours": Variable(
+        "BALLOTPRESS_SENDING_HOURS", "[0-9]{1,2}-[0-9]{1,2}", "must be hours of the day such as 8-20 or 22-6, not {!r}",
+        says.hours,
+    ),
+    "own_hour": switch("BALLOTPRESS_OWN_HOUR"),
     "log_keys": Variable(
         LOG_KEY, "[A-Za-z0-9+/]{43}=", "holds a key that is not 32 bytes in base64: use one that is", b64decode,
     ),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from services.setting_groups import DnsServer, Header
+from services.setting_groups import DnsServer, Header, Hours
 
 Word = TypeVar("Word")
 
@@ -60,3 +60,11 @@ def dns_server(word: str) -> DnsServer:
         address, _, port = word.partition(":")
     number = int(port.removeprefix(":") or 53)
     return DnsServer(ip(address), checked(number, 0 < number < 65536))
+
+
+def hours(word: str) -> Hours:
+    """Return hours of the clock such as 8-20 or 22-6; 24 is midnight."""
+    opens, closes = map(int, word.split("-"))
+    if opens > 23 or closes > 24 or opens == closes % 24:
+        raise ValueError
+    return Hours(opens, closes)

@@ -21,7 +21,7 @@ from services.identity import Identity
 from services.operator_settings import SCOPES as SCOPES
 from services.operator_settings import OperatorToken as OperatorToken
 from services.private_files import NotOurs, must_be_ours
-from services.setting_groups import Caching, Dkim, MailCheck, Newsletter, PublicLog, SigningIn
+from services.setting_groups import Caching, Dkim, MailCheck, Newsletter, Pace, PublicLog, SigningIn
 from services.setting_table import LOG_KEY, PREFIX, TABLE
 from services.setting_table import SettingsError as SettingsError
 
@@ -64,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: int = 3
     log_format: LogFormat = "json"
     newsletter: Newsletter = Newsletter()
+    pace: Pace = Pace()
     public_log: PublicLog = PublicLog()
     caching: Caching = Caching()
     mail_check: MailCheck = MailCheck()
@@ -105,6 +106,7 @@ def read_settings(
     return msgspec.structs.replace(
         settings,
         newsletter=newsletter,
+        pace=Pace(**_read(Pace, values, home)),
         public_log=public_log,
         caching=Caching(**_read(Caching, values, home)),
         mail_check=MailCheck(**_read(MailCheck, values, home)),
@@ -191,7 +193,7 @@ def check_values(environ: Mapping[str, str]) -> None:
     """Check the values in an environment to which `up` adds what is missing. Raises SettingsError at the first wrong one."""
     values = {name: value.strip() for name, value in environ.items() if value.strip()}
     home = home_folder(environ)
-    for table in (Settings, Newsletter, PublicLog, Caching, MailCheck, SigningIn, Identity):
+    for table in (Settings, Newsletter, Pace, PublicLog, Caching, MailCheck, SigningIn, Identity):
         _read(table, values, home, dict.fromkeys(table.__struct_fields__))
     _dkim(values, home)
     operator_settings.check(SigningIn(**_read(SigningIn, values, home)))

@@ -40,17 +40,31 @@ from newsletter.issues i
 on conflict on constraint issues_one_a_period do nothing
 returning number
 """
+ENDED: Final = "the next issue came first"
+"""The reason of mails that their issue hadn't sent when the next one of its edition was planned."""
+
 # Every confirmed subscriber gets a row, with the reason if it gets no mail. If the issue has nothing in a reader's categories,
 # the reader gets it only for changes on bookmarked tools. A planner that comes second waits for the lock and finds nothing.
+# Of what the edition's last issue hasn't sent no more is sent ($7): its readers come first now, then the oldest subscribers,
+# each a microsecond after the one before.
 PLAN: Final = named("""
 with unplanned as (
-    select i.number from newsletter.issues i where i.number = $1 and i.state = 'compiled' for update
+    select i.number, i.edition, i.due_at, i.extra from newsletter.issues i
+    where i.number = $1 and i.state = 'compiled' for update
+),
+ended as (
+    update newsletter.mails m set state = 'cancelled', reason = $7, settled_at = now()
+    from unplanned u join newsletter.issues i on i.edition = u.edition and i.due_at < u.due_at and i.state = 'planned'
+    where u.extra = 0 and i.held_at is null and m.issue = i.number and m.state in ('pending', 'deferred')
+    returning m.reader
 ),
 planned as (
     insert into newsletter.mails (issue, reader, kind, state, reason, not_before)
-    select i.number, s.subscriber, 'digest', case when r.reason is null then 'pending' else 'excluded' end, r.reason, now()
+    select i.number, s.subscriber, 'digest', case when r.reason is null then 'pending' else 'excluded' end, r.reason,
+           now() + row_number() over (order by (e.reader is null), s.requested_at, s.subscriber) * interval '1 microsecond'
     from unplanned i
     cross join {subscribers}.subscribers s
+    left join ended e on e.reader = s.subscriber
     cross join lateral (
         select case when s.suppressed is not null then 'suppressed'
                     when s.frequency <> $2 then 'reads the other edition'
@@ -192,7 +206,8 @@ async def plan(database: Database, number: int, schedule: Schedule, at: datetime
         tools = [tool.tool for tool in content.changes]
         today = at.astimezone(schedule.tzinfo).date()
         note = await mailed.choose(database, number, row["to_position"])
-        await database.execute(PLAN, number, row["edition"], sorted(content.categories), tools, today, note, timeout=600)
+        categories = sorted(content.categories)
+        await database.execute(PLAN, number, row["edition"], categories, tools, today, note, ENDED, timeout=600)
     planned: int = await database.fetchval("select planned from newsletter.issues where number = $1", number)
     return planned
 

@@ -5,7 +5,7 @@ whose lease ran out is uncertain: its mails may have gone out, and an operator d
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -29,18 +29,26 @@ select not exists (select from newsletter.slowdowns d where d.name = '' and d.un
         or (select s.paused_at is null from newsletter.schedule s)
            and exists (select from newsletter.mails m
                        where m.state in ('pending', 'deferred') and m.not_before <= now() and m.issue > 0
+                         and (select g.is_open and (not g.is_capped or g.room > 0) from newsletter.gate g)
                          and m.issue <> all (array(select i.number from newsletter.issues i where i.held_at is not null))))
 """
 
-# Single mails (issue 0) go first. Digests go to confirmed subscribers, confirmations to pending ones.
+# Single mails (issue 0) go first. Digests go to confirmed subscribers, confirmations to pending ones. Where digests have a cap,
+# the day's row is locked first, so what it lets pass is counted before anybody else reads it.
 CLAIM: Final = """
-with due as (
+with gate as materialized (select g.day, g.is_open, g.is_capped from newsletter.gate g),
+today as materialized (
+    select d.day, d.cap - d.mails as room from newsletter.days d
+    where d.provider = '' and d.day = (select g.day from gate g where g.is_open and g.is_capped) for update
+),
+due as (
     select m.issue, m.reader, m.mail, m.kind from newsletter.mails m
     where m.state in ('pending', 'deferred') and m.not_before <= now()
-      and (m.issue = 0 or (select s.paused_at is null from newsletter.schedule s))
+      and (m.issue = 0 or (select s.paused_at is null from newsletter.schedule s)
+           and (select g.is_open and (not g.is_capped or exists (select from today t where t.room > 0)) from gate g))
       and m.issue <> all (array(select i.number from newsletter.issues i where i.held_at is not null))
       and not exists (select from newsletter.slowdowns d where d.name = '' and d.until > now())
-    order by m.issue, m.not_before limit $1
+    order by m.issue, m.not_before limit least($1::bigint, (select t.room from today t where t.room > 0))
     for update of m skip locked
 ),
 asked as (
@@ -58,31 +66,46 @@ claimed as (
     update newsletter.mails m
     set state = case when a.reason is null then 'attempting' else 'cancelled' end, reason = a.reason, claim = $2,
         lease_until = case when a.reason is null then now() + $3 * interval '1 second' end,
-        settled_at = case when a.reason is null then null else now() end
+        settled_at = case when a.reason is null then null else now() end,
+        begun_at = case when a.reason is null then coalesce(m.begun_at, now()) end
     from asked a where m.issue = a.issue and m.reader = a.reader and m.mail = a.mail
-    returning m.issue, m.reader, m.mail, m.kind, m.state, m.attempts, m.planned_at, a.round, a.address, a.categories
+    returning m.issue, m.reader, m.mail, m.kind, m.state, m.attempts, m.begun_at, a.round, a.address, a.categories
+),
+counted as (
+    update newsletter.days d set mails = d.mails + c.mails
+    from (select count(*) as mails from claimed where issue > 0 and state = 'attempting') c
+    where d.provider = '' and d.day = (select t.day from today t) and c.mails > 0
 )
 select c.issue, c.reader, c.mail, c.kind, c.attempts, c.round, c.address, coalesce(c.categories, '[]') as categories,
-       greatest(c.planned_at, (select s.resumed_at from newsletter.schedule s)) < now() - interval '3 days' as is_old
+       greatest(c.begun_at, (select s.resumed_at from newsletter.schedule s)) < now() - interval '3 days' as is_old,
+       case when c.issue > 0 then (select t.day from today t) end as day
 from claimed c where c.state = 'attempting'
 """
 
 # A worker that was thought lost may still record its outcomes, unless an operator has decided meanwhile. A mail of a held issue
-# that was refused for no reader's fault ($10: how its reason begins) waits with the others.
+# that was refused for no reader's fault ($10: how its reason begins) waits with the others. A digest that wasn't attempted is
+# taken back from its day's count ($11).
 RECORD: Final = """
-update newsletter.mails m
-set state = o.state, code = o.code, reason = o.reason, attempts = m.attempts + o.tried, lease_until = null,
-    not_before = now() + o.wait * interval '1 second',
-    settled_at = case when o.state in ('pending', 'deferred') then null else now() end
-from (
-    select o.issue, o.reader, o.mail, o.code, o.reason, o.tried, o.wait,
-           case when o.state = 'rejected' and i.held_at is not null and o.reason like $10 || '%' then 'deferred'
-                else o.state end as state
-    from unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::text[], $7::smallint[], $8::integer[])
-        as o(issue, reader, mail, state, code, reason, tried, wait)
-    left join newsletter.issues i on i.number = o.issue
-) o
-where m.issue = o.issue and m.reader = o.reader and m.mail = o.mail and m.claim = $9 and m.state in ('attempting', 'uncertain')
+with recorded as (
+    update newsletter.mails m
+    set state = o.state, code = o.code, reason = o.reason, attempts = m.attempts + o.tried, lease_until = null,
+        not_before = now() + o.wait * interval '1 second',
+        settled_at = case when o.state in ('pending', 'deferred') then null else now() end
+    from (
+        select o.issue, o.reader, o.mail, o.code, o.reason, o.tried, o.wait,
+               case when o.state = 'rejected' and i.held_at is not null and o.reason like $10 || '%' then 'deferred'
+                    else o.state end as state
+        from unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::text[], $7::smallint[],
+                    $8::integer[]) as o(issue, reader, mail, state, code, reason, tried, wait)
+        left join newsletter.issues i on i.number = o.issue
+    ) o
+    where m.issue = o.issue and m.reader = o.reader and m.mail = o.mail and m.claim = $9
+      and m.state in ('attempting', 'uncertain')
+    returning m.issue, o.tried
+)
+update newsletter.days d set mails = greatest(d.mails - r.unsent, 0)
+from (select count(*) as unsent from recorded where issue > 0 and tried = 0) r
+where d.day = $11::date and d.provider = '' and r.unsent > 0
 """
 
 HAS: Final = """
@@ -144,7 +167,10 @@ select count(*) from dropped
 
 
 class ClaimedMail(msgspec.Struct, frozen=True, eq=False):
-    """A mail that is ours to send; `address` is sealed, `categories` are those its reader chose (none: all)."""
+    """A mail that is ours to send; `address` is sealed, `categories` are those its reader chose (none: all).
+
+    `day` is the day whose cap counts it, None if there is no cap.
+    """
 
     issue: int
     reader: str
@@ -155,6 +181,7 @@ class ClaimedMail(msgspec.Struct, frozen=True, eq=False):
     address: str
     categories: tuple[str, ...]
     is_old: bool
+    day: date | None = None
 
 
 class MailOutcome(msgspec.Struct, frozen=True):
@@ -204,7 +231,7 @@ async def claim(database: Database, name: str, lease_seconds: int, most: int = C
 async def record(database: Database, name: str, outcomes: Sequence[MailOutcome]) -> None:
     """Record the outcomes of the mails of a claim, at least one."""
     rows = [(o.mail.issue, o.mail.reader, o.mail.mail, o.state, o.code, o.reason, o.tried, o.wait) for o in outcomes]
-    await database.execute(RECORD, *zip(*rows, strict=True), name, ABOUT_US)
+    await database.execute(RECORD, *zip(*rows, strict=True), name, ABOUT_US, outcomes[0].mail.day)
 
 
 async def has(database: Database, name: str, mail: ClaimedMail) -> bool:

@@ -17,7 +17,7 @@ from projections.engine import notify
 from services import valkey
 from services.clock import now
 from services.log_watch import LogWatch
-from services.newsletter import gone_out, issues, ledger, outbox, periods, reports, restored
+from services.newsletter import gone_out, issues, ledger, outbox, pace, periods, reports, restored
 from services.newsletter.ledger import MailOutcome
 from services.newsletter.letters import Letters
 from services.newsletter.look import check_mails, look_of
@@ -42,6 +42,7 @@ class Mailroom:
         check_mails(look_of(settings))
         self._settings = settings
         self._schedule = schedule_of(settings.newsletter)
+        self._pace = pace.plan_of(settings.pace, settings.newsletter)
         self._stack = AsyncExitStack()
         self._sending: asyncio.Task[None] | None = None
 
@@ -66,6 +67,7 @@ class Mailroom:
         self._committer = await self._stack.enter_async_context(Committer(dsn, REGISTRY, on_commit=lambda events: rung.ring()))
         client = await self._stack.enter_async_context(valkey.client(settings.redis_url, socket_timeout=1))
         self._watch = LogWatch(self.database, client, settings.home, self._hold_restored)
+        await pace.follow(self.database, self._pace)
         self._sender = Sender(
             self.database, letters, transport, clock=now, bounced=self._bounced, look=self._watch.look,
             lease_seconds=newsletter.lease_seconds,
@@ -87,6 +89,7 @@ class Mailroom:
     async def tick(self) -> None:
         """Compile and plan the issues that are due, unless the log went back."""
         await self._watch.look()
+        await pace.follow(self.database, self._pace)
         at = await periods.time_of(self.database)
         due = await issues.tick(self.database, self._settings.database_url, self._schedule, at)
         if due.editions or due.unplanned:

@@ -37,8 +37,8 @@ class Schedule(msgspec.Struct, frozen=True):
 
     @property
     def tzinfo(self) -> tzinfo:
-        """The time zone; UTC needs no database of zones."""
-        return UTC if self.zone == "UTC" else ZoneInfo(self.zone)
+        """The time zone."""
+        return zone_of(self.zone)
 
     def last(self, at: datetime) -> datetime:
         """Return the last scheduled time at or before `at`, in UTC."""
@@ -110,6 +110,11 @@ def follow(course: Course, schedule: Schedule, at: datetime) -> tuple[Course, Se
     if course.schedule == schedule or (course.last is not None and first > course.last.due_at + _WEEK + _HALF_WEEK):
         return course, ended
     return replace(course, schedule=schedule, next_due=first), ended
+
+
+def zone_of(name: str) -> tzinfo:
+    """Return a time zone; UTC needs no database of zones."""
+    return UTC if name == "UTC" else ZoneInfo(name)
 
 
 def schedule_of(newsletter: Newsletter) -> Schedule:

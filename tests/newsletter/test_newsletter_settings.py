@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from services.newsletter.pace import Plan, plan_of
 from services.newsletter.transport import greeting
 from services.settings import SettingsError, read_settings
 from tests.support.settings import variables
@@ -44,6 +45,17 @@ def test_without_any_it_is_monday_nine_utc(environ: dict[str, str]) -> None:
         ("BALLOTPRESS_DNS_SERVERS", "192.0.2.53,192.0.2.256"),
         ("BALLOTPRESS_OUTGOING_ADDRESSES", "192.0.2.0/24"),
         ("BALLOTPRESS_OUTGOING_ADDRESSES", "mail.verdicts.example"),
+        ("BALLOTPRESS_WARM_UP", "0"),
+        ("BALLOTPRESS_WARM_UP_GROWTH", "0.5"),
+        ("BALLOTPRESS_WARM_UP_GROWTH", "1,5"),
+        ("BALLOTPRESS_MAILS_PER_DAY", "50k"),
+        ("BALLOTPRESS_PROVIDER_MAILS_PER_DAY", "-1"),
+        ("BALLOTPRESS_SENDING_HOURS", "8"),
+        ("BALLOTPRESS_SENDING_HOURS", "8-25"),
+        ("BALLOTPRESS_SENDING_HOURS", "24-8"),
+        ("BALLOTPRESS_SENDING_HOURS", "9-9"),
+        ("BALLOTPRESS_SENDING_HOURS", "0-24"),
+        ("BALLOTPRESS_OWN_HOUR", "yes"),
     ],
 )
 def test_a_wrong_value_stops_the_start(environ: dict[str, str], variable: str, value: str) -> None:
@@ -80,3 +92,18 @@ def test_dns_servers_and_outgoing_addresses_are_read(environ: dict[str, str]) ->
         ("192.0.2.53", 53), ("127.0.0.1", 5353), ("2001:db8::53", 53), ("2001:db8::53", 5353), ("2001:db8::54", 53),
     )  # fmt: skip
     assert check.outgoing == ("192.0.2.25", "2001:db8::25")
+
+
+def test_a_pace_is_read_whole(environ: dict[str, str]) -> None:
+    """Caps, growth, a window over midnight and the switch of the readers' hour; without any of them there is no pace."""
+    plain = read_settings(environ)
+    assert plan_of(plain.pace, plain.newsletter) == Plan()
+    assert not plain.pace.own_hour
+    pace = {"WARM_UP": "500", "WARM_UP_GROWTH": "2", "MAILS_PER_DAY": "9000", "SENDING_HOURS": "22-06", "OWN_HOUR": "on"}
+    given = {f"BALLOTPRESS_{name}": value for name, value in pace.items()}
+    paced = read_settings({**environ, **given, "BALLOTPRESS_DIGEST_ZONE": "Europe/Berlin"})
+    plan = Plan(zone="Europe/Berlin", opens=22, closes=6, warm_up=500, growth=2.0, most=9000)
+    assert plan_of(paced.pace, paced.newsletter) == plan
+    assert paced.pace.own_hour
+    evening = read_settings({**environ, "BALLOTPRESS_SENDING_HOURS": "18-24"})
+    assert plan_of(evening.pace, evening.newsletter) == Plan(opens=18, closes=0)

@@ -1,0 +1,164 @@
+"""The pace of issues: a cap of digests a day that grows by a plan, and the hours at which they may leave.
+
+The cap is counted in the database, in the statement that claims the mails, so all workers together keep to it. Mails beyond it
+wait, and the next day takes them up. Single mails, such as confirmations, know no pace.
+"""
+
+import logging
+from datetime import date, datetime, timedelta, tzinfo
+from math import floor
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import asyncpg
+import msgspec
+from asyncpg import Connection, Pool
+
+from services.newsletter.schedule import zone_of
+from services.setting_groups import Hours, Newsletter, Pace
+
+logger = logging.getLogger(__name__)
+
+Database: TypeAlias = "Pool[Any] | Connection[Any]"
+
+KEEP_DAYS: Final = 400
+MOST_DAYS: Final = 3660
+"""The days that a forecast looks ahead."""
+
+FOLLOW: Final = """
+update newsletter.pace p set zone = $1, opens = $2, closes = $3, warm_up = $4, growth = $5, most = $6, provider_most = $7
+where (now() at time zone $1) is not null and (p.zone, p.opens, p.closes, p.warm_up, p.growth, p.most, p.provider_most)
+      is distinct from ($1, $2::smallint, $3::smallint, $4::bigint, $5::double precision, $6::bigint, $7::bigint)
+"""
+# Days that used half of their cap; those of the last year, so that one that was long ago warms nothing.
+WARMED: Final = """
+select g.day, count(d.day) as warmed, coalesce(max(t.mails), 0) as mails
+from newsletter.gate g
+left join newsletter.days d on d.provider = '' and d.day < g.day and d.mails * 2 >= d.cap
+left join newsletter.days t on t.provider = '' and t.day = g.day
+group by g.day
+"""
+OPEN_DAY: Final = """
+insert into newsletter.days as d (day, cap) values ($1, $2)
+on conflict (day, provider) do update set cap = excluded.cap where d.cap <> excluded.cap
+"""
+FORGET_DAYS: Final = "delete from newsletter.days where day < $1"
+READ_GATE: Final = "select day, is_open, is_capped, room from newsletter.gate"
+READ_PLAN: Final = "select zone, opens, closes, warm_up, growth, most, provider_most from newsletter.pace"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the settings say: the hours of the clock in `zone` at which digests leave, and the caps of a day.
+
+    `warm_up` is the cap of the first day, `most` the one that stays; without either there is none.
+    """
+
+    zone: str = "UTC"
+    opens: int = 0
+    closes: int = 0
+    warm_up: int | None = None
+    growth: float = 1.5
+    most: int | None = None
+    provider_most: int | None = None
+
+    @property
+    def tzinfo(self) -> tzinfo:
+        """The time zone of the window, and of its days."""
+        return zone_of(self.zone)
+
+    def cap(self, warmed: int) -> int | None:
+        """Return the cap of a day after so many that used half of theirs; None if there is none."""
+        if self.warm_up is None:
+            return self.most
+        longest = 64 / max(self.growth - 1, 0.01)  # beyond that no list is as long, and floats end
+        grown: int = floor(self.warm_up * self.growth ** min(warmed, longest))
+        return grown if self.most is None else min(grown, self.most)
+
+    def day_of(self, at: datetime) -> date:
+        """Return the day that a time belongs to: days begin when the window opens."""
+        local = at.astimezone(self.tzinfo).replace(tzinfo=None)
+        return (local - timedelta(hours=self.opens)).date()
+
+    def is_open(self, at: datetime) -> bool:
+        """Tell whether digests may leave at a time."""
+        hour = at.astimezone(self.tzinfo).hour
+        if self.opens < self.closes:
+            return self.opens <= hour < self.closes
+        return self.opens == self.closes or hour >= self.opens or hour < self.closes
+
+
+class Forecast(NamedTuple):
+    """How long so many mails take: the days, today included, and how many of them are left after a number of days."""
+
+    days: int
+    left: int
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the pace stands: the plan, the day, what was counted on it, and how many days warmed up before."""
+
+    plan: Plan
+    day: date
+    mails: int
+    warmed: int
+
+    @property
+    def cap(self) -> int | None:
+        """The cap of the day."""
+        return self.plan.cap(self.warmed)
+
+    def forecast(self, mails: int, within: int = MOST_DAYS) -> Forecast:
+        """Return how many days an issue's mails take, and how many are left after `within` days."""
+        left, used, warmed = mails, self.mails, self.warmed
+        for passed in range(MOST_DAYS):
+            cap = self.plan.cap(warmed)
+            sent = left if cap is None else min(left, max(cap - used, 0))
+            left -= sent
+            if not left or passed + 1 == within:
+                return Forecast(passed + 1, left)
+            warmed += bool(cap and (used + sent) * 2 >= cap)
+            used = 0
+        return Forecast(MOST_DAYS, left)
+
+
+def plan_of(pace: Pace, newsletter: Newsletter) -> Plan:
+    """Return the plan that the settings name."""
+    hours = pace.sending_hours or Hours(0, 0)
+    return Plan(
+        zone=newsletter.zone,
+        opens=hours.opens,
+        closes=hours.closes % 24,
+        warm_up=pace.warm_up,
+        growth=pace.warm_up_growth,
+        most=pace.mails_per_day,
+        provider_most=pace.provider_mails_per_day,
+    )
+
+
+async def follow(database: Database, plan: Plan) -> None:
+    """Follow a plan from now on, and open the day's account. Writes nothing where nothing has changed."""
+    try:
+        await _keep(database, plan)
+    except asyncpg.InvalidParameterValueError:
+        logger.error("PostgreSQL doesn't know the time zone %s: sending hours and caps go by UTC", plan.zone)
+        await _keep(database, msgspec.structs.replace(plan, zone="UTC"))
+    standing = await stand(database)
+    if standing.cap is not None:
+        await database.execute(OPEN_DAY, standing.day, standing.cap)
+        await database.execute(FORGET_DAYS, standing.day - timedelta(days=KEEP_DAYS))
+
+
+async def _keep(database: Database, plan: Plan) -> None:
+    await database.execute(FOLLOW, plan.zone, plan.opens, plan.closes, plan.warm_up, plan.growth, plan.most, plan.provider_most)
+
+
+async def stand(database: Database, plan: Plan | None = None) -> Standing:
+    """Return where the pace stands, by the plan that the workers follow, or by another."""
+    (row,) = await database.fetch(WARMED)
+    followed = plan or await read_plan(database)
+    return Standing(plan=followed, day=row["day"], mails=row["mails"], warmed=row["warmed"])
+
+
+async def read_plan(database: Database) -> Plan:
+    """Return the plan that the workers follow."""
+    (row,) = await database.fetch(READ_PLAN)
+    return Plan(**row)
