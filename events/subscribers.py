@@ -22,7 +22,10 @@ Status = Literal["pending", "confirmed", "unsubscribed", "erased"]
 
 
 class SubscriptionRequested(Event, frozen=True, kw_only=True):
-    """An address was entered in form `form` and sent a link of this round. Only the first request has `address`, sealed."""
+    """An address was entered in form `form` and sent a link of this round. Only the first request has `address`, sealed.
+
+    So is `zone`, the time zone of the browser that sent it.
+    """
 
     subscriber: str
     round: int
@@ -30,6 +33,7 @@ class SubscriptionRequested(Event, frozen=True, kw_only=True):
     categories: list[str]
     address: str | None = None
     visitor: str | None = None
+    zone: str | None = None
 
 
 class SubscriptionConfirmed(Event, frozen=True, kw_only=True):
@@ -60,6 +64,13 @@ class PreferencesSet(Event, frozen=True, kw_only=True):
     paused_until: str | None = None
 
 
+class TimeZoneSet(Event, frozen=True, kw_only=True):
+    """A subscriber chose the time zone (sealed) whose hour issues keep to, or (None) none."""
+
+    subscriber: str
+    zone: str | None = None
+
+
 class BookmarksJoined(Event, frozen=True, kw_only=True):
     """A visitor's bookmarks became the subscriber's too."""
 
@@ -71,6 +82,14 @@ class Unsubscribed(Event, frozen=True, kw_only=True):
     """A subscriber withdrew consent."""
 
     subscriber: str
+
+
+class UnsubscribeUndone(Event, frozen=True, kw_only=True):
+    """A subscriber took the last withdrawal back by form `form`, with a token that has the SHA-256 `token` (hex)."""
+
+    subscriber: str
+    form: str
+    token: str
 
 
 class SubscriberSuppressed(Event, frozen=True, kw_only=True):
@@ -92,8 +111,10 @@ EVENTS = (
     SubscriptionConfirmed,
     SubscriberImported,
     PreferencesSet,
+    TimeZoneSet,
     BookmarksJoined,
     Unsubscribed,
+    UnsubscribeUndone,
     SubscriberSuppressed,
     SubscriberReinstated,
 )
@@ -101,6 +122,10 @@ EVENTS = (
 
 class LinkUsed(Exception):
     """This link or another of its round was used, or its subscription is gone."""
+
+
+class NothingToUndo(Exception):
+    """The withdrawal can't be undone: it was none of a confirmed subscription, is too old, or something came after it."""
 
 
 class NotSubscribed(Exception):
@@ -117,7 +142,10 @@ class CategoriesUnknown(Exception):
 
 
 class Subscriber(msgspec.Struct, frozen=True):
-    """A subscriber's state; `round` counts its confirmations, `address` is sealed."""
+    """A subscriber's state; `round` counts its confirmations, `address` and `zone` are sealed.
+
+    `was_confirmed` says of an unsubscribed one whether there was a confirmed subscription to end.
+    """
 
     subscriber: str
     address: str
@@ -128,6 +156,8 @@ class Subscriber(msgspec.Struct, frozen=True):
     paused_until: str | None = None
     visitors: tuple[str, ...] = ()
     suppressed: Reason | None = None
+    zone: str | None = None
+    was_confirmed: bool = False
 
 
 def stream(subscriber: str) -> UUID:
@@ -147,10 +177,14 @@ def evolve(state: Subscriber | None, event: Event) -> Subscriber | None:
         case PreferencesSet():
             chosen = tuple(event.categories)
             return replace(state, categories=chosen, frequency=event.frequency, paused_until=event.paused_until)
+        case TimeZoneSet():
+            return replace(state, zone=event.zone)
         case BookmarksJoined():
             return _joined(state, event.visitor)
         case Unsubscribed():
-            return replace(state, status="unsubscribed")
+            return replace(state, status="unsubscribed", was_confirmed=state.status == "confirmed")
+        case UnsubscribeUndone():
+            return replace(state, status="confirmed")
         case SubscriberSuppressed():
             return replace(state, suppressed=event.reason)
         case SubscriberReinstated():
@@ -163,7 +197,8 @@ def evolve(state: Subscriber | None, event: Event) -> Subscriber | None:
 def _first(event: Event) -> Subscriber | None:
     match event:
         case SubscriptionRequested():
-            begun = Subscriber(event.subscriber, event.address or "", "pending", categories=tuple(event.categories))
+            chosen = tuple(event.categories)
+            begun = Subscriber(event.subscriber, event.address or "", "pending", categories=chosen, zone=event.zone)
             return _joined(begun, event.visitor)
         case SubscriberImported():
             return Subscriber(event.subscriber, event.address, "confirmed", event.round, tuple(event.categories))
@@ -190,8 +225,12 @@ def request_subscription(
     form: str,
     visitor: str | None,
     offered: Collection[str],
+    zone: str | None = None,
 ) -> list[Event]:
-    """Request a subscription; no event if already subscribed or erased. Categories not offered are left out."""
+    """Request a subscription; no event if already subscribed or erased. Categories not offered are left out.
+
+    The zone, sealed under the new person's key, goes with the address.
+    """
     if state is not None and state.status in ("confirmed", "erased"):
         return []
     requested = SubscriptionRequested(
@@ -201,6 +240,7 @@ def request_subscription(
         categories=sorted(set(categories).intersection(offered)),
         address=address if state is None else None,
         visitor=visitor,
+        zone=zone if state is None else None,
     )
     return [requested]
 
@@ -256,6 +296,13 @@ def set_preferences(
     return [preferences]
 
 
+def set_time_zone(state: Subscriber | None, zone: str | None) -> list[Event]:
+    """Set the time zone, sealed; no event if there is none and none is chosen. Raises NotSubscribed."""
+    if state is None or state.status != "confirmed":
+        raise NotSubscribed
+    return [] if zone is state.zone is None else [TimeZoneSet(subscriber=state.subscriber, zone=zone)]
+
+
 def join_bookmarks(state: Subscriber | None, visitor: str) -> list[Event]:
     """Join a visitor's bookmarks to the subscriber; a second time is no event. Raises NotSubscribed."""
     if state is None or state.status != "confirmed":
@@ -268,6 +315,20 @@ def unsubscribe(state: Subscriber | None) -> list[Event]:
     if state is None or state.status not in ("pending", "confirmed"):
         return []
     return [Unsubscribed(subscriber=state.subscriber)]
+
+
+def undo_unsubscribe(state: Subscriber | None, form: str, token: str) -> list[Event]:
+    """Take a withdrawal back, as if it hadn't been; no event if that was done before. Raises NothingToUndo.
+
+    Nothing brings back who complained, was erased, or never confirmed.
+    """
+    if state is None or state.suppressed or state.status not in ("confirmed", "unsubscribed"):
+        raise NothingToUndo
+    if state.status == "confirmed":
+        return []
+    if not state.was_confirmed:
+        raise NothingToUndo
+    return [UnsubscribeUndone(subscriber=state.subscriber, form=form, token=token)]
 
 
 def suppress(state: Subscriber | None, reason: Reason) -> list[Event]:

@@ -12,7 +12,7 @@ PROJECTIONS = (
     Projection("hours", 3, exact_totals=_TALLY),
     Projection("bookmarks", 1),
     Projection("reviews", 2),
-    Projection("subscribers", 1),
+    Projection("subscribers", 2),
     Projection("corrections", 1),
     Projection("verdicts", 1, exact_totals=_TALLY),
     Projection("integrity", 2, exact_totals=frozenset({"votes"})),

@@ -18,6 +18,7 @@ from events.log.event import Event, Registry, fold
 from events.subscribers import EVENTS as OWN_EVENTS
 from events.subscribers import (
     Frequency,
+    NothingToUndo,
     Reason,
     Subscriber,
     confirm_subscription,
@@ -27,8 +28,10 @@ from events.subscribers import (
     reinstate,
     request_subscription,
     set_preferences,
+    set_time_zone,
     stream,
     suppress,
+    undo_unsubscribe,
     unsubscribe,
 )
 
@@ -69,6 +72,19 @@ select 0, $1, $2, $3, 'pending', greatest(now(), (
 CANCEL = """
 update newsletter.mails set state = 'cancelled', reason = $2, settled_at = now()
 where reader = $1 and state in ('pending', 'deferred') and (issue > 0 or $3)
+"""
+
+
+# The position of a subscriber's last withdrawal, and whether it can still be undone.
+READ_WITHDRAWAL = """
+select position, recorded_at > now() - interval '24 hours' as is_recent from log.recorded_events
+where stream = $1 and type = 'Unsubscribed' order by version desc limit 1
+"""
+# The digests that the withdrawal stopped, of issues that are still being sent.
+UNCANCEL = """
+update newsletter.mails m set state = 'pending', reason = null, settled_at = null
+from newsletter.issues i
+where m.reader = $1 and m.state = 'cancelled' and m.reason = 'unsubscribed' and i.number = m.issue and i.state = 'planned'
 """
 
 
@@ -148,6 +164,16 @@ class SetPreferences(_ToSubscriber, frozen=True):
         return set_preferences(state, self.categories, self.frequency, self.paused_until, self.offered)
 
 
+class SetTimeZone(_ToSubscriber, frozen=True):
+    """Set the time zone, sealed, whose hour issues keep to, or none. Raises NotSubscribed."""
+
+    zone: str | None
+
+    def events(self, state: Subscriber | None) -> Sequence[Event]:
+        """Decide by the rule."""
+        return set_time_zone(state, self.zone)
+
+
 class JoinBookmarks(_ToSubscriber, frozen=True):
     """Join a visitor's bookmarks to the subscriber. Raises NotSubscribed."""
 
@@ -168,6 +194,35 @@ class Unsubscribe(_ToSubscriber, frozen=True):
     def effects(self) -> Sequence[Effect]:
         """Return the cancellation of planned digests."""
         return (Effect(CANCEL, (self.subscriber, "unsubscribed", False)),)
+
+
+class UndoUnsubscribe(_ToSubscriber, frozen=True):
+    """Undo the withdrawal at a position of the log, within 24 hours; plans again what it cancelled. Raises NothingToUndo."""
+
+    position: int
+    form: str
+    token: str
+
+    exclusive = True
+
+    async def look_up(self, connection: "Connection[Any]") -> Found:
+        """Find the last withdrawal."""
+        row = await connection.fetchrow(READ_WITHDRAWAL, stream(self.subscriber))
+        return Found(row is not None and row["position"] == self.position and row["is_recent"])
+
+    def decide(self, seen: Seen) -> Decision[Subscriber]:
+        """Decide by the rule, unless the withdrawal is another one or too old."""
+        if not seen.found:
+            raise NothingToUndo
+        return super().decide(seen)
+
+    def events(self, state: Subscriber | None) -> Sequence[Event]:
+        """Decide by the rule."""
+        return undo_unsubscribe(state, self.form, self.token)
+
+    def effects(self) -> Sequence[Effect]:
+        """Return the return of the digests that were cancelled."""
+        return (Effect(UNCANCEL, (self.subscriber,)),)
 
 
 class SuppressSubscriber(_ToSubscriber, frozen=True):
@@ -227,13 +282,17 @@ class EraseSubscriber(_ToSubscriber, frozen=True):
 
 
 class Person(msgspec.Struct, frozen=True):
-    """A prospective subscriber: an id, the sealed address, its mark, its mailbox's mark, and the effect that stores the key."""
+    """A prospective subscriber: an id, the sealed address, its mark, its mailbox's mark, and the effect that stores the key.
+
+    So is the time zone sealed that came along, if one did.
+    """
 
     id: str
     address: str
     mark: bytes
     mailbox: bytes
     keep: Effect
+    zone: str | None = None
 
 
 class Applicant(msgspec.Struct, frozen=True):
@@ -285,7 +344,7 @@ class RequestSubscription(Command[None], frozen=True):
             return Decision(events=(), value=None)
         reader = found.known or self.person.id
         events = request_subscription(
-            found.state, reader, self.person.address, self.categories, self.form, self.visitor, self.offered
+            found.state, reader, self.person.address, self.categories, self.form, self.visitor, self.offered, self.person.zone
         )
         kind = "confirmation" if events or found.suppressed else "preferences"
         effects = [Effect(PLAN_IN_TURN, (reader, self.mail, kind, self.hourly))]

@@ -62,6 +62,8 @@ _LINES: Final[dict[str, Callable[[Data], str]]] = {
     "BookmarksJoined": lambda d: "A visitor's bookmarks were joined to the subscriber",
     "PreferencesSet": lambda d: f"Preferences were set: {d['frequency']}",
     "Unsubscribed": lambda d: "Unsubscribed",
+    "UnsubscribeUndone": lambda d: f"The withdrawal was taken back, by form {d['form']}",
+    "TimeZoneSet": lambda d: "Chose a time zone" if d.get("zone") else "Took the time zone back",
     "SubscriberSuppressed": lambda d: f"The address was suppressed: {d['reason']}",
     "SubscriberReinstated": lambda d: f"The suppression was taken back: {d['reason']}",
     "IssueSent": lambda d: f"Issue {d['issue']} ({d['edition']}) has gone out: {d['accepted']} of {d['planned']} were taken",

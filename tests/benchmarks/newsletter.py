@@ -32,7 +32,7 @@ TOOLS = 1000
 # Readers as the view holds them: a third chose categories (some that no issue has), some pause, are suppressed, or read
 # another edition, and a fifth have bookmarks.
 SUBSCRIBERS = """
-insert into subscribers_1.subscribers (subscriber, sealed_address, status, round, categories, frequency, paused_until,
+insert into subscribers_2.subscribers (subscriber, sealed_address, status, round, categories, frequency, paused_until,
                                        suppressed, requested_at, confirmed_at, position)
 select i.id, repeat('c2VhbGVk', 10), 'confirmed', 1, case when n % 3 = 0 then array['Category ' || n % 14] else '{}' end,
        case when n % 20 = 0 then 'monthly' else 'weekly' end, case when n % 50 = 1 then current_date + 30 end,
@@ -42,14 +42,14 @@ cross join lateral (select translate(rtrim(encode(substring(int8send((1600000000
                            || substring(decode(md5(n::text), 'hex') for 8), 'base64'), '='), '+/', '-_') as id) i
 """
 VISITORS = """
-insert into subscribers_1.visitors (subscriber, visitor, position)
+insert into subscribers_2.visitors (subscriber, visitor, position)
 select s.subscriber, reverse(s.subscriber), 1
-from (select subscriber, row_number() over (order by subscriber) as n from subscribers_1.subscribers) s where s.n % 5 = 0
+from (select subscriber, row_number() over (order by subscriber) as n from subscribers_2.subscribers) s where s.n % 5 = 0
 """
 BOOKMARKS = """
 insert into bookmarks_1.bookmarks (visitor, tool, position)
 select v.visitor, t.tools[1 + v.n % cardinality(t.tools)], 1
-from (select visitor, row_number() over () as n from subscribers_1.visitors) v
+from (select visitor, row_number() over () as n from subscribers_2.visitors) v
 cross join (select array_agg(data->>'tool') as tools from log.events where type = 'ToolAdded') t
 """
 NEXT_TRANSACTION = "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
@@ -190,7 +190,7 @@ async def planning(room: MeasuredNewsletter, subscribers: int) -> list[Row]:
         await connection.execute(SUBSCRIBERS, subscribers, timeout=300)
         await connection.execute(VISITORS, timeout=300)
         await connection.execute(BOOKMARKS, timeout=300)
-        for table in ("subscribers_1.subscribers", "subscribers_1.visitors", "bookmarks_1.bookmarks"):
+        for table in ("subscribers_2.subscribers", "subscribers_2.visitors", "bookmarks_1.bookmarks"):
             await connection.execute(f"vacuum (analyze) {table}", timeout=300)
         await connection.execute("update newsletter.schedule set since = now() - interval '30 days'")
         with room.worker(**_due_now()) as worker:

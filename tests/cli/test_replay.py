@@ -124,14 +124,14 @@ DRIFTS = {
         "insert into reviews_2.acts values ('x', 'x', 0, 1)",
     ],
     "subscribers.subscribers": [
-        "update subscribers_1.subscribers set status = 'confirmed'",
-        "delete from subscribers_1.subscribers",
-        "insert into subscribers_1.subscribers values ('x', '', 'pending', 0, '{}', 'weekly', null, null, now(), null, 1)",
+        "update subscribers_2.subscribers set status = 'confirmed'",
+        "delete from subscribers_2.subscribers",
+        "insert into subscribers_2.subscribers values ('x', '', 'pending', 0, '{}', 'weekly', null, null, null, now(), null, 1)",
     ],
     "subscribers.visitors": [
-        "update subscribers_1.visitors set position = 1",
-        "delete from subscribers_1.visitors",
-        "insert into subscribers_1.visitors values ('x', 'y', 1)",
+        "update subscribers_2.visitors set position = 1",
+        "delete from subscribers_2.visitors",
+        "insert into subscribers_2.visitors values ('x', 'y', 1)",
     ],
     "corrections.corrections": [
         "update corrections_1.corrections set votes = 99",

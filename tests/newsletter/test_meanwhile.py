@@ -71,7 +71,7 @@ async def test_views_rebuilt_in_mid_send_change_no_mail(room: Newsroom) -> None:
         await room.subscribe(f"reader{n}@example.com")
     await room.project()
     number = await room.send_now()
-    await room.database.execute("truncate subscribers_1.subscribers, subscribers_1.visitors, bookmarks_1.bookmarks")
+    await room.database.execute("truncate subscribers_2.subscribers, subscribers_2.visitors, bookmarks_1.bookmarks")
     await room.deliver()
     assert await room.accounts(number) == {"accepted": 5}
 

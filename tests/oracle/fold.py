@@ -314,6 +314,7 @@ class Subscribers:
             frequency=state.frequency,
             paused_until=date.fromisoformat(state.paused_until) if state.paused_until else None,
             suppressed=state.suppressed,
+            sealed_zone=state.zone,
         )
         if not isinstance(event, BookmarksJoined):  # a joined visitor changes the other table alone
             row["position"] = entry.position

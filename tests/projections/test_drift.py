@@ -38,7 +38,7 @@ DRIFTS = {
     "bookmarks": "insert into bookmarks_1.bookmarks (visitor, tool, position) values ('v', 't', 1)",
     "reviews": "delete from reviews_2.reviews",
     "corrections": "update corrections_1.checkpoint set position = position + 1000",
-    "subscribers": "update subscribers_1.checkpoint set position = position - 1, caught_up = true, halted_position = 0",
+    "subscribers": "update subscribers_2.checkpoint set position = position - 1, caught_up = true, halted_position = 0",
     "verdicts": "delete from verdicts_1.standings",
     "integrity": "delete from integrity_2.cells where tool = (select min(tool) from integrity_2.cells)",
     "search": "delete from search_1.words where word = (select min(word) from search_1.words)",

@@ -6,6 +6,7 @@ from events.subscribers import (
     BookmarksJoined,
     CategoriesUnknown,
     LinkUsed,
+    NothingToUndo,
     NotSubscribed,
     PreferencesSet,
     SubscriberImported,
@@ -13,7 +14,9 @@ from events.subscribers import (
     SubscriberSuppressed,
     SubscriptionConfirmed,
     SubscriptionRequested,
+    TimeZoneSet,
     Unsubscribed,
+    UnsubscribeUndone,
     confirm_subscription,
     erase,
     evolve,
@@ -22,7 +25,9 @@ from events.subscribers import (
     reinstate,
     request_subscription,
     set_preferences,
+    set_time_zone,
     suppress,
+    undo_unsubscribe,
     unsubscribe,
 )
 from tests.support.given import Given, an_id, given
@@ -140,3 +145,38 @@ def test_only_the_never_confirmed_are_forgotten() -> None:
     subscriber(REQUESTED).when(erase, unconfirmed_only=True).then(ERASED)
     for events in ((CONFIRMED,), (CONFIRMED, LEFT, AGAIN), (BOUNCED,), (LEFT,)):
         subscriber(REQUESTED, *events).when(erase, unconfirmed_only=True).then()
+
+
+def test_a_withdrawal_can_be_undone_once() -> None:
+    """Who was confirmed is so again, with all that was chosen; a second time is no event."""
+    undone = UnsubscribeUndone(subscriber=ADA, form="undo 1", token="aa")
+    subscriber(REQUESTED, CONFIRMED, LEFT).when(undo_unsubscribe, "undo 1", "aa").then(undone)
+    subscriber(REQUESTED, CONFIRMED, LEFT, undone).when(undo_unsubscribe, "undo 1", "aa").then()
+    subscriber(REQUESTED, CONFIRMED, LEFT, undone).when(unsubscribe).then(LEFT)
+
+
+def test_nothing_brings_back_who_never_confirmed_complained_or_was_erased() -> None:
+    """Neither does a new sign-up that nobody has confirmed, nor its end."""
+    again = SubscriptionRequested(subscriber=ADA, round=2, form="form 1", categories=[])
+    complained = SubscriberSuppressed(subscriber=ADA, reason="complaint")
+    for events in (
+        (),
+        (REQUESTED, LEFT),
+        (REQUESTED, CONFIRMED, LEFT, again),
+        (REQUESTED, CONFIRMED, LEFT, again, LEFT),
+        (REQUESTED, CONFIRMED, LEFT, complained),
+        (REQUESTED, CONFIRMED, LEFT, ERASED),
+    ):
+        subscriber(*events).when(undo_unsubscribe, "undo 1", "aa").refused(NothingToUndo)
+
+
+def test_a_time_zone_comes_with_a_new_address_and_can_be_changed_or_taken_back() -> None:
+    """It is sealed under the person's key, so one that comes with a later sign-up, under another, is left out."""
+    placed = SubscriptionRequested(subscriber=ADA, round=1, form="form 1", categories=[], address="sealed", zone="sealed zone")
+    subscriber().when(request_subscription, ADA, "sealed", [], "form 1", None, [], "sealed zone").then(placed)
+    subscriber(REQUESTED).when(request_subscription, ADA, "sealed", [], "form 1", VISITOR, [], "zone").then(AGAIN)
+    chosen, none = TimeZoneSet(subscriber=ADA, zone="another"), TimeZoneSet(subscriber=ADA)
+    subscriber(placed, CONFIRMED).when(set_time_zone, "another").then(chosen)
+    subscriber(placed, CONFIRMED).when(set_time_zone, None).then(none)
+    subscriber(placed, CONFIRMED, none).when(set_time_zone, None).then()
+    subscriber(placed).when(set_time_zone, "another").refused(NotSubscribed)

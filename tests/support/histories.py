@@ -50,7 +50,8 @@ VOTERS = [ids.new_id(1_780_000_000_000 + n // 2, bytes([0, 0, n] + [7] * 7)) for
 TOOLS = [ids.new_id(1_770_000_000_000 + n, bytes([n] * 10)) for n in range(3)]
 SLUGS = ["one", "two", "three"]
 PERSONAS = ["Builder", "Founder"]
-READERS_DO = ["request", "request", "confirm", "confirm", "choose", "join", "leave", "suppress", "reinstate", "erase", "import"]
+READERS_DO = ["request", "request", "confirm", "confirm", "choose", "join", "place", "leave", "return"]
+READERS_DO += ["suppress", "reinstate", "erase", "import"]
 
 REFUSALS = (
     ToolNotListed,
@@ -62,6 +63,7 @@ REFUSALS = (
     CohortHeld,
     subscribers.LinkUsed,
     subscribers.NotSubscribed,
+    subscribers.NothingToUndo,
 )
 
 VAULT_KEY = base64.b64encode(bytes(32)).decode()
@@ -254,8 +256,12 @@ class History:
                 events = subscribers.set_preferences(state, chosen, "monthly", "2026-01-31", chosen)
             case "join":
                 events = subscribers.join_bookmarks(state, visitor)
+            case "place":
+                events = subscribers.set_time_zone(state, None if visitor[-1] in "AQgw" else "sealed zone")
             case "leave":
                 events = subscribers.unsubscribe(state)
+            case "return":
+                events = subscribers.undo_unsubscribe(state, "form", "token")
             case "suppress":
                 events = subscribers.suppress(state, "complaint")
             case "reinstate":
