@@ -5,7 +5,7 @@ The cut-off is the one position that all views stand at. A period is compiled an
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from projections.registry import named
 from services.integrity.under_review import held
 from services.newsletter import mailed
 from services.newsletter.ledger import Database
+from services.newsletter.own_hours import OwnHours, stage
 from services.newsletter.periods import SERVE_LATE, DueWork, Edition, editions_of, keep, keep_early, said_late, stand
 from services.newsletter.schedule import Schedule
 
@@ -61,10 +62,12 @@ ended as (
 planned as (
     insert into newsletter.mails (issue, reader, kind, state, reason, not_before)
     select i.number, s.subscriber, 'digest', case when r.reason is null then 'pending' else 'excluded' end, r.reason,
-           now() + row_number() over (order by (e.reader is null), s.requested_at, s.subscriber) * interval '1 microsecond'
+           greatest(now(), h.leaves_at)
+           + row_number() over (order by (e.reader is null), s.requested_at, s.subscriber) * interval '1 microsecond'
     from unplanned i
     cross join {subscribers}.subscribers s
     left join ended e on e.reader = s.subscriber
+    left join own_hours h on h.reader = s.subscriber
     cross join lateral (
         select case when s.suppressed is not null then 'suppressed'
                     when s.frequency <> $2 then 'reads the other edition'
@@ -194,10 +197,13 @@ async def verify(dsn: str, number: int) -> bool:
         return bool(encode_content(content)[1] == row["content_hash"])
 
 
-async def plan(database: Database, number: int, schedule: Schedule, at: datetime) -> int:
-    """Write a row in the ledger for every subscriber, unless the issue is planned already; return their number."""
+async def plan(database: Database, number: int, schedule: Schedule, at: datetime, own: OwnHours | None = None) -> int:
+    """Write a row in the ledger for every subscriber, unless the issue is planned already; return their number.
+
+    With `own` hours, a scheduled issue leaves when it is its hour where each reader is; one that an operator sends leaves now.
+    """
     row = await database.fetchrow(
-        "select edition, state, content, to_position from newsletter.issues where number = $1", number
+        "select edition, state, content, to_position, due_at, operator from newsletter.issues where number = $1", number
     )
     if row is None:
         raise IssueUnknown(number)
@@ -207,12 +213,25 @@ async def plan(database: Database, number: int, schedule: Schedule, at: datetime
         today = at.astimezone(schedule.tzinfo).date()
         note = await mailed.choose(database, number, row["to_position"])
         categories = sorted(content.categories)
-        await database.execute(PLAN, number, row["edition"], categories, tools, today, note, ENDED, timeout=600)
+        async with _transaction(database) as connection:
+            await stage(connection, own if row["operator"] is None else None, row["due_at"])
+            await connection.execute(PLAN, number, row["edition"], categories, tools, today, note, ENDED, timeout=600)
     planned: int = await database.fetchval("select planned from newsletter.issues where number = $1", number)
     return planned
 
 
-async def tick(pool: "asyncpg.Pool[Any]", dsn: str, schedule: Schedule, at: datetime) -> DueWork:
+@asynccontextmanager
+async def _transaction(database: Database) -> AsyncIterator["Connection[Any]"]:
+    """Begin a transaction, within one that a connection may have begun."""
+    async with AsyncExitStack() as stack:
+        connection: Any = database
+        if isinstance(database, asyncpg.Pool):
+            connection = await stack.enter_async_context(database.acquire())
+        await stack.enter_async_context(connection.transaction())
+        yield connection
+
+
+async def tick(pool: "asyncpg.Pool[Any]", dsn: str, schedule: Schedule, at: datetime, own: OwnHours | None = None) -> DueWork:
     """Compile and plan the work that is due. In most minutes there is none, and nothing is written."""
     standing = await stand(pool, schedule, at, is_worker=True)
     await keep(pool, standing)
@@ -223,9 +242,9 @@ async def tick(pool: "asyncpg.Pool[Any]", dsn: str, schedule: Schedule, at: date
         number = await compile_issue(dsn, edition, due.due_at[edition], at)
         if number is not None:
             logger.info("compiled issue %d, %s", number, edition)
-            await plan(pool, number, schedule, at)
+            await plan(pool, number, schedule, at, own)
     for number in due.unplanned:
-        await plan(pool, number, schedule, at)
+        await plan(pool, number, schedule, at, own)
     return due
 
 

@@ -21,6 +21,7 @@ from services.newsletter import gone_out, issues, ledger, outbox, pace, periods,
 from services.newsletter.ledger import MailOutcome
 from services.newsletter.letters import Letters
 from services.newsletter.look import check_mails, look_of
+from services.newsletter.own_hours import OwnHours
 from services.newsletter.schedule import schedule_of
 from services.newsletter.sender import Sender
 from services.newsletter.subscribers import forget_unconfirmed
@@ -42,6 +43,8 @@ class Mailroom:
         check_mails(look_of(settings))
         self._settings = settings
         self._schedule = schedule_of(settings.newsletter)
+        own = OwnHours(Vault(settings.vault_keys), settings.newsletter.hour)
+        self._own_hours = own if settings.pace.own_hour else None
         self._pace = pace.plan_of(settings.pace, settings.newsletter)
         self._stack = AsyncExitStack()
         self._sending: asyncio.Task[None] | None = None
@@ -91,7 +94,7 @@ class Mailroom:
         await self._watch.look()
         await pace.follow(self.database, self._pace)
         at = await periods.time_of(self.database)
-        due = await issues.tick(self.database, self._settings.database_url, self._schedule, at)
+        due = await issues.tick(self.database, self._settings.database_url, self._schedule, at, self._own_hours)
         if due.editions or due.unplanned:
             self.wake()
         await gone_out.record(self.database, self._committer)

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from emails.addresses import mailbox_of, read_address
 from events.commands.subscribers import EraseSubscriber, Person
@@ -16,6 +17,7 @@ from events.subscribers import EVENTS, evolve, stream
 from projections import bookmarks, subscribers
 from services.clock import fresh_id
 from services.newsletter.ledger import Database
+from services.newsletter.own_hours import FIELD, open_zone
 
 FORGET_AFTER: Final = timedelta(days=7)
 SUPPRESSED_NOTE: Final = (
@@ -40,9 +42,10 @@ READ_PERSON: Final = "select person, suppressed from vault.lookups where mark = 
 _registry = Registry((*EVENTS, PersonErased))
 
 
-def new_person(vault: Vault, finder: Finder, address: str) -> Person:
-    """Build a prospective subscriber: a new id and the address, sealed under a new key."""
-    return seal_person(vault, finder, address)[0]
+def new_person(vault: Vault, finder: Finder, address: str, zone: str | None = None) -> Person:
+    """Build a prospective subscriber: a new id, the address and the time zone, sealed under a new key."""
+    person, key = seal_person(vault, finder, address)
+    return person if zone is None else replace(person, zone=key.seal(FIELD, zone))
 
 
 def seal_person(vault: Vault, finder: Finder, address: str) -> tuple[Person, Key]:
@@ -87,10 +90,11 @@ async def export(database: Database, vault: Vault, subscriber: str) -> dict[str,
     at = stream(subscriber)
     whole = [store.decode(_registry, row) for row in await database.fetch(store.READ_WHOLES, [at])]
     state = fold(evolve, whole)
-    address = None
+    address = zone = None
     if state is not None and state.status != "erased":
         try:
-            address = (await vault.key_of(database, subscriber)).open("address", state.address)
+            key = await vault.key_of(database, subscriber)
+            address, zone = key.open("address", state.address), open_zone(key, state.zone)
         except Erased:
             address = None
     happened = await database.fetch(READ_EVENTS, at)
@@ -101,6 +105,7 @@ async def export(database: Database, vault: Vault, subscriber: str) -> dict[str,
         "categories": [] if state is None else list(state.categories),
         "frequency": None if state is None else state.frequency,
         "paused_until": None if state is None else state.paused_until,
+        "time_zone": zone,
         "events": [{"type": row["type"], "at": row["recorded_at"]} for row in happened],
         "mails": [dict(row) for row in await database.fetch(READ_MAILS, subscriber)],
         "bookmarks": await bookmarks.slugs(database, state.visitors) if state else [],

@@ -126,7 +126,7 @@ DRIFTS = {
     "subscribers.subscribers": [
         "update subscribers_2.subscribers set status = 'confirmed'",
         "delete from subscribers_2.subscribers",
-        "insert into subscribers_2.subscribers values ('x', '', 'pending', 0, '{}', 'weekly', null, null, null, now(), null, 1)",
+        "insert into subscribers_2.subscribers values ('x', '', 'pending', 0, '{}', 'daily', null, null, null, now(), null, 1)",
     ],
     "subscribers.visitors": [
         "update subscribers_2.visitors set position = 1",

@@ -63,10 +63,12 @@ class Newsroom:
         """Apply what the relay refused."""
         await reports.apply_refused(self.database, self.committer, outcomes)
 
-    async def sign_up(self, address: str, *categories: str, visitor: str | None = None, cap: int = 3) -> str | None:
+    async def sign_up(
+        self, address: str, *categories: str, visitor: str | None = None, cap: int = 3, zone: str | None = None
+    ) -> str | None:
         """Sign an address up; give the subscriber's id if there is one."""
         finder = await self.vault.finder(self.database)
-        person = new_person(self.vault, finder, address)
+        person = new_person(self.vault, finder, address, zone)
         await self.committer.submit(
             RequestSubscription(person, categories, "form", visitor, mail=fresh_id(), cap=cap, hourly=1000, offered=categories)
         )
@@ -75,9 +77,9 @@ class Newsroom:
         )
         return found
 
-    async def subscribe(self, address: str, *categories: str, visitor: str | None = None) -> str:
+    async def subscribe(self, address: str, *categories: str, visitor: str | None = None, zone: str | None = None) -> str:
         """Sign an address up and confirm it."""
-        subscriber = await self.sign_up(address, *categories, visitor=visitor)
+        subscriber = await self.sign_up(address, *categories, visitor=visitor, zone=zone)
         assert subscriber is not None
         await self.committer.submit(ConfirmSubscription(subscriber, 1, "form", "hash"))
         return subscriber
