@@ -8,7 +8,7 @@ RUN sed -n '/^uv==/,/[^\]$/p' requirements.lock > uv.lock \
     && pip install --no-cache-dir --disable-pip-version-check --require-hashes -r uv.lock
 RUN python -m venv --without-pip /opt/ballotpress \
     && uv pip install --no-cache --compile-bytecode --python /opt/ballotpress/bin/python \
-        --require-hashes --constraints requirements.lock -r pyproject.toml
+        --require-hashes --constraints requirements.lock -r pyproject.toml --extra otel
 COPY LICENSE README.md ./
 COPY emails emails
 COPY events events

@@ -14,12 +14,14 @@ _WITHOUT_LOCALS = structlog.processors.ExceptionRenderer(structlog.tracebacks.Ex
 
 # The id of the request being served, which each of its log lines carries.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+# The id of the trace that it belongs to, if it is traced.
+trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
 
 
 def configure(log_format: LogFormat, level: int = logging.INFO) -> None:
     """Write all logs of this process to stderr, in this format and from this level up."""
     shared: list[Processor] = [
-        _with_request_id,
+        _with_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -44,7 +46,8 @@ def configure(log_format: LogFormat, level: int = logging.INFO) -> None:
     logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
 
 
-def _with_request_id(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    if (current := request_id.get()) is not None:
-        event["request_id"] = current
+def _with_ids(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    for of in (request_id, trace_id):
+        if (current := of.get()) is not None:
+            event[of.name] = current
     return event

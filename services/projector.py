@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -13,16 +14,28 @@ from services.proof.signing import sign_log
 from services.settings import Settings
 from services.starting import await_schema
 from services.status.processes import Life
+from services.tracing.opening import open_tracing
+
+if TYPE_CHECKING:
+    from services.tracing.views import Windows
 
 logger = logging.getLogger(__name__)
 
 
 async def _follow(settings: Settings) -> None:
-    dsn = settings.database_url
+    dsn, tracing = settings.database_url, open_tracing(settings, "projector")
+    try:
+        await _work(settings, dsn, None if tracing is None else tracing.windows)
+    finally:
+        if tracing is not None:
+            tracing.close()
+
+
+async def _work(settings: Settings, dsn: str, windows: "Windows | None") -> None:
     await await_schema(dsn, "projector")
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(Life(dsn, "projector").run())
-        tasks.create_task(follow_log(dsn, now))
+        tasks.create_task(follow_log(dsn, now, tracing=windows))
         if settings.public_log.log_keys:
             tasks.create_task(sign_log(settings))
         else:

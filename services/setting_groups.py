@@ -126,3 +126,11 @@ class SigningIn(msgspec.Struct, frozen=True, kw_only=True):
     by_token: bool = True
     session_minutes: int = 120
     idle_minutes: int = 60
+
+
+class Tracing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where spans are sent by OTLP over HTTP (None: nowhere), with which headers, and the share of requests that is traced."""
+
+    endpoint: str | None = None
+    headers: tuple[Header, ...] = ()
+    share: float = 0.1

@@ -182,6 +182,17 @@ TABLE: Final = {
         says.header,
     ),
     "purge_field": Variable("BALLOTPRESS_PURGE_FIELD", "[A-Za-z_]{1,40}", "must be a name such as tags, not {!r}"),
+    "endpoint": Variable(
+        "OTEL_EXPORTER_OTLP_ENDPOINT", r"(?i)https?://[a-z0-9.:\[\]_-]+(/[!-~]*)?",
+        "must be the address of a collector such as http://127.0.0.1:4318", lambda word: word.rstrip("/"),
+    ),
+    "headers": Variable(
+        "OTEL_EXPORTER_OTLP_HEADERS", r"[A-Za-z0-9_-]+\s*=\s*[!-~]+", "must list headers such as `api-key=KEY`",
+        says.otlp_header,
+    ),
+    "share": Variable(
+        "OTEL_TRACES_SAMPLER_ARG", r"0*(1(\.0*)?|0|0?\.[0-9]+)", "must be a share from 0 to 1, such as 0.1, not {!r}", float,
+    ),
     "site_name": Variable("BALLOTPRESS_SITE_NAME", ".{,60}", "must be one line of up to 60 characters", says.one_line),
     "newsletter_name": Variable(
         "BALLOTPRESS_NEWSLETTER_NAME", ".{,60}", "must be one line of up to 60 characters", says.one_line,

@@ -4,6 +4,7 @@ from email.utils import parseaddr
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from services.setting_groups import DnsServer, Header, Hours
@@ -68,3 +69,9 @@ def hours(word: str) -> Hours:
     if opens > 23 or closes > 24 or opens == closes % 24:
         raise ValueError
     return Hours(opens, closes)
+
+
+def otlp_header(word: str) -> Header:
+    """Return a header that is written as `name=value`, the value percent-encoded (OpenTelemetry's form)."""
+    name, _, value = word.partition("=")
+    return Header(name.strip().lower(), unquote(value.strip()))

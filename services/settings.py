@@ -21,7 +21,7 @@ from services.identity import Identity
 from services.operator_settings import SCOPES as SCOPES
 from services.operator_settings import OperatorToken as OperatorToken
 from services.private_files import NotOurs, must_be_ours
-from services.setting_groups import Caching, Dkim, MailCheck, Newsletter, Pace, PublicLog, SigningIn
+from services.setting_groups import Caching, Dkim, MailCheck, Newsletter, Pace, PublicLog, SigningIn, Tracing
 from services.setting_table import LOG_KEY, PREFIX, TABLE
 from services.setting_table import SettingsError as SettingsError
 
@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     caching: Caching = Caching()
     mail_check: MailCheck = MailCheck()
     signing_in: SigningIn = SigningIn()
+    tracing: Tracing = Tracing()
     identity: Identity = Identity()
 
 
@@ -111,6 +112,7 @@ def read_settings(
         caching=Caching(**_read(Caching, values, home)),
         mail_check=MailCheck(**_read(MailCheck, values, home)),
         signing_in=operator_settings.check(SigningIn(**_read(SigningIn, values, home))),
+        tracing=Tracing(**_read(Tracing, values, home)),
         identity=identity,
     )
 
@@ -193,7 +195,7 @@ def check_values(environ: Mapping[str, str]) -> None:
     """Check the values in an environment to which `up` adds what is missing. Raises SettingsError at the first wrong one."""
     values = {name: value.strip() for name, value in environ.items() if value.strip()}
     home = home_folder(environ)
-    for table in (Settings, Newsletter, Pace, PublicLog, Caching, MailCheck, SigningIn, Identity):
+    for table in (Settings, Newsletter, Pace, PublicLog, Caching, MailCheck, SigningIn, Tracing, Identity):
         _read(table, values, home, dict.fromkeys(table.__struct_fields__))
     _dkim(values, home)
     operator_settings.check(SigningIn(**_read(SigningIn, values, home)))

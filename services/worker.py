@@ -35,6 +35,7 @@ from services.settings import Settings
 from services.starting import await_schema
 from services.status.processes import Life
 from services.status.read import LAST_TICK
+from services.tracing.opening import open_tracing
 from services.webhooks.desk import Desk
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ def run(settings: Settings) -> None:
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # it would log every minute's tick
     if settings.smtp_url and _is_public(settings.base_url) and not settings.base_url.startswith("https:"):
         logger.warning("BALLOTPRESS_BASE_URL isn't https: mail programs won't offer one-click unsubscribing (RFC 8058)")
-    mailroom = Mailroom(settings)
+    tracing = open_tracing(settings, "worker")
+    mailroom = Mailroom(settings, None if tracing is None else tracing.mails)
     asyncio.get_event_loop().run_until_complete(await_schema(settings.database_url, "worker"))
     began = monotonic()
     life = Life(settings.database_url, "worker", lambda: _trouble(mailroom, began))
@@ -69,6 +71,8 @@ def run(settings: Settings) -> None:
             task.cancel()
         # Not in arq's on_shutdown, which isn't reached when Valkey is gone: a chunk under way must be finished all the same.
         worker.loop.run_until_complete(_close(mailroom, desk))
+        if tracing is not None:
+            tracing.close()
 
 
 def _is_public(url: str) -> bool:

@@ -18,6 +18,7 @@ from events.log.command import Command, Receipt
 from events.log.course import Course
 from events.log.event import Recorded, Registry
 from events.log.tasks import end
+from events.log.traced import BatchTrace, CommandsTrace
 from events.log.transaction import Known, ListingBehind, Outcome, decide_and_append, follow_all
 
 V = TypeVar("V")
@@ -30,14 +31,15 @@ class LogUnavailable(Exception):
 
 
 class _Waiting:
-    """A command in the queue, the future its caller awaits, and the time at which that is given up."""
+    """A command in the queue, the future its caller awaits, when that is given up, and what traces it."""
 
-    __slots__ = ("command", "done", "until")
+    __slots__ = ("asked", "command", "done", "until")
 
-    def __init__(self, command: Command[Any], done: "asyncio.Future[Receipt[Any]]", until: float) -> None:
+    def __init__(self, command: Command[Any], done: "asyncio.Future[Receipt[Any]]", until: float, asked: Any | None) -> None:
         self.command = command
         self.done = done
         self.until = until
+        self.asked = asked
 
 
 class Committer:
@@ -52,6 +54,7 @@ class Committer:
         registry: Registry,
         *,
         on_commit: Callable[[Sequence[Recorded[Any]]], None] = lambda events: None,
+        tracing: CommandsTrace | None = None,
         patience: float = 2.0,
         pace: float = 0.003,
         enough: int = 32,
@@ -61,6 +64,8 @@ class Committer:
         self._dsn = dsn
         self._registry = registry
         self._on_commit = on_commit
+        self._tracing = tracing
+        self._trace: BatchTrace | None = None
         self._patience = patience
         self._pace = pace
         self._enough = enough
@@ -107,7 +112,8 @@ class Committer:
         if len(self._queue) >= self._longest_queue:
             done.set_exception(LogUnavailable("too many commands are waiting"))
             return done
-        self._queue.append(_Waiting(command, done, monotonic() + (command.seconds or self._patience)))
+        asked = None if self._tracing is None else self._tracing.asked()
+        self._queue.append(_Waiting(command, done, monotonic() + (command.seconds or self._patience), asked))
         self._arrived.set()
         return done
 
@@ -185,6 +191,7 @@ class Committer:
 
     async def _settle(self, waiting: list[_Waiting]) -> None:
         """Commit a batch and answer; if its SQL is refused, run its commands one by one."""
+        self._trace = None if self._tracing is None else self._tracing.batch([w.asked for w in waiting])
         try:
             outcomes = await self._commit_patiently([w.command for w in waiting])
         except (ValueError, TypeError, OverflowError) as error:  # asyncpg could not encode an argument
@@ -193,6 +200,7 @@ class Committer:
         except postgres.UNAVAILABLE as error:
             logger.warning("the log is unavailable: %r", error)
             self.course.fail(error)
+            self._end_trace([error] * len(waiting))
             await self._disconnect()
             _refuse(waiting, LogUnavailable(str(error)))
             await asyncio.sleep(0.05)
@@ -201,6 +209,7 @@ class Committer:
             await self._retry_singly(waiting, error)
             return
         self.course.succeed()
+        self._end_trace(outcomes)
         for one, outcome in zip(waiting, outcomes, strict=True):
             if one.done.done():
                 continue
@@ -209,8 +218,14 @@ class Committer:
             else:
                 one.done.set_result(outcome)
 
+    def _end_trace(self, outcomes: Sequence[Outcome]) -> None:
+        trace, self._trace = self._trace, None
+        if trace is not None:
+            trace.ended(outcomes)
+
     async def _retry_singly(self, waiting: Sequence[_Waiting], error: Exception) -> None:
         """Find the command whose data the server refuses, and refuse it alone."""
+        self._end_trace([error] * len(waiting))
         await self._disconnect()
         if len(waiting) == 1:
             self.course.succeed()  # the log is well: it is this command that can't be recorded
@@ -251,6 +266,8 @@ class Committer:
             self._known = Known(self._registry)
             return await self._commit(commands)
         self._is_committing = True
+        if self._trace is not None:
+            self._trace.committing()
         # If more commands wait, this commit begins their transaction too, which saves its `begin` a round trip.
         await connection.execute("commit and chain" if self._queue else "commit")
         if appended is not None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
@@ -14,11 +14,14 @@ logger = logging.getLogger(__name__)
 LOG = "ballotpress_log"
 VIEWS = "ballotpress_views"
 
+MOST_WORDS: Final = 80
+"""A notification holds 8,000 bytes; a word has 70 at most."""
+
 
 class Bell:
     """Rings a channel off the caller's path, because NOTIFY holds a cluster-wide lock until its transaction has committed.
 
-    Rings that come while one is on its way, or within `pace` seconds of it, are sent as one.
+    Rings that come while one is on its way, or within `pace` seconds of it, are sent as one, with the words of all.
     """
 
     def __init__(self, dsn: str, channel: str, pace: float = 0.01) -> None:
@@ -26,9 +29,16 @@ class Bell:
         self._channel = channel
         self._pace = pace
         self._rung = asyncio.Event()
+        self._words: list[str] = []
 
     def ring(self) -> None:
         """Ask for a notification soon."""
+        self._rung.set()
+
+    def say(self, word: str) -> None:
+        """Send a short word along, to those who listen now: too many at once are left out."""
+        if len(self._words) < MOST_WORDS:
+            self._words.append(word)
         self._rung.set()
 
     async def run(self) -> None:
@@ -40,7 +50,8 @@ class Bell:
                     while True:
                         await self._rung.wait()
                         self._rung.clear()
-                        await connection.execute("select pg_notify($1, '')", self._channel)
+                        words, self._words = self._words, []
+                        await connection.execute("select pg_notify($1, $2)", self._channel, " ".join(words))
                         await asyncio.sleep(self._pace)
                 finally:
                     connection.terminate()
@@ -49,13 +60,19 @@ class Bell:
                 await asyncio.sleep(0.5)
 
 
-async def listen(dsn: str, channel: str, heard: Callable[[], None]) -> None:
-    """Call `heard` at each notification until cancelled, connecting again when the connection is lost."""
+async def listen(dsn: str, channel: str, heard: Callable[[], None], told: Callable[[str], None] | None = None) -> None:
+    """Call `told` with the words of each notification, then `heard`, until cancelled; connect again when that is lost."""
+
+    def take(connection: object, pid: int, channel: str, words: object) -> None:
+        if words and told is not None:
+            told(str(words))
+        heard()
+
     while True:
         try:
             connection = await postgres.connect(dsn, "listen", seconds=5)
             try:
-                await connection.add_listener(channel, lambda *_: heard())
+                await connection.add_listener(channel, take)
                 heard()
                 await _until_lost(connection)
             finally:

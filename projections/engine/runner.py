@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any
 
 import asyncpg
@@ -18,6 +18,7 @@ from asyncpg import Connection
 from events.log import history
 from events.log.event import Registry
 from events.log.postgres import UNAVAILABLE
+from events.log.traced import WindowsTrace
 from projections.engine import drift, window
 from projections.engine.projection import Projection, connect
 
@@ -115,6 +116,7 @@ class Runner:
         *,
         clock: Callable[[], datetime],
         on_advance: Callable[[], None] = lambda: None,
+        tracing: WindowsTrace | None = None,
         largest: int = 20_000,
         pace: float = 0.02,
         poll: float = 0.5,
@@ -126,6 +128,7 @@ class Runner:
         self._dsn = dsn
         self._registry = registry
         self._on_advance = on_advance
+        self._tracing = tracing
         self._clock = clock
         self._largest = self._size = largest
         self._pace = pace
@@ -177,10 +180,13 @@ class Runner:
         return behind
 
     async def _turn(self, connection: "Connection[Any]") -> None:
+        began = time_ns()
         advanced = await advance(connection, self.projection, self._registry, self._size)
-        if advanced.end is None or advanced.end == advanced.start:
+        if advanced.start is None or advanced.end is None or advanced.end == advanced.start:
             return
         self._size = self._largest
+        if self._tracing is not None:
+            self._tracing.folded(self.projection.name, advanced.start, advanced.end, began)
         self._on_advance()
         if advanced.head is not None and advanced.end < advanced.head:
             self.wake.set()

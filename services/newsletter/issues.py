@@ -7,7 +7,8 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
-from typing import Any, Final
+from time import time_ns
+from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 import msgspec
@@ -22,6 +23,9 @@ from services.newsletter.ledger import Database
 from services.newsletter.own_hours import OwnHours, stage
 from services.newsletter.periods import SERVE_LATE, DueWork, Edition, editions_of, keep, keep_early, said_late, stand
 from services.newsletter.schedule import Schedule
+
+if TYPE_CHECKING:
+    from services.tracing.mails import Mails
 
 logger = logging.getLogger(__name__)
 
@@ -231,7 +235,14 @@ async def _transaction(database: Database) -> AsyncIterator["Connection[Any]"]:
         yield connection
 
 
-async def tick(pool: "asyncpg.Pool[Any]", dsn: str, schedule: Schedule, at: datetime, own: OwnHours | None = None) -> DueWork:
+async def tick(
+    pool: "asyncpg.Pool[Any]",
+    dsn: str,
+    schedule: Schedule,
+    at: datetime,
+    own: OwnHours | None = None,
+    tracing: "Mails | None" = None,
+) -> DueWork:
     """Compile and plan the work that is due. In most minutes there is none, and nothing is written."""
     standing = await stand(pool, schedule, at, is_worker=True)
     await keep(pool, standing)
@@ -239,10 +250,13 @@ async def tick(pool: "asyncpg.Pool[Any]", dsn: str, schedule: Schedule, at: date
     if said := said_late(due):
         logger.error("%s: %s", said, SERVE_LATE)
     for edition in due.editions:
+        began = time_ns()
         number = await compile_issue(dsn, edition, due.due_at[edition], at)
         if number is not None:
             logger.info("compiled issue %d, %s", number, edition)
             await plan(pool, number, schedule, at, own)
+            if tracing is not None:
+                tracing.issue(number, edition, began)
     for number in due.unplanned:
         await plan(pool, number, schedule, at, own)
     return due

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
@@ -29,6 +29,9 @@ from services.newsletter.tokens import MailTokens
 from services.newsletter.transport import open_transport
 from services.settings import Settings
 
+if TYPE_CHECKING:
+    from services.tracing.mails import Mails
+
 logger = logging.getLogger(__name__)
 
 STOP_SECONDS: Final = 20.0
@@ -39,9 +42,10 @@ class Mailroom:
 
     database: "asyncpg.Pool[Any]"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracing: "Mails | None" = None) -> None:
         check_mails(look_of(settings))
         self._settings = settings
+        self._tracing = tracing
         self._schedule = schedule_of(settings.newsletter)
         own = OwnHours(Vault(settings.vault_keys), settings.newsletter.hour)
         self._own_hours = own if settings.pace.own_hour else None
@@ -61,7 +65,7 @@ class Mailroom:
             # The server ends idle transactions, so that a stalled worker holds no lock for long.
             postgres.pool(settings.database_url, "worker", size=6, seconds=60, idle_in_transaction_session_timeout="5000")
         )
-        transport = await self._stack.enter_async_context(open_transport(settings))
+        transport = await self._stack.enter_async_context(open_transport(settings, self._tracing))
         tokens = MailTokens(settings.secret_keys, newsletter.retired_keys)
         letters = Letters(self.database, settings, Vault(settings.vault_keys), tokens)
         dsn = settings.database_url
@@ -73,7 +77,7 @@ class Mailroom:
         await pace.follow(self.database, self._pace)
         self._sender = Sender(
             self.database, letters, transport, clock=now, bounced=self._bounced, look=self._watch.look,
-            lease_seconds=newsletter.lease_seconds,
+            lease_seconds=newsletter.lease_seconds, tracing=self._tracing,
         )  # fmt: skip
         self._sending = asyncio.create_task(self._sender.run())
 
@@ -94,7 +98,8 @@ class Mailroom:
         await self._watch.look()
         await pace.follow(self.database, self._pace)
         at = await periods.time_of(self.database)
-        due = await issues.tick(self.database, self._settings.database_url, self._schedule, at, self._own_hours)
+        dsn = self._settings.database_url
+        due = await issues.tick(self.database, dsn, self._schedule, at, self._own_hours, self._tracing)
         if due.editions or due.unplanned:
             self.wake()
         await gone_out.record(self.database, self._committer)

@@ -10,7 +10,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import asyncpg
 import msgspec
@@ -23,6 +23,9 @@ from services.newsletter import holds, ledger
 from services.newsletter.holds import ABOUT_US, RefusalRow
 from services.newsletter.ledger import CHUNK, ClaimedMail, MailOutcome
 from services.newsletter.letters import Letter, Letters, NoLetter
+
+if TYPE_CHECKING:
+    from services.tracing.mails import Mails
 
 LANES: Final = 2
 POLL_SECONDS: Final = 1.0
@@ -58,6 +61,7 @@ class Sender:
         look: Callable[[], Awaitable[None]],
         lease_seconds: int,
         chunk: int = CHUNK,
+        tracing: "Mails | None" = None,
     ) -> None:
         self.wake = asyncio.Event()
         self._database = database
@@ -68,6 +72,7 @@ class Sender:
         self._look = look
         self._lease_seconds = lease_seconds
         self._chunk = chunk
+        self._tracing = tracing
         self._stopping = False
         self._recorded: tuple[str, ClaimedMail] | None = None
         self._row = RefusalRow()
@@ -112,9 +117,15 @@ class Sender:
                 await asyncio.sleep(0.05)  # another lane or worker holds the mails that are due
                 continue
             async with self._leased(name):
-                settled = await self._send(claimed)
-                await self._record(name, settled)
+                with self._traced(claimed):
+                    settled = await self._send(claimed)
+                    await self._record(name, settled)
             await self._bounced([one for one in settled if one.verdict is not None])
+
+    def _traced(self, claimed: Sequence[ClaimedMail]) -> contextlib.AbstractContextManager[None]:
+        if self._tracing is None:
+            return contextlib.nullcontext()
+        return self._tracing.chunk(claimed[0].issue, len(claimed))
 
     async def _look_back(self) -> None:
         """Hold the newsletter before mails are claimed again that had gone out, if the log or the ledger went back."""

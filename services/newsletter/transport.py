@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Final
+from time import time_ns
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from emails.dkim import Signer
@@ -16,6 +17,9 @@ from services.newsletter import outbox
 from services.newsletter.letters import Letter
 from services.newsletter.sender import Transport
 from services.settings import Settings
+
+if TYPE_CHECKING:
+    from services.tracing.mails import Mails
 
 _FULL_NAME: Final = re.compile(
     r"(?!.*\.(?:local|localdomain|internal|lan|home|arpa|localhost)$)(?:[a-z0-9-]+\.)+[a-z0-9-]*[a-z][a-z0-9-]*", re.IGNORECASE
@@ -38,14 +42,20 @@ class OutboxTransport:
 class RelayTransport:
     """Sends through a relay."""
 
-    def __init__(self, relay: Relay, signer: Signer | None) -> None:
+    def __init__(self, relay: Relay, signer: Signer | None, tracing: "Mails | None" = None) -> None:
         self._relay = relay
         self._signer = signer
+        self._tracing = tracing
 
     async def deliver(self, letter: Letter) -> Outcome:
         """Sign and send one letter."""
         message = letter.message if self._signer is None else self._signer.sign(letter.message)
-        return await self._relay.send(letter.sender, letter.recipient, message)
+        began = time_ns()
+        outcome = await self._relay.send(letter.sender, letter.recipient, message)
+        if self._tracing is not None:
+            said = {"code": outcome.code, "status": outcome.status, "stage": outcome.stage}
+            self._tracing.conversation(began, outcome=outcome.kind, **said)
+        return outcome
 
 
 def greeting(settings: Settings, machine: str) -> str:
@@ -63,7 +73,7 @@ def _sender_domain(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def open_transport(settings: Settings) -> AsyncIterator[Transport]:
+async def open_transport(settings: Settings, tracing: "Mails | None" = None) -> AsyncIterator[Transport]:
     """Open the relay, or the outbox if there is none."""
     if settings.smtp_url is None:
         yield OutboxTransport(settings.home)
@@ -72,4 +82,4 @@ async def open_transport(settings: Settings) -> AsyncIterator[Transport]:
     signer = None if dkim is None else Signer(dkim.domain, dkim.selector, dkim.key_file.read_bytes())
     hello = greeting(settings, await asyncio.to_thread(socket.getfqdn))
     async with Relay(settings.smtp_url, settings.newsletter.connections, hello=hello) as relay:
-        yield RelayTransport(relay, signer)
+        yield RelayTransport(relay, signer, tracing)

@@ -7,8 +7,8 @@ for. The cache is bounded: the least recently used card goes first.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
-from time import monotonic
-from typing import Any, Final, NamedTuple
+from time import monotonic, time_ns
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from asyncpg import Pool
 from msgspec import UNSET, UnsetType
@@ -24,6 +24,9 @@ from services.integrity.under_review import Reviews
 from services.web.ahead import Ahead, Own
 from services.web.http.answers import PUBLIC, Versioned, encoder
 from services.web.http.shared import tagged
+
+if TYPE_CHECKING:
+    from services.tracing.views import Refreshes
 
 POLL_SECONDS: Final = 0.8
 """Looked at without a wake-up this often: soon enough that no reader finds a card unchecked for longer than STALE_SECONDS."""
@@ -115,8 +118,9 @@ class Pair(NamedTuple):
 class Cards:
     """The cards of one API process."""
 
-    def __init__(self, pool: "Pool[Any]") -> None:
+    def __init__(self, pool: "Pool[Any]", tracing: "Refreshes | None" = None) -> None:
         self._pool = pool
+        self._tracing = tracing
         self._by_slug: OrderedDict[str, CachedCard] = OrderedDict()
         self._by_tool: dict[str, CachedCard] = {}
         self._pairs: OrderedDict[str, Pair] = OrderedDict()
@@ -174,12 +178,14 @@ class Cards:
         await asyncio.shield(self._refreshing)
 
     async def _refresh(self) -> None:
-        began = monotonic()
+        began, began_at, before = monotonic(), time_ns(), self._state.position
         changes = await cards.changes(self._pool, self._state, MOST_CHANGES)
         if not changes.holds and self._state.mark is not None:
             await history.note(self._pool, self._state.mark, "the cards")
         self._take(changes)
         self._checked = began
+        if self._tracing is not None:
+            self._tracing.refreshed(before, self._state.position, began_at)
 
     def _take(self, changes: Changes) -> None:
         if not changes.whole or not changes.holds or not changes.state.continues(self._state):
@@ -316,6 +322,8 @@ class Cards:
 
     def answer(self, cached: CachedCard) -> Versioned:
         """Return a card's answer."""
+        if self._tracing is not None:
+            self._tracing.served(self.as_of(cached))
         return cached.versioned()
 
     def known_comparison(self, pair: str) -> Versioned | None:

@@ -7,10 +7,13 @@ import msgspec
 from services.web.gauges import read_gauges
 from services.web.http.answers import Answer
 from services.web.http.endpoints import endpoint
+from services.web.http.metrics import Texts
+from services.web.http.negotiation import asks_for
 from services.web.http.problems import Refusal
 from services.web.site import Call
 
 METRICS_MEDIA: Final = b"text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_MEDIA: Final = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 class LiveAnswer(msgspec.Struct, frozen=True):
@@ -47,12 +50,18 @@ async def get_ready(call: Call) -> ReadyAnswer:
     return ReadyAnswer("degraded", tuple(other)) if other else ReadyAnswer("ok")
 
 
-@endpoint("GET", "/metrics", gives=METRICS_MEDIA)
+@endpoint("GET", "/metrics", gives=METRICS_MEDIA, streams=("application/openmetrics-text",))
 async def get_metrics(call: Call) -> Answer:
-    """Return the metrics of this process and of the whole site, in Prometheus' text format."""
+    """Return the metrics of this process and of the whole site, in Prometheus' text format or, if asked, as OpenMetrics.
+
+    In OpenMetrics, buckets of `ballotpress_http_request_seconds` name a trace each, where requests are traced.
+    """
     metrics = call.site.metrics
 
-    async def read() -> bytes:
-        return metrics.text(await read_gauges(call.site))
+    async def read() -> Texts:
+        return metrics.texts(await read_gauges(call.site))
 
-    return Answer(await metrics.readings.next(read), media=METRICS_MEDIA)
+    texts = await metrics.readings.next(read)
+    if asks_for("application/openmetrics-text", call.head.get(b"accept"), instead_of="text/plain"):
+        return Answer(texts.openmetrics, media=OPENMETRICS_MEDIA)
+    return Answer(texts.plain, media=METRICS_MEDIA)

@@ -34,6 +34,7 @@ from services.proof.published import CHANNEL
 from services.settings import Settings
 from services.starting import await_schema
 from services.status.processes import Life, read_processes, said_wrong
+from services.tracing.opening import open_tracing
 from services.web.badge_hosts import BadgeHosts
 from services.web.card_cache import Cards
 from services.web.drawings import Drawings
@@ -48,7 +49,7 @@ from services.web.http.counters import Counter, Headers, Limit
 from services.web.http.cursors import Cursors
 from services.web.http.endpoints import PATH_PATTERNS, PATH_TAILS
 from services.web.http.limits import Limits
-from services.web.http.metrics import Load, Metrics
+from services.web.http.metrics import Load, Metrics, SpansSent
 from services.web.http.networks import LOCAL, Network, Networks, Share
 from services.web.http.problems import TooManyRequests
 from services.web.http.puzzles import Puzzles
@@ -123,6 +124,7 @@ class Site:
         self.puzzles = Puzzles(settings.secret_keys)
         self.networks = Networks(settings.trusted_proxies)
         self.metrics = Metrics()
+        self.tracing = open_tracing(settings, "api")
         self.admission = Admission()
         self.look = look_of(settings)
         check_mails(self.look)
@@ -130,6 +132,8 @@ class Site:
         self.theme = Theme(settings.identity, FILTERS, GLOBALS | {"base_url": settings.base_url})
         self.is_leaving = False
         self.metrics.registry.register(Load(self.admission))
+        if self.tracing is not None:
+            self.metrics.registry.register(SpansSent(self.tracing.spans))
         self.vault = Vault(settings.vault_keys)
         self.checks = Checks()
         self._visitor_writes = Limit("visitor", settings.writes_per_minute, 60, is_lent=False)
@@ -164,7 +168,7 @@ class Site:
             self.spent = Spent(self.limits)
             self.erased = ErasedVisitors(self.database)
             self.log = Log(self.database, REGISTRY)
-            self.cards = Cards(self.database)
+            self.cards = Cards(self.database, None if self.tracing is None else self.tracing.refreshes)
             self.live = Live(self.cards, self.settings.network_viewers or self.settings.network_writes_per_minute // 6)
             self.followers = Followers()
             self.views = ViewProgress(self.database)
@@ -179,6 +183,8 @@ class Site:
                     yield
             finally:
                 await self.limits.close()
+                if self.tracing is not None:
+                    await asyncio.to_thread(self.tracing.close)
 
     def _checks(self) -> list[Check]:
         return [
@@ -224,13 +230,18 @@ class Site:
         dsn = self.settings.database_url
         rung = notify.Bell(dsn, notify.LOG)
 
+        commands, told = None, None
+        if self.tracing is not None:
+            commands, told = self.tracing.commands, self.tracing.refreshes.hear
+            commands.tell = rung.say
+
         def committed(events: Sequence[Recorded[Any]]) -> None:
             self.cards.ahead.take(events)
             rung.ring()
 
         tasks = [
             asyncio.create_task(rung.run()),
-            asyncio.create_task(notify.listen(dsn, notify.VIEWS, self._views_moved)),
+            asyncio.create_task(notify.listen(dsn, notify.VIEWS, self._views_moved, told)),
             asyncio.create_task(self.cards.run()),
             asyncio.create_task(self.live.run()),
             asyncio.create_task(self.erased.run()),
@@ -244,7 +255,7 @@ class Site:
             asyncio.create_task(await_schema(dsn, "API")),
         ]
         try:
-            async with Committer(dsn, REGISTRY, on_commit=committed) as self.committer:
+            async with Committer(dsn, REGISTRY, on_commit=committed, tracing=commands) as self.committer:
                 self.checks.add(log_check(self.database, self.committer.course))
                 self.metrics.registry.register(Batches(self.committer.course))
                 yield

@@ -9,6 +9,7 @@ import pytest
 
 from services.embedded.runfile import Run, process_named, write_run
 from services.embedded.start import find_settings
+from services.setting_groups import Header
 from services.settings import SCOPES, VARIABLES, OperatorToken, SettingsError, read_settings
 from tests.support.settings import SECRET_KEY, VAULT_KEY, variables
 
@@ -23,7 +24,7 @@ def test_the_readme_names_every_variable_and_no_other() -> None:
     """The documentation names every variable in full."""
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     table = readme.split("## Configuration")[1].split("\n## ")[0]
-    assert set(re.findall(r"\b(?:BALLOTPRESS_[A-Z_]*[A-Z]|[A-Z]+_URL)\b", table)) == set(VARIABLES)
+    assert set(re.findall(r"\b(?:(?:BALLOTPRESS|OTEL)_[A-Z_]*[A-Z]|[A-Z]+_URL)\b", table)) == set(VARIABLES)
 
 
 def test_what_is_not_set_has_the_documented_default(environ: dict[str, str]) -> None:
@@ -90,6 +91,11 @@ def test_lists_are_read(environ: dict[str, str]) -> None:
         ("BALLOTPRESS_NETWORK_WRITES_PER_MINUTE", "many"),
         ("BALLOTPRESS_NEW_VISITORS_PER_HOUR", "-5"),
         ("BALLOTPRESS_LOG_FORMAT", "xml"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:pass@collector:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.1"),
+        ("OTEL_TRACES_SAMPLER_ARG", "-0.1"),
         ("BALLOTPRESS_MAIL_FROM", "Verdicts\t<digest@example.com>"),
         ("BALLOTPRESS_POSTAL_ADDRESS", "x" * 201),
         ("BALLOTPRESS_DIGEST_HOUR", "1e1"),
@@ -244,3 +250,16 @@ def test_only_who_signs_the_log_gets_its_key(environ: dict[str, str]) -> None:
     assert read_settings(given, signs_log=True).public_log.log_keys == (b"k" * 32, b"o" * 32)
     with pytest.raises(SettingsError, match="BALLOTPRESS_LOG_KEY holds a key"):
         read_settings({**environ, "BALLOTPRESS_LOG_KEY": "short"}, signs_log=True)
+
+
+def test_traces_are_off_until_a_collector_is_named(environ: dict[str, str]) -> None:
+    """Nothing is traced by default; OpenTelemetry's own variables name the collector, its headers and the share."""
+    assert read_settings(environ).tracing.endpoint is None
+    given = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318/",
+        "OTEL_EXPORTER_OTLP_HEADERS": "api-key=s%20ecret, X-Scope = one",
+        "OTEL_TRACES_SAMPLER_ARG": "0.25",
+    }
+    tracing = read_settings({**environ, **given}).tracing
+    assert (tracing.endpoint, tracing.share) == ("http://collector:4318", 0.25)
+    assert tracing.headers == (Header("api-key", "s ecret"), Header("x-scope", "one"))

@@ -53,5 +53,5 @@ def environ(dsn: str, valkey_url: str, home: Path = NOWHERE, **more: str) -> dic
 
 def clean_environ(**more: str) -> dict[str, str]:
     """Return this process's environment without what would set Ballotpress up."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("BALLOTPRESS_") and not k.endswith("_URL")}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("BALLOTPRESS_", "OTEL_")) and not k.endswith("_URL")}
     return kept | more

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Final, Literal, NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeVar, cast
 
 from litestar import Request
 from litestar.datastructures import State
@@ -22,6 +22,9 @@ from services.web.http.metrics import Metrics
 from services.web.http.networks import Network, Networks
 from services.web.http.problems import BadInput, BodyBroken, BodyTooSlow
 from services.web.http.theme import Theme
+
+if TYPE_CHECKING:
+    from services.tracing.tracing import Tracing
 
 BODY_SECONDS: Final = 8.0
 LEAST_PACE: Final = 512 * 1024
@@ -43,6 +46,7 @@ class Site(Protocol):
     cursors: Cursors
     networks: Networks
     metrics: Metrics
+    tracing: "Tracing | None"
     admission: Admission
     theme: Theme
     is_leaving: bool

@@ -99,6 +99,7 @@ class Edge:
         self._ids = _numbered_ids()
         self._admission: Admission = site.admission
         self._note = site.metrics.requests.note
+        self._tracing = None if site.tracing is None else site.tracing.requests
         self._sampler = Sampler()
         self._too_busy = problem_answer(Overloaded(""), None)  # made once, for people too: it must cost next to nothing
 
@@ -113,6 +114,7 @@ class Edge:
         extra["request_id"] = request_id = self._request_id(head)
         extra["more_headers"] = ()
         method = scope["method"]
+        span = None if self._tracing is None else self._tracing.begin(head)
         place = self._admission.enter(method, scope["path"], started, waited(started))
         outgoing = _Outgoing(send, extra, self._headers_for(scope, head, request_id), place, is_head=method == "HEAD")
         if outgoing.is_head:
@@ -127,7 +129,9 @@ class Edge:
             await self._refuse(error, scope, receive, outgoing, request_id)
         ended = outgoing.began or perf_counter()
         outgoing.leave(ended)  # the caller may have gone before the answer began
-        self._record(method, extra.get("path_template", "unmatched"), outgoing, ended - started)
+        route = extra.get("path_template", "unmatched")
+        trace = None if self._tracing is None or span is None else self._tracing.end(span, method, route, outgoing.status)
+        self._record(method, route, outgoing, ended - started, trace)
 
     async def _serve(self, scope: HTTPScope, head: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
         _check_head(scope, head)
@@ -140,10 +144,10 @@ class Edge:
         else:
             await self._app(scope, self._bounded(scope, head, receive), send)
 
-    def _record(self, method: str, route: str, outgoing: "_Outgoing", seconds: float) -> None:
+    def _record(self, method: str, route: str, outgoing: "_Outgoing", seconds: float, trace: str | None) -> None:
         """Count a request, and log it where it matters. Its time ends as the answer begins: streams go on for hours."""
         status = outgoing.status
-        self._note(method, route, status, seconds)
+        self._note(method, route, status, seconds, trace)
         if status >= 500 or seconds > SLOW_SECONDS:
             log, left_out = self._log.warning, self._sampler.left_out(perf_counter())
         elif self._logs_all:
