@@ -38,6 +38,7 @@ class Spans:
     """The spans of one process; `kind` names it. It is closed once."""
 
     def __init__(self, settings: Tracing, kind: str) -> None:
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # the exporter says below what it would at each message
         self._exporter = _Exporter(settings)
         self._waiting = _Waiting(self._exporter)
         self._ids = _Ids()

@@ -29,16 +29,22 @@ class Seen(NamedTuple):
 
 
 class Collector:
-    """What came in."""
+    """What came in; `answers` is how it answers."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        receiver.answer = lambda received: "ok" if received.path == "/v1/traces" else "gone"
+        self.answers = "ok"
+        receiver.answer = lambda received: self.answers if received.path == "/v1/traces" else "gone"
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._receiver.port}"
 
     @property
     def environ(self) -> dict[str, str]:
         """The variables by which a process traces everything, to here."""
-        return {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self._receiver.port}", "OTEL_TRACES_SAMPLER_ARG": "1"}
+        return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.address, "OTEL_TRACES_SAMPLER_ARG": "1"}
 
     @property
     def headers(self) -> list[dict[str, str]]:

@@ -1,0 +1,60 @@
+"""A collector that is away, slow or full holds nobody up: what waits is bounded, and what is lost is counted."""
+
+import logging
+import subprocess
+import sys
+import time
+
+import pytest
+
+from services.setting_groups import Header, Tracing
+from services.tracing.spans import MOST_WAITING, Spans
+from tests.support.collector import collecting
+from tests.support.processes import free_port, wait_for
+
+
+def ended(spans: Spans, count: int) -> float:
+    """End so many spans; return the longest time that one took, in seconds."""
+    longest = 0.0
+    for _ in range(count):
+        began = time.perf_counter()
+        spans.start("log.batch", None).end()
+        longest = max(longest, time.perf_counter() - began)
+    return longest
+
+
+def test_a_collector_that_is_away_holds_nobody_up(caplog: pytest.LogCaptureFixture) -> None:
+    """Spans are dropped and counted, never more than a few wait, and the log says it once."""
+    spans = Spans(Tracing(endpoint=f"http://127.0.0.1:{free_port()}"), "api")
+    with caplog.at_level(logging.WARNING):
+        ended(spans, MOST_WAITING * 3)
+        assert spans.sent + spans.dropped >= MOST_WAITING * 2
+        began = time.monotonic()
+        spans.close()
+    assert time.monotonic() - began < 30  # one patience and the way through a busy machine, not one a message
+    assert (spans.sent, spans.dropped) == (0, MOST_WAITING * 3)
+    assert [record.message for record in caplog.records].count("the collector of traces takes none: spans are dropped") == 1
+    assert {record.name for record in caplog.records} == {"services.tracing.spans"}
+
+
+def test_a_collector_that_comes_back_is_sent_to_again() -> None:
+    """What ended while it was away is lost, what ends later arrives, with the headers that are set."""
+    with collecting() as collector:
+        collector.answers = "fails"
+        spans = Spans(Tracing(endpoint=collector.address, headers=(Header("api-key", "s3cret"),)), "worker")
+        ended(spans, 3)
+        assert wait_for(lambda: spans.dropped == 3)
+        collector.answers = "ok"
+        ended(spans, 2)
+        assert wait_for(lambda: spans.sent == 2)
+        spans.close()
+        assert all(headers["api-key"] == "s3cret" for headers in collector.headers)
+        assert {span.service for span in collector.spans()} == {"ballotpress-worker"}
+
+
+def test_without_a_collector_nothing_of_opentelemetry_is_imported() -> None:
+    """What every process loads knows no library of traces: whoever doesn't trace needs none."""
+    loads = "import services.web.app, services.worker, services.projector, sys"
+    look = "print([name for name in sys.modules if name.startswith(('opentelemetry', 'google.protobuf'))])"
+    said = subprocess.run((sys.executable, "-c", f"{loads}; {look}"), capture_output=True, text=True, timeout=120, check=True)
+    assert said.stdout.strip() == "[]"
