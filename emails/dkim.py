@@ -3,11 +3,12 @@
 import base64
 import re
 from hashlib import sha256
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 SHORTEST_RSA_BITS = 1024  # RFC 8301
 
@@ -43,6 +44,20 @@ class Signer:
         signature = base64.b64encode(self._key.sign(b"".join(headers) + own, PKCS1v15(), SHA256()))
         folded = b"\r\n\t".join(signature[at : at + 72] for at in range(0, len(signature), 72))
         return b"DKIM-Signature: %s%s\r\n%s" % (unsigned, folded, message)
+
+
+class PublicKey(NamedTuple):
+    """The half of a key that others verify by: the record that publishes it (RFC 6376 3.6.1), and its length in bits."""
+
+    record: str
+    bits: int
+
+
+def public_key(pem: bytes) -> PublicKey:
+    """Return the public half of a private key in PEM. Raises KeyRefused."""
+    key = _load(pem)
+    public = base64.b64encode(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    return PublicKey(f"v=DKIM1; k=rsa; p={public.decode('ascii')}", key.key_size)
 
 
 def _load(pem: bytes) -> RSAPrivateKey:

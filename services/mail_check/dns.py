@@ -113,7 +113,7 @@ def _configured(servers: Sequence[DnsServer]) -> dns.asyncresolver.Resolver | No
 def _records(kind: Kind, found: list[dns.rdata.Rdata]) -> tuple[str, ...]:
     match kind:
         case "TXT":
-            return tuple(b"".join(record.strings).decode("utf-8", "backslashreplace") for record in found)  # type: ignore[attr-defined]
+            return tuple(sorted(b"".join(record.strings).decode("utf-8", "backslashreplace") for record in found))  # type: ignore[attr-defined]
         case "MX":
             ordered = sorted((record.preference, _host(record.exchange)) for record in found)  # type: ignore[attr-defined]
             return tuple(exchange for _, exchange in ordered)

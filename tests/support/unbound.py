@@ -31,6 +31,7 @@ server:
     module-config: "iterator"
     num-threads: 1
     local-zone: "example." static
+    local-zone: "com." static
     local-zone: "2.0.192.in-addr.arpa." static
 {data}
 forward-zone:

@@ -1,0 +1,74 @@
+"""What a check finds: a line a subject, right, wrong, unknown or a note, with what to do and the record to publish."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+Subject = Literal[
+    "dns", "from", "bounces", "spf", "dkim", "dmarc", "ptr", "helo", "tls", "unsubscribe", "list-id", "feedback-id", "size",
+    "mta-sts", "tls-rpt",
+]  # fmt: skip
+State = Literal["right", "wrong", "unknown", "note"]
+
+TITLES: Final[dict[Subject, str]] = {
+    "dns": "DNS servers",
+    "from": "Sender (From)",
+    "bounces": "Way back for bounces (MX)",
+    "spf": "SPF",
+    "dkim": "DKIM",
+    "dmarc": "DMARC",
+    "ptr": "Name of the address (PTR)",
+    "helo": "Greeting (HELO)",
+    "tls": "TLS of the relay",
+    "unsubscribe": "One-click unsubscribing",
+    "list-id": "List-Id",
+    "feedback-id": "Feedback-ID",
+    "size": "Size",
+    "mta-sts": "MTA-STS",
+    "tls-rpt": "TLS reports",
+}
+"""The subjects in the order in which they are shown."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A DNS record to publish: a text is one record, however many strings it is cut into."""
+
+    name: str
+    type: str
+    value: str
+
+
+class Line(msgspec.Struct, frozen=True):
+    """What was found of a subject. `mend` says how it is mended, or made known."""
+
+    subject: Subject
+    state: State
+    says: str
+    mend: str | None = None
+    publish: Record | None = None
+
+
+def right(subject: Subject, says: str) -> Line:
+    """Return a line that nothing is wrong with."""
+    return Line(subject, "right", says)
+
+
+def wrong(subject: Subject, says: str, mend: str, publish: Record | None = None) -> Line:
+    """Return a red line."""
+    return Line(subject, "wrong", says, mend, publish)
+
+
+def unknown(subject: Subject, says: str, mend: str, publish: Record | None = None) -> Line:
+    """Return a line that nobody could judge."""
+    return Line(subject, "unknown", says, mend, publish)
+
+
+def note(subject: Subject, says: str, mend: str | None = None) -> Line:
+    """Return a line that no mail depends on."""
+    return Line(subject, "note", says, mend)
+
+
+def of_state(lines: Iterable[Line], state: State) -> Sequence[Line]:
+    """Return the lines of a state."""
+    return [line for line in lines if line.state == state]

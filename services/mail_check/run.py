@@ -1,0 +1,57 @@
+"""Run a check: everything that others will look up or look at, within a minute, and without sending anything."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from emails.relay_url import parse_relay_url
+from services.mail_check import dkim, dmarc, headers, names, relay, sender, spf
+from services.mail_check.dns import LooksUp, invents
+from services.mail_check.lines import TITLES, Line, right, unknown
+from services.mail_check.remembered import Remembered
+from services.mail_check.setup import ASK_AGAIN, Setup
+
+LOOKUP_SECONDS: Final = 40.0
+"""Of all look-ups; what is asked for later is unknown."""
+
+_INVENTED: Final = "The DNS server answers for names that can't exist, so nothing that it says can be believed"
+_NAME_ANOTHER: Final = "name another DNS server in BALLOTPRESS_DNS_SERVERS, and see which network this machine is in"
+
+
+async def run(setup: Setup, dns: LooksUp, at: datetime) -> Sequence[Line]:
+    """Return a line of each subject."""
+    if await invents(dns):
+        return _nothing_known()
+    asked = Remembered(dns, LOOKUP_SECONDS)
+    url = parse_relay_url(setup.relay_url)
+    greeted, (addresses, known) = await asyncio.gather(
+        relay.greet(url, asked, setup.hello), names.outgoing(setup, asked, url.host)
+    )
+    looked_up = await asyncio.gather(
+        _dns(setup, asked),
+        sender.check_from(setup, asked),
+        sender.check_bounces(setup, asked),
+        spf.check(setup, asked, addresses, known),
+        dkim.check(setup, asked),
+        dmarc.check(setup, asked),
+        names.check_ptr(asked, addresses, known, setup.hello),
+        names.check_helo(setup, asked, addresses, known, greeted),
+        sender.check_mta_sts(setup, asked),
+        sender.check_tls_rpt(setup, asked),
+    )
+    found = {line.subject: line for line in (*looked_up, relay.check_tls(url, greeted, at), *headers.check(setup))}
+    return [found[subject] for subject in TITLES]
+
+
+async def _dns(setup: Setup, dns: LooksUp) -> Line:
+    """Return whether DNS servers answer at all."""
+    found = await dns.look_up(setup.domain, "MX")
+    if found.state == "unknown":
+        return unknown("dns", f"No answer on {setup.domain}: {found.why}", ASK_AGAIN)
+    return right("dns", "they answer, and invent nothing")
+
+
+def _nothing_known() -> Sequence[Line]:
+    """Return the lines where DNS lies about everything."""
+    return [unknown(subject, _INVENTED, _NAME_ANOTHER) for subject in TITLES]
