@@ -38,11 +38,17 @@ class LogWatch:
     """One process's memory of the log, and of the mark that it keeps outside the database."""
 
     def __init__(
-        self, database: "Pool[Any]", valkey: Redis, home: Path, forgotten: Callable[[], Awaitable[None]] = _nothing
+        self,
+        database: "Pool[Any]",
+        valkey: Redis,
+        home: Path,
+        forgotten: Callable[[], Awaitable[None]] = _nothing,
+        went_back: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
-        """Calls `forgotten` at first if nothing was kept of a log that has events."""
+        """Calls `forgotten` at first if nothing was kept of a log that has events, and `went_back` whenever the log did."""
         self._database = database
         self._forgotten = forgotten
+        self._went_back = went_back
         self._valkey = valkey
         self._file = home / FILE
         self._has_begun = False
@@ -62,6 +68,7 @@ class LogWatch:
             self._has_begun = True
         if self._known is not None and not await history.holds(self._database, self._known):
             await history.note(self._database, self._known, "the worker")
+            await self._went_back()
             self._first = None
         self._known = await history.mark_of_head(self._database)
         if self._known != self._kept and monotonic() >= self._next_keep:

@@ -37,6 +37,7 @@ class Newsletter(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = 10
     ehlo_name: str | None = None
     lease_seconds: int = 60
+    marks_folder: Path | None = None
 
 
 class Hours(NamedTuple):

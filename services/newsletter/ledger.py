@@ -65,18 +65,20 @@ asked as (
 claimed as (
     update newsletter.mails m
     set state = case when a.reason is null then 'attempting' else 'cancelled' end, reason = a.reason, claim = $2,
+        claims = m.claims + 1,
         lease_until = case when a.reason is null then now() + $3 * interval '1 second' end,
         settled_at = case when a.reason is null then null else now() end,
         begun_at = case when a.reason is null then coalesce(m.begun_at, now()) end
     from asked a where m.issue = a.issue and m.reader = a.reader and m.mail = a.mail
-    returning m.issue, m.reader, m.mail, m.kind, m.state, m.attempts, m.begun_at, a.round, a.address, a.categories
+    returning m.issue, m.reader, m.mail, m.kind, m.state, m.attempts, m.claims, m.begun_at, a.round, a.address, a.categories
 ),
 counted as (
     update newsletter.days d set mails = d.mails + c.mails
     from (select count(*) as mails from claimed where issue > 0 and state = 'attempting') c
     where d.provider = '' and d.day = (select t.day from today t) and c.mails > 0
 )
-select c.issue, c.reader, c.mail, c.kind, c.attempts, c.round, c.address, coalesce(c.categories, '[]') as categories,
+select c.issue, c.reader, c.mail, c.kind, c.attempts, c.claims, c.round, c.address,
+       coalesce(c.categories, '[]') as categories,
        greatest(c.begun_at, (select s.resumed_at from newsletter.schedule s)) < now() - interval '3 days' as is_old,
        case when c.issue > 0 then (select t.day from today t) end as day
 from claimed c where c.state = 'attempting'
@@ -89,14 +91,15 @@ RECORD: Final = """
 with recorded as (
     update newsletter.mails m
     set state = o.state, code = o.code, reason = o.reason, attempts = m.attempts + o.tried, lease_until = null,
+        claims = greatest(m.claims, o.claims),
         not_before = now() + o.wait * interval '1 second',
         settled_at = case when o.state in ('pending', 'deferred') then null else now() end
     from (
-        select o.issue, o.reader, o.mail, o.code, o.reason, o.tried, o.wait,
+        select o.issue, o.reader, o.mail, o.code, o.reason, o.tried, o.wait, o.claims,
                case when o.state = 'rejected' and i.held_at is not null and o.reason like $10 || '%' then 'deferred'
                     else o.state end as state
         from unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::text[], $7::smallint[],
-                    $8::integer[]) as o(issue, reader, mail, state, code, reason, tried, wait)
+                    $8::integer[], $12::integer[]) as o(issue, reader, mail, state, code, reason, tried, wait, claims)
         left join newsletter.issues i on i.number = o.issue
     ) o
     where m.issue = o.issue and m.reader = o.reader and m.mail = o.mail and m.claim = $9
@@ -169,7 +172,7 @@ select count(*) from dropped
 class ClaimedMail(msgspec.Struct, frozen=True, eq=False):
     """A mail that is ours to send; `address` is sealed, `categories` are those its reader chose (none: all).
 
-    `day` is the day whose cap counts it, None if there is no cap.
+    `claims` counts how often it was claimed, this time included; `day` is the day whose cap counts it, None if there is no cap.
     """
 
     issue: int
@@ -177,6 +180,7 @@ class ClaimedMail(msgspec.Struct, frozen=True, eq=False):
     mail: str
     kind: str
     attempts: int
+    claims: int
     round: int
     address: str
     categories: tuple[str, ...]
@@ -185,7 +189,10 @@ class ClaimedMail(msgspec.Struct, frozen=True, eq=False):
 
 
 class MailOutcome(msgspec.Struct, frozen=True):
-    """The outcome of a mail; `wait` is the seconds until it is tried again, `verdict` whom a refusal for good blames."""
+    """The outcome of a mail; `wait` is the seconds until it is tried again, `verdict` whom a refusal for good blames.
+
+    `claims` is the count of a mark, if that knows of more claims than the ledger.
+    """
 
     mail: ClaimedMail
     state: State
@@ -194,6 +201,7 @@ class MailOutcome(msgspec.Struct, frozen=True):
     tried: int = 1
     wait: int = 0
     verdict: Verdict | None = None
+    claims: int = 0
 
 
 class ReaderOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,7 +239,8 @@ async def claim(database: Database, name: str, lease_seconds: int, most: int = C
 async def record(database: Database, name: str, outcomes: Sequence[MailOutcome]) -> None:
     """Record the outcomes of the mails of a claim, at least one."""
     rows = [(o.mail.issue, o.mail.reader, o.mail.mail, o.state, o.code, o.reason, o.tried, o.wait) for o in outcomes]
-    await database.execute(RECORD, *zip(*rows, strict=True), name, ABOUT_US, outcomes[0].mail.day)
+    day, claims = outcomes[0].mail.day, [o.claims for o in outcomes]
+    await database.execute(RECORD, *zip(*rows, strict=True), name, ABOUT_US, day, claims)
 
 
 async def has(database: Database, name: str, mail: ClaimedMail) -> bool:

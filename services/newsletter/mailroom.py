@@ -24,6 +24,7 @@ from services.newsletter.look import check_mails, look_of
 from services.newsletter.own_hours import OwnHours
 from services.newsletter.schedule import schedule_of
 from services.newsletter.sender import Sender
+from services.newsletter.sent_marks import MarksUnusable, SentMarks, forget_old, marks_folder
 from services.newsletter.subscribers import forget_unconfirmed
 from services.newsletter.tokens import MailTokens
 from services.newsletter.transport import open_transport
@@ -52,6 +53,7 @@ class Mailroom:
         self._pace = pace.plan_of(settings.pace, settings.newsletter)
         self._stack = AsyncExitStack()
         self._sending: asyncio.Task[None] | None = None
+        self._marks = marks_folder(settings)
 
     @property
     def is_open(self) -> bool:
@@ -73,11 +75,12 @@ class Mailroom:
         self._ringing = asyncio.create_task(rung.run())
         self._committer = await self._stack.enter_async_context(Committer(dsn, REGISTRY, on_commit=lambda events: rung.ring()))
         client = await self._stack.enter_async_context(valkey.client(settings.redis_url, socket_timeout=1))
-        self._watch = LogWatch(self.database, client, settings.home, self._hold_restored)
+        self._watch = LogWatch(self.database, client, settings.home, self._hold_restored, self._doubt)
         await pace.follow(self.database, self._pace)
+        await self._begin_marks()
         self._sender = Sender(
             self.database, letters, transport, clock=now, bounced=self._bounced, look=self._watch.look,
-            lease_seconds=newsletter.lease_seconds, tracing=self._tracing,
+            lease_seconds=newsletter.lease_seconds, tracing=self._tracing, marks=SentMarks(self._marks),
         )  # fmt: skip
         self._sending = asyncio.create_task(self._sender.run())
 
@@ -101,6 +104,7 @@ class Mailroom:
         dsn = self._settings.database_url
         due = await issues.tick(self.database, dsn, self._schedule, at, self._own_hours, self._tracing)
         if due.editions or due.unplanned:
+            await self._doubt()
             self.wake()
         await gone_out.record(self.database, self._committer)
 
@@ -110,6 +114,25 @@ class Mailroom:
         for reader in forgotten:
             outbox.forget(self._settings.home, reader)
         return len(forgotten)
+
+    async def _begin_marks(self) -> None:
+        """Forget old marks, and hold the ledger to the others."""
+        if self._marks is None:
+            logger.warning(
+                "no send marks are kept: set BALLOTPRESS_SENT_MARKS_DIR, so that a restored database sends nothing twice"
+            )
+        await asyncio.to_thread(forget_old, self._marks)
+        await self._doubt()
+
+    async def _doubt(self) -> None:
+        """Let the mails be uncertain that are marked as sent while the ledger says that they weren't."""
+        try:
+            doubted = await restored.doubt(self.database, self._marks)
+        except (MarksUnusable, OSError) as error:
+            logger.error("the send marks can't be used, and nothing is sent until they can: %s", error)
+            return
+        if doubted:
+            logger.error("%d mails may have been sent in a time that the ledger lacks: they are uncertain", doubted)
 
     async def _hold_restored(self) -> None:
         """Hold the newsletter if the database may be a backup from before its mails went out: nothing outside tells."""

@@ -19,10 +19,11 @@ from emails.refusals import Verdict
 from emails.smtp import Outcome
 from events.log import postgres
 from events.log.tasks import end
-from services.newsletter import holds, ledger
+from services.newsletter import holds, ledger, restored
 from services.newsletter.holds import ABOUT_US, RefusalRow
 from services.newsletter.ledger import CHUNK, ClaimedMail, MailOutcome
 from services.newsletter.letters import Letter, Letters, NoLetter
+from services.newsletter.sent_marks import BEHIND, MarksUnusable, SentMarks
 
 if TYPE_CHECKING:
     from services.tracing.mails import Mails
@@ -33,6 +34,7 @@ BACKOFF_SECONDS: Final = (60, 300, 900, 3600, 7200, 14400)
 UNREACHABLE_SECONDS: Final = 2
 SLOW_SECONDS: Final = 15
 RECORD_SECONDS: Final = 600
+UNMARKED: Final = "the send marks can't be written or read"
 LOST: Final = "the ledger doesn't have mails any more that were sent"
 REFUSED: Final[dict[Verdict | None, str]] = {"gone": "hard bounce", "passing": "soft bounce"}
 """The reasons of refusals that are about the reader."""
@@ -62,6 +64,7 @@ class Sender:
         lease_seconds: int,
         chunk: int = CHUNK,
         tracing: "Mails | None" = None,
+        marks: SentMarks | None = None,
     ) -> None:
         self.wake = asyncio.Event()
         self._database = database
@@ -73,6 +76,7 @@ class Sender:
         self._lease_seconds = lease_seconds
         self._chunk = chunk
         self._tracing = tracing
+        self._marks = marks or SentMarks(None)
         self._stopping = False
         self._recorded: tuple[str, ClaimedMail] | None = None
         self._row = RefusalRow()
@@ -118,7 +122,7 @@ class Sender:
                 continue
             async with self._leased(name):
                 with self._traced(claimed):
-                    settled = await self._send(claimed)
+                    settled = await self._send(name, claimed)
                     await self._record(name, settled)
             await self._bounced([one for one in settled if one.verdict is not None])
 
@@ -134,6 +138,7 @@ class Sender:
             self._recorded = None
             logger.error("the ledger went back: %s", LOST)
             await ledger.hold(self._database, LOST)
+            await restored.doubt(self._database, self._marks.folder)
 
     @contextlib.asynccontextmanager
     async def _leased(self, name: str) -> AsyncIterator[None]:
@@ -176,14 +181,15 @@ class Sender:
             logger.error("issues %s are held: mails in a row were %s", sorted(issues), reason)
             await holds.hold(self._database, issues, reason)
 
-    async def _send(self, claimed: Sequence[ClaimedMail]) -> list[MailOutcome]:
+    async def _send(self, name: str, claimed: Sequence[ClaimedMail]) -> list[MailOutcome]:
         try:
             letters = await self._letters.write(claimed, self._clock())
         except Exception:
             logger.exception("a chunk could not be written, and none of its mails was sent")
             return [MailOutcome(mail, "deferred", reason="could not be written", wait=BACKOFF_SECONDS[0]) for mail in claimed]
         slowed = await ledger.slowed(self._database)
-        settled = list(await asyncio.gather(*(self._send_one(mail, letters[mail], slowed) for mail in claimed)))
+        put_off = {mail: one for mail in claimed if (one := _put_off(mail, letters[mail], slowed))}
+        settled = [*put_off.values(), *await self._attempt(name, [mail for mail in claimed if mail not in put_off], letters)]
         if slowed and (taken := _taken(settled, letters) & slowed.keys()):
             await ledger.recovered(self._database, sorted(taken))
         return await self._doubted(settled, {mail: _domain(letter) for mail, letter in letters.items()})
@@ -201,18 +207,26 @@ class Sender:
             for one in settled
         ]
 
-    async def _send_one(self, mail: ClaimedMail, letter: Letter | NoLetter, slowed: Mapping[str, int]) -> MailOutcome:
-        if isinstance(letter, NoLetter):
-            return MailOutcome(mail, letter.state, reason=letter.reason, tried=0)
-        domain = _domain(letter)
-        if wait := max(slowed.get(domain, 0), slowed.get("", 0)):
-            return MailOutcome(mail, "deferred", reason="asked to slow down", tried=0, wait=wait)
+    async def _attempt(
+        self, name: str, mails: Sequence[ClaimedMail], letters: Mapping[ClaimedMail, Letter | NoLetter]
+    ) -> list[MailOutcome]:
+        """Mark mails as about to be sent, then send those that weren't marked before, by a time that the ledger lacks."""
+        try:
+            marked = await self._marks.about_to(self._database, name, mails, self._clock())
+        except MarksUnusable as error:
+            logger.error("nothing is sent: %s", error)
+            return [MailOutcome(mail, "deferred", reason=UNMARKED, tried=0, wait=BACKOFF_SECONDS[0]) for mail in mails]
+        doubted = [MailOutcome(mail, "uncertain", reason=BEHIND, tried=0, claims=claims) for mail, claims in marked.items()]
+        unmarked = [(mail, letter) for mail in mails if mail not in marked and isinstance(letter := letters[mail], Letter)]
+        return doubted + list(await asyncio.gather(*(self._send_one(mail, letter) for mail, letter in unmarked)))
+
+    async def _send_one(self, mail: ClaimedMail, letter: Letter) -> MailOutcome:
         try:
             outcome = await self._transport.deliver(letter)
         except Exception as error:  # nobody knows whether it was sent
             logger.exception("a mail's fate is unknown")
             return MailOutcome(mail, "uncertain", reason=type(error).__name__)
-        return await self._settled(mail, outcome, domain)
+        return await self._settled(mail, outcome, _domain(letter))
 
     async def _settled(self, mail: ClaimedMail, outcome: Outcome, domain: str) -> MailOutcome:
         if outcome.slow_down or (outcome.whole_relay and outcome.kind in ("not_sent", "deferred")):
@@ -231,6 +245,14 @@ class Sender:
         if outcome.kind == "not_sent":
             return MailOutcome(mail, "deferred", outcome.code, "the relay could not be reached", 0, UNREACHABLE_SECONDS)
         return MailOutcome(mail, "deferred", outcome.code, "put off by the relay", wait=_wait(mail), verdict=outcome.verdict)
+
+
+def _put_off(mail: ClaimedMail, letter: Letter | NoLetter, slowed: Mapping[str, int]) -> MailOutcome | None:
+    """Return the outcome of a mail that isn't attempted now; None of one that is."""
+    if isinstance(letter, NoLetter):
+        return MailOutcome(mail, letter.state, reason=letter.reason, tried=0)
+    wait = max(slowed.get(_domain(letter), 0), slowed.get("", 0))
+    return MailOutcome(mail, "deferred", reason="asked to slow down", tried=0, wait=wait) if wait else None
 
 
 def _refused(mail: ClaimedMail, outcome: Outcome) -> MailOutcome:

@@ -113,7 +113,8 @@ def test_the_signer_alone_has_the_log_s_key_and_its_memory(values: dict[str, str
     assert "BALLOTPRESS_LOG_KEY" not in values and "> .env.projector" in compose.FILE.read_text()
     own = {name: services[name]["volumes"][1:] for name in compose.OURS}
     assert own["projector"] == ["checkpoint:/var/lib/ballotpress/.ballotpress"]
-    assert own["api"] == ["packs:/var/lib/ballotpress/.ballotpress"] and not own["worker"] and not own["migrate"]
+    assert own["api"] == ["packs:/var/lib/ballotpress/.ballotpress"] and not own["migrate"]
+    assert own["worker"] == ["marks:/var/lib/ballotpress/.ballotpress"]
     assert ".env.*" in (ROOT / ".gitignore").read_text().split()
 
 

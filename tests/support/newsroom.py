@@ -48,15 +48,21 @@ class Newsroom:
         self.tokens = MailTokens(settings.secret_keys, settings.newsletter.retired_keys)
         self.letters = Letters(pool, settings, self.vault, self.tokens)
         self.schedule = schedule_of(settings.newsletter)
-        self.sender = Sender(
-            pool,
+        self._relay = relay
+        self.sender = self.new_sender()
+
+    def new_sender(self, **more: Any) -> Sender:
+        """Return the sender of a worker that has just begun."""
+        return Sender(
+            self.database,
             self.letters,
-            RelayTransport(relay, None),
+            RelayTransport(self._relay, None),
             clock=now,
             bounced=self.bounced,
             look=unwatched,
             lease_seconds=30,
             chunk=10,
+            **more,
         )
 
     async def bounced(self, outcomes: Sequence[MailOutcome]) -> None:

@@ -1,0 +1,261 @@
+"""Remember outside the database which mails were about to be sent: a restored ledger may be behind the world.
+
+Marks are on disk before their mails are attempted. The ledger counts a mail's claims and a mark names the count: a mail isn't
+sent under a count that is marked already. A mark is of a period, since a restored database may give its issue another number;
+of issues that no ledger knows, the relay's record makes marks by time. Marks hold ids and times alone.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import time
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from services.newsletter.ledger import ClaimedMail, Database
+from services.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+FOLDER: Final = "sent-marks"
+SUFFIX: Final = ".marks"
+KEEP: Final = timedelta(days=100)
+"""So long a group's marks are kept after the last of them."""
+MOST_GROUPS: Final = 6
+"""Groups whose marks are held in memory, 80 bytes a mail."""
+SINGLES: Final = "singles"
+RELAY: Final = "relay"
+"""The group of mails that the relay has sent of issues that no ledger knows."""
+BEHIND: Final = "the ledger went back: it may have been sent already"
+"""The reason of such mails."""
+
+PERIODS: Final = "select number, edition, due_at, extra from newsletter.issues where number = any($1::integer[])"
+
+
+class MarksUnusable(Exception):
+    """The marks can't be written or read, so nothing may be sent; the message is one sentence that says what to do."""
+
+
+class Marked(msgspec.Struct, frozen=True):
+    """A mail that was about to be sent, and the number of its claim."""
+
+    issue: int
+    reader: str
+    mail: str
+    claims: int
+    at: datetime
+
+
+class _Group(msgspec.Struct):
+    """What is known of a group: of each mail its last mark, and how far each file was read."""
+
+    known: dict[int, int] = msgspec.field(default_factory=dict)
+    offsets: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+class Place(NamedTuple):
+    """A mail's group, and from when on a mail of the relay's record, of an unknown issue, is the same."""
+
+    group: str
+    due_at: datetime | None
+
+
+class SentMarks:
+    """The marks of all workers that share a folder; this one writes files of its own. Without a folder it keeps none."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._name = secrets.token_hex(8)
+        self._groups: dict[str, _Group] = {}
+        self._lock = asyncio.Lock()
+
+    async def about_to(
+        self, database: Database, claim: str, mails: Sequence[ClaimedMail], at: datetime
+    ) -> Mapping[ClaimedMail, int]:
+        """Return the mails that are marked already, each with the claims that its mark counts; mark the others, on disk.
+
+        Raises MarksUnusable.
+        """
+        if self.folder is None or not mails:
+            return {}
+        places = await _places(database, mails)
+        async with self._lock:
+            try:
+                return await asyncio.to_thread(self._mark, claim, places, at)
+            except OSError as error:
+                self._begin_anew()
+                raise MarksUnusable(
+                    f"{self.folder} can't be written or read ({error.strerror}), and without its marks nothing is sent"
+                ) from None
+
+    def _begin_anew(self) -> None:
+        """Write to other files, since the end of these may be torn, and read everything anew."""
+        self._name = secrets.token_hex(8)
+        self._groups.clear()
+
+    def _mark(self, claim: str, places: Mapping[ClaimedMail, Place], at: datetime) -> dict[ClaimedMail, int]:
+        groups = {name: self._read(name) for name in {RELAY, *(place.group for place in places.values())}}
+        counts = {mail: _count(mail, place, groups) for mail, place in places.items()}
+        unmarked: dict[str, list[ClaimedMail]] = {}
+        for mail, place in places.items():
+            if counts[mail] is None:
+                unmarked.setdefault(place.group, []).append(mail)
+        for name, mails in unmarked.items():
+            self._append(name, line_of(claim, mails, at))
+            groups[name].known.update({_key(mail.reader, mail.mail): mail.claims for mail in mails})
+        return {mail: count for mail, count in counts.items() if count is not None}
+
+    def _read(self, name: str) -> _Group:
+        """Return a group with what all workers have marked by now."""
+        assert self.folder is not None  # noqa: S101 - asked before
+        group = self._groups[name] = self._groups.pop(name, _Group())  # the last used stands last
+        if len(self._groups) > MOST_GROUPS:
+            del self._groups[next(iter(self._groups))]
+        for file in _files(self.folder / name):
+            if file.name != self._file_name:
+                self._read_on(group, file, is_relay=name == RELAY)
+        return group
+
+    @property
+    def _file_name(self) -> str:
+        return f"{self._name}{SUFFIX}"
+
+    def _read_on(self, group: _Group, file: Path, *, is_relay: bool) -> None:
+        offset = group.offsets.get(file.name, 0)
+        if file.stat().st_size <= offset:
+            return
+        with file.open("rb") as opened:
+            opened.seek(offset)
+            raw = opened.read()
+        whole = raw.rfind(b"\n") + 1
+        for mark in marks_in(raw[:whole], file):
+            key, value = _key(mark.reader, mark.mail), int(mark.at.timestamp()) if is_relay else mark.claims
+            group.known[key] = max(value, group.known.get(key, 0))
+        group.offsets[file.name] = offset + whole
+
+    def _append(self, group: str, line: bytes) -> None:
+        assert self.folder is not None  # noqa: S101 - asked before
+        append(self.folder / group / self._file_name, line)
+
+
+def _count(mail: ClaimedMail, place: Place, groups: Mapping[str, _Group]) -> int | None:
+    """Return the claims that a mail's last mark counts; None if the ledger has counted more, or there is no mark."""
+    claims = groups[place.group].known.get(_key(mail.reader, mail.mail))
+    if claims is not None and claims >= mail.claims:
+        return claims
+    if place.due_at is not None and mail.claims == 1:
+        sent_at = groups[RELAY].known.get(_key(mail.reader, ""))
+        return 1 if sent_at is not None and sent_at >= place.due_at.timestamp() else None
+    return None
+
+
+def append(file: Path, line: bytes) -> None:
+    """Append a line to a file of marks; it is on the disk when this returns. Raises OSError."""
+    is_new = not file.exists()
+    if is_new:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        if os.write(descriptor, line) < len(line):
+            raise OSError(28, "No space left on device")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if is_new:
+        for folder in (file.parent, file.parent.parent, file.parent.parent.parent):
+            _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def line_of(claim: str, mails: Iterable[ClaimedMail | Marked], at: datetime) -> bytes:
+    """Return the line that marks the mails of a claim."""
+    words = [f"{mail.issue}:{mail.reader}:{mail.mail}:{mail.claims}" for mail in mails]
+    text = " ".join([f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", claim, *words])
+    return f"{text} {crc32(text.encode()):08x}\n".encode()
+
+
+def marks_in(raw: bytes, file: Path) -> Iterator[Marked]:
+    """Yield the marks of whole lines; a torn one at the end marks nothing, since no mail of it was attempted.
+
+    Raises MarksUnusable for a damaged line amid others.
+    """
+    lines = raw.split(b"\n")[:-1]
+    for number, line in enumerate(lines, 1):
+        try:
+            yield from _marks_of(line.decode("ascii"))
+        except ValueError:
+            if number < len(lines):
+                raise MarksUnusable(
+                    f"{file} is damaged in line {number}, so nobody knows what was sent: compare with the relay's record,"
+                    " then move the file away"
+                ) from None
+
+
+def _marks_of(line: str) -> list[Marked]:
+    text, _, checksum = line.rpartition(" ")
+    if f"{crc32(text.encode()):08x}" != checksum:
+        raise ValueError
+    at, _, *words = text.split(" ")
+    when = datetime.strptime(at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    parts = [word.split(":") for word in words]
+    return [Marked(int(issue), reader, mail, int(claims), when) for issue, reader, mail, claims in parts]
+
+
+def read_group(folder: Path | None, group: str) -> Iterator[Marked]:
+    """Yield all marks of a group. Raises MarksUnusable."""
+    for file in [] if folder is None else _files(folder / group):
+        raw = file.read_bytes()
+        yield from marks_in(raw[: raw.rfind(b"\n") + 1], file)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def _key(reader: str, mail: str) -> int:
+    """Return what tells a mail from others of its group, in little memory: ids end in random bits."""
+    return int.from_bytes((mail or reader)[-11:].encode())
+
+
+def group_of(edition: str, due_at: datetime, extra: int) -> str:
+    """Return the group of a period's issue."""
+    return f"{edition}-{due_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{extra}"
+
+
+async def _places(database: Database, mails: Sequence[ClaimedMail]) -> dict[ClaimedMail, Place]:
+    """Return the place of each mail's marks."""
+    rows = await database.fetch(PERIODS, sorted({mail.issue for mail in mails}))
+    places = {row["number"]: place_of(row) for row in rows}
+    return {mail: places.get(mail.issue, Place(SINGLES, None)) for mail in mails}
+
+
+def place_of(row: Mapping[str, Any]) -> Place:
+    """Return the place of an issue's marks."""
+    return Place(group_of(row["edition"], row["due_at"], row["extra"]), row["due_at"])
+
+
+def marks_folder(settings: Settings) -> Path | None:
+    """Return where marks are kept: in the folder that is set, else in a home folder that can be written; None for nowhere."""
+    return settings.newsletter.marks_folder or (settings.home / FOLDER if os.access(settings.home, os.W_OK) else None)
+
+
+def forget_old(folder: Path | None) -> None:
+    """Remove groups whose last mark is older than any backup that is worth restoring."""
+    before = time() - KEEP.total_seconds()
+    for group in [] if folder is None or not folder.exists() else folder.iterdir():
+        if all(file.stat().st_mtime < before for file in _files(group)):
+            shutil.rmtree(group, ignore_errors=True)
