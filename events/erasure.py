@@ -5,6 +5,7 @@ so ballots stay and no tally changes.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 from uuid import UUID
 
 from events.bookmarks import BookmarkRemoved
@@ -20,7 +21,15 @@ class PersonErased(Event, frozen=True, kw_only=True):
     person: str
 
 
-EVENTS = (PersonErased,)
+class DataRequested(Event, frozen=True, kw_only=True):
+    """An operator was asked for a copy of somebody's data, or to erase it. Whose it was isn't said."""
+
+    request: str
+    kind: Literal["copy", "erasure"]
+    of: Literal["visitor", "subscriber"]
+
+
+EVENTS = (PersonErased, DataRequested)
 
 
 def person_stream(person: str) -> UUID:

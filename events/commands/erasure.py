@@ -1,7 +1,7 @@
-"""The command to erase a visitor: the keys of its reviews are destroyed in the transaction that records it."""
+"""The commands to erase a visitor, whose keys are destroyed in the transaction that records it, and to note what was asked."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -10,9 +10,9 @@ from asyncpg import Connection
 from events import bookmarks, reports, reviews
 from events.bookmarks import BookmarkRemoved, ToolBookmarked
 from events.commands.reviews import lasts_of_visitor, withdrawal
-from events.erasure import PersonErased, erase_visitor, person_stream
+from events.erasure import DataRequested, PersonErased, erase_visitor, person_stream
 from events.log import ids, store, vault
-from events.log.command import Command, Decision, Found, Reads, Receipt, Seen
+from events.log.command import Command, Decision, Effect, Found, Reads, Receipt, Seen
 from events.log.event import Recorded, Registry, fold
 from events.reports import ReportWithdrawn, ReviewReported
 from events.reviews import Review, ReviewCleared, ReviewPlaced
@@ -26,14 +26,17 @@ select exists (
 )
 """
 
+FORGET_RECEIPTS = "delete from log.idempotency where scope = $1"
+
 _REVIEWS = Registry(reviews.EVENTS)
 
 
 class Erasure(msgspec.Struct, frozen=True):
-    """How many reviews were withdrawn and bookmarks removed."""
+    """How many reviews and reports were withdrawn and bookmarks removed."""
 
     reviews: int
     bookmarks: int
+    reports: int = 0
 
 
 class Writings(msgspec.Struct, frozen=True):
@@ -96,8 +99,30 @@ class EraseVisitor(Command[Erasure], frozen=True):
         ]
         return Decision(
             events=placed,
-            value=Erasure(len(withdrawn.effects), len(writings.bookmarked)),
+            value=Erasure(len(withdrawn.effects), len(writings.bookmarked), len(writings.reports)),
             position=None if erased is None else erased.position,
-            effects=(*withdrawn.effects, *(vault.destroy(report.report) for report in writings.reports)),
+            effects=(
+                *withdrawn.effects,
+                *(vault.destroy(report.report) for report in writings.reports),
+                Effect(FORGET_RECEIPTS, (self.visitor,)),
+            ),
             meta=None if self.operator is None else {"operator": self.operator},
         )
+
+
+class NoteRequest(Command[None], frozen=True, kw_only=True):
+    """Note that an operator was asked for a copy or an erasure, by a new id."""
+
+    request: str
+    kind: Literal["copy", "erasure"]
+    of: Literal["visitor", "subscriber"]
+    operator: str
+
+    def reads(self, listing: object) -> Reads:
+        """Name the request's stream."""
+        return Reads((ids.stream_of(self.request),))
+
+    def decide(self, seen: Seen) -> Decision[None]:
+        """Record it."""
+        noted = DataRequested(request=self.request, kind=self.kind, of=self.of)
+        return Decision(events=[(seen.reads.lasts[0], noted)], value=None, meta={"operator": self.operator})

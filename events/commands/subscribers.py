@@ -262,9 +262,13 @@ class ReinstateSubscriber(_OnSubscriber[None], frozen=True):
 
 
 class EraseSubscriber(_ToSubscriber, frozen=True):
-    """Destroy a subscriber's key and look-up; only the HMAC of a suppressed address stays."""
+    """Destroy a subscriber's key and look-up; only the HMAC of a suppressed address stays.
+
+    `operator` is None when the reader asks, or nobody does.
+    """
 
     unconfirmed_only: bool = False
+    operator: str | None = None
 
     def events(self, state: Subscriber | None) -> Sequence[Event]:
         """Decide by the rule."""
@@ -279,6 +283,10 @@ class EraseSubscriber(_ToSubscriber, frozen=True):
             Effect(FORGET_BOUNCES, (self.subscriber,)),
             Effect(CANCEL, (self.subscriber, "erased", True)),
         )
+
+    def decide(self, seen: Seen) -> Decision[Subscriber]:
+        """Note the operator with the event."""
+        return replace(super().decide(seen), meta=None if self.operator is None else {"operator": self.operator})
 
 
 class Person(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ Clock and randomness are arguments.
 
 import base64
 import re
+from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
@@ -37,6 +38,11 @@ def is_id(text: str) -> bool:
 def from_bytes(raw: bytes) -> str:
     """Return the id that 16 bytes spell."""
     return base64.urlsafe_b64encode(raw)[:22].decode("ascii")
+
+
+def made_at(id_: str) -> datetime:
+    """Return when an id was made, to the millisecond. Raises ValueError if it is none."""
+    return datetime.fromtimestamp(int.from_bytes(to_bytes(id_)[:6], "big") / 1000, UTC)
 
 
 @lru_cache(1024)

@@ -34,6 +34,7 @@ COMMANDS = {
     "voters": "services.cli.voters:voters",
     "puzzle": "services.cli.puzzle:puzzle",
     "visitors": "services.cli.visitors:visitors",
+    "person": "services.cli.person:person",
     "webhooks": "services.cli.webhooks:webhooks",
     "quarantine": "services.cli.quarantine:quarantine",
     "purge": "services.cli.purge:purge",

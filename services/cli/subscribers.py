@@ -8,6 +8,7 @@ import rich_click as click
 
 from services.cli.database import OPERATOR, asynchronous, committer_of, connected, submit
 from services.cli.options import Reason, confirm, json_option, yes_option
+from services.cli.person import NOBODY, erase_person, export_person
 from services.cli.terminal import counted, progress, show, utc
 from services.embedded.start import find_settings
 from services.settings import Settings
@@ -121,23 +122,8 @@ async def reinstate(email: str, reason: str, as_json: bool) -> int:
 @click.argument("email")
 @asynchronous
 async def export(email: str) -> None:
-    """Print everything that is kept about EMAIL, as JSON."""
-    settings = find_settings()
-    import msgspec
-
-    from events.log.vault import Vault
-    from services.newsletter.subscribers import SUPPRESSED_NOTE, find
-    from services.newsletter.subscribers import export as export_person
-
-    vault = Vault(settings.vault_keys)
-    async with connected(settings) as connection:
-        person, suppressed = await find(connection, await vault.finder(connection), email)
-        kept: Any = {"email": email, "status": None}
-        if person is not None:
-            kept = await export_person(connection, vault, person)
-        elif suppressed:
-            kept |= {"suppressed": suppressed, "note": SUPPRESSED_NOTE}
-    click.echo(msgspec.json.format(msgspec.json.encode(kept)))
+    """Print everything that is kept about EMAIL, as JSON: `person export` under its older name."""
+    await export_person(email)
 
 
 @subscribers.command()
@@ -146,21 +132,5 @@ async def export(email: str) -> None:
 @asynchronous
 async def erase(email: str, yes: bool) -> None:
     """Destroy what is kept about EMAIL, and what its visitors wrote. A suppressed address leaves a keyed hash (HMAC)."""
-    settings = find_settings()
     confirm("This can't be undone. Erase this person?", yes)
-    from events.commands.erasure import EraseVisitor
-    from events.commands.subscribers import EraseSubscriber
-    from events.log.vault import Vault
-    from services.newsletter import outbox
-    from services.newsletter.subscribers import find
-
-    async with connected(settings) as connection:
-        person, _ = await find(connection, await Vault(settings.vault_keys).finder(connection), email)
-    if person is None:
-        click.echo("Nothing to erase: this address is unknown")
-        return
-    erased = await submit(settings, EraseSubscriber(person))
-    for visitor in erased.value.visitors:
-        await submit(settings, EraseVisitor(visitor, OPERATOR))
-    outbox.forget(settings.home, person)
-    click.echo("Erased")
+    click.echo(NOBODY if await erase_person(email) is None else "Erased")

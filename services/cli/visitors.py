@@ -2,10 +2,10 @@
 
 import rich_click as click
 
-from services.cli.database import OPERATOR, asynchronous, submit
+from services.cli.database import asynchronous
 from services.cli.options import Visitor, confirm, json_option, yes_option
+from services.cli.person import erase_person
 from services.cli.terminal import counted, show
-from services.embedded.start import find_settings
 
 
 @click.group()
@@ -20,13 +20,10 @@ def visitors() -> None:
 @asynchronous
 async def erase(visitor: str, yes: bool, as_json: bool) -> None:
     """Destroy what VISITOR wrote: its reviews and bookmarks. Its votes hold nothing personal and stay counted."""
-    settings = find_settings()
     confirm("This can't be undone. Erase what this visitor wrote?", yes)
-    from events.commands.erasure import EraseVisitor
-
-    receipt = await submit(settings, EraseVisitor(visitor, OPERATOR))
-    erased = receipt.value
+    erased = await erase_person(visitor)
+    assert erased is not None  # noqa: S101 - only an address may be unknown
     said = f"Erased {counted(erased.reviews, 'review')} and {counted(erased.bookmarks, 'bookmark')}"
-    if not receipt.appended:
+    if not erased.appended:
         said = "Nothing to erase: this visitor is unknown or was erased already"
-    show(as_json, {"reviews": erased.reviews, "bookmarks": erased.bookmarks, "appended": receipt.appended}, said)
+    show(as_json, {"reviews": erased.reviews, "bookmarks": erased.bookmarks, "appended": erased.appended}, said)

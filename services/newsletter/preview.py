@@ -12,7 +12,7 @@ from services.newsletter import issues
 from services.newsletter.digest import Digests, StoredIssue, read_issue, sender_of, within
 from services.newsletter.periods import Edition
 from services.newsletter.schedule import schedule_of
-from services.newsletter.subscribers import export
+from services.newsletter.subscribers import opened
 from services.settings import Settings
 
 NOBODY: Final = "reader@example.com"
@@ -50,8 +50,8 @@ async def _write(
     categories: tuple[str, ...] = ()
     own, address = render_own((), digests.look), NOBODY
     if reader is not None:
-        kept = await export(connection, vault, reader)
-        categories, address = tuple(kept["categories"]), kept["email"] or NOBODY
+        state, known = await opened(connection, vault, reader)
+        categories, address = state.categories if state else (), known or NOBODY
         own = render_own((await digests.bookmark_lines(issue, [reader])).get(reader, ()), digests.look)
     digest = await digests.prepare(issue, categories)
     nowhere = f"{settings.base_url}/newsletter/preview"  # a preview's links do nothing

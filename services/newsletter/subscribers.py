@@ -1,7 +1,7 @@
-"""Subscribers: build one from an address, find one by it, and copy everything kept about one."""
+"""Subscribers: build one from an address, find one by it or by its id, and forget those who never confirmed."""
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -12,12 +12,12 @@ from events.erasure import PersonErased
 from events.log import store
 from events.log.committer import Committer
 from events.log.event import Registry, fold
-from events.log.vault import Erased, Finder, Key, Vault
-from events.subscribers import EVENTS, evolve, stream
-from projections import bookmarks, subscribers
+from events.log.vault import Finder, Key, Vault
+from events.subscribers import EVENTS, Subscriber, evolve, stream
+from projections import subscribers
 from services.clock import fresh_id
 from services.newsletter.ledger import Database
-from services.newsletter.own_hours import FIELD, open_zone
+from services.newsletter.own_hours import FIELD
 
 FORGET_AFTER: Final = timedelta(days=7)
 SUPPRESSED_NOTE: Final = (
@@ -25,12 +25,6 @@ SUPPRESSED_NOTE: Final = (
     " to it again."
 )
 
-READ_EVENTS: Final = """
-select type, recorded_at, data from log.recorded_events where stream = $1 order by version
-"""
-READ_MAILS: Final = """
-select issue, kind, state, reason, planned_at, settled_at from newsletter.mails where reader = $1 order by planned_at
-"""
 READ_SUPPRESSED: Final = """
 select l.person as subscriber, s.address as email, l.suppressed as reason, l.suppressed_at as since
 from vault.lookups l cross join lateral newsletter.subscriber(l.person) s
@@ -85,35 +79,12 @@ def _opened(key: Key | None, address: str | None) -> str | None:
     return None if key is None or address is None else key.open("address", address)
 
 
-async def export(database: Database, vault: Vault, subscriber: str) -> dict[str, Any]:
-    """Return everything that is kept about a subscriber, opened, under names for readers."""
-    at = stream(subscriber)
-    whole = [store.decode(_registry, row) for row in await database.fetch(store.READ_WHOLES, [at])]
+async def opened(database: Database, vault: Vault, subscriber: str) -> tuple[Subscriber | None, str | None]:
+    """Return a subscriber as its stream says (None: unknown), and its address (None: unknown or erased)."""
+    whole = [store.decode(_registry, row) for row in await database.fetch(store.READ_WHOLES, [stream(subscriber)])]
     state = fold(evolve, whole)
-    address = zone = None
-    if state is not None and state.status != "erased":
-        try:
-            key = await vault.key_of(database, subscriber)
-            address, zone = key.open("address", state.address), open_zone(key, state.zone)
-        except Erased:
-            address = None
-    happened = await database.fetch(READ_EVENTS, at)
-    kept: dict[str, Any] = {
-        "id": subscriber,
-        "email": address,
-        "status": None if state is None else state.status,
-        "categories": [] if state is None else list(state.categories),
-        "frequency": None if state is None else state.frequency,
-        "paused_until": None if state is None else state.paused_until,
-        "time_zone": zone,
-        "events": [{"type": row["type"], "at": row["recorded_at"]} for row in happened],
-        "mails": [dict(row) for row in await database.fetch(READ_MAILS, subscriber)],
-        "bookmarks": await bookmarks.slugs(database, state.visitors) if state else [],
-    }
-    if state is not None and state.suppressed:
-        kept["suppressed"] = state.suppressed
-        kept["note"] = SUPPRESSED_NOTE
-    return kept
+    key = (await vault.keys_of(database, [subscriber])).get(subscriber)
+    return state, _opened(key, state.address if state else None)
 
 
 async def forget_unconfirmed(database: Database, committer: Committer, at: datetime) -> list[str]:

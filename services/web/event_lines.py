@@ -56,6 +56,9 @@ _LINES: Final[dict[str, Callable[[Data], str]]] = {
         f"All voters were {'disqualified' if d['decision'] == 'void' else 'reinstated'}: {d['reason']}"
     ),
     "PersonErased": lambda d: "The person was erased",
+    "DataRequested": lambda d: (
+        f"An operator was asked for {'a copy' if d['kind'] == 'copy' else 'the erasure'} of a {d['of']}'s data"
+    ),
     "SubscriptionRequested": lambda d: "A subscription was requested",
     "SubscriptionConfirmed": lambda d: "The subscription was confirmed",
     "SubscriberImported": lambda d: "A subscriber was imported, with proof of consent",

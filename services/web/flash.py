@@ -7,7 +7,17 @@ from msgspec import Meta
 from services.web.http.queries import ListQuery, Query
 
 Flash = Literal[
-    "voted", "retracted", "kept", "removed", "reviewed", "edited", "withdrawn", "reviewed-before", "unchanged", "reported"
+    "voted",
+    "retracted",
+    "kept",
+    "removed",
+    "reviewed",
+    "edited",
+    "withdrawn",
+    "reviewed-before",
+    "unchanged",
+    "reported",
+    "erased",
 ]
 Back = Annotated[str, Meta(max_length=400)]
 """The page of this site that a form returns to."""
@@ -26,6 +36,7 @@ FLASHES: Final[dict[Flash | None, str]] = {
     "reviewed-before": "You have reviewed this tool already: here is your review, to edit or withdraw.",
     "unchanged": "Nothing was changed.",
     "reported": "Thank you. A moderator will look at that review.",
+    "erased": "What you wrote is destroyed, and your bookmarks are removed.",
 }
 
 

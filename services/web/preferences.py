@@ -9,14 +9,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from events.commands.erasure import EraseVisitor
-from events.commands.subscribers import EraseSubscriber, JoinBookmarks, RequestMail, SetPreferences, Unsubscribe
+from events.commands.subscribers import JoinBookmarks, RequestMail, SetPreferences, Unsubscribe
 from events.log.event import fold
 from events.subscribers import CategoriesUnknown, Frequency, NotSubscribed, Subscriber, evolve, stream
 from services.clock import fresh_id, now
-from services.newsletter import outbox, subscribers
 from services.newsletter.doorbell import ring
 from services.newsletter.tokens import Purpose, TokenInvalid
+from services.person.copies import copy_subscriber
+from services.person.erasure import erase_subscriber
 from services.web.http.answers import JSON, NO_STORE, Answer, json_answer
 from services.web.http.auth import bearer, find_visitor
 from services.web.http.bodies import Input, fields
@@ -203,11 +203,17 @@ async def export_page(call: Call) -> Answer:
 @endpoint("POST", "/newsletter/export", gives=JSON, problems=(410,), proof="linkToken")
 @from_link
 async def export_form(call: Call) -> Answer:
-    """Return a copy of everything that is kept about a subscriber."""
+    """Return a copy of everything that is kept about a subscriber.
+
+    With it comes what the visitor whose cookie is sent did, if its bookmarks are the subscriber's.
+    """
     subscriber = _holder(call, "export")
     await _count(call, subscriber)
     await call.read_body()
-    found = await subscribers.export(call.site.database, call.site.vault, subscriber)
+    visitor = find_visitor(call.head, call.site.tokens)
+    state = fold(evolve, await call.site.log.whole(stream(subscriber)))
+    own = [visitor] if state is not None and visitor in state.visitors else []
+    found = await copy_subscriber(call.site.sources, subscriber, now(), own)
     headers = [(b"content-disposition", b'attachment; filename="your-data.json"'), (b"cache-control", b"private, no-store")]
     return Answer(msgspec.json.format(msgspec.json.encode(found)), 200, JSON, headers)
 
@@ -233,13 +239,13 @@ async def erase_form(call: Call) -> Answer:
     subscriber = _holder(call, "erase")
     await _count(call, subscriber)
     await call.read_body()
-    erased = await call.site.committer.submit(EraseSubscriber(subscriber))
-    visitor = find_visitor(call.head, call.site.tokens)
-    outbox.forget(call.site.settings.home, subscriber)
-    if visitor is None or visitor not in erased.value.visitors:
+    site = call.site
+    joined = await erase_subscriber(site.committer, site.valkey, site.settings.home, subscriber)
+    visitor = find_visitor(call.head, site.tokens)
+    if visitor is None or visitor not in joined:
         text = "Your address and your preferences are destroyed. Texts that you wrote here stay until you withdraw them."
         return show_message(call, "Your data is erased", text)
-    await call.site.committer.submit(EraseVisitor(visitor))
+    await site.erase_visitor(visitor)
     return show_message(call, "Your data is erased", "Your address, your preferences and the texts you wrote are destroyed.")
 
 

@@ -15,9 +15,9 @@ _A_DAY: Final = ((b"cache-control", b"public, max-age=86400"), VARIES)
 # Operators' and readers' own pages, writes, searches, and a stream without end. Further pages of a list, and pages that confirm
 # what a reader did, show what other addresses show: the sitemap names all that there is. A `*` is any text (RFC 9309, 2.2.3).
 _KEPT_OUT: Final = (
-    "/ops", "/outbox", "/preferences", "/newsletter/", "/bookmarks", "/proof/mine", "/tools/*/mine", "/tools/*/reviews/",
-    "/search?", "/compare?", "/v1/ops", "/v1/visitors", "/v1/newsletter", "/v1/bookmarks", "/v1/tallies/live",
-    "/*?*cursor=", "/*?*said=", "/*?*after=",
+    "/ops", "/outbox", "/preferences", "/newsletter/", "/bookmarks", "/proof/mine", "/your-data/mine", "/tools/*/mine",
+    "/tools/*/reviews/", "/search?", "/compare?", "/v1/ops", "/v1/visitors", "/v1/newsletter", "/v1/bookmarks",
+    "/v1/tallies/live", "/*?*cursor=", "/*?*said=", "/*?*after=",
 )  # fmt: skip
 # The longest rule that fits holds: programs may page through the facts.
 _LET_IN: Final = ("/tools/facts?",)

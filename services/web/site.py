@@ -10,7 +10,9 @@ import structlog
 from redis.asyncio import Redis
 
 from emails.sns import Signers
+from events.commands.erasure import Erasure
 from events.log import postgres
+from events.log.command import IdempotencyKey, Receipt
 from events.log.committer import Committer, LogUnavailable
 from events.log.event import Recorded
 from events.log.ids import ID, SLUG
@@ -28,6 +30,8 @@ from services.newsletter.look import check_mails, look_of
 from services.newsletter.schedule import schedule_of
 from services.newsletter.tokens import MailTokens
 from services.operators.sessions import Sessions
+from services.person import erasure
+from services.person.copies import Sources
 from services.proof import health
 from services.proof.packs import Packs
 from services.proof.published import CHANNEL
@@ -63,6 +67,9 @@ from services.webhooks.posting import Poster
 
 CARRY_SECONDS = 1.5
 """So long a call waits for what it began; larger corrections go on without it."""
+
+COPIES_PER_HOUR = 20
+"""Of a visitor's data, for the visitor."""
 
 # `$` alone would let a newline follow.
 PATH_PATTERNS.update(
@@ -141,6 +148,7 @@ class Site:
         self._new_visitors = Share("new-visitors", settings.new_visitors_per_hour, 3600)
         self._first_votes = Share("first-votes", settings.first_votes_per_hour or settings.new_visitors_per_hour, 3600)
         self._changes = Limit("changes", settings.changes_per_day or settings.writes_per_minute, 24 * 3600, is_lent=False)
+        self._copies = Limit("copies", COPIES_PER_HOUR, 3600, is_lent=False)
         self._reviews = Share("reviews", settings.reviews_per_hour or max(1, settings.new_visitors_per_hour // 10), 3600)
         self._guesses = Share("guesses", max(1, settings.network_writes_per_minute // 20), 600)
         self.signers = Signers()
@@ -354,6 +362,21 @@ class Site:
         self.metrics.wrong_tokens.inc()
         structlog.get_logger().warning("an operator's token was wrong", network=network[0].name, path=path)
         self.spent.note(self._guesses.counters(network))
+
+    async def erase_visitor(self, visitor: str, key: IdempotencyKey | None = None) -> Receipt[Erasure]:
+        """Erase a visitor who asks for it; this process refuses its writes at once."""
+        receipt = await erasure.erase_visitor(self.committer, self.database, self.valkey, visitor, key=key)
+        self.erased.add(visitor)
+        return receipt
+
+    @property
+    def sources(self) -> Sources:
+        """Where a person's data is read from."""
+        return Sources(self.database, self.vault, self.valkey)
+
+    async def limit_copy(self, visitor: str) -> Headers:
+        """Count a copy of a visitor's data: it reads all that there is. Raises TooManyRequests."""
+        return await self.limits.take((self._copies, visitor))
 
     async def finder(self) -> Finder:
         """Return what finds a person by an address; read once, and again when the log went back."""

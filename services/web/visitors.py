@@ -2,8 +2,8 @@
 
 import msgspec
 
-from events.commands.erasure import EraseVisitor
-from services.clock import fresh_id
+from services.clock import fresh_id, now
+from services.person.copies import VisitorCopy, copy_visitor
 from services.web.http.answers import Answer, json_answer
 from services.web.http.auth import find_visitor, visitor_cookie
 from services.web.http.bodies import Id
@@ -46,12 +46,21 @@ async def post_visitor(call: Call) -> Answer:
     return json_answer(NewVisitor(visitor, token), status, headers)
 
 
+@endpoint("GET", "/v1/visitors/me", by=AUTHOR, gives=VisitorCopy, problems=(429,))
+async def get_visitor(call: Call) -> VisitorCopy:
+    """Return a copy of everything that is kept of the visitor: votes, bookmarks, reviews, reports, and what concerned them.
+
+    It says of each part what it is, how long it is kept and why. Up to 20 an hour.
+    """
+    call.add_limits(await call.site.limit_copy(call.visitor))
+    return await copy_visitor(call.site.sources, call.visitor, now())
+
+
 @endpoint("DELETE", "/v1/visitors/me", by=AUTHOR, gives=ErasureAnswer)
 async def delete_visitor(call: Call) -> ErasureAnswer:
     """Erase what the visitor wrote: reviews are withdrawn, their texts destroyed, bookmarks removed. Its votes stay counted.
 
     From then on its token writes nothing: 403.
     """
-    receipt = await call.site.committer.submit(EraseVisitor(call.visitor, key=call.key))
-    call.site.erased.add(call.visitor)
+    receipt = await call.site.erase_visitor(call.visitor, call.key)
     return ErasureAnswer(call.visitor, receipt.value.reviews, receipt.value.bookmarks, receipt.position)

@@ -22,6 +22,7 @@ from services.embedded.guard import end_run
 from services.embedded.runfile import Run, process_named, write_run
 from services.embedded.servers import socket_folder
 from services.embedded.supervisor import Supervisor
+from services.person.table import IMPERSONAL, KEPT
 from tests.support import servers
 from tests.support.processes import PATIENCE, Instance, open_files, processes_naming, wait_for
 
@@ -149,6 +150,12 @@ def test_secrets_are_for_their_owner_only(shared: Instance) -> None:
 
 
 @as_root
+def test_every_file_of_the_home_folder_is_named(shared: Instance) -> None:
+    """Nothing lies in the home folder that the table of what is kept doesn't know."""
+    known = {file.partition("/")[0] for row in (*KEPT, *IMPERSONAL) for file in row.files}
+    assert {path.name for path in shared.home.iterdir() if not path.name.endswith(".part")} <= known
+
+
 def test_no_other_user_reaches_the_servers(shared: Instance) -> None:
     """Another user of the machine, even knowing the password, can enter no folder, open no socket, read no secret."""
     attempts = f"""

@@ -39,7 +39,7 @@ from events.integrity import CohortHeld, Suspected
 from events.log import ids
 from events.log.committer import Committer
 from events.log.event import Event
-from events.log.vault import Vault
+from events.log.vault import Key, Vault
 from events.reviews import Changes, Ground, Judgement, ReviewEditedSince, ReviewExists, ReviewNotFound, Ties
 from events.voters import Tally, VoterIsDisqualified, VoterUnknown
 from projections.registry import SHOWN
@@ -173,6 +173,7 @@ class History:
         self._judged: set[tuple[int, str]] = set()
         self._announced: set[tuple[int, int]] = set()
         self._reviews: dict[tuple[str, int], str] = {}
+        self._keys: dict[str, Key] = {}
         self._reported = [0, 0]
         self._readers: dict[int, tuple[str, subscribers.Subscriber | None]] = {}
         self._decided: dict[int, Event | None] = {}
@@ -198,15 +199,17 @@ class History:
 
     async def review(self, visitor: str, tool: int, verdict: Verdict, score: int | None, ties: Ties | None = None) -> None:
         """Submit a review, or edit the one there is."""
-        text = f"sealed {self._new_id()}"
+        body = f"text {self._new_id()}"
         if (review := self._reviews.get((visitor, tool))) is not None:
+            text = self._keys[review].seal("text", body)
             changes = Changes(verdict=verdict, score=score, text=text, ties=ties)
             await self._committer.submit(EditReview(visitor, review, changes))
             return
         review = self._new_id()
+        self._keys[review], keep = _vault.new_key(review)
         submit = SubmitReview(
-            visitor=visitor, slug=SLUGS[tool], review=review, verdict=verdict, score=score, text=text, name=None,
-            ties=ties, keep=_vault.new_key(review)[1],
+            visitor=visitor, slug=SLUGS[tool], review=review, verdict=verdict, score=score,
+            text=self._keys[review].seal("text", body), name=None, ties=ties, keep=keep,
         )  # fmt: skip
         await self._committer.submit(submit)
         self._reviews[visitor, tool] = review
@@ -224,9 +227,15 @@ class History:
         """Report a review."""
         if (review := self._reviews.get((visitor, tool))) is not None:
             report = self._new_id()
-            keep = _vault.new_key(report)[1]
+            key, keep = _vault.new_key(report)
             command = ReportReview(
-                visitor=reporter, slug=SLUGS[tool], review=review, report=report, ground=ground, words="sealed", keep=keep
+                visitor=reporter,
+                slug=SLUGS[tool],
+                review=review,
+                report=report,
+                ground=ground,
+                words=key.seal("words", "why"),
+                keep=keep,
             )
             self._reported.append((await self._committer.submit(command)).position or 0)
 

@@ -30,6 +30,7 @@ PAGES = {
     "settled": "/settled",
     "how-we-check": "/integrity",
     "your-data": "/your-data",
+    "your-data-mine": "/your-data/mine",
     "proof": "/proof",
     "proof-mine": "/proof/mine",
     "ops": "/ops",

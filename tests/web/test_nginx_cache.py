@@ -25,7 +25,9 @@ NOT_KEPT = re.compile(
 )
 KNOWN = {"HIT", "STALE", "UPDATING", "REVALIDATED"}
 """What nginx says of an answer that it has; between slow requests a second may end."""
-PRIVATE = re.compile(r"/(ops|outbox|newsletter/|bookmarks|proof/mine|reviews/|tools/[^/]+/|health|metrics|v1/|log/|schema)")
+PRIVATE = re.compile(
+    r"/(ops|outbox|newsletter/|bookmarks|proof/mine|your-data/mine|reviews/|tools/[^/]+/|health|metrics|v1/|log/|schema)"
+)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,16 @@ PUBLIC = [
     "/leaderboard", "/leaderboard?category=Coding",
     "/issues", "/settled", "/corrections", "/integrity", "/newsletter", "/proof", "/your-data", "/agents",
 ]  # fmt: skip
-PRIVATE = ["/bookmarks", "/newsletter/sent", "/proof/mine", "/ops/sign-in", "/outbox", "/nothing", "/tools/no-such-tool"]
+PRIVATE = [
+    "/bookmarks",
+    "/newsletter/sent",
+    "/proof/mine",
+    "/your-data/mine",
+    "/ops/sign-in",
+    "/outbox",
+    "/nothing",
+    "/tools/no-such-tool",
+]
 HOSTILE = "</title><script>alert(1)</script>\" onload='x' <!-- ‮ & 名前"
 
 

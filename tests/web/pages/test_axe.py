@@ -41,6 +41,7 @@ READERS = (
     "/proof",
     "/proof/mine",
     "/proof/entries/1",
+    "/your-data/mine",
     "/outbox",
     "/ops/sign-in",
     "/no-such-page",

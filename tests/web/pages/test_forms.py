@@ -37,7 +37,17 @@ def total(base: str, tool: str = "assay-bench") -> int:
     ],
 )
 @pytest.mark.parametrize(
-    "path", [VOTE, "/bookmarks/ollama", "/tools/ollama/reviews", "/newsletter", "/ops/sign-in", "/ops/voters", "/ops/sign-out"]
+    "path",
+    [
+        VOTE,
+        "/bookmarks/ollama",
+        "/tools/ollama/reviews",
+        "/newsletter",
+        "/your-data/mine/erase",
+        "/ops/sign-in",
+        "/ops/voters",
+        "/ops/sign-out",
+    ],
 )
 def test_a_form_of_another_site_does_nothing(base: str, visitor: dict[str, str], path: str, headers: dict[str, str]) -> None:
     """What isn't known to be posted by a page of ours is refused, whatever cookies come with it."""

@@ -1,0 +1,119 @@
+"""What is kept for a moment of every write: counters of limits, and answers that a repeated request is given again."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from events.ballots import VoteCast, VoteRetracted
+from events.erasure import PersonErased, person_stream
+from services.person.kept import Kept
+from services.person.own import Database, Told, read_streams
+
+READ_RECEIPTS: Final = "select key, recorded_at as at from log.idempotency where scope = $1 order by recorded_at"
+
+KEPT: Final = (
+    Kept(
+        name="Counters",
+        what="How much came from your visitor's number, your subscription and your network lately, so that nobody can flood the"
+        " site.",
+        about="visitors",
+        when="call",
+        ground="interest",
+        until="a minute to a day, by the limit",
+        found="the visitor's or the subscriber's number; a network by nobody's",
+        fate="deleted",
+        remains="Counters of networks, for a day at most.",
+        copies="memory",
+        keys=("limit:*",),
+    ),
+    Kept(
+        name="Receipts",
+        what="That a request with a key of its own was done, so that sent twice it is done once.",
+        about="visitors",
+        when="call",
+        ground="interest",
+        until="24 hours",
+        found="the visitor's number",
+        fate="deleted",
+        remains="The receipt of the erasure itself, if it was asked for with such a key, for 24 hours.",
+        copies="beside",
+        tables={"log.idempotency": "scope key fingerprint receipt recorded_at"},
+    ),
+    Kept(
+        name="Erasures",
+        what="That a number was erased, and when.",
+        about="visitors",
+        when="call",
+        ground="interest",
+        until="as long as the site exists, so that it is done again on a backup that is brought back",
+        found="the visitor's or the subscriber's number",
+        fate="stays",
+        remains="The number.",
+        copies="log",
+        events=("PersonErased",),
+    ),
+)
+
+
+class OwnReceipt(msgspec.Struct, frozen=True):
+    """That a request with a key was done."""
+
+    key: str
+    at: datetime
+
+
+class OwnCounter(msgspec.Struct, frozen=True):
+    """A counter of a limit, and the seconds until it is forgotten."""
+
+    limit: str
+    forgotten_in: int
+
+
+class OwnErasure(msgspec.Struct, frozen=True):
+    """That a visitor was erased."""
+
+    position: int
+    at: datetime
+
+
+async def receipts_of(database: Database, visitor: str) -> list[OwnReceipt]:
+    """Return the receipts of a visitor's requests."""
+    return [OwnReceipt(**row) for row in await database.fetch(READ_RECEIPTS, visitor)]
+
+
+async def erasures_of(database: Database, visitor: str) -> list[OwnErasure]:
+    """Return when a visitor was erased."""
+    told = await read_streams(database, [person_stream(visitor)])
+    return [OwnErasure(one.position, one.at) for one in told if isinstance(one.event, PersonErased)]
+
+
+def counters_of_visitor(visitor: str, told: Sequence[Told]) -> list[str]:
+    """Return the names in Valkey of all counters that there may be of a visitor alone; networks have theirs beside."""
+    tools = dict.fromkeys(one.event.tool for one in told if isinstance(one.event, VoteCast | VoteRetracted))
+    return [f"limit:visitor:{visitor}", f"limit:copies:{visitor}", *(f"limit:changes:{visitor} {tool}" for tool in tools)]
+
+
+def counters_of_subscriber(subscriber: str) -> list[str]:
+    """Return the names in Valkey of all counters that there may be of a subscriber."""
+    return [f"limit:visitor:subscriber {subscriber}"]
+
+
+async def read_counters(valkey: Redis, names: Iterable[str]) -> list[OwnCounter]:
+    """Return which of these counters there are; none while Valkey is away."""
+    found = []
+    with suppress(RedisError, OSError):
+        for name in names:
+            if (milliseconds := await valkey.pttl(name)) > 0:
+                found.append(OwnCounter(name.split(":")[1], -(-milliseconds // 1000)))
+    return found
+
+
+async def forget_counters(valkey: Redis, names: Sequence[str]) -> None:
+    """Forget these counters; while Valkey is away they go by themselves."""
+    with suppress(RedisError, OSError):
+        await valkey.delete(*names)
