@@ -20,6 +20,7 @@ KEPT: Final = (
         tables={
             "log.events": "meta",
             "newsletter.issues": "operator",
+            "newsletter.mail_check": "waived_by waived_for",
             "webhooks.subscriptions": "made_by",
             "integrity.puzzles": "switched_by",
             "{integrity}.decisions": "by",

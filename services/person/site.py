@@ -68,7 +68,8 @@ IMPERSONAL: Final = (
         ),
     ),
     Impersonal(
-        what="The newsletter's schedule, pace and issues, and which mail servers asked for a pause.",
+        what="The newsletter's schedule, pace and issues, what the mail check found of the site's own mail, and which mail"
+        " servers asked for a pause.",
         events=("IssueSent",),
         tables=(
             "newsletter.schedule",
@@ -77,6 +78,8 @@ IMPERSONAL: Final = (
             "newsletter.slowdowns",
             "newsletter.pace",
             "newsletter.days",
+            "newsletter.mail_check",
+            "newsletter.mail_check_lines",
         ),
     ),
     Impersonal(
