@@ -62,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_loopback: bool = False
     crawlers: Crawlers = "all"
     drain_seconds: int = 3
+    archive_folder: Path | None = None
     log_format: LogFormat = "json"
     newsletter: Newsletter = Newsletter()
     pace: Pace = Pace()
@@ -228,6 +229,11 @@ def choose_person(name: str) -> None:
 def our_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the non-empty variables that configure Ballotpress, except BALLOTPRESS_HOME."""
     return {name: environ[name] for name in VARIABLES if name != HOME and environ.get(name, "").strip()}
+
+
+def names_database() -> bool:
+    """Tell whether this process's environment names a PostgreSQL, so that the private one isn't used."""
+    return bool(os.environ.get("DATABASE_URL", "").strip())
 
 
 def home_folder(environ: Mapping[str, str]) -> Path:

@@ -40,6 +40,8 @@ COMMANDS = {
     "purge": "services.cli.purge:purge",
     "keys": "services.cli.keys:keys",
     "events": "services.cli.events:events",
+    "backup": "services.cli.backup:backup",
+    "restore": "services.cli.restore:restore",
 }
 
 

@@ -6,6 +6,7 @@ from typing import Final
 SENTENCES: Final = {
     "services.settings:SettingsError": "{error}",
     "services.private_files:NotOurs": "{error}",
+    "services.backup.places:BackupUnusable": "{error}",
     "services.embedded.home:HomeInUse": "{error}",
     "services.embedded.home:HomeUnusable": "{error}",
     "services.embedded.home:KeysMissing": "{error}",

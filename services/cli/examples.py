@@ -84,6 +84,12 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "events tail": ("events tail", "events tail --from 1 --no-follow --json"),
     "events export": ("events export log.jsonl", "events export - --from 100 --to 120"),
     "events import": ("events import log.jsonl",),
+    "backup": ("backup /mnt/backups --keep 7", "backup /mnt/backups --encrypt", "backup /mnt/backups --list"),
+    "restore": (
+        "restore /mnt/backups --check",
+        "restore /mnt/backups --home /srv/ballotpress --to 2026-11-23T09:00:00Z",
+        "restore /mnt/backups --to 48120",
+    ),
 }
 """Of each command by its name, without `ballotpress` before it."""
 

@@ -40,13 +40,21 @@ VIEWS_WITHIN = 60.0
 @click.option(
     "--smtp", metavar="URL", help="Relay for mail, such as smtp://127.0.0.1:2525.  [default: SMTP_URL, else the outbox]"
 )
+@click.option(
+    "--archive",
+    metavar="DIR",
+    type=click.Path(file_okay=False, resolve_path=True),
+    help="Write each commit down there too, so that any moment since a `backup DIR` can be restored.",
+)
 @asynchronous
-async def up(host: str, port: int, catalog: str | None, smtp: str | None) -> int:
+async def up(host: str, port: int, catalog: str | None, smtp: str | None, archive: str | None) -> int:
     """Start everything: PostgreSQL and Valkey (unless DATABASE_URL and REDIS_URL name others), projector, worker, API.
 
     Ctrl-C stops all of it. When it is started again, everything is still there.
     """
     environ = known_environ(process_environ(**({"SMTP_URL": smtp} if smtp else {})))
+    if archive is not None:
+        environ["BALLOTPRESS_ARCHIVE_DIR"] = archive
     environ["BALLOTPRESS_HOME"] = str(home_folder(environ))
     if not environ.get("BALLOTPRESS_BASE_URL"):
         environ["BALLOTPRESS_BASE_URL"] = _address(host, port)
@@ -112,6 +120,7 @@ async def _until_signalled(work: Coroutine[Any, Any, None]) -> int:
 
 async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | None) -> None:
     """Start everything, print its addresses, and keep it running until cancelled."""
+    from services.backup.archive import keep_archive
     from services.embedded.home import keep_keys, opened_home
     from services.embedded.start import start_servers
     from services.migrate import migrate
@@ -128,6 +137,8 @@ async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | No
         if ran := await migrate(settings.database_url):
             _say(f"Brought the database to the current schema by {counted(ran, 'migration')}")
         await require_vault_keys(settings)
+        if not environ.get("DATABASE_URL"):
+            await keep_archive(supervisor, settings)
         _say("Starting the projector and the worker")
         await supervisor.start(_program("projector", environ))
         await supervisor.start(_program("worker", environ))

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -17,6 +18,8 @@ from services.private_files import write_private
 
 MAJOR: Final = "18"
 USER: Final = "ballotpress"
+HALF_RESTORED: Final = "postgres.restoring"
+"""The folder beside the data in which a backup is unpacked."""
 TUNING: Final = {
     "max_connections": "60",
     "shared_buffers": "256MB",
@@ -45,12 +48,14 @@ async def start_postgres(supervisor: Supervisor, password: str) -> str:
     programs = programs_folder()
     account, sockets = prepare(supervisor, data, programs / "postgres")
     if not data.exists():
+        if data.with_name(HALF_RESTORED).exists():
+            raise NotStarted(f"A restore into {supervisor.home} was interrupted: run it again, or remove {HALF_RESTORED} there")
         supervisor.say(f"Making a database in {data}")
         await _make_data(supervisor, programs, data, sockets, account, password)
     if (version := (data / "PG_VERSION").read_text().strip()) != MAJOR:
         raise NotStarted(f"{data} holds data of PostgreSQL {version}, this is {MAJOR}: export and import the events")
     database = _url(sockets, password, "postgres")
-    await supervisor.start(_program(supervisor.home, programs, data, account, sockets), lambda: _answers(database))
+    await supervisor.start(program_of(supervisor.home, programs, data, account, sockets), lambda: _answers(database))
     await _make_database(database)
     return _url(sockets, password, USER)
 
@@ -82,9 +87,12 @@ async def _make_data(
     new.rename(data)
 
 
-def _program(home: Path, programs: Path, data: Path, account: Account | None, sockets: Path) -> Program:
+def program_of(
+    home: Path, programs: Path, data: Path, account: Account | None, sockets: Path, more: Mapping[str, str] = {}
+) -> Program:
+    """Return the server on a folder of data; `more` are settings that stand before ours."""
     places = {"listen_addresses": "", "unix_socket_directories": str(sockets), "unix_socket_permissions": "0700"}
-    options = [word for name, value in {**TUNING, **places}.items() for word in ("-c", f"{name}={value}")]
+    options = [word for name, value in {**TUNING, **places, **more}.items() for word in ("-c", f"{name}={value}")]
     return Program(
         name="postgres",
         command=(str(programs / "postgres"), "-D", str(data), *options),

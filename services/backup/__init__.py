@@ -1,0 +1,1 @@
+"""Backups of the private PostgreSQL of `ballotpress up`, their restoring, and the drill that tries one."""

@@ -1,0 +1,237 @@
+"""Bring a backup back: unpack it, let PostgreSQL replay the archived WAL up to a moment, and make it the data of a home folder.
+
+It is unpacked beside where data stands and gets that name in the end, so what was interrupted never looks whole.
+"""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from events.log import postgres
+from events.log.tasks import end
+from services.backup.places import BASE, SECRETS, TOKEN, Backup, BackupUnusable, archives_in, backups_in, check, sync
+from services.backup.programs import program
+from services.backup.sealing import opened
+from services.embedded.account import Account, own
+from services.embedded.postgres import HALF_RESTORED, USER, program_of
+from services.embedded.servers import prepare
+from services.embedded.supervisor import Supervisor
+from services.private_files import replacing
+
+DATA: Final = "postgres"
+WITHIN: Final = 24 * 3600.0
+"""Seconds that a replay of the WAL may take."""
+POLL: Final = 0.2
+PARTIAL: Final = ".partial"
+"""The end of a file's name that `pg_receivewal` is still writing."""
+TRUST: Final = "local all all trust\n"
+"""Who replays needs no password: its socket is in a folder that nobody else enters, and it takes no other connections."""
+NOT_REACHED: Final = "recovery ended before configured recovery target was reached"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The moment to restore to: a time, or a position of the log with the transaction that appended it; neither: the end."""
+
+    time: datetime | None = None
+    position: int | None = None
+    transaction: str | None = None
+
+    def settings(self) -> dict[str, str]:
+        """Return PostgreSQL's settings for it."""
+        if self.transaction is not None:
+            return {"recovery_target_xid": self.transaction}
+        return {} if self.time is None else {"recovery_target_time": self.time.isoformat()}
+
+    def __str__(self) -> str:
+        """Name it."""
+        if self.position is not None:
+            return f"position {self.position}"
+        return "the end" if self.time is None else f"{self.time:%Y-%m-%d %H:%M:%S %Z}"
+
+
+def chosen(folder: Path, target: Target) -> Backup:
+    """Return the newest backup from which a moment can be reached. Raises BackupUnusable."""
+    whole = backups_in(folder)
+    if not whole:
+        raise BackupUnusable(f"{folder} holds no whole backup: name the folder that `ballotpress backup` was given")
+    fit = [one for one in whole if _is_before(one, target)]
+    if not fit:
+        raise BackupUnusable(f"The oldest backup in {folder} ends after {target}: there is none to start from")
+    return fit[-1]
+
+
+def _is_before(backup: Backup, target: Target) -> bool:
+    if target.position is not None:
+        return backup.manifest.end_position <= target.position
+    return target.time is None or backup.manifest.finished_at <= target.time
+
+
+@asynccontextmanager
+async def recovered(supervisor: Supervisor, folder: Path, backup: Backup, target: Target, identity: Any) -> AsyncIterator[str]:
+    """Unpack a backup into a home folder and replay the WAL; yield the URL of the server that did.
+
+    It is stopped on the way out. Raises BackupUnusable.
+    """
+    data = supervisor.home / HALF_RESTORED
+    shutil.rmtree(data, ignore_errors=True)
+    account, sockets = prepare(supervisor, data, program("postgres"))
+    supervisor.say(f"Checking {backup.name}")
+    await asyncio.to_thread(check, backup)
+    supervisor.say(f"Unpacking {backup.name}")
+    url = f"postgresql://{USER}@/{USER}?host={quote(str(sockets))}&port=5432"
+    try:
+        await asyncio.to_thread(_unpack, folder, backup, data, account, identity)
+        async with _replaying(supervisor, data, account, sockets, target) as serving:
+            supervisor.say(f"Replaying the WAL up to {target}")
+            await _until_replayed(serving, url, supervisor.home, target)
+            yield url
+    except BaseException:
+        shutil.rmtree(data, ignore_errors=True)
+        raise
+
+
+def _unpack(folder: Path, backup: Backup, data: Path, account: Account | None, identity: Any) -> None:
+    base = backup.file(BASE)
+    if base is None:
+        raise BackupUnusable(f"{backup.path} lacks {BASE}: choose another backup")
+    own(data, account)
+    try:
+        with opened(base, identity) as plain, tarfile.open(fileobj=plain, mode="r|gz") as tar:
+            tar.extractall(data, filter="data")
+        _verify(data)
+        _add_wal(archives_in(folder), backup.manifest.start_segment, data / "pg_wal")
+    except (tarfile.TarError, EOFError) as error:
+        raise BackupUnusable(f"{base} can't be unpacked ({error}): choose another backup") from None
+    except OSError as error:
+        why = "the disk is full: free some space" if error.errno == 28 else error.strerror or error
+        raise BackupUnusable(f"{data} can't be written ({why})") from None
+    for path in [data, *data.rglob("*")]:
+        if account is not None:
+            os.chown(path, account.uid, account.gid, follow_symlinks=False)
+        path.chmod(0o700 if path.is_dir() else 0o600)
+
+
+def _add_wal(archives: Sequence[Path], start: str, target: Path) -> None:
+    """Copy the archived WAL from a file on, and the histories of timelines; the file that was being written comes last."""
+    for tail in ("", PARTIAL):
+        for file in (file for archive in archives for file in sorted(archive.iterdir())):
+            name = file.name.removesuffix(tail)
+            is_wanted = (len(name) == len(start) and name[8:] >= start[8:]) or name.endswith(".history")
+            if file.name == name + tail and is_wanted and not (tail and (target / name).exists()):
+                shutil.copyfile(file, target / name)
+
+
+def _verify(data: Path) -> None:
+    """Compare every file with the hashes that PostgreSQL gave. Raises BackupUnusable."""
+    found = subprocess.run(
+        (program("pg_verifybackup"), "--no-parse-wal", "--quiet", data), capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        raise BackupUnusable(
+            f"The backup isn't what PostgreSQL wrote ({(found.stderr.splitlines() or ['?'])[0]}): choose another one"
+        )
+
+
+@asynccontextmanager
+async def _replaying(
+    supervisor: Supervisor, data: Path, account: Account | None, sockets: Path, target: Target
+) -> AsyncIterator["asyncio.Task[None]"]:
+    (data / "recovery.signal").touch(mode=0o600)
+    trust = sockets / "trust"
+    trust.write_text(TRUST)
+    if account is not None:
+        for path in (data / "recovery.signal", trust):
+            os.chown(path, account.uid, account.gid)
+    more = {
+        "hba_file": str(trust),
+        "restore_command": "false",  # all that was archived lies in pg_wal, where the server's user may read it
+        "recovery_target_action": "promote",
+        "archive_mode": "off",
+        **target.settings(),
+    }
+    server = program_of(supervisor.home, program("postgres").parent, data, account, sockets, more)
+    serving = asyncio.create_task(supervisor.run_once(server))
+    try:
+        yield serving
+    finally:
+        await end(serving)
+        trust.unlink(missing_ok=True)
+
+
+async def _until_replayed(serving: "asyncio.Task[None]", url: str, home: Path, target: Target) -> None:
+    async with asyncio.timeout(WITHIN):
+        while not await _is_replayed(url):
+            await asyncio.wait([serving], timeout=POLL)
+            if serving.done():
+                raise BackupUnusable(_why(home / "postgres.log", serving.exception(), target))
+
+
+def _why(log: Path, error: BaseException | None, target: Target) -> str:
+    said = log.read_text(errors="replace")[-4000:] if log.exists() else ""
+    if NOT_REACHED in said:
+        return f"The archived WAL ends before {target}: restore to the end, or to an earlier moment"
+    return f"PostgreSQL could not replay the WAL: {error or 'it ended'}; see {log}"
+
+
+async def _is_replayed(url: str) -> bool:
+    try:
+        connection = await postgres.connect(url, "restore", seconds=10)
+    except postgres.FAILED:
+        return False
+    try:
+        return not await connection.fetchval("select pg_is_in_recovery()")
+    finally:
+        await connection.close()
+
+
+async def transaction_of(url: str, position: int) -> str:
+    """Return the transaction that appended the event at a position. Raises BackupUnusable if the log ends before it."""
+    connection = await postgres.connect(url, "restore", seconds=60)
+    try:
+        found: str | None = await connection.fetchval("select xmin::text from log.events where position = $1", position)
+    finally:
+        await connection.close()
+    if found is None:
+        raise BackupUnusable(f"The archived WAL ends before position {position}: restore to the end, or to an earlier moment")
+    return found
+
+
+def must_be_free(home: Path) -> None:
+    """Check that a home folder holds no database. Raises BackupUnusable."""
+    if (home / DATA).exists():
+        raise BackupUnusable(
+            f"{home} holds a database: stop what runs on it and move {home / DATA} away first, or name another home by --home"
+        )
+
+
+def bring_home(home: Path, backup: Backup, identity: Any, apart: Path | None) -> list[str]:
+    """Make what was unpacked the data of its home folder, with the keys, if it has none of its own; return which it had.
+
+    Raises BackupUnusable.
+    """
+    there = []
+    for name in (SECRETS, TOKEN):
+        if (home / name).exists():
+            there.append(name)
+            continue
+        source = apart if name == SECRETS and apart is not None else backup.file(name)
+        if source is not None:
+            with opened(source, identity) as plain, replacing(home / name) as file:
+                shutil.copyfileobj(plain, file)
+        elif name == SECRETS:
+            raise BackupUnusable(f"The backup holds no secrets, and {home} has none: name their file by --secrets")
+    with suppress(FileNotFoundError):
+        (home / HALF_RESTORED / "recovery.signal").unlink()
+    (home / HALF_RESTORED).rename(home / DATA)
+    sync(home)
+    return there
