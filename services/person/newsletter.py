@@ -86,8 +86,22 @@ KEPT: Final = (
         copies="beside",
         tables={
             "newsletter.mails": "issue reader mail kind state reason code attempts not_before lease_until claim planned_at"
-            " settled_at begun_at"
+            " settled_at begun_at claims"
         },
+    ),
+    Kept(
+        name="Send marks",
+        what="That a mail was about to be sent to you, and when: in files outside the database, so that a restored one sends"
+        " nothing twice. No address and no name is in them.",
+        about="subscribers",
+        when="subscribe",
+        ground="interest",
+        until="100 days after the issue",
+        found="the subscriber's number",
+        fate="expires",
+        remains="When a mail was about to be sent, under a number that no address leads to any more.",
+        copies="memory",
+        files=("sent-marks/*",),
     ),
     Kept(
         name="Bounces",

@@ -108,6 +108,7 @@ IMPERSONAL: Final = (
             "purge.progress",
             "status.processes",
             "status.badge_hosts",
+            "status.backups",
             "vault.leftovers",
             "public.ballotpress_migrations",
             "operators.failed_sign_ins",
@@ -121,6 +122,6 @@ IMPERSONAL: Final = (
     ),
     Impersonal(
         what="The embedded servers' own files: the tables above, and logs of errors.",
-        files=("postgres/*", "postgres.log", "valkey/*", "valkey.log"),
+        files=("postgres/*", "postgres.restoring/*", "check-*/*", "postgres.log", "archive.log", "valkey/*", "valkey.log"),
     ),
 )
