@@ -1,7 +1,7 @@
-"""Signing in and out of the operators' pages, by a token of the settings."""
+"""Signing in to the operators' pages by a token of the settings, and signing out. `oidc` has the other way in."""
 
 import secrets
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -21,8 +21,9 @@ SECRET_BYTES: Final = 32
 
 
 class SignInQuery(Query, frozen=True, kw_only=True):
-    """The operators' page to go to afterwards."""
+    """The operators' page to go to afterwards; `said` tells that somebody has just signed out."""
 
+    said: Literal["out"] | None = None
     to: Annotated[str, Meta(max_length=2000)] = ""
 
 
@@ -38,8 +39,10 @@ async def sign_in_page(call: Call, query: SignInQuery) -> Answer:
     """Show the ways to sign in, or redirect an operator who has signed in."""
     operator = await signed_in(call)
     if operator is not None:
-        return redirect(_way(query.to, operator.scopes))
-    return show_sign_in(call, query.to)
+        return redirect(way(query.to, operator.scopes))
+    is_out = query.said is not None
+    way_out = await call.site.signing_in.way_out() if is_out and call.site.signing_in is not None else None
+    return show_sign_in(call, query.to, is_out=is_out, way_out=way_out)
 
 
 @post("/ops/sign-in")
@@ -47,6 +50,8 @@ async def sign_in_form(call: Call) -> Answer:
     """Sign an operator in by a token; wrong ones are counted."""
     call.site.refuse_guesses(call.network)
     form = await read_form(call, SignIn)
+    if not call.site.settings.signing_in.by_token:
+        return show_sign_in(call, form.to, "Here nobody signs in by a token.", status=403)
     operator = call.site.operators.operator_of(form.token.strip().encode())
     if operator is None:
         call.site.note_guess(call.network, "/ops/sign-in")
@@ -54,7 +59,7 @@ async def sign_in_form(call: Call) -> Answer:
         return show_sign_in(call, form.to, "No operator has this token.", status=403)
     secret = new_secret()
     await call.site.sessions.begin_by_token(fresh_id(), secret, operator, visit_of(call))
-    return redirect(_way(form.to, operator.scopes), call.site.session_cookies.begin(secret))
+    return redirect(way(form.to, operator.scopes), call.site.session_cookies.begin(secret))
 
 
 @post("/ops/sign-out")
@@ -64,13 +69,26 @@ async def sign_out_form(call: Call) -> Answer:
     operator = await signed_in(call)
     if operator is not None:
         await sessions.end(call.site.database, operator.name, [operator.session])
-    return redirect("/ops/sign-in", call.site.session_cookies.end())
+    is_elsewhere = operator is not None and operator.how == "oidc"
+    return redirect(f"/ops/sign-in{'?said=out' if is_elsewhere else ''}", call.site.session_cookies.end())
 
 
-def show_sign_in(call: Call, to: str, wrong: str | None = None, status: int = 200) -> Answer:
-    """Show the ways to sign in, and what went wrong."""
+def show_sign_in(
+    call: Call, to: str, wrong: str | None = None, status: int = 200, *, is_out: bool = False, way_out: str | None = None
+) -> Answer:
+    """Show the ways to sign in, and what went wrong; after signing out, where to do so at the provider."""
+    given, elsewhere = call.site.settings.signing_in, call.site.signing_in
     return show(
-        call, "ops_sign_in.html", status=status, wrong=wrong, to=to, minutes=call.site.settings.signing_in.session_minutes
+        call,
+        "ops_sign_in.html",
+        status=status,
+        wrong=wrong,
+        to="" if ops_path(to) == OPS else to,
+        is_out=is_out,
+        way_out=way_out,
+        provider=None if elsewhere is None else elsewhere.provider.host,
+        by_token=given.by_token,
+        minutes=given.session_minutes,
     )
 
 
@@ -84,5 +102,6 @@ def visit_of(call: Call) -> Visit:
     return Visit(family(call.head.get(b"user-agent", b"")), call.network[0].name)
 
 
-def _way(to: str, scopes: frozenset[str]) -> str:
+def way(to: str, scopes: frozenset[str]) -> str:
+    """Return the page to go to once signed in: the one asked for, or the first that the scopes open."""
     return first_page(scopes) if not to or ops_path(to) == OPS else to

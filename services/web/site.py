@@ -29,7 +29,10 @@ from services.newsletter import holds, periods
 from services.newsletter.look import check_mails, look_of
 from services.newsletter.schedule import schedule_of
 from services.newsletter.tokens import MailTokens
+from services.operators.fetching import Web
+from services.operators.provider import Provider
 from services.operators.sessions import Sessions
+from services.operators.signing_in import SigningIn
 from services.person import erasure
 from services.person.copies import Sources
 from services.proof import health
@@ -127,6 +130,7 @@ class Site:
         self.operators = OperatorTokens(settings.operator_tokens)
         self.session_cookies = SessionCookies(settings)
         self.begun_sign_ins = BegunSignIns(settings)
+        self.signing_in = SigningIn(settings, Provider(settings.signing_in, Web())) if settings.signing_in.issuer else None
         self.cursors = Cursors(settings.secret_keys)
         self.puzzles = Puzzles(settings.secret_keys)
         self.networks = Networks(settings.trusted_proxies)
