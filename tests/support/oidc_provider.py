@@ -50,7 +50,12 @@ def providing(base: str, log: Path, people: Mapping[str, Sequence[str]], *, grou
     node.must_be_there()
     npm.tools(FOLDER, "operators don't sign in at a real provider")
     port = free_port()
-    environ = {"PORT": str(port), "PEOPLE": json.dumps(people), "BACK": f"{base}/ops/sign-in/back", "OUT": f"{base}/ops/sign-in"}
+    environ = {
+        "PORT": str(port),
+        "PEOPLE": json.dumps(people),
+        "BACK": f"{base}/ops/sign-in/back",
+        "OUT": f"{base}/ops/sign-in",
+    }
     command = ("node", str(FOLDER / "provider.mjs"))
     with started(command, clean_environ(**environ, GROUPS_IN=groups_in, NODE_NO_WARNINGS="1"), log):
         assert wait_for(lambda: "ready" in log.read_text()), log.read_text()
