@@ -137,7 +137,7 @@ class Providers:
         except Exception as error:  # whatever a resolver does, mail goes out
             logger.debug("a domain's MX hosts could not be read: %s", type(error).__name__)
             before = self._known.get(domain)
-            return _Known(before and before.provider, now() + UNKNOWN_SECONDS)
+            return _Known(None if before is None else before.provider, now() + UNKNOWN_SECONDS)
 
     def _keep(self, domain: str, known: _Known) -> None:
         self._known[domain] = known
@@ -149,7 +149,7 @@ class Providers:
 def by_domain(domain: str) -> str | None:
     """Return the provider whose own domain this is; None if it is nobody's that we know."""
     first, _, rest = domain.partition(".")
-    return _BY_DOMAIN.get(domain) or (_BY_DOMAIN.get(first) if _COUNTRY.fullmatch(rest) else None)
+    return _BY_DOMAIN.get(first if _COUNTRY.fullmatch(rest) and first in _BY_DOMAIN else domain) if rest else None
 
 
 def by_exchanges(hosts: Iterable[str]) -> str | None:
