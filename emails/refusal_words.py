@@ -90,3 +90,12 @@ PASSING: Final = _any_of(
     r"\bi/o error|\b(?:lookup|system|server|internal|configuration|software|local|resource) (?:failure|error|problem)",
 )
 """A full mailbox or disk, a slow or broken way there, a delivery that was given up after many tries."""
+
+RATE: Final = _any_of(
+    r"\b4\.7\.(?:28|650|651|652|653|654|655|656)\b|\[?\bTSS?\d{2}\b|\bRP-00[1-3]\b|\bunusual rate\b|\brate[- ]?limit",
+    r"\btoo many (?:messages|mails|connections|recipients|requests) (?:from|for your|per)\b|\bmail sent too (?:fast|quickly)",
+    r"\b(?:sending|receiving|message|mail|delivery) rate\b|\bat a rate\b|\bthrottl(?:ed|ing) (?:due|because|for)\b",
+    r"\btemporarily (?:deferred|rate[- ]limited|throttled) (?:due|because)|\bslow down\b",
+    r"\b(?:low|poor|bad) (?:ip |domain |sender )?reputation\b|\bunsolicited\b",
+)
+"""How fast our mail comes: in words of Gmail's (4.7.28), Outlook's (4.7.650 to 656, RP-001) and Yahoo's (TSS04)."""

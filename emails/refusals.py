@@ -49,6 +49,21 @@ def judge(words: str = "", status: str | None = None, code: int | None = None) -
     return Judgement(_verdict(said, telling, code), telling)
 
 
+def throttles(words: str, code: int | None = None) -> bool:
+    """Return whether a reply that puts mail off speaks of our rate or reputation at the reader's provider."""
+    return words_of.RATE.search(words[:LONGEST]) is not None or (code == 421 and _first_status(words).startswith("4.7."))
+
+
+def puts_off_mailbox(words: str) -> bool:
+    """Return whether a reply that puts mail off is about its mailbox alone, by its code."""
+    return _first_status(words).startswith(("4.1.", "4.2."))
+
+
+def _first_status(words: str) -> str:
+    found = _STATUS.search(words[:LONGEST])
+    return found[0] if found else ""
+
+
 def judge_reported(words: str = "", status: str | None = None) -> Verdict:
     """Judge a bounce that a provider calls permanent: the provider is believed where neither words nor code say more."""
     judged = judge(words, status)

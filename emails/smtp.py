@@ -15,7 +15,7 @@ import aiosmtplib
 import msgspec
 from aiosmtplib.protocol import SMTPProtocol
 
-from emails.refusals import Verdict, judge
+from emails.refusals import Verdict, judge, puts_off_mailbox, throttles
 from emails.relay_url import RelayUrl, parse_relay_url
 
 Kind = Literal["accepted", "rejected", "deferred", "not_sent", "uncertain"]
@@ -51,10 +51,13 @@ class Outcome(msgspec.Struct, frozen=True):
     verdict: Verdict | None = None
     """Whom the relay blames, if it refused the mail for good."""
 
+    throttled: bool = False
+    """Whether the reader's provider, whose answer the relay passes on, wants less mail from us."""
+
     @property
     def whole_relay(self) -> bool:
         """Return whether the next mail, to any reader, would most likely fare the same."""
-        return self.stage in ("connect", "sender") or self.code in (421, 454)
+        return self.stage in ("connect", "sender") or self.code == 454 or (self.code == 421 and not self.throttled)
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -132,7 +135,9 @@ class Relay:
         except _LOST as error:
             code = error.code if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0 else None
             logger.warning("no connection to the relay %s: %s, code %s", self._url.host, type(error).__name__, code)
-            outcome = Outcome("not_sent" if code is None else "deferred", code, slow_down=code is not None, stage="connect")
+            verdict: Verdict | None = "ours" if code is not None and code >= 500 else None
+            kind: Kind = "not_sent" if code is None else "deferred"
+            outcome = Outcome(kind, code, slow_down=code is not None, stage="connect", verdict=verdict)
             self._unreachable = (asyncio.get_running_loop().time() + UNREACHABLE_SECONDS, outcome)
             return outcome
         self._unreachable = None
@@ -284,7 +289,9 @@ def _refusal(code: int, text: str, stage: Stage, expected: int) -> Outcome | Non
     if kind == expected:
         return None
     if kind == 4:
-        return Outcome("deferred", code, code in SLOW_DOWN, stage, _status(text))
+        throttled = stage in ("recipient", "data") and code != 454 and throttles(text, code)
+        slow_down = throttled or (code in SLOW_DOWN and not puts_off_mailbox(text))
+        return Outcome("deferred", code, slow_down, stage, _status(text), throttled=throttled)
     if kind == 5 and stage == "sender":  # every mail has this sender, so the reader is not refused
         return Outcome("deferred", code, True, stage, _status(text), "ours")
     if kind == 5:

@@ -13,6 +13,7 @@ from services.embedded.start import find_settings
 from services.settings import Settings
 
 if TYPE_CHECKING:
+    from services.newsletter.holds import Hold
     from services.newsletter.issues import Issue, ServedEdition
 
 Edition = Literal["weekly", "monthly"]
@@ -160,18 +161,39 @@ async def pause() -> None:
     click.echo("Digests are paused")
 
 
-@digest.command()
+@digest.command(name="holds")
+@json_option
 @asynchronous
-async def resume() -> None:
-    """Compile and send digests again after `pause`, and send what is left of issues that were held for refusals."""
+async def holds_(as_json: bool) -> None:
+    """List the providers whose mails are held because they refused us, why, and when one mail is tried."""
     settings = find_settings()
     from services.newsletter import holds
 
-    await _set_paused(settings, False)
     async with connected(settings) as connection:
-        await holds.resume(connection)
+        found = await holds.read_holds(connection)
+    show(as_json, found, *([_hold_line(hold) for hold in found] or ["Nothing is held"]))
+
+
+@digest.command()
+@click.option("--provider", metavar="NAME", help="Let the mails go on that are held for one provider, or for the relay.")
+@asynchronous
+async def resume(provider: str | None) -> None:
+    """Compile and send digests again after `pause`, and send the mails of every provider that is held for refusals.
+
+    With --provider, only that provider's mails go on.
+    """
+    settings = find_settings()
+    from services.newsletter import holds
+
+    if provider is None:
+        await _set_paused(settings, False)
+    async with connected(settings) as connection:
+        resumed = await holds.resume(connection, provider and holds.unnamed(provider))
+        if provider is not None and not resumed:
+            names = ", ".join(holds.named(hold.provider) for hold in await holds.read_holds(connection))
+            raise click.ClickException(f"{provider} is not held. " + (f"Held: {names}" if names else "Nothing is held"))
     await _ring(settings)
-    click.echo("Digests go on")
+    click.echo("Digests go on" if provider is None else f"Mails to {holds.named(holds.unnamed(provider))} go on")
 
 
 @digest.command()
@@ -203,6 +225,13 @@ async def _ring(settings: Settings) -> None:
 
     async with client(settings.redis_url) as valkey:
         await ring(valkey)
+
+
+def _hold_line(hold: "Hold") -> str:
+    from services.newsletter.holds import named
+
+    waiting = counted(hold.mails, "mail")
+    return f"{named(hold.provider)}: {waiting} since {utc(hold.since)}, {hold.reason}; one is tried at {utc(hold.probe_at)}"
 
 
 def _sent_line(sent: "ServedEdition", counts: dict[str, int]) -> str:

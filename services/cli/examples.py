@@ -34,7 +34,8 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "digest status": ("digest status", "digest status 12 --missed"),
     "digest resolve": ("digest resolve 12 --uncertain drop", "digest resolve 12 --refused resend"),
     "digest pause": ("digest pause",),
-    "digest resume": ("digest resume",),
+    "digest holds": ("digest holds", "digest holds --json"),
+    "digest resume": ("digest resume", "digest resume --provider google"),
     "digest cancel": ("digest cancel 12",),
     "subscribers import": (
         "subscribers import readers.csv --dry-run",

@@ -13,7 +13,7 @@ from asyncpg import Connection, Pool
 
 from emails.refusals import Verdict
 from projections import subscribers
-from services.newsletter.holds import ABOUT_US
+from services.newsletter.holds import ABOUT_US, PROBE_SECONDS
 
 Database: TypeAlias = "Pool[Any] | Connection[Any]"
 State = Literal["pending", "attempting", "deferred", "accepted", "rejected", "uncertain", "cancelled", "excluded"]
@@ -22,37 +22,79 @@ STATES: Final = ("pending", "attempting", "deferred", "accepted", "rejected", "u
 CHUNK: Final = 50
 """Mails claimed at once. A lost worker can leave this many uncertain, times its lanes."""
 
-IS_DUE: Final = """
+RELAY_IS_HELD: Final = "from newsletter.holds r where r.provider = '' and r.held_at is not null"
+PROBE_IS_DUE: Final = f"""
+h.held_at is not null and h.probe_at <= now() and (select s.paused_at is null from newsletter.schedule s)
+  and (select g.is_open and (not g.is_capped or g.room > 0) from newsletter.gate g)
+  and not exists (select from newsletter.slowdowns d where d.name in ('', h.provider) and d.until > now())
+  and (h.provider = '' or not exists (select {RELAY_IS_HELD}))
+"""  # noqa: S608 - a constant
+# Of a provider one of the mails that wait for it, rather one that was refused; of the relay, any that is due.
+ONE_THAT_WAITS: Final = """
+cross join lateral (
+    (select m.issue, m.reader, m.mail from newsletter.mails m
+     where m.provider = h.provider and m.issue > 0 and m.state = 'deferred'
+     order by m.reason is not distinct from h.held_for desc, random() limit 1)
+    union all
+    (select m.issue, m.reader, m.mail from newsletter.mails m
+     where h.provider = '' and m.issue > 0 and m.state in ('pending', 'deferred') and m.not_before <= now()
+     order by m.issue, m.not_before limit 1)
+    limit 1
+) c
+"""
+
+IS_DUE: Final = f"""
 select not exists (select from newsletter.slowdowns d where d.name = '' and d.until > now())
    and (exists (select from newsletter.mails m
                 where m.state in ('pending', 'deferred') and m.not_before <= now() and m.issue = 0)
         or (select s.paused_at is null from newsletter.schedule s)
-           and exists (select from newsletter.mails m
-                       where m.state in ('pending', 'deferred') and m.not_before <= now() and m.issue > 0
-                         and (select g.is_open and (not g.is_capped or g.room > 0) from newsletter.gate g)
-                         and m.issue <> all (array(select i.number from newsletter.issues i where i.held_at is not null))))
-"""
+           and (exists (select from newsletter.mails m
+                        where m.state in ('pending', 'deferred') and m.not_before <= now() and m.issue > 0
+                          and (select g.is_open and (not g.is_capped or g.room > 0) from newsletter.gate g)
+                          and not exists (select {RELAY_IS_HELD}))
+                or exists (select from newsletter.holds h {ONE_THAT_WAITS} where {PROBE_IS_DUE})))
+"""  # noqa: S608 - constants
 
 # Single mails (issue 0) go first. Digests go to confirmed subscribers, confirmations to pending ones. Where digests have a cap,
-# the day's row is locked first, so what it lets pass is counted before anybody else reads it.
-CLAIM: Final = """
+# the day's row is locked first, so what it lets pass is counted before anybody else reads it. A probe is a digest.
+CLAIM: Final = f"""
 with gate as materialized (select g.day, g.is_open, g.is_capped from newsletter.gate g),
 today as materialized (
     select d.day, d.cap - d.mails as room from newsletter.days d
     where d.provider = '' and d.day = (select g.day from gate g where g.is_open and g.is_capped) for update
 ),
+probing as (
+    select h.provider, h.held_for from newsletter.holds h where {PROBE_IS_DUE}
+      and (select not g.is_capped or exists (select from today t where t.room > 0) from gate g)
+    limit (select t.room from today t where t.room > 0) for update skip locked
+),
+chosen as (
+    select c.issue, c.reader, c.mail, h.provider from probing h {ONE_THAT_WAITS}
+),
+probes as (
+    select m.issue, m.reader, m.mail, m.kind, c.provider from newsletter.mails m
+    join chosen c on c.issue = m.issue and c.reader = m.reader and c.mail = m.mail
+    where m.state in ('pending', 'deferred') for update of m skip locked
+),
+probed as (
+    update newsletter.holds h
+    set step = h.step + 1, probe_at = now() + ($4::integer[])[least(h.step + 2, cardinality($4))] * interval '1 second'
+    from probes p where h.provider = p.provider
+),
 due as (
     select m.issue, m.reader, m.mail, m.kind from newsletter.mails m
     where m.state in ('pending', 'deferred') and m.not_before <= now()
-      and (m.issue = 0 or (select s.paused_at is null from newsletter.schedule s)
-           and (select g.is_open and (not g.is_capped or exists (select from today t where t.room > 0)) from gate g))
-      and m.issue <> all (array(select i.number from newsletter.issues i where i.held_at is not null))
+      and m.issue <= (select case when s.paused_at is null and not exists (select {RELAY_IS_HELD}) and g.is_open
+                                       and (not g.is_capped or exists (select from today t where t.room > 0))
+                                  then 2147483647 else 0 end
+                      from newsletter.schedule s, gate g)
       and not exists (select from newsletter.slowdowns d where d.name = '' and d.until > now())
-    order by m.issue, m.not_before limit least($1::bigint, (select t.room from today t where t.room > 0))
+    order by m.issue, m.not_before
+    limit least($1::bigint, (select t.room - (select count(*) from probes) from today t where t.room > 0))
     for update of m skip locked
 ),
 asked as (
-    select d.issue, d.reader, d.mail, s.round, s.address, s.categories,
+    select d.issue, d.reader, d.mail, d.probe, s.round, s.address, s.categories,
            case when coalesce(s.status, 'erased') = 'erased' then 'erased'
                 when s.suppressed is not null and d.kind <> 'confirmation' then 'suppressed'
                 when d.kind = 'confirmation' and s.status <> 'pending' and s.suppressed is null then 'no longer asked for'
@@ -60,17 +102,18 @@ asked as (
                 when d.kind <> 'confirmation' and s.status <> 'confirmed' then 'not confirmed'
                 when d.kind = 'digest' and s.paused_until > current_date then 'paused'
            end as reason
-    from due d cross join lateral newsletter.subscriber(d.reader) s
+    from (select p.issue, p.reader, p.mail, p.kind, p.provider as probe from probes p
+          union all select d.issue, d.reader, d.mail, d.kind, null from due d) d
+    cross join lateral newsletter.subscriber(d.reader) s
 ),
 claimed as (
     update newsletter.mails m
     set state = case when a.reason is null then 'attempting' else 'cancelled' end, reason = a.reason, claim = $2,
         claims = m.claims + 1,
         lease_until = case when a.reason is null then now() + $3 * interval '1 second' end,
-        settled_at = case when a.reason is null then null else now() end,
-        begun_at = case when a.reason is null then coalesce(m.begun_at, now()) end
+        settled_at = case when a.reason is null then null else now() end
     from asked a where m.issue = a.issue and m.reader = a.reader and m.mail = a.mail
-    returning m.issue, m.reader, m.mail, m.kind, m.state, m.attempts, m.claims, m.begun_at, a.round, a.address, a.categories
+    returning m.issue, m.reader, m.mail, m.kind, m.state, m.attempts, m.claims, a.round, a.address, a.categories, a.probe
 ),
 counted as (
     update newsletter.days d set mails = d.mails + c.mails
@@ -78,37 +121,40 @@ counted as (
     where d.provider = '' and d.day = (select t.day from today t) and c.mails > 0
 )
 select c.issue, c.reader, c.mail, c.kind, c.attempts, c.claims, c.round, c.address,
-       coalesce(c.categories, '[]') as categories,
-       greatest(c.begun_at, (select s.resumed_at from newsletter.schedule s)) < now() - interval '3 days' as is_old,
+       coalesce(c.categories, '[]') as categories, c.probe,
        case when c.issue > 0 then (select t.day from today t) end as day
 from claimed c where c.state = 'attempting'
-"""
+"""  # noqa: S608
 
-# A worker that was thought lost may still record its outcomes, unless an operator has decided meanwhile. A mail of a held issue
-# that was refused for no reader's fault ($10: how its reason begins) waits with the others. A digest that wasn't attempted is
-# taken back from its day's count ($11).
+# A worker that was thought lost may still record its outcomes, unless an operator has decided meanwhile. A mail that a held
+# provider put off, or refused for no fault of its reader ($11: how its reason begins), waits with its others. While the relay
+# is held, every mail that was refused so waits. A digest whose try isn't counted is taken back from its day's count ($12).
 RECORD: Final = """
 with recorded as (
     update newsletter.mails m
     set state = o.state, code = o.code, reason = o.reason, attempts = m.attempts + o.tried, lease_until = null,
         claims = greatest(m.claims, o.claims),
-        not_before = now() + o.wait * interval '1 second',
+        not_before = case when o.is_held and o.state = 'deferred' then 'infinity' else now() + o.wait * interval '1 second' end,
+        provider = case when (o.is_held and o.state = 'deferred') or o.reason like $11 || '%' then o.provider end,
         settled_at = case when o.state in ('pending', 'deferred') then null else now() end
     from (
-        select o.issue, o.reader, o.mail, o.code, o.reason, o.tried, o.wait, o.claims,
-               case when o.state = 'rejected' and i.held_at is not null and o.reason like $10 || '%' then 'deferred'
+        select o.issue, o.reader, o.mail, o.code, o.reason, o.tried, o.wait, o.provider, o.claims,
+               coalesce(h.is_own, false) as is_held,
+               case when o.state = 'rejected' and h.is_own is not null and o.reason like $11 || '%' then 'deferred'
                     else o.state end as state
         from unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::text[], $7::smallint[],
-                    $8::integer[], $12::integer[]) as o(issue, reader, mail, state, code, reason, tried, wait, claims)
-        left join newsletter.issues i on i.number = o.issue
+                    $8::integer[], $9::text[], $13::integer[])
+            as o(issue, reader, mail, state, code, reason, tried, wait, provider, claims)
+        left join lateral (select bool_or(h.provider = o.provider) as is_own from newsletter.holds h
+                           where h.provider in (o.provider, '') and h.held_at is not null) h on true
     ) o
-    where m.issue = o.issue and m.reader = o.reader and m.mail = o.mail and m.claim = $9
+    where m.issue = o.issue and m.reader = o.reader and m.mail = o.mail and m.claim = $10
       and m.state in ('attempting', 'uncertain')
     returning m.issue, o.tried
 )
 update newsletter.days d set mails = greatest(d.mails - r.unsent, 0)
 from (select count(*) as unsent from recorded where issue > 0 and tried = 0) r
-where d.day = $11::date and d.provider = '' and r.unsent > 0
+where d.day = $12::date and d.provider = '' and r.unsent > 0
 """
 
 HAS: Final = """
@@ -172,7 +218,8 @@ select count(*) from dropped
 class ClaimedMail(msgspec.Struct, frozen=True, eq=False):
     """A mail that is ours to send; `address` is sealed, `categories` are those its reader chose (none: all).
 
-    `claims` counts how often it was claimed, this time included; `day` is the day whose cap counts it, None if there is no cap.
+    `claims` counts how often it was claimed, this time included. `probe` is the held provider that it tries. `day` is the day
+    whose cap counts it, None if there is no cap.
     """
 
     issue: int
@@ -184,14 +231,15 @@ class ClaimedMail(msgspec.Struct, frozen=True, eq=False):
     round: int
     address: str
     categories: tuple[str, ...]
-    is_old: bool
+    probe: str | None = None
     day: date | None = None
 
 
 class MailOutcome(msgspec.Struct, frozen=True):
     """The outcome of a mail; `wait` is the seconds until it is tried again, `verdict` whom a refusal for good blames.
 
-    `claims` is the count of a mark, if that knows of more claims than the ledger.
+    `claims` is the count of a mark, if that knows of more claims than the ledger. `provider` keeps its reader's mailbox, or is
+    the relay ('') where that refused it.
     """
 
     mail: ClaimedMail
@@ -202,6 +250,7 @@ class MailOutcome(msgspec.Struct, frozen=True):
     wait: int = 0
     verdict: Verdict | None = None
     claims: int = 0
+    provider: str | None = None
 
 
 class ReaderOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,14 +280,19 @@ async def is_due(database: Database) -> bool:
 
 
 async def claim(database: Database, name: str, lease_seconds: int, most: int = CHUNK) -> list[ClaimedMail]:
-    """Take up to `most` mails that are due, under a claim of this name; cancel mails to readers who may no longer be mailed."""
-    rows = await database.fetch(CLAIM, most, name, lease_seconds)
+    """Take up to `most` mails that are due, and a probe of each held provider that is due one, under a claim of this name.
+
+    Mails to readers who may no longer be mailed are cancelled.
+    """
+    rows = await database.fetch(CLAIM, most, name, lease_seconds, PROBE_SECONDS)
     return [ClaimedMail(**{**row, "categories": _categories.decode(row["categories"])}) for row in rows]
 
 
 async def record(database: Database, name: str, outcomes: Sequence[MailOutcome]) -> None:
     """Record the outcomes of the mails of a claim, at least one."""
-    rows = [(o.mail.issue, o.mail.reader, o.mail.mail, o.state, o.code, o.reason, o.tried, o.wait) for o in outcomes]
+    rows = [
+        (o.mail.issue, o.mail.reader, o.mail.mail, o.state, o.code, o.reason, o.tried, o.wait, o.provider) for o in outcomes
+    ]
     day, claims = outcomes[0].mail.day, [o.claims for o in outcomes]
     await database.execute(RECORD, *zip(*rows, strict=True), name, ABOUT_US, day, claims)
 
@@ -266,18 +320,18 @@ async def settle(database: Database) -> None:
 
 
 async def slow_down(database: Database, name: str, seconds: int) -> None:
-    """Send nothing to a domain (the relay: '') for a while, longer each time; simultaneous calls count once."""
+    """Send nothing to a provider (the relay: '') for a while, longer each time; simultaneous calls count once."""
     await database.execute(SLOW_DOWN, name, seconds)
 
 
 async def slowed(database: Database) -> dict[str, int]:
-    """Return the domains that asked to slow down, each with the seconds until it is tried again (0: now)."""
+    """Return the providers that asked to slow down, each with the seconds until it is tried again (0: now)."""
     rows = await database.fetch(SLOWED)
     return {row["name"]: row["seconds"] for row in rows}
 
 
 async def recovered(database: Database, names: Sequence[str]) -> None:
-    """Forget that these domains asked to slow down: they take mail again."""
+    """Forget that these providers asked to slow down: they take mail again."""
     await database.execute("delete from newsletter.slowdowns where name = any($1::text[]) and until <= now()", names)
 
 

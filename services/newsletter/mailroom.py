@@ -17,11 +17,13 @@ from projections.engine import notify
 from services import valkey
 from services.clock import now
 from services.log_watch import LogWatch
-from services.newsletter import gone_out, issues, ledger, outbox, pace, periods, reports, restored
+from services.mail_check.dns import Resolver
+from services.newsletter import gone_out, holds, issues, ledger, outbox, pace, periods, reports, restored
 from services.newsletter.ledger import MailOutcome
 from services.newsletter.letters import Letters
 from services.newsletter.look import check_mails, look_of
 from services.newsletter.own_hours import OwnHours
+from services.newsletter.providers import Providers, exchanges_from
 from services.newsletter.schedule import schedule_of
 from services.newsletter.sender import Sender
 from services.newsletter.sent_marks import MarksUnusable, SentMarks, forget_old, marks_folder
@@ -52,6 +54,7 @@ class Mailroom:
         self._own_hours = own if settings.pace.own_hour else None
         self._pace = pace.plan_of(settings.pace, settings.newsletter)
         self._stack = AsyncExitStack()
+        self._providers = Providers(exchanges_from(Resolver(settings.mail_check.dns_servers)) if settings.smtp_url else None)
         self._sending: asyncio.Task[None] | None = None
         self._marks = marks_folder(settings)
 
@@ -80,8 +83,10 @@ class Mailroom:
         await self._begin_marks()
         self._sender = Sender(
             self.database, letters, transport, clock=now, bounced=self._bounced, look=self._watch.look,
-            lease_seconds=newsletter.lease_seconds, tracing=self._tracing, marks=SentMarks(self._marks),
+            lease_seconds=newsletter.lease_seconds, providers=self._providers, tracing=self._tracing,
+            marks=SentMarks(self._marks),
         )  # fmt: skip
+        self._naming = asyncio.create_task(self._providers.run())
         self._sending = asyncio.create_task(self._sender.run())
 
     async def close(self) -> None:
@@ -89,7 +94,7 @@ class Mailroom:
         if self._sending is not None:
             self._sender.stop()
             await asyncio.wait([self._sending], timeout=STOP_SECONDS)
-            await end(self._sending, self._ringing)
+            await end(self._sending, self._ringing, self._naming)
         await self._stack.aclose()
 
     def wake(self) -> None:
@@ -100,6 +105,7 @@ class Mailroom:
         """Compile and plan the issues that are due, unless the log went back."""
         await self._watch.look()
         await pace.follow(self.database, self._pace)
+        await holds.tidy(self.database)
         at = await periods.time_of(self.database)
         dsn = self._settings.database_url
         due = await issues.tick(self.database, dsn, self._schedule, at, self._own_hours, self._tracing)

@@ -13,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from services.mail_check.dns import LooksUp
+
 RELAY: Final = ""
 """The name that stands for the relay itself, and so for everybody."""
 LONGEST_QUEUE: Final = 1000
@@ -144,6 +146,18 @@ class Providers:
         self._known.move_to_end(domain)
         while len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)
+
+
+def exchanges_from(dns: LooksUp) -> LookUp:
+    """Return a look-up of MX hosts by DNS. It raises OSError where nobody can be believed."""
+
+    async def look_up(domain: str) -> Sequence[str]:
+        answer = await dns.look_up(domain, "MX")
+        if answer.state == "unknown":
+            raise OSError(answer.why)
+        return answer.records
+
+    return look_up
 
 
 def by_domain(domain: str) -> str | None:

@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -20,9 +21,10 @@ from emails.smtp import Outcome
 from events.log import postgres
 from events.log.tasks import end
 from services.newsletter import holds, ledger, restored
-from services.newsletter.holds import ABOUT_US, RefusalRow
+from services.newsletter.holds import ABOUT_US, Answers, Standing
 from services.newsletter.ledger import CHUNK, ClaimedMail, MailOutcome
 from services.newsletter.letters import Letter, Letters, NoLetter
+from services.newsletter.providers import RELAY, Providers
 from services.newsletter.sent_marks import BEHIND, MarksUnusable, SentMarks
 
 if TYPE_CHECKING:
@@ -31,11 +33,14 @@ if TYPE_CHECKING:
 LANES: Final = 2
 POLL_SECONDS: Final = 1.0
 BACKOFF_SECONDS: Final = (60, 300, 900, 3600, 7200, 14400)
+MOST_TRIES: Final = 23
+"""Times that a reader's own server may put a mail off: three days of tries. What waits for our fault isn't counted."""
 UNREACHABLE_SECONDS: Final = 2
 SLOW_SECONDS: Final = 15
 RECORD_SECONDS: Final = 600
 UNMARKED: Final = "the send marks can't be written or read"
 LOST: Final = "the ledger doesn't have mails any more that were sent"
+PUT_OFF: Final = "put off by the relay"
 REFUSED: Final[dict[Verdict | None, str]] = {"gone": "hard bounce", "passing": "soft bounce"}
 """The reasons of refusals that are about the reader."""
 
@@ -62,6 +67,7 @@ class Sender:
         bounced: Callable[[Sequence[MailOutcome]], Awaitable[None]],
         look: Callable[[], Awaitable[None]],
         lease_seconds: int,
+        providers: Providers,
         chunk: int = CHUNK,
         tracing: "Mails | None" = None,
         marks: SentMarks | None = None,
@@ -77,9 +83,9 @@ class Sender:
         self._chunk = chunk
         self._tracing = tracing
         self._marks = marks or SentMarks(None)
+        self._providers = providers
         self._stopping = False
         self._recorded: tuple[str, ClaimedMail] | None = None
-        self._row = RefusalRow()
 
     async def run(self) -> None:
         """Send the mails that are due, until `stop`. Failures are logged and tried again."""
@@ -122,8 +128,7 @@ class Sender:
                 continue
             async with self._leased(name):
                 with self._traced(claimed):
-                    settled = await self._send(name, claimed)
-                    await self._record(name, settled)
+                    settled = await self._record(name, await self._send(name, claimed))
             await self._bounced([one for one in settled if one.verdict is not None])
 
     def _traced(self, claimed: Sequence[ClaimedMail]) -> contextlib.AbstractContextManager[None]:
@@ -155,60 +160,72 @@ class Sender:
             with contextlib.suppress(*postgres.UNAVAILABLE):
                 await ledger.renew(self._database, name, self._lease_seconds)
 
-    async def _record(self, name: str, settled: Sequence[MailOutcome]) -> None:
-        """Record the outcomes, even after the lease has ended: a database that is away must not make them uncertain."""
+    async def _record(self, name: str, settled: Sequence[MailOutcome]) -> Sequence[MailOutcome]:
+        """Record the outcomes, even after the lease has ended: a database that is away must not make them uncertain.
+
+        Return them as they were recorded: whom a refusal blames is decided here, in view of all of them.
+        """
         deadline = asyncio.get_running_loop().time() + RECORD_SECONDS
+        blamed: list[MailOutcome] | None = None
         while True:
             try:
-                await self._hold(settled)
-                await ledger.record(self._database, name, settled)
-                sent = [one.mail for one in settled if one.state in ("accepted", "rejected") and one.verdict != "ours"]
+                if blamed is None:
+                    blamed = await self._doubted(settled)
+                    await self._note(blamed)
+                await ledger.record(self._database, name, blamed)
+                sent = [one.mail for one in blamed if one.state in ("accepted", "rejected") and one.verdict != "ours"]
                 self._recorded = (name, sent[0]) if sent else self._recorded
-                return
+                return blamed
             except postgres.UNAVAILABLE as error:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
                 logger.warning("outcomes wait for the database: %r", error)
                 await asyncio.sleep(0.2)
 
-    async def _hold(self, settled: Sequence[MailOutcome]) -> None:
-        """Hold the issues of a chunk if it makes a long row of refusals that are about us."""
-        ours = [one for one in settled if one.verdict == "ours"]
-        is_long = self._row.note((one.mail.reader for one in ours), any_taken=any(one.state == "accepted" for one in settled))
-        reasons = [one.reason or ABOUT_US for one in ours]
-        if (is_long or holds.DOUBTED in reasons) and (issues := {one.mail.issue for one in ours} - {0}):
-            reason = holds.DOUBTED if holds.DOUBTED in reasons else reasons[-1]
-            logger.error("issues %s are held: mails in a row were %s", sorted(issues), reason)
-            await holds.hold(self._database, issues, reason)
+    async def _note(self, settled: Sequence[MailOutcome]) -> None:
+        """Hold the providers of a chunk that make a long row of refusals about us, and let those go on that take mail."""
+        answers = _answers(settled)
+        if answers.concern(await holds.standing(self._database)):
+            for provider in await holds.note(self._database, answers):
+                logger.error("mails are held, for %s: mails in a row were refused", holds.named(provider))
 
     async def _send(self, name: str, claimed: Sequence[ClaimedMail]) -> list[MailOutcome]:
         try:
             letters = await self._letters.write(claimed, self._clock())
+            slowed, standing = await ledger.slowed(self._database), await holds.standing(self._database)
         except Exception:
             logger.exception("a chunk could not be written, and none of its mails was sent")
             return [MailOutcome(mail, "deferred", reason="could not be written", wait=BACKOFF_SECONDS[0]) for mail in claimed]
-        slowed = await ledger.slowed(self._database)
-        put_off = {mail: one for mail in claimed if (one := _put_off(mail, letters[mail], slowed))}
-        settled = [*put_off.values(), *await self._attempt(name, [mail for mail in claimed if mail not in put_off], letters)]
-        if slowed and (taken := _taken(settled, letters) & slowed.keys()):
-            await ledger.recovered(self._database, sorted(taken))
-        return await self._doubted(settled, {mail: _domain(letter) for mail, letter in letters.items()})
+        providers = {mail: self._provider(mail, letters[mail]) for mail in claimed}
+        waiting = {mail: out for mail in claimed if (out := _put_off(mail, letters[mail], providers[mail], slowed, standing))}
+        settled = await self._attempt(name, [mail for mail in claimed if mail not in waiting], letters, providers)
+        if taken := slowed.keys() & {name for one in settled if one.state == "accepted" for name in (RELAY, one.provider)}:
+            with contextlib.suppress(*postgres.FAILED):  # the outcomes must be recorded in any case
+                await ledger.recovered(self._database, sorted(taken))
+        return [*waiting.values(), *settled]
 
-    async def _doubted(self, settled: Sequence[MailOutcome], domains: Mapping[ClaimedMail, str]) -> list[MailOutcome]:
+    def _provider(self, mail: ClaimedMail, letter: Letter | NoLetter) -> str:
+        """Return the provider that a mail goes to; a probe's is the one that it tries."""
+        if mail.probe is not None:
+            return mail.probe
+        return self._providers.of(letter.recipient.rpartition("@")[2]) if isinstance(letter, Letter) else RELAY
+
+    async def _doubted(self, settled: Sequence[MailOutcome]) -> list[MailOutcome]:
         """Blame ourselves for refusals by a server that knows hardly any address: rather it is not the right one."""
-        doubted = _refused_by_many(settled, domains)
-        if not doubted:
+        gone = [one for one in settled if one.mail.issue and one.verdict == "gone"]
+        if not gone:
             return list(settled)
-        believed = await holds.believed(self._database, {mail.issue for mail in doubted})
-        return [
-            msgspec.structs.replace(one, reason=holds.DOUBTED, verdict="ours")
-            if one.mail in doubted and one.mail.issue not in believed
-            else one
-            for one in settled
-        ]
+        names = {RELAY, *(one.provider for one in gone if one.provider)}
+        believed, held = await holds.believed(self._database, names), (await holds.standing(self._database)).held
+        doubted = _refused_by_many(settled) | {name for name, reason in held.items() if reason == holds.DOUBTED}
+        return [_blamed(one, doubted, believed) for one in settled]
 
     async def _attempt(
-        self, name: str, mails: Sequence[ClaimedMail], letters: Mapping[ClaimedMail, Letter | NoLetter]
+        self,
+        name: str,
+        mails: Sequence[ClaimedMail],
+        letters: Mapping[ClaimedMail, Letter | NoLetter],
+        providers: Mapping[ClaimedMail, str],
     ) -> list[MailOutcome]:
         """Mark mails as about to be sent, then send those that weren't marked before, by a time that the ledger lacks."""
         try:
@@ -218,75 +235,96 @@ class Sender:
             return [MailOutcome(mail, "deferred", reason=UNMARKED, tried=0, wait=BACKOFF_SECONDS[0]) for mail in mails]
         doubted = [MailOutcome(mail, "uncertain", reason=BEHIND, tried=0, claims=claims) for mail, claims in marked.items()]
         unmarked = [(mail, letter) for mail in mails if mail not in marked and isinstance(letter := letters[mail], Letter)]
-        return doubted + list(await asyncio.gather(*(self._send_one(mail, letter) for mail, letter in unmarked)))
+        return doubted + list(
+            await asyncio.gather(*(self._send_one(mail, letter, providers[mail]) for mail, letter in unmarked))
+        )
 
-    async def _send_one(self, mail: ClaimedMail, letter: Letter) -> MailOutcome:
+    async def _send_one(self, mail: ClaimedMail, letter: Letter, provider: str) -> MailOutcome:
         try:
             outcome = await self._transport.deliver(letter)
         except Exception as error:  # nobody knows whether it was sent
             logger.exception("a mail's fate is unknown")
-            return MailOutcome(mail, "uncertain", reason=type(error).__name__)
-        return await self._settled(mail, outcome, _domain(letter))
-
-    async def _settled(self, mail: ClaimedMail, outcome: Outcome, domain: str) -> MailOutcome:
+            return MailOutcome(mail, "uncertain", reason=type(error).__name__, provider=provider)
         if outcome.slow_down or (outcome.whole_relay and outcome.kind in ("not_sent", "deferred")):
             with contextlib.suppress(*postgres.FAILED):  # the mail's outcome must be recorded in any case
                 seconds = SLOW_SECONDS if outcome.slow_down else UNREACHABLE_SECONDS
-                await ledger.slow_down(self._database, "" if outcome.whole_relay else domain, seconds)
-        match outcome.kind:
-            case "accepted":
-                return MailOutcome(mail, "accepted", outcome.code)
-            case "rejected":
-                return _refused(mail, outcome)
-            case "uncertain":
-                return MailOutcome(mail, "uncertain", outcome.code, "no answer after the final dot")
-        if mail.is_old:
-            return MailOutcome(mail, "rejected", outcome.code, "given up after three days")
-        if outcome.kind == "not_sent":
-            return MailOutcome(mail, "deferred", outcome.code, "the relay could not be reached", 0, UNREACHABLE_SECONDS)
-        return MailOutcome(mail, "deferred", outcome.code, "put off by the relay", wait=_wait(mail), verdict=outcome.verdict)
+                await ledger.slow_down(self._database, RELAY if outcome.whole_relay else provider, seconds)
+        return _settled(mail, outcome, RELAY if outcome.whole_relay and mail.probe is None else provider)
 
 
-def _put_off(mail: ClaimedMail, letter: Letter | NoLetter, slowed: Mapping[str, int]) -> MailOutcome | None:
-    """Return the outcome of a mail that isn't attempted now; None of one that is."""
+def _put_off(
+    mail: ClaimedMail, letter: Letter | NoLetter, provider: str, slowed: Mapping[str, int], standing: Standing
+) -> MailOutcome | None:
+    """Return the outcome of a mail that isn't attempted; None if it may be."""
     if isinstance(letter, NoLetter):
         return MailOutcome(mail, letter.state, reason=letter.reason, tried=0)
-    wait = max(slowed.get(_domain(letter), 0), slowed.get("", 0))
-    return MailOutcome(mail, "deferred", reason="asked to slow down", tried=0, wait=wait) if wait else None
+    if mail.issue and mail.probe is None and provider in standing.held:
+        return MailOutcome(mail, "deferred", reason=holds.WAITS, tried=0, provider=provider)
+    if wait := max(slowed.get(provider, 0), slowed.get(RELAY, 0)):
+        return MailOutcome(mail, "deferred", reason="asked to slow down", tried=0, wait=wait, provider=provider)
+    return None
 
 
-def _refused(mail: ClaimedMail, outcome: Outcome) -> MailOutcome:
+def _settled(mail: ClaimedMail, outcome: Outcome, provider: str) -> MailOutcome:
+    match outcome.kind:
+        case "accepted":
+            return MailOutcome(mail, "accepted", outcome.code, provider=provider)
+        case "rejected":
+            return _refused(mail, outcome, provider)
+        case "uncertain":
+            return MailOutcome(mail, "uncertain", outcome.code, "no answer after the final dot", provider=provider)
+        case "not_sent":
+            return MailOutcome(mail, "deferred", outcome.code, "the relay could not be reached", 0, UNREACHABLE_SECONDS)
+    if outcome.verdict == "ours":
+        return MailOutcome(mail, "deferred", outcome.code, _about_us(outcome), 0, _wait(mail), "ours", provider=provider)
+    if outcome.whole_relay or outcome.throttled or mail.probe is not None:  # no fault of this reader's server
+        return MailOutcome(mail, "deferred", outcome.code, PUT_OFF, tried=0, wait=_wait(mail), provider=provider)
+    if mail.attempts + 1 >= MOST_TRIES:
+        return MailOutcome(mail, "rejected", outcome.code, "given up after three days", provider=provider)
+    return MailOutcome(mail, "deferred", outcome.code, PUT_OFF, wait=_wait(mail), provider=provider)
+
+
+def _refused(mail: ClaimedMail, outcome: Outcome, provider: str) -> MailOutcome:
     """Return the outcome of a mail that was refused for good; a single mail is tried again if the refusal is about us."""
-    reason = REFUSED.get(outcome.verdict) or (f"{ABOUT_US} ({outcome.status})" if outcome.status else ABOUT_US)
-    if outcome.verdict == "ours" and mail.issue == 0 and not mail.is_old:
-        return MailOutcome(mail, "deferred", outcome.code, reason, wait=_wait(mail), verdict="ours")
-    return MailOutcome(mail, "rejected", outcome.code, reason, verdict=outcome.verdict)
+    if outcome.verdict != "ours":
+        return MailOutcome(mail, "rejected", outcome.code, REFUSED[outcome.verdict], verdict=outcome.verdict, provider=provider)
+    if mail.issue == 0 and mail.attempts + 1 < MOST_TRIES:
+        wait = _wait(mail)
+        return MailOutcome(mail, "deferred", outcome.code, _about_us(outcome), wait=wait, verdict="ours", provider=provider)
+    return MailOutcome(mail, "rejected", outcome.code, _about_us(outcome), tried=0, verdict="ours", provider=provider)
 
 
-def _refused_by_many(settled: Sequence[MailOutcome], domains: Mapping[ClaimedMail, str]) -> set[ClaimedMail]:
-    """Return an issue's mails that the relay, or one domain, refused as dead: many in a chunk, and more than it took."""
-    groups: dict[str, list[MailOutcome]] = {}
+def _about_us(outcome: Outcome) -> str:
+    return f"{ABOUT_US} ({outcome.status})" if outcome.status else ABOUT_US
+
+
+def _answers(settled: Sequence[MailOutcome]) -> Answers:
+    """Return what the providers said to the digests of a chunk."""
+    answers = Answers()
     for one in settled:
-        if one.mail.issue:
-            groups.setdefault("", []).append(one)
-            groups.setdefault(domains[one.mail], []).append(one)
-    doubted: set[ClaimedMail] = set()
-    for group in groups.values():
-        gone = [one.mail for one in group if one.verdict == "gone"]
-        if len(gone) >= holds.MANY_GONE and len(gone) > sum(one.state == "accepted" for one in group):
-            doubted.update(gone)
-    return doubted
+        if one.mail.issue and one.provider is not None:
+            answers.hear(one.provider, one.state == "accepted", one.reason if one.verdict == "ours" else None, one.mail.probe)
+    return answers
+
+
+def _refused_by_many(settled: Sequence[MailOutcome]) -> set[str]:
+    """Return the providers, or the relay, that refused digests as dead: many of a chunk, and more than they took."""
+    gone: Counter[str] = Counter()
+    accepted: Counter[str] = Counter()
+    for one in settled:
+        if one.mail.issue and one.provider is not None:
+            counter = gone if one.verdict == "gone" else accepted if one.state == "accepted" else Counter[str]()
+            counter.update({RELAY, one.provider})
+    return {name for name, mails in gone.items() if mails >= holds.MANY_GONE and mails > accepted[name]}
+
+
+def _blamed(one: MailOutcome, doubted: Set[str], believed: Set[str]) -> MailOutcome:
+    """Return the outcome of a mail; one that was refused as dead by a server that is doubted was refused for our fault."""
+    blamed = [name for name in (one.provider, RELAY) if name in doubted]
+    if not (one.mail.issue and one.verdict == "gone" and blamed) or {one.provider, RELAY} & believed:
+        return one
+    return msgspec.structs.replace(one, reason=holds.DOUBTED, verdict="ours", provider=blamed[0])
 
 
 def _wait(mail: ClaimedMail) -> int:
     return BACKOFF_SECONDS[min(mail.attempts, len(BACKOFF_SECONDS) - 1)]
-
-
-def _domain(letter: Letter | NoLetter) -> str:
-    return letter.recipient.rpartition("@")[2] if isinstance(letter, Letter) else ""
-
-
-def _taken(settled: Sequence[MailOutcome], letters: Mapping[ClaimedMail, Letter | NoLetter]) -> set[str]:
-    """Return the domains that accepted mail, and the relay ('') if any did."""
-    domains = {_domain(letters[s.mail]) for s in settled if s.state == "accepted"}
-    return {"", *domains} if domains else set()

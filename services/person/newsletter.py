@@ -86,7 +86,7 @@ KEPT: Final = (
         copies="beside",
         tables={
             "newsletter.mails": "issue reader mail kind state reason code attempts not_before lease_until claim planned_at"
-            " settled_at begun_at claims"
+            " settled_at provider claims"
         },
     ),
     Kept(

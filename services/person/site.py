@@ -76,6 +76,7 @@ IMPERSONAL: Final = (
             "newsletter.periods",
             "newsletter.issues",
             "newsletter.slowdowns",
+            "newsletter.holds",
             "newsletter.pace",
             "newsletter.days",
             "newsletter.mail_check",

@@ -195,8 +195,8 @@ def _ledger_problems(ledger: Ledger) -> Iterator[Problem]:
     if ledger.held is not None:
         what = f"The newsletter is held: {ledger.held}"
         yield Problem(what, "read in docs/operating.md what to check, then let it go on: `ballotpress digest resume`")
-    elif ledger.held_issues:
-        yield Problem(said_held(ledger.held_issues), RESUME_HELD)
+    elif ledger.held_providers:
+        yield Problem(said_held(hold.provider for hold in ledger.held_providers), RESUME_HELD)
     elif ledger.refused_readers >= MANY_REFUSED:
         what = f"The servers of {ledger.refused_readers} readers refused mail of ours in the last day, for no fault of theirs"
         yield Problem(what, "look at `ballotpress digest status ISSUE --missed`, and mend what the servers name")

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from services.newsletter.holds import Hold
 from services.proof.health import PublicLog
 from services.purge.progress import Progress
 
@@ -158,7 +159,7 @@ class Ledger(msgspec.Struct, frozen=True):
 
     `held` says why they wait without an operator's word. `overdue_seconds` is how long the first due mail has waited;
     `late` is a sentence about an issue that needs an operator.
-    `held_issues` wait because servers refused us; `refused_readers` counts the readers whose did so in the last day.
+    Digests to `held_providers` wait because they refused us; `refused_readers` counts the last day's readers of such servers.
     """
 
     paused_at: datetime | None
@@ -167,7 +168,7 @@ class Ledger(msgspec.Struct, frozen=True):
     singles: Mapping[str, int]
     overdue_seconds: float
     late: str | None
-    held_issues: Sequence[int] = ()
+    held_providers: Sequence[Hold] = ()
     refused_readers: int = 0
 
 

@@ -287,8 +287,8 @@ async def read_ledger(connection: "Connection[Any]", schedule: Schedule, at: dat
 
 async def _refused(connection: "Connection[Any]") -> Refused:
     """Return what servers refused; nothing in a database of an earlier release."""
-    if await connection.fetchval("select to_regclass('newsletter.bounces_ours_idx')") is None:
-        return Refused(0, (), None)
+    if await connection.fetchval("select to_regclass('newsletter.holds')") is None:
+        return Refused(0, ())
     return await read_refused(connection)
 
 

@@ -99,8 +99,16 @@ def _of_log(log: tuple[Rewind | None, Refused] | None) -> Iterable[Gauge]:
         "state",
         {} if log is None else {"gone": float(rewind.gone if rewind else 0)},
     )
-    mails = {} if refused is None else {"refused_readers": float(refused.readers), "held_issues": float(len(refused.held))}
-    yield Gauge("ballotpress_mail_about_us", "Readers whose servers refused us in a day; issues held for it.", "of", mails)
+    yield _of_refusals(refused)
+
+
+def _of_refusals(refused: Refused | None) -> Gauge:
+    mails: dict[str, float] = {}
+    if refused is not None:
+        waiting = sum(hold.mails for hold in refused.held)
+        mails = {"refused_readers": refused.readers, "held_providers": len(refused.held), "waiting_mails": waiting}
+    text = "Readers whose servers refused us in a day; providers that are held for it, and the mails that wait for them."
+    return Gauge("ballotpress_mail_about_us", text, "of", mails)
 
 
 def _of_public_log(log: PublicLog | None) -> Gauge:

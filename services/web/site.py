@@ -209,7 +209,7 @@ class Site:
             self.limits.check(),
             Check("proof", False, self._unsigned),
             Check("newsletter", False, self._late_issue),
-            Check("refusals", False, self._held_issues),
+            Check("refusals", False, self._held_providers),
             Check("processes", False, self._process_trouble),
         ]
 
@@ -291,8 +291,8 @@ class Site:
     async def _late_issue(self) -> str | None:
         return await periods.late(self.database, self.schedule, await periods.time_of(self.database))
 
-    async def _held_issues(self) -> str | None:
-        held = (await holds.read_refused(self.database)).held
+    async def _held_providers(self) -> str | None:
+        held = (await holds.standing(self.database)).held
         return f"{holds.said_held(held)}: {holds.RESUME_HELD}" if held else None
 
     async def late_editions(self) -> Sequence[str]:

@@ -49,8 +49,8 @@ async def test_an_accepted_mail_arrives_unchanged() -> None:
     [
         ({"RCPT": b"550 5.1.1 <ana@example.com> unknown"}, Outcome("rejected", 550, False, "recipient", "5.1.1", "gone")),
         ({"RCPT": b"551-no\r\n551 such user"}, Outcome("rejected", 551, False, "recipient", None, "gone")),
-        ({"RCPT": b"421 4.7.0 slow down"}, Outcome("deferred", 421, True, "recipient", "4.7.0")),
-        ({"RCPT": b"450 4.2.1 grey"}, Outcome("deferred", 450, True, "recipient", "4.2.1")),
+        ({"RCPT": b"421 4.7.0 slow down"}, Outcome("deferred", 421, True, "recipient", "4.7.0", None, True)),
+        ({"RCPT": b"450 4.2.0 Greylisted"}, Outcome("deferred", 450, False, "recipient", "4.2.0")),
         ({"RCPT": b"451 later"}, Outcome("deferred", 451, True, "recipient")),
         ({"RCPT": b"452 full"}, Outcome("deferred", 452, True, "recipient")),
         ({"RCPT": b"455 what"}, Outcome("deferred", 455, False, "recipient")),
@@ -61,7 +61,7 @@ async def test_an_accepted_mail_arrives_unchanged() -> None:
         ({"MAIL": b"451 4.7.1 later"}, Outcome("deferred", 451, True, "sender", "4.7.1")),
         ({"MAIL": b"550 5.4.5 daily quota"}, Outcome("deferred", 550, True, "sender", "5.4.5", "ours")),
         ({"CONNECT": b"421 too busy"}, Outcome("deferred", 421, True, "connect")),
-        ({"CONNECT": b"554 go away"}, Outcome("deferred", 554, True, "connect")),
+        ({"CONNECT": b"554 go away"}, Outcome("deferred", 554, True, "connect", None, "ours")),
     ],
 )
 async def test_a_refusal_says_for_good_or_for_now(script: dict[str, Reply], outcome: Outcome) -> None:
@@ -243,7 +243,7 @@ async def test_a_login_goes_over_tls(scheme: str, certificate: ssl.SSLContext) -
         async with Relay(f"{scheme}://ana%40x:p%3Ass%2Fw@127.0.0.1:{port}", 1) as client:
             assert [(await client.send(SENDER, RECIPIENT, MAIL)).kind for _ in range(3)] == ["accepted"] * 3
         async with Relay(f"{scheme}://ana%40x:wrong@127.0.0.1:{port}", 1) as client:
-            assert await client.send(SENDER, RECIPIENT, MAIL) == Outcome("deferred", 535, True, "connect")
+            assert await client.send(SENDER, RECIPIENT, MAIL) == Outcome("deferred", 535, True, "connect", None, "ours")
     finally:
         server.close()
         await server.wait_closed()

@@ -12,6 +12,7 @@ from emails.smtp import Relay
 from events.commands.reviews import DecideReview, SubmitReview, WithdrawReview
 from services.clock import fresh_id, now
 from services.newsletter import issues, periods
+from services.newsletter.providers import Providers
 from services.newsletter.sender import Sender
 from services.newsletter.subscribers import forget_unconfirmed
 from services.newsletter.transport import RelayTransport
@@ -91,6 +92,7 @@ async def test_two_senders_share_the_work(room: Newsroom) -> None:
             bounced=room.bounced,
             look=unwatched,
             lease_seconds=30,
+            providers=Providers(),
             chunk=3,
         )
         await asyncio.gather(room.sender.turn(), other.turn())

@@ -18,6 +18,7 @@ from emails.dkim import Signer
 from emails.smtp import Relay
 from services.clock import now
 from services.newsletter import holds
+from services.newsletter.providers import Providers
 from services.newsletter.sender import Sender
 from services.newsletter.transport import RelayTransport
 from tests.support import catalogs, signing
@@ -58,6 +59,7 @@ async def test_postfix_delivers_a_digest_as_it_was_sent(room: Newsroom, server: 
             bounced=room.bounced,
             look=unwatched,
             lease_seconds=30,
+            providers=Providers(),
             chunk=10,
         ).turn()
     assert await room.accounts(number) == {"accepted": 1}
@@ -101,6 +103,7 @@ async def send_all(room: Newsroom, server: Postfix, hello: str) -> None:
             bounced=room.bounced,
             look=unwatched,
             lease_seconds=30,
+            providers=Providers(),
         )
         await sender.turn()
 

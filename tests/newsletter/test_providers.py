@@ -5,8 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from services.mail_check.dns import Resolver
 from services.newsletter import providers
-from services.newsletter.providers import Providers, by_domain, by_exchanges
+from services.newsletter.providers import Providers, by_domain, by_exchanges, exchanges_from
+from tests.support.nameserver import nameserver
 from tests.support.runners import until
 
 
@@ -88,6 +90,24 @@ async def test_a_resolver_that_is_away_or_lies_leaves_the_domain_as_it_is() -> N
     await until(is_known)
     running.cancel()
     assert [known.of(domain) for domain in domains[:3]] == list(domains[:3])
+
+
+async def test_dns_names_the_provider_and_its_silence_nobody() -> None:
+    """Records of a real server are read; where it is silent or gives no MX a domain is its own."""
+    with nameserver() as server:
+        server.zone[("firm.example", "MX")] = ["10 alt1.aspmx.l.google.com.", "1 aspmx.l.google.com."]
+        server.lies["silent.example"] = lambda query, by_tcp: None
+        known = Providers(exchanges_from(Resolver([server.server], seconds=0.2)))
+        running = asyncio.create_task(known.run())
+        domains = ("silent.example", "none.example", "firm.example")
+        [known.of(domain) for domain in domains]
+
+        async def is_known() -> bool:
+            return known.of("firm.example") == "google"
+
+        await until(is_known)
+        running.cancel()
+        assert [known.of(domain) for domain in domains[:2]] == list(domains[:2])
 
 
 async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

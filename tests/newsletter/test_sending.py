@@ -27,7 +27,12 @@ from tests.support.sites import client
 
 async def planned(room: Newsroom, readers: int) -> tuple[int, list[str]]:
     """Plan an issue for so many readers; give its number and them."""
-    subscribers = [await room.subscribe(f"reader{n}@example.com") for n in range(readers)]
+    return await planned_for(room, [f"reader{n}@example.com" for n in range(readers)])
+
+
+async def planned_for(room: Newsroom, addresses: Sequence[str]) -> tuple[int, list[str]]:
+    """Plan an issue for readers with these addresses; give its number and them."""
+    subscribers = [await room.subscribe(address) for address in addresses]
     await room.project()
     await room.deliver()  # the confirmations, which nobody needs any more
     return await room.send_now(), subscribers
@@ -46,7 +51,7 @@ async def problems(room: Newsroom) -> Sequence[Problem]:
 
 
 async def told_of_refusals(room: Newsroom) -> tuple[str | None, float, float]:
-    """Return what readiness says of a held issue, and from the metrics how many are held and how many readers were refused."""
+    """Return what readiness says of held providers, and from the metrics how many are and how many readers were refused."""
     patient = {f"services.web.{module}.PATIENCE_SECONDS": PATIENCE for module in ("gauges", "http.checks")}
     async with AsyncExitStack() as stack:
         for name, seconds in patient.items():
@@ -61,7 +66,7 @@ async def told_of_refusals(room: Newsroom) -> tuple[str | None, float, float]:
         metrics = (await site.get("/metrics")).text
     held = next((reason.removeprefix("refusals: ") for reason in reasons if reason.startswith("refusals: ")), None)
     found = dict(re.findall(r'ballotpress_mail_about_us\{of="(\w+)"\} (\S+)', metrics))
-    return held, float(found["held_issues"]), float(found["refused_readers"])
+    return held, float(found["held_providers"]), float(found["refused_readers"])
 
 
 async def test_each_reader_gets_one_mail(room: Newsroom) -> None:
@@ -134,7 +139,7 @@ async def test_refused_addresses_bounce_and_the_others_go_out(room: Newsroom) ->
     assert await room.reasons(another) == {readers[1]: "suppressed"}
 
 
-async def test_refusals_about_us_hold_the_issue_and_drop_nobody(room: Newsroom) -> None:
+async def test_refusals_about_us_hold_their_provider_and_drop_nobody(room: Newsroom) -> None:
     """Ten equal ones in a row stop it: its mails wait, an operator is told, and resumed it reaches every reader."""
     number, _ = await planned(room, 23)
     room.sink.rcpt = lambda to: "504 5.5.2 <app-1>: Helo command rejected: need fully-qualified hostname"
@@ -142,12 +147,17 @@ async def test_refusals_about_us_hold_the_issue_and_drop_nobody(room: Newsroom) 
     accounts = await room.accounts(number)
     assert accounts.keys() <= {"deferred", "pending"} and sum(accounts.values()) == 23
     refused = await holds.read_refused(room.database)
-    assert refused.held == (number,) and refused.readers >= holds.ROW and refused.held_for == "refused, about us (5.5.2)"
+    (held,) = refused.held
+    assert (held.provider, held.reason, held.mails) == ("example.com", "refused, about us (5.5.2)", 23)
+    assert refused.readers >= holds.ROW
     assert await room.database.fetchval("select count(*) from vault.lookups where suppressed is not null") == 0
-    assert await told_of_refusals(room) == (f"{holds.said_held([number])}: {holds.RESUME_HELD}", 1.0, float(refused.readers))
+    said = f"{holds.said_held(['example.com'])}: {holds.RESUME_HELD}"
+    assert await told_of_refusals(room) == (said, 1.0, float(refused.readers))
     room.sink.rcpt = says_250
     await room.deliver()
     assert await room.accounts(number) == accounts
+    assert "example.com: 23 mails since" in run(room, "digest", "holds").out
+    run(room, "digest", "resume", "--provider", "google").failed("google is not held. Held: example.com")
     run(room, "digest", "resume")
     await room.deliver()
     assert await room.accounts(number) == {"accepted": 23}
@@ -164,7 +174,7 @@ async def test_a_relay_that_knows_hardly_any_address_is_doubted_once(room: Newsr
     await room.deliver()
     accounts = await room.accounts(number)
     assert accounts.get("rejected", 0) == 0 and sum(accounts.values()) == 23
-    assert (await holds.read_refused(room.database)).held_for == holds.DOUBTED
+    assert [hold.reason for hold in await holds.read_holds(room.database)] == [holds.DOUBTED]
     assert await room.database.fetchval("select count(*) from vault.lookups where suppressed is not null") == 0
     await holds.resume(room.database)
     await room.deliver()

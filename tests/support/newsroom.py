@@ -13,13 +13,14 @@ from msgspec.structs import replace
 from emails.smtp import Relay
 from events.commands.ballots import CastVote
 from events.commands.catalog import ImportCatalog
-from events.commands.subscribers import ConfirmSubscription, RequestSubscription, SetPreferences
+from events.commands.subscribers import ConfirmSubscription, RequestSubscription, SetPreferences, Unsubscribe
 from events.log.committer import Committer
 from events.log.vault import Vault
 from services.clock import fresh_id, now
 from services.newsletter import issues, ledger, reports
 from services.newsletter.ledger import MailOutcome
 from services.newsletter.letters import Letters
+from services.newsletter.providers import Providers
 from services.newsletter.schedule import schedule_of
 from services.newsletter.sender import Sender
 from services.newsletter.subscribers import new_person
@@ -61,6 +62,7 @@ class Newsroom:
             bounced=self.bounced,
             look=unwatched,
             lease_seconds=30,
+            providers=Providers(),
             chunk=10,
             **more,
         )
@@ -89,6 +91,10 @@ class Newsroom:
         assert subscriber is not None
         await self.committer.submit(ConfirmSubscription(subscriber, 1, "form", "hash"))
         return subscriber
+
+    async def leave(self, subscriber: str) -> None:
+        """Unsubscribe a reader."""
+        await self.committer.submit(Unsubscribe(subscriber))
 
     async def prefer(self, subscriber: str, **more: Any) -> None:
         """Set preferences."""

@@ -18,10 +18,12 @@ def says_250(_recipient: str) -> str:
 
 
 class Sink:
-    """Keeps mails as (recipient, message); `rcpt` answers each recipient, `data` each message."""
+    """Keeps mails as (recipient, message); `mail` answers each sender, `rcpt` each recipient, `data` each message."""
 
     def __init__(self, keep: Path | None = None, rcpt: Answer = says_250, data: Answer = says_250) -> None:
         self.mails: list[tuple[str, bytes]] = []
+        self.tried: list[str] = []
+        self.mail = "250 ok"
         self.rcpt = rcpt
         self.data = data
         self.seconds = 0.0
@@ -67,10 +69,11 @@ class Sink:
                 return "250-sink\r\n250 PIPELINING"
             case b"MAIL" | b"RSET":
                 recipients.clear()
-                return "250 ok"
+                return self.mail if line[:4].upper() == b"MAIL" else "250 ok"
             case b"RCPT":
                 found = re.search(rb"<([^>]*)>", line)
                 assert found is not None
+                self.tried.append(found[1].decode())
                 reply = self.rcpt(found[1].decode())
                 if reply.startswith("250"):
                     recipients.append(found[1].decode())

@@ -53,6 +53,3 @@ select n.day, newsletter.is_open(now(), p.zone, p.opens, p.closes) as is_open,
 from newsletter.pace p
 cross join lateral (select newsletter.day_of(now(), p.zone, p.opens)) as n(day)
 left join newsletter.days d on d.day = n.day and d.provider = '';
-
--- When a mail was first attempted: it is given up some days after that, however long it had waited for its turn.
-alter table newsletter.mails add column begun_at timestamptz;
