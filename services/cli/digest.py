@@ -136,13 +136,29 @@ async def status(number: int | None, reader: str | None, missed: bool, as_json: 
 @issue_argument
 @click.option("--uncertain", "how", type=click.Choice(["resend", "drop"]), help="Send uncertain mails again, or not.")
 @click.option("--refused", type=click.Choice(["resend"]), help="Send mails again that were refused for no reader's fault.")
+@click.option(
+    "--by-log",
+    "logs",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Settle them by the relay's record: Postfix's log, or a list of Message-IDs. May be given several times.",
+)
 @json_option
 @asynchronous
-async def resolve(number: int, how: Literal["resend", "drop"] | None, refused: str | None, as_json: bool) -> None:
-    """Settle mails of ISSUE: the uncertain ones, of which some may arrive twice, or those refused for no reader's fault."""
-    if (how is None) == (refused is None):
-        raise click.UsageError("Give either --uncertain or --refused.")
+async def resolve(
+    number: int, how: Literal["resend", "drop"] | None, refused: str | None, logs: tuple[Path, ...], as_json: bool
+) -> None:
+    """Settle mails of ISSUE: the uncertain ones, of which some may arrive twice, or those refused for no reader's fault.
+
+    By the relay's record none arrives twice: what it took is accepted, and what it never received is sent again.
+    """
+    if sum(map(bool, (how, refused, logs))) != 1:
+        raise click.UsageError("Give one of --uncertain, --refused and --by-log.")
     settings = find_settings()
+    if logs:
+        await _settle_by(settings, number, logs, as_json)
+        return
     from services.newsletter import holds, issues, ledger
 
     async with connected(settings) as connection:
@@ -151,6 +167,23 @@ async def resolve(number: int, how: Literal["resend", "drop"] | None, refused: s
     await _ring(settings)
     done = "dropped" if how == "drop" else "will be sent again"
     show(as_json, {"resolved": resolved, "how": how or refused}, f"{counted(resolved, 'mail')} {done}")
+
+
+async def _settle_by(settings: Settings, number: int, logs: tuple[Path, ...], as_json: bool) -> None:
+    from emails.relay_log import read_relay_log
+    from services.clock import now
+    from services.newsletter.relayed import settle
+    from services.newsletter.sent_marks import marks_folder
+
+    async with connected(settings) as connection:
+        settled = await settle(connection, marks_folder(settings), number, read_relay_log(logs, now()), now())
+    await _ring(settings)
+    lines = [f"The relay took {counted(settled.accepted, 'mail')}; {settled.freed} it never received will be sent again"]
+    if settled.doubt:
+        lines.append(f"{counted(settled.doubt, 'mail')} stay in doubt: {settled.why}")
+    if settled.unknown:
+        lines.append(f"{counted(settled.unknown, 'mail')} of issues that the ledger lacks are marked, and won't be sent again")
+    show(as_json, settled, *lines)
 
 
 @digest.command()

@@ -27,6 +27,8 @@ SENTENCES: Final = {
     "events.quarantine:NothingPassed": "{error} can pass over no event: run a release that knows the one there",
     "services.newsletter.issues:IssueUnknown": "There is no issue {error}",
     "services.newsletter.records:FileUnreadable": "{error}",
+    "services.newsletter.relayed:MarksNowhere": "{error}",
+    "services.newsletter.sent_marks:MarksUnusable": "{error}",
     "emails.addresses:AddressRefused": "The address can't be used: {error}",
     "emails.dkim:KeyRefused": "{error}",
     "services.proof.recovery:NotResumed": "{error}",

@@ -32,7 +32,11 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "digest compile": ("digest compile --edition monthly", "digest compile --verify 12"),
     "digest send": ("digest send --now",),
     "digest status": ("digest status", "digest status 12 --missed"),
-    "digest resolve": ("digest resolve 12 --uncertain drop", "digest resolve 12 --refused resend"),
+    "digest resolve": (
+        "digest resolve 12 --uncertain drop",
+        "digest resolve 12 --refused resend",
+        "digest resolve 12 --by-log /var/log/mail.log",
+    ),
     "digest pause": ("digest pause",),
     "digest holds": ("digest holds", "digest holds --json"),
     "digest resume": ("digest resume", "digest resume --provider google"),

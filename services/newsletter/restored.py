@@ -35,7 +35,9 @@ where exists (select from status.processes p where p.started_at < t.at)
 """
 
 AT_ONCE: Final = 1000
-_OPEN: Final = "select number, edition, due_at, extra from newsletter.issues where state in ('compiled', 'planned') order by 1"
+_OPEN: Final = """
+select number, edition, due_at, extra, period_from from newsletter.issues where state in ('compiled', 'planned') order by 1
+"""
 _UNCERTAIN: Final = """
 with marked as (
     select r.reader, r.mail, max(r.claims) as claims

@@ -36,7 +36,7 @@ RELAY: Final = "relay"
 BEHIND: Final = "the ledger went back: it may have been sent already"
 """The reason of such mails."""
 
-PERIODS: Final = "select number, edition, due_at, extra from newsletter.issues where number = any($1::integer[])"
+PERIODS: Final = "select number, edition, due_at, extra, period_from from newsletter.issues where number = any($1::integer[])"
 
 
 class MarksUnusable(Exception):
@@ -61,10 +61,10 @@ class _Group(msgspec.Struct):
 
 
 class Place(NamedTuple):
-    """A mail's group, and from when on a mail of the relay's record, of an unknown issue, is the same."""
+    """A mail's group, and from when on a mail of an issue that no ledger knows stands for it."""
 
     group: str
-    due_at: datetime | None
+    begins: datetime | None
 
 
 class SentMarks:
@@ -150,9 +150,9 @@ def _count(mail: ClaimedMail, place: Place, groups: Mapping[str, _Group]) -> int
     claims = groups[place.group].known.get(_key(mail.reader, mail.mail))
     if claims is not None and claims >= mail.claims:
         return claims
-    if place.due_at is not None and mail.claims == 1:
+    if place.begins is not None and mail.claims == 1:
         sent_at = groups[RELAY].known.get(_key(mail.reader, ""))
-        return 1 if sent_at is not None and sent_at >= place.due_at.timestamp() else None
+        return 1 if sent_at is not None and sent_at >= place.begins.timestamp() else None
     return None
 
 
@@ -245,7 +245,7 @@ async def _places(database: Database, mails: Sequence[ClaimedMail]) -> dict[Clai
 
 def place_of(row: Mapping[str, Any]) -> Place:
     """Return the place of an issue's marks."""
-    return Place(group_of(row["edition"], row["due_at"], row["extra"]), row["due_at"])
+    return Place(group_of(row["edition"], row["due_at"], row["extra"]), row["period_from"])
 
 
 def marks_folder(settings: Settings) -> Path | None:

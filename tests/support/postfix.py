@@ -7,7 +7,7 @@ import signal
 import smtplib
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,6 +87,11 @@ class Postfix:
     def log(self) -> str:
         """Give the end of what it logged."""
         return self._log.read_text()[-4000:] if self._log.exists() else "nothing logged"
+
+    def whole_log(self, says: Callable[[str], bool]) -> Path:
+        """Wait until the log says something; give its file."""
+        assert wait_for(lambda: self._log.exists() and says(self._log.read_text())), self.log()
+        return self._log
 
     def _mails(self) -> list[bytes]:
         return [file.read_bytes() for file in sorted((self._mailbox / "new").glob("*"))]
