@@ -27,6 +27,7 @@ from services.newsletter.subscribers import new_person
 from services.newsletter.tokens import MailTokens
 from services.newsletter.transport import RelayTransport
 from services.settings import Settings
+from services.tracing.opening import open_tracing
 from tests.support import catalogs, signing
 from tests.support.log import patient
 from tests.support.runners import catch_up_all
@@ -49,6 +50,8 @@ class Newsroom:
         self.tokens = MailTokens(settings.secret_keys, settings.newsletter.retired_keys)
         self.letters = Letters(pool, settings, self.vault, self.tokens)
         self.schedule = schedule_of(settings.newsletter)
+        tracing = open_tracing(settings, "worker")
+        self.tracing = None if tracing is None else tracing.mails
         self._relay = relay
         self.sender = self.new_sender()
 
@@ -57,13 +60,14 @@ class Newsroom:
         return Sender(
             self.database,
             self.letters,
-            RelayTransport(self._relay, None),
+            RelayTransport(self._relay, None, self.tracing),
             clock=now,
             bounced=self.bounced,
             look=unwatched,
             lease_seconds=30,
             providers=Providers(),
             chunk=10,
+            tracing=self.tracing,
             **more,
         )
 
