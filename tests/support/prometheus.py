@@ -1,0 +1,90 @@
+"""Debian's Prometheus and its promtool, as an operator runs them."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from tests.packaging.project import ROOT
+from tests.support.processes import PATIENCE, free_port, started, wait_for
+
+PROMETHEUS = Path("/usr/bin/prometheus")
+PROMTOOL = Path("/usr/bin/promtool")
+RULES = ROOT / "docs" / "alerts.yml"
+DASHBOARD = ROOT / "docs" / "grafana" / "ballotpress.json"
+
+
+def promtool(*words: str | Path, given: bytes | None = None) -> str:
+    """Run promtool, which must find nothing wrong; return what it said."""
+    ended = subprocess.run((PROMTOOL, *words), input=given, capture_output=True, timeout=PATIENCE, check=False)
+    said = (ended.stdout + ended.stderr).decode()
+    assert ended.returncode == 0, said
+    return said
+
+
+def rules() -> dict[str, dict[str, Any]]:
+    """Return the alert rules, by name."""
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    return {rule["alert"]: rule for group in groups for rule in group["rules"]}
+
+
+def panels() -> list[dict[str, Any]]:
+    """Return the dashboard's panels that show something."""
+    found: list[dict[str, Any]] = json.loads(DASHBOARD.read_text())["panels"]
+    return [panel for panel in found if panel["type"] != "row"]
+
+
+class Prometheus:
+    """One that runs."""
+
+    def __init__(self, port: int) -> None:
+        self._address = f"http://127.0.0.1:{port}/api/v1"
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Return what an expression gives now. A wrong one fails."""
+        answer = httpx.get(f"{self._address}/query", params={"query": expression}, timeout=PATIENCE).json()
+        assert answer["status"] == "success", f"{expression}: {answer}"
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
+    def exemplars(self, expression: str) -> list[dict[str, Any]]:
+        """Return the exemplars of the last minutes behind an expression."""
+        span = {"query": expression, "start": "0", "end": "9999999999"}
+        found: list[dict[str, Any]] = httpx.get(f"{self._address}/query_exemplars", params=span, timeout=PATIENCE).json()[
+            "data"
+        ]
+        return found
+
+
+@contextmanager
+def watching(target: str, folder: Path) -> Iterator[Prometheus]:
+    """Run a Prometheus that asks a site each second, with our rules; it has asked twice by then."""
+    scrape = {"job_name": "ballotpress", "static_configs": [{"targets": [target]}]}
+    config: Mapping[str, Any] = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(RULES)],
+        "scrape_configs": [scrape],
+    }
+    (file := folder / "prometheus.yml").write_text(json.dumps(config))
+    port = free_port()
+    command = (
+        PROMETHEUS, f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
+        "--enable-feature=exemplar-storage",
+    )  # fmt: skip
+    with started(command, {}, folder / "prometheus.log"):
+        made = Prometheus(port)
+
+        def has_asked() -> bool:
+            try:
+                found = made.query("count_over_time(up[1h]) > 2 and up == 1")
+            except httpx.TransportError:
+                return False
+            return bool(found)
+
+        assert wait_for(has_asked), (folder / "prometheus.log").read_text()[-2000:]
+        yield made
