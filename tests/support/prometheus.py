@@ -19,12 +19,17 @@ RULES = ROOT / "docs" / "alerts.yml"
 DASHBOARD = ROOT / "docs" / "grafana" / "ballotpress.json"
 
 
-def promtool(*words: str | Path, given: bytes | None = None) -> str:
+def promtool(*words: str | Path) -> str:
     """Run promtool, which must find nothing wrong; return what it said."""
-    ended = subprocess.run((PROMTOOL, *words), input=given, capture_output=True, timeout=PATIENCE, check=False)
-    said = (ended.stdout + ended.stderr).decode()
-    assert ended.returncode == 0, said
-    return said
+    ended = subprocess.run((PROMTOOL, *words), capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def faults_of(metrics: bytes) -> list[str]:
+    """Return what promtool finds wrong with metrics."""
+    ended = subprocess.run((PROMTOOL, "check", "metrics"), input=metrics, capture_output=True, timeout=PATIENCE, check=False)
+    return (ended.stdout + ended.stderr).decode().splitlines()
 
 
 def rules() -> dict[str, dict[str, Any]]:
