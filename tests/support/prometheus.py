@@ -87,7 +87,7 @@ def watching(target: str, folder: Path) -> Iterator[Prometheus]:
         def has_asked() -> bool:
             try:
                 found = made.query("count_over_time(up[1h]) > 2 and up == 1")
-            except httpx.TransportError:
+            except (httpx.TransportError, ValueError):  # it says in a sentence that it isn't ready yet
                 return False
             return bool(found)
 
