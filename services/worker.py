@@ -33,6 +33,7 @@ from services.purge.follower import Following
 from services.purge.hook import hook_of
 from services.settings import Settings
 from services.starting import await_schema
+from services.status.day import keep_sizes
 from services.status.processes import Life
 from services.status.read import LAST_TICK
 from services.tracing.opening import open_tracing
@@ -100,6 +101,7 @@ def create_worker(settings: Settings, mailroom: Mailroom, desk: Desk) -> Worker:
             cron(_clear_sessions, minute=22, run_at_startup=True),
             cron(_forget_marks, minute={2, 32}, run_at_startup=True),
             cron(_forget_unconfirmed, minute=37),
+            cron(_keep_sizes, minute=11, run_at_startup=True),
             cron(_remove_leftovers, hour=3, minute=47),
             cron(_resume_decisions, minute=set(range(60)), run_at_startup=True, keep_result=0),
             cron(_scan, minute=set(range(3, 60, 10)), run_at_startup=True, keep_result=0),
@@ -173,6 +175,14 @@ async def _clear_sessions(ctx: dict[str, Any]) -> None:
     connection = await postgres.connect(ctx["database_url"], "worker")
     try:
         await sessions.clear(connection, ctx["idle_minutes"])
+    finally:
+        await connection.close()
+
+
+async def _keep_sizes(ctx: dict[str, Any]) -> None:
+    connection = await postgres.connect(ctx["database_url"], "worker")
+    try:
+        await keep_sizes(connection)
     finally:
         await connection.close()
 

@@ -8,9 +8,10 @@ import rich_click as click
 
 from services.cli.database import OPERATOR, asynchronous, connected
 from services.cli.options import Visitor, Whole, confirm, json_option, yes_option
-from services.cli.terminal import counted, show, size, utc
+from services.cli.terminal import counted, show, utc
 from services.embedded.start import find_settings
 from services.settings import Settings
+from services.sizes import size
 
 if TYPE_CHECKING:
     from services.newsletter.holds import Hold

@@ -10,9 +10,10 @@ import rich_click as click
 from services.cli.database import connected
 from services.cli.errors import sentence
 from services.cli.options import json_option
-from services.cli.terminal import counted, must_be_read, show, size, utc
+from services.cli.terminal import counted, must_be_read, show, utc
 from services.embedded.start import find_settings
 from services.settings import Settings
+from services.sizes import size
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -86,6 +87,10 @@ def _described(status: "Status") -> "Group":
         parts += [Text(_account_line(account)) for account in status.ledger.issues]
     if status.disk:
         parts.append(_table(("on disk", "table", "indexes"), _disk_cells(status)))
+    if status.day is not None:
+        from services.status.day import said
+
+        parts += [Text(f"day     {line}") for line in said(status.day)]
     problems = [Text(f"! {problem.what}\n  {problem.advice}") for problem in status.problems]
     return Group(*parts, *(problems or [Text("Nothing is stuck")]))
 

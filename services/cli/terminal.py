@@ -69,16 +69,6 @@ def utc(time_: datetime) -> str:
     return f"{time_:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def size(count: int) -> str:
-    """Return a number of bytes in words, as in 1.5 MiB."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
-
-
 def counted(number: int, noun: str) -> str:
     """Return a number of things in words, as in 1 vote, 2 votes."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -108,6 +108,8 @@ IMPERSONAL: Final = (
             "{*}.checkpoint",
             "purge.progress",
             "status.processes",
+            "status.starts",
+            "status.sizes",
             "status.badge_hosts",
             "status.backups",
             "vault.leftovers",

@@ -198,6 +198,42 @@ class WebhookStatus(msgspec.Struct, frozen=True):
     failed: str | None
 
 
+class Starts(msgspec.Struct, frozen=True):
+    """How often processes of a kind were started in a day, and which releases of them."""
+
+    kind: str
+    starts: int
+    releases: Sequence[str]
+
+
+class Day(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed since a time a day ago, counted from the log's events but for what is said here.
+
+    `votes` counts those that were taken back, too; `cohorts` those that a scan found; digests are those of issues under way
+    since then. `grown_bytes` and `waiting_mails_before` are None on a site that no worker measured a day ago.
+    """
+
+    since: datetime
+    events: int
+    votes: int
+    tools_added: int
+    tools_unlisted: int
+    reviews: int
+    sign_ups: int
+    confirmed: int
+    unsubscribed: int
+    suppressed: int
+    erased: int
+    corrections: int
+    cohorts: int
+    digests_accepted: int
+    digests_refused: int
+    waiting_mails: int
+    waiting_mails_before: int | None
+    grown_bytes: int | None
+    starts: Sequence[Starts]
+
+
 class Problem(msgspec.Struct, frozen=True):
     """A problem, and what an operator can do about it."""
 
@@ -212,7 +248,7 @@ class Status(msgspec.Struct, frozen=True):
     elsewhere. `missing_keys` are the short ids of vault keys that we lack; without keys, `vault` counts none as not rewrapped.
     `unread` names the parts that a lock kept from us; `no_writes` says why no vote can be taken. `rewind` says that the log
     went back, until an operator has answered that. `unsafe` names settings that let the server lose what it acknowledged.
-    `scan` and `purges` are None in a database of an earlier release, `public_log` where the log was never signed.
+    `scan`, `purges` and `day` are None in a database of an earlier release, `public_log` where the log was never signed.
     """
 
     at: datetime
@@ -237,3 +273,4 @@ class Status(msgspec.Struct, frozen=True):
     public_log: PublicLog | None = None
     webhooks: Sequence[WebhookStatus] = ()
     purges: Progress | None = None
+    day: Day | None = None

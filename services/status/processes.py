@@ -21,6 +21,8 @@ _SAY: Final = """
 insert into status.processes (name, kind, host, pid, release, trouble) values ($1, $2, $3, $4, $5, $6)
 on conflict (name) do update set seen_at = now(), trouble = excluded.trouble
 """
+_SAY_STARTED: Final = "insert into status.starts (name, kind, release) values ($1, $2, $3)"
+_PRUNE_STARTS: Final = "delete from status.starts where started_at < now() - interval '8 days'"
 # The last of each kind stays, so that a kind that is gone is missed for good.
 _PRUNE: Final = """
 delete from status.processes p
@@ -51,6 +53,7 @@ class Life:
         self._trouble = trouble
         host, pid = socket.gethostname(), os.getpid()
         self._who = (f"{kind}:{host}:{pid}", kind, host, pid, version("ballotpress"))
+        self._has_said_started = False
 
     async def run(self) -> None:
         """Say that the process lives, again and again, until cancelled."""
@@ -65,10 +68,18 @@ class Life:
             try:
                 await connection.execute(_SAY, *self._who, trouble)
                 await connection.execute(_PRUNE)
+                await self._say_started(connection)
             finally:
                 connection.terminate()
         except postgres.FAILED:
             pass
+
+    async def _say_started(self, connection: "Connection[Any]") -> None:
+        if not self._has_said_started:
+            name, kind, _, _, release = self._who
+            await connection.execute(_SAY_STARTED, name, kind, release)
+            await connection.execute(_PRUNE_STARTS)
+            self._has_said_started = True
 
 
 async def read_processes(database: Database) -> Sequence[Process]:

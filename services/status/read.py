@@ -32,6 +32,8 @@ from services.proof import health
 from services.purge.progress import SINCE as PURGES_SINCE
 from services.purge.progress import read_progress
 from services.status import advice, model
+from services.status.day import SINCE as DAY_SINCE
+from services.status.day import read_day
 from services.status.processes import read_processes, read_scan
 from services.status.views import missing_views, read_present_views
 from services.status.writing import no_room, why_not
@@ -191,13 +193,14 @@ async def _read_parts(
     of_vault = await parts.read("vault", _vault(connection, vault), None) if migration >= VAULT_PARTS_SINCE else None
     webhooks = await parts.read("webhooks", read_webhooks(connection), []) if migration >= WEBHOOKS_SINCE else []
     disk = await parts.read("sizes", _disk(connection), [])
+    day = await parts.read("last day", read_day(connection), None) if migration >= DAY_SINCE else None
     rewind = await parts.read("rewinds", _rewind(connection), None) if migration >= REWINDS_SINCE else None
     unsafe = [row["name"] for row in await connection.fetch(postgres.UNSAFE)]
     return model.Status(
         at, head, views, rebuilds, model.Schema(migration, migrate.current(), missing),
         [model.Transaction(**row) for row in slow], disk, ledger, queue, (), missing_keys=keys,
         unread=parts.unread, no_writes=no_writes, rewind=rewind, unsafe=unsafe, processes=processes,
-        vault=of_vault, scan=scan, public_log=public_log, webhooks=webhooks, purges=purges,
+        vault=of_vault, scan=scan, public_log=public_log, webhooks=webhooks, purges=purges, day=day,
     )  # fmt: skip
 
 

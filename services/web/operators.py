@@ -18,6 +18,7 @@ from services.clock import fresh_id
 from services.integrity import queue
 from services.json_input import MOST_FAULTS
 from services.operators.sessions import SignedIn
+from services.status.day import said
 from services.status.model import Status
 from services.status.read import read_status
 from services.status.views import pulse, throughput
@@ -118,15 +119,16 @@ async def post_catalog(call: Call, file: CatalogFile) -> CatalogAnswer:
 @page("/ops", Query, operator("read"))
 async def overview_page(call: Call, query: Query) -> Answer:
     """Show the state of log, views, queue and issues, what is wrong, and what to do about it."""
-    minutes = await throughput(call.site.database)
+    minutes, overview = await throughput(call.site.database), await read_overview(call.site)
     return await show_ops(
         call,
         "ops_overview.html",
         "/ops",
-        overview=await read_overview(call.site),
+        overview=overview,
         minutes=minutes,
         line=spark(minutes, 600, 120),
         viewers=call.site.live.viewers,
+        changed=[] if overview.day is None else list(said(overview.day)),
         badge_hosts=await read_hosts(call.site.database, _BADGE_DAYS, _BADGE_HOSTS),
     )
 
