@@ -9,9 +9,10 @@ import rich_click as click
 
 from services.cli.database import asynchronous, connected
 from services.cli.options import Whole, json_option
-from services.cli.terminal import show, size, utc
+from services.cli.terminal import show, utc
 from services.embedded.start import find_settings, is_homeless, reachable_database
 from services.settings import Settings, names_database
+from services.sizes import size
 
 if TYPE_CHECKING:
     from services.backup.places import Backup
