@@ -317,16 +317,19 @@ def unsubscribe(state: Subscriber | None) -> list[Event]:
     return [Unsubscribed(subscriber=state.subscriber)]
 
 
+def can_undo(state: Subscriber | None) -> bool:
+    """Tell whether a subscriber's withdrawal ended a confirmed subscription, and nothing came since that forbids its return."""
+    return state is not None and state.status == "unsubscribed" and state.was_confirmed and not state.suppressed
+
+
 def undo_unsubscribe(state: Subscriber | None, form: str, token: str) -> list[Event]:
     """Take a withdrawal back, as if it hadn't been; no event if that was done before. Raises NothingToUndo.
 
     Nothing brings back who complained, was erased, or never confirmed.
     """
-    if state is None or state.suppressed or state.status not in ("confirmed", "unsubscribed"):
-        raise NothingToUndo
-    if state.status == "confirmed":
+    if state is not None and state.status == "confirmed" and not state.suppressed:
         return []
-    if not state.was_confirmed:
+    if state is None or not can_undo(state):
         raise NothingToUndo
     return [UnsubscribeUndone(subscriber=state.subscriber, form=form, token=token)]
 

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 from asyncpg import Connection
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from events.erasure import PersonErased
@@ -152,26 +153,21 @@ class ConfirmSubscription(_ToSubscriber, frozen=True):
 
 
 class SetPreferences(_ToSubscriber, frozen=True):
-    """Set categories (of those `offered`), frequency and pause. Raises NotSubscribed, CategoriesUnknown."""
+    """Set categories (of those `offered`), frequency, pause and, if given, the time zone (sealed; None: none).
+
+    Raises NotSubscribed, CategoriesUnknown.
+    """
 
     categories: Collection[str]
     frequency: Frequency
     paused_until: str | None
     offered: Collection[str] = ()
+    zone: str | UnsetType | None = UNSET
 
     def events(self, state: Subscriber | None) -> Sequence[Event]:
-        """Decide by the rule."""
-        return set_preferences(state, self.categories, self.frequency, self.paused_until, self.offered)
-
-
-class SetTimeZone(_ToSubscriber, frozen=True):
-    """Set the time zone, sealed, whose hour issues keep to, or none. Raises NotSubscribed."""
-
-    zone: str | None
-
-    def events(self, state: Subscriber | None) -> Sequence[Event]:
-        """Decide by the rule."""
-        return set_time_zone(state, self.zone)
+        """Decide by the rules."""
+        chosen = set_preferences(state, self.categories, self.frequency, self.paused_until, self.offered)
+        return chosen if self.zone is UNSET else [*chosen, *set_time_zone(state, self.zone)]
 
 
 class JoinBookmarks(_ToSubscriber, frozen=True):

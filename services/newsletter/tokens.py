@@ -3,6 +3,7 @@
 A token is a payload, for most of them a time, and an HMAC-SHA256 under a key derived for its purpose.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from time import time
@@ -18,6 +19,7 @@ Purpose = Literal["manage", "export", "erase"]
 CONFIRM_HOURS: Final = 48
 SKEW_SECONDS: Final = 300
 """How far the clock of the worker that signed a token may be ahead of the clock of who reads it."""
+UNDO_HOURS: Final = 24
 SECONDS: Final = {"manage": 90 * 24 * 3600, "export": 24 * 3600, "erase": 24 * 3600}
 
 
@@ -44,6 +46,8 @@ class MailTokens:
         oldest_first = [key.encode() for key in reversed(secret_keys)]  # itsdangerous signs with the last
         self._confirm = _TimedSigner(oldest_first, "confirm", clock)
         self._timed = {purpose: _TimedSigner(oldest_first, purpose, clock) for purpose in SECONDS}
+        self._undo = _TimedSigner(oldest_first, "undo", clock)
+        self._test = Signer(oldest_first, salt="newsletter test", digest_method=sha256)
         older = [key.encode() for key in reversed(retired_keys)]
         self._unsubscribe = Signer([*older, *oldest_first], salt="newsletter unsubscribe", digest_method=sha256)
 
@@ -53,10 +57,7 @@ class MailTokens:
 
     def read_confirm(self, token: str) -> tuple[str, int]:
         """Return the subscriber and round of a token of the last 48 hours. Raises TokenInvalid."""
-        text = _unsigned(self._confirm, token, CONFIRM_HOURS * 3600)
-        if not is_id(text[:22]) or not text[22:].isdecimal():
-            raise TokenInvalid
-        return text[:22], int(text[22:])
+        return _numbered(_unsigned(self._confirm, token, CONFIRM_HOURS * 3600))
 
     def issue(self, purpose: Purpose, subscriber: str) -> str:
         """Return a token for one purpose."""
@@ -65,6 +66,22 @@ class MailTokens:
     def read(self, purpose: Purpose, token: str) -> str:
         """Return the subscriber of a token that is young enough for its purpose. Raises TokenInvalid."""
         return _subscriber(_unsigned(self._timed[purpose], token, SECONDS[purpose]))
+
+    def undo(self, subscriber: str, position: int) -> str:
+        """Return a token that takes the withdrawal at a position of the log back."""
+        return self._undo.sign(f"{subscriber}{position}").decode("ascii")
+
+    def read_undo(self, token: str) -> tuple[str, int]:
+        """Return the subscriber of a token of the last 24 hours, and the position. Raises TokenInvalid."""
+        return _numbered(_unsigned(self._undo, token, UNDO_HOURS * 3600))
+
+    def test(self) -> str:
+        """Return the token of a test mail's links, which do nothing."""
+        return self._test.sign("test").decode("ascii")
+
+    def is_test(self, token: str) -> bool:
+        """Tell whether a token is that of a test mail."""
+        return self._test.validate(token)
 
     def unsubscribe(self, subscriber: str) -> str:
         """Return a token that unsubscribes, however old."""
@@ -98,6 +115,13 @@ def _unsigned(signer: TimestampSigner, token: str, seconds: int) -> str:
     if not -SKEW_SECONDS <= signer.get_timestamp() - signed.timestamp() <= seconds:
         raise TokenInvalid
     return text.decode("utf-8", "replace")
+
+
+def _numbered(text: str) -> tuple[str, int]:
+    """Return the subscriber and the number that a payload names. Raises TokenInvalid."""
+    if not is_id(text[:22]) or not re.fullmatch("[0-9]{1,18}", text[22:]):
+        raise TokenInvalid
+    return text[:22], int(text[22:])
 
 
 def _subscriber(text: str) -> str:

@@ -38,6 +38,7 @@ from services.web import (
     integrity,
     issues,
     leaderboard,
+    leaving,
     llms,
     log,
     mail_reports,
@@ -101,7 +102,7 @@ HEAD_MILLISECONDS: Final = 8_000
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
     home,
     health, visitors, tools, own_tools, personas, comparisons, votes, tallies, settled, corrections, how_we_check, bookmarks,
-    reviews, reports, newsletter, preferences, issues, outbox, your_data, mail_reports,
+    reviews, reports, newsletter, preferences, leaving, issues, outbox, your_data, mail_reports,
     operators, sign_in, oidc, sessions, moderation, integrity, webhooks, voters, puzzles, quarantine, suppressions, log,
     public_log, assets, refusals, security_contact, verify_program, proof,
     share_cards, badges, icons,

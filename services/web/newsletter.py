@@ -17,7 +17,9 @@ from events.commands.subscribers import ConfirmSubscription, RequestSubscription
 from events.subscribers import LinkUsed, NotSubscribed
 from projections import tools
 from services.clock import fresh_id
+from services.newsletter.consents import form_of
 from services.newsletter.doorbell import ring
+from services.newsletter.own_hours import is_zone
 from services.newsletter.subscribers import new_person
 from services.newsletter.tokens import TokenInvalid
 from services.web.http.answers import NO_STORE, Answer, json_answer, redirect
@@ -30,8 +32,6 @@ from services.web.http.queries import Query, QueryReader
 from services.web.page_head import Head
 from services.web.site import Call
 
-FORM: Final = "sign-up 1"
-"""The version of the words people agree to; new words, new name."""
 _MOST_CATEGORIES: Final = 50
 _EMAIL_MOST: Final = ADDRESS_LONGEST * 2
 SIGN_UP: Final = ("/newsletter", "Sign up again")
@@ -41,13 +41,18 @@ LAST_ISSUE: Final = "select max(number) from newsletter.issues where state in ('
 Category = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
 Categories = Annotated[list[Category], Meta(max_length=_MOST_CATEGORIES)]
 Token = Annotated[str, Meta(min_length=1, max_length=300)]
+Zone = Annotated[str, Meta(min_length=1, max_length=64, examples=["Europe/Berlin"])]
 
 
 class SignUp(Input, frozen=True, kw_only=True):
-    """An address and the categories to read about (none: all)."""
+    """An address, the categories to read about (none: all), and the time zone whose hour issues keep to, of a new reader.
+
+    A site that sends to all readers at one hour keeps no zone.
+    """
 
     email: Annotated[str, Meta(max_length=_EMAIL_MOST)]
     categories: Categories = msgspec.field(default_factory=list)
+    zone: Zone | None = None
 
 
 class SignUpAnswer(msgspec.Struct, frozen=True):
@@ -83,7 +88,15 @@ async def offered_categories(call: Call) -> list[str]:
     return [category.name for category in await tools.categories(call.site.database)]
 
 
-async def sign_up(call: Call, email: str, categories: Iterable[str], offered: Collection[str], visitor: str | None) -> None:
+def check_zone(zone: str) -> None:
+    """Refuse a name that is no time zone's. Raises BadInput."""
+    if not is_zone(zone):
+        raise BadInput.at("/zone", "This is no time zone: use a name such as Europe/Berlin, or leave it out.")
+
+
+async def sign_up(
+    call: Call, email: str, categories: Iterable[str], offered: Collection[str], visitor: str | None, zone: str | None
+) -> None:
     """Record that somebody asked for the newsletter at an address, and mail it soon. Raises AddressRefused, TooManyRequests.
 
     Nothing is sent to the address of a duty, such as `postmaster@`. The bookmarks of `visitor` join the subscription.
@@ -94,9 +107,9 @@ async def sign_up(call: Call, email: str, categories: Iterable[str], offered: Co
     if is_role(address):
         return
     command = RequestSubscription(
-        new_person(site.vault, await site.finder(), address),
+        new_person(site.vault, await site.finder(), address, zone if site.settings.pace.own_hour else None),
         set(categories),
-        FORM,
+        form_of(site.settings.pace),
         visitor,
         mail=fresh_id(),
         cap=site.settings.newsletter.singles_per_day,
@@ -115,8 +128,10 @@ async def post_subscription(call: Call, given: SignUp) -> SignUpAnswer:
     """
     token = bearer(call.head)
     visitor = call.site.tokens.visitor_of(token) if token else None
+    if given.zone is not None:
+        check_zone(given.zone)
     try:
-        await sign_up(call, given.email, given.categories, await offered_categories(call), visitor)
+        await sign_up(call, given.email, given.categories, await offered_categories(call), visitor, given.zone)
     except AddressRefused as error:
         raise BadInput.at("/email", str(error)) from None
     return SignUpAnswer()
@@ -129,7 +144,7 @@ async def post_confirmation(call: Call, given: Confirmation) -> Answer:
     try:
         subscriber, round_ = call.site.mail_tokens.read_confirm(given.token)
         token = sha256(given.token.encode()).hexdigest()
-        await call.site.committer.submit(ConfirmSubscription(subscriber, round_, FORM, token))
+        await call.site.committer.submit(ConfirmSubscription(subscriber, round_, form_of(call.site.settings.pace), token))
     except (TokenInvalid, LinkUsed):
         if not is_page:
             raise
@@ -170,8 +185,9 @@ async def sign_up_form(call: Call) -> Answer:
     email = sent.get("email", [""])[-1]
     categories = await offered_categories(call)
     visitor = find_visitor(call.head, call.site.tokens) if "bookmarks" in sent else None
+    zone = sent.get("zone", [""])[-1]  # a browser's word for it may be one that we don't know
     try:
-        await sign_up(call, email[:_EMAIL_MOST], sent.get("category", []), categories, visitor)
+        await sign_up(call, email[:_EMAIL_MOST], sent.get("category", []), categories, visitor, zone if is_zone(zone) else None)
     except AddressRefused as error:
         wrong = f"This address can't be signed up: {error}."
         return show(call, "newsletter.html", status=400, head=_HEAD, categories=categories, email=email, wrong=wrong)
@@ -192,6 +208,9 @@ def from_link(function: Callable[[Call], Awaitable[Answer]]) -> Callable[[Call],
         try:
             return await function(call)
         except TokenInvalid:
+            if _is_of_test(call):
+                text = "It came to try the mail out, so its links do nothing. Those of an issue lead to its reader's own pages."
+                return show_message(call, "This link is of a test mail", text)
             text = "It is too old, or was changed on its way. The newest mail from us has one that works."
             return show_message(call, "This link no longer works", text, 410)
         except NotSubscribed:
@@ -199,6 +218,14 @@ def from_link(function: Callable[[Call], Awaitable[Answer]]) -> Callable[[Call],
             return show_message(call, "You are not subscribed", text, 410, [SIGN_UP])
 
     return answer
+
+
+def _is_of_test(call: Call) -> bool:
+    """Tell whether a link of a test mail leads here."""
+    try:
+        return call.site.mail_tokens.is_test(read_token(call))
+    except BadInput:
+        return False
 
 
 def read_token(call: Call) -> str:

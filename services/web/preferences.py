@@ -1,4 +1,4 @@
-"""What a subscriber may do by the links of its mails: choose, unsubscribe, download its data, have it erased.
+"""What a subscriber may do by the links of its mails: choose, download its data, have it erased. `leaving` has the rest.
 
 The pages are plain forms without script. Opening one changes nothing; the button on it does.
 """
@@ -8,12 +8,15 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from events.commands.subscribers import JoinBookmarks, RequestMail, SetPreferences, Unsubscribe
+from events.commands.subscribers import JoinBookmarks, RequestMail, SetPreferences
 from events.log.event import fold
+from events.log.vault import Erased, Key
 from events.subscribers import CategoriesUnknown, Frequency, NotSubscribed, Subscriber, evolve, stream
 from services.clock import fresh_id, now
 from services.newsletter.doorbell import ring
+from services.newsletter.own_hours import FIELD, open_zone, zones
 from services.newsletter.tokens import Purpose, TokenInvalid
 from services.person.copies import copy_subscriber
 from services.person.erasure import erase_subscriber
@@ -23,7 +26,7 @@ from services.web.http.bodies import Input, fields
 from services.web.http.endpoints import endpoint
 from services.web.http.pages import HTML, show
 from services.web.http.problems import BadInput, FieldError, NoToken
-from services.web.newsletter import SIGN_UP, Categories, from_link, offered_categories, read_token, show_message
+from services.web.newsletter import Categories, Zone, check_zone, from_link, offered_categories, read_token, show_message
 from services.web.site import Call
 
 PAUSES: Final = (1, 2, 4, 8, 13, 26)
@@ -31,11 +34,16 @@ PAUSES: Final = (1, 2, 4, 8, 13, 26)
 
 
 class Preferences(Input, frozen=True, kw_only=True):
-    """What to get (no category: all), how often, and the day until which nothing is sent."""
+    """What to get (no category: all), how often, and the day until which nothing is sent.
+
+    `zone` is the time zone whose hour issues keep to, left out where there is none. In a change, null takes it back, and left
+    out it stays as it is. A site that sends to all readers at one hour keeps none.
+    """
 
     categories: Categories
     frequency: Frequency
     paused_until: date | None = None
+    zone: Zone | UnsetType | None = UNSET
 
 
 async def read_preferences(call: Call, subscriber: str) -> Preferences:
@@ -43,25 +51,45 @@ async def read_preferences(call: Call, subscriber: str) -> Preferences:
     state = fold(evolve, await call.site.log.whole(stream(subscriber)))
     if state is None or state.status != "confirmed":
         raise NotSubscribed
-    return _preferences(state)
+    return _preferences(state, await _key(call, subscriber))
 
 
 async def set_preferences(call: Call, subscriber: str, wanted: Preferences) -> Preferences:
-    """Set a subscriber's preferences. Raises NotSubscribed, BadInput for categories that the catalog doesn't have."""
+    """Set a subscriber's preferences. Raises NotSubscribed, BadInput for categories or a zone that don't exist."""
     until = wanted.paused_until.isoformat() if wanted.paused_until else None
     offered = await offered_categories(call)
-    command = SetPreferences(subscriber, wanted.categories, wanted.frequency, until, offered)
+    key = await _key(call, subscriber)
+    zone = await _sealed_zone(call, subscriber, wanted.zone, key)
+    command = SetPreferences(subscriber, wanted.categories, wanted.frequency, until, offered, zone)
     try:
-        return _preferences((await call.site.committer.submit(command)).value)
+        return _preferences((await call.site.committer.submit(command)).value, key)
     except CategoriesUnknown as error:
         places = [n for n, category in enumerate(wanted.categories) if category in error.unknown]
         errors = [FieldError(f"/categories/{n}", str(error)) for n in places]
         raise BadInput("The catalog has no such category.", errors=errors) from None
 
 
-def _preferences(state: Subscriber) -> Preferences:
+async def _key(call: Call, subscriber: str) -> Key:
+    """Return the key under which a subscriber's texts are sealed. Raises NotSubscribed."""
+    try:
+        return await call.site.vault.key_of(call.site.database, subscriber)
+    except Erased:
+        raise NotSubscribed from None
+
+
+async def _sealed_zone(call: Call, subscriber: str, zone: str | UnsetType | None, key: Key) -> str | UnsetType | None:
+    """Return a chosen time zone sealed; unset where it stays as it is. Raises BadInput, NotSubscribed."""
+    if zone is UNSET or zone is None:
+        return zone
+    check_zone(zone)
+    known = (await read_preferences(call, subscriber)).zone
+    return key.seal(FIELD, zone) if call.site.settings.pace.own_hour and zone != known else UNSET
+
+
+def _preferences(state: Subscriber, key: Key) -> Preferences:
     until = date.fromisoformat(state.paused_until) if state.paused_until else None
-    return Preferences(categories=list(state.categories), frequency=state.frequency, paused_until=until)
+    zone = open_zone(key, state.zone) or UNSET
+    return Preferences(categories=list(state.categories), frequency=state.frequency, paused_until=until, zone=zone)
 
 
 @endpoint("GET", "/v1/newsletter/preferences", gives=Preferences, problems=(401, 410), proof="manageToken")
@@ -74,11 +102,11 @@ async def get_preferences(call: Call) -> Answer:
 async def put_preferences(call: Call, wanted: Preferences) -> Answer:
     """Choose what to get, how often, and a pause; `Authorization: Bearer` is the manage token of a mail."""
     subscriber = _bearer(call)
-    await _count(call, subscriber)
+    await count_write(call, subscriber)
     return json_answer(await set_preferences(call, subscriber, wanted), headers=NO_STORE)
 
 
-async def _count(call: Call, subscriber: str) -> None:
+async def count_write(call: Call, subscriber: str) -> None:
     """Count a subscriber's write, beside its network's. Raises TooManyRequests."""
     call.add_limits(await call.site.limit_subscriber(subscriber))
 
@@ -104,7 +132,7 @@ async def preferences_page(call: Call) -> Answer:
 async def preferences_form(call: Call) -> Answer:
     """Save the form, join this browser's bookmarks to the subscription, or mail the links to one's data."""
     subscriber = _holder(call, "manage")
-    await _count(call, subscriber)
+    await count_write(call, subscriber)
     sent = fields(await call.read_body())
     match sent.get("do"):
         case ["export"]:
@@ -131,6 +159,8 @@ def _wanted(sent: dict[str, list[str]]) -> Preferences:
         "frequency": (sent.get("frequency") or ["weekly"])[-1],
         "paused_until": (sent.get("paused_until") or [""])[-1] or None,
     }
+    if "zone" in sent:
+        values["zone"] = sent["zone"][-1] or None
     try:
         return msgspec.convert(values, Preferences)
     except msgspec.ValidationError:
@@ -150,6 +180,8 @@ async def _show_form(call: Call, subscriber: str, saved: str = "") -> Answer:
         frequency=preferences.frequency,
         paused_until=until,
         pauses=_pauses(until),
+        zone=preferences.zone,
+        zones=zones() if call.site.settings.pace.own_hour else [],
         unsubscribe_url=_action("unsubscribe", call.site.mail_tokens.unsubscribe(subscriber)),
         has_bookmarks=find_visitor(call.head, call.site.tokens) is not None,
         saved=saved,
@@ -171,33 +203,12 @@ async def _mail_links(call: Call, subscriber: str) -> Answer:
     return show_message(call, "On its way", "A mail with links to your data is on its way to you.")
 
 
-@endpoint("GET", "/newsletter/unsubscribe", gives=HTML, problems=(410,), proof="linkToken")
-@from_link
-async def unsubscribe_page(call: Call) -> Answer:
-    """Show the button that ends a subscription."""
-    call.site.mail_tokens.read_unsubscribe(read_token(call))
-    text = "Press the button, and we send you no further issues."
-    return _show_button(call, "unsubscribe", "Unsubscribe", text, "Unsubscribe")
-
-
-@endpoint("POST", "/newsletter/unsubscribe", gives=HTML, problems=(410,), proof="linkToken", sent_by="anyone")
-@from_link
-async def unsubscribe_form(call: Call) -> Answer:
-    """End a subscription: a page's button, or a mail program's one click (RFC 8058). May be repeated."""
-    subscriber = call.site.mail_tokens.read_unsubscribe(read_token(call))
-    await _count(call, subscriber)
-    await call.read_body()
-    await call.site.committer.submit(Unsubscribe(subscriber))
-    text = "We send you no further issues. If that was a mistake, sign up again and confirm."
-    return show_message(call, "You are unsubscribed", text, links=[SIGN_UP])
-
-
 @endpoint("GET", "/newsletter/export", gives=HTML, problems=(410,), proof="linkToken")
 @from_link
 async def export_page(call: Call) -> Answer:
     """Show the button that downloads one's data."""
     _holder(call, "export")
-    return _show_button(call, "export", "Your data", "A copy of what we keep about you, as a JSON file.", "Download my data")
+    return show_button(call, "export", "Your data", "A copy of what we keep about you, as a JSON file.", "Download my data")
 
 
 @endpoint("POST", "/newsletter/export", gives=JSON, problems=(410,), proof="linkToken")
@@ -208,7 +219,7 @@ async def export_form(call: Call) -> Answer:
     With it comes what the visitor whose cookie is sent did, if its bookmarks are the subscriber's.
     """
     subscriber = _holder(call, "export")
-    await _count(call, subscriber)
+    await count_write(call, subscriber)
     await call.read_body()
     visitor = find_visitor(call.head, call.site.tokens)
     state = fold(evolve, await call.site.log.whole(stream(subscriber)))
@@ -226,7 +237,7 @@ async def erase_page(call: Call) -> Answer:
     text = (
         "This destroys your address and preferences and, in the browser where you wrote them, your texts. It can't be undone."
     )
-    return _show_button(call, "erase", "Erase my data", text, "Erase my data")
+    return show_button(call, "erase", "Erase my data", text, "Erase my data")
 
 
 @endpoint("POST", "/newsletter/erase", gives=HTML, problems=(410,), proof="linkToken")
@@ -237,7 +248,7 @@ async def erase_form(call: Call) -> Answer:
     The cookie is asked for since whoever holds a link isn't always who wrote the texts.
     """
     subscriber = _holder(call, "erase")
-    await _count(call, subscriber)
+    await count_write(call, subscriber)
     await call.read_body()
     site = call.site
     joined = await erase_subscriber(site.committer, site.valkey, site.settings.home, subscriber)
@@ -258,5 +269,6 @@ def _action(name: str, token: str) -> str:
     return f"/newsletter/{name}?token={quote(token)}"
 
 
-def _show_button(call: Call, name: str, heading: str, text: str, button: str) -> Answer:
+def show_button(call: Call, name: str, heading: str, text: str, button: str) -> Answer:
+    """Answer with a page of one button, which posts the link that led to the page."""
     return show(call, "button.html", heading=heading, text=text, action=_action(name, read_token(call)), button=button)

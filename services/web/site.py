@@ -140,7 +140,8 @@ class Site:
         self.look = look_of(settings)
         check_mails(self.look)
         self.drawings = Drawings()
-        self.theme = Theme(settings.identity, FILTERS, GLOBALS | {"base_url": settings.base_url})
+        own_hour = settings.newsletter.hour if settings.pace.own_hour else None
+        self.theme = Theme(settings.identity, FILTERS, GLOBALS | {"base_url": settings.base_url, "own_hour": own_hour})
         self.is_leaving = False
         self.metrics.registry.register(Load(self.admission))
         if self.tracing is not None:

@@ -16,6 +16,7 @@ from events.log.committer import Committer
 from events.log.vault import Vault
 from services.clock import fresh_id, now
 from services.newsletter.tokens import MailTokens
+from services.setting_groups import Pace
 from services.settings import Newsletter
 from tests.support import catalogs
 from tests.support.catalogs import tool
@@ -337,3 +338,59 @@ async def test_odd_but_legal_addresses_are_mailed(room: Newsroom) -> None:
         await room.sign_up(read_address(address))
     await room.deliver()
     assert {to for to, _ in room.sink.mails} == {odd[0], odd[1], "x@xn--exmple-cua.ch"}
+
+
+@pytest.fixture
+async def zoned(dsn: str, valkey_url: str, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a site whose issues keep to their readers' own hour."""
+    async with client(settings(dsn, valkey_url, home=tmp_path, pace=Pace(own_hour=True))) as made:
+        yield made
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_a_browsers_time_zone_comes_along_where_the_site_asks_for_it(
+    zoned: httpx.AsyncClient, tokens: MailTokens, connection: Any
+) -> None:
+    """A form's unknown word is dropped, a program's is refused; the reader can change it and take it back."""
+    form = {"email": "ada@example.com", "zone": "Asia/Calcutta"}
+    assert (await zoned.post("/newsletter", data=form, headers=HERE)).status_code == 303
+    odd = {"email": "odd@example.com", "zone": "Mars/Olympus"}
+    assert (await zoned.post("/newsletter", data=odd, headers=HERE)).status_code == 303
+    refused = await sign_up(zoned, "bob@example.com", zone="Mars/Olympus")
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (400, "/zone")
+    assert (await sign_up(zoned, "bob@example.com", zone="Europe/Berlin")).status_code == 202
+    readers = [reader for reader, _ in await mails(connection)]
+    zones = []
+    for reader in readers:
+        await zoned.post("/v1/newsletter/confirm", json={"token": tokens.confirm(reader, 1)})
+        bearer = {"authorization": f"Bearer {tokens.issue('manage', reader)}"}
+        zones.append((await zoned.get("/v1/newsletter/preferences", headers=bearer)).json().get("zone"))
+    assert zones == ["Asia/Calcutta", None, "Europe/Berlin"]
+    page = await zoned.get("/newsletter/preferences", params={"token": tokens.issue("manage", readers[2])})
+    assert '<option value="Europe/Berlin" selected>' in page.text
+    plain = {"categories": [], "frequency": "weekly"}
+    for more, kept in (({}, "Europe/Berlin"), ({"zone": "America/New_York"}, "America/New_York"), ({"zone": None}, None)):
+        put = await zoned.put("/v1/newsletter/preferences", json=plain | more, headers=bearer)
+        assert (put.status_code, put.json().get("zone")) == (200, kept)
+    bad = await zoned.put("/v1/newsletter/preferences", json=plain | {"zone": "Berlin"}, headers=bearer)
+    assert (bad.status_code, bad.json()["errors"][0]["pointer"]) == (400, "/zone")
+    address = f"/newsletter/preferences?token={tokens.issue('manage', readers[2])}"
+    saved = await zoned.post(address, data={"frequency": "weekly", "zone": "Asia/Tokyo", "do": "save"}, headers=HERE)
+    assert '<option value="Asia/Tokyo" selected>' in saved.text
+    forms = await connection.fetch("select distinct data->>'form' as form from log.events where data ? 'form'")
+    assert [row["form"] for row in forms] == ["sign-up 2"]
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_a_site_with_one_hour_keeps_no_time_zone(http: httpx.AsyncClient, tokens: MailTokens, connection: Any) -> None:
+    """A program may send one all the same; nothing asks for it and nothing keeps it."""
+    assert (await sign_up(http, "ada@example.com", zone="Europe/Berlin")).status_code == 202
+    ((ada, _),) = await mails(connection)
+    await http.post("/v1/newsletter/confirm", json={"token": tokens.confirm(ada, 1)})
+    manage = tokens.issue("manage", ada)
+    wanted = {"categories": [], "frequency": "weekly", "zone": "Europe/Berlin"}
+    put = await http.put("/v1/newsletter/preferences", json=wanted, headers={"authorization": f"Bearer {manage}"})
+    assert (put.status_code, put.json()) == (200, {"categories": [], "frequency": "weekly", "paused_until": None})
+    assert not await connection.fetchval("select exists (select from log.events where data ? 'zone')")
+    pages = [await http.get("/newsletter"), await http.get("/newsletter/preferences", params={"token": manage})]
+    assert not any('name="zone"' in page.text for page in pages)

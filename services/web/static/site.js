@@ -339,6 +339,9 @@
       openDrawer();
     });
 
+  // Where issues keep to the reader's hour, a sign-up says the browser's time zone.
+  for (const field of all("[data-zone]")) field.value = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
+
   // What stands in a field to be copied.
   for (const button of all("[data-copy]")) {
     button.hidden = false;
