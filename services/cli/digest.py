@@ -1,6 +1,7 @@
 """`ballotpress digest`: preview, compile, send, and settle issues."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,8 @@ from services.sizes import size
 if TYPE_CHECKING:
     from services.newsletter.holds import Hold
     from services.newsletter.issues import Issue, ServedEdition
+    from services.newsletter.pace import Database
+    from services.newsletter.waiting import Waiting
 
 Edition = Literal["weekly", "monthly"]
 
@@ -48,10 +51,17 @@ def preview(reader: str | None, edition: Edition, folder: Path, as_json: bool) -
     (folder / "digest-preview.html").write_text(made.html)
     show(
         as_json,
-        {"audience": made.audience, "excluded": made.excluded, "bytes": len(made.message), "quiet": made.quiet},
+        {
+            "audience": made.audience,
+            "excluded": made.excluded,
+            "bytes": len(made.message),
+            "quiet": made.quiet,
+            "days": made.days,
+        },
         f"Wrote {folder / 'digest-preview.eml'} ({size(len(made.message))}) and {folder / 'digest-preview.html'}",
         f"{made.audience} would get it" + ("; a quiet week" if made.quiet else ""),
         *(f"{readers} would not: {reason}" for reason, readers in made.excluded.items()),
+        *([made.pace] if made.pace else []),
     )
 
 
@@ -80,27 +90,76 @@ async def compile_(number: int | None, edition: Edition) -> int:
 
 
 @digest.command()
-@click.option("--now", is_flag=True, required=True, help="Don't wait for the scheduled time.")
+@click.option("--now", is_flag=True, help="Don't wait for the scheduled time.")
 @click.option("--extra", is_flag=True, help="Send another issue in a period that already had one.")
+@click.option("--to", "address", metavar="EMAIL", help="Send a test to this address alone, through the relay.")
+@click.option("--issue", "number", type=Whole(min=1), metavar="N", help="The issue to test.  [default: the running one]")
+@edition_option
+@yes_option
 @json_option
 @asynchronous
-async def send(now: bool, extra: bool, as_json: bool) -> None:
-    """Compile and plan the running period's issue for the worker to send.
+async def send(
+    now: bool, extra: bool, address: str | None, number: int | None, edition: Edition, yes: bool, as_json: bool
+) -> int:
+    """Compile and plan the running period's issue for the worker to send, or send a test of it to one address.
 
-    A period has one issue, however often this is run.
+    A period has one issue, however often this is run. One that won't reach all its readers before the next one comes is sent
+    after a yes. A test is marked in its subject, and nothing is kept of it; the status is 1 if the relay doesn't take it.
     """
     settings = find_settings()
+    if address is not None and not (now or extra):
+        return await _try_out(settings, edition, number, address, as_json)
+    if address is not None or number is not None or not now:
+        raise click.UsageError("Give either --now, or --to EMAIL with or without --issue N.")
     from services.newsletter import issues, ledger, periods
     from services.newsletter.schedule import schedule_of
 
     schedule = schedule_of(settings.newsletter)
     async with connected(settings) as connection:
+        await _say_pace(settings, connection, yes)
         at = await periods.time_of(connection)
         served = await issues.send_now(connection, settings.database_url, schedule, at, OPERATOR, extra=extra)
         sent = [(one, await ledger.accounts(connection, one.issue.number)) for one in served]
     await _ring(settings)
     value = [{"issue": one.issue, "sent_now": one.is_new, "accounts": counts} for one, counts in sent]
     show(as_json, value, *(_sent_line(one, counts) for one, counts in sent))
+    return 0
+
+
+async def _try_out(settings: Settings, edition: Edition, number: int | None, address: str, as_json: bool) -> int:
+    """Send a test to one address; return the command's status."""
+    from services.newsletter.transport import open_transport
+    from services.newsletter.trying import write_test
+
+    async with connected(settings) as connection:
+        letter = await write_test(settings, connection, edition, number, address)
+    async with open_transport(settings) as transport:
+        outcome = await transport.deliver(letter)
+    where = "the relay" if settings.smtp_url else "the outbox"
+    said = " ".join(str(part) for part in (outcome.code, outcome.status) if part)
+    words = {
+        "accepted": f"Sent a test to {letter.recipient}: {where} took it ({said})",
+        "not_sent": "The relay could not be reached: see SMTP_URL",
+        "uncertain": "The relay gave no answer in the end: the test may have arrived",
+    }
+    line = words.get(outcome.kind, f"The relay refused the test ({said})")
+    taken = outcome.kind == "accepted"
+    show(as_json, {"outcome": outcome.kind, "code": outcome.code, "status": outcome.status}, *([line] if taken else []))
+    if not taken:
+        click.echo(f"ballotpress: {line}", err=True)
+    return 0 if taken else 1
+
+
+async def _say_pace(settings: Settings, connection: "Database", yes: bool) -> None:
+    """Say how long an issue takes at the pace that is set, and ask before one that not all its readers will get."""
+    from services.newsletter.pace import plan_of
+    from services.newsletter.waiting import foresee, said_forecast
+
+    readers, whole, period = await foresee(connection, "weekly", plan_of(settings.pace, settings.newsletter))
+    if said := said_forecast(readers, whole, period):
+        click.echo(said, err=True)
+    if period.left:
+        confirm("Send it all the same?", yes)
 
 
 @digest.command()
@@ -114,6 +173,7 @@ async def status(number: int | None, reader: str | None, missed: bool, as_json: 
     settings = find_settings()
     from services.newsletter import issues, ledger, periods
     from services.newsletter.schedule import schedule_of
+    from services.newsletter.waiting import read_waiting
 
     async with connected(settings) as connection:
         some = [await issues.issue(connection, number)] if number else await issues.issues(connection)
@@ -125,12 +185,15 @@ async def status(number: int | None, reader: str | None, missed: bool, as_json: 
             if not shown and not as_json:
                 click.echo("Nobody missed it")
             return
-        found = [(one, await ledger.accounts(connection, one.number)) for one in some]
+        found = [
+            (one, await ledger.accounts(connection, one.number), await read_waiting(connection, one.number)) for one in some
+        ]
         late = await periods.late(connection, schedule_of(settings.newsletter), await periods.time_of(connection))
         if late and number is None and not as_json:
             click.echo(f"Late: {late}", err=True)
-    lines = [_issue_line(one, counts) for one, counts in found] or ["No issue yet"]
-    show(as_json, [{"issue": one, "accounts": counts} for one, counts in found], *lines)
+    lines = [line for one, counts, waiting in found for line in _issue_lines(one, counts, waiting)] or ["No issue yet"]
+    value = [{"issue": one, "accounts": counts, "waiting": waiting} for one, counts, waiting in found]
+    show(as_json, value, *lines)
 
 
 @digest.command()
@@ -273,6 +336,12 @@ def _sent_line(sent: "ServedEdition", counts: dict[str, int]) -> str:
     if sent.is_new:
         return f"Issue {issue.number}, {issue.edition}: {_in_words(counts)}"
     return f"Issue {issue.number} was sent at {utc(issue.compiled_at)} (--extra sends another)"
+
+
+def _issue_lines(issue: "Issue", counts: dict[str, int], waiting: list["Waiting"]) -> Iterator[str]:
+    yield _issue_line(issue, counts)
+    for one in waiting:
+        yield f"  {counted(one.mails, 'mail')} {'waits' if one.mails == 1 else 'wait'} for {one.reason}"
 
 
 def _issue_line(issue: "Issue", counts: dict[str, int]) -> str:

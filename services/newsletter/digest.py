@@ -97,14 +97,15 @@ class Digests:
             found.update({mail: (chosen[mail.categories], lines.get(mail.reader, [])) for mail in theirs})
         return found
 
-    async def prepare(self, issue: StoredIssue, categories: Collection[str]) -> PreparedDigest:
-        """Return the issue's digest for these categories, encoded for all their readers."""
+    async def prepare(self, issue: StoredIssue, categories: Collection[str], *, mark: str = "") -> PreparedDigest:
+        """Return the issue's digest for these categories, encoded for all their readers; a mark begins the subject."""
         content = within(issue.content, categories)
         review = await open_review(self._database, self._vault, content)
-        key = (issue.heading.number, tuple(sorted(categories)), review)
+        key = (issue.heading.number, tuple(sorted(categories)), review, mark)
         if (known := self._prepared.get(key)) is None:
             values = digest_values(issue.heading, content, review, self._settings.base_url)
             shared = render_shared({**values, "postal_address": self._settings.newsletter.postal_address}, self.look)
+            shared = shared._replace(subject=mark + shared.subject)
             feedback_id = f"issue-{issue.heading.number}:digest"
             known = prepare(shared, self._from, f"digest.{self._from.domain}", feedback_id, self.look.newsletter_name)
             if len(self._prepared) >= MOST_PREPARED:

@@ -1,18 +1,22 @@
 """The running issue as a mail, to look at: nothing is kept, planned or sent."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
+from asyncpg import Connection
 
 from emails.message import Reader
 from emails.rendering import render_own
 from events.log.vault import Vault
 from services.clock import now
-from services.newsletter import issues
+from services.newsletter import issues, pace
 from services.newsletter.digest import Digests, StoredIssue, read_issue, sender_of, within
 from services.newsletter.periods import Edition
 from services.newsletter.schedule import schedule_of
 from services.newsletter.subscribers import opened
+from services.newsletter.waiting import PERIOD_DAYS, said_forecast
 from services.settings import Settings
 
 NOBODY: Final = "reader@example.com"
@@ -20,17 +24,23 @@ AUDIENCE: Final = "select reason, count(*) as readers from newsletter.mails wher
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
-    """The mail as it would be sent, the number of readers who would get it, and by reason how many would not."""
+    """The mail as it would be sent, the number of readers who would get it, and by reason how many would not.
+
+    `days` is how many it takes at the pace that is set, `pace` a sentence on it where it is more than one.
+    """
 
     message: bytes
     html: str
     audience: int
     excluded: dict[str, int]
     quiet: bool
+    days: int = 1
+    pace: str | None = None
 
 
-async def preview(settings: Settings, edition: Edition, reader: str | None) -> Preview:
-    """Write the mail of the running issue to a reader, or to an example address; roll back what is stored on the way."""
+@asynccontextmanager
+async def compiled(settings: Settings, edition: Edition) -> AsyncIterator[tuple["Connection[Any]", StoredIssue]]:
+    """Compile and plan the running issue, and roll back what is stored when it was looked at."""
     at, schedule = now(), schedule_of(settings.newsletter)
     async with issues.rolled_back(settings.database_url) as connection:
         number = await issues.compile_within(
@@ -38,8 +48,18 @@ async def preview(settings: Settings, edition: Edition, reader: str | None) -> P
         )
         assert number is not None  # noqa: S101 - an extra issue finds no other in its place
         await issues.plan(connection, number, schedule, at)
-        counts = {row["reason"]: row["readers"] for row in await connection.fetch(AUDIENCE, number)}
-        return await _write(connection, settings, await read_issue(connection, number), reader, counts)
+        yield connection, await read_issue(connection, number)
+
+
+async def preview(settings: Settings, edition: Edition, reader: str | None) -> Preview:
+    """Write the mail of the running issue to a reader, or to an example address; roll back what is stored on the way."""
+    async with compiled(settings, edition) as (connection, issue):
+        counts = {row["reason"]: row["readers"] for row in await connection.fetch(AUDIENCE, issue.heading.number)}
+        standing = await pace.stand(connection, pace.plan_of(settings.pace, settings.newsletter))
+        audience = counts.get(None, 0)
+        whole, period = standing.forecast(audience), standing.forecast(audience, PERIOD_DAYS[edition])
+        made = await _write(connection, settings, issue, reader, counts)
+        return msgspec.structs.replace(made, days=whole.days, pace=said_forecast(audience, whole, period))
 
 
 async def _write(

@@ -8,6 +8,7 @@ from events.quarantine import WHOLE
 from projections.engine.window import LogWentBack
 from services.newsletter.holds import MANY_REFUSED, RESUME_HELD, said_held
 from services.newsletter.periods import SERVE_LATE
+from services.newsletter.waiting import FASTER
 from services.proof import health
 from services.purge.progress import said_failing
 from services.status.model import (
@@ -207,6 +208,8 @@ def _ledger_problems(ledger: Ledger) -> Iterator[Problem]:
         yield Problem(what, "see the worker's log: it holds the relay's answers")
     if ledger.late is not None:
         yield Problem(ledger.late, SERVE_LATE)
+    if ledger.slow is not None:
+        yield Problem(ledger.slow, FASTER)
     for account in ledger.issues:
         if account.unplanned_seconds > MAIL_SECONDS and ledger.paused_at is None:
             what = f"Issue {account.issue} was compiled {account.unplanned_seconds:.0f} s ago, and isn't planned"

@@ -158,7 +158,7 @@ class Ledger(msgspec.Struct, frozen=True):
     """The mails: the open issues and the last one, and unsettled single mails by state.
 
     `held` says why they wait without an operator's word. `overdue_seconds` is how long the first due mail has waited;
-    `late` is a sentence about an issue that needs an operator.
+    `late` is a sentence about an issue that needs an operator, `slow` one on issues that don't reach all readers in time.
     Digests to `held_providers` wait because they refused us; `refused_readers` counts the last day's readers of such servers.
     """
 
@@ -170,6 +170,7 @@ class Ledger(msgspec.Struct, frozen=True):
     late: str | None
     held_providers: Sequence[Hold] = ()
     refused_readers: int = 0
+    slow: str | None = None
 
 
 class Queue(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ from projections.registry import PROJECTIONS
 from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import look, said_late
 from services.newsletter.schedule import Schedule
+from services.newsletter.waiting import overdue_seconds, said_slow
 from services.proof import health
 from services.purge.progress import SINCE as PURGES_SINCE
 from services.purge.progress import read_progress
@@ -114,10 +115,7 @@ select s.paused_at, to_jsonb(s) ->> 'held' as held,
        (select coalesce(jsonb_object_agg(m.state, m.mails), '{}')
         from (select m.state, count(*) as mails from newsletter.mails m
               where m.issue = 0 and m.state in ('pending', 'attempting', 'deferred', 'uncertain')
-              group by m.state) m) as singles,
-       coalesce(extract(epoch from (select now() - min(m.not_before) from newsletter.mails m
-                                    where m.state in ('pending', 'deferred') and m.not_before <= now())), 0)::float8
-           as overdue_seconds
+              group by m.state) m) as singles
 from newsletter.schedule s
 """
 
@@ -284,7 +282,15 @@ async def read_ledger(connection: "Connection[Any]", schedule: Schedule, at: dat
     late = said_late(await look(connection, schedule, at))
     singles, refused = _counts.decode(row["singles"]), await _refused(connection)
     return model.Ledger(
-        row["paused_at"], row["held"], issues, singles, row["overdue_seconds"], late, refused.held, refused.readers
+        row["paused_at"],
+        row["held"],
+        issues,
+        singles,
+        await overdue_seconds(connection),
+        late,
+        refused.held,
+        refused.readers,
+        await said_slow(connection),
     )
 
 
