@@ -30,7 +30,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "status": ("status", "status --watch"),
     "digest preview": ("digest preview --to previews", f"digest preview --reader {_VISITOR}"),
     "digest compile": ("digest compile --edition monthly", "digest compile --verify 12"),
-    "digest send": ("digest send --now",),
+    "digest send": ("digest send --now", "digest send --to me@example.com", "digest send --to me@example.com --issue 12"),
     "digest status": ("digest status", "digest status 12 --missed"),
     "digest resolve": (
         "digest resolve 12 --uncertain drop",
@@ -47,6 +47,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     ),
     "subscribers suppressed": ("subscribers suppressed --most 20",),
     "subscribers reinstate": ('subscribers reinstate ada@example.com --reason "our own fault, mended"',),
+    "subscribers consent": ("subscribers consent ada@example.com", "subscribers consent ada@example.com --json"),
     "subscribers export": ("subscribers export ada@example.com",),
     "subscribers erase": ("subscribers erase ada@example.com --yes",),
     "person export": ("person export ada@example.com", f"person export {_VISITOR}"),

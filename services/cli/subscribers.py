@@ -1,4 +1,4 @@
-"""`ballotpress subscribers`: import people who consented elsewhere; take back suppressions; export or erase one's data."""
+"""`ballotpress subscribers`: import people who consented elsewhere, prove consent, take back suppressions, export or erase."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +14,13 @@ from services.embedded.start import find_settings
 from services.settings import Settings
 
 if TYPE_CHECKING:
+    from services.newsletter.consents import Consent
     from services.newsletter.imports import ImportCounts
 
 
 @click.group()
 def subscribers() -> None:
-    """Import subscribers; list and take back suppressions; export or erase a person's data."""
+    """Import subscribers; list and take back suppressions; prove consent; export or erase a person's data."""
 
 
 @subscribers.command("import")
@@ -116,6 +117,46 @@ async def reinstate(email: str, reason: str, as_json: bool) -> int:
     receipt = await submit(settings, ReinstateSubscriber(person, reason, OPERATOR))
     show(as_json, {"reinstated": True, "position": receipt.position}, f"Reinstated; it was suppressed for: {why}")
     return 0
+
+
+@subscribers.command()
+@click.argument("email")
+@json_option
+@asynchronous
+async def consent(email: str, as_json: bool) -> int:
+    """Print the proof of EMAIL's consent: when, by which form and words, how it was confirmed, and what changed since.
+
+    The status is 1 for an address that nobody signed up. What was erased can't be proved, nor need it be.
+    """
+    settings = find_settings()
+    from events.log.vault import Vault
+    from services.newsletter.consents import read_consent
+    from services.newsletter.subscribers import find
+
+    vault = Vault(settings.vault_keys)
+    async with connected(settings) as connection:
+        person, _ = await find(connection, await vault.finder(connection), email)
+        found = None if person is None else await read_consent(connection, vault, person)
+    if found is None:
+        show(as_json, None, "This address is unknown: nobody signed it up, or it was erased")
+        return 1
+    show(as_json, found, *_proof(found))
+    return 0
+
+
+def _proof(consent: "Consent") -> Iterator[str]:
+    yield f"{consent.email or consent.subscriber}: {consent.status}"
+    for step in consent.steps:
+        yield f"{utc(step.at)}  {step.what}"
+        form = f"by form {step.form}, " if step.form else ""
+        by = f", by operator {step.operator}" if step.operator else ""
+        yield f"  {form}event {step.position} of the log{by}"
+        if step.token:
+            yield f"  SHA-256 of the token: {step.token}"
+        if step.evidence:
+            yield f"  evidence: {step.evidence}"
+    for form, words in consent.words.items():
+        yield f"The words of {form}: {words}"
 
 
 @subscribers.command()
