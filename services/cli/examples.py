@@ -30,7 +30,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "status": ("status", "status --watch"),
     "digest preview": ("digest preview --to previews", f"digest preview --reader {_VISITOR}"),
     "digest compile": ("digest compile --edition monthly", "digest compile --verify 12"),
-    "digest send": ("digest send --now", "digest send --to me@example.com", "digest send --to me@example.com --issue 12"),
+    "digest send": ("digest send --now", "digest send --to me@example.com", "digest send --to me@example.com --issue 3"),
     "digest status": ("digest status", "digest status 12 --missed"),
     "digest resolve": (
         "digest resolve 12 --uncertain drop",

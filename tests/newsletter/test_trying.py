@@ -89,7 +89,7 @@ async def test_a_test_mail_that_cannot_go_says_why(room: Newsroom) -> None:
     for words, said in (
         (("--to", "me@example.com"), "The relay refused the test (554"),
         (("--to", "ada@example.com"), "suppressed for: complaint"),
-        (("--to", "me@example.com", "--issue", "9"), "There is no issue 9"),
+        (("--to", "me@example.com", "--issue", "7"), "There is no issue 7"),
         (("--to", "nobody"), "The address can't be used"),
         (("--to", "me@example.com", "--now"), "Give either"),
         ((), "Give either"),
