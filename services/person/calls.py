@@ -53,7 +53,7 @@ KEPT: Final = (
         until="as long as the site exists, so that it is done again on a backup that is brought back",
         found="the visitor's or the subscriber's number",
         fate="stays",
-        remains="The number.",
+        remains="The number, and when it was erased.",
         copies="log",
         events=("PersonErased",),
     ),

@@ -15,7 +15,6 @@ from events.log import postgres
 from events.log.command import IdempotencyKey, Receipt
 from events.log.committer import Committer, LogUnavailable
 from events.log.event import Recorded
-from events.log.ids import ID, SLUG
 from events.log.store import Log
 from events.log.tasks import end
 from events.log.vault import Finder, Vault
@@ -42,6 +41,7 @@ from services.settings import Settings
 from services.starting import await_schema
 from services.status.processes import Life, read_processes, said_wrong
 from services.tracing.opening import open_tracing
+from services.web import path_parameters
 from services.web.badge_hosts import BadgeHosts
 from services.web.card_cache import Cards
 from services.web.drawings import Drawings
@@ -74,29 +74,8 @@ CARRY_SECONDS = 1.5
 COPIES_PER_HOUR = 20
 """Of a visitor's data, for the visitor."""
 
-# `$` alone would let a newline follow.
-PATH_PATTERNS.update(
-    tool=SLUG,
-    pair=r"^[a-z0-9-]{1,120}-vs-[a-z0-9-]{1,120}$(?!\n)",
-    persona=r"^[^/\x00-\x20][^/\x00-\x1f]{0,79}$(?!\n)",
-    category=r"^[a-z0-9-]{1,80}$(?!\n)",
-    id=ID,
-    visitor=ID,
-    review=ID,
-    webhook=ID,
-    subscriber=ID,
-    mail=r"^[A-Za-z0-9_-]{1,160}$(?!\n)",
-    problem=r"^[a-z-]{1,40}$(?!\n)",
-    number=r"^[1-9][0-9]{0,8}$(?!\n)",
-    log=r"^[1-9][0-9]{0,8}$(?!\n)",
-    tile=r"^/?(entries|[0-9]{1,2})/(x[0-9]{3}/)*[0-9]{3}(\.p/[1-9][0-9]{0,2})?$(?!\n)",
-    card=r"^[a-z0-9-]{1,245}\.png$(?!\n)",
-    badge=r"^[a-z0-9-]{1,120}\.svg$(?!\n)",
-    entry=r"^[1-9][0-9]{0,15}$(?!\n)",
-    sitemap=r"^(pages|(tools|pairs)-[1-9][0-9]{0,15})\.xml$(?!\n)",
-    pack=r"^(0|[1-9][0-9]{0,8})\.jsonl\.gz$(?!\n)",
-)
-PATH_TAILS.add("tile")
+PATH_PATTERNS.update(path_parameters.PATTERNS)
+PATH_TAILS.update(path_parameters.TAILS)
 
 
 async def _leave(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
