@@ -165,6 +165,7 @@ TABLE: Final = {
     ),
     "own_hour": switch("BALLOTPRESS_OWN_HOUR"),
     "archive_folder": Variable("BALLOTPRESS_ARCHIVE_DIR", "/.*", "must be the absolute path of a folder, not {!r}", Path),
+    "erasure_file": Variable("BALLOTPRESS_ERASURE_FILE", "/.*", "must be the absolute path of a file, not {!r}", Path),
     "marks_folder": Variable("BALLOTPRESS_SENT_MARKS_DIR", "/.*", "must be the absolute path of a folder, not {!r}", Path),
     "log_keys": Variable(
         LOG_KEY, "[A-Za-z0-9+/]{43}=", "holds a key that is not 32 bytes in base64: use one that is", b64decode,

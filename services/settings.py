@@ -58,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     second_operator_above: int = 100
     false_alarms: float = 0.01
     puzzle: PuzzleBy = "operator"
+    erasure_file: Path | None = None
     webhook_failures: int = 20
     webhook_loopback: bool = False
     crawlers: Crawlers = "all"

@@ -29,6 +29,7 @@ from services.integrity.scan import scan, silent
 from services.newsletter.doorbell import DOORBELL
 from services.newsletter.mailroom import Mailroom
 from services.operators import sessions
+from services.person.notes import Notes
 from services.purge.follower import Following
 from services.purge.hook import hook_of
 from services.settings import Settings
@@ -56,10 +57,11 @@ def run(settings: Settings) -> None:
     mailroom = Mailroom(settings, None if tracing is None else tracing.mails)
     asyncio.get_event_loop().run_until_complete(await_schema(settings.database_url, "worker"))
     began = monotonic()
-    life = Life(settings.database_url, "worker", lambda: _trouble(mailroom, began))
+    erasures = Notes(settings)
+    life = Life(settings.database_url, "worker", lambda: _trouble(mailroom, began) or erasures.trouble)
     desk = Desk(settings)
-    worker = create_worker(settings, mailroom, desk)
-    beside = [worker.loop.create_task(life.run())]
+    worker = create_worker(settings, mailroom, desk, erasures)
+    beside = [worker.loop.create_task(life.run()), worker.loop.create_task(erasures.run())]
     if (hook := hook_of(settings)) is not None:
         beside.append(worker.loop.create_task(Following(settings.database_url, hook).run()))
     try:
@@ -92,7 +94,7 @@ def _trouble(mailroom: Mailroom, began: float) -> str | None:
     return "has not reached Valkey: see REDIS_URL in its environment"
 
 
-def create_worker(settings: Settings, mailroom: Mailroom, desk: Desk) -> Worker:
+def create_worker(settings: Settings, mailroom: Mailroom, desk: Desk, erasures: Notes) -> Worker:
     """Return a worker that isn't running yet. It opens the mailroom and the webhooks' desk when it starts."""
     return Worker(
         functions=[func(_wake, name=DOORBELL, keep_result=0)],
@@ -113,6 +115,7 @@ def create_worker(settings: Settings, mailroom: Mailroom, desk: Desk) -> Worker:
             "database_url": settings.database_url,
             "mailroom": mailroom,
             "desk": desk,
+            "erasures": erasures,
             "days": DAYS if settings.network_marks else 0,
             "idle_minutes": settings.signing_in.idle_minutes,
             "false_alarms": settings.false_alarms,
@@ -133,6 +136,7 @@ async def _close(mailroom: Mailroom, desk: Desk) -> None:
 
 
 async def _open(ctx: dict[str, Any]) -> None:
+    await ctx["erasures"].begin()
     await ctx["mailroom"].open()
     await ctx["desk"].open()
 

@@ -56,6 +56,7 @@ KEPT: Final = (
         remains="The number, and when it was erased.",
         copies="log",
         events=("PersonErased",),
+        files=("erasures",),
     ),
 )
 

@@ -115,6 +115,7 @@ IMPERSONAL: Final = (
             "vault.leftovers",
             "public.ballotpress_migrations",
             "operators.failed_sign_ins",
+            "status.backups",
         ),
         keys=("ballotpress:log:*", "ballotpress:tick", "ballotpress:worker:*", "arq:*"),
         files=("run.json", "up.lock", "log-mark", "sockets/*"),

@@ -15,6 +15,7 @@ from services.integrity.puzzle import DETECTOR, read_switched, slow_down
 from services.integrity.queue import JOINED
 from services.integrity.scan import silent
 from services.newsletter.mailroom import Mailroom
+from services.person.notes import Notes
 from services.webhooks.desk import Desk
 from services.worker import create_worker
 from tests.support import bought
@@ -94,4 +95,4 @@ async def test_a_setting_says_whether_the_workers_scan_switches_it_on(
 ) -> None:
     """It doesn't, unless the site asks for it."""
     given = settings(dsn, valkey_url, puzzle=puzzle)
-    assert create_worker(given, Mailroom(given), Desk(given)).ctx["alarm"] is alarm
+    assert create_worker(given, Mailroom(given), Desk(given), Notes(given)).ctx["alarm"] is alarm
