@@ -8,10 +8,8 @@ import logging
 import os
 import socket
 from datetime import UTC
-from ipaddress import ip_address
 from time import monotonic
 from typing import Any
-from urllib.parse import urlsplit
 
 import uvloop
 from arq import cron, func
@@ -26,6 +24,7 @@ from services.integrity.marks import DAYS, forget_marks, marks_of
 from services.integrity.puzzle import slow_down
 from services.integrity.reading import unmarked
 from services.integrity.scan import scan, silent
+from services.newsletter.arrival import is_checked
 from services.newsletter.doorbell import DOORBELL
 from services.newsletter.mailroom import Mailroom
 from services.operators import sessions
@@ -51,7 +50,7 @@ def run(settings: Settings) -> None:
     """Work until stopped. Raises the error of Valkey's client when Valkey is lost for good."""
     asyncio.set_event_loop(uvloop.new_event_loop())  # arq takes the thread's
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # it would log every minute's tick
-    if settings.smtp_url and _is_public(settings.base_url) and not settings.base_url.startswith("https:"):
+    if is_checked(settings) and not settings.base_url.startswith("https:"):
         logger.warning("BALLOTPRESS_BASE_URL isn't https: mail programs won't offer one-click unsubscribing (RFC 8058)")
     tracing = open_tracing(settings, "worker")
     mailroom = Mailroom(settings, None if tracing is None else tracing.mails)
@@ -78,15 +77,6 @@ def run(settings: Settings) -> None:
             tracing.close()
 
 
-def _is_public(url: str) -> bool:
-    """Check whether readers elsewhere may reach a site at this address."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_global
-    except ValueError:
-        return "." in host and not host.endswith((".localhost", ".test", ".internal"))
-
-
 def _trouble(mailroom: Mailroom, began: float) -> str | None:
     """Return what keeps a worker from its work: it opens its mailroom as soon as it has reached Valkey."""
     if mailroom.is_open or monotonic() - began < START_SECONDS:
@@ -99,6 +89,7 @@ def create_worker(settings: Settings, mailroom: Mailroom, desk: Desk, erasures: 
     return Worker(
         functions=[func(_wake, name=DOORBELL, keep_result=0)],
         cron_jobs=[
+            cron(_check_mail, minute=set(range(60)), second=30, run_at_startup=True, keep_result=0),
             cron(_clear_old_receipts, minute=7, run_at_startup=True),
             cron(_clear_sessions, minute=22, run_at_startup=True),
             cron(_forget_marks, minute={2, 32}, run_at_startup=True),
@@ -149,6 +140,10 @@ async def _tick(ctx: dict[str, Any]) -> None:
     await ctx["mailroom"].tick()
     seconds, microseconds = await ctx["redis"].time()
     await ctx["redis"].set(LAST_TICK, seconds + microseconds / 1e6)
+
+
+async def _check_mail(ctx: dict[str, Any]) -> None:
+    await ctx["mailroom"].check()
 
 
 async def _resume_decisions(ctx: dict[str, Any]) -> int:

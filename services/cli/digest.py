@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -92,6 +93,7 @@ async def compile_(number: int | None, edition: Edition) -> int:
 @digest.command()
 @click.option("--now", is_flag=True, help="Don't wait for the scheduled time.")
 @click.option("--extra", is_flag=True, help="Send another issue in a period that already had one.")
+@click.option("--unchecked", is_flag=True, help="Send the first issue though `mail check` has red lines.")
 @click.option("--to", "address", metavar="EMAIL", help="Send a test to this address alone, through the relay.")
 @click.option("--issue", "number", type=Whole(min=1), metavar="N", help="The issue to test.  [default: the running one]")
 @edition_option
@@ -99,18 +101,21 @@ async def compile_(number: int | None, edition: Edition) -> int:
 @json_option
 @asynchronous
 async def send(
-    now: bool, extra: bool, address: str | None, number: int | None, edition: Edition, yes: bool, as_json: bool
+    now: bool, extra: bool, unchecked: bool, address: str | None, number: int | None, edition: Edition, yes: bool, as_json: bool
 ) -> int:
     """Compile and plan the running period's issue for the worker to send, or send a test of it to one address.
 
     A period has one issue, however often this is run. One that won't reach all its readers before the next one comes is sent
-    after a yes. A test is marked in its subject, and nothing is kept of it; the status is 1 if the relay doesn't take it.
+    after a yes; a site's first one is refused while `mail check` has red lines. A test is marked in its subject, and nothing is
+    kept of it; the status is 1 if the relay doesn't take it.
     """
     settings = find_settings()
     if address is not None and not (now or extra):
         return await _try_out(settings, edition, number, address, as_json)
     if address is not None or number is not None or not now:
         raise click.UsageError("Give either --now, or --to EMAIL with or without --issue N.")
+    if not unchecked:
+        await _must_arrive(settings)
     from services.newsletter import issues, ledger, periods
     from services.newsletter.schedule import schedule_of
 
@@ -306,6 +311,16 @@ async def cancel(number: int, yes: bool) -> None:
     async with connected(settings) as connection:
         stopped = await issues.cancel(connection, number)
     click.echo(f"Issue {number} is cancelled; {counted(stopped, 'mail')} not sent")
+
+
+async def _must_arrive(settings: Settings) -> None:
+    """Check that a first issue would arrive. Raises ClickException."""
+    from services.newsletter import first_issue
+
+    async with connected(settings) as connection:
+        reason = await first_issue.reason_to_wait(settings, connection, fresh=timedelta())
+    if reason is not None:
+        raise click.ClickException(f"{reason}. `ballotpress mail check` says what to mend; --unchecked sends it as it is")
 
 
 async def _set_paused(settings: Settings, paused: bool) -> None:

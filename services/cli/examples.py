@@ -53,6 +53,8 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "person export": ("person export ada@example.com", f"person export {_VISITOR}"),
     "person erase": ("person erase ada@example.com --yes", f"person erase {_VISITOR}"),
     "person kept": ("person kept",),
+    "mail check": ("mail check", "mail check --json"),
+    "mail waive": ('mail waive --reason "A trial among friends"', "mail waive --undo"),
     "mail ingest": ("mail ingest bounce.eml", "mail ingest -"),
     "integrity scan": ("integrity scan", "integrity scan --json"),
     "integrity list": ("integrity list", "integrity list --status voided --json"),

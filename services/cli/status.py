@@ -112,6 +112,9 @@ def _lines(status: "Status") -> Iterator[str]:
         singles = ", ".join(f"{count} {state}" for state, count in status.ledger.singles.items())
         paused = "" if status.ledger.paused_at is None else f"paused since {utc(status.ledger.paused_at)}; "
         yield f"mail    {paused}single mails: {singles or 'none waiting'}"
+    if (found := status.mail_check) is not None:
+        wrong = f"{len(found.wrong)} wrong" + (f" ({', '.join(found.wrong)})" if found.wrong else "")
+        yield f"arrives {found.right} right, {wrong}, {found.unknown} unknown, as of {utc(found.checked_at)}"
     for process in status.processes:
         where = f"{process.pid} on {process.host}, release {process.release}"
         yield f"{'runs' if process.lives else 'gone'}    {process.kind} {where}, seen {process.silent_seconds:.0f} s ago"

@@ -4,6 +4,7 @@ An answer keeps apart what a DNS server may say: records, no records of the kind
 can be believed (silence, SERVFAIL, nonsense, aliases in a circle) the answer is "unknown", with the reason.
 """
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, Protocol
@@ -35,6 +36,7 @@ PAYLOAD: Final = 1232
 NULL_MX: Final = "."
 """The one exchange of a domain that takes no mail (RFC 7505)."""
 
+_PROBED: Final[tuple[Kind, ...]] = ("A", "TXT")
 _NO_SERVER: Final = "no DNS server is named on this machine"
 
 
@@ -89,10 +91,22 @@ class Resolver:
         return Answer("found", _records(kind, list(found.rrset)), alias_of=alias)
 
 
-async def invents(dns_servers: LooksUp) -> bool:
-    """Return whether the DNS server has records for a name that can't exist (RFC 6761 6.4), as that of a captive network."""
+class Away:
+    """Looks nothing up, since no DNS server can be asked: every answer is unknown, for one reason."""
+
+    def __init__(self, why: str) -> None:
+        self._answer = Answer("unknown", why=why)
+
+    async def look_up(self, name: str, kind: Kind) -> Answer:
+        """Return that nobody knows."""
+        return self._answer
+
+
+async def probe(dns_servers: LooksUp) -> Answer:
+    """Return the answer for a name that can't exist (RFC 6761 6.4): if any is found, as in a captive network, DNS lies."""
     name = f"{secrets.token_hex(8)}.invalid"
-    return any([(await dns_servers.look_up(name, kind)).state == "found" for kind in ("A", "TXT")])
+    answers = await asyncio.gather(*(dns_servers.look_up(name, kind) for kind in _PROBED))
+    return next((answer for answer in answers if answer.state == "found"), answers[0])
 
 
 def reverse_name(address: str) -> str:

@@ -38,6 +38,13 @@ class Record(msgspec.Struct, frozen=True):
     type: str
     value: str
 
+    @property
+    def in_zone(self) -> str:
+        """The value as a zone file writes it: a text in strings of at most 255 bytes (RFC 1035 3.3)."""
+        if self.type != "TXT":
+            return self.value
+        return " ".join(f'"{self.value[at : at + 255]}"' for at in range(0, len(self.value), 255))
+
 
 class Line(msgspec.Struct, frozen=True):
     """What was found of a subject. `mend` says how it is mended, or made known."""

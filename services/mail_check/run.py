@@ -7,7 +7,7 @@ from typing import Final
 
 from emails.relay_url import parse_relay_url
 from services.mail_check import dkim, dmarc, headers, names, relay, sender, spf
-from services.mail_check.dns import LooksUp, invents
+from services.mail_check.dns import Answer, Away, LooksUp, probe
 from services.mail_check.lines import TITLES, Line, right, unknown
 from services.mail_check.remembered import Remembered
 from services.mail_check.setup import ASK_AGAIN, Setup
@@ -21,15 +21,16 @@ _NAME_ANOTHER: Final = "name another DNS server in BALLOTPRESS_DNS_SERVERS, and 
 
 async def run(setup: Setup, dns: LooksUp, at: datetime) -> Sequence[Line]:
     """Return a line of each subject."""
-    if await invents(dns):
-        return _nothing_known()
-    asked = Remembered(dns, LOOKUP_SECONDS)
+    probed, of_domain = await asyncio.gather(probe(dns), dns.look_up(setup.domain, "MX"))
+    if probed.state == "found":
+        return [unknown(subject, _INVENTED, _NAME_ANOTHER) for subject in TITLES]
+    is_away = probed.state == of_domain.state == "unknown"  # who answers neither is asked no more
+    asked: LooksUp = Away(of_domain.why) if is_away else Remembered(dns, LOOKUP_SECONDS)
     url = parse_relay_url(setup.relay_url)
     greeted, (addresses, known) = await asyncio.gather(
         relay.greet(url, asked, setup.hello), names.outgoing(setup, asked, url.host)
     )
     looked_up = await asyncio.gather(
-        _dns(setup, asked),
         sender.check_from(setup, asked),
         sender.check_bounces(setup, asked),
         spf.check(setup, asked, addresses, known),
@@ -40,18 +41,15 @@ async def run(setup: Setup, dns: LooksUp, at: datetime) -> Sequence[Line]:
         sender.check_mta_sts(setup, asked),
         sender.check_tls_rpt(setup, asked),
     )
-    found = {line.subject: line for line in (*looked_up, relay.check_tls(url, greeted, at), *headers.check(setup))}
+    found = {
+        line.subject: line
+        for line in (_dns(setup, of_domain), *looked_up, relay.check_tls(url, greeted, at), *headers.check(setup))
+    }
     return [found[subject] for subject in TITLES]
 
 
-async def _dns(setup: Setup, dns: LooksUp) -> Line:
+def _dns(setup: Setup, found: Answer) -> Line:
     """Return whether DNS servers answer at all."""
-    found = await dns.look_up(setup.domain, "MX")
     if found.state == "unknown":
         return unknown("dns", f"No answer on {setup.domain}: {found.why}", ASK_AGAIN)
     return right("dns", "they answer, and invent nothing")
-
-
-def _nothing_known() -> Sequence[Line]:
-    """Return the lines where DNS lies about everything."""
-    return [unknown(subject, _INVENTED, _NAME_ANOTHER) for subject in TITLES]

@@ -4,7 +4,7 @@ The cut-off is the one position that all views stand at. A period is compiled an
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from time import time_ns
@@ -235,6 +235,11 @@ async def _transaction(database: Database) -> AsyncIterator["Connection[Any]"]:
         yield connection
 
 
+async def never() -> bool:
+    """Let nothing wait."""
+    return False
+
+
 async def tick(
     pool: "asyncpg.Pool[Any]",
     dsn: str,
@@ -242,13 +247,16 @@ async def tick(
     at: datetime,
     own: OwnHours | None = None,
     tracing: "Mails | None" = None,
+    waits: Callable[[], Awaitable[bool]] = never,
 ) -> DueWork:
-    """Compile and plan the work that is due. In most minutes there is none, and nothing is written."""
+    """Compile and plan the work that is due, unless it waits. In most minutes there is none, and nothing is written."""
     standing = await stand(pool, schedule, at, is_worker=True)
     await keep(pool, standing)
     due = standing.work(at)
     if said := said_late(due):
         logger.error("%s: %s", said, SERVE_LATE)
+    if (due.editions or due.unplanned) and await waits():
+        return DueWork(at=due.at, due_at=due.due_at)
     for edition in due.editions:
         began = time_ns()
         number = await compile_issue(dsn, edition, due.due_at[edition], at)

@@ -18,7 +18,8 @@ from services import valkey
 from services.clock import now
 from services.log_watch import LogWatch
 from services.mail_check.dns import Resolver
-from services.newsletter import gone_out, holds, issues, ledger, outbox, pace, periods, reports, restored
+from services.mail_check.standing import LET_IT_GO
+from services.newsletter import arrival, first_issue, gone_out, holds, issues, ledger, outbox, pace, periods, reports, restored
 from services.newsletter.ledger import MailOutcome
 from services.newsletter.letters import Letters
 from services.newsletter.look import check_mails, look_of
@@ -108,11 +109,15 @@ class Mailroom:
         await holds.tidy(self.database)
         at = await periods.time_of(self.database)
         dsn = self._settings.database_url
-        due = await issues.tick(self.database, dsn, self._schedule, at, self._own_hours, self._tracing)
+        due = await issues.tick(self.database, dsn, self._schedule, at, self._own_hours, self._tracing, self._first_waits)
         if due.editions or due.unplanned:
             await self._doubt()
             self.wake()
         await gone_out.record(self.database, self._committer)
+
+    async def check(self) -> None:
+        """Check whether mail will arrive, once a day and when an operator has asked for it."""
+        await arrival.check_if_due(self._settings, self.database)
 
     async def forget(self) -> int:
         """Forget addresses that were never confirmed."""
@@ -139,6 +144,13 @@ class Mailroom:
             return
         if doubted:
             logger.error("%d mails may have been sent in a time that the ledger lacks: they are uncertain", doubted)
+
+    async def _first_waits(self) -> bool:
+        """Return whether the first issue waits for the mail check."""
+        reason = await first_issue.reason_to_wait(self._settings, self.database)
+        if reason is not None:
+            logger.warning("%s: %s", reason, LET_IT_GO)
+        return reason is not None
 
     async def _hold_restored(self) -> None:
         """Hold the newsletter if the database may be a backup from before its mails went out: nothing outside tells."""

@@ -8,7 +8,7 @@ import msgspec
 from asyncpg import Connection
 
 from emails.message import Reader
-from emails.rendering import render_own
+from emails.rendering import OwnPart, render_own
 from events.log.vault import Vault
 from services.clock import now
 from services.newsletter import issues, pace
@@ -74,9 +74,7 @@ async def _write(
         categories, address = state.categories if state else (), known or NOBODY
         own = render_own((await digests.bookmark_lines(issue, [reader])).get(reader, ()), digests.look)
     digest = await digests.prepare(issue, categories)
-    nowhere = f"{settings.base_url}/newsletter/preview"  # a preview's links do nothing
-    message_id = f"<preview.{issue.heading.number}@{sender_of(settings.newsletter).domain}>"
-    made = Reader(address, message_id, issue.heading.period_to, nowhere, nowhere, own)
+    made = _reader(settings, issue, address, own)
     return Preview(
         message=digest.fill(made),
         html=digest.rendered(made).html,
@@ -84,3 +82,27 @@ async def _write(
         excluded={reason: readers for reason, readers in counts.items() if reason is not None},
         quiet=within(issue.content, categories).is_quiet,
     )
+
+
+async def specimen(settings: Settings) -> bytes:
+    """Return the last issue, or where there was none the running one, as a reader would get it; nothing is kept.
+
+    Raises MailTooLarge and UnsafeHeader.
+    """
+    at, dsn = now(), settings.database_url
+    async with issues.rolled_back(dsn) as connection:
+        number = await connection.fetchval("select max(number) from newsletter.issues")
+        if number is None:
+            due_at = schedule_of(settings.newsletter).next(at)
+            number = await issues.compile_within(connection, dsn, "weekly", due_at, at, operator="preview", extra=True)
+        issue = await read_issue(connection, number)
+        digests = Digests(connection, settings, Vault(settings.vault_keys))
+        digest = await digests.prepare(issue, ())
+        return digest.fill(_reader(settings, issue, NOBODY, render_own((), digests.look)))
+
+
+def _reader(settings: Settings, issue: StoredIssue, address: str, own: OwnPart) -> Reader:
+    """Return a reader whose links do nothing."""
+    nowhere = f"{settings.base_url}/newsletter/preview"
+    message_id = f"<preview.{issue.heading.number}@{sender_of(settings.newsletter).domain}>"
+    return Reader(address, message_id, issue.heading.period_to, nowhere, nowhere, own)

@@ -6,6 +6,7 @@ from typing import Final
 
 from events.quarantine import WHOLE
 from projections.engine.window import LogWentBack
+from services.mail_check import standing as arrival
 from services.newsletter.holds import MANY_REFUSED, RESUME_HELD, said_held
 from services.newsletter.periods import SERVE_LATE
 from services.newsletter.waiting import FASTER
@@ -64,6 +65,8 @@ def problems(status: Status) -> Iterator[Problem]:
     if (failing := said_failing(status.purges)) is not None:
         what = f"{failing[:1].upper()}{failing[1:]}"
         yield Problem(what, "check BALLOTPRESS_PURGE_URL and BALLOTPRESS_PURGE_HEADER; `ballotpress purge` tries at once")
+    if (arrives := arrival.said_failing(status.mail_check)) is not None:
+        yield Problem(*arrives)
     for view in status.views:
         yield from _view_problems(view)
     for rebuild in status.rebuilds:

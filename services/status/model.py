@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from services.mail_check.standing import Standing as MailCheck
 from services.newsletter.holds import Hold
 from services.proof.health import PublicLog
 from services.purge.progress import Progress
@@ -249,7 +250,8 @@ class Status(msgspec.Struct, frozen=True):
     elsewhere. `missing_keys` are the short ids of vault keys that we lack; without keys, `vault` counts none as not rewrapped.
     `unread` names the parts that a lock kept from us; `no_writes` says why no vote can be taken. `rewind` says that the log
     went back, until an operator has answered that. `unsafe` names settings that let the server lose what it acknowledged.
-    `scan`, `purges` and `day` are None in a database of an earlier release, `public_log` where the log was never signed.
+    `scan`, `purges` and `day` are None in a database of an earlier release, `public_log` where the log was never signed,
+    `mail_check` where the site's mail was never checked.
     """
 
     at: datetime
@@ -275,3 +277,4 @@ class Status(msgspec.Struct, frozen=True):
     webhooks: Sequence[WebhookStatus] = ()
     purges: Progress | None = None
     day: Day | None = None
+    mail_check: MailCheck | None = None

@@ -25,6 +25,8 @@ from events.log import history, leftovers, migrate, postgres
 from events.log.vault import Vault
 from projections.engine.projection import IS_TAKEN, LOCK_CLASS, Projection
 from projections.registry import PROJECTIONS
+from services.mail_check.standing import read_standing
+from services.mail_check.store import SINCE as MAIL_CHECK_SINCE
 from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import look, said_late
 from services.newsletter.schedule import Schedule
@@ -185,6 +187,7 @@ async def _read_parts(
     scan = await parts.read("scan", read_scan(connection), None)
     public_log = await parts.read("public log", health.read(connection), None) if migration >= health.SINCE else None
     purges = await parts.read("purges", read_progress(connection), None) if migration >= PURGES_SINCE else None
+    checks = await parts.read("mail check", read_standing(connection), None) if migration >= MAIL_CHECK_SINCE else None
     no_writes = await parts.read("log", why_not(connection), None) if migration else None
     no_writes = no_writes or await parts.read("room", no_room(connection), None)
     keys = await parts.read("vault", vault.missing(connection), []) if migration and vault else []
@@ -199,6 +202,7 @@ async def _read_parts(
         [model.Transaction(**row) for row in slow], disk, ledger, queue, (), missing_keys=keys,
         unread=parts.unread, no_writes=no_writes, rewind=rewind, unsafe=unsafe, processes=processes,
         vault=of_vault, scan=scan, public_log=public_log, webhooks=webhooks, purges=purges, day=day,
+        mail_check=checks,
     )  # fmt: skip
 
 

@@ -41,6 +41,7 @@ from services.web import (
     leaving,
     llms,
     log,
+    mail_check,
     mail_reports,
     moderation,
     newsletter,
@@ -102,7 +103,7 @@ HEAD_MILLISECONDS: Final = 8_000
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
     home,
     health, visitors, tools, own_tools, personas, comparisons, votes, tallies, settled, corrections, how_we_check, bookmarks,
-    reviews, reports, newsletter, preferences, leaving, issues, outbox, your_data, mail_reports,
+    reviews, reports, newsletter, preferences, leaving, issues, outbox, your_data, mail_reports, mail_check,
     operators, sign_in, oidc, sessions, moderation, integrity, webhooks, voters, puzzles, quarantine, suppressions, log,
     public_log, assets, refusals, security_contact, verify_program, proof,
     share_cards, badges, icons,

@@ -12,6 +12,7 @@ from events.log import history, postgres
 from events.log.history import Rewind
 from services.clock import now
 from services.integrity import queue
+from services.mail_check.standing import Standing, read_standing
 from services.newsletter import mailed
 from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import Edition
@@ -41,13 +42,14 @@ async def read_gauges(site: Site) -> list[Gauge]:
         _patiently(health.read(site.database)),
         read_queue(site.valkey),
     )
-    processes, cohorts, scan, unproven, webhooks, purges = await asyncio.gather(
+    processes, cohorts, scan, unproven, webhooks, purges, checks = await asyncio.gather(
         _patiently(read_processes(site.database)),
         _patiently(queue.count(site.database)),
         _patiently(read_scan(site.database)),
         _patiently(mailed.missing(site.database)),
         _patiently(read_webhooks(site.database)),
         _patiently(read_progress(site.database)),
+        _patiently(read_standing(site.database)),
     )
     return [
         *_of_views(views or ()),
@@ -60,6 +62,7 @@ async def read_gauges(site: Site) -> list[Gauge]:
         _of_scan(scan),
         *_of_webhooks(webhooks),
         _of_purges(purges),
+        _of_mail_check(checks),
         *_of_queue(jobs),
         *await _of_here(site),
     ]
@@ -185,6 +188,14 @@ def _of_purges(progress: Progress | None) -> Gauge:
     values = {} if progress is None else {"failures": float(progress.failures), "position": float(progress.position or 0)}
     text = "Calls in a row that failed to tell caches what to forget; the position up to which they were told."
     return Gauge("ballotpress_purges", text, "of", values)
+
+
+def _of_mail_check(standing: Standing | None) -> Gauge:
+    values: dict[str, float] = {}
+    if standing is not None:
+        values = {"wrong": len(standing.wrong), "went_wrong": len(standing.went_wrong), "unknown": standing.unknown}
+    text = "Lines of the last mail check that are wrong, that were right before, and that nobody could judge."
+    return Gauge("ballotpress_mail_check", text, "of", values)
 
 
 def _of_queue(queue: Queue) -> Iterable[Gauge]:

@@ -42,6 +42,7 @@ ENTRIES: Final = (
     ("voters", "/ops/integrity", "Integrity"),
     ("voters", "/ops/voters", "Voters"),
     ("voters", "/ops/puzzles", "Puzzles"),
+    ("digest", "/ops/mail", "Mail"),
     ("digest", "/ops/suppressions", "Suppressions"),
     ("webhooks", "/ops/webhooks", "Webhooks"),
     ("read", "/ops/quarantine", "Quarantine"),

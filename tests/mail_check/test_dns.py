@@ -10,7 +10,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from services.mail_check.dns import NULL_MX, Answer, Resolver, invents, reverse_name
+from services.mail_check.dns import NULL_MX, Answer, Resolver, probe, reverse_name
 from services.setting_groups import DnsServer
 from tests.support.nameserver import Nameserver, nameserver, saying, silent
 from tests.support.processes import free_port
@@ -55,7 +55,7 @@ async def test_no_such_name_is_told_from_no_such_record(resolver: DnsServer) -> 
     asked = Resolver([resolver])
     assert await asked.look_up("nothing.example", "TXT") == Answer("no_name")
     assert await asked.look_up("first.news.example", "TXT") == Answer("no_data")
-    assert not await invents(asked)
+    assert await probe(asked) == Answer("no_name")
 
 
 async def test_a_failing_resolver_is_not_believed(resolver: DnsServer) -> None:
@@ -176,7 +176,7 @@ async def test_what_is_no_name_is_unknown(liar: Nameserver, name: str) -> None:
 
 async def test_a_server_that_invents_names_is_found_out(liar: Nameserver) -> None:
     """One that answers for what can't exist, as a captive network does."""
-    assert not await invents(Resolver([liar.server]))
+    assert await probe(Resolver([liar.server])) == Answer("no_name")
 
     def everything(query: dns.message.Message, by_tcp: bool) -> dns.message.Message:
         response = dns.message.make_response(query)
@@ -184,7 +184,7 @@ async def test_a_server_that_invents_names_is_found_out(liar: Nameserver) -> Non
         return response
 
     liar._truth = everything  # type: ignore[method-assign]
-    assert await invents(Resolver([liar.server]))
+    assert (await probe(Resolver([liar.server]))).state == "found"
 
 
 async def test_answers_are_kept_for_as_long_as_they_may_be(liar: Nameserver) -> None:

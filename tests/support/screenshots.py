@@ -39,6 +39,7 @@ PAGES = {
     "puzzles": "/ops/puzzles",
     "webhooks": "/ops/webhooks",
     "quarantine": "/ops/quarantine",
+    "mail": "/ops/mail",
     "suppressions": "/ops/suppressions",
     "log": "/ops/log",
 }

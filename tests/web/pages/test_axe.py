@@ -52,6 +52,7 @@ OPERATORS = (
     "/ops/integrity",
     "/ops/voters",
     "/ops/puzzles",
+    "/ops/mail",
     "/ops/webhooks",
     "/ops/quarantine",
     "/ops/suppressions",
