@@ -41,7 +41,7 @@ async def check(setup: Setup, dns: LooksUp) -> Line:
         says = f"{setup.key.name} has our key, but an issue that it signed doesn't verify"
         return wrong("dkim", says, "publish the record as it is here, and nothing beside it", publish)
     length = "" if setup.key.bits >= SHORT_BITS else f"; {SHORT_BITS} bits are better than {setup.key.bits}"
-    return right("dkim", f"an issue signed by {setup.key.name} verifies{length}")
+    return right("dkim", f"An issue signed by {setup.key.name} verifies{length}")
 
 
 _READ_LOG: Final = "mend that, and run this again"

@@ -38,7 +38,7 @@ def _unsubscribe(setup: Setup, specimen: Specimen) -> Line:
         return wrong("unsubscribe", "The issue has no List-Unsubscribe with an https link of this site", _REPORT_IT)
     if specimen.header("List-Unsubscribe-Post").strip() != ONE_CLICK:
         return wrong("unsubscribe", f"The issue has no List-Unsubscribe-Post: {ONE_CLICK}", _REPORT_IT)
-    return _signed(setup, "unsubscribe", ("list-unsubscribe", "list-unsubscribe-post"), f"one click, at {setup.base_url}")
+    return _signed(setup, "unsubscribe", ("list-unsubscribe", "list-unsubscribe-post"), f"One click, at {setup.base_url}")
 
 
 def _list_id(setup: Setup, specimen: Specimen) -> Line:
@@ -78,4 +78,4 @@ def _size(specimen: Specimen) -> Line:
             f"The HTML of the issue has {size:,} bytes; Gmail cuts it off after {HTML_BUDGET:,}, before the link to unsubscribe"
         )
         return wrong("size", says, "make the templates in BALLOTPRESS_THEME_DIR shorter")
-    return right("size", f"the HTML of the running issue has {size:,} bytes of at most {HTML_BUDGET:,}")
+    return right("size", f"The HTML of the running issue has {size:,} bytes of at most {HTML_BUDGET:,}")

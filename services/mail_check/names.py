@@ -53,15 +53,16 @@ async def _ptr(dns: LooksUp, address: str, known: Known, hello: str) -> Line:
     publish = Record(name, "PTR", hello)
     if not found.records:
         return _no_way_back(f"{address} has no name", known, publish)
+    reasons = []
     for host in found.records:
         back, why = await addresses_of(dns, host)
         if address in back:
             return right("ptr", f"{address} is {host}, which leads back to it")
-        if why:
-            return unknown("ptr", f"{address} is {host}, whose address can't be looked up: {why}", ASK_AGAIN)
-    says = f"{address} is {' and '.join(found.records)}, which doesn't lead back to it"
-    kind = "A" if ip_address(address).version == 4 else "AAAA"
-    return _no_way_back(says, known, Record(found.records[0], kind, address))
+        reasons += [why] if why else []
+    names = " and ".join(found.records)
+    if reasons:
+        return unknown("ptr", f"{address} is {names}, whose address can't be looked up: {reasons[0]}", ASK_AGAIN)
+    return _no_way_back(f"{address} is {names}, which doesn't lead back to it", known, publish)
 
 
 def _no_way_back(says: str, known: Known, publish: Record) -> Line:
@@ -89,7 +90,7 @@ async def check_helo(setup: Setup, dns: LooksUp, addresses: Sequence[str], known
 async def _leads_there(dns: LooksUp, addresses: Sequence[str], name: str) -> Line:
     leads, _ = await addresses_of(dns, name)
     if not addresses or set(leads) & set(addresses):
-        return right("helo", f"the relay greets as {name}, which can be looked up")
+        return right("helo", f"The relay greets as {name}, which can be looked up")
     says = f"The relay greets as {name}, which doesn't lead to {' or '.join(addresses)}"
     kind = "A" if ip_address(addresses[0]).version == 4 else "AAAA"
     return wrong("helo", says, "let that name lead there, or give the relay another", Record(name, kind, addresses[0]))

@@ -129,7 +129,7 @@ def check_tls(url: RelayUrl, greeted: Greeted, at: datetime) -> Line:
     if greeted.trouble is not None:
         return unknown("tls", f"The relay {greeted.trouble}", _TRY_AGAIN)
     if greeted.is_here and not url.verified:
-        return right("tls", "the relay is on this machine, where nobody else can listen")
+        return right("tls", "The relay is on this machine, where nobody else can listen")
     if _is_inside(url, greeted) and (greeted.unfit or not greeted.offers_tls):
         says = f"{url.host} is in a private network, and offers no TLS that can be trusted"
         return unknown(

@@ -36,7 +36,7 @@ async def run(setup: Setup, dns: LooksUp, at: datetime) -> Sequence[Line]:
         spf.check(setup, asked, addresses, known),
         dkim.check(setup, asked),
         dmarc.check(setup, asked),
-        names.check_ptr(asked, addresses, known, setup.hello),
+        names.check_ptr(asked, addresses, known, greeted.name or setup.hello),
         names.check_helo(setup, asked, addresses, known, greeted),
         sender.check_mta_sts(setup, asked),
         sender.check_tls_rpt(setup, asked),
@@ -52,4 +52,4 @@ def _dns(setup: Setup, found: Answer) -> Line:
     """Return whether DNS servers answer at all."""
     if found.state == "unknown":
         return unknown("dns", f"No answer on {setup.domain}: {found.why}", ASK_AGAIN)
-    return right("dns", "they answer, and invent nothing")
+    return right("dns", "They answer, and invent nothing")

@@ -42,7 +42,7 @@ async def check_bounces(setup: Setup, dns: LooksUp) -> Line:
     for host in found.records:
         leads, why = await addresses_of(dns, host)
         if leads:
-            return right("bounces", f"bounces to {setup.sender} go to {host}")
+            return right("bounces", f"Bounces to {setup.sender} go to {host}")
         troubles.append(why)
     hosts = " and ".join(found.records)
     if any(troubles):

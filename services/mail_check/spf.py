@@ -103,11 +103,13 @@ def _plain(outgoing: Sequence[str]) -> str:
 
 
 def _merged(records: Sequence[str], more: Sequence[str]) -> str:
-    """Return one record that lets send whom any of these does, and more addresses, and nobody else."""
+    """Return one record that lets send whom any of these does, and more addresses, and not everybody."""
     terms = [f"ip{ip_address(address).version}:{address}" for address in more]
-    for record in records:
-        terms += [term for term in record.split()[1:] if not _ALL.fullmatch(term)]
-    return " ".join(["v=spf1", *dict.fromkeys(terms), "-all"])
+    said = [term for record in records for term in record.split()[1:]]
+    terms += [term for term in said if not _ALL.fullmatch(term)]
+    refusals = [term for term in said if term.lower() in ("-all", "~all")]
+    end = [] if any(term.lower().startswith("redirect=") for term in said) else [*refusals, "-all"][:1]
+    return " ".join(["v=spf1", *dict.fromkeys(terms), *end])
 
 
 async def judge(dns: LooksUp, address: str, sender: str, hello: str) -> Judgement:

@@ -101,7 +101,7 @@ BROKEN = [
         "spf",
         "wrong",
         "has 2 SPF records",
-        (DOMAIN, "TXT", f"v=spf1 ip4:{ADDRESS} ip4:203.0.113.7 include:a.example.net -all"),
+        (DOMAIN, "TXT", f"v=spf1 ip4:{ADDRESS} ip4:203.0.113.7 include:a.example.net ~all"),
     ),
     Broken(
         "SPF of somebody else",
@@ -110,7 +110,7 @@ BROKEN = [
         "spf",
         "wrong",
         f"doesn't let {ADDRESS} send",
-        (DOMAIN, "TXT", f"v=spf1 ip4:{ADDRESS} ip4:203.0.113.7 -all"),
+        (DOMAIN, "TXT", f"v=spf1 ip4:{ADDRESS} ip4:203.0.113.7 ~all"),
     ),
     Broken("SPF for all", {SPF: ['"v=spf1 +all"']}, {}, "spf", "wrong", "lets everybody send", (DOMAIN, "TXT", GOOD_SPF)),
     Broken(
@@ -253,7 +253,7 @@ BROKEN = [
         "ptr",
         "wrong",
         "doesn't lead back",
-        ("host-25.provider.example", "A", ADDRESS),
+        (REVERSE, "PTR", GREETS),
     ),
     Broken("bounces to nowhere", {(DOMAIN, "MX"): ["10 gone.example.com."]}, {}, "bounces", "wrong", "has no address"),
     Broken(
@@ -308,6 +308,15 @@ async def test_without_outgoing_addresses_nothing_that_rests_on_them_is_judged(t
         found = faults(await checked(dns, setup(port, outgoing=())))
     assert {subject: line.state for subject, line in found.items()} == {"spf": "unknown", "ptr": "unknown"}
     assert all("BALLOTPRESS_OUTGOING_ADDRESSES" in str(line.mend) for line in found.values())
+
+
+async def test_what_a_record_says_beside_is_kept(dns: Nameserver) -> None:
+    """A redirect stays the last word, and no `all` is put before it."""
+    dns.zone[SPF] = ['"v=spf1 a:mail.example.org redirect=_spf.example.org"']
+    dns.zone["_spf.example.org", "TXT"] = ['"v=spf1 ip4:203.0.113.9 -all"']
+    line = await spf.check(setup(9), Resolver([dns.server]), (ADDRESS, "2001:db8::25"), "set")
+    value = f"v=spf1 ip4:{ADDRESS} ip6:2001:db8::25 a:mail.example.org redirect=_spf.example.org"
+    assert (line.state, line.publish) == ("wrong", Record(DOMAIN, "TXT", value))
 
 
 async def test_addresses_that_are_guessed_make_no_line_red(dns: Nameserver) -> None:
