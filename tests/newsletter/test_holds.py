@@ -58,7 +58,7 @@ async def one_after_the_other(room: Newsroom, chunk: int) -> None:
     async with Relay(room.settings.smtp_url or "", 1) as relay:
         while claimed := await ledger.claim(room.database, "one", 30, chunk):
             sender = worker(room, relay, chunk)
-            await sender._record("one", await sender._send(claimed))
+            await sender._record("one", await sender._send("one", claimed))
     await ledger.settle(room.database)
 
 
