@@ -15,6 +15,7 @@ from typing import Final, Literal
 import msgspec
 from flufl.bounce import all_failures
 
+from emails import xarf
 from emails.parts import children, field, fields, own_parts, text_of, whole_text
 from emails.refusals import GONE, Judgement, Verdict, judge
 
@@ -113,7 +114,8 @@ def classify(raw: bytes) -> Report:
 def whole(raw: bytes) -> str:
     """Return everything in an incoming mail as text, decoded; what could not be read is as it came."""
     try:
-        return whole_text(email.message_from_bytes(raw), raw)
+        mail = email.message_from_bytes(raw)
+        return "\n".join((whole_text(mail, raw), *xarf.samples(mail)))
     except (RecursionError, LookupError, ValueError, TypeError, AttributeError):
         return raw.decode("utf-8", "replace")
 
@@ -122,6 +124,8 @@ def _classify(mail: Message) -> Report:
     parts = {part.get_content_type(): part for part in reversed(list(own_parts(mail)))}
     if (feedback := parts.get("message/feedback-report")) is not None:
         return _complaint(mail, feedback)
+    if xarf.is_complaint(mail):
+        return Report("complaint", message_id=_answered(mail))
     if (original := _reported_to_microsoft(mail)) is not None:
         return Report("complaint", _readers(original, ("X-HmXmrOriginalRecipient",)), _id(original["Message-ID"]))
     status = next((parts[kind] for kind in _STATUSES if kind in parts), None)

@@ -14,9 +14,10 @@ SHORTEST_RSA_BITS = 1024  # RFC 8301
 
 SIGNED = (
     b"from", b"to", b"subject", b"date", b"message-id", b"list-id", b"list-unsubscribe", b"list-unsubscribe-post",
-    b"feedback-id", b"ballotpress-checkpoint", b"auto-submitted", b"mime-version", b"content-type",
+    b"feedback-id", b"cfbl-address", b"cfbl-feedback-id", b"ballotpress-checkpoint", b"auto-submitted", b"mime-version",
+    b"content-type",
 )  # fmt: skip
-"""RFC 8058 4 wants both headers of one-click unsubscribing among them."""
+"""RFC 8058 4 wants both headers of one-click unsubscribing among them, RFC 9477 3.1 both of complaints."""
 SEALED = (b"from", b"to", b"subject", b"date")
 """Headers named once more than they occur, so that a second one added on the way breaks the signature (RFC 6376 8.15)."""
 

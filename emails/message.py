@@ -25,6 +25,9 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _URL = re.compile(r"https?://[!#-;=?-~]+")  # printable ASCII without space, quotes and angle brackets
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+>")
 _LIST_ID = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+_FEEDBACK_ID = re.compile(r"(?:[!-9;-~]+:){3}[!-9;-~]{5,15}")
+"""Google's form: three names of any kind of mails, and the sender's own."""
+_COMPLAINT_ID = re.compile(r"[A-Za-z0-9_:-]{1,200}")
 _PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 _WORD_BYTES = 39  # in base64 a line of "Subject: " and one encoded word stays under RFC 2047's 76 characters
 
@@ -46,7 +49,10 @@ class From(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """The parts of a digest that differ between readers; `message_id` stays the same when the mail is built again."""
+    """The parts of a digest that differ between readers; `message_id` stays the same when the mail is built again.
+
+    `complaint_id` names the reader in a complaint whose sender gives nothing else away (RFC 9477 3.2).
+    """
 
     address: str
     message_id: str
@@ -54,6 +60,7 @@ class Reader(NamedTuple):
     unsubscribe_url: str
     manage_url: str
     own: OwnPart = NOTHING_OWN
+    complaint_id: str | None = None
 
 
 class PreparedDigest:
@@ -71,8 +78,10 @@ class PreparedDigest:
     def fill(self, reader: Reader) -> bytes:
         """Return the mail to one reader. Raises AddressRefused, UnsafeHeader and MailTooLarge."""
         text, html = self._gap_values(reader)
-        parts = [_envelope(reader.address, reader.message_id, reader.date), _unsubscribe(reader.unsubscribe_url), self._head]
-        parts.append(self._before)
+        parts = [_envelope(reader.address, reader.message_id, reader.date), _unsubscribe(reader.unsubscribe_url)]
+        if reader.complaint_id is not None:
+            parts.append(b"CFBL-Feedback-ID: %s\r\n" % _checked(_COMPLAINT_ID, reader.complaint_id, "CFBL-Feedback-ID"))
+        parts += [self._head, self._before]
         _fill_into(parts, self._text, text)
         parts.append(self._between)
         _fill_into(parts, self._html, html)
@@ -98,12 +107,17 @@ class PreparedDigest:
 def prepare(
     shared: SharedDigest, sender: From, list_id: str, feedback_id: str | None = None, list_name: str = ""
 ) -> PreparedDigest:
-    """Encode the parts of a digest that all its readers share; `list_id` is a domain name (RFC 2919). Raises UnsafeHeader."""
+    """Encode the parts of a digest that all its readers share; `list_id` is a domain name (RFC 2919). Raises UnsafeHeader.
+
+    Complaints are asked for at the sender's address, as ARF (RFC 9477): bounces come there too, and it is the From's, so no
+    other domain need agree.
+    """
     identifier = _checked(_LIST_ID, list_id, "List-Id")
     phrase = _phrase(header_text(list_name)).encode("ascii")
     lines = [b"List-Id: %s\r\n <%s>" % (phrase, identifier) if phrase else b"List-Id: <%s>" % identifier]
     if feedback_id is not None:
-        lines.append(b"Feedback-ID: %s" % _checked(re.compile(r"[!-~]+"), feedback_id, "Feedback-ID"))
+        lines.append(b"Feedback-ID: %s" % _checked(_FEEDBACK_ID, feedback_id, "Feedback-ID"))
+    lines.append(b"CFBL-Address: %s; report=arf" % ascii_address(sender.address).encode())
     if shared.checkpoint is not None:
         lines.append(b"Ballotpress-Checkpoint: " + _folded_base64(shared.checkpoint.encode()))
     head = _from_and_subject(sender, shared.subject) + b"".join(line + b"\r\n" for line in lines)

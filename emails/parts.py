@@ -45,7 +45,7 @@ def _groups(text: str) -> list[Message]:
 
 def text_of(part: Message) -> str:
     """Return the text of a part, decoded; HTML without its tags."""
-    raw = _decoded(part)
+    raw = decoded(part)
     try:
         text = raw.decode(part.get_content_charset("utf-8"), "replace")
     except LookupError:
@@ -56,15 +56,15 @@ def text_of(part: Message) -> str:
 def whole_text(mail: Message, raw: bytes) -> str:
     """Return everything in a mail as text: as it came, with every encoded part decoded, and with soft line breaks mended."""
     came = raw.decode("utf-8", "replace")
-    decoded = [_decoded(part).decode("utf-8", "replace") for part in mail.walk() if _is_encoded(part)]
-    return "\n".join((came, *decoded, _SOFT_BREAK.sub("", came).replace("=3D", "=")))
+    encoded = [decoded(part).decode("utf-8", "replace") for part in mail.walk() if _is_encoded(part)]
+    return "\n".join((came, *encoded, _SOFT_BREAK.sub("", came).replace("=3D", "=")))
 
 
 def _is_encoded(part: Message) -> bool:
     return field(part, "Content-Transfer-Encoding").lower() in _ENCODED
 
 
-def _decoded(part: Message) -> bytes:
+def decoded(part: Message) -> bytes:
     """Return the bytes of a part. Python's parser takes what is encoded in a message part for the body of a bare mail."""
     inner = children(part)
     if inner and _is_encoded(part):

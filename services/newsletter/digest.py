@@ -3,6 +3,7 @@
 A reader's review is opened at that moment. If it was erased after the issue was compiled, a fixed line stands in its place.
 """
 
+import re
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -33,6 +34,7 @@ BookmarkLines: TypeAlias = Sequence[Mapping[str, str]]
 """A name, url and line for each of a reader's bookmarked tools that changed."""
 
 MOST_PREPARED: Final = 200
+SENDER_ID_SHORTEST: Final = 5
 _SHORT_ROOT: Final = 12
 TAKEN_BACK: Final = "Its author took this review back."
 
@@ -106,8 +108,8 @@ class Digests:
             values = digest_values(issue.heading, content, review, self._settings.base_url)
             shared = render_shared({**values, "postal_address": self._settings.newsletter.postal_address}, self.look)
             shared = shared._replace(subject=mark + shared.subject)
-            feedback_id = f"issue-{issue.heading.number}:digest"
-            known = prepare(shared, self._from, f"digest.{self._from.domain}", feedback_id, self.look.newsletter_name)
+            names = (f"issue-{issue.heading.number}", issue.heading.edition, "digest", sender_id(self._from.domain))
+            known = prepare(shared, self._from, f"digest.{self._from.domain}", ":".join(names), self.look.newsletter_name)
             if len(self._prepared) >= MOST_PREPARED:
                 self._prepared.clear()
             self._prepared[key] = known
@@ -135,6 +137,12 @@ class Digests:
 def sender_of(newsletter: Newsletter) -> From:
     """Return the name and address that mails are from."""
     return From(*parseaddr(newsletter.sender))
+
+
+def sender_id(domain: str) -> str:
+    """Return the name by which Gmail counts complaints about a sender: always the same, 5 to 15 characters of its domain."""
+    name = re.sub(r"[^a-z0-9]+", "-", domain.lower())[:15].strip("-")
+    return name if len(name) >= SENDER_ID_SHORTEST else f"{name}-mail"
 
 
 async def read_issue(database: Database, number: int) -> StoredIssue:

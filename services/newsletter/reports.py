@@ -31,6 +31,9 @@ from services.newsletter.tokens import MailTokens, TokenInvalid
 Kind = Literal["complaint", "hard", "soft"]
 
 _OURS: Final = re.compile(r"(?<![A-Za-z0-9_-])(?:issue-\d{1,9}|mail-[A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{22})@", re.ASCII)
+_COMPLAINT_ID: Final = re.compile(
+    r"^cfbl-feedback-id:\s*([A-Za-z0-9_-]{22}:[A-Za-z0-9_-]{43})(?![\w-])", re.IGNORECASE | re.MULTILINE
+)
 _TOKEN: Final = re.compile(r"(?<=[?&]token=)[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")
 _REASONS: Final[dict[Kind, Reason]] = {"complaint": "complaint", "hard": "hard bounce"}
 _JUDGED: Final[dict[Verdict, Kind]] = {"gone": "hard", "passing": "soft", "ours": "soft", "arrived": "soft"}
@@ -97,8 +100,8 @@ class WebhookEvent(msgspec.Struct, frozen=True, kw_only=True):
 def read_mail(raw: bytes, tokens: MailTokens) -> list[Report]:
     """Return the reports in a returned mail; empty unless it is a bounce or complaint about a mail of ours.
 
-    Anybody can write such a mail. No address in it is believed, only what its reader alone has seen: a Message-ID of ours, or
-    a link to unsubscribe, wherever in the mail it stands.
+    Anybody can write such a mail. No address in it is believed, only what its reader alone has seen: a Message-ID of ours, a
+    link to unsubscribe, or an id for complaints, wherever in the mail it stands.
     """
     report = classify(raw)
     kind = _KINDS.get(report.kind)
@@ -115,9 +118,10 @@ def _proven(text: str, tokens: MailTokens) -> str | None:
     if named := set(filter(is_id, _OURS.findall(text))):
         return named.pop() if len(named) == 1 else None
     linked = set()
-    for token in _TOKEN.findall(text):
-        with suppress(TokenInvalid):
-            linked.add(tokens.read_unsubscribe(token))
+    for pattern, read in ((_TOKEN, tokens.read_unsubscribe), (_COMPLAINT_ID, tokens.read_complaint)):
+        for token in pattern.findall(text):
+            with suppress(TokenInvalid):
+                linked.add(read(token))
     return linked.pop() if len(linked) == 1 else None
 
 

@@ -93,3 +93,13 @@ def test_a_key_that_cannot_sign_is_refused_at_the_start(wrong: bytes) -> None:
     """A wrong key stops the start, not the first mail."""
     with pytest.raises(KeyRefused):
         Signer("example.com", "r1", wrong)
+
+
+@pytest.mark.parametrize("name", [b"Feedback-ID", b"CFBL-Address", b"CFBL-Feedback-ID"])
+def test_headers_of_complaints_are_signed(name: bytes) -> None:
+    """Providers believe them only where the signature covers them (RFC 9477 3.1): a changed one breaks it."""
+    prepared = prepare(render_shared(CONTENT), SENDER, LIST_ID, "issue-1:weekly:digest:example-com")
+    signed = rsa_signed(prepared.fill(READER._replace(complaint_id="reader:signature")))
+    assert verified(signed)
+    assert signed.count(b"\r\n%s: " % name) == 1
+    assert not verified(signed.replace(b"\r\n%s: " % name, b"\r\n%s: x" % name))

@@ -177,7 +177,7 @@ def test_headers_for_machines_refuse_what_could_end_them(evil: str) -> None:
     ):
         with pytest.raises(ValueError):
             PREPARED.fill(changed)
-    for list_id, feedback_id in ((evil, "a:b:c"), (LIST_ID, evil)) if evil not in {"a<b", "a>b"} else ((evil, None),):
+    for list_id, feedback_id in ((evil, "a:b:c:sender"), (LIST_ID, evil)) if evil not in {"a<b", "a>b"} else ((evil, None),):
         with pytest.raises(UnsafeHeader):
             prepare(render_shared(CONTENT), SENDER, list_id, feedback_id)
 
@@ -260,3 +260,20 @@ def test_an_address_that_needs_smtputf8_is_told_apart() -> None:
 def test_reader_has_nothing_of_their_own_unless_given() -> None:
     """Without bookmarks the gap closes."""
     assert Reader("a@example.com", "<1@example.com>", WHEN, UNSUBSCRIBE, MANAGE).own == OwnPart("", "")
+
+
+def test_complaints_are_asked_for_at_the_senders_address() -> None:
+    """A digest says where complaints go and by which id they name the reader; Gmail's id has four parts and names nobody."""
+    feedback_id = "issue-7:weekly:digest:example-com"
+    prepared = prepare(render_shared(CONTENT), SENDER, LIST_ID, feedback_id)
+    mail = parsed(prepared.fill(READER._replace(complaint_id="AaMYXFAEcACAAAAAAAAABA:" + "x" * 43)))
+    assert mail["CFBL-Address"] == f"{SENDER.address}; report=arf"
+    assert mail["CFBL-Feedback-ID"] == "AaMYXFAEcACAAAAAAAAABA:" + "x" * 43
+    assert mail["Feedback-ID"] == feedback_id
+    assert parsed(prepared.fill(READER))["CFBL-Feedback-ID"] is None
+    for evil in ("a.b", "a b", "", "a\r\nBcc: x@example.com"):
+        with pytest.raises(UnsafeHeader):
+            prepared.fill(READER._replace(complaint_id=evil))
+    for evil in ("digest:example-com", "a:b:c:four", "a:b:c:far-too-long-a-name", "a::c:example-com", "a:b:c:d:example-com"):
+        with pytest.raises(UnsafeHeader):
+            prepare(render_shared(CONTENT), SENDER, LIST_ID, evil)

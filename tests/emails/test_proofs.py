@@ -1,6 +1,7 @@
 """Which mail of ours a returned mail is about: any proof counts, wherever in it that stands."""
 
 import base64
+import json
 
 import pytest
 
@@ -53,3 +54,61 @@ def test_a_proof_that_is_none_names_nobody() -> None:
     assert read_mail(f"{GONE}{LINK[:-3]}AA>\n".encode(), TOKENS) == []
     assert read_mail(f"{GONE}{ID}\n{ID.replace(READER, OTHER)}\n".encode(), TOKENS) == []
     assert read_mail(f"Subject: hello\n\n{ID}\n".encode(), TOKENS) == []
+
+
+ID_ALONE = f"CFBL-Feedback-ID: {TOKENS.complaint(READER)}"
+
+
+def complaint(kind: str, body: str, more: str = "") -> bytes:
+    """Return a complaint whose second part is of this type, with what little a careful provider gives away."""
+    top = f'From: fbl@mx.example\nMIME-Version: 1.0\n{more}Content-Type: multipart/mixed; boundary="b"\n\n'
+    parts = ("Content-Type: text/plain\n\nA reader complained.\n", f"Content-Type: {kind}\n\n{body}\n")
+    return (top + "".join(f"--b\n{part}\n" for part in parts) + "--b--\n").encode()
+
+
+ARF = f"Feedback-Type: abuse\nUser-Agent: FBL/1\nVersion: 1\n\n--b\nContent-Type: text/rfc822-headers\n\n{ID_ALONE}\n"
+XARF_3 = {"Version": "3", "Report": {"ReportClass": "Activity", "ReportType": "Spam", "Samples": [
+    {"ContentType": "text/rfc822-headers", "Base64Encoded": False, "Payload": f"Subject: Hi\r\n{ID_ALONE}\r\n"}]}}  # fmt: skip
+XARF_4 = {"xarf_version": "4.0.0", "category": "messaging", "type": "spam", "evidence": [
+    {"content_type": "message/rfc822", "payload": base64.b64encode(f"{ID_ALONE}\r\n\r\nHi".encode()).decode()}]}  # fmt: skip
+XARF_0 = f"Reported-From: fbl@mx.example\nReport-Type: spam\n\n--b\nContent-Type: message/rfc822\n\n{ID_ALONE}\n\nHi\n"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        complaint("message/feedback-report", ARF),
+        complaint("message/feedback-report", ARF.replace(": AaM", ":\n AaM").replace("CFBL-F", "cfbl-f")),
+        complaint("application/json; name=xarf.json", json.dumps(XARF_3)),
+        complaint("application/json", json.dumps(XARF_4)),
+        complaint("text/plain; name=report.txt", XARF_0, "X-XARF: PLAIN\n"),
+    ],
+    ids=["ARF", "ARF, folded", "X-ARF 3", "X-ARF 4", "X-ARF in YAML"],
+)
+def test_a_complaint_that_names_nobody_is_known_by_its_id(raw: bytes) -> None:
+    """A provider that sends nothing but our id for complaints back (RFC 9477) is understood, in each of its formats."""
+    (report,) = read_mail(raw, TOKENS)
+    assert (report.reader, report.kind) == (READER, "complaint")
+
+
+def test_an_id_for_complaints_can_t_be_made_up() -> None:
+    """Neither another reader's name before our signature nor a report of another kind is a complaint."""
+    forged = complaint("message/feedback-report", ARF.replace(READER, OTHER))
+    assert read_mail(forged, TOKENS) == []
+    for kind in ("not-spam", "auth-failure"):
+        assert read_mail(complaint("message/feedback-report", ARF.replace("abuse", kind)), TOKENS) == []
+    quiet = {**XARF_4, "type": "port_scan"}
+    assert read_mail(complaint("application/json", json.dumps(quiet)), TOKENS) == []
+    for broken in ("{", "[]", "null", '{"type": 5, "evidence": 7}', '{"type": "spam", "evidence": [5, null]}', "[" * 100_000):
+        assert read_mail(complaint("application/json", broken), TOKENS) == []
+
+
+def test_an_id_for_complaints_outlives_its_key() -> None:
+    """A complaint about an old mail is read after the secret key was changed, as an old link to unsubscribe is."""
+    newer = MailTokens(("another-secret-key-of-the-tests-that-is-long",), ("a-secret-key-of-the-tests-that-is-long",))
+    (report,) = read_mail(complaint("message/feedback-report", ARF), newer)
+    assert report.reader == READER
+    assert (
+        read_mail(complaint("message/feedback-report", ARF), MailTokens(("another-secret-key-of-the-tests-that-is-long",)))
+        == []
+    )

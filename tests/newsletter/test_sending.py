@@ -209,7 +209,7 @@ async def test_a_single_refusal_about_us_keeps_its_reader_and_can_be_sent_again(
     assert await room.accounts(number) == {"accepted": 3}
     again = run(room, "digest", "resolve", str(number), "--refused", "resend", "--json")
     assert again.json() == {"resolved": 0, "how": "resend"}
-    run(room, "digest", "resolve", str(number)).failed("--uncertain or --refused", status=2)
+    run(room, "digest", "resolve", str(number)).failed("--uncertain, --refused", status=2)
 
 
 async def test_a_full_mailbox_at_rcpt_is_a_soft_bounce(room: Newsroom) -> None:
