@@ -20,7 +20,8 @@ from services.web.http.answers import Answer
 from services.web.http.bodies import Input, Slug
 from services.web.http.call import VISITOR
 from services.web.http.endpoints import endpoint
-from services.web.http.pages import action, back
+from services.web.http.pages import action, back, page, public_page, show
+from services.web.http.queries import Query
 from services.web.puzzles import SOLUTION, PuzzleUnsolved, require_solution, unsolved_page
 from services.web.site import Call
 
@@ -36,6 +37,12 @@ class VoteForm(msgspec.Struct, frozen=True, kw_only=True):
 
     choice: Literal["ship", "skip", "none"]
     back: Back | None = None
+
+
+class ChosenQuery(Query, frozen=True, kw_only=True):
+    """The query of the page that a link of a mail leads to: the choice that it makes."""
+
+    choice: Literal["ship", "skip"] | None = None
 
 
 class VoteAnswer(msgspec.Struct, frozen=True):
@@ -82,6 +89,13 @@ async def get_vote(call: Call) -> OwnVote:
     if last is None:
         return OwnVote(tool.slug, None, None)
     return OwnVote(tool.slug, ballots.evolve(None, last.event), last.position)
+
+
+@page("/tools/{tool}/vote", ChosenQuery)
+async def vote_page(call: Call, query: ChosenQuery) -> Answer:
+    """Show a tool with a choice made, and the button that casts it: opening the page casts nothing."""
+    tool = await call.site.cards.listed(call.path["tool"])
+    return show(call, "vote.html", cache=public_page(call, tool.slug), card=tool.card, choice=query.choice)
 
 
 @action("/tools/{tool}/vote", VoteForm)

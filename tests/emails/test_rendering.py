@@ -9,6 +9,7 @@ from jinja2 import UndefinedError
 
 from emails.message import prepare
 from emails.rendering import HTML_BUDGET, TEMPLATES, Mail, MailTooLarge, render_own, render_shared
+from services.newsletter.digest import SECTIONS
 from tests.support.mails import (
     BOOKMARKED,
     CONTENT,
@@ -19,6 +20,7 @@ from tests.support.mails import (
     READER,
     SENDER,
     SINGLE_MAILS,
+    SITE,
     UNSUBSCRIBE,
     rendered,
     tool,
@@ -158,7 +160,7 @@ def test_filling_a_shared_digest_gives_the_rendered_one() -> None:
 def test_many_bookmarks_stay_short() -> None:
     """A reader of a hundred bookmarks sees twelve of them and how many more there are."""
     own = render_own([{**tool(f"Tool {n}"), "line": "changed"} for n in range(100)])
-    assert own.html.count("<a ") == 12 and "88 more" in own.html and "88 more" in own.text
+    assert own.html.count('class="name"') == 12 and "88 more" in own.html and "88 more" in own.text
 
 
 def test_a_mail_over_its_budget_is_refused() -> None:
@@ -172,9 +174,25 @@ def test_a_mail_over_its_budget_is_refused() -> None:
 
 
 def test_a_full_digest_is_well_under_its_budget() -> None:
-    """Ten rows in every section leave room to spare."""
-    values = {key: value * 10 if isinstance(value, list) else value for key, value in DIGEST.items()}
-    assert len(rendered("digest", values).html.encode()) < HTML_BUDGET * 0.7
+    """As many rows as any section shows, of tools with long names and addresses, leave room to spare."""
+    most = {name: shown for name, (shown, _) in SECTIONS.items()} | {"bookmarked": 12}
+    long = {"name": "A Tool Whose Makers Are Proud of Its Very Long Name", "url": f"{SITE}/tools/{'slug-' * 16}x"}
+    rows = {
+        name: [{**DIGEST[name][0], **long} if "name" in DIGEST[name][0] else DIGEST[name][0]] * n for name, n in most.items()
+    }
+    assert len(rendered("digest", {**DIGEST, **rows}).html.encode()) < HTML_BUDGET * 0.7
+
+
+def test_each_tool_has_links_that_vote_on_it_and_name_no_reader() -> None:
+    """Beside every tool of every section, in both parts, are its two choices; all readers' links are the same."""
+    _, text, html = rendered("digest", DIGEST)
+    sections = ("newly_settled", "movers", "closest", "disagreements", "new_tools", "bookmarked")
+    tools = [one["url"] for name in sections for one in DIGEST[name]]
+    for choice in ("ship", "skip"):
+        for url in tools:
+            assert html.count(f'href="{url}/vote?choice={choice}"') == tools.count(url)
+            assert text.count(f"{url}/vote?choice={choice}\n") == tools.count(url)
+    assert html.count("/vote?choice=") == 2 * len(tools)
 
 
 @pytest.mark.parametrize(

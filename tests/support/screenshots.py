@@ -21,6 +21,7 @@ PAGES = {
     "compare-settled": "/compare/dovecrate-vs-n8n",
     "tools": "/tools?sort=community",
     "tool": "/tools/aider",
+    "vote": "/tools/aider/vote?choice=ship",
     "reviewers": "/reviewers",
     "reviewer": "/reviewers/builder",
     "bookmarks": "/bookmarks",

@@ -26,6 +26,7 @@ READERS = (
     "/categories/developer-tools",
     "/compare?left=ollama&right=model",
     "/tools/ollama/mine",
+    "/tools/ollama/vote?choice=ship",
     "/tools/aider?position=60",
     "/agents",
     "/reviewers",

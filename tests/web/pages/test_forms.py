@@ -43,6 +43,7 @@ def total(base: str, tool: str = "assay-bench") -> int:
         "/bookmarks/ollama",
         "/tools/ollama/reviews",
         "/newsletter",
+        "/newsletter/undo",
         "/your-data/mine/erase",
         "/ops/sign-in",
         "/ops/voters",
@@ -63,6 +64,32 @@ def test_an_origin_of_ours_is_enough_where_the_browser_says_no_more(base: str, v
     """A browser that sends Origin alone may post from our own pages."""
     kept = {name: value for name, value in visitor.items() if name != "Sec-Fetch-Site"}
     assert httpx.post(base + VOTE, data={"choice": "ship"}, headers={**kept, "Origin": base}).status_code == 303
+
+
+@pytest.mark.parametrize("choice", ["ship", "skip"])
+def test_a_mails_link_makes_the_choice_and_its_button_alone_votes(base: str, visitor: dict[str, str], choice: str) -> None:
+    """Opening it counts nothing, however often; the form that it shows is an ordinary vote of whoever presses the button."""
+    tool, other = ("swatchmoor", {"ship": "skip", "skip": "ship"}[choice])
+    before = total(base, tool)
+    for _ in range(2):
+        page = httpx.get(f"{base}/tools/{tool}/vote", params={"choice": choice}, headers={"Accept": "text/html"})
+        assert page.status_code == 200
+    assert f'value="{choice}" required checked>' in page.text
+    assert f'value="{other}" required>' in page.text
+    assert "set-cookie" not in page.headers
+    assert total(base, tool) == before
+    done = httpx.post(f"{base}/tools/{tool}/vote", data={"choice": choice, "back": f"/tools/{tool}"}, headers=visitor)
+    assert (done.status_code, urlsplit(done.headers["location"]).path) == (303, f"/tools/{tool}")
+    own = httpx.get(f"{base}/v1/tools/{tool}/vote", headers=visitor).json()
+    assert own["choice"] == choice
+
+
+def test_a_mails_link_to_vote_without_a_choice_lets_one_choose(base: str) -> None:
+    """A choice that there isn't is refused, and so is a tool."""
+    page = httpx.get(f"{base}{VOTE}")
+    assert (page.status_code, "checked" in page.text) == (200, False)
+    assert httpx.get(f"{base}{VOTE}", params={"choice": "maybe"}).status_code == 400
+    assert httpx.get(f"{base}/tools/no-such-tool/vote", params={"choice": "ship"}).status_code == 404
 
 
 def test_a_first_vote_counts_only_once_the_cookie_came_back(base: str) -> None:
