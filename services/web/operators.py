@@ -47,6 +47,7 @@ ENTRIES: Final = (
     ("webhooks", "/ops/webhooks", "Webhooks"),
     ("read", "/ops/quarantine", "Quarantine"),
     ("read", "/ops/log", "Log"),
+    ("", "/ops/actions", "Who did what"),
     ("", "/ops/sessions", "Sessions"),
 )
 """The operators' pages: the scope that each needs (if any), its path and its name."""

@@ -58,6 +58,7 @@ OPERATORS = (
     "/ops/quarantine",
     "/ops/suppressions",
     "/ops/sessions",
+    "/ops/actions",
     "/ops/log",
     "/ops/log?type=ToolAdded",
 )
@@ -68,7 +69,8 @@ NOT_LOOKED_AT = {
     "/static/{name:str}", "/badge/{badge:str}", "/card/{card:str}", "/favicon.ico", "/favicon.svg", "/apple-touch-icon.png",
     "/icon-192.png", "/icon-512.png", "/manifest.webmanifest", "/ops/pulse", "/problems/{problem:str}", "/ops/log/story",
     "/tool/{tool:str}", "/reviewer/{persona:str}", "/.well-known/security.txt", "/proof/verify.py", "/proof/mine.json",
-    "/ops/integrity/{id:str}", "/tools/{tool:str}/reviews/{review:str}/report",
+    "/ops/integrity/{id:str}", "/tools/{tool:str}/reviews/{review:str}/report", "/ops/actions/export", "/ops/sign-in/oidc",
+    "/ops/sign-in/back",
 }  # fmt: skip
 AXE = Axe()
 CONTRAST = {"runOnly": ["color-contrast"]}

@@ -1,0 +1,116 @@
+"""Deeds: in plain words what an operator did by an event or an act, of which kind that is, and which scope opens it.
+
+The words begin with a verb, so that they follow the operator's name. What is sealed in an event is never among them.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, get_args
+
+import msgspec
+
+Kind = Literal["reviews", "votes", "catalog", "readers", "erasures", "quarantine", "proof", "sessions", "others"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+LOGGED: Final = frozenset(KINDS) - {"sessions"}
+"""The kinds that stand in the log."""
+
+SCOPES: Final[Mapping[Kind, str]] = {
+    "reviews": "moderate", "votes": "voters", "catalog": "catalog", "readers": "digest", "sessions": "operators",
+}  # fmt: skip
+"""The scope that opens a kind, beside `read`, which opens all that stands in the log; whose isn't named, `read` alone opens."""
+
+Data = Mapping[str, Any]
+
+
+class Deed(msgspec.Struct, frozen=True):
+    """How a type of event is told: its kind, its words (`tool` is the name of the tool concerned), and its reason."""
+
+    kind: Kind
+    words: Callable[[Data, str], str]
+    reason: Callable[[Data], str | None] = lambda d: d.get("reason")
+
+
+def _count(number: int, one: str) -> str:
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
+
+
+def _why(data: Data) -> str | None:
+    return ", ".join(data[field] for field in ("ground", "reason") if data.get(field)) or None
+
+
+def _decided(data: Data, tool: str) -> str:
+    votes = f"{_count(data['votes'], data['choice'] + ' vote')} on {tool}"
+    return {
+        "void": f"voided {votes}",
+        "dismiss": f"let {votes} stand",
+        "watch": f"let {votes} stand until more come",
+        "undo": f"took the decision on {votes} back",
+    }[data["decision"]]
+
+
+# fmt: off
+DEEDS: Final[Mapping[str, Deed]] = {
+    "ReviewApproved": Deed("reviews", lambda d, tool: f"approved the review of {tool}"),
+    "ReviewRejected": Deed(
+        "reviews", lambda d, tool: f"{'took down' if d.get('shown') else 'rejected'} the review of {tool}", _why,
+    ),
+    "ReviewKept": Deed("reviews", lambda d, tool: f"kept the reported review of {tool}"),
+    "VoterDisqualified": Deed("votes", lambda d, tool: f"disqualified a voter with {_count(len(d['ballots']), 'ballot')}"),
+    "VoterReinstated": Deed("votes", lambda d, tool: f"reinstated a voter with {_count(len(d['ballots']), 'ballot')}"),
+    "BallotsVoided": Deed("votes", lambda d, tool: f"took {_count(len(d['ballots']), 'ballot')} out"),
+    "BallotsRestored": Deed("votes", lambda d, tool: f"gave {_count(len(d['ballots']), 'ballot')} back"),
+    "CorrectionRecorded": Deed(
+        "votes", lambda d, tool: f"{d['action']} {_count(d['voters'], 'voter')} with {_count(d['votes'], 'vote')}"
+    ),
+    "VoidProposed": Deed("votes", lambda d, tool: f"proposed to void {_count(d['votes'], 'vote')} on {tool}"),
+    "VoidWithdrawn": Deed("votes", lambda d, tool: f"took back the proposal to void {_count(d['votes'], 'vote')} on {tool}"),
+    "CohortDecided": Deed("votes", _decided),
+    "CohortCorrected": Deed(
+        "votes", lambda d, tool: f"had all votes {'taken out' if d['decision'] == 'void' else 'given back'} on {tool}"
+    ),
+    "ToolAdded": Deed("catalog", lambda d, tool: f"added {tool}"),
+    "ToolDescribed": Deed("catalog", lambda d, tool: f"changed the description of {tool}"),
+    "ToolRenamed": Deed("catalog", lambda d, tool: f"gave {tool} the slug {d['slug']}"),
+    "FormerSlugAdded": Deed("catalog", lambda d, tool: f"let the former slug {d['slug']} lead to {tool}"),
+    "ToolListed": Deed("catalog", lambda d, tool: f"put {tool} back on the site"),
+    "ToolUnlisted": Deed("catalog", lambda d, tool: f"took {tool} off the site"),
+    "PanelReviewPublished": Deed("catalog", lambda d, tool: f"published what {d['persona']} says of {tool}"),
+    "PanelReviewRevised": Deed("catalog", lambda d, tool: f"changed what {d['persona']} says of {tool}"),
+    "PersonaDescribed": Deed("catalog", lambda d, tool: f"described {d['persona']}"),
+    "ComparisonAnnounced": Deed("catalog", lambda d, tool: "announced a comparison"),
+    "SubscriberImported": Deed("readers", lambda d, tool: "imported a subscriber"),
+    "SubscriberReinstated": Deed("readers", lambda d, tool: "took the suppression of an address back"),
+    "PersonErased": Deed("erasures", lambda d, tool: "erased a person"),
+    "DataRequested": Deed("erasures", lambda d, tool: f"noted that somebody asked for {d['kind']}"),
+    "ReviewWithdrawn": Deed("erasures", lambda d, tool: f"destroyed the review of {tool}"),
+    "ReviewCleared": Deed("erasures", lambda d, tool: f"cleared a reader's place for a review of {tool}"),
+    "BookmarkRemoved": Deed("erasures", lambda d, tool: "removed a bookmark"),
+    "ReportWithdrawn": Deed("erasures", lambda d, tool: "took a report away"),
+    "EventDropped": Deed("quarantine", lambda d, tool: f"let {d['projection']} skip position {d['position']}"),
+    "LogKeyAdded": Deed("proof", lambda d, tool: "had the log signed with one more key"),
+    "LogRestarted": Deed("proof", lambda d, tool: f"began the log anew after {_count(d['common'], 'event')} of {d['former']}"),
+    "signed-in": Deed("sessions", lambda d, tool: f"signed in by {'a token' if d['about'] == 'token' else 'the provider'}"),
+    "signed-out": Deed("sessions", lambda d, tool: "signed out, or ended a session of their own"),
+    "ended-session": Deed("sessions", lambda d, tool: f"ended a session of {d['about']}"),
+}
+# fmt: on
+
+TYPES: Final[Mapping[Kind, tuple[str, ...]]] = {
+    kind: tuple(type_ for type_, deed in DEEDS.items() if deed.kind == kind and type_[0].isupper()) for kind in KINDS
+}
+"""The types of events of each kind. Others of an operator's are `others`, and have the type's own name for words."""
+
+
+def opened(scopes: frozenset[str]) -> frozenset[Kind]:
+    """Return the kinds that scopes open."""
+    return (LOGGED if "read" in scopes else frozenset()) | {kind for kind, scope in SCOPES.items() if scope in scopes}
+
+
+def tell(type_: str, data: Data, tool: str | None) -> tuple[Kind, str, str | None]:
+    """Return the kind, the words and the reason of an event or act; of an unknown type or shape, the type."""
+    deed = DEEDS.get(type_)
+    if deed is None:
+        return "others", f"caused {type_}", None
+    try:
+        return deed.kind, deed.words(data, tool or "a tool"), deed.reason(data)
+    except (KeyError, TypeError):
+        return deed.kind, f"caused {type_}", None
