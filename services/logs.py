@@ -1,4 +1,7 @@
-"""Write logs to stderr: one JSON object a line, or lines for people. Logs of libraries get the same format."""
+"""Write logs to stderr: one JSON object a line, or lines for people. Logs of libraries get the same format.
+
+What is personal is kept out of both: `redaction` says how.
+"""
 
 import logging
 import sys
@@ -7,10 +10,12 @@ from contextvars import ContextVar
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from services import redaction
 from services.settings import LogFormat
 
 # Tracebacks go without local variables, which hold tokens, addresses and people's texts.
-_WITHOUT_LOCALS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+_told = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+_WITHOUT_LOCALS = structlog.processors.ExceptionRenderer(lambda exc_info: redaction.clean_stacks(_told(exc_info)))
 
 # The id of the request being served, which each of its log lines carries.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -24,11 +29,12 @@ def configure(log_format: LogFormat, level: int = logging.INFO) -> None:
         _with_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        redaction.clean_line,
     ]
     rendered: list[Processor] = (
         [_WITHOUT_LOCALS, structlog.processors.JSONRenderer()]
         if log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=redaction.write_traceback)]
     )
     structlog.configure(
         processors=[*shared, *rendered],

@@ -30,6 +30,9 @@ TUNING: Final = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
+    "log_error_verbosity": "terse",  # no DETAIL and CONTEXT: they name rows, and so readers and visitors
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
     "wal_recycle": "off",  # a recycled file keeps what was in it, and so a key that was destroyed
 }
 

@@ -341,10 +341,10 @@ class Site:
         """Refuse a network that tried too many wrong operators' tokens. Raises TooManyRequests."""
         self.spent.check(lambda: self._guesses.counters(network))
 
-    def note_guess(self, network: Network, path: str) -> None:
+    def note_guess(self, network: Network, route: str) -> None:
         """Count, log and measure a wrong operator's token."""
         self.metrics.wrong_tokens.inc()
-        structlog.get_logger().warning("an operator's token was wrong", network=network[0].name, path=path)
+        structlog.get_logger().warning("an operator's token was wrong", network=network[0].name, route=route)
         self.spent.note(self._guesses.counters(network))
 
     async def erase_visitor(self, visitor: str, key: IdempotencyKey | None = None) -> Receipt[Erasure]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.busy_day import SECRET, Day, Mail, receiving
 from tests.support.collector import Collector, collecting
-from tests.support.http import Site
+from tests.support.http import Caller, Site
 from tests.support.processes import PATIENCE, Instance
 from tests.support.prometheus import Prometheus, faults_of, panels, rules, watching
 
@@ -28,10 +29,18 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="module")
-def instance(collector: Collector) -> Iterator[Instance]:
+def mail() -> Iterator[Mail]:
+    """The site's relay."""
+    with receiving() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def instance(collector: Collector, mail: Mail) -> Iterator[Instance]:
     """The `up` of this file."""
+    more = {"BALLOTPRESS_MAIL_WEBHOOK_SECRETS": SECRET, "SMTP_URL": mail.url}
     with tempfile.TemporaryDirectory(prefix="test-") as folder:
-        instance = Instance(Path(folder) / "home", **collector.environ)
+        instance = Instance(Path(folder) / "home", **collector.environ, **more)
         try:
             yield instance.start().ready()
         finally:
@@ -41,10 +50,9 @@ def instance(collector: Collector) -> Iterator[Instance]:
 @pytest.fixture(scope="module")
 def site(instance: Instance) -> Iterator[Site]:
     """Its site, with the operator that `up` made."""
-    token = (instance.home / "operator.token").read_text().strip()
     with httpx.Client(base_url=f"http://127.0.0.1:{instance.port}", timeout=PATIENCE) as client:
         site = Site(client)
-        site.operator.token = token
+        site.operator = Caller(client, (instance.home / "operator.token").read_text().strip())
         yield site
 
 
@@ -99,3 +107,21 @@ def test_prometheus_keeps_the_traces_of_votes(prometheus: Prometheus, collector:
 def test_no_alarm_sounds_on_a_good_day(prometheus: Prometheus) -> None:
     """A site that just runs sets none off."""
     assert [found["metric"]["alertname"] for found in prometheus.query('ALERTS{alertstate="firing"}')] == []
+
+
+def test_nothing_personal_is_written_down(instance: Instance, site: Site, mail: Mail, collector: Collector) -> None:
+    """After a day on which much went wrong no address, id, token, name or text of it stands in logs, metrics and traces."""
+    day = Day(instance, site, mail)
+    day.happen()
+    told = day.told(collector.raw)
+    assert {"typed", "a visitor", "a visitor's token", "a reader", "a link's token"} <= set(day.names.values())
+    assert "CheckViolationError" in told["what `up` wrote"] and "violates check constraint" in told["PostgreSQL's log"]
+    assert "relay.conversation" in told["traces"] and "PUT /v1/tools/{tool}/vote" in told["traces"]
+    leaks = [(where, what, name) for where, text in told.items() for name, what in day.names.items() if name in text]
+    assert [f"{where} holds {what}: {around(told[where], name)}" for where, what, name in leaks] == []
+
+
+def around(text: str, name: str) -> str:
+    """Return where a name stands in a text."""
+    at = text.index(name)
+    return text[max(0, at - 160) : at + len(name) + 40]

@@ -72,7 +72,7 @@ class Site(Protocol):
     def refuse_guesses(self, network: Network) -> None:
         """Refuse a network that tried too many wrong operators' tokens. Raises TooManyRequests."""
 
-    def note_guess(self, network: Network, path: str) -> None:
+    def note_guess(self, network: Network, route: str) -> None:
         """Count, log and measure a wrong operator's token."""
 
 

@@ -169,7 +169,7 @@ class Edge:
             raise error
         status = kind_of(error).status
         if status == 500:
-            self._log.error("request failed", path=scope["path"], exc_info=error)
+            self._log.error("request failed", route=scope.get("path_template", "unmatched"), exc_info=error)
         elif status > 500:
             outgoing.error = repr(error)
         if isinstance(error, Unread):

@@ -232,7 +232,7 @@ def _operator(call: Call, scope: str) -> OperatorToken:
         return require_operator(call.head, call.site.operators, scope)
     except NoToken:
         if bearer(call.head):
-            call.site.note_guess(call.network, call.scope["path"])
+            call.site.note_guess(call.network, call.scope["path_template"])
         raise
 
 
