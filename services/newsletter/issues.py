@@ -5,7 +5,7 @@ The cut-off is the one position that all views stand at. A period is compiled an
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +21,7 @@ from services.integrity.under_review import held
 from services.newsletter import mailed
 from services.newsletter.ledger import Database
 from services.newsletter.own_hours import OwnHours, stage
+from services.newsletter.pace import transaction
 from services.newsletter.periods import SERVE_LATE, DueWork, Edition, editions_of, keep, keep_early, said_late, stand
 from services.newsletter.schedule import Schedule
 
@@ -217,22 +218,11 @@ async def plan(database: Database, number: int, schedule: Schedule, at: datetime
         today = at.astimezone(schedule.tzinfo).date()
         note = await mailed.choose(database, number, row["to_position"])
         categories = sorted(content.categories)
-        async with _transaction(database) as connection:
+        async with transaction(database) as connection:
             await stage(connection, own if row["operator"] is None else None, row["due_at"])
             await connection.execute(PLAN, number, row["edition"], categories, tools, today, note, ENDED, timeout=600)
     planned: int = await database.fetchval("select planned from newsletter.issues where number = $1", number)
     return planned
-
-
-@asynccontextmanager
-async def _transaction(database: Database) -> AsyncIterator["Connection[Any]"]:
-    """Begin a transaction, within one that a connection may have begun."""
-    async with AsyncExitStack() as stack:
-        connection: Any = database
-        if isinstance(database, asyncpg.Pool):
-            connection = await stack.enter_async_context(database.acquire())
-        await stack.enter_async_context(connection.transaction())
-        yield connection
 
 
 async def never() -> bool:

@@ -5,6 +5,8 @@ wait, and the next day takes them up. Single mails, such as confirmations, know 
 """
 
 import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date, datetime, timedelta, tzinfo
 from math import floor
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -42,6 +44,26 @@ insert into newsletter.days as d (day, cap) values ($1, $2)
 on conflict (day, provider) do update set cap = excluded.cap where d.cap <> excluded.cap
 """
 FORGET_DAYS: Final = "delete from newsletter.days where day < $1"
+# The row of each provider is locked, in one order for all workers, and says what is left of its share; so the next statement
+# counts what was let pass, and nobody reads it in between.
+READ_SHARES: Final = """
+insert into newsletter.days as d (day, provider, cap)
+select g.day, w.provider, p.provider_most
+from newsletter.gate g cross join newsletter.pace p cross join unnest($1::text[]) as w(provider)
+where p.provider_most is not null order by w.provider
+on conflict (day, provider) do update set cap = excluded.cap
+returning d.day, d.provider, greatest(d.cap - d.mails, 0) as room
+"""
+COUNT_SHARES: Final = """
+update newsletter.days d set mails = greatest(d.mails + n.mails, 0)
+from unnest($2::text[], $3::bigint[]) as n(provider, mails) where d.day = $1 and d.provider = n.provider
+"""
+NEXT_DAY: Final = """
+select ceil(extract(epoch from ((g.day + 1 + make_interval(hours => p.opens)) at time zone p.zone) - now()))::integer
+from newsletter.gate g cross join newsletter.pace p
+"""
+SHARED: Final = "the next day: their provider had its share of today"
+"""The reason of mails beyond their provider's share."""
 READ_GATE: Final = "select day, is_open, is_capped, room from newsletter.gate"
 READ_PLAN: Final = "select zone, opens, closes, warm_up, growth, most, provider_most from newsletter.pace"
 
@@ -134,6 +156,17 @@ def plan_of(pace: Pace, newsletter: Newsletter) -> Plan:
     )
 
 
+@asynccontextmanager
+async def transaction(database: Database) -> AsyncIterator["Connection[Any]"]:
+    """Begin a transaction, within one that a connection may have begun."""
+    async with AsyncExitStack() as stack:
+        connection: Any = database
+        if isinstance(database, asyncpg.Pool):
+            connection = await stack.enter_async_context(database.acquire())
+        await stack.enter_async_context(connection.transaction())
+        yield connection
+
+
 async def follow(database: Database, plan: Plan) -> None:
     """Follow a plan from now on, and open the day's account. Writes nothing where nothing has changed."""
     try:
@@ -162,3 +195,34 @@ async def read_plan(database: Database) -> Plan:
     """Return the plan that the workers follow."""
     (row,) = await database.fetch(READ_PLAN)
     return Plan(**row)
+
+
+class Shares(msgspec.Struct, frozen=True):
+    """What providers were let have of a day: how many of the mails for each, and the seconds until the next day begins."""
+
+    day: date | None
+    granted: Mapping[str, int]
+    wait: int = 0
+
+
+async def share(database: Database, wanted: Mapping[str, int]) -> Shares:
+    """Count so many mails to each provider against its share of the day; return how many of them it has room for.
+
+    `day` is None where providers have no shares, and all mails may go.
+    """
+    if not wanted or not await database.fetchval("select provider_most is not null from newsletter.pace"):
+        return Shares(None, wanted)
+    async with transaction(database) as connection:
+        rows = await connection.fetch(READ_SHARES, sorted(wanted))
+        if not rows:
+            return Shares(None, wanted)
+        granted = {row["provider"]: min(row["room"], wanted[row["provider"]]) for row in rows}
+        day: date = rows[0]["day"]
+        await connection.execute(COUNT_SHARES, day, list(granted), list(granted.values()))
+        return Shares(day, granted, await connection.fetchval(NEXT_DAY))
+
+
+async def give_back(database: Database, shares: Shares, unsent: Mapping[str, int]) -> None:
+    """Take mails that weren't attempted back from the shares of their providers."""
+    if shares.day is not None and unsent:
+        await database.execute(COUNT_SHARES, shares.day, list(unsent), [-mails for mails in unsent.values()])

@@ -20,10 +20,11 @@ from emails.refusals import Verdict
 from emails.smtp import Outcome
 from events.log import postgres
 from events.log.tasks import end
-from services.newsletter import holds, ledger, restored
+from services.newsletter import holds, ledger, pace, restored
 from services.newsletter.holds import ABOUT_US, Answers, Standing
 from services.newsletter.ledger import CHUNK, ClaimedMail, MailOutcome
 from services.newsletter.letters import Letter, Letters, NoLetter
+from services.newsletter.pace import Shares
 from services.newsletter.providers import RELAY, Providers
 from services.newsletter.sent_marks import BEHIND, MarksUnusable, SentMarks
 
@@ -193,16 +194,32 @@ class Sender:
         try:
             letters = await self._letters.write(claimed, self._clock())
             slowed, standing = await ledger.slowed(self._database), await holds.standing(self._database)
+            providers = {mail: self._provider(mail, letters[mail]) for mail in claimed}
+            waiting = {m: out for m in claimed if (out := _put_off(m, letters[m], providers[m], slowed, standing))}
+            shares = await self._share(claimed, waiting, providers)
         except Exception:
             logger.exception("a chunk could not be written, and none of its mails was sent")
             return [MailOutcome(mail, "deferred", reason="could not be written", wait=BACKOFF_SECONDS[0]) for mail in claimed]
-        providers = {mail: self._provider(mail, letters[mail]) for mail in claimed}
-        waiting = {mail: out for mail in claimed if (out := _put_off(mail, letters[mail], providers[mail], slowed, standing))}
         settled = await self._attempt(name, [mail for mail in claimed if mail not in waiting], letters, providers)
+        with contextlib.suppress(*postgres.FAILED):  # as below; a share is never more than was counted
+            await pace.give_back(self._database, shares, Counter(providers[one.mail] for one in settled if _is_unsent(one)))
         if taken := slowed.keys() & {name for one in settled if one.state == "accepted" for name in (RELAY, one.provider)}:
             with contextlib.suppress(*postgres.FAILED):  # the outcomes must be recorded in any case
                 await ledger.recovered(self._database, sorted(taken))
         return [*waiting.values(), *settled]
+
+    async def _share(
+        self, claimed: Sequence[ClaimedMail], waiting: dict[ClaimedMail, MailOutcome], providers: Mapping[ClaimedMail, str]
+    ) -> Shares:
+        """Let digests beyond their provider's share of the day wait for the next."""
+        asking = [mail for mail in claimed if mail.issue and mail not in waiting]
+        shares = await pace.share(self._database, Counter(providers[mail] for mail in asking))
+        left = dict(shares.granted)
+        for mail in asking:
+            left[providers[mail]] -= 1
+            if left[providers[mail]] < 0:
+                waiting[mail] = MailOutcome(mail, "deferred", reason=pace.SHARED, tried=0, wait=shares.wait)
+        return shares
 
     def _provider(self, mail: ClaimedMail, letter: Letter | NoLetter) -> str:
         """Return the provider that a mail goes to; a probe's is the one that it tries."""
@@ -263,6 +280,11 @@ def _put_off(
     if wait := max(slowed.get(provider, 0), slowed.get(RELAY, 0)):
         return MailOutcome(mail, "deferred", reason="asked to slow down", tried=0, wait=wait, provider=provider)
     return None
+
+
+def _is_unsent(one: MailOutcome) -> bool:
+    """Tell whether a digest was not attempted, and no mark says that it may have been."""
+    return bool(one.mail.issue) and not one.tried and one.state == "deferred"
 
 
 def _settled(mail: ClaimedMail, outcome: Outcome, provider: str) -> MailOutcome:

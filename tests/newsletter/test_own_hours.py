@@ -5,10 +5,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from events.commands.subscribers import EraseSubscriber, SetTimeZone
+from events.commands.subscribers import EraseSubscriber
 from services.newsletter import issues, own_hours
 from services.newsletter.own_hours import OwnHours, is_zone, next_hour
-from services.newsletter.subscribers import export
+from services.person.newsletter import copy_of
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
 
@@ -55,8 +55,8 @@ async def test_a_scheduled_issue_is_planned_for_each_readers_hour(room: Newsroom
     readers = {address: await room.subscribe(address, zone=zone) for address, zone in zones.items()}
     moved, gone = [await room.subscribe(f"{name}@example.com", zone="Asia/Tokyo") for name in ("moved", "gone")]
     sealed = (await room.vault.key_of(room.database, moved)).seal(own_hours.FIELD, "Etc/GMT+1")
-    await room.committer.submit(SetTimeZone(moved, sealed))
-    await room.committer.submit(SetTimeZone(gone, None))
+    await room.prefer(moved, zone=sealed)
+    await room.prefer(gone, zone=None)
     await room.project()
     due_at = await room.database.fetchval("select date_trunc('hour', now())")
     own = OwnHours(room.vault, due_at.hour)
@@ -81,12 +81,12 @@ async def test_a_zone_is_sealed_and_erased_with_its_reader(room: Newsroom) -> No
     """It stands open in no table and no event; its reader's copy names it; after the erasure nobody can."""
     reader = await room.subscribe("ada@example.com", zone="Pacific/Kiritimati")
     await room.project()
-    assert (await export(room.database, room.vault, reader))["time_zone"] == "Pacific/Kiritimati"
+    assert (await copy_of(room.database, room.vault, reader))["time_zone"] == "Pacific/Kiritimati"
     for table in ("log.events", "subscribers_2.subscribers", "newsletter.mails"):
         assert not await room.database.fetchval(f"select exists (select from {table} t where t::text like '%Kiritimati%')")  # noqa: S608
     await room.committer.submit(EraseSubscriber(reader))
     await room.project()
-    assert (await export(room.database, room.vault, reader))["time_zone"] is None
+    assert (await copy_of(room.database, room.vault, reader))["time_zone"] is None
     async with room.database.acquire() as connection, connection.transaction():
         await own_hours.stage(connection, OwnHours(room.vault, 9), MONDAY)
         assert await connection.fetchval("select count(*) from own_hours") == 0

@@ -203,3 +203,39 @@ async def test_a_mail_that_waited_for_its_turn_for_days_is_tried_as_long_as_any(
     await room.deliver()
     assert await room.accounts(number) == {"deferred": 1}
     assert await room.database.fetchval("select attempts from newsletter.mails where issue = $1", number) == 1
+
+
+async def test_a_provider_gets_its_share_of_a_day_and_others_theirs(room: Newsroom) -> None:
+    """What is beyond it waits for the next day and says so; the mails of one provider hold up nobody else's."""
+    at = await room.database.fetchval("select now()")
+    await pace.follow(room.database, always(at, provider_most=2))
+    await room.import_tools(catalogs.tool("a"))
+    for n in range(5):
+        await room.subscribe(f"reader{n}@{'gmail.com' if n < 4 else 'verdicts.test'}")
+    await room.project()
+    await room.deliver()
+    number = await room.send_now()
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 3, "deferred": 2}
+    assert set((await room.reasons(number)).values()) == {pace.SHARED}
+    waits = await room.database.fetch("select not_before - now() as wait from newsletter.mails where state = 'deferred'")
+    assert all(timedelta(hours=10) < row["wait"] < timedelta(hours=14) for row in waits)
+    await room.database.execute("update newsletter.days set day = day - 1")
+    await room.database.execute("update newsletter.mails set not_before = now() where state = 'deferred'")
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 5}
+    assert len(room.sink.mails) == 5
+
+
+async def test_what_a_provider_was_not_sent_is_given_back(room: Newsroom) -> None:
+    """Shares asked for side by side are never more than there is; a failed connection uses none of it."""
+    at = await room.database.fetchval("select now()")
+    await pace.follow(room.database, always(at, provider_most=10))
+    async with asyncpg.create_pool(room.settings.database_url, min_size=5, max_size=5) as pool:
+        asked = await asyncio.gather(*(pace.share(pool, {"google": 3, f"other{n}": 2}) for n in range(5)))
+    assert sum(one.granted["google"] for one in asked) == 10
+    assert all(one.granted[f"other{n}"] == 2 for n, one in enumerate(asked))
+    await pace.give_back(room.database, asked[0], {"google": 3})
+    assert (await pace.share(room.database, {"google": 9})).granted == {"google": 3}
+    await pace.follow(room.database, Plan())
+    assert (await pace.share(room.database, {"google": 9})).granted == {"google": 9}
