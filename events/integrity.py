@@ -112,6 +112,11 @@ _ALREADY: Final[Mapping[Judgement, frozenset[Status]]] = {
 }
 
 
+def hand(by: str) -> str:
+    """Return whose hand an operator's name proves: of whatever name at a shell (`shell:NAME`), the shell's."""
+    return "shell" if by.startswith("shell:") else by
+
+
 def decided(last: Event | None) -> Status:
     """Return the status after a cohort's last event: `log.cohort_status` of the database, case by case."""
     match last:
@@ -142,7 +147,9 @@ def decide_cohort(last: Any, found: Suspected | None, asked: Ruling) -> list[Eve
     if found is None:
         raise CohortUnknown
     present = status(last, found)
-    if present in _ALREADY[asked.decision] or (present == "pending" and asked.decision == "void" and last.by == asked.by):
+    if present in _ALREADY[asked.decision] or (
+        present == "pending" and asked.decision == "void" and hand(last.by) == hand(asked.by)
+    ):
         return []
     if present == "voiding" or present == "undoing":
         raise CohortHeld("Its votes are being taken out: undo that first." if present == "voiding" else _WAIT)
@@ -174,7 +181,7 @@ def _undo(last: Any, asked: Ruling) -> list[Event]:
         return []
     about = {field: getattr(last, field) for field in _OfCohort.__struct_fields__} | {"reason": asked.reason, "by": asked.by}
     if said == "pending":
-        if last.by != asked.by:
+        if hand(last.by) != hand(asked.by):
             raise CohortHeld(f"{last.by} proposed this void and alone can take that back; dismiss the cohort instead.")
         return [VoidWithdrawn(**about)]
     correction = asked.correction if said in ("voiding", "voided") else None

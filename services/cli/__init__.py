@@ -11,7 +11,7 @@ import rich_click as click
 from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
 from services.cli.errors import sentence
-from services.cli.options import complete, home_option
+from services.cli.options import as_option, complete, home_option
 from services.settings import unknown_variables
 
 COMMANDS = {
@@ -38,6 +38,7 @@ COMMANDS = {
     "webhooks": "services.cli.webhooks:webhooks",
     "quarantine": "services.cli.quarantine:quarantine",
     "purge": "services.cli.purge:purge",
+    "operators": "services.cli.operators:operators",
     "keys": "services.cli.keys:keys",
     "events": "services.cli.events:events",
     "backup": "services.cli.backup:backup",
@@ -70,6 +71,7 @@ class LazyGroup(click.RichGroup):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @home_option
+@as_option
 @click.version_option(package_name="ballotpress", message="%(prog)s %(version)s")
 def commands() -> None:
     """Votes, bookmarks and reviews of AI tools, kept in an append-only log."""

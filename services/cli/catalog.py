@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import rich_click as click
 
-from services.cli.database import OPERATOR, asynchronous, committer_of
+from services.cli.database import asynchronous, committer_of, operator_of
 from services.cli.options import json_option
 from services.cli.terminal import counted, progress, show
 from services.embedded.start import find_settings
@@ -43,7 +43,7 @@ async def import_catalog(settings: Settings, path: Path) -> int:
     try:
         with progress("Importing the catalog") as report:
             async with committer_of(settings) as committer:
-                return (await committer.submit(ImportCatalog.of(file, fresh_id, OPERATOR), report)).value
+                return (await committer.submit(ImportCatalog.of(file, fresh_id, operator_of(settings)), report)).value
     except CatalogInvalid as error:
         raise _refused(path, error.faults) from None
 

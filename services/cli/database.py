@@ -6,6 +6,7 @@ import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
+from services.operator_settings import shell_name
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 V = TypeVar("V")
 
-OPERATOR: Final = "shell"
-"""The operator's name in the log: nobody vouches for the name of a shell's user."""
 PATIENCE: Final = 30.0
 """Seconds that a command of the log may take; an operator waits longer than a voter."""
+
+
+def operator_of(settings: Settings) -> str:
+    """Return the operator's name in the log: `shell`, with the name that whoever is there chose; nobody vouches for it."""
+    return shell_name(settings.person)
 
 
 def asynchronous(command: Callable[P, Coroutine[Any, Any, V]]) -> Callable[P, V]:

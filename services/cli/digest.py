@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import rich_click as click
 
-from services.cli.database import OPERATOR, asynchronous, connected
+from services.cli.database import asynchronous, connected, operator_of
 from services.cli.options import Visitor, Whole, confirm, json_option, yes_option
 from services.cli.terminal import counted, show, utc
 from services.embedded.start import find_settings
@@ -123,7 +123,7 @@ async def send(
     async with connected(settings) as connection:
         await _say_pace(settings, connection, yes)
         at = await periods.time_of(connection)
-        served = await issues.send_now(connection, settings.database_url, schedule, at, OPERATOR, extra=extra)
+        served = await issues.send_now(connection, settings.database_url, schedule, at, operator_of(settings), extra=extra)
         sent = [(one, await ledger.accounts(connection, one.issue.number)) for one in served]
     await _ring(settings)
     value = [{"issue": one.issue, "sent_now": one.is_new, "accounts": counts} for one, counts in sent]

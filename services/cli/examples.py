@@ -87,6 +87,13 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "webhooks remove": (f"webhooks remove {_VISITOR} --yes",),
     "quarantine list": ("quarantine list",),
     "quarantine drop": ('quarantine drop 1234 --reason "written by a later release"',),
+    "operators sessions": ("operators sessions", "operators sessions --json"),
+    "operators end": (f"operators end {_VISITOR}", "operators end --operator ann", "operators end --all"),
+    "operators log": (
+        "operators log --operator ann --since 2026-11-23",
+        "operators log --kind reviews --about ollama",
+        "operators log --csv > actions.csv",
+    ),
     "keys rewrap": ("keys rewrap",),
     "keys sweep": ("keys sweep",),
     "events tail": ("events tail", "events tail --from 1 --no-follow --json"),

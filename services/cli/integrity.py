@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import rich_click as click
 
-from services.cli.database import OPERATOR, asynchronous, committer_of, connected
+from services.cli.database import asynchronous, committer_of, connected, operator_of
 from services.cli.options import Reason, Whole, json_option
 from services.cli.terminal import counted, progress, show, utc
 from services.embedded.start import find_settings
@@ -105,7 +105,7 @@ async def _decide(cohort: str, decision: "Judgement", reason: str, revision: int
     from services.clock import fresh_id
     from services.integrity import decisions
 
-    asked = Ruling(decision, reason, OPERATOR, fresh_id(), settings.second_operator_above)
+    asked = Ruling(decision, reason, operator_of(settings), fresh_id(), settings.second_operator_above)
     async with committer_of(settings) as committer, connected(settings, seconds=60) as connection:
         await decisions.decide(connection, committer, cohort, asked, revision=revision)
         with progress("Correcting") as report:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import rich_click as click
 
-from services.cli.database import OPERATOR, asynchronous, committer_of, connected
+from services.cli.database import asynchronous, committer_of, connected, operator_of
 from services.cli.options import json_option
 from services.cli.terminal import show
 from services.embedded.start import find_settings
@@ -59,7 +59,7 @@ async def waive(reason: str | None, undo: bool) -> None:
 
     async with connected(settings) as connection:
         if reason:
-            await store.waive(connection, OPERATOR, reason)
+            await store.waive(connection, operator_of(settings), reason)
         else:
             await store.unwaive(connection)
     click.echo("The first issue goes, whatever `mail check` says" if reason else "Red lines hold the first issue")

@@ -9,7 +9,7 @@ import rich_click as click
 
 from events.log import ids
 from services.cli.examples import shown
-from services.settings import choose_home
+from services.settings import choose_home, choose_person
 
 LONGEST_REASON = 1000
 """Characters."""
@@ -32,10 +32,25 @@ home_option = click.option(
 )
 
 
+def _choose_person(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value:
+        choose_person(value)
+
+
+as_option = click.option(
+    "--as",
+    "person",
+    metavar="NAME",
+    expose_value=False,
+    callback=_choose_person,
+    help="Who you are, for the log: it says `shell:NAME`.  [default: BALLOTPRESS_OPERATOR, else `shell`]",
+)
+
+
 def complete(command: click.Command, path: str) -> click.Command:
-    """Let a command, and each command below it, take `--home` too, and end its help with examples; `path` is its whole name."""
+    """Let a command, and each below it, take `--home` and `--as`, and end its help with examples; `path` is its whole name."""
     if all(param.name != "home" for param in command.params):
-        home_option(command)
+        home_option(as_option(command))
     command.epilog = shown(path)
     if isinstance(command, click.Group):
         for name, one in command.commands.items():

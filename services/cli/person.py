@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import rich_click as click
 from msgspec.structs import asdict
 
-from services.cli.database import OPERATOR, asynchronous, committer_of, connected, submit
+from services.cli.database import asynchronous, committer_of, connected, operator_of, submit
 from services.cli.options import confirm, json_option, yes_option
 from services.cli.terminal import counted, show
 from services.embedded.start import find_settings
@@ -77,7 +77,7 @@ async def export_person(who: str) -> None:
     async with _sources(settings) as sources:
         found, copied = await copy_of(sources, who, now())
     if found.id is not None:
-        await submit(settings, NoteRequest(request=fresh_id(), kind="copy", of=found.of, operator=OPERATOR))
+        await submit(settings, NoteRequest(request=fresh_id(), kind="copy", of=found.of, operator=operator_of(settings)))
     click.echo(msgspec.json.format(msgspec.json.encode(copied)))
 
 
@@ -89,7 +89,7 @@ async def erase_person(who: str) -> "Erased | None":
 
     async with _sources(settings) as sources, committer_of(settings) as committer:
         found = await find(sources.database, sources.vault, who)
-        return await erase(sources, committer, settings.home, found, OPERATOR)
+        return await erase(sources, committer, settings.home, found, operator_of(settings))
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import rich_click as click
 
-from services.cli.database import OPERATOR, asynchronous, connected, submit
+from services.cli.database import asynchronous, connected, operator_of, submit
 from services.cli.files import written
 from services.cli.options import Reason, Whole, confirm, json_option, yes_option
 from services.cli.terminal import counted, progress, show, utc
@@ -98,7 +98,7 @@ async def _add_key(settings: Settings, origin: str, as_json: bool) -> None:
     vkey = Keys(seeds).vkeys(origin)[0]
     is_given = bool(process_environ().get(LOG_KEY))
     is_kept = not is_given and keep_key(settings.home, LOG_KEY, value)  # first: what is announced must not be lost
-    receipt = await submit(settings, AddLogKey(vkey, OPERATOR))
+    receipt = await submit(settings, AddLogKey(vkey, operator_of(settings)))
     said = f"It is in {settings.home / 'secrets'}" if is_kept else f"Set {LOG_KEY}={value}"
     kept = {} if is_kept else {LOG_KEY: value}
     show(
@@ -176,7 +176,7 @@ async def restart(reason: str, yes: bool, as_json: bool) -> None:
             f"{ended.last.size} positions of {ended.last.origin} were signed, and the log still holds the first {ended.common}"
         )
         confirm(f"{lost}. Declare the others lost, for everyone to see?", yes)
-        receipt = await submit(settings, ended.command(reason, OPERATOR))
+        receipt = await submit(settings, ended.command(reason, operator_of(settings)))
         await _view_at(connection, receipt.position or 0)
         log = await recovery.begin_next(connection, keys, settings.base_url, ended)
     said = f"{log.origin} begins; position {receipt.position} says what was lost of {ended.last.origin}"

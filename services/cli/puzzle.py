@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import rich_click as click
 
-from services.cli.database import OPERATOR, asynchronous, connected, submit
+from services.cli.database import asynchronous, connected, operator_of, submit
 from services.cli.options import Whole, json_option
 from services.cli.terminal import show, utc
 from services.embedded.start import find_settings
@@ -62,4 +62,4 @@ async def _switch(tool: str, until: datetime | None) -> None:
     settings = find_settings()
     from events.commands.puzzles import SwitchPuzzle
 
-    await submit(settings, SwitchPuzzle(tool, until, OPERATOR))
+    await submit(settings, SwitchPuzzle(tool, until, operator_of(settings)))

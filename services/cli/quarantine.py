@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import rich_click as click
 
-from services.cli.database import OPERATOR, asynchronous, connected, submit
+from services.cli.database import asynchronous, connected, operator_of, submit
 from services.cli.options import Reason, Whole, json_option
 from services.cli.terminal import show, utc
 from services.embedded.start import find_settings
@@ -60,7 +60,7 @@ async def drop(position: int, reason: str, as_json: bool) -> None:
 
     halted = [one.projection for one in await _halted(settings) if one.position == position]
     projections = can_pass(halted)
-    receipt = await submit(settings, DropEvent(projections, position, reason, OPERATOR))
+    receipt = await submit(settings, DropEvent(projections, position, reason, operator_of(settings)))
     said = [f"{', '.join(projections)} will pass over position {position}"]
     if stay := [one for one in halted if one not in projections]:
         said.append(f"{', '.join(stay)} stays halted there: it passes over nothing, so run a release that knows the event")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
-from services.cli.database import OPERATOR, asynchronous, committer_of, connected, submit
+from services.cli.database import asynchronous, committer_of, connected, operator_of, submit
 from services.cli.options import Reason, confirm, json_option, yes_option
 from services.cli.person import NOBODY, erase_person, export_person
 from services.cli.terminal import counted, progress, show, utc
@@ -65,7 +65,7 @@ async def _import(settings: Settings, file: Path, dry_run: bool, **chosen: Any) 
             if dry_run:
                 return await foresee(connection, finder, checked, advance)
             async with committer_of(settings) as committer:
-                return await import_subscribers(committer, vault, finder, checked, rules, OPERATOR, advance)
+                return await import_subscribers(committer, vault, finder, checked, rules, operator_of(settings), advance)
 
 
 def _report(line: int, reason: str) -> None:
@@ -114,7 +114,7 @@ async def reinstate(email: str, reason: str, as_json: bool) -> int:
     if person is None or why is None:
         show(as_json, {"reinstated": False}, "No subscriber of this address is suppressed")
         return 1
-    receipt = await submit(settings, ReinstateSubscriber(person, reason, OPERATOR))
+    receipt = await submit(settings, ReinstateSubscriber(person, reason, operator_of(settings)))
     show(as_json, {"reinstated": True, "position": receipt.position}, f"Reinstated; it was suppressed for: {why}")
     return 0
 

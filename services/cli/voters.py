@@ -7,7 +7,7 @@ import msgspec
 import rich_click as click
 from msgspec.structs import replace
 
-from services.cli.database import OPERATOR, asynchronous, connected, submit
+from services.cli.database import asynchronous, connected, operator_of, submit
 from services.cli.options import Reason, json_option, visitors
 from services.cli.terminal import counted, show, tally_in_words
 from services.embedded.start import find_settings
@@ -108,7 +108,9 @@ async def _correct(
     from services.clock import fresh_id
 
     named = visitors(words)
-    command = CorrectVoters(fresh_id(), named, reason or "", tallies_at_head, reinstate=reinstate, operator=OPERATOR, dry=dry)
+    command = CorrectVoters(
+        fresh_id(), named, reason or "", tallies_at_head, reinstate=reinstate, operator=operator_of(settings), dry=dry
+    )
     receipt = await submit(settings, command)
     async with connected(settings, seconds=60) as connection:
         outcome = await _outcome(connection, receipt, "reinstated" if reinstate else "disqualified", dry)

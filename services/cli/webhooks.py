@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from services.cli.database import OPERATOR, PATIENCE, asynchronous, committer_of, connected, submit
+from services.cli.database import PATIENCE, asynchronous, committer_of, connected, operator_of, submit
 from services.cli.options import Reason, Whole, confirm, json_option, yes_option
 from services.cli.terminal import counted, show, utc
 from services.embedded.start import find_settings
@@ -38,7 +38,14 @@ async def add(url: str, kinds: tuple[Any, ...], note: str, as_json: bool) -> Non
     loopback = settings.webhook_loopback
     async with connected(settings, seconds=60) as connection, committer_of(settings) as committer:
         made = await operations.add(
-            connection, committer, Vault(settings.vault_keys), url, kinds or KINDS, note, OPERATOR, allow_loopback=loopback
+            connection,
+            committer,
+            Vault(settings.vault_keys),
+            url,
+            kinds or KINDS,
+            note,
+            operator_of(settings),
+            allow_loopback=loopback,
         )
     _show_made(as_json, made)
 
@@ -79,7 +86,7 @@ async def off(webhook: str, reason: str | None, as_json: bool) -> None:
     settings = find_settings(needs_keys=False)
     from events.commands.webhooks import SwitchWebhook
 
-    why = f"{OPERATOR} turned it off{'' if reason is None else f': {reason}'}"
+    why = f"{operator_of(settings)} turned it off{'' if reason is None else f': {reason}'}"
     await submit(settings, SwitchWebhook(id=webhook, off_reason=why))
     await _show_now(settings, webhook, as_json, seconds=PATIENCE)
 

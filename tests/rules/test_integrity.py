@@ -82,6 +82,15 @@ def test_a_large_void_takes_two_operators() -> None:
     assert (confirmed.by, confirmed.proposed_by, confirmed.correction) == ("bob", "ada", "correction of bob")
 
 
+@pytest.mark.parametrize(("first", "second"), [("shell", "shell:bob"), ("shell:ann", "shell:bob"), ("shell:ann", "shell")])
+def test_names_chosen_at_a_shell_are_one_hand(first: str, second: str) -> None:
+    """Nobody vouches for them, so none confirms another's void, and each may take it back; a proven name confirms it."""
+    proposed = after(ask("void", first, alone=39))
+    assert decide_cohort(proposed, FOUND, ask("void", second, alone=39)) == []
+    assert isinstance(decide_cohort(proposed, FOUND, ask("undo", second))[0], VoidWithdrawn)
+    assert isinstance(decide_cohort(proposed, FOUND, ask("void", "shelly", alone=39))[0], CohortDecided)
+
+
 def test_a_proposal_is_taken_back_by_who_made_it() -> None:
     """The first operator withdraws; another one is told to dismiss instead."""
     proposed = after(ask("void", alone=1))
