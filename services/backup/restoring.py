@@ -26,6 +26,7 @@ from services.embedded.account import Account, own
 from services.embedded.postgres import HALF_RESTORED, USER, program_of
 from services.embedded.servers import prepare
 from services.embedded.supervisor import Supervisor
+from services.newsletter import ledger
 from services.private_files import replacing
 
 DATA: Final = "postgres"
@@ -36,6 +37,7 @@ PARTIAL: Final = ".partial"
 """The end of a file's name that `pg_receivewal` is still writing."""
 TRUST: Final = "local all all trust\n"
 """Who replays needs no password: its socket is in a folder that nobody else enters, and it takes no other connections."""
+RESTORED: Final = "this database was restored from a backup, and mails may have gone out since"
 NOT_REACHED: Final = "recovery ended before configured recovery target was reached"
 
 
@@ -204,6 +206,16 @@ async def transaction_of(url: str, position: int) -> str:
     if found is None:
         raise BackupUnusable(f"The archived WAL ends before position {position}: restore to the end, or to an earlier moment")
     return found
+
+
+async def hold_mails(url: str) -> None:
+    """Hold the newsletter until an operator has looked at what went out since."""
+    connection = await postgres.connect(url, "restore", seconds=60)
+    try:
+        if await connection.fetchval("select to_regclass('newsletter.schedule') is not null"):
+            await ledger.hold(connection, RESTORED)
+    finally:
+        await connection.close()
 
 
 def must_be_free(home: Path) -> None:

@@ -210,7 +210,7 @@ async def status(number: int | None, reader: str | None, missed: bool, as_json: 
     "logs",
     multiple=True,
     metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="Settle them by the relay's record: Postfix's log, or a list of Message-IDs. May be given several times.",
 )
 @json_option

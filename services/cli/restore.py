@@ -69,6 +69,7 @@ async def _restore(folder: Path, target: "Target", identity: Any, apart: Path | 
         restoring.must_be_free(home)
         async with drill.recovered_to(supervisor, folder, target, identity) as (backup, url):
             head = await drill.head_of(url)
+            await restoring.hold_mails(url)
         there = restoring.bring_home(home, backup, identity, apart)
     value = {
         "home": str(home),
@@ -80,7 +81,8 @@ async def _restore(folder: Path, target: "Target", identity: Any, apart: Path | 
     lines = [
         f"Restored {backup.name} into {home}: {head}",
         *(f"{home / name} was there and stays" for name in there),
-        "Start it with `ballotpress up`. What to do about mails that went out since is in docs/operating.md",
+        "The newsletter is held, for mails may have gone out since: docs/operating.md says what to do",
+        f"Start it with `ballotpress up --home {home}`",
     ]
     show(as_json, value, *lines)
 
