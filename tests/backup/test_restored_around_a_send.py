@@ -37,7 +37,7 @@ from tests.support.processes import PATIENCE
 from tests.support.runners import catch_up_all
 from tests.support.sink import Sink
 
-ROUNDS = int(os.environ.get("BALLOTPRESS_RESTORE_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("BALLOTPRESS_RESTORE_ROUNDS", "2"))
 READERS = 150
 SENT = 90
 """About so many mails go out before the machine is gone."""
@@ -120,7 +120,7 @@ async def test_restored_to_each_moment_around_a_send(live: Site, tmp_path: Path)
     await subscribe(live)
     await write_backup(live.settings, Wanted(live.backups))
     began, ended = await lose_the_machine(live, world)
-    moments = [began + (ended - began) * n / max(1, ROUNDS - 1) for n in range(ROUNDS)]
+    moments = [began + (ended - began) * (n + 0.5) / ROUNDS for n in range(ROUNDS)]
     for n, moment in enumerate(moments):
         folder = tmp_path / f"round-{n}"
         folder.mkdir()

@@ -39,7 +39,7 @@ class Disk:
 @asynccontextmanager
 async def small_disk(postgres: servers.Postgres, megabytes: int) -> AsyncIterator[Disk]:
     """Mount a small disk for a while, with a tablespace of this server. Skips the test where that isn't allowed."""
-    with _mounted(megabytes) as folder:
+    with mounted(megabytes) as folder:
         space, owner = folder / "space", postgres.folder.stat()
         space.mkdir()
         os.chown(space, owner.st_uid, owner.st_gid)
@@ -49,7 +49,8 @@ async def small_disk(postgres: servers.Postgres, megabytes: int) -> AsyncIterato
 
 
 @contextmanager
-def _mounted(megabytes: int) -> Iterator[Path]:
+def mounted(megabytes: int) -> Iterator[Path]:
+    """Mount a small disk for a while; give its folder. Skips the test where that isn't allowed."""
     folder = Path(tempfile.mkdtemp(prefix="bp-"))
     mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0755", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:

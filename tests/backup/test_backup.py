@@ -1,0 +1,198 @@
+"""Backups of the private database: whole or not there, restored to any moment, opened by age, and tried by a drill."""
+
+import asyncio
+import hashlib
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from events.commands.ballots import CastVote
+from events.commands.catalog import ImportCatalog
+from services.backup import drill, writing
+from services.backup.archive import SLOT
+from services.backup.places import BASE, MANIFEST, BackupUnusable, backups_in, check
+from services.backup.restoring import Target, bring_home, chosen, must_be_free
+from services.backup.sealing import IDENTITY, encrypt_from_now, identity_of, opened, recipient_of
+from services.backup.writing import Wanted, write_backup
+from services.clock import fresh_id
+from services.embedded.home import opened_home
+from tests.backup.conftest import Site
+from tests.support import catalogs
+from tests.support.disks import mounted
+from tests.support.log import patient
+from tests.support.runners import catch_up_all
+
+PASSPHRASE = "correct horse battery"
+
+
+def silent(line: str) -> None:
+    """Say nothing."""
+
+
+def names(folder: Path) -> set[str]:
+    """Return what stands in a folder of backups, without the archives."""
+    return {path.name for path in folder.iterdir() if not path.name.startswith("wal-")}
+
+
+async def vote(live: Site, *, times: int = 1) -> list[int]:
+    """Let new visitors vote; give the position after each vote."""
+    positions = []
+    async with patient(live.settings.database_url) as committer:
+        for _ in range(times):
+            receipt = await committer.submit(CastVote(fresh_id(), "alpha", "ship"))
+            assert receipt.position is not None
+            positions.append(receipt.position)
+    await live.archived()
+    return positions
+
+
+async def listed(live: Site) -> None:
+    """List a tool."""
+    async with patient(live.settings.database_url) as committer:
+        await committer.submit(ImportCatalog.of(catalogs.file(catalogs.tool("alpha")), fresh_id, "op"))
+
+
+async def restored_head(live: Site, home: Path, target: Target, identity: object = None) -> int:
+    """Restore to a moment; give the last position of the log there."""
+    async with (
+        opened_home(home, silent) as supervisor,
+        drill.recovered_to(supervisor, live.backups, target, identity) as (backup, url),
+    ):
+        head = await drill.head_of(url)
+    bring_home(home, backup, identity, None)
+    return head.position
+
+
+async def test_any_position_since_a_backup_is_restored(live: Site, tmp_path: Path) -> None:
+    """From one backup and the archive: to a position, to a time, to the last commit; what is beyond is said."""
+    await listed(live)
+    made = await write_backup(live.settings, Wanted(live.backups))
+    first, second = await vote(live, times=2)
+    at = await live.database.fetchval("select now()")
+    (last,) = await vote(live)
+    assert await restored_head(live, tmp_path / "1", Target(position=first)) == first
+    assert await restored_head(live, tmp_path / "2", Target(time=at)) == second
+    assert await restored_head(live, tmp_path / "3", Target()) == last
+    with pytest.raises(BackupUnusable, match=f"ends before position {last + 5}"):
+        await restored_head(live, tmp_path / "4", Target(position=last + 5))
+    with pytest.raises(BackupUnusable, match="there is none to start from"):
+        chosen(live.backups, Target(position=made.manifest.end_position - 1))
+    assert (tmp_path / "3" / "secrets").read_bytes() == (live.settings.home / "secrets").read_bytes()
+    assert not (tmp_path / "4" / "postgres.restoring").exists()
+    with pytest.raises(BackupUnusable, match="holds a database"):
+        must_be_free(tmp_path / "3")
+
+
+async def test_a_drill_says_whether_it_comes_back_and_what_would_be_lost(
+    live: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the live site, from the archive nothing is lost; without it the positions since are; nothing of it stays."""
+    monkeypatch.setenv("BALLOTPRESS_HOME", str(live.settings.home))
+    monkeypatch.setenv("DATABASE_URL", live.settings.database_url)
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    await listed(live)
+    await catch_up_all(live.settings.database_url)
+    await write_backup(live.settings, Wanted(live.backups))
+    (last,) = await vote(live)
+    whole = await drill.drill(live.backups, Target(), None, silent)
+    assert whole.is_right and whole.head.position == last and whole.lost is not None and whole.lost.said == "nothing"
+    await vote(live, times=2)
+    without = tmp_path / "without"
+    shutil.copytree(live.backups, without, ignore=shutil.ignore_patterns("wal-*"))
+    part = await drill.drill(without, Target(), None, silent)
+    assert part.is_right and part.lost is not None and part.lost.positions == 3
+    assert not list(live.settings.home.glob("check-*"))
+    assert await live.database.fetchval("select count(*) from pg_replication_slots where slot_name = $1", SLOT) == 1
+
+
+async def test_a_drill_notices_a_view_that_isnt_what_the_log_says(live: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that somebody changed is in the backup too, and the drill names the view."""
+    monkeypatch.setenv("BALLOTPRESS_HOME", str(live.settings.home))
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    await listed(live)
+    await vote(live)
+    await catch_up_all(live.settings.database_url)
+    table = await live.database.fetchval(
+        "select schemaname || '.tallies' from pg_tables where schemaname ~ '^cards_[0-9]+$' and tablename = 'tallies'"
+    )
+    await live.database.execute(f"update {table} set ship = ship + 7")  # noqa: S608 - a table of ours
+    await write_backup(live.settings, Wanted(live.backups))
+    found = await drill.drill(live.backups, Target(), None, silent)
+    assert not found.is_right
+    assert [one.view for one in found.views if not one.is_right] == ["cards"]
+
+
+async def test_an_encrypted_backup_is_opened_by_age_and_by_its_passphrase_alone(live: Site, tmp_path: Path) -> None:
+    """The standard program opens it with the identity; writing needs no passphrase; a wrong one is said."""
+    await listed(live)
+    encrypt_from_now(live.backups, PASSPHRASE)
+    made = await write_backup(live.settings, Wanted(live.backups))
+    assert made.manifest.encrypted and all(name.endswith(".age") for name in made.manifest.files)
+    identity = identity_of(live.backups, PASSPHRASE)
+    with pytest.raises(BackupUnusable, match="doesn't open"):
+        identity_of(live.backups, "something else entirely")
+    with pytest.raises(BackupUnusable, match="give the passphrase"):
+        await restored_head(live, tmp_path / "0", Target())
+    assert await restored_head(live, tmp_path / "1", Target(), identity) == made.manifest.position
+    (tmp_path / "key").write_text(f"{identity}\n")
+    age = ("age", "--decrypt", "--identity", tmp_path / "key", "--output", tmp_path / BASE, made.path / f"{BASE}.age")
+    await asyncio.to_thread(subprocess.run, age, check=True)
+    with tarfile.open(tmp_path / BASE) as tar:
+        assert "PG_VERSION" in tar.getnames()
+    assert b"age-encryption.org" in (live.backups / IDENTITY).read_bytes()
+
+
+async def test_a_flipped_bit_is_found_before_anything_is_restored(live: Site, tmp_path: Path) -> None:
+    """Every file has a hash in the manifest; a backup without a manifest is none."""
+    made = await write_backup(live.settings, Wanted(live.backups))
+    check(made)
+    raw = bytearray((made.path / BASE).read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (made.path / BASE).write_bytes(raw)
+    assert hashlib.sha256(raw).hexdigest() != made.manifest.files[BASE].sha256
+    with pytest.raises(BackupUnusable, match="isn't what was written"):
+        await restored_head(live, tmp_path / "1", Target())
+    (made.path / MANIFEST).unlink()
+    with pytest.raises(BackupUnusable, match="holds no whole backup"):
+        chosen(live.backups, Target())
+
+
+async def test_so_many_backups_stay_and_the_wal_that_they_need(live: Site) -> None:
+    """`--keep 1` removes the older backup and the archived WAL before the newer one; the rest can still be restored."""
+    first = await write_backup(live.settings, Wanted(live.backups))
+    await live.database.execute("select pg_switch_wal()")
+    await asyncio.sleep(1.1)  # a backup's name is its second
+    second = await write_backup(live.settings, Wanted(live.backups, keep=1))
+    assert [one.name for one in backups_in(live.backups)] == [second.name]
+    (archive,) = live.backups.glob("wal-*")
+    kept = sorted(file.name for file in archive.iterdir())
+    assert kept[0][:24] >= second.manifest.start_segment > first.manifest.start_segment
+
+
+async def test_a_backup_that_is_cut_short_leaves_nothing(live: Site) -> None:
+    """A full disk is said in a sentence; what a killed one left is removed by the next; two at once don't mix."""
+    with mounted(3) as disk:
+        with pytest.raises(BackupUnusable, match="is full"):
+            await write_backup(live.settings, Wanted(disk / "backups"))
+        assert names(disk / "backups") == {".lock"}
+    (live.backups / ".backup-20260101T000000Z.part").mkdir()
+    with writing.locked(live.backups), pytest.raises(BackupUnusable, match="Another backup"):
+        await write_backup(live.settings, Wanted(live.backups))
+    made = await write_backup(live.settings, Wanted(live.backups))
+    assert names(live.backups) == {".lock", made.name}
+
+
+def test_a_short_passphrase_is_refused(tmp_path: Path) -> None:
+    """And a folder whose backups are encrypted keeps its key."""
+    with pytest.raises(BackupUnusable, match="fewer than 12"):
+        encrypt_from_now(tmp_path, "short")
+    encrypt_from_now(tmp_path, PASSPHRASE)
+    with pytest.raises(BackupUnusable, match="encrypted already"):
+        encrypt_from_now(tmp_path, PASSPHRASE)
+    assert recipient_of(tmp_path) is not None
+    (tmp_path / "plain").write_bytes(b"plain")
+    with opened(tmp_path / "plain", None) as file:
+        assert file.read() == b"plain"
