@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-WORKERS ?= 3
+WORKERS ?= 6 # on two cores: most tests wait for servers half of their time
 INSTALLED = $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE = # a process that starts reads compiled modules: the suite starts hundreds
 UV = $(VENV)/bin/uv

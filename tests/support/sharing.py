@@ -3,51 +3,55 @@
 from collections import Counter
 
 import pytest
-from _pytest.nodeid import coerce_node_id
 from xdist.scheduler import LoadScopeScheduling
 
-# Folders and files that share one costly thing (a browser with its site) and stay with one worker.
-TOGETHER = "tests/web/pages/"
+# The pages share a browser and its site. They stay together in two halves, each with one worker, lest one of them ends last.
+PAGES = "tests/web/pages/"
+HALVES = (f"{PAGES}test_[a-k]", f"{PAGES}test_[l-z]")
+_SECOND = f"{PAGES}test_l"
 # The longest, so that they begin first and no worker ends long after the others.
 LONGEST = (
-    TOGETHER,
-    "tests/process/test_survival.py",
-    "tests/process/test_up.py",
+    PAGES,
     "tests/process/test_conformance.py",
-    "tests/cli/test_replay.py",
+    "tests/web/test_schemathesis.py",
+    "tests/proof/test_joined.py",
+    "tests/proof/test_other_verifiers.py",
+    "tests/integrity/test_scan.py",
+    "tests/process/test_up.py",
     "tests/web/test_edge_process.py",
-    "tests/cli/test_replay_meanwhile.py",
-    "tests/log/test_machine.py",
-    "tests/process/test_other_servers.py",
-    "tests/process/test_processes.py",
+    "tests/process/test_survival.py",
+    "tests/projections/test_lists.py",
+    "tests/cli/test_replay.py",
     "tests/projections/test_histories.py",
-    "tests/newsletter/test_commands.py",
+    "tests/projections/test_search_plans.py",
+    "tests/projections/test_runner.py",
+    "tests/cli/test_catalog_import.py",
+    "tests/proof/test_live.py",
+    "tests/proof/test_tampered.py",
+    "tests/process/test_processes.py",
+    "tests/packaging/test_installed.py",
     "tests/newsletter/test_kill.py",
+    "tests/newsletter/test_commands.py",
+    "tests/cli/test_replay_meanwhile.py",
 )
 # Fixtures behind which servers are; tests that start their own are marked where they stand.
 SERVERS = {"postgres", "valkey_url"}
 
 
 def scope(nodeid: str) -> str:
-    """Return what a test stays together with: its folder or its file."""
-    return TOGETHER if nodeid.startswith(TOGETHER) else nodeid.split("::", 1)[0]
+    """Return what a test stays together with: its half of the pages, or its file."""
+    return HALVES[nodeid >= _SECOND] if nodeid.startswith(PAGES) else nodeid.split("::", 1)[0]
 
 
 class Sharing(LoadScopeScheduling):  # type: ignore[misc]
-    """A schedule that hands workers whole files, and the pages as one."""
+    """A schedule that hands workers whole files, and the pages in halves."""
 
     def _split_scope(self, nodeid: str) -> str:
         return scope(nodeid)
 
 
 def tell_apart(items: list[pytest.Item]) -> None:
-    """Give each test the id that its name makes; of those that share one (schemathesis's do), xdist would run a single one.
-
-    Raises UsageError if two share one even so.
-    """
-    for item in items:
-        if not item.nodeid.endswith(item.name):
-            item._id = coerce_node_id(f"{item.nodeid.rpartition('::')[0]}::{item.name}")
+    """Raise UsageError if several tests have one id: xdist would run a single one of them."""
     if twice := [nodeid for nodeid, count in Counter(item.nodeid for item in items).items() if count > 1]:
         raise pytest.UsageError(f"of several tests with one id: {', '.join(twice)}")
 
@@ -62,5 +66,5 @@ def mark(item: pytest.Item) -> None:
     needed = SERVERS & set(getattr(item, "fixturenames", ()))
     if "postgres" in needed:
         item.add_marker("postgres")
-    if needed or item.nodeid.startswith(TOGETHER) or item.get_closest_marker("postgres"):
+    if needed or item.nodeid.startswith(PAGES) or item.get_closest_marker("postgres"):
         item.add_marker("server")

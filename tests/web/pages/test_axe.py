@@ -1,17 +1,13 @@
-"""Every page, at both widths and in both schemes: no violation that axe-core finds, nothing wider than the window.
-
-A page is loaded once. Each rule is asked at both widths and in both schemes, that of contrast for each pair of them.
-"""
+"""Every page, at both widths and in both schemes: no violation that axe-core finds, nothing wider than the window."""
 
 import re
-from typing import Any, Literal
 
 import httpx
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from services.web.app import PAGES
-from tests.support.browser import SCHEMES, WIDTHS, Windows, sign_in
+from tests.support.accessibility import CONTRAST, EVERY_VIEW, VIEWS, faults_of
+from tests.support.browser import SCHEMES, Windows, sign_in
 from tests.support.processes import PATIENCE
 
 READERS = (
@@ -72,13 +68,8 @@ NOT_LOOKED_AT = {
     "/ops/integrity/{id:str}", "/tools/{tool:str}/reviews/{review:str}/report", "/ops/actions/export", "/ops/sign-in/oidc",
     "/ops/sign-in/back",
 }  # fmt: skip
-AXE = Axe()
-CONTRAST = {"runOnly": ["color-contrast"]}
-VIEWS: list[Any] = [
-    (width, scheme, {} if (width, scheme) in zip(WIDTHS, SCHEMES, strict=True) else CONTRAST)
-    for width in WIDTHS
-    for scheme in SCHEMES
-]
+# Pages whose layout is a kind of its own: contrast is looked at in every view of theirs.
+OF_THEIR_OWN_KIND = ("/", "/tools/ollama", "/compare/ollama-vs-llama-cpp", "/leaderboard", "/settled", "/ops", "/ops/webhooks")
 
 
 def test_every_page_is_looked_at() -> None:
@@ -92,7 +83,7 @@ def test_every_page_is_looked_at() -> None:
 def test_readers_pages_have_no_violation(window: Windows, base: str) -> None:
     """Readers' pages are accessible and fit the window."""
     page = window()
-    faults = [fault for path in READERS for fault in _faults(page, base + path)]
+    faults = [fault for path in READERS for fault in _faults(page, base, path)]
     assert faults == []
 
 
@@ -103,7 +94,7 @@ def test_operators_pages_have_no_violation(window: Windows, base: str, token: st
     with httpx.Client(headers={"Authorization": f"Bearer {token}"}) as operator:
         assert operator.post(f"{base}/v1/ops/webhooks", json=hook).status_code == 201
     sign_in(page, base, token)
-    faults = [fault for path in OPERATORS for fault in _faults(page, base + path)]
+    faults = [fault for path in OPERATORS for fault in _faults(page, base, path)]
     assert faults == []
 
 
@@ -111,10 +102,9 @@ def test_a_reported_review_is_accessible_on_each_of_its_pages(window: Windows, b
     """A tool's page with a review, the form that reports it, and the moderators' list of reports."""
     page = window()
     review = _reported_review(base, token)
-    addresses = [f"{base}/tools/n8n", f"{base}/tools/n8n/reviews/{review}/report"]
-    faults = [fault for address in addresses for fault in _faults(page, address)]
+    faults = [fault for path in ("/tools/n8n", f"/tools/n8n/reviews/{review}/report") for fault in _faults(page, base, path)]
     sign_in(page, base, token)
-    assert [*faults, *_faults(page, f"{base}/ops/reviews?status=reported")] == []
+    assert [*faults, *_faults(page, base, "/ops/reviews?status=reported")] == []
     assert page.locator("[data-review]", has_text="It reads like an advertisement.").is_visible()
     page.get_by_role("button", name="Take down").click()
     page.get_by_text("No report waits for you.").wait_for()
@@ -134,23 +124,9 @@ def _reported_review(base: str, token: str) -> str:
     return review
 
 
-def _faults(page: Page, address: str) -> list[str]:
-    """Return what is wrong with a page, in every view of it."""
-    page.goto(address)
-    page.evaluate(AXE.axe_script)
-    return [fault for view in VIEWS for fault in _faults_of_view(page, address, *view)]
-
-
-def _faults_of_view(
-    page: Page, address: str, width: int, scheme: Literal["light", "dark"], rules: dict[str, object]
-) -> list[str]:
-    page.set_viewport_size({"width": width, "height": 900})
-    page.emulate_media(color_scheme=scheme)
-    found = page.evaluate("rules => axe.run(rules).then(found => found.violations)", {"resultTypes": ["violations"], **rules})
-    where = f"{address}, {width} px, {scheme}"
-    faults = [f"{where}: {one['id']}: {[node['html'][:120] for node in one['nodes'][:2]]}" for one in found]
-    wider = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
-    return [*faults, *([f"{where}: {wider} px too wide"] if wider > 0 else [])]
+def _faults(page: Page, base: str, path: str) -> list[str]:
+    page.goto(base + path)
+    return faults_of(page, EVERY_VIEW if path in OF_THEIR_OWN_KIND else VIEWS)
 
 
 def test_the_keyboard_alone_votes(window: Windows, base: str) -> None:
@@ -177,6 +153,4 @@ def test_a_vote_just_cast_is_legible_under_the_pointer(window: Windows, base: st
     for choice in ("ship", "skip"):
         page.locator(f'.ballot button[value="{choice}"]').click()
         page.get_by_text(f"Your vote is counted: {choice}.").wait_for()
-        page.evaluate(AXE.axe_script)
-        contrast = {"runOnly": ["color-contrast"]}
-        assert [fault for scheme in SCHEMES for fault in _faults_of_view(page, choice, 1280, scheme, contrast)] == []
+        assert faults_of(page, [(1280, scheme, CONTRAST) for scheme in SCHEMES]) == []

@@ -7,16 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 import asyncpg
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from services.integrity.cohorts import Cohort
+from tests.support.accessibility import EVERY_VIEW, faults_of
 from tests.support.browser import Windows, sign_in
 from tests.support.cohorts import suspect
 from tests.support.processes import Instance, wait_for
 
 Suspect = Callable[[str], Cohort]
-VIEWS = [(320, "dark"), (360, "light"), (1440, "dark"), (1440, "light")]
 
 
 @pytest.fixture
@@ -74,21 +73,11 @@ def _status(page: Page, base: str, cohort: Cohort) -> str:
     return page.locator("main .badge").first.inner_text()
 
 
-@pytest.mark.parametrize(("width", "scheme"), VIEWS)
-def test_the_evidence_is_accessible_and_fits(
-    window: Windows, base: str, token: str, suspects: Suspect, width: int, scheme: str
-) -> None:
+def test_the_evidence_is_accessible_and_fits(window: Windows, base: str, token: str, suspects: Suspect) -> None:
     """No violation that axe-core finds, nothing wider than the window."""
     cohort = suspects("aider")
-    page = window(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = window()
     sign_in(page, base, token)
     for path in ("/ops/integrity", f"/ops/integrity/{cohort.id}"):
-        assert _faults(page, base + path) == []
-
-
-def _faults(page: Page, address: str) -> list[str]:
-    page.goto(address)
-    found = Axe().run(page).response["violations"]
-    faults = [f"{one['id']}: {[node['html'][:120] for node in one['nodes'][:2]]}" for one in found]
-    wider = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
-    return [*faults, *([f"{wider} px too wide"] if wider > 0 else [])]
+        page.goto(base + path)
+        assert faults_of(page, EVERY_VIEW) == []

@@ -1,9 +1,9 @@
 """Bookmarks beside the page: opened from any page, read and removed there, by hand and by keyboard."""
 
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import SCHEMES, WIDTHS, Windows
+from tests.support.accessibility import faults_of
+from tests.support.browser import Windows
 
 
 def opened(page: Page) -> None:
@@ -23,11 +23,7 @@ def test_bookmarks_open_beside_the_page_and_are_removed_there(window: Windows, b
     drawer = page.get_by_role("dialog", name="Bookmarks")
     expect(drawer.get_by_role("status")).to_have_text("Loading bookmarks…")
     expect(drawer.get_by_role("link", name="whisper.cpp")).to_have_attribute("href", "/tools/whisper-cpp")
-    page.evaluate(Axe().axe_script)
-    for width, scheme in zip(WIDTHS, SCHEMES, strict=True):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert page.evaluate("() => axe.run('dialog').then(found => found.violations.map(one => one.id))") == []
+    assert faults_of(page) == []
     drawer.get_by_role("button", name="Remove whisper.cpp").click()
     expect(drawer.get_by_role("status")).to_have_text("No bookmarks yetBookmark tools to save them for later.")
     assert page.evaluate("() => document.activeElement.textContent") == "Close"

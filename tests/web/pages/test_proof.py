@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import itertools
 import json
 import re
 from collections.abc import Callable
@@ -12,12 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Request, Route, expect
 
 from services.proof import verify
 from services.web.http.theme import STATIC
-from tests.support.browser import SCHEMES, WIDTHS, Windows
+from tests.support.accessibility import EVERY_VIEW, faults_of
+from tests.support.browser import Windows
 
 MOST_BYTES = 4096
 Proofs = dict[str, Any]
@@ -74,11 +73,7 @@ def test_a_page_with_votes_is_accessible(window: Windows, base: str, own_tool: s
     page = window()
     voted(page, base, own_tool, "ship", "skip")
     verdict(page)
-    for width, scheme in itertools.product(WIDTHS, SCHEMES):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert Axe().run(page).response["violations"] == []
-        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    assert faults_of(page, EVERY_VIEW) == []
 
 
 def _flip(proofs: Proofs) -> None:
