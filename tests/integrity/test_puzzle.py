@@ -18,7 +18,7 @@ from services.newsletter.mailroom import Mailroom
 from services.person.notes import Notes
 from services.webhooks.desk import Desk
 from services.worker import create_worker
-from tests.support import bought
+from tests.support.bought import Log
 from tests.support.catalogs import new_id
 from tests.support.cohorts import cast, suspect
 from tests.support.log import add_tools
@@ -26,7 +26,6 @@ from tests.support.runners import Connection, catch_up_all
 from tests.support.settings import settings
 
 HOUR = timedelta(hours=1)
-SEED = 5
 
 
 @pytest.fixture
@@ -71,21 +70,19 @@ async def test_what_is_over_or_decided_switches_nothing_on(dsn: str, connection:
     assert await read_switched(connection) == []
 
 
-async def test_the_scan_tells_of_each_cohort_that_reaches_the_queue(dsn: str, connection: Connection) -> None:
+async def test_the_scan_tells_of_each_cohort_that_reaches_the_queue(log: Log) -> None:
     """It tells of all that comes to wait for an operator, and a scan that finds nothing new tells of nothing."""
-    await bought.put(connection, bought.small_world(SEED))
-    await catch_up_all(dsn, (20_000,))
     told: list[str] = []
 
     async def tell(connection: Connection, cohort: str) -> None:
         told.append(cohort)
 
-    await scan.scan(dsn, 0.01, alarm=tell)
-    waiting = {row["id"] for row in await connection.fetch(f"select c.id from {JOINED} where s.status = 'waiting'")}  # noqa: S608
+    await scan.scan(log.dsn, 0.01, alarm=tell)
+    waiting = {row["id"] for row in await log.connection.fetch(f"select c.id from {JOINED} where s.status = 'waiting'")}  # noqa: S608
     assert len(waiting) >= 3
     assert waiting <= set(told)
     told.clear()
-    await scan.scan(dsn, 0.01, alarm=tell)
+    await scan.scan(log.dsn, 0.01, alarm=tell)
     assert told == []
 
 

@@ -15,11 +15,11 @@ from services.integrity import cohorts, scan
 from services.integrity.reading import tick_of, time_of
 from services.status.processes import read_scan, said_unscanned
 from tests.support import bought, integrity_run
+from tests.support.bought import Log
 from tests.support.processes import start
 from tests.support.runners import Connection, catch_up, catch_up_all, until
 from tests.support.settings import environ
 
-SEED = 5
 INTEGRITY = next(p for p in PROJECTIONS if p.name == "integrity")
 FINDS = "select id, tool, choice, span, begins, ends, votes, scores, p, seen from integrity.finds order by id"
 COHORTS = "select to_jsonb(c) - 'revision' - 'evaluated_position' from integrity.cohorts c order by id"
@@ -29,55 +29,43 @@ delete from integrity.finds; delete from integrity.cohorts; update integrity.sca
 """
 
 
-@pytest.fixture
-async def log(dsn: str, connection: Connection) -> str:
-    """A log with bought votes in it, and views at its head."""
-    await bought.put(connection, bought.small_world(SEED))
-    await catch_up_all(dsn, (20_000,))
-    return dsn
-
-
 async def kept(connection: Connection) -> tuple[list[Any], list[Any]]:
     """Return all finds and cohorts."""
     return [tuple(row) for row in await connection.fetch(FINDS)], [row[0] for row in await connection.fetch(COHORTS)]
 
 
-async def test_what_is_found_in_the_log_is_what_the_arithmetic_finds(log: str, connection: Connection) -> None:
+async def test_what_is_found_in_the_log_is_what_the_arithmetic_finds(scanned: Log) -> None:
     """The scan of the log and the detector over the same votes as arrays find the same cohorts, to the score."""
-    done = await scan.scan(log, 0.01)
-    drawn = bought.small_world(SEED)
+    drawn = bought.small_world(bought.SEED)
     end = int(drawn.votes.time[-1] // 600) + 1
     cells, _ = integrity_run.weighed(drawn, end - 1008, end, marked=False, names=bought.names_of(drawn))
     right = {one.id: (one.begin, one.end, one.votes, dict(one.scores), one.p) for one in integrity_run.cohorts(cells)}
     found = {
         id_: (tick_of(begins), tick_of(ends), votes, json.loads(scores), p)
-        for id_, _, _, _, begins, ends, votes, scores, p, _ in await connection.fetch(FINDS)
+        for id_, _, _, _, begins, ends, votes, scores, p, _ in await scanned.connection.fetch(FINDS)
     }
     assert len(found) >= 3
     assert found == right
-    assert done is not None and done.until == time_of(end)
+    assert await scanned.connection.fetchval("select scanned_to from integrity.scans") == time_of(end)
 
 
-async def test_a_rebuilt_view_scanned_anew_gives_the_same_cohorts(
-    log: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_rebuilt_view_scanned_anew_gives_the_same_cohorts(scanned: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is found doesn't depend on when the scans ran: all at once, or a few ten minutes at a time over a rebuilt view."""
-    await scan.scan(log, 0.01)
-    before = await kept(connection)
-    await connection.execute(FORGET)
-    await drop(connection, INTEGRITY.schema)
-    await create_missing(connection, [INTEGRITY])
-    await catch_up(log, INTEGRITY, (777, 5_000))
+    before = await kept(scanned.connection)
+    await scanned.connection.execute(FORGET)
+    await drop(scanned.connection, INTEGRITY.schema)
+    await create_missing(scanned.connection, [INTEGRITY])
+    await catch_up(scanned.dsn, INTEGRITY, (777, 5_000))
     monkeypatch.setattr(scan, "AT_ONCE", 35)
-    await scan.scan(log, 0.01)
+    await scan.scan(scanned.dsn, 0.01)
     assert before[0] and before[1]
-    assert await kept(connection) == before
+    assert await kept(scanned.connection) == before
 
 
 @pytest.mark.parametrize("flood", [0, 60, 1500])
 async def test_a_flood_beforehand_hides_no_brigade(dsn: str, connection: Connection, flood: int) -> None:
     """Whoever floods a tool for six days, so that many votes look ordinary on it, is found in the seventh all the same."""
-    drawn, tool = bought.poisoned_world(SEED, flood)
+    drawn, tool = bought.poisoned_world(bought.SEED, flood)
     await bought.put(connection, drawn)
     await catch_up_all(dsn, (20_000,))
     await scan.scan(dsn, 0.01)
@@ -90,7 +78,7 @@ async def test_a_flood_beforehand_hides_no_brigade(dsn: str, connection: Connect
 @pytest.mark.parametrize("days", [1, 2, 3])
 async def test_a_sites_first_days_are_scanned_without_a_past(dsn: str, connection: Connection, days: int) -> None:
     """A site that is hours old has nothing to hold votes against, and its scan judges all the same."""
-    drawn = bought.first_days(SEED, days)
+    drawn = bought.first_days(bought.SEED, days)
     await bought.put(connection, drawn)
     await catch_up_all(dsn, (20_000,))
     done = await scan.scan(dsn, 0.01)
@@ -98,28 +86,25 @@ async def test_a_sites_first_days_are_scanned_without_a_past(dsn: str, connectio
     assert said_unscanned(await read_scan(connection)) is None
 
 
-async def test_several_scans_at_once_do_the_work_once(log: str, connection: Connection) -> None:
+async def test_several_scans_at_once_do_the_work_once(log: Log) -> None:
     """Of several workers one scans; a scan with nothing new changes nothing."""
-    done = await asyncio.gather(*(scan.scan(log, 0.01) for _ in range(3)))
+    done = await asyncio.gather(*(scan.scan(log.dsn, 0.01) for _ in range(3)))
     assert sum(one is not None for one in done) == 1
-    before = await kept(connection)
-    again = await scan.scan(log, 0.01)
+    before = await kept(log.connection)
+    again = await scan.scan(log.dsn, 0.01)
     assert again is not None and again.changed == 0
-    assert await kept(connection) == before
+    assert await kept(log.connection) == before
 
 
-async def test_a_scan_that_is_killed_is_done_again(log: str, connection: Connection, valkey_url: str) -> None:
+async def test_a_scan_that_is_killed_is_done_again(log: Log, scanned: Log, valkey_url: str) -> None:
     """Killed at some moment, a scan leaves what it had finished; the next finds the rest."""
-    process = start((sys.executable, "-m", "services.cli", "integrity", "scan"), environ(log, valkey_url))
-    await until(lambda: at_work(connection))
+    process = start((sys.executable, "-m", "services.cli", "integrity", "scan"), environ(log.dsn, valkey_url))
+    await until(lambda: at_work(log.connection))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    await until(lambda: alone(connection))
-    await scan.scan(log, 0.01)
-    found = await kept(connection)
-    await connection.execute(FORGET)
-    await scan.scan(log, 0.01)
-    assert await kept(connection) == found
+    await until(lambda: alone(log.connection))
+    await scan.scan(log.dsn, 0.01)
+    assert await kept(log.connection) == await kept(scanned.connection)
 
 
 async def at_work(connection: Connection) -> bool:
@@ -130,25 +115,25 @@ async def alone(connection: Connection) -> bool:
     return not await at_work(connection)
 
 
-async def test_a_scan_that_fails_says_so_until_one_ends_well(log: str, connection: Connection) -> None:
+async def test_a_scan_that_fails_says_so_until_one_ends_well(scanned: Log) -> None:
     """The status names what the last scan failed with."""
-    assert said_unscanned(await read_scan(connection)) is None
-    await connection.execute("alter table integrity_2.cells rename to gone")
+    assert said_unscanned(await read_scan(scanned.connection)) is None
+    await scanned.connection.execute("update integrity.scans set scanned_to = scanned_to - interval '1 hour'")
+    await scanned.connection.execute("alter table integrity_2.cells rename to gone")
     with pytest.raises(asyncpg.UndefinedTableError):
-        await scan.scan(log, 0.01)
-    assert "gone" not in (said := said_unscanned(await read_scan(connection)) or "") and "cells" in said
-    await connection.execute("alter table integrity_2.gone rename to cells")
-    await scan.scan(log, 0.01)
-    assert said_unscanned(await read_scan(connection)) is None
+        await scan.scan(scanned.dsn, 0.01)
+    assert "gone" not in (said := said_unscanned(await read_scan(scanned.connection)) or "") and "cells" in said
+    await scanned.connection.execute("alter table integrity_2.gone rename to cells")
+    await scan.scan(scanned.dsn, 0.01)
+    assert said_unscanned(await read_scan(scanned.connection)) is None
 
 
-async def test_a_cohort_names_the_voters_whose_votes_stand(log: str, connection: Connection) -> None:
+async def test_a_cohort_names_the_voters_whose_votes_stand(scanned: Log) -> None:
     """A cohort's voters are read from the log: who has changed its mind since, or was disqualified, is none of them."""
-    await scan.scan(log, 0.01)
-    id_ = await connection.fetchval("select id from integrity.cohorts order by effect desc limit 1")
-    cohort = await cohorts.read(connection, id_)
+    id_ = await scanned.connection.fetchval("select id from integrity.cohorts order by effect desc limit 1")
+    cohort = await cohorts.read(scanned.connection, id_)
     assert cohort is not None
-    voters = await cohorts.voters(connection, cohort)
+    voters = await cohorts.voters(scanned.connection, cohort)
     assert len(set(voters)) == len(voters) == cohort.votes
     removed = abs(sum(cohort.before) - sum(cohort.after))
     assert removed == len(voters)

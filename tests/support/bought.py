@@ -2,7 +2,7 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import numpy as np
@@ -12,6 +12,7 @@ from events.log.event import encode
 from tests.support.integrity_worlds import BEGIN, DAY, Draft, Plan, World, world
 from tests.support.log import tool_added
 
+SEED = 5
 COLUMNS = ("stream", "position", "recorded_at", "version", "schema_version", "type", "data")
 ISSUE = """
 insert into newsletter.issues (number, edition, due_at, from_position, to_position, period_from, compiled_at, content,
@@ -20,9 +21,16 @@ values ($1, 'weekly', $2, 0, 0, $2, $2, $3, '', 'settled')
 """
 
 
+class Log(NamedTuple):
+    """A database of the test's own whose log holds a world, and a connection to it."""
+
+    dsn: str
+    connection: "asyncpg.Connection[Any]"
+
+
 def small_world(seed: int) -> World:
-    """Draw three weeks of few votes and one with brigades and a crowd; nobody in it voted before."""
-    drawn = world(seed, plans=5, crowds=1, tools=40, votes_a_day=250, history=21)
+    """Draw two weeks of few votes and one with brigades and a crowd; nobody in it voted before."""
+    drawn = world(seed, plans=5, crowds=1, mimics=2, tools=40, votes_a_day=250, history=14)
     return drawn._replace(before=np.zeros_like(drawn.before))
 
 
