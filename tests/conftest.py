@@ -1,8 +1,9 @@
 """Real servers for every test: one PostgreSQL and one Valkey a session, one cloned database a test."""
 
 import asyncio
+import gc
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import asyncpg
@@ -19,6 +20,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the backg
 # A slow machine is no failure.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Keep the garbage collector from what is collected: thousands of tests and modules, which stay to the end."""
+    gc.disable()
+    collected = yield
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+    gc.enable()
+    return collected
 
 
 @pytest.hookimpl(tryfirst=True)
