@@ -48,6 +48,8 @@ LIFT = "update vault.lookups set suppressed = null, suppressed_at = null where p
 FORGIVE = "update newsletter.bounces set kind = 'forgiven' where reader = $1"
 FORGET_UNSUPPRESSED = "delete from vault.lookups where person = $1 and suppressed is null"
 FORGET_PERSON = "update vault.lookups set person = null where person = $1"
+# The name of a small domain may be its reader's.
+FORGET_PROVIDERS = "update newsletter.mails set provider = null where reader = $1 and provider is not null"
 FORGET_BOUNCES = "delete from newsletter.bounces where reader = $1"
 
 # The day's single mails are counted in the ledger itself: those of a reader, and of all others with the same mailbox.
@@ -278,6 +280,7 @@ class EraseSubscriber(_ToSubscriber, frozen=True):
             Effect(FORGET_PERSON, (self.subscriber,)),
             Effect(FORGET_BOUNCES, (self.subscriber,)),
             Effect(CANCEL, (self.subscriber, "erased", True)),
+            Effect(FORGET_PROVIDERS, (self.subscriber,)),
         )
 
     def decide(self, seen: Seen) -> Decision[Subscriber]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from services.person.copies import Sources
     from services.person.erasure import Erased
 
-NOBODY: Final = "Nothing to erase: this address is unknown"
+NOBODY: Final = "Nothing to erase: this person is unknown, or was erased already"
 
 
 @click.group()
@@ -57,7 +57,7 @@ async def erase(who: str, yes: bool, as_json: bool) -> None:
     """
     confirm("This can't be undone. Erase this person?", yes)
     erased = await erase_person(who)
-    if erased is None:
+    if erased is None or not erased.appended:
         show(as_json, {"erased": False}, NOBODY)
         return
     gone = (counted(erased.reviews, "review"), counted(erased.reports, "report"), counted(erased.bookmarks, "bookmark"))

@@ -174,4 +174,5 @@ async def export(email: str) -> None:
 async def erase(email: str, yes: bool) -> None:
     """Destroy what is kept about EMAIL, and what its visitors wrote. A suppressed address leaves a keyed hash (HMAC)."""
     confirm("This can't be undone. Erase this person?", yes)
-    click.echo(NOBODY if await erase_person(email) is None else "Erased")
+    erased = await erase_person(email)
+    click.echo(NOBODY if erased is None or not erased.appended else "Erased")

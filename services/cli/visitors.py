@@ -4,7 +4,7 @@ import rich_click as click
 
 from services.cli.database import asynchronous
 from services.cli.options import Visitor, confirm, json_option, yes_option
-from services.cli.person import erase_person
+from services.cli.person import NOBODY, erase_person
 from services.cli.terminal import counted, show
 
 
@@ -25,5 +25,5 @@ async def erase(visitor: str, yes: bool, as_json: bool) -> None:
     assert erased is not None  # noqa: S101 - only an address may be unknown
     said = f"Erased {counted(erased.reviews, 'review')} and {counted(erased.bookmarks, 'bookmark')}"
     if not erased.appended:
-        said = "Nothing to erase: this visitor is unknown or was erased already"
+        said = NOBODY
     show(as_json, {"reviews": erased.reviews, "bookmarks": erased.bookmarks, "appended": erased.appended}, said)

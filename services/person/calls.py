@@ -9,10 +9,9 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from events.ballots import VoteCast, VoteRetracted
 from events.erasure import PersonErased, person_stream
 from services.person.kept import Kept
-from services.person.own import Database, Told, read_streams
+from services.person.own import Database, read_streams
 
 READ_RECEIPTS: Final = "select key, recorded_at as at from log.idempotency where scope = $1 order by recorded_at"
 
@@ -27,7 +26,7 @@ KEPT: Final = (
         until="a minute to a day, by the limit",
         found="the visitor's or the subscriber's number; a network by nobody's",
         fate="deleted",
-        remains="Counters of networks, for a day at most.",
+        remains="Counters of networks, for an hour at most.",
         copies="memory",
         keys=("limit:*",),
     ),
@@ -93,10 +92,12 @@ async def erasures_of(database: Database, visitor: str) -> list[OwnErasure]:
     return [OwnErasure(one.position, one.at) for one in told if isinstance(one.event, PersonErased)]
 
 
-def counters_of_visitor(visitor: str, told: Sequence[Told]) -> list[str]:
-    """Return the names in Valkey of all counters that there may be of a visitor alone; networks have theirs beside."""
-    tools = dict.fromkeys(one.event.tool for one in told if isinstance(one.event, VoteCast | VoteRetracted))
-    return [f"limit:visitor:{visitor}", f"limit:copies:{visitor}", *(f"limit:changes:{visitor} {tool}" for tool in tools)]
+def counters_of_visitor(visitor: str, slugs: Sequence[str]) -> list[str]:
+    """Return the names in Valkey of all counters that there may be of a visitor that voted on tools, by all their slugs.
+
+    Networks have theirs beside.
+    """
+    return [f"limit:visitor:{visitor}", f"limit:copies:{visitor}", *(f"limit:changes:{visitor} {slug}" for slug in slugs)]
 
 
 def counters_of_subscriber(subscriber: str) -> list[str]:

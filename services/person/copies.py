@@ -16,9 +16,9 @@ from services.newsletter import subscribers
 from services.person import bookmarks, calls, newsletter, reports, reviews, votes
 from services.person.bookmarks import OwnBookmark
 from services.person.calls import OwnCounter, OwnErasure, OwnReceipt
-from services.person.kept import FATES, GROUNDS, Kept, Whom
+from services.person.kept import GROUNDS, Kept, Whom
 from services.person.newsletter import OwnSubscription
-from services.person.own import Database, Told, read_own, read_tools
+from services.person.own import Database, read_own, read_slugs, read_tools, tools_of
 from services.person.reports import OwnReport
 from services.person.reviews import OwnReview
 from services.person.table import KEPT
@@ -80,18 +80,16 @@ class VisitorCopy(msgspec.Struct, frozen=True, kw_only=True):
 
 def explain(rows: Sequence[Kept], *whom: Whom) -> list[Explained]:
     """Return the rows about these people in words."""
-    return [
-        Explained(row.name, row.what, row.until, GROUNDS[row.ground], f"{FATES[row.fate]} {row.remains}".strip())
-        for row in rows
-        if row.about in whom
-    ]
+    return [Explained(row.name, row.what, row.until, GROUNDS[row.ground], row.erasure) for row in rows if row.about in whom]
 
 
 async def copy_visitor(sources: Sources, visitor: str, at: datetime) -> VisitorCopy:
     """Return everything that is kept of a visitor. Raises ValueError if `visitor` is no id."""
     database, vault, valkey = sources
     told = await read_own(database, visitor)
-    tools = await read_tools(database, _tools(told))
+    about = tools_of(told)
+    tools = await read_tools(database, about)
+    counters = calls.counters_of_visitor(visitor, await read_slugs(database, about))
     return VisitorCopy(
         made_at=at,
         visitor=visitor,
@@ -104,7 +102,7 @@ async def copy_visitor(sources: Sources, visitor: str, at: datetime) -> VisitorC
         reports=await reports.reports_of(database, vault, told),
         subscriptions=await newsletter.subscriptions_of(database, visitor),
         receipts=await calls.receipts_of(database, visitor),
-        counters=await calls.read_counters(valkey, calls.counters_of_visitor(visitor, told)),
+        counters=await calls.read_counters(valkey, counters),
         erasures=await calls.erasures_of(database, visitor),
         explained=explain(KEPT, *OF_VISITORS),
     )
@@ -142,8 +140,3 @@ async def copy_subscriber(sources: Sources, subscriber: str, at: datetime, visit
         "browsers": [await copy_visitor(sources, visitor, at) for visitor in visitors],
         "explained": explain(KEPT, "subscribers"),
     }
-
-
-def _tools(told: Sequence[Told]) -> list[str]:
-    """Return the ids of the tools that events are about."""
-    return sorted({tool for one in told if (tool := getattr(one.event, "tool", None)) is not None})

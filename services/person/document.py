@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from services.person.kept import COPIES, FATES, GROUNDS, WHENS, Impersonal, Kept
+from services.person.kept import COPIES, GROUNDS, WHENS, Impersonal, Kept
 from services.person.table import IMPERSONAL, KEPT
 
 
@@ -24,7 +24,7 @@ def _row(row: Kept) -> Iterator[str]:
     yield f"- **About:** {row.about}, found by {row.found}"
     yield f"- **How long:** {row.until}"
     yield f"- **Why:** {GROUNDS[row.ground]}"
-    yield f"- **Erasure:** {FATES[row.fate]}" + (f" What remains: {row.remains}" if row.remains else "")
+    yield f"- **Erasure:** {row.erasure}"
     yield f"- **Also in:** {COPIES[row.copies]}"
     yield f"- **Where:** {'; '.join(_places(row))}"
     yield ""

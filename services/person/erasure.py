@@ -14,12 +14,13 @@ from events.commands.erasure import EraseVisitor, Erasure, NoteRequest
 from events.commands.subscribers import EraseSubscriber
 from events.log.command import IdempotencyKey, Receipt
 from events.log.committer import Committer
+from events.subscribers import Subscriber
 from services.clock import fresh_id
 from services.newsletter import outbox
 from services.person.calls import counters_of_subscriber, counters_of_visitor, forget_counters
 from services.person.copies import OF_VISITORS, Found, Sources
 from services.person.kept import Whom
-from services.person.own import Database, read_own
+from services.person.own import Database, read_own, read_slugs, tools_of
 from services.person.table import KEPT
 
 
@@ -43,20 +44,20 @@ async def erase_visitor(
     key: IdempotencyKey | None = None,
 ) -> Receipt[Erasure]:
     """Erase a visitor; `operator` is None when the visitor asks. Raises LogUnavailable."""
-    counters = counters_of_visitor(visitor, await read_own(database, visitor))
+    slugs = await read_slugs(database, tools_of(await read_own(database, visitor)))
     receipt = await committer.submit(EraseVisitor(visitor, operator, key=key))
-    await forget_counters(valkey, counters)
+    await forget_counters(valkey, counters_of_visitor(visitor, slugs))
     return receipt
 
 
 async def erase_subscriber(
     committer: Committer, valkey: Redis, home: Path, subscriber: str, operator: str | None = None
-) -> Sequence[str]:
-    """Erase a subscriber; return the visitors whose bookmarks were joined, which are erased apart. Raises LogUnavailable."""
+) -> Receipt[Subscriber]:
+    """Erase a subscriber; the visitors whose bookmarks were joined are erased apart. Raises LogUnavailable."""
     receipt = await committer.submit(EraseSubscriber(subscriber, operator=operator))
     outbox.forget(home, subscriber)
     await forget_counters(valkey, counters_of_subscriber(subscriber))
-    return receipt.value.visitors
+    return receipt
 
 
 async def erase(sources: Sources, committer: Committer, home: Path, found: Found, operator: str) -> Erased | None:
@@ -67,8 +68,8 @@ async def erase(sources: Sources, committer: Committer, home: Path, found: Found
     visitors: Sequence[str] = [found.id]
     appended = 0
     if found.of == "subscriber":
-        visitors = await erase_subscriber(committer, sources.valkey, home, found.id, operator)
-        appended = 1
+        gone = await erase_subscriber(committer, sources.valkey, home, found.id, operator)
+        visitors, appended = gone.value.visitors, gone.appended
     receipts = [
         await erase_visitor(committer, sources.database, sources.valkey, visitor, operator=operator) for visitor in visitors
     ]

@@ -72,6 +72,11 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 
+    @property
+    def erasure(self) -> str:
+        """What an erasure does to it, and what it leaves."""
+        return FATES[self.fate] + (f" What remains: {self.remains}" if self.remains else "")
+
 
 class Impersonal(msgspec.Struct, frozen=True, kw_only=True):
     """A row of what is kept about nobody, and where."""

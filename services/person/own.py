@@ -23,6 +23,10 @@ READ_STREAMS = """
 select e.stream, e.position, e.recorded_at, e.type, e.schema_version, e.data from log.recorded_events e
 where e.stream = any($1::uuid[]) order by e.position
 """
+READ_SLUGS = named("""
+select slug from {cards}.tools where tool = any($1::text[])
+union select slug from {cards}.former_slugs where tool = any($1::text[])
+""")
 READ_TOOLS = named("select tool, slug, name from {cards}.tools where tool = any($1::text[])")
 
 
@@ -58,6 +62,16 @@ async def read_streams(database: Database, streams: Collection[UUID]) -> list[To
 async def read_tools(database: Database, tools: Sequence[str]) -> dict[str, ToolName]:
     """Return what these tools are called, by their ids."""
     return {row["tool"]: ToolName(row["slug"], row["name"]) for row in await database.fetch(READ_TOOLS, tools)}
+
+
+async def read_slugs(database: Database, tools: Sequence[str]) -> list[str]:
+    """Return every slug that these tools have or had."""
+    return [row["slug"] for row in await database.fetch(READ_SLUGS, tools)]
+
+
+def tools_of(told: Sequence[Told]) -> list[str]:
+    """Return the ids of the tools that events are about."""
+    return sorted({tool for one in told if (tool := getattr(one.event, "tool", None)) is not None})
 
 
 def _told(row: Any) -> Told:

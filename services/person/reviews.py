@@ -37,6 +37,7 @@ KEPT: Final = (
         until="until you withdraw the review",
         found="the visitor's number",
         fate="key",
+        remains="What an issue of the newsletter quoted of it is in the mails that had gone out.",
         copies="log",
         events=("ReviewSubmitted", "ReviewEdited", "ReviewWithdrawn"),
         tables={"vault.keys": "owner wrapped wrapped_under made_at", "{reviews}.reviews": ""},

@@ -251,9 +251,9 @@ async def erase_form(call: Call) -> Answer:
     await count_write(call, subscriber)
     await call.read_body()
     site = call.site
-    joined = await erase_subscriber(site.committer, site.valkey, site.settings.home, subscriber)
+    erased = await erase_subscriber(site.committer, site.valkey, site.settings.home, subscriber)
     visitor = find_visitor(call.head, site.tokens)
-    if visitor is None or visitor not in joined:
+    if visitor is None or visitor not in erased.value.visitors:
         text = "Your address and your preferences are destroyed. Texts that you wrote here stay until you withdraw them."
         return show_message(call, "Your data is erased", text)
     await site.erase_visitor(visitor)

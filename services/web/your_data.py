@@ -9,7 +9,7 @@ import msgspec
 
 from services.clock import now
 from services.person.copies import copy_visitor
-from services.person.kept import COPIES, FATES, GROUNDS, WHENS
+from services.person.kept import COPIES, GROUNDS, WHENS
 from services.person.table import kept_here
 from services.web.flash import FLASHES, PageQuery
 from services.web.http.answers import Answer
@@ -44,7 +44,6 @@ async def your_data_page(call: Call, query: Query) -> Answer:
         kept=kept_here(marks=settings.network_marks, outbox=settings.smtp_url is None),
         whens=WHENS,
         grounds=GROUNDS,
-        fates=FATES,
         copies=COPIES,
     )
 

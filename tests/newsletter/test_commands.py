@@ -125,7 +125,7 @@ def test_subscribers_come_from_a_file_and_leave_on_request(site: Instance, tmp_p
         ["Developer Tools", "Writing"],
     )
     assert "Erased" in run(site, "subscribers", "erase", "bob@example.com", "--yes")
-    assert "this address is unknown" in run(site, "subscribers", "erase", "bob@example.com", "--yes")
+    assert "this person is unknown" in run(site, "subscribers", "erase", "bob@example.com", "--yes")
     assert json.loads(run(site, "subscribers", "export", "bob@example.com")) == {"email": "bob@example.com", "status": None}
     assert "columns" in run(site, "subscribers", "import", "/dev/null", status=1)
     assert "can't be used" in run(site, "subscribers", "export", "nobody", status=1)
