@@ -11,6 +11,8 @@ Subject = Literal[
 ]  # fmt: skip
 State = Literal["right", "wrong", "unknown", "note"]
 
+LONGEST: Final = 600
+"""Characters of a sentence; what DNS says may be a hundred times as long."""
 TITLES: Final[dict[Subject, str]] = {
     "dns": "DNS servers",
     "from": "Sender (From)",
@@ -58,22 +60,33 @@ class Line(msgspec.Struct, frozen=True):
 
 def right(subject: Subject, says: str) -> Line:
     """Return a line that nothing is wrong with."""
-    return Line(subject, "right", says)
+    return _line(subject, "right", says)
 
 
 def wrong(subject: Subject, says: str, mend: str, publish: Record | None = None) -> Line:
     """Return a red line."""
-    return Line(subject, "wrong", says, mend, publish)
+    return _line(subject, "wrong", says, mend, publish)
 
 
 def unknown(subject: Subject, says: str, mend: str, publish: Record | None = None) -> Line:
     """Return a line that nobody could judge."""
-    return Line(subject, "unknown", says, mend, publish)
+    return _line(subject, "unknown", says, mend, publish)
 
 
 def note(subject: Subject, says: str, mend: str | None = None) -> Line:
     """Return a line that no mail depends on."""
-    return Line(subject, "note", says, mend)
+    return _line(subject, "note", says, mend)
+
+
+def _line(subject: Subject, state: State, says: str, mend: str | None = None, publish: Record | None = None) -> Line:
+    """Return a line that may be shown: what strangers wrote into DNS or said to us may be long, or hold control characters."""
+    if publish is not None:
+        publish = Record(_visible(publish.name), publish.type, _visible(publish.value))
+    return Line(subject, state, _visible(says)[:LONGEST], mend and _visible(mend)[:LONGEST], publish)
+
+
+def _visible(text: str) -> str:
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def of_state(lines: Iterable[Line], state: State) -> Sequence[Line]:

@@ -20,7 +20,7 @@ Result = Literal["pass", "fail", "softfail", "neutral", "none", "permerror", "te
 STRANGERS: Final = ("198.51.100.77", "2001:db8:ffff::77")
 """Addresses for documentation (RFC 5737, RFC 3849), from which nobody sends: a record that lets them send lets everybody."""
 MOST_LOOKUPS: Final = spf.MAX_LOOKUP
-LONGEST: Final = 30.0
+LONGEST: Final = 10.0
 """Seconds that a thread waits for a look-up, which takes a few: the event loop may be busy, or gone."""
 
 _SPF: Final = re.compile(r"v=spf1( |$)", re.IGNORECASE)
@@ -135,7 +135,10 @@ class _Query(spf.query):  # type: ignore[misc]
     def dns(self, name: str, qtype: str, cnames: Any = None, ignore_void: bool = False) -> list[Any]:
         """Return what is found, as the library's own drivers do; aliases are followed by the DNS server."""
         asked = self._dns.look_up(name, cast(Kind, qtype))
-        answer = asyncio.run_coroutine_threadsafe(_awaited(asked), self._loop).result(LONGEST)
+        try:
+            answer = asyncio.run_coroutine_threadsafe(_awaited(asked), self._loop).result(LONGEST)
+        except TimeoutError:
+            raise spf.TempError(f"{name}: no answer came in time") from None
         if answer.state == "unknown":
             raise spf.TempError(f"{name}: {answer.why}")
         if not answer.records and not ignore_void:

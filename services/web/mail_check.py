@@ -23,6 +23,7 @@ from services.web.operators import show_ops
 from services.web.site import Call
 
 _PATH: Final = "/ops/mail"
+_URGENCY: Final = ("wrong", "unknown", "right", "note")
 _FLASHES: Final[dict[str | None, str]] = {
     "asked": "A worker checks within a minute. Load this page again then.",
     "waived": "Done. The first issue goes, whatever the check says.",
@@ -117,9 +118,11 @@ async def delete_waiver(call: Call) -> MailCheckAnswer:
 async def mail_check_page(call: Call, query: MailCheckQuery) -> Answer:
     """Show what the last check found, when it was, and what to mend."""
     checked = await read_check(call)
+    first_red = sorted(checked.lines, key=lambda line: _URGENCY.index(line.state))
     has_relay = call.site.settings.smtp_url is not None or checked.checked_at is not None
     word = _FLASHES.get(query.said)
-    return await show_ops(call, "ops_mail.html", _PATH, checked=checked, titles=TITLES, has_relay=has_relay, word=word)
+    values = {"checked": checked, "lines": first_red, "titles": TITLES, "has_relay": has_relay}
+    return await show_ops(call, "ops_mail.html", _PATH, word=word, **values)
 
 
 @action(_PATH, MailCheckForm, operator("digest"))

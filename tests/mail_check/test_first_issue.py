@@ -120,6 +120,15 @@ async def test_the_command_says_each_line_and_keeps_it(site: Site) -> None:
     assert [line.subject for line in (await store.read(site.room.database)).wrong] == ["dkim"]
 
 
+async def test_what_strangers_write_into_dns_harms_neither_database_nor_terminal(site: Site) -> None:
+    """Control characters are replaced, and giant records are cut where they are told."""
+    site.dns.zone[DOMAIN, "TXT"] = ['"v=spf1 " ' + r'"\000\027[31m" ' * 2000 + '" -all"']
+    site.dns.zone[f"_dmarc.{DOMAIN}", "TXT"] = [r'"v=DMARC1; p=\027[31m"']
+    ran = await site.run("mail", "check", status=1)
+    assert "\x1b" not in ran.out and "\x00" not in ran.out and "\N{REPLACEMENT CHARACTER}[31m" in ran.out
+    assert [line.subject for line in (await store.read(site.room.database)).wrong] == ["spf", "dmarc"]
+
+
 async def test_without_a_relay_there_is_nothing_to_check(site: Site) -> None:
     """The outbox takes every mail: the command says so, and no issue is held for it."""
     site.variables = {name: value for name, value in site.variables.items() if name != "SMTP_URL"}
