@@ -106,7 +106,10 @@ class Report(msgspec.Struct, frozen=True):
 def classify(raw: bytes) -> Report:
     """Return the report in an incoming mail; unknown if it can't be read. Its author is not proven: compare the Message-ID."""
     try:
-        return _classify(email.message_from_bytes(raw))
+        mail = email.message_from_bytes(raw)
+        if xarf.may_be(raw) and xarf.is_complaint(mail):
+            return Report("complaint", message_id=_answered(mail))
+        return _classify(mail)
     except (RecursionError, LookupError, ValueError, TypeError, AttributeError):
         return Report("unknown")  # malformed in a way that Python's parser trips over
 
@@ -115,7 +118,7 @@ def whole(raw: bytes) -> str:
     """Return everything in an incoming mail as text, decoded; what could not be read is as it came."""
     try:
         mail = email.message_from_bytes(raw)
-        return "\n".join((whole_text(mail, raw), *xarf.samples(mail)))
+        return "\n".join((whole_text(mail, raw), *(xarf.samples(mail) if xarf.may_be(raw) else ())))
     except (RecursionError, LookupError, ValueError, TypeError, AttributeError):
         return raw.decode("utf-8", "replace")
 
@@ -124,8 +127,6 @@ def _classify(mail: Message) -> Report:
     parts = {part.get_content_type(): part for part in reversed(list(own_parts(mail)))}
     if (feedback := parts.get("message/feedback-report")) is not None:
         return _complaint(mail, feedback)
-    if xarf.is_complaint(mail):
-        return Report("complaint", message_id=_answered(mail))
     if (original := _reported_to_microsoft(mail)) is not None:
         return Report("complaint", _readers(original, ("X-HmXmrOriginalRecipient",)), _id(original["Message-ID"]))
     status = next((parts[kind] for kind in _STATUSES if kind in parts), None)

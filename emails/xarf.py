@@ -13,10 +13,17 @@ import msgspec
 
 from emails.parts import decoded, field, own_parts, text_of
 
+_TYPES: Final = frozenset({"application/json", "application/xarf+json"})
 LARGEST: Final = 2 * 1024 * 1024
 """Bytes of a report that are read as JSON."""
 _SPAM: Final = frozenset({"spam", "bulk_messaging"})
+_SIGNS: Final = re.compile(rb"json|^x-x?arf:", re.IGNORECASE | re.MULTILINE)
 _YAML_SPAM: Final = re.compile(r"^(?:report-type|category): *(?:spam|abuse)\s*$", re.IGNORECASE | re.MULTILINE)
+
+
+def may_be(raw: bytes) -> bool:
+    """Return whether a mail may be such a report; most are none, and are told so without being read."""
+    return _SIGNS.search(raw) is not None
 
 
 def is_complaint(mail: Message) -> bool:
@@ -48,7 +55,9 @@ def _unpacked(payload: str) -> str:
 def _reports(mail: Message) -> Iterator[dict[str, Any]]:
     """Return the type and the samples of each report."""
     for part in own_parts(mail):
-        if part.get_content_type() in ("application/json", "application/xarf+json") or part.get_filename() == "xarf.json":
+        if part.get_content_type() in _TYPES or (
+            part.get_content_subtype() == "octet-stream" and part.get_filename() == "xarf.json"
+        ):
             try:
                 read = msgspec.json.decode(decoded(part)[:LARGEST], type=dict[str, Any])
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

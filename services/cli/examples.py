@@ -55,7 +55,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "person kept": ("person kept",),
     "mail check": ("mail check", "mail check --json"),
     "mail waive": ('mail waive --reason "A trial among friends"', "mail waive --undo"),
-    "mail ingest": ("mail ingest bounce.eml", "mail ingest -"),
+    "mail ingest": ("mail ingest bounce.eml", "mail ingest -", "mail ingest --maildir bounces --follow"),
     "integrity scan": ("integrity scan", "integrity scan --json"),
     "integrity list": ("integrity list", "integrity list --status voided --json"),
     "integrity show": (f"integrity show {_VISITOR}",),

@@ -5,6 +5,7 @@ days. An accepted mail without a report within five days breaks the row. A bounc
 nobody. A repeated report counts once.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from emails import ses
-from emails.addresses import AddressRefused
+from emails.addresses import AddressRefused, read_address
 from emails.bounces import classify, whole
 from emails.refusals import Verdict, judge, judge_reported
 from events.commands.subscribers import SuppressSubscriber
@@ -25,7 +26,6 @@ from events.log.ids import is_id
 from events.log.vault import Finder
 from events.subscribers import Reason
 from services.newsletter.ledger import Database, MailOutcome
-from services.newsletter.subscribers import find
 from services.newsletter.tokens import MailTokens, TokenInvalid
 
 Kind = Literal["complaint", "hard", "soft"]
@@ -35,28 +35,35 @@ _COMPLAINT_ID: Final = re.compile(
     r"^cfbl-feedback-id:\s*([A-Za-z0-9_-]{22}:[A-Za-z0-9_-]{43})(?![\w-])", re.IGNORECASE | re.MULTILINE
 )
 _TOKEN: Final = re.compile(r"(?<=[?&]token=)[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")
-_REASONS: Final[dict[Kind, Reason]] = {"complaint": "complaint", "hard": "hard bounce"}
 _JUDGED: Final[dict[Verdict, Kind]] = {"gone": "hard", "passing": "soft", "ours": "soft", "arrived": "soft"}
 _KINDS: Final[dict[str, Kind]] = {"hard_bounce": "hard", "soft_bounce": "soft", "complaint": "complaint"}
 
-IS_MAILED: Final = "select exists (select from newsletter.mails where reader = $1)"
+MAILED: Final = """
+select r.reader from unnest($1::text[]) r(reader) where exists (select from newsletter.mails m where m.reader = r.reader)
+"""
+KNOWN: Final = "select mark, person from vault.lookups where mark = any($1::bytea[])"
 # A report that was known before an operator or the reader took a suppression back stays forgiven.
 KEEP: Final = """
-insert into newsletter.bounces as b (reader, report, kind, code) values ($1, $2, $3, $4)
-on conflict (reader, report) do update set kind = b.kind returning b.kind
+insert into newsletter.bounces as b (reader, report, kind, code)
+select * from unnest($1::text[], $2::bytea[], $3::text[], $4::text[]) order by 1, 2
+on conflict (reader, report) do update set kind = b.kind returning b.reader, b.report, b.kind
 """
-IS_GONE: Final = """
+GONE: Final = """
 with taken as (
-    select max(m.settled_at) as at from newsletter.mails m
-    where m.reader = $1 and m.state = 'accepted'
-      and m.settled_at < (select max(b.recorded_at) from newsletter.bounces b where b.reader = $1 and b.kind = 'soft')
-      and not exists (
-          select from newsletter.bounces b
-          where b.reader = $1 and b.recorded_at between m.settled_at and m.settled_at + interval '5 days')
+    select r.reader, max(m.settled_at) as at
+    from unnest($1::text[]) r(reader)
+    join newsletter.mails m on m.reader = r.reader and m.state = 'accepted'
+     and m.settled_at < (select max(b.recorded_at) from newsletter.bounces b where b.reader = r.reader and b.kind = 'soft')
+     and not exists (
+         select from newsletter.bounces b
+         where b.reader = r.reader and b.recorded_at between m.settled_at and m.settled_at + interval '5 days')
+    group by r.reader
 )
-select count(*) >= 3 and max(b.recorded_at) - min(b.recorded_at) >= interval '15 days'
-from newsletter.bounces b cross join taken t
-where b.reader = $1 and b.kind = 'soft' and b.recorded_at > coalesce(t.at, '-infinity')
+select b.reader
+from newsletter.bounces b left join taken t on t.reader = b.reader
+where b.reader = any($1::text[]) and b.kind = 'soft' and b.recorded_at > coalesce(t.at, '-infinity')
+group by b.reader
+having count(*) >= 3 and max(b.recorded_at) - min(b.recorded_at) >= interval '15 days'
 """
 
 logger = logging.getLogger(__name__)
@@ -166,48 +173,81 @@ def _fingerprint(text: str, source: bytes) -> bytes:
 
 async def apply_refused(database: Database, committer: Committer, outcomes: Sequence[MailOutcome]) -> None:
     """Record the mails that the relay refused for good, and suppress the addresses it says are gone."""
-    for one in outcomes:
-        mail, kind, about_us = one.mail, _JUDGED[one.verdict or "ours"], one.verdict == "ours"
-        fingerprint = _fingerprint(f"{mail.issue} {mail.reader} {mail.mail} {kind} {about_us}", b"relay")
-        code = None if one.code is None else str(one.code)
-        report = Report(kind=kind, fingerprint=fingerprint, reader=mail.reader, code=code, about_us=about_us)
-        await _settle(database, committer, mail.reader, report)
+    await _settle(database, committer, [(one.mail.reader, _refusal(one)) for one in outcomes])
+
+
+def _refusal(one: MailOutcome) -> Report:
+    mail, kind, about_us = one.mail, _JUDGED[one.verdict or "ours"], one.verdict == "ours"
+    fingerprint = _fingerprint(f"{mail.issue} {mail.reader} {mail.mail} {kind} {about_us}", b"relay")
+    code = None if one.code is None else str(one.code)
+    return Report(kind=kind, fingerprint=fingerprint, reader=mail.reader, code=code, about_us=about_us)
 
 
 async def apply(database: Database, committer: Committer, finder: Finder, reports: Sequence[Report]) -> list[ReportResult]:
-    """Record reports, in turn, and suppress the addresses they say are gone; safe to repeat."""
-    results = []
-    for report in reports:
-        reader = await _reader(database, finder, report)
-        if reader is None:
-            logger.info("a %s report is about no reader we know", report.kind)
-            results.append(ReportResult(report.kind))
-        else:
-            results.append(await _settle(database, committer, reader, report))
-    return results
+    """Record reports all at once, and suppress the addresses they say are gone; safe to repeat."""
+    readers = await _readers(database, finder, reports)
+    suppressed = await _settle(database, committer, [(who, one) for who, one in zip(readers, reports, strict=True) if who])
+    if strange := readers.count(None):
+        logger.info("reports about no reader we know: %d", strange)
+    return [
+        ReportResult(one.kind)
+        if who is None
+        else ReportResult(one.kind, who, (who, one.fingerprint) in suppressed, one.about_us)
+        for who, one in zip(readers, reports, strict=True)
+    ]
 
 
-async def _settle(database: Database, committer: Committer, reader: str, report: Report) -> ReportResult:
-    stored = "ours" if report.about_us else report.kind
-    kept = await database.fetchval(KEEP, reader, report.fingerprint, stored, report.code)
-    reason = _REASONS.get(kept)
-    if kept == "soft" and await database.fetchval(IS_GONE, reader):
-        reason = "soft bounces"
-    if reason is not None:
-        await committer.submit(SuppressSubscriber(reader, reason))
-    return ReportResult(report.kind, reader, reason is not None, report.about_us)
+async def _settle(database: Database, committer: Committer, reports: Sequence[tuple[str, Report]]) -> set[tuple[str, bytes]]:
+    """Record reports about readers and suppress the addresses that are gone; return the reports for which they are."""
+    told = {(reader, one.fingerprint): one for reader, one in reports}
+    if not told:
+        return set()
+    rows = [(who, mark, "ours" if one.about_us else one.kind, one.code) for (who, mark), one in told.items()]
+    kept = {(row["reader"], row["report"]): row["kind"] for row in await database.fetch(KEEP, *zip(*rows, strict=True))}
+    soft = sorted({reader for (reader, _), kind in kept.items() if kind == "soft"})
+    gone = {row["reader"] for row in await database.fetch(GONE, soft)} if soft else set()
+    why = {named: _reason(kind, named[0] in gone) for named, kind in kept.items()}
+    reasons = {reader: reason for (reader, _), reason in reversed(why.items()) if reason is not None}  # the first counts
+    submitted = [committer.submit(SuppressSubscriber(reader, reason)) for reader, reason in reasons.items()]
+    for result in await asyncio.gather(*submitted, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+    return {named for named, reason in why.items() if reason is not None}
 
 
-async def _reader(database: Database, finder: Finder, report: Report) -> str | None:
-    """Return the reader of the mail that a report answers, else of the address that it names."""
+def _reason(kind: str, is_gone: bool) -> Reason | None:
+    """Return why a report suppresses its reader, by what was kept of it: a forgiven one doesn't."""
+    match kind:
+        case "complaint":
+            return "complaint"
+        case "hard":
+            return "hard bounce"
+        case "soft" if is_gone:
+            return "soft bounces"
+    return None
+
+
+async def _readers(database: Database, finder: Finder, reports: Sequence[Report]) -> list[str | None]:
+    """Return the reader of the mail that each report answers, else of the address that it names."""
+    named = [_named(report) for report in reports]
+    mailed = {row["reader"] for row in await database.fetch(MAILED, sorted(filter(None, set(named))))}
+    marks = [None if who in mailed else _mark(finder, report) for who, report in zip(named, reports, strict=True)]
+    rows = await database.fetch(KNOWN, sorted(filter(None, set(marks))))
+    known = {row["mark"]: row["person"] for row in rows}
+    return [who if who in mailed else known.get(mark) for who, mark in zip(named, marks, strict=True)]
+
+
+def _named(report: Report) -> str | None:
     found = _OURS.search(report.message_id or "")
     named = report.reader or (found and found[1])
-    if named and is_id(named) and await database.fetchval(IS_MAILED, named):
-        return named
+    return named if named and is_id(named) else None
+
+
+def _mark(finder: Finder, report: Report) -> bytes | None:
     if report.recipient is None:
         return None
     try:
-        return (await find(database, finder, _bare(report.recipient)))[0]
+        return finder.mark(read_address(_bare(report.recipient)))
     except AddressRefused:
         return None
 
