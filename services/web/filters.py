@@ -206,4 +206,5 @@ GLOBALS: Final = {
     "PUBLISHED": PUBLISHED,
     "FEW": FEW,
     "head": None,
+    "own_hour": None,
 }

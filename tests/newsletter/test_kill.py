@@ -34,6 +34,9 @@ ROUNDS = int(os.environ.get("BALLOTPRESS_KILL_ROUNDS", "3"))
 READERS = 600
 LEASE_SECONDS = 3
 MOST_UNCERTAIN = 100
+CAP = 400
+"""Digests of a day: an issue takes more than one."""
+ATTEMPTED = "select count(*) from newsletter.mails where issue > 0 and state not in ('pending', 'deferred')"
 
 
 class SendingFleet(Fleet):
@@ -53,10 +56,13 @@ class SendingFleet(Fleet):
             "SMTP_URL": f"smtp://127.0.0.1:{port}",
             "BALLOTPRESS_MAIL_LEASE_SECONDS": str(LEASE_SECONDS),
             "BALLOTPRESS_SMTP_CONNECTIONS": "3",
+            "BALLOTPRESS_MAILS_PER_DAY": str(CAP),
+            "BALLOTPRESS_DIGEST_ZONE": f"Etc/GMT{now().hour - 12:+d}",  # where it is about noon, so that no day ends meanwhile
         }
         dsn = servers.Postgres(folder).dsn()
         super().__init__(folder, environ(dsn, f"unix://{folder}/valkey.sock", folder, **more), starts)
         self.settings = read_settings(self.environ)
+        self.sent_before = 0
 
 
 @pytest.fixture
@@ -112,8 +118,26 @@ async def ask(fleet: SendingFleet, number: int) -> tuple[dict[str, int], dict[st
         await connection.close()
 
 
+async def count_day(fleet: SendingFleet, context: str) -> None:
+    """Check that no more was attempted than the day's cap; where that is used up, begin the next day."""
+    connection = await asyncpg.connect(fleet.settings.database_url, timeout=5)
+    try:
+        async with connection.transaction():
+            room = await connection.fetchval("select cap - mails from newsletter.days where provider = '' for update")
+            attempted = await connection.fetchval(ATTEMPTED) - fleet.sent_before
+            assert attempted <= CAP, (context, attempted)
+            if room == 0 and attempted == CAP:
+                await connection.execute("update newsletter.days set mails = 0")
+                fleet.sent_before += attempted
+    finally:
+        await connection.close()
+
+
 def test_one_mail_each_or_uncertain_whatever_is_killed(fleet: SendingFleet) -> None:
-    """Two workers, random kills, several issues: no reader gets two mails, none is marked sent that wasn't."""
+    """Two workers, random kills, several issues: no reader gets two mails, none is marked sent that wasn't.
+
+    No day sends more than its cap.
+    """
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     for round_ in range(ROUNDS):
@@ -134,6 +158,7 @@ def assert_one_each(fleet: SendingFleet, number: int, context: str) -> None:
     while True:
         fleet.start()
         accounts, states, planned = asyncio.run(ask(fleet, number))
+        asyncio.run(count_day(fleet, context))
         assert sum(accounts.values()) == planned == READERS, (context, accounts)
         if not (accounts["pending"] or accounts["attempting"] or accounts["deferred"]):
             break
