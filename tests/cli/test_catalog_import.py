@@ -29,6 +29,7 @@ from services.cli.catalog import import_catalog
 from services.cli.up import DEMO
 from tests.oracle.compare import differences
 from tests.support.catalogs import file, import_tools, new_id, opinion, tool
+from tests.support.processes import PATIENCE
 from tests.support.runners import CARDS, catch_up_all
 from tests.support.settings import environ, settings
 from tests.support.shell import COMMAND
@@ -208,7 +209,7 @@ async def test_a_key_that_is_used_during_a_large_import_is_used_once(dsn: str, c
 
 async def until(connection: Any, sql: str) -> None:
     """Wait until a statement about the sessions that append returns true."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not await connection.fetchval(f"select {sql} from pg_stat_activity where {APPENDING}"):  # noqa: S608
             await asyncio.sleep(0.02)
 

@@ -24,6 +24,7 @@ from services.purge.hook import Hook, call
 from services.setting_groups import Header, Newsletter
 from services.status.read import read_status
 from tests.support.catalogs import file, new_id, tool
+from tests.support.processes import PATIENCE
 from tests.support.receiver import receiving
 from tests.support.shell import Follow, Shell, Vote
 
@@ -259,7 +260,7 @@ async def test_a_cache_holds_up_a_call_for_no_longer_than_its_patience(
 ) -> None:
     """A cache that answers byte by byte, or never, is given up after a while; a body is not waited for."""
     monkeypatch.setattr(hook, "PATIENCE", 0.6)
-    async with receiving() as receiver, asyncio.timeout(5):
+    async with receiving() as receiver, asyncio.timeout(PATIENCE):
         assert await call(Hook(receiver.url(kind), None, "tags"), ["page"]) == says
 
 

@@ -172,8 +172,9 @@ async def test_an_old_schema_is_a_problem(connection: Any, change: str) -> None:
 async def test_a_very_late_issue_is_a_problem_with_its_remedy(connection: Any) -> None:
     """More than a day late it waits for an operator, who is told; within the day it is the worker's."""
     await connection.execute("update newsletter.schedule set since = now() - interval '30 days'")
+    at = now()
     for days, is_late in ((0, False), (2, True)):
-        due = Schedule((now().weekday() - days) % 7, now().hour, "UTC")
+        due = Schedule((at.weekday() - days) % 7, at.hour, "UTC")
         said = what(await read_status(connection, due))
         assert ("more than a day late: `ballotpress digest send --now`" in said) is is_late
 

@@ -224,8 +224,8 @@ async def test_a_mailbox_has_one_cap_however_it_is_spelled(
     assert (len(answers), len(await mails(connection))) == (1, 3)
     await sign_up(http, "a.da@example.com")
     assert len(await mails(connection)) == 4
-    stored = await connection.fetch("select * from vault.lookups")
-    assert "ada" not in str(stored).casefold()
+    stored = await connection.fetchval("select string_agg(l::text, ' ') from vault.lookups l")  # bytes in hexadecimal
+    assert "example" not in stored and "gmail" not in stored and b"example".hex() not in stored
 
 
 @pytest.mark.usefixtures("valkey")
@@ -246,7 +246,7 @@ async def test_a_pause_that_is_over_is_not_shown(http: httpx.AsyncClient, tokens
     await http.post("/v1/newsletter/confirm", json={"token": tokens.confirm(ada, 1)})
     manage = tokens.issue("manage", ada)
     today = now().date()
-    for until, shown in ((today + timedelta(days=1), True), (today, False), (today - timedelta(days=400), False)):
+    for until, shown in ((today + timedelta(days=2), True), (today, False), (today - timedelta(days=400), False)):
         wanted = {"categories": [], "frequency": "weekly", "paused_until": until.isoformat()}
         bearer = {"authorization": f"Bearer {manage}"}
         assert (await http.put("/v1/newsletter/preferences", json=wanted, headers=bearer)).status_code == 200

@@ -20,6 +20,7 @@ from services.migrate import migrate
 from services.worker import _forget_marks
 from tests.support import servers
 from tests.support.catalogs import import_tools
+from tests.support.processes import PATIENCE
 from tests.support.runners import catch_up_all
 from tests.support.settings import settings
 from tests.support.sites import client
@@ -59,7 +60,7 @@ async def voting(http: httpx.AsyncClient, *addresses: str) -> list[int]:
 
 async def marked(connection: "Connection[Any]", positions: list[int]) -> Mapping[int, int]:
     """Wait until all these votes are marked; return their marks."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while len(found := await marks_of(connection, positions)) < len(positions):
             await asyncio.sleep(0.05)
     return found

@@ -12,6 +12,7 @@ from projections.runner import follow_log
 from services.clock import now
 from services.settings import OperatorToken
 from services.status.views import read_views
+from tests.support.processes import PATIENCE
 from tests.support.runners import APPEND_UNKNOWN
 from tests.support.settings import settings
 from tests.support.signing_in import session_cookie
@@ -45,7 +46,7 @@ async def halted(dsn: str, connection: Any) -> AsyncIterator[int]:
 
 
 async def _until(connection: Any, halts: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while sum(view.halt is not None for view in await read_views(connection)) != halts:
             await asyncio.sleep(0.05)
 
