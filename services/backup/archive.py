@@ -17,8 +17,8 @@ from services.backup.programs import environ_of, program
 from services.clock import now
 from services.embedded.supervisor import Program, Supervisor
 from services.settings import Settings
+from services.status.backups import SLOT
 
-SLOT: Final = "ballotpress_archive"
 _BEGIN: Final = "select pg_create_physical_replication_slot($1, true)"
 _SLOT: Final = "select active from pg_replication_slots where slot_name = $1"
 _KEEP_NO_MORE: Final = (

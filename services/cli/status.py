@@ -115,6 +115,8 @@ def _lines(status: "Status") -> Iterator[str]:
     if (found := status.mail_check) is not None:
         wrong = f"{len(found.wrong)} wrong" + (f" ({', '.join(found.wrong)})" if found.wrong else "")
         yield f"arrives {found.right} right, {wrong}, {found.unknown} unknown, as of {utc(found.checked_at)}"
+    if status.backups is not None:
+        yield f"backup  {status.backups.said}"
     for process in status.processes:
         where = f"{process.pid} on {process.host}, release {process.release}"
         yield f"{'runs' if process.lives else 'gone'}    {process.kind} {where}, seen {process.silent_seconds:.0f} s ago"

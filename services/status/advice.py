@@ -67,6 +67,8 @@ def problems(status: Status) -> Iterator[Problem]:
         yield Problem(what, "check BALLOTPRESS_PURGE_URL and BALLOTPRESS_PURGE_HEADER; `ballotpress purge` tries at once")
     if (arrives := arrival.said_failing(status.mail_check)) is not None:
         yield Problem(*arrives)
+    if status.backups is not None and (behind := status.backups.wrong()) is not None:
+        yield Problem(*behind)
     for view in status.views:
         yield from _view_problems(view)
     for rebuild in status.rebuilds:

@@ -10,6 +10,7 @@ from services.mail_check.standing import Standing as MailCheck
 from services.newsletter.holds import Hold
 from services.proof.health import PublicLog
 from services.purge.progress import Progress
+from services.status.backups import Backups
 
 DEAD_SECONDS: Final = 35.0
 """A process that was silent for longer counts as dead; a living one shows itself every ten seconds."""
@@ -251,7 +252,7 @@ class Status(msgspec.Struct, frozen=True):
     `unread` names the parts that a lock kept from us; `no_writes` says why no vote can be taken. `rewind` says that the log
     went back, until an operator has answered that. `unsafe` names settings that let the server lose what it acknowledged.
     `scan`, `purges` and `day` are None in a database of an earlier release, `public_log` where the log was never signed,
-    `mail_check` where the site's mail was never checked.
+    `mail_check` where the site's mail was never checked, `backups` where there are none that we made.
     """
 
     at: datetime
@@ -278,3 +279,4 @@ class Status(msgspec.Struct, frozen=True):
     purges: Progress | None = None
     day: Day | None = None
     mail_check: MailCheck | None = None
+    backups: Backups | None = None

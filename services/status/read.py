@@ -35,6 +35,8 @@ from services.proof import health
 from services.purge.progress import SINCE as PURGES_SINCE
 from services.purge.progress import read_progress
 from services.status import advice, model
+from services.status.backups import SINCE as BACKUPS_SINCE
+from services.status.backups import read_backups
 from services.status.day import SINCE as DAY_SINCE
 from services.status.day import read_day
 from services.status.processes import read_processes, read_scan
@@ -188,6 +190,7 @@ async def _read_parts(
     public_log = await parts.read("public log", health.read(connection), None) if migration >= health.SINCE else None
     purges = await parts.read("purges", read_progress(connection), None) if migration >= PURGES_SINCE else None
     checks = await parts.read("mail check", read_standing(connection), None) if migration >= MAIL_CHECK_SINCE else None
+    backups = await parts.read("backups", read_backups(connection), None) if migration >= BACKUPS_SINCE else None
     no_writes = await parts.read("log", why_not(connection), None) if migration else None
     no_writes = no_writes or await parts.read("room", no_room(connection), None)
     keys = await parts.read("vault", vault.missing(connection), []) if migration and vault else []
@@ -202,7 +205,7 @@ async def _read_parts(
         [model.Transaction(**row) for row in slow], disk, ledger, queue, (), missing_keys=keys,
         unread=parts.unread, no_writes=no_writes, rewind=rewind, unsafe=unsafe, processes=processes,
         vault=of_vault, scan=scan, public_log=public_log, webhooks=webhooks, purges=purges, day=day,
-        mail_check=checks,
+        mail_check=checks, backups=backups,
     )  # fmt: skip
 
 

@@ -12,13 +12,13 @@ import pytest
 from events.commands.ballots import CastVote
 from events.commands.catalog import ImportCatalog
 from services.backup import drill, writing
-from services.backup.archive import SLOT
 from services.backup.places import BASE, MANIFEST, BackupUnusable, backups_in, check
 from services.backup.restoring import Target, bring_home, chosen, must_be_free
 from services.backup.sealing import IDENTITY, encrypt_from_now, identity_of, opened, recipient_of
 from services.backup.writing import Wanted, write_backup
 from services.clock import fresh_id
 from services.embedded.home import opened_home
+from services.status.backups import SLOT
 from tests.backup.conftest import Site
 from tests.support import catalogs
 from tests.support.disks import mounted
