@@ -36,7 +36,7 @@ class BookmarkStep(msgspec.Struct, frozen=True):
     kept: bool
 
 
-class OwnBookmark(msgspec.Struct, frozen=True):
+class BookmarkCopy(msgspec.Struct, frozen=True):
     """Whether a visitor keeps a tool, and since when it did and did not."""
 
     tool: str | None
@@ -45,11 +45,11 @@ class OwnBookmark(msgspec.Struct, frozen=True):
     history: list[BookmarkStep]
 
 
-def bookmarks_of(told: Sequence[Told], tools: Mapping[str, ToolName]) -> list[OwnBookmark]:
+def bookmarks_of(told: Sequence[Told], tools: Mapping[str, ToolName]) -> list[BookmarkCopy]:
     """Return a visitor's bookmarks, removed ones too, the first first."""
     histories: dict[str, list[BookmarkStep]] = {}
     for one in told:
         if isinstance(one.event, ToolBookmarked | BookmarkRemoved):
             step = BookmarkStep(one.position, one.at, evolve(False, one.event))
             histories.setdefault(one.event.tool, []).append(step)
-    return [OwnBookmark(*tools.get(tool, UNKNOWN), steps[-1].kept, steps) for tool, steps in histories.items()]
+    return [BookmarkCopy(*tools.get(tool, UNKNOWN), steps[-1].kept, steps) for tool, steps in histories.items()]

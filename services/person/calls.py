@@ -60,36 +60,36 @@ KEPT: Final = (
 )
 
 
-class OwnReceipt(msgspec.Struct, frozen=True):
+class ReceiptCopy(msgspec.Struct, frozen=True):
     """That a request with a key was done."""
 
     key: str
     at: datetime
 
 
-class OwnCounter(msgspec.Struct, frozen=True):
+class CounterCopy(msgspec.Struct, frozen=True):
     """A counter of a limit, and the seconds until it is forgotten."""
 
     limit: str
     forgotten_in: int
 
 
-class OwnErasure(msgspec.Struct, frozen=True):
+class ErasureCopy(msgspec.Struct, frozen=True):
     """That a visitor was erased."""
 
     position: int
     at: datetime
 
 
-async def receipts_of(database: Database, visitor: str) -> list[OwnReceipt]:
+async def receipts_of(database: Database, visitor: str) -> list[ReceiptCopy]:
     """Return the receipts of a visitor's requests."""
-    return [OwnReceipt(**row) for row in await database.fetch(READ_RECEIPTS, visitor)]
+    return [ReceiptCopy(**row) for row in await database.fetch(READ_RECEIPTS, visitor)]
 
 
-async def erasures_of(database: Database, visitor: str) -> list[OwnErasure]:
+async def erasures_of(database: Database, visitor: str) -> list[ErasureCopy]:
     """Return when a visitor was erased."""
     told = await read_streams(database, [person_stream(visitor)])
-    return [OwnErasure(one.position, one.at) for one in told if isinstance(one.event, PersonErased)]
+    return [ErasureCopy(one.position, one.at) for one in told if isinstance(one.event, PersonErased)]
 
 
 def counters_of_visitor(visitor: str, slugs: Sequence[str]) -> list[str]:
@@ -105,13 +105,13 @@ def counters_of_subscriber(subscriber: str) -> list[str]:
     return [f"limit:visitor:subscriber {subscriber}"]
 
 
-async def read_counters(valkey: Redis, names: Iterable[str]) -> list[OwnCounter]:
+async def read_counters(valkey: Redis, names: Iterable[str]) -> list[CounterCopy]:
     """Return which of these counters there are; none while Valkey is away."""
     found = []
     with suppress(RedisError, OSError):
         for name in names:
             if (milliseconds := await valkey.pttl(name)) > 0:
-                found.append(OwnCounter(name.split(":")[1], -(-milliseconds // 1000)))
+                found.append(CounterCopy(name.split(":")[1], -(-milliseconds // 1000)))
     return found
 
 

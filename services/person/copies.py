@@ -14,15 +14,15 @@ from events.log import ids
 from events.log.vault import Vault
 from services.newsletter import subscribers
 from services.person import bookmarks, calls, newsletter, reports, reviews, votes
-from services.person.bookmarks import OwnBookmark
-from services.person.calls import OwnCounter, OwnErasure, OwnReceipt
+from services.person.bookmarks import BookmarkCopy
+from services.person.calls import CounterCopy, ErasureCopy, ReceiptCopy
 from services.person.kept import GROUNDS, Kept, Whom
-from services.person.newsletter import OwnSubscription
+from services.person.newsletter import SubscriptionCopy
 from services.person.own import Database, read_own, read_slugs, read_tools, tools_of
-from services.person.reports import OwnReport
-from services.person.reviews import OwnReview
+from services.person.reports import ReportCopy
+from services.person.reviews import ReviewCopy
 from services.person.table import KEPT
-from services.person.votes import OwnCorrection, OwnVote
+from services.person.votes import CorrectionCopy, VoteCopy
 
 ABOUT: Final = (
     "Everything that this site keeps of you, as of made_at. Times are UTC; position is the number of an event in the site's"
@@ -65,16 +65,16 @@ class VisitorCopy(msgspec.Struct, frozen=True, kw_only=True):
     made_at: datetime
     visitor: str
     known_since: datetime
-    votes: list[OwnVote]
-    corrections: list[OwnCorrection]
+    votes: list[VoteCopy]
+    corrections: list[CorrectionCopy]
     network_marks: int
-    bookmarks: list[OwnBookmark]
-    reviews: list[OwnReview]
-    reports: list[OwnReport]
-    subscriptions: list[OwnSubscription]
-    receipts: list[OwnReceipt]
-    counters: list[OwnCounter]
-    erasures: list[OwnErasure]
+    bookmarks: list[BookmarkCopy]
+    reviews: list[ReviewCopy]
+    reports: list[ReportCopy]
+    subscriptions: list[SubscriptionCopy]
+    receipts: list[ReceiptCopy]
+    counters: list[CounterCopy]
+    erasures: list[ErasureCopy]
     explained: list[Explained]
 
 

@@ -144,16 +144,16 @@ KEPT: Final = (
 )
 
 
-class OwnSubscription(msgspec.Struct, frozen=True):
+class SubscriptionCopy(msgspec.Struct, frozen=True):
     """That a visitor's bookmarks were joined to a subscription of the newsletter, whose copy its own links lead to."""
 
     position: int
     at: datetime
 
 
-async def subscriptions_of(database: Database, visitor: str) -> list[OwnSubscription]:
+async def subscriptions_of(database: Database, visitor: str) -> list[SubscriptionCopy]:
     """Return the subscriptions that follow a visitor's bookmarks. Whose they are is told to their subscribers alone."""
-    return [OwnSubscription(**row) for row in await database.fetch(READ_JOINED, visitor)]
+    return [SubscriptionCopy(**row) for row in await database.fetch(READ_JOINED, visitor)]
 
 
 async def subscriber_of(database: Database, subscriber: str) -> Subscriber | None:

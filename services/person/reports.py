@@ -31,7 +31,7 @@ KEPT: Final = (
 )
 
 
-class OwnReport(msgspec.Struct, frozen=True):
+class ReportCopy(msgspec.Struct, frozen=True):
     """A report that a visitor made of a review, or that it went. `words` are null if there were none or they are destroyed."""
 
     position: int
@@ -42,16 +42,16 @@ class OwnReport(msgspec.Struct, frozen=True):
     words: str | None = None
 
 
-async def reports_of(database: Database, vault: Vault, told: Sequence[Told]) -> list[OwnReport]:
+async def reports_of(database: Database, vault: Vault, told: Sequence[Told]) -> list[ReportCopy]:
     """Return the reports that a visitor made, oldest first."""
     reports = [one.event.report for one in told if isinstance(one.event, ReviewReported)]
     keys = await vault.keys_of(database, reports)
     return [_report(one, one.event, keys) for one in told if isinstance(one.event, ReviewReported | ReportWithdrawn)]
 
 
-def _report(told: Told, event: ReviewReported | ReportWithdrawn, keys: Mapping[str, Key]) -> OwnReport:
+def _report(told: Told, event: ReviewReported | ReportWithdrawn, keys: Mapping[str, Key]) -> ReportCopy:
     if isinstance(event, ReportWithdrawn):
-        return OwnReport(told.position, told.at, event.review, "withdrawn, and its words destroyed")
+        return ReportCopy(told.position, told.at, event.review, "withdrawn, and its words destroyed")
     key = keys.get(event.report)
     words = None if key is None or event.words is None else key.open("words", event.words)
-    return OwnReport(told.position, told.at, event.review, "reported", event.ground, words)
+    return ReportCopy(told.position, told.at, event.review, "reported", event.ground, words)

@@ -74,7 +74,7 @@ class ReviewStep(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
 
 
-class OwnReview(msgspec.Struct, frozen=True):
+class ReviewCopy(msgspec.Struct, frozen=True):
     """A visitor's review of a tool, with all that happened to it."""
 
     review: str
@@ -84,7 +84,7 @@ class OwnReview(msgspec.Struct, frozen=True):
     history: list[ReviewStep]
 
 
-async def reviews_of(database: Database, vault: Vault, told: Sequence[Told], tools: Mapping[str, ToolName]) -> list[OwnReview]:
+async def reviews_of(database: Database, vault: Vault, told: Sequence[Told], tools: Mapping[str, ToolName]) -> list[ReviewCopy]:
     """Return all reviews that a visitor ever wrote, withdrawn ones too, the first first."""
     histories: dict[str, list[Told]] = {}
     for one in told:
@@ -97,15 +97,15 @@ async def reviews_of(database: Database, vault: Vault, told: Sequence[Told], too
     return [_review(review, history, keys.get(review), tools) for review, history in histories.items()]
 
 
-def _review(review: str, history: list[Told], key: Key | None, tools: Mapping[str, ToolName]) -> OwnReview:
+def _review(review: str, history: list[Told], key: Key | None, tools: Mapping[str, ToolName]) -> ReviewCopy:
     history.sort(key=lambda one: one.position)
     state: Review | None = None
     for one in history:
         state = evolve(state, one.event)
     steps = [ReviewStep(one.position, one.at, **_said(one.event, key)) for one in history]
     if state is None:
-        return OwnReview(review, None, None, "withdrawn", steps)
-    return OwnReview(review, *tools.get(state.tool, UNKNOWN), state.status, steps)
+        return ReviewCopy(review, None, None, "withdrawn", steps)
+    return ReviewCopy(review, *tools.get(state.tool, UNKNOWN), state.status, steps)
 
 
 def _said(event: Event, key: Key | None) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class VoteStep(msgspec.Struct, frozen=True):
     previous: Choice | None
 
 
-class OwnVote(msgspec.Struct, frozen=True):
+class VoteCopy(msgspec.Struct, frozen=True):
     """A visitor's vote on a tool as it is, and how it came about."""
 
     tool: str | None
@@ -80,7 +80,7 @@ class OwnVote(msgspec.Struct, frozen=True):
     history: list[VoteStep]
 
 
-class OwnCorrection(msgspec.Struct, frozen=True):
+class CorrectionCopy(msgspec.Struct, frozen=True):
     """That a visitor's votes were taken out of the tallies, or given back: so many, in a public correction."""
 
     position: int
@@ -91,23 +91,23 @@ class OwnCorrection(msgspec.Struct, frozen=True):
     reason: str | None
 
 
-def votes_of(told: Sequence[Told], tools: Mapping[str, ToolName]) -> list[OwnVote]:
+def votes_of(told: Sequence[Told], tools: Mapping[str, ToolName]) -> list[VoteCopy]:
     """Return a visitor's votes, the tool it voted on first first."""
     histories: dict[str, list[VoteStep]] = {}
     for one in told:
         if isinstance(one.event, VoteCast | VoteRetracted):
             step = VoteStep(one.position, one.at, evolve(None, one.event), one.event.previous)
             histories.setdefault(one.event.tool, []).append(step)
-    return [OwnVote(*tools.get(tool, UNKNOWN), steps[-1].choice, steps) for tool, steps in histories.items()]
+    return [VoteCopy(*tools.get(tool, UNKNOWN), steps[-1].choice, steps) for tool, steps in histories.items()]
 
 
-async def corrections_of(database: Database, told: Sequence[Told]) -> list[OwnCorrection]:
+async def corrections_of(database: Database, told: Sequence[Told]) -> list[CorrectionCopy]:
     """Return the corrections that concerned a visitor, oldest first."""
     events = [(one, one.event) for one in told if isinstance(one.event, VoterDisqualified | VoterReinstated)]
     rows = await database.fetch(READ_REASONS, [event.correction for _, event in events]) if events else []
     reasons = {row["correction"]: row["reason"] for row in rows}
     return [
-        OwnCorrection(
+        CorrectionCopy(
             one.position,
             one.at,
             "disqualified" if isinstance(event, VoterDisqualified) else "reinstated",
