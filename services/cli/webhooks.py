@@ -115,7 +115,9 @@ async def replay(webhook: str, position: int, as_json: bool) -> None:
     from events.commands.webhooks import ReplayWebhook
 
     await submit(settings, ReplayWebhook(id=webhook, position=position))
-    await _show_now(settings, webhook, as_json)
+    found = await _show_now(settings, webhook, as_json)
+    if found.position < position - 1:
+        click.echo(f"The log ends before {position:,}: nothing is sent again, and what comes next is sent as ever", err=True)
 
 
 @webhooks.command()
@@ -171,13 +173,14 @@ async def remove(webhook: str, yes: bool, as_json: bool) -> None:
     show(as_json, {"id": webhook}, "Nothing is sent there any more")
 
 
-async def _show_now(settings: Settings, webhook: str, as_json: bool, seconds: float = 0) -> None:
-    """Show a webhook, at most so long after what is in flight has ended."""
+async def _show_now(settings: Settings, webhook: str, as_json: bool, seconds: float = 0) -> "Webhook":
+    """Show a webhook, at most so long after what is in flight has ended, and return it."""
     from services.webhooks.operations import when_quiet
 
     async with connected(settings, seconds=60) as connection:
         found = await when_quiet(connection, webhook, seconds)
     show(as_json, found, *_lines(found))
+    return found
 
 
 def _lines(one: "Webhook") -> list[str]:

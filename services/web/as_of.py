@@ -65,10 +65,11 @@ class Moment(NamedTuple):
 
     def headers(self, call: Call) -> Headers:
         """Say who may keep what is as of it: anybody for ever, once it is counted and a signed checkpoint covers it."""
-        return PUBLIC if self.corrected or self.position > _signed(call) else FOR_EVER
+        return PUBLIC if self.corrected or self.position > signed(call) else FOR_EVER
 
 
-def _signed(call: Call) -> int:
+def signed(call: Call) -> int:
+    """Return up to which position a signed checkpoint covers the log: what it says there never changes."""
     try:
         return call.site.tree.newest.size
     except NotFound:

@@ -29,7 +29,7 @@ class TooManyDrawings(Refusal):
 
 
 class Picture:
-    """A picture as it is answered: for ever where its address names a position, else for a few minutes."""
+    """A picture as it is answered: for ever where its address names a position that is signed, else for a few minutes."""
 
     __slots__ = ("passing", "standing")
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from projections.cards import Card, Panel
 from projections.comparison import TOO_EARLY, splits
 from services.identity import Identity
+from services.web.as_of import signed
 from services.web.card_cache import CachedCard
 from services.web.card_drawing import Face, Stand, Subject
 from services.web.comparisons import read_comparison
@@ -36,7 +37,8 @@ async def share_card(call: Call, query: CardQuery) -> Answer:
     cards = [tool.card if query.position is None else await _card_of_the_log(call, tool, query.position) for tool in tools]
     settings = call.site.settings
     picture = await call.site.drawings.picture(face_of(cards, settings.identity, settings.base_url), call.network)
-    versioned = picture.passing if query.position is None else picture.standing
+    stands = query.position is not None and query.position <= signed(call)
+    versioned = picture.standing if stands else picture.passing
     return versioned.answer(call.head.get(b"if-none-match"))
 
 

@@ -16,12 +16,12 @@ from services.web.card_cache import CachedCard
 from services.web.category_paths import category_path
 from services.web.chart import DayTally, Trend, trend
 from services.web.flash import FLASHES, PageQuery
-from services.web.http.answers import Answer, Content
+from services.web.http.answers import Answer
 from services.web.http.endpoints import endpoint
 from services.web.http.moved import old_path
-from services.web.http.pages import POLICY, page, public_page, show
+from services.web.http.pages import page, public_page, show
 from services.web.http.queries import CategoryName, ListQuery, listed, page_of
-from services.web.markdown import MEDIA, VARIES, markdown_answer, tool_text, wants_markdown
+from services.web.markdown import markdown_answer, tool_text, wants_markdown
 from services.web.page_head import Head, tool_head
 from services.web.personas import read_roles
 from services.web.reviews import read_reviews
@@ -156,15 +156,17 @@ async def tool_page(call: Call, query: ToolPageQuery) -> Answer:
 
 
 async def _past_page(call: Call, tool: CachedCard, position: int) -> Answer:
-    """Show a tool as it was at a position: an address to quote, whose numbers never change."""
+    """Show a tool as it was at a position: an address to quote, whose numbers never change.
+
+    What stands around them does, with each release, so nobody keeps the page longer than any other; the same as JSON stays.
+    """
     moment = await read_moment(call, AsOfQuery(position=position))
     card = await read_card(call, tool, moment)
     base_url = call.site.settings.base_url
-    cache = moment.headers(call)
     if wants_markdown(call):
-        return Content(tool_text(base_url, card).encode(), MEDIA).answer(call.head, (*cache, VARIES))
-    head = tool_head(base_url, card)
-    return show(call, "tool_then.html", cache=(*cache, VARIES, POLICY), head=head, card=card, at=moment.time)
+        return markdown_answer(call, tool_text(base_url, card), tool.slug)
+    cache = public_page(call, tool.slug, vary=(b"Accept",))
+    return show(call, "tool_then.html", cache=cache, head=tool_head(base_url, card), card=card, at=moment.time)
 
 
 async def _trend(call: Call) -> Trend | None:

@@ -35,6 +35,8 @@ async def test_a_webhook_from_its_beginning_to_its_end(shell: Shell) -> None:
     assert "off since" in off and "shell turned it off: moving" in off
     assert " on; told up to" in shell("webhooks", "on", id_, status=0).out
     assert shell("webhooks", "replay", id_, "--from", "1", "--json").json()["position"] == 0
+    assert "The log ends before 1,000,000" in shell("webhooks", "replay", id_, "--from", "1000000", status=0).err
+    assert shell("webhooks", "replay", id_, "--from", "1", status=0).err == ""
     rotated = shell("webhooks", "rotate", id_, "--json").json()
     assert rotated["secret"] != made["secret"] and rotated["webhook"]["secrets"] == 2
     assert "Those before it sign for 2 hours more" in shell("webhooks", "rotate", id_, "--hours", "2", status=0).out

@@ -46,7 +46,16 @@ def test_what_is_signed_may_be_kept_for_ever(site: Site, tool: str) -> None:
     known = {"If-None-Match": answer.headers["etag"]}
     assert site.anyone.get(f"/v1/tools/{tool}", known, position=position).status_code == 304
     assert "immutable" not in site.anyone.get(f"/v1/tools/{tool}", position=position, corrected="true").headers["cache-control"]
-    assert "immutable" in site.anyone.get(f"/tools/{tool}", position=position).headers["cache-control"]
+
+
+@pytest.mark.parametrize("accept", ["text/html", "text/markdown"])
+def test_a_page_of_the_past_is_asked_for_again(site: Site, tool: str, accept: str) -> None:
+    """Its numbers stay, and what stands around them may change: caches ask again, and forget it by the tool's tag."""
+    position = site.visitor().vote(tool, "ship")
+    assert site.anyone.get(f"/v1/tools/{tool}", after=position).status_code == 200
+    answer = site.anyone.get(f"/tools/{tool}", {"Accept": accept}, position=position)
+    assert answer.headers["cache-control"].startswith("public, max-age=0, s-maxage=")
+    assert f"tool-{tool}" in answer.headers["cache-tag"].split(",")
 
 
 def test_a_correction_is_told_beside_what_was_counted(site: Site, tool: str) -> None:

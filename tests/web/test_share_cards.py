@@ -9,6 +9,7 @@ import pytest
 from services.web.drawings import MOST_WAITING
 from tests.support.catalogs import opinion
 from tests.support.http import Site, assert_problem
+from tests.support.processes import wait_for
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -34,6 +35,12 @@ def card(site: Site, name: str, position: int | None = None) -> bytes:
     return answer.content
 
 
+def cache_of(site: Site, name: str, position: int) -> str:
+    """Read who may keep a picture at a position."""
+    cache: str = site.anyone.get(f"/card/{name}.png", position=position).headers["cache-control"]
+    return cache
+
+
 def test_a_tool_and_a_pair_have_a_picture(site: Site) -> None:
     """Each is a PNG of 1200 × 630 pixels and at most 60 kB, also with the longest words that a catalog may hold."""
     left = site.add_tool(name="Wide " * 39 + "name", category="W" * 200, panel=[opinion()])
@@ -54,9 +61,20 @@ def test_a_picture_at_a_position_stands_for_ever(site: Site, tool: str) -> None:
         last = site.visitor().vote(tool, "skip")
     assert site.anyone.get(f"/v1/tools/{tool}", after=last).json()["community"]["skip"] == 3
     assert {position: card(site, tool, position) for position in positions} == before
-    answer = site.anyone.get(f"/card/{tool}.png", position=positions[0])
-    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert wait_for(lambda: cache_of(site, tool, positions[0]) == "public, max-age=31536000, immutable")
     assert card(site, tool) == card(site, tool, last) != card(site, tool, positions[-1])
+
+
+def test_a_picture_stands_once_its_position_is_signed(site: Site, tool: str) -> None:
+    """Until a signed checkpoint covers the position, a picture may be kept for minutes, as the present one is."""
+
+    def before_it_is_signed() -> str | None:
+        position = site.visitor().vote(tool, "ship")
+        cache = cache_of(site, tool, position)
+        size = int(site.anyone.get("/log/1/checkpoint").text.split("\n")[1])
+        return cache if size < position else None
+
+    assert (wait_for(before_it_is_signed) or "").startswith("public, max-age=300")
 
 
 def test_the_words_of_then_are_drawn(site: Site) -> None:
