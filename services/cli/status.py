@@ -112,7 +112,7 @@ def _lines(status: "Status") -> Iterator[str]:
         singles = ", ".join(f"{count} {state}" for state, count in status.ledger.singles.items())
         paused = "" if status.ledger.paused_at is None else f"paused since {utc(status.ledger.paused_at)}; "
         yield f"mail    {paused}single mails: {singles or 'none waiting'}"
-    if (found := status.mail_check) is not None:
+    if (found := status.mail_check) is not None and found.checked_at is not None:
         wrong = f"{len(found.wrong)} wrong" + (f" ({', '.join(found.wrong)})" if found.wrong else "")
         yield f"arrives {found.right} right, {wrong}, {found.unknown} unknown, as of {utc(found.checked_at)}"
     if status.backups is not None:

@@ -16,10 +16,11 @@ LET_IT_GO: Final = f"{SAYS_WHAT}; `ballotpress mail waive --reason TEXT` lets it
 class Standing(msgspec.Struct, frozen=True):
     """When mail was checked last, how many lines are right and unknown, and the titles of those that are wrong.
 
-    `went_wrong` are those of them that were right before; `first_waits` says that they hold the site's first issue.
+    `went_wrong` are those of them that were right before; `first_waits` says that they hold the site's first issue. All is
+    empty, and `checked_at` None, where a site is never checked by itself, as one that isn't public.
     """
 
-    checked_at: datetime
+    checked_at: datetime | None
     right: int
     unknown: int
     wrong: Sequence[str]
@@ -27,11 +28,11 @@ class Standing(msgspec.Struct, frozen=True):
     first_waits: bool
 
 
-async def read_standing(database: Database) -> Standing | None:
-    """Return how the check stands; None if this site, as one that isn't public, is never checked by itself."""
+async def read_standing(database: Database) -> Standing:
+    """Return how the check stands."""
     checked = await read(database)
-    if checked.checked_at is None or not checked.gates:
-        return None
+    if not checked.gates:
+        return Standing(None, 0, 0, (), (), False)
     return Standing(
         checked_at=checked.checked_at,
         right=sum(line.state == "right" for line in checked.lines),

@@ -251,8 +251,8 @@ class Status(msgspec.Struct, frozen=True):
     elsewhere. `missing_keys` are the short ids of vault keys that we lack; without keys, `vault` counts none as not rewrapped.
     `unread` names the parts that a lock kept from us; `no_writes` says why no vote can be taken. `rewind` says that the log
     went back, until an operator has answered that. `unsafe` names settings that let the server lose what it acknowledged.
-    `scan`, `purges` and `day` are None in a database of an earlier release, `public_log` where the log was never signed,
-    `mail_check` where the site's mail was never checked, `backups` where there are none that we made.
+    `scan`, `purges`, `day` and `mail_check` are None in a database of an earlier release, `public_log` where the log was never
+    signed, `backups` where there are none that we made.
     """
 
     at: datetime

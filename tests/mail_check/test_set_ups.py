@@ -10,12 +10,14 @@ import pytest
 from dns import rcode
 from dns.message import Message, make_response
 from dns.rrset import from_text
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from emails.dkim import public_key
 from emails.relay_url import parse_relay_url
 from services.clock import now
-from services.mail_check import dmarc, names, relay, spf
-from services.mail_check.dns import Resolver
+from services.mail_check import dkim, dmarc, names, relay, spf
+from services.mail_check.dns import Answer, Kind, Resolver
 from services.mail_check.lines import Line, Record
 from services.mail_check.run import run
 from services.mail_check.setup import Setup, Specimen
@@ -542,3 +544,84 @@ async def test_the_loop_goes_on_while_look_ups_wait(trusted: Authority, dns: Nam
         beats += 1
     assert beats > 10
     assert {line.state for line in await task if line.subject in ("spf", "bounces", "from")} == {"unknown"}
+
+
+class Said:
+    """A DNS that says one text for every name."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    async def look_up(self, name: str, kind: Kind) -> Answer:
+        """Return the text, and no other record."""
+        return Answer("found", (self._text,)) if kind == "TXT" else Answer("no_name")
+
+
+WORDS = st.sampled_from(
+    [
+        "v=spf1",
+        "all",
+        "-all",
+        "~all",
+        "+all",
+        "include:",
+        "include:x.example",
+        "a",
+        "mx",
+        "ptr",
+        "ip4:1.2.3.4",
+        "ip4:1.2.3",
+        "ip4:1.2.3.4/33",
+        "ip6::",
+        "ip6:zz",
+        "exists:%{i}.x",
+        "redirect=",
+        "redirect=x.example",
+        "exp=%{d}",
+        "a:%{l}%{o}%{d4r}",
+        "%{",
+        "%%",
+        "%z",
+        "a/24//64",
+        "mx:/",
+        "é",
+        "=",
+        ":",
+        "a:..b",
+        "a:-x",
+        "v=DMARC1;",
+        "p=",
+        "p=none;",
+        ";",
+        "sp=",
+        "rua=",
+        "mailto:",
+        "!",
+        "v=DKIM1;",
+        "k=rsa;",
+        "h=sha1;",
+        "s=x",
+        "t=y",
+        "p=;",
+        "\x00",
+    ]
+)
+
+
+@given(words=st.lists(WORDS, max_size=8), form=st.sampled_from(["v=spf1 ", "v=DMARC1;", "v=DKIM1; ", ""]))
+@settings(max_examples=40)
+def test_no_record_is_too_odd_to_be_judged(words: list[str], form: str) -> None:
+    """Whatever stands in a text record, each line is made, and none is right by it."""
+    said = Said(form + " ".join(words))
+
+    async def judged() -> list[Line]:
+        given_ = setup(9)
+        return [
+            await spf.check(given_, said, (ADDRESS,), "set"),
+            await dkim.check(given_, said),
+            await dmarc.check(given_, said),
+        ]
+
+    of_spf, of_dkim, of_dmarc = asyncio.run(judged())
+    assert of_spf.state == "wrong" and of_dkim.state == "wrong"
+    assert of_dmarc.state == "wrong" or "v=DMARC1" in said._text

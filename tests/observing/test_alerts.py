@@ -55,6 +55,7 @@ CASES = {
     "BallotpressPurgesFail": gauge("purges", 3, 2, of="failures")._replace(labels={}),
     "BallotpressWebhookOff": gauge("webhooks", 1, 0, of="gone_off")._replace(labels={}),
     "BallotpressMailWaits": gauge("mail_overdue_seconds", 901, 899, mail="first"),
+    "BallotpressMailWentWrong": gauge("mail_check", 1, 0, of="went_wrong")._replace(labels={}),
     "BallotpressMailUncertain": gauge("mails", 1, 0, state="uncertain"),
     "BallotpressIssueLate": gauge("issue_late", 1, 0, edition="weekly"),
     "BallotpressLimitsLocal": Case(
