@@ -44,6 +44,7 @@ ENTRIES: Final = (
     ("voters", "/ops/puzzles", "Puzzles"),
     ("digest", "/ops/mail", "Mail"),
     ("digest", "/ops/suppressions", "Suppressions"),
+    ("digest", "/ops/holds", "Held mails"),
     ("webhooks", "/ops/webhooks", "Webhooks"),
     ("read", "/ops/quarantine", "Quarantine"),
     ("read", "/ops/log", "Log"),

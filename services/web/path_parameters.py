@@ -16,6 +16,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     "review": ID,
     "webhook": ID,
     "subscriber": ID,
+    "provider": r"^[a-z0-9.-]{1,255}$(?!\n)",
     "mail": r"^[A-Za-z0-9_-]{1,160}$(?!\n)",
     "problem": r"^[a-z-]{1,40}$(?!\n)",
     "number": r"^[1-9][0-9]{0,8}$(?!\n)",

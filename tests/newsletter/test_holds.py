@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+import httpx
 import pytest
 
 from emails.smtp import Relay
@@ -11,6 +12,7 @@ from services.newsletter import holds, issues, ledger
 from services.newsletter.providers import RELAY, Providers
 from services.newsletter.sender import MOST_TRIES, Sender
 from services.newsletter.transport import RelayTransport
+from tests.newsletter.conftest import EDITOR
 from tests.newsletter.test_sending import planned_for, problems, run, told_of_refusals
 from tests.support.newsroom import Newsroom, unwatched
 from tests.support.sink import says_250
@@ -303,3 +305,22 @@ async def test_holds_and_releases_that_race_leave_no_mail_behind(room: Newsroom)
         await room.deliver()
     assert await room.accounts(number) == {"accepted": 60}
     assert all(len(room.sink.to(to)) == 1 for to in addresses(20, "gmail.com", "yahoo.com", "example.com"))
+
+
+async def test_operators_see_holds_and_let_them_go_on(room: Newsroom, http: httpx.AsyncClient) -> None:
+    """The page lists provider, reason and number; its button and the API let the mails go on, and say when nothing is held."""
+    await planned_for(room, addresses(10, "gmail.com", "yahoo.com", "example.com"))
+    room.sink.rcpt = refusing("gmail.com", "yahoo.com")
+    await room.deliver()
+    html, token = {"accept": "text/html"}, {"authorization": f"Bearer {EDITOR.token}"}
+    shown = (await http.get("/ops/holds", headers=html)).text
+    assert "google" in shown and "10 mails wait: refused, about us (5.7.26)." in shown
+    items = (await http.get("/v1/ops/holds", headers=token)).json()["items"]
+    assert [(item["provider"], item["mails"]) for item in items] == [("google", 10), ("yahoo", 10)]
+    for said in ("resumed", "nothing"):
+        done = await http.post("/ops/holds", data={"provider": "google"}, headers=html)
+        assert (done.status_code, done.headers["location"]) == (303, f"/ops/holds?said={said}")
+    for status in (200, 404):
+        assert (await http.post("/v1/ops/holds/yahoo/resumption", headers=token)).status_code == status
+    assert await held(room) == {}
+    assert "Nothing is held" in (await http.get("/ops/holds", headers=html)).text

@@ -1,8 +1,6 @@
 """A suppression is taken back by an operator or by the reader, and then mail goes there again."""
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -11,13 +9,8 @@ from events.commands.subscribers import ConfirmSubscription, EraseSubscriber, Re
 from services.newsletter import reports
 from services.newsletter.reports import Report
 from services.newsletter.subscribers import read_suppressed
-from services.settings import OperatorToken
+from tests.newsletter.conftest import EDITOR
 from tests.support.newsroom import Newsroom
-from tests.support.settings import settings
-from tests.support.signing_in import session_cookie
-from tests.support.sites import client
-
-EDITOR = OperatorToken(name="editor", scopes=frozenset({"digest"}), token="token-of-an-editor-of-the-tests")
 
 
 async def bounced(room: Newsroom, address: str) -> str:
@@ -75,16 +68,6 @@ async def test_an_erased_persons_address_stays_suppressed(room: Newsroom) -> Non
     assert await room.sign_up("ada@example.com") is None
     await room.deliver()
     assert room.sink.mails == [] and await read_suppressed(room.database, room.vault, None, 10) == []
-
-
-@pytest.fixture
-async def http(dsn: str, valkey_url: str, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """The browser of an operator who has signed in."""
-    given = settings(dsn, valkey_url, home=tmp_path, operator_tokens=(EDITOR,))
-    cookie = await session_cookie(given, EDITOR)
-    async with client(given) as made:
-        made.headers.update({"cookie": cookie, "sec-fetch-site": "same-origin"})
-        yield made
 
 
 async def test_operators_see_suppressions_and_take_them_back(room: Newsroom, http: httpx.AsyncClient) -> None:

@@ -42,6 +42,7 @@ PAGES = {
     "quarantine": "/ops/quarantine",
     "mail": "/ops/mail",
     "suppressions": "/ops/suppressions",
+    "holds": "/ops/holds",
     "log": "/ops/log",
 }
 # Name, page, window and scheme of what the README shows.

@@ -20,6 +20,7 @@ PATHS = {
     "review": ID,
     "webhook": ID,
     "subscriber": ID,
+    "provider": "none.example",
     "number": "1",
     "log": "1",
     "tile": "0/000",

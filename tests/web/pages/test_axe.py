@@ -53,6 +53,7 @@ OPERATORS = (
     "/ops/webhooks",
     "/ops/quarantine",
     "/ops/suppressions",
+    "/ops/holds",
     "/ops/sessions",
     "/ops/actions",
     "/ops/log",
