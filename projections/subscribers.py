@@ -22,11 +22,6 @@ where v.subscriber = any($1::text[]) and b.tool = any($2::text[])
 group by v.subscriber
 """)
 
-ZONES = named("""
-select subscriber, sealed_zone from {subscribers}.subscribers
-where subscriber > $1 and sealed_zone is not null and status = 'confirmed' and suppressed is null order by subscriber limit $2
-""")
-
 
 async def read_status(database: "Pool[Any] | Connection[Any]", subscriber: str) -> str | None:
     """Return the subscriber's status, such as "confirmed"; None for an unknown or erased subscriber."""
@@ -44,8 +39,3 @@ async def read_bookmarks(
 ) -> dict[str, set[str]]:
     """Return which of these tools' ids each of these subscribers bookmarked; subscribers without any are left out."""
     return {row["subscriber"]: set(row["tools"]) for row in await database.fetch(BOOKMARKS, subscribers, tools)}
-
-
-async def read_zones(database: "Pool[Any] | Connection[Any]", after: str, limit: int) -> dict[str, str]:
-    """Return up to `limit` confirmed subscribers after one, in the order of their ids, each with its sealed time zone."""
-    return {row["subscriber"]: row["sealed_zone"] for row in await database.fetch(ZONES, after, limit)}

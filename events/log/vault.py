@@ -123,7 +123,11 @@ class Vault:
     async def keys_of(self, connection: Reads, owners: Iterable[str]) -> dict[str, Key]:
         """Return owners' keys, read in one query; erased owners are left out. Raises VaultKeyMissing, SealBroken."""
         rows = await connection.fetch(READ, list(owners))
-        return {row["owner"]: Key(row["owner"], self._unwrap(row)) for row in rows}
+        return {row["owner"]: self.key_in(row) for row in rows}
+
+    def key_in(self, row: Any) -> Key:
+        """Return the key that a row holds: `owner`, `wrapped`, `wrapped_under`. Raises VaultKeyMissing, SealBroken."""
+        return Key(row["owner"], self._unwrap(row))
 
     async def key_of(self, connection: Reads, owner: str) -> Key:
         """Return an owner's key. Raises Erased if there is none."""

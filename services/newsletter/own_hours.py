@@ -4,7 +4,6 @@ A zone is sealed as the address is, so no statement can read it: before an issue
 time, and the plan takes the times from a table of its transaction.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import Any, Final
@@ -14,15 +13,24 @@ import msgspec
 from asyncpg import Connection
 
 from events.log.vault import Key, SealBroken, Vault
-from projections import subscribers
+from projections.registry import named
 from services.newsletter.schedule import zone_of
 
 AT_ONCE: Final = 5000
 FIELD: Final = "zone"
 """The field that a zone is sealed as."""
 
+# Each key is looked up by itself, in its own part of the vault: a list of owners would be looked for in every part.
+READ_ZONES: Final = named("""
+select s.subscriber as owner, s.sealed_zone, k.wrapped, k.wrapped_under
+from (select z.subscriber, z.sealed_zone from {subscribers}.subscribers z
+      where z.subscriber > $1 and z.sealed_zone is not null and z.status = 'confirmed' and z.suppressed is null
+      order by z.subscriber limit $2) s
+cross join lateral (select k.wrapped, k.wrapped_under from vault.keys k where k.owner = s.subscriber offset 0) k
+order by s.subscriber
+""")
 STAGE: Final = """
-create temporary table own_hours (reader text not null collate "C" primary key, leaves_at timestamptz not null) on commit drop
+create temporary table own_hours (reader text not null collate "C", leaves_at timestamptz not null) on commit drop
 """
 
 
@@ -76,16 +84,13 @@ async def stage(connection: "Connection[Any]", own: OwnHours | None, due_at: dat
     await connection.execute(STAGE)
     if own is None:
         return
-    leaves_at: dict[str, datetime] = {}
+    leaves_at: dict[str | None, datetime] = {}
     last = ""
-    while sealed := await subscribers.read_zones(connection, last, AT_ONCE):
-        keys = await own.vault.keys_of(connection, sealed)
-        opened = {reader: open_zone(keys.get(reader), zone) for reader, zone in sealed.items()}
+    while rows := await connection.fetch(READ_ZONES, last, AT_ONCE):
+        opened = {row["owner"]: open_zone(own.vault.key_in(row), row["sealed_zone"]) for row in rows}
         for zone in set(filter(None, opened.values())) - leaves_at.keys():
             leaves_at[zone] = next_hour(zone, own.hour, due_at)
-        await _keep(connection, {reader: leaves_at[zone] for reader, zone in opened.items() if zone is not None})
-        last = max(sealed)
-
-
-async def _keep(connection: "Connection[Any]", leaving: Mapping[str, datetime]) -> None:
-    await connection.copy_records_to_table("own_hours", records=list(leaving.items()))
+        leaving = [(reader, leaves_at[zone]) for reader, zone in opened.items() if zone in leaves_at]
+        await connection.copy_records_to_table("own_hours", records=leaving)
+        last = rows[-1]["owner"]
+    await connection.execute("analyze own_hours")

@@ -65,6 +65,19 @@ from newsletter.gate g cross join newsletter.pace p
 SHARED: Final = "the next day: their provider had its share of today"
 """The reason of mails beyond their provider's share."""
 READ_GATE: Final = "select day, is_open, is_capped, room from newsletter.gate"
+# A mail with an hour of its own was planned for a time to come. Beyond the day's cap it leaves at that hour of the next day.
+KEEP_HOURS: Final = """
+with late as (
+    select m.issue, m.reader, m.mail from newsletter.mails m
+    where m.issue > 0 and m.state = 'pending' and m.not_before between now() - interval '1 day' and now()
+      and m.not_before > m.planned_at + interval '1 minute'
+      and (select g.is_capped and g.room = 0 from newsletter.gate g)
+    limit $1 for update skip locked
+)
+update newsletter.mails m set not_before = m.not_before + interval '1 day'
+from late l where m.issue = l.issue and m.reader = l.reader and m.mail = l.mail
+"""
+KEEP_AT_ONCE: Final = 20_000
 READ_PLAN: Final = "select zone, opens, closes, warm_up, growth, most, provider_most from newsletter.pace"
 
 
@@ -182,6 +195,11 @@ async def follow(database: Database, plan: Plan) -> None:
 
 async def _keep(database: Database, plan: Plan) -> None:
     await database.execute(FOLLOW, plan.zone, plan.opens, plan.closes, plan.warm_up, plan.growth, plan.most, plan.provider_most)
+
+
+async def keep_hours(database: Database) -> None:
+    """Let mails beyond the day's cap keep their readers' own hour on the next day, some thousand at a time."""
+    await database.execute(KEEP_HOURS, KEEP_AT_ONCE)
 
 
 async def stand(database: Database, plan: Plan | None = None) -> Standing:

@@ -14,9 +14,11 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from events.log.vault import Vault
 from services.clock import now
 from services.newsletter import ledger
-from services.newsletter.issues import tick
+from services.newsletter.issues import compile_issue, plan, tick
+from services.newsletter.own_hours import FIELD, OwnHours, zones
 from services.newsletter.schedule import Schedule, schedule_of
 from services.setting_table import DAYS
 from tests.benchmarks import emails
@@ -66,7 +68,8 @@ def measure(readers: int = 8000, subscribers: int | None = None, runs: int = 5, 
         rows += uvloop.run(idle(room))
         rows.append(uvloop.run(killed(room, kills, readers)))
         big = MeasuredNewsletter(asyncio.run(new_database(server, "planning", TOOLS)), valkey, sink)
-        return [*rows, *uvloop.run(planning(big, subscribers))]
+        rows += uvloop.run(planning(big, subscribers))
+        return [*rows, uvloop.run(planning_own_hours(big, subscribers))]
 
 
 def sending(room: MeasuredNewsletter, message: bytes, sink: int, runs: int, folder: Path) -> Row:
@@ -211,6 +214,56 @@ async def planning(room: MeasuredNewsletter, subscribers: int) -> list[Row]:
             at_least=False),
         Row("memory of the worker that plans it and begins to send", 200, peak, "its peak", "MB", at_least=False),
     ]  # fmt: skip
+
+
+async def planning_own_hours(room: MeasuredNewsletter, subscribers: int) -> Row:
+    """Plan the same readers with and without their own hour: each zone is sealed under a key of its own, and opened for it."""
+    async with room.database() as connection:
+        await _seal_zones(connection, Vault(room.settings.vault_keys))
+        await connection.execute("vacuum (analyze) subscribers_2.subscribers", timeout=300)
+        plain = await _planned(room, connection, None)
+        own = await _planned(room, connection, OwnHours(Vault(room.settings.vault_keys), 9))
+        at_once = await connection.fetchval(
+            "select count(*) from newsletter.mails m join newsletter.issues i on i.number = m.issue"
+            " where i.number = (select max(number) from newsletter.issues)"
+            " and m.not_before <= i.planned_at + interval '5 minutes'"
+        )
+    assert at_once < subscribers / 2
+    detail = f"all of them told a zone; without own hours {plain:.1f} s; {peak_megabytes(os.getpid()):.0f} MB at the peak"
+    return Row(
+        f"planning an issue for {subscribers:,} subscribers, each at an hour of its own", 60, own, detail, "s", at_least=False
+    )
+
+
+async def _planned(room: MeasuredNewsletter, connection: Any, own: OwnHours | None) -> float:
+    """Compile one more issue; return the seconds that its plan takes."""
+    at = now()
+    number = await compile_issue(room.dsn, "weekly", at, at, extra=True)
+    assert number is not None
+    began = time.perf_counter()
+    await plan(connection, number, schedule_of(room.settings.newsletter), at, own)
+    return time.perf_counter() - began
+
+
+async def _seal_zones(connection: Any, vault: Vault) -> None:
+    """Give every subscriber a key and a sealed time zone."""
+    names = zones()
+    rows = await connection.fetch("select subscriber from subscribers_2.subscribers order by subscriber")
+    await connection.execute("create temporary table zoned (subscriber text, zone text)")
+    for start in range(0, len(rows), 20_000):
+        made = [(row["subscriber"], *vault.new_key(row["subscriber"])) for row in rows[start : start + 20_000]]
+        await connection.copy_records_to_table(
+            "keys",
+            schema_name="vault",
+            columns=["owner", "wrapped", "wrapped_under"],
+            records=[keep.args for _, _, keep in made],
+        )
+        sealed = [(reader, key.seal(FIELD, names[n % len(names)])) for n, (reader, key, _) in enumerate(made)]
+        await connection.copy_records_to_table("zoned", records=sealed)
+    await connection.execute(
+        "update subscribers_2.subscribers s set sealed_zone = z.zone from zoned z where z.subscriber = s.subscriber",
+        timeout=600,
+    )
 
 
 def _due_now() -> dict[str, str]:

@@ -6,9 +6,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from events.commands.subscribers import EraseSubscriber
-from services.newsletter import issues, own_hours
+from services.newsletter import issues, own_hours, pace
 from services.newsletter.own_hours import OwnHours, is_zone, next_hour
 from services.person.newsletter import copy_of
+from tests.newsletter.test_pace import always, planned
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
 
@@ -75,6 +76,24 @@ async def test_a_scheduled_issue_is_planned_for_each_readers_hour(room: Newsroom
     assert await room.database.fetchval(
         "select max(not_before - planned_at) < interval '1 second' from newsletter.mails where issue = $1", now
     )
+
+
+async def test_beyond_the_days_cap_a_mail_keeps_its_hour_on_the_next_day(room: Newsroom) -> None:
+    """It isn't sent at midnight because the day before was full; while the day has room, nothing is moved."""
+    at = await room.database.fetchval("select now()")
+    await pace.follow(room.database, always(at, most=1))
+    number, readers = await planned(room, 3)
+    own = "update newsletter.mails set planned_at = now() - interval '3 hours', not_before = now() - interval '1 hour'"
+    await room.database.execute(f"{own} where issue = $1 and reader <> $2", number, readers[0])
+    before = "select reader, not_before from newsletter.mails where issue = $1"
+    were = dict(await room.database.fetch(before, number))
+    await pace.keep_hours(room.database)
+    assert dict(await room.database.fetch(before, number)) == were
+    await room.database.execute("update newsletter.days set mails = cap")
+    for _ in range(2):
+        await pace.keep_hours(room.database)
+    moved = {reader: leaves - were[reader] for reader, leaves in await room.database.fetch(before, number)}
+    assert moved == {readers[0]: timedelta(0), readers[1]: timedelta(days=1), readers[2]: timedelta(days=1)}
 
 
 async def test_a_zone_is_sealed_and_erased_with_its_reader(room: Newsroom) -> None:
