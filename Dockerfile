@@ -18,6 +18,8 @@ RUN uv pip install --no-cache --compile-bytecode --python /opt/ballotpress/bin/p
         --no-deps --build-constraints requirements.lock .
 
 FROM python:3.11.14-slim
+# FriBiDi, which Pillow loads to lay out names in Arabic, Hebrew, Devanagari and Thai on share cards.
+RUN apt-get update && apt-get install -y --no-install-recommends libfribidi0 && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin ballotpress
 COPY --from=build /opt/ballotpress /opt/ballotpress
 ENV PATH=/opt/ballotpress/bin:$PATH PYTHONUNBUFFERED=1

@@ -43,6 +43,13 @@ def test_the_image_stands_on_an_exact_release() -> None:
     assert len(set(bases)) == 1 and re.fullmatch(r"python:\d+\.\d+\.\d+-slim", bases[0])
 
 
+def test_the_image_has_the_libraries_that_the_manual_asks_for() -> None:
+    """What operators are told to install beside the API, so that names of every script are drawn, is in the last stage."""
+    told = re.findall(r"install Debian's `(lib[a-z0-9.+-]+)`", (ROOT / "docs" / "operating.md").read_text())
+    last_stage = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+    assert told and all(re.search(rf"apt-get install [^\n]*\b{re.escape(name)}\b", last_stage) for name in told)
+
+
 def test_versions_stand_in_the_lock_alone() -> None:
     """Neither Dockerfile nor Makefile names a version of a Python package; even uv's stands in the lock."""
     for name in ("Dockerfile", "Makefile"):

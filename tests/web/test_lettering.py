@@ -1,5 +1,6 @@
 """Lettering: what of a text can be drawn, how it is broken into lines, and that the pictures of any words are pictures."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from fontTools.ttLib import TTFont
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from services.web import card_drawing
 from services.web.card_drawing import TILES, Face, Stand, Subject, draw
@@ -86,6 +87,14 @@ def test_without_fribidi_scripts_that_need_it_are_slugs(tmp_path: Path) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert ran.stdout == "None None Кофе 日本\n"
+
+
+@pytest.mark.parametrize("words", ["أداة", "שלום", "हिन्दी", "ไทย"])
+def test_scripts_that_need_fribidi_are_drawn_where_it_is(words: str) -> None:
+    """Names of these scripts are drawn as names; CI has FriBiDi, as the image has."""
+    if not features.check("fribidi") and "CI" not in os.environ:
+        pytest.skip("needs FriBiDi (apt-get install libfribidi0)")
+    assert readable(words) == words
 
 
 @pytest.mark.parametrize("words", ["word " * 20, "W" * 120, "日本語" * 40, "a" * 40 + " b"])
