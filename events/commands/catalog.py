@@ -77,6 +77,11 @@ class ImportCatalog(Command[int], frozen=True):
         rows = await connection.fetch(SUCCESSORS, quarantine.stream(VIEW))
         return Found({row["tool"]: row["successor"] for row in rows})
 
+    async def finds_the_same(self, connection: "Connection[Any]", found: Mapping[str, str]) -> bool:
+        """Check that no other import has led tools elsewhere meanwhile, which could close a circle with this file's."""
+        now: Mapping[str, str] = (await self.look_up(connection)).value
+        return now == found
+
     def decide(self, seen: Seen) -> Decision[int]:
         """Decide by the rule. Raises CatalogInvalid with every fault."""
         meant = resolve(self.file, seen.listing, self.new_ids)

@@ -108,6 +108,10 @@ class Command(msgspec.Struct, Generic[V], frozen=True, kw_only=True):
         """Read more, under the head's lock unless the command is large; called for exclusive commands only."""
         return Found(None)
 
+    async def finds_the_same(self, connection: "Connection[Any]", found: Any) -> bool:
+        """Check, under the head's lock, that a large command's look-up still holds; else it is decided anew."""
+        return True
+
     def decide(self, seen: Seen) -> Decision[V]:
         """Decide on the events; raise a domain error to refuse."""
         raise NotImplementedError

@@ -127,7 +127,7 @@ async def _lock_if_unmoved(connection: "Connection[Any]", command: Command[Any],
     for (stream,) in await connection.fetch(store.READ_STREAMS_SINCE, draft.start):
         if stream in named or stream.bytes[:8] in owners:
             return None
-    return position
+    return position if await command.finds_the_same(connection, draft.batch.found) else None
 
 
 async def _take(connection: "Connection[Any]", command: Command[Any], draft: Draft, position: int) -> Taken:

@@ -6,17 +6,19 @@ from typing import Any
 import pytest
 
 from events.ballots import VoteCast
-from events.catalog import VIEW
+from events.catalog import VIEW, ToolDescribed
 from events.catalog_file import CatalogFile, CatalogInvalid
 from events.commands.ballots import CastVote
 from events.commands.catalog import FEW, ImportCatalog
 from events.commands.quarantine import DropEvent
+from events.log import ids
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from projections.registry import PROJECTIONS, named
+from services.clock import now
 from tests.oracle.compare import differences
 from tests.support.catalogs import file, import_tools, new_id, tool
-from tests.support.log import patient
+from tests.support.log import patient, record_at
 from tests.support.runners import catch_up_all
 
 ALPHA_RENAMED = file(
@@ -97,6 +99,31 @@ async def test_a_circle_of_successors_is_found_through_tools_of_the_log(committe
     assert [pointer for pointer, _ in refused.value.faults] == [f"/tools/{others}/successor"]
     await committer.submit(command(file(tool("beta", successor=None))))
     assert (await committer.submit(command(file(*more, tool("gamma", successor="alpha"))))).value == others + 1
+
+
+async def test_a_circle_that_closes_while_a_large_file_waits_is_found(committer: Committer, connection: Any) -> None:
+    """A large file is decided before it has the head's lock: what another import made succeed what meanwhile counts as well."""
+    many = [f"t{n}" for n in range(FEW)]
+    await import_tools(committer, "alpha", "gamma", *many)
+    rows = await connection.fetch(
+        "select data->>'slug' as slug, data->>'tool' as tool from log.events where type = 'ToolAdded'"
+    )
+    tools = {row["slug"]: row["tool"] for row in rows}
+    large = command(file(*(tool(slug, tagline="Anew") for slug in many), tool("gamma", successor="alpha")))
+    assert large.is_large
+    led = ToolDescribed(
+        tool=tools["alpha"], name="Alpha", tagline="t", description="d", category="c", pricing_tier="free", pricing_label="l",
+        best_for="b", successor=tools["gamma"],
+    )  # fmt: skip
+    async with connection.transaction():
+        await connection.execute("select position from log.head for update")
+        waiting = asyncio.ensure_future(committer.submit(large))
+        while not await connection.fetchval("select exists (select from pg_locks where not granted)"):
+            await asyncio.sleep(0.02)
+            assert not waiting.done()
+        await record_at(connection, [(now(), ids.stream_of(tools["alpha"]), led)])
+    with pytest.raises(CatalogInvalid, match="leads back to this tool"):
+        await waiting
 
 
 async def test_a_successor_that_the_cards_were_let_pass_leads_nowhere(committer: Committer) -> None:
