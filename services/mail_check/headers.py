@@ -15,15 +15,18 @@ _LIST_ID: Final = re.compile(r"<([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)>\s*$")
 _FEEDBACK: Final = re.compile(r"(?:[^\s:]*:){0,3}([^\s:]{5,15})")
 _SET_URL: Final = "set BALLOTPRESS_BASE_URL to the site's https address, and serve it there"
 _ONLY_SIGNED: Final = "providers trust it only when it is signed, so see the line on DKIM"
+_SHORTEN: Final = "make the templates in BALLOTPRESS_THEME_DIR shorter"
+_MEND: Final = "mend that, and run this again"
 _REPORT_IT: Final = "this release made the mail: report it, with this line"
 
 
 def check(setup: Setup) -> list[Line]:
-    """Return the lines on an issue; all unknown if none could be written."""
+    """Return the lines on an issue; all unknown if none could be written, but its size if that is why."""
     if setup.specimen is None:
-        subjects: tuple[Subject, ...] = ("unsubscribe", "list-id", "feedback-id", "size")
+        subjects: tuple[Subject, ...] = ("unsubscribe", "list-id", "feedback-id")
         says = f"No issue could be written: {setup.no_specimen}"
-        return [unknown(subject, says, "mend that, and run this again") for subject in subjects]
+        size = wrong("size", says, _SHORTEN) if setup.is_too_large else unknown("size", says, _MEND)
+        return [*(unknown(subject, says, _MEND) for subject in subjects), size]
     specimen = setup.specimen
     return [_unsubscribe(setup, specimen), _list_id(setup, specimen), _feedback_id(setup, specimen), _size(specimen)]
 
@@ -77,5 +80,5 @@ def _size(specimen: Specimen) -> Line:
         says = (
             f"The HTML of the issue has {size:,} bytes; Gmail cuts it off after {HTML_BUDGET:,}, before the link to unsubscribe"
         )
-        return wrong("size", says, "make the templates in BALLOTPRESS_THEME_DIR shorter")
+        return wrong("size", says, _SHORTEN)
     return right("size", f"The HTML of the running issue has {size:,} bytes of at most {HTML_BUDGET:,}")

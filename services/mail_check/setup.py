@@ -58,7 +58,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """A site: its sender, the name it greets by, its relay, and the addresses that the relay sends from.
 
     `outgoing` holds the addresses that are set; where there are none they are looked up. `key` is None where we don't sign, and
-    `specimen` where none could be written, for the reason in `no_specimen`.
+    `specimen` where none could be written, for the reason in `no_specimen`: that it would be too large, or another.
     """
 
     sender: str
@@ -70,6 +70,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     broken_key: str | None = None
     specimen: Specimen | None = None
     no_specimen: str = ""
+    is_too_large: bool = False
 
     @property
     def domain(self) -> str:

@@ -13,7 +13,7 @@ SAYS_WHAT: Final = "`ballotpress mail check` says what to mend"
 LET_IT_GO: Final = f"{SAYS_WHAT}; `ballotpress mail waive --reason TEXT` lets it go as it is"
 
 
-class Standing(msgspec.Struct, frozen=True):
+class MailStanding(msgspec.Struct, frozen=True):
     """When mail was checked last, how many lines are right and unknown, and the titles of those that are wrong.
 
     `went_wrong` are those of them that were right before; `first_waits` says that they hold the site's first issue. All is
@@ -28,12 +28,12 @@ class Standing(msgspec.Struct, frozen=True):
     first_waits: bool
 
 
-async def read_standing(database: Database) -> Standing:
+async def read_standing(database: Database) -> MailStanding:
     """Return how the check stands."""
     checked = await read(database)
     if not checked.gates:
-        return Standing(None, 0, 0, (), (), False)
-    return Standing(
+        return MailStanding(None, 0, 0, (), (), False)
+    return MailStanding(
         checked_at=checked.checked_at,
         right=sum(line.state == "right" for line in checked.lines),
         unknown=sum(line.state == "unknown" for line in checked.lines),
@@ -48,7 +48,7 @@ def said_waiting(checked: Checked) -> str | None:
     return _waits(_titles(checked.wrong)) if checked.holds_first else None
 
 
-def said_failing(standing: Standing | None) -> tuple[str, str] | None:
+def said_failing(standing: MailStanding | None) -> tuple[str, str] | None:
     """Return what is wrong, and what to do about it; None if nothing is."""
     if standing is None or not standing.wrong:
         return None

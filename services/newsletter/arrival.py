@@ -8,6 +8,9 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from jinja2 import TemplateError
+from msgspec.structs import replace
+
 from emails.addresses import AddressRefused
 from emails.dkim import KeyRefused, Signer, public_key
 from emails.message import UnsafeHeader
@@ -69,8 +72,7 @@ async def _setup_of(settings: Settings) -> Setup:
     assert settings.smtp_url is not None  # noqa: S101 - there is nothing to check without
     newsletter = settings.newsletter
     key, broken_key = _key_of(newsletter.dkim)
-    message, no_specimen = await _specimen_of(settings, key)
-    return Setup(
+    setup = Setup(
         sender=parseaddr(newsletter.sender)[1],
         hello=greeting(settings, await asyncio.to_thread(socket.getfqdn)),
         relay_url=settings.smtp_url,
@@ -78,9 +80,11 @@ async def _setup_of(settings: Settings) -> Setup:
         outgoing=settings.mail_check.outgoing,
         key=key,
         broken_key=broken_key,
-        specimen=message,
-        no_specimen=no_specimen,
     )
+    try:
+        return replace(setup, specimen=await _specimen_of(settings, key))
+    except (MailTooLarge, UnsafeHeader, AddressRefused, ViewsHalted, TemplateError) as error:
+        return replace(setup, no_specimen=str(error), is_too_large=isinstance(error, MailTooLarge))
 
 
 def _key_of(dkim: Dkim | None) -> tuple[DkimKey | None, str | None]:
@@ -94,12 +98,9 @@ def _key_of(dkim: Dkim | None) -> tuple[DkimKey | None, str | None]:
     return DkimKey(domain=dkim.domain, selector=dkim.selector, record=record, bits=bits), None
 
 
-async def _specimen_of(settings: Settings, key: DkimKey | None) -> tuple[Specimen | None, str]:
-    """Return an issue as it would leave this site, or why none can be written."""
-    try:
-        message = await specimen(settings)
-    except (MailTooLarge, UnsafeHeader, AddressRefused, ViewsHalted) as error:
-        return None, str(error)
+async def _specimen_of(settings: Settings, key: DkimKey | None) -> Specimen:
+    """Return an issue as it would leave this site."""
+    message = await specimen(settings)
     if key is not None and settings.newsletter.dkim is not None:
         message = Signer(key.domain, key.selector, settings.newsletter.dkim.key_file.read_bytes()).sign(message)
-    return Specimen(message), ""
+    return Specimen(message)

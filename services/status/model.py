@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from services.mail_check.standing import Standing as MailCheck
+from services.mail_check.standing import MailStanding
 from services.newsletter.holds import Hold
 from services.proof.health import PublicLog
 from services.purge.progress import Progress
@@ -278,5 +278,5 @@ class Status(msgspec.Struct, frozen=True):
     webhooks: Sequence[WebhookStatus] = ()
     purges: Progress | None = None
     day: Day | None = None
-    mail_check: MailCheck | None = None
+    mail_check: MailStanding | None = None
     backups: Backups | None = None

@@ -12,7 +12,7 @@ from events.log import history, postgres
 from events.log.history import Rewind
 from services.clock import now
 from services.integrity import queue
-from services.mail_check.standing import Standing, read_standing
+from services.mail_check.standing import MailStanding, read_standing
 from services.newsletter import mailed
 from services.newsletter.holds import Refused, read_refused
 from services.newsletter.periods import Edition
@@ -190,7 +190,7 @@ def _of_purges(progress: Progress | None) -> Gauge:
     return Gauge("ballotpress_purges", text, "of", values)
 
 
-def _of_mail_check(standing: Standing | None) -> Gauge:
+def _of_mail_check(standing: MailStanding | None) -> Gauge:
     values: dict[str, float] = {}
     if standing is not None:
         values = {"wrong": len(standing.wrong), "went_wrong": len(standing.went_wrong), "unknown": standing.unknown}

@@ -132,6 +132,20 @@ async def test_what_strangers_write_into_dns_harms_neither_database_nor_terminal
     assert [line.subject for line in (await store.read(site.room.database)).wrong] == ["spf", "dmarc"]
 
 
+async def test_an_issue_that_cannot_be_written_is_told(site: Site, tmp_path: Path) -> None:
+    """With templates of the site's own: one that is too long is red, one that fails makes the lines on the issue unknown."""
+    bodies = {"long": "<p>" + "x" * 103_000 + "</p>", "broken": "<p>{{ there_is_no_such_value }}</p>"}
+    for name, body in bodies.items():
+        (tmp_path / name / "emails" / "digest").mkdir(parents=True)
+        (tmp_path / name / "emails" / "digest" / "body.html").write_text(body)
+    site.variables["BALLOTPRESS_THEME_DIR"] = str(tmp_path / "long")
+    ran = await site.run("mail", "check", status=1)
+    assert "✗ wrong   Size: No issue could be written: the HTML part has 103" in ran.out
+    site.variables["BALLOTPRESS_THEME_DIR"] = str(tmp_path / "broken")
+    ran = await site.run("mail", "check")
+    assert "? unknown Size: No issue could be written: 'there_is_no_such_value' is undefined" in ran.out
+
+
 async def test_without_a_relay_there_is_nothing_to_check(site: Site) -> None:
     """The outbox takes every mail: the command says so, and no issue is held for it."""
     site.variables = {name: value for name, value in site.variables.items() if name != "SMTP_URL"}
