@@ -25,16 +25,29 @@ AT_ONCE: Final = 1_000
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EVENT: Final = """
 e.position, e.recorded_at as at, e.meta->>'operator' as operator, e.type, e.data::text as data, e.stream, 0::bigint as act
-from log.recorded_events e
-where e.meta ? 'operator' and e.position < $1 and e.position > $2 and ($4::text is null or e.meta->>'operator' = $4)
+from log.recorded_events e where e.meta ? 'operator'
 """
-_WHOLE: Final = "and e.type not in ('VoterDisqualified', 'VoterReinstated', 'BallotsVoided', 'BallotsRestored')"
+_WHOLE: Final = f"{_EVENT} and e.type not in ('VoterDisqualified', 'VoterReinstated', 'BallotsVoided', 'BallotsRestored')"
 _NEWEST: Final = "order by e.position desc limit $3"
-ALL: Final = f"select {_EVENT} {_WHOLE} {_NEWEST}"
-# Each type by itself, so that the rare one isn't looked for among the frequent ones.
+# Each statement compares whole rows of one index and is ordered by them: no other index can serve it, however rare or frequent
+# an operator or a type is.
+ALL: Final = f"select {_WHOLE} and e.position < $1 and e.position > $2 {_NEWEST}"
+OF_OPERATOR: Final = f"""
+select {_WHOLE} and (e.meta->>'operator', e.position) < ($4, $1) and (e.meta->>'operator', e.position) > ($4, $2)
+order by e.meta->>'operator' desc, e.position desc limit $3
+"""
 OF_TYPES: Final = f"""
-select e.* from unnest($5::text[]) as t(type)
-cross join lateral (select {_EVENT} {_WHOLE} and e.type = t.type {_NEWEST}) e {_NEWEST}
+select e.* from unnest($4::text[]) as t(type) cross join lateral (
+    select {_WHOLE} and (e.type, e.position) < (t.type, $1) and (e.type, e.position) > (t.type, $2)
+    order by e.type desc, e.position desc limit $3
+) e {_NEWEST}
+"""  # noqa: S608
+OF_BOTH: Final = f"""
+select e.* from unnest($5::text[]) as t(type) cross join lateral (
+    select {_WHOLE} and ((e.meta->>'operator') || ' ' || e.type, e.position) < ($4 || ' ' || t.type, $1)
+      and ((e.meta->>'operator') || ' ' || e.type, e.position) > ($4 || ' ' || t.type, $2)
+    order by (e.meta->>'operator') || ' ' || e.type desc, e.position desc limit $3
+) e {_NEWEST}
 """  # noqa: S608
 # What concerns one thing is its streams, those of its owner beside them, and there also what a correction is made of.
 OF_THING: Final = f"""
@@ -42,7 +55,9 @@ select e.* from (
     select {_EVENT} and e.stream between log.first_stream($6) and log.last_stream($6)
     union all
     select {_EVENT} and e.stream = $7::uuid and $6 is null
-) e where $5::text[] is null or e.type = any($5) {_NEWEST}
+) e
+where e.position < $1 and e.position > $2 and ($4::text is null or e.operator = $4) and ($5::text[] is null or e.type = any($5))
+{_NEWEST}
 """  # noqa: S608
 ACTS: Final = """
 select a.position, a.at, a.operator, a.kind as type, a.about, a.subject, a.id as act
@@ -182,12 +197,14 @@ async def _events(
     types = None if asked.kinds >= LOGGED else [type_ for kind in asked.kinds for type_ in TYPES[kind]]
     if types == []:
         return []
-    bounds = (below, above, limit, asked.operator)
+    bounds = (below, above, limit)
     if thing is not None:
-        return await database.fetch(OF_THING, *bounds, types, *thing)
-    if types is not None:
+        return await database.fetch(OF_THING, *bounds, asked.operator, types, *thing)
+    if types is None:
+        return await database.fetch(*((ALL, *bounds) if asked.operator is None else (OF_OPERATOR, *bounds, asked.operator)))
+    if asked.operator is None:
         return await database.fetch(OF_TYPES, *bounds, types)
-    return await database.fetch(ALL, *bounds)
+    return await database.fetch(OF_BOTH, *bounds, asked.operator, types)
 
 
 async def _acts(database: Database, asked: Asked, below: Place, limit: int) -> Sequence[Mapping[str, Any]]:

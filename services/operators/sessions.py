@@ -100,7 +100,7 @@ class Sessions:
         self._database = database
         self._given = settings.signing_in
         self._tokens = {token.name: token for token in settings.operator_tokens}
-        self._groups = {one.group: one.scopes for one in settings.signing_in.groups}
+        self._groups = settings.signing_in.groups
         self._idle = timedelta(minutes=settings.signing_in.idle_minutes)
         self._whole = timedelta(minutes=settings.signing_in.session_minutes)
 
@@ -154,7 +154,7 @@ class Sessions:
 
     def scopes_of(self, groups: Sequence[str]) -> frozenset[str]:
         """Return the scopes that groups open by the settings."""
-        return frozenset().union(*(self._groups.get(group, frozenset()) for group in groups))
+        return frozenset().union(*(one.scopes for one in self._groups if one.group in groups))
 
 
 async def end(database: Database, by: str, sessions: Sequence[str] | None = None, operator: str | None = None) -> Sequence[str]:

@@ -166,6 +166,57 @@ def test_a_refusal_says_what_would_do(environ: dict[str, str], variable: str, va
         read_settings({**environ, variable: value})
 
 
+PROVIDER = {
+    "BALLOTPRESS_OIDC_ISSUER": "https://accounts.example.com/realms/site",
+    "BALLOTPRESS_OIDC_CLIENT_ID": "ballotpress",
+    "BALLOTPRESS_OIDC_GROUPS": "editors=moderate+catalog, CN=admins=read, editors=read",
+}
+
+
+def test_a_provider_is_read_with_its_groups(environ: dict[str, str]) -> None:
+    """Groups open scopes; a group's name may hold an equals sign, and be there twice. What is left out has its default."""
+    given = read_settings({**environ, **PROVIDER}).signing_in
+    assert given.issuer == PROVIDER["BALLOTPRESS_OIDC_ISSUER"] and given.client_secret is None and given.by_token
+    assert [(one.group, sorted(one.scopes)) for one in given.groups] == [
+        ("editors", ["catalog", "moderate"]),
+        ("CN=admins", ["read"]),
+        ("editors", ["read"]),
+    ]
+    assert (given.groups_claim, given.name_claim, given.asked_scopes) == ("groups", "preferred_username", "openid profile")
+    assert (given.session_minutes, given.idle_minutes) == (120, 60)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"BALLOTPRESS_OIDC_GROUPS": ""},
+            "Set all of BALLOTPRESS_OIDC_ISSUER, BALLOTPRESS_OIDC_CLIENT_ID, BALLOTPRESS_OIDC_GROUPS",
+        ),
+        ({"BALLOTPRESS_OIDC_ISSUER": ""}, "Set all of BALLOTPRESS_OIDC_ISSUER"),
+        ({"BALLOTPRESS_OIDC_ISSUER": "http://accounts.example.com"}, "must be the provider's address as it spells it"),
+        ({"BALLOTPRESS_OIDC_ISSUER": "https://accounts.example.com?x=y"}, "must be the provider's address"),
+        ({"BALLOTPRESS_OIDC_GROUPS": "editors=moderation"}, "gives 'editors' the unknown scope 'moderation': use catalog"),
+        ({"BALLOTPRESS_OIDC_GROUPS": "editors"}, "must list groups with their scopes"),
+        ({"BALLOTPRESS_OIDC_SCOPES": "profile"}, "must hold openid"),
+        ({"BALLOTPRESS_SESSION_MINUTES": "0"}, "must be whole minutes from 1 to 9999, not '0'"),
+        ({"BALLOTPRESS_OPERATOR": "shell:ann"}, "must be a name of letters, digits and . _ @ -, not 'shell:ann'"),
+    ],
+)
+def test_a_provider_is_set_up_whole(environ: dict[str, str], change: dict[str, str], sentence: str) -> None:
+    """What is missing or wrong is named at the start."""
+    with pytest.raises(SettingsError, match=re.escape(sentence)):
+        read_settings({**environ, **PROVIDER, **change})
+
+
+def test_somebody_must_be_able_to_sign_in(environ: dict[str, str]) -> None:
+    """Tokens can be kept for programs only where there is a provider."""
+    shut = {"BALLOTPRESS_TOKEN_SIGN_IN": "off"}
+    assert not read_settings({**environ, **PROVIDER, **shut}).signing_in.by_token
+    with pytest.raises(SettingsError, match="nobody could sign in"):
+        read_settings({**environ, **shut})
+
+
 def test_whole_numbers_may_have_leading_zeros(environ: dict[str, str]) -> None:
     """An hour is often written as 09."""
     settings = read_settings({**environ, "BALLOTPRESS_DIGEST_HOUR": "09", "BALLOTPRESS_WRITES_PER_MINUTE": "0060"})

@@ -35,6 +35,12 @@ ANN = OperatorToken(name="ann", scopes=ALL_SCOPES, token="token-of-ann-in-the-te
 MOD = OperatorToken(name="mod", scopes=frozenset({"moderate"}), token="token-of-a-moderator-of-tests")
 READER = OperatorToken(name="reader", scopes=frozenset({"read"}), token="token-of-a-reader-of-the-tests")
 OPERATORS = (ANN, MOD, READER)
+FILL = """
+insert into log.events (stream, position, recorded_at, version, schema_version, type, data, meta)
+select gen_random_uuid(), n, now(), 1, 1, case when n % 4 = 0 then 'ToolAdded' else 'VoteCast' end, '{}',
+       case when n % 4 = 0 then '{"operator": "cat"}'::jsonb end
+from generate_series(1, 8000) n
+"""
 
 
 @pytest.fixture
@@ -218,15 +224,23 @@ async def test_the_page_shows_an_import_as_a_line(
     assert "judge" not in page and "/ops/log/story" not in page and "as far as your scopes open it" in page
 
 
-async def test_a_page_of_millions_costs_as_little(connection: Any, committer: Committer) -> None:
-    """Events are read by the operators' indexes alone; a rare type isn't looked for among a frequent one."""
-    await connection.execute("set enable_seqscan = off")
-    whole = (TOP.position, 0, 50, None)
-    for statement, more in ((log.ALL, ()), (log.OF_TYPES, (["EventDropped", "ToolAdded"],))):
-        plan = "\n".join(row[0] for row in await connection.fetch(f"explain {statement}", *whole, *more))
-        assert "events_operator" in plan and "Seq Scan" not in plan and "events_pkey" not in plan, plan
+async def test_a_page_of_millions_costs_as_little(connection: Any) -> None:
+    """Events are read by the index made for the question, so nothing rare is looked for among what is frequent."""
+    await connection.execute(FILL)
+    await connection.execute("analyze log.events")
+    types = ["EventDropped", "ToolAdded"]
+    for statement, more, index in (
+        (log.ALL, (), "events_operators_idx"),
+        (log.OF_OPERATOR, ("ann",), "events_operator_idx"),
+        (log.OF_TYPES, (types,), "events_operator_type_idx"),
+        (log.OF_BOTH, ("ann", types), "events_operator_each_type_idx"),
+    ):
+        for mode in ("force_custom_plan", "force_generic_plan"):
+            await connection.execute(f"set plan_cache_mode = {mode}")
+            plan = "\n".join(row[0] for row in await connection.fetch(f"explain {statement}", TOP.position, 0, 50, *more))
+            assert index in plan and "Seq Scan" not in plan, plan
     plan = "\n".join(row[0] for row in await connection.fetch(f"explain {log.OPERATORS}", 10))
-    assert "events_operator_idx" in plan
+    assert "events_operator" in plan
 
 
 def test_every_event_that_an_operator_can_cause_has_words() -> None:
