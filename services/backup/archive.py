@@ -21,6 +21,8 @@ from services.status.backups import SLOT
 
 _BEGIN: Final = "select pg_create_physical_replication_slot($1, true)"
 _SLOT: Final = "select active from pg_replication_slots where slot_name = $1"
+_NONE_YET: Final = "delete from status.backups"
+"""Backups from before an archive began can't be its start."""
 _KEEP_NO_MORE: Final = (
     "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1 and not active"
 )
@@ -59,6 +61,7 @@ async def _folder(connection: "Connection[Any]", folder: Path, supervisor: Super
     except OSError as error:
         raise BackupUnusable(f"{folder} can't be written ({error.strerror}): name another folder by --archive") from None
     await connection.fetchval(_BEGIN, SLOT)
+    await connection.execute(_NONE_YET)
     supervisor.say(f"Archiving the WAL into {target}; it needs a backup to start from: run `ballotpress backup {folder}` now")
     return target
 
