@@ -1,22 +1,26 @@
 """Personas: the panel's reviewers, and the verdicts of each."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from events.catalog import Persona, undescribed
 from projections import tools
+from projections.past_verdicts import verdicts_at
 from projections.tools import PersonaVerdict, Reviewer
+from services.web.as_of import AsOfQuery, LogPosition, Moment, read_moment
 from services.web.filters import count
 from services.web.http.answers import Answer
 from services.web.http.endpoints import endpoint
 from services.web.http.moved import old_path
 from services.web.http.pages import page, public_page, show
 from services.web.http.problems import NotFound
-from services.web.http.queries import CategoryName, ListQuery, Query, listed, page_of
+from services.web.http.queries import CategoryName, ListQuery, Query, Time, listed, page_of
 from services.web.markdown import markdown_answer, persona_text, wants_markdown
 from services.web.page_cache import Kept
 from services.web.page_head import Head, breadcrumbs, persona_path, query_path
@@ -33,29 +37,51 @@ class Reviewers(msgspec.Struct, frozen=True):
 
 
 class VerdictsQuery(ListQuery, frozen=True, kw_only=True):
-    """Which of a persona's verdicts."""
+    """Which of a persona's verdicts; `position` or `as_of` is the moment that they are told as of (default: now)."""
 
     category: CategoryName | None = None
+    position: LogPosition | None = None
+    as_of: Time | None = None
 
 
 class VerdictsPage(Persona, frozen=True):
-    """A page of a persona's verdicts, last changed first, under how the persona is described."""
+    """A page of a persona's verdicts, last changed first, under how the persona is described now.
+
+    Those of the past are of tools that are listed now, with the moment that they are as of.
+    """
 
     items: Sequence[PersonaVerdict]
     next: str | None
+    as_of: datetime | UnsetType = UNSET
+    position: int | UnsetType = UNSET
 
 
 async def read_verdicts(call: Call, query: VerdictsQuery) -> VerdictsPage:
-    """Return a page of the verdicts of the persona in the path. Raises NotFound."""
+    """Return a page of the verdicts of the persona in the path. Raises NotFound, BadInput for two moments at once."""
     database = call.site.database
     persona = await tools.persona_key(database, call.path["persona"])
     name = f"reviewer {persona} {query.category or ''}"
-    rows, more = await page_of(call, name, query, int, partial(tools.verdicts, database, persona, query.category))
+    read = partial(tools.verdicts, database, persona, query.category)
+    moment = await _moment(call, query)
+    if moment is not None:
+        name += f" {moment.position}"
+        read = partial(verdicts_at, database, persona, moment.position, query.category)
+    rows, more = await page_of(call, name, query, int, read)
     written = await tools.persona(database, persona)
     if written is None:
         raise NotFound("No persona has this name.")
     described = [*await tools.personas(database, persona), undescribed(written)][0]
-    return VerdictsPage(**msgspec.structs.asdict(described) | {"persona": written}, items=rows, next=more)
+    then: dict[str, Any] = {} if moment is None else {"as_of": moment.time, "position": moment.position}
+    return VerdictsPage(**msgspec.structs.asdict(described) | {"persona": written}, items=rows, next=more, **then)
+
+
+async def _moment(call: Call, query: VerdictsQuery) -> Moment | None:
+    """Return the moment that a query asks for, once the views have reached it; None for now. Raises NotFound, BadInput."""
+    if query.position is None and query.as_of is None:
+        return None
+    moment = await read_moment(call, AsOfQuery(position=query.position, as_of=query.as_of))
+    await call.site.reach(moment.position, call.network)
+    return moment
 
 
 async def read_roles(site: Site) -> Mapping[str, str]:
@@ -75,7 +101,7 @@ async def get_reviewers(call: Call, query: Query) -> Answer:
 
 @endpoint("GET", "/v1/reviewers/{persona}", takes=VerdictsQuery, gives=VerdictsPage, statuses=(200, 304))
 async def get_verdicts(call: Call, query: VerdictsQuery) -> Answer:
-    """List a persona's verdicts, last changed first."""
+    """List a persona's verdicts, last changed first, as they are or as they were at a position of the log or at a time."""
     verdicts = await read_verdicts(call, query)
     return listed(call, verdicts, verdicts.next)
 
@@ -104,14 +130,15 @@ old_reviewer_page = old_path("/reviewer/{persona}", "/reviewers/{persona}")
 
 @page("/reviewers/{persona}", VerdictsQuery)
 async def reviewer_page(call: Call, query: VerdictsQuery) -> Answer:
-    """Show a persona's verdicts by category, last changed first; or as markdown."""
+    """Show a persona's verdicts by category, last changed first, as they are or as they were; or as markdown."""
     database = call.site.database
     reviewers = await tools.reviewers(database, await tools.persona_key(database, call.path["persona"]))
     if not reviewers:
         raise NotFound("No reviewer of the panel has this name.")
     verdicts = await read_verdicts(call, query)
     if wants_markdown(call):
-        following = query_path(persona_path(reviewers[0].persona), category=query.category, cursor=verdicts.next)
+        then = None if verdicts.position is UNSET else str(verdicts.position)
+        following = query_path(persona_path(reviewers[0].persona), category=query.category, position=then, cursor=verdicts.next)
         text = persona_text(
             call.site.settings.base_url, reviewers[0], verdicts.items, following if verdicts.next is not None else None
         )
@@ -127,6 +154,8 @@ async def reviewer_page(call: Call, query: VerdictsQuery) -> Answer:
         groups=_by_category(verdicts.items),
         taglines={slug: cached.card.tagline for slug, cached in cards.items()},
         next=verdicts.next,
+        position=None if verdicts.position is UNSET else verdicts.position,
+        at=None if verdicts.as_of is UNSET else verdicts.as_of,
     )
 
 

@@ -112,3 +112,37 @@ def test_a_moment_is_served_as_markdown_too(site: Site, tool: str, accept: str) 
     position = site.visitor().vote(tool, "ship")
     answer = site.anyone.get(f"/tools/{tool}", {"Accept": accept}, position=position, after=position)
     assert answer.headers["content-type"].startswith("text/markdown") and f"?position={position}>" in answer.text
+
+
+def test_a_personas_verdicts_are_told_as_they_stood(site: Site) -> None:
+    """A revised verdict and one that came later don't change what was said at a position, or at its time, page by page."""
+    one = site.add_tool(panel=[opinion("Ancient", verdict="ship", take="Then good.")])
+    first = site.head()
+    two = site.add_tool(panel=[opinion("Ancient", verdict="skip", take="Never good.")])
+    second = site.head()
+    site.add_tool(slug=one, panel=[opinion("Ancient", verdict="skip", take="Now worse.")])
+    path = "/v1/reviewers/ancient"
+
+    def said(**moment: Any) -> list[tuple[str, str]]:
+        return [(one["tool"], one["take"]) for one in site.anyone.get(path, **moment).json()["items"]]
+
+    assert said() == [(one, "Now worse."), (two, "Never good.")]
+    assert said(position=first) == [(one, "Then good.")]
+    assert said(position=second) == [(two, "Never good."), (one, "Then good.")]
+    told = site.anyone.get(path, position=second, limit=1).json()
+    assert told["position"] == second and said(as_of=told["as_of"]) == said(position=second)
+    assert said(position=second, limit=1, cursor=told["next"]) == [(one, "Then good.")]
+    page = site.anyone.get("/reviewers/ancient", {"Accept": "text/html"}, position=second).text
+    assert "Then good." in page and "Now worse." not in page and "as they stood at entry" in page
+    more = site.anyone.get("/reviewers/ancient", {"Accept": "text/html"}, position=second, limit=1).text
+    assert f'href="/reviewers/ancient?position={second}&amp;cursor=' in more or f"?position={second}&cursor=" in more
+    assert "immutable" not in site.anyone.get(path, position=second).headers["cache-control"]
+
+
+def test_a_personas_moment_that_never_was_is_refused(site: Site) -> None:
+    """Beyond the log there is nothing; two moments at once, and the future, are refused as for a tool."""
+    site.add_tool(panel=[opinion("Refused")])
+    path = "/v1/reviewers/refused"
+    assert_problem(site.anyone.get(path, position=10**9), 404)
+    assert pointers(assert_problem(site.anyone.get(path, position=3, as_of="2026-01-01T00:00:00Z"), 400)) == ["/as_of"]
+    assert site.anyone.get(path, as_of="2000-01-01T00:00:00Z").json()["items"] == []
