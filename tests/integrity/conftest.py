@@ -1,6 +1,5 @@
 """A log with bought votes in it, made once and copied for each test: as it was before any scan, and as a scan left it."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -26,29 +25,24 @@ async def _copy(postgres: servers.Postgres, template: str) -> AsyncIterator[Log]
 @pytest.fixture(scope="session")
 def bought_log(postgres: servers.Postgres, template: str) -> str:
     """Name a database whose log holds bought votes, with views at its head."""
-    dsn = postgres.dsn("bought")
 
-    async def make() -> None:
-        await servers.execute(postgres.dsn(), f"create database bought template {template}")
+    async def fill(dsn: str) -> None:
         connection = await asyncpg.connect(dsn)
         await bought.put(connection, bought.small_world(bought.SEED))
         await connection.close()
         await catch_up_all(dsn)
 
-    asyncio.run(make())
-    return "bought"
+    return servers.filled(postgres, "bought", template, fill)
 
 
 @pytest.fixture(scope="session")
 def scanned_log(postgres: servers.Postgres, bought_log: str) -> str:
     """Name a database with that log, scanned."""
 
-    async def make() -> None:
-        await servers.execute(postgres.dsn(), f"create database scanned template {bought_log}")
-        await scan.scan(postgres.dsn("scanned"), 0.01)
+    async def fill(dsn: str) -> None:
+        await scan.scan(dsn, 0.01)
 
-    asyncio.run(make())
-    return "scanned"
+    return servers.filled(postgres, "scanned", bought_log, fill)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from projections.settled import lower_bound, settled, settled_interval
 from projections.tally import community, place, ranks, wilson
 from projections.tools import Place, Sort
 from services.integrity.effect import places_of
+from tests.support import servers
 from tests.support.histories import SLUGS, VOTERS, History, add_three_tools
 from tests.support.plans import touched
 from tests.support.runners import Connection, catch_up_all
@@ -79,17 +80,29 @@ TABLES = (
 )
 
 
+@pytest.fixture(scope="module")
+def many_tools(postgres: servers.Postgres, template: str) -> str:
+    """Name a database with views of many tools, of which PostgreSQL has statistics."""
+
+    async def fill(dsn: str) -> None:
+        connection = await asyncpg.connect(dsn)
+        for statement in (FILL, FILL_TALLIES, FILL_PANEL, FILL_TRENDS, FILL_PAIRS, FILL_VERDICTS, FILL_TOOLS):
+            await connection.execute(statement, TOOLS)
+        await connection.execute(BEGIN)
+        for table in TABLES:
+            await connection.execute(f"vacuum analyze {named(table)}")
+        await connection.close()
+
+    return servers.filled(postgres, "many_in_lists", template, fill)
+
+
 @pytest.fixture
-async def many(dsn: str) -> AsyncIterator[Connection]:
-    """A connection to views of many tools, of which PostgreSQL has statistics."""
-    connection = await asyncpg.connect(dsn)
-    for statement in (FILL, FILL_TALLIES, FILL_PANEL, FILL_TRENDS, FILL_PAIRS, FILL_VERDICTS, FILL_TOOLS):
-        await connection.execute(statement, TOOLS)
-    await connection.execute(BEGIN)
-    for table in TABLES:
-        await connection.execute(f"vacuum analyze {named(table)}")
-    yield connection
-    await connection.close()
+async def many(postgres: servers.Postgres, many_tools: str) -> AsyncIterator[Connection]:
+    """A connection to those views, in a database of the test's own."""
+    async with servers.database(postgres, many_tools) as dsn:
+        connection = await asyncpg.connect(dsn)
+        yield connection
+        await connection.close()
 
 
 INDEXES = "select indexdef from pg_indexes where schemaname = $1 order by 1"

@@ -9,6 +9,7 @@ import pytest
 from projections import leaders, related, search, tools
 from projections.registry import named
 from projections.search import FEW, LOOKED_THROUGH, MOST_LOOKED_THROUGH, SLIPS, SORTED, TOGETHER, WORDS
+from tests.support import servers
 from tests.support.plans import nodes, touched
 from tests.support.runners import Connection
 
@@ -63,16 +64,28 @@ select 't' || 40 * n, hour - interval '7 days 1 hour', 2, 1, 0, 0, n, n from now
 TABLES = ("{search}.documents", "{search}.words", "{cards}.tallies", "{cards}.places", "{hours}.trends", "{verdicts}.standings")
 
 
+@pytest.fixture(scope="module")
+def many_tools(postgres: servers.Postgres, template: str) -> str:
+    """Name a database with views of many tools, of which PostgreSQL has statistics."""
+
+    async def fill(dsn: str) -> None:
+        connection = await asyncpg.connect(dsn)
+        for statement in (FILL, COUNT, FILL_TALLIES, FILL_PLACES, FILL_TRENDS, FILL_STANDINGS):
+            await connection.execute(statement, TOOLS)
+        for table in TABLES:
+            await connection.execute(f"vacuum analyze {named(table)}")
+        await connection.close()
+
+    return servers.filled(postgres, "many_to_search", template, fill)
+
+
 @pytest.fixture
-async def many(dsn: str) -> AsyncIterator[Connection]:
-    """A connection to views of many tools, of which PostgreSQL has statistics."""
-    connection = await asyncpg.connect(dsn)
-    for statement in (FILL, COUNT, FILL_TALLIES, FILL_PLACES, FILL_TRENDS, FILL_STANDINGS):
-        await connection.execute(statement, TOOLS)
-    for table in TABLES:
-        await connection.execute(f"vacuum analyze {named(table)}")
-    yield connection
-    await connection.close()
+async def many(postgres: servers.Postgres, many_tools: str) -> AsyncIterator[Connection]:
+    """A connection to those views, in a database of the test's own."""
+    async with servers.database(postgres, many_tools) as dsn:
+        connection = await asyncpg.connect(dsn)
+        yield connection
+        await connection.close()
 
 
 READS: list[tuple[int, str, Sequence[object]]] = [

@@ -2,7 +2,6 @@
 changed is named: by `verify proof`, by the signer, by `verify.py` and by a verifier in Go.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -26,6 +25,7 @@ from tests.support.live_log import living
 from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_for
 from tests.support.runners import catch_up
 from tests.support.settings import environ
+from tests.support.shell import Shell
 from tests.support.signing import VIEW, sign
 from tests.support.tampers import (
     EVENTS,
@@ -54,10 +54,9 @@ class Past(NamedTuple):
     valkey_url: str
 
 
-def said(*command: str | Path, folder: Path, **environment: str) -> Said:
+def said(*command: str | Path, folder: Path) -> Said:
     """Run a program; return its status and what it said."""
-    whole = os.environ | environment
-    done = subprocess.run(command, cwd=folder, env=whole, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -145,15 +144,16 @@ def names(refusal: str, position: int) -> bool:
 async def test_everybody_finds_and_names_it(postgres: servers.Postgres, past: Past, tmp_path: Path, tamper: Tamper) -> None:
     """With the triggers off, and nothing else done about it: whoever checks says where."""
     async with changed(postgres, past, tamper) as (dsn, connection, position):
-        environment = environ(dsn, past.valkey_url)
-        status, told = said(*COMMAND, "verify", "proof", folder=tmp_path, **environment)
-        assert status == (0 if tamper is change_a_checkpoint else 1), told  # what was signed is the signer's to look at
+        told = Shell(tmp_path, dsn, past.valkey_url)("verify", "proof")
+        assert told.status == (0 if tamper is change_a_checkpoint else 1), (
+            told.err
+        )  # what was signed is the signer's to look at
         async with served(dsn, past, tmp_path) as url:
             found = everybody(url, past, tmp_path)
-        for who, (status, told) in found.items():
+        for who, (status, heard) in found.items():
             lost = tamper in SHORTER  # the site doesn't serve what it published: that proves nothing, and is told
-            assert status == 2 or (lost and status == 1), (who, told)
-            assert status == 1 or str(position or "signature") in told, (who, told)
+            assert status == 2 or (lost and status == 1), (who, heard)
+            assert status == 1 or str(position or "signature") in heard, (who, heard)
         if tamper in EVENTS:
             await refold(connection, dsn)
         last = verify.read_note(past.checkpoint.read_text()).size  # where the log is shorter, that is gone

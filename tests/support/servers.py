@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -186,6 +186,17 @@ async def database(server: Postgres, template: str | None = None) -> AsyncIterat
         yield server.dsn(name)
     finally:
         await execute(server.dsn(), f"drop database {name} with (force)")
+
+
+def filled(server: Postgres, name: str, template: str, fill: Callable[[str], Awaitable[None]]) -> str:
+    """Make a database once, as a clone of another, and fill it: tests clone it in turn by its name, which is returned."""
+
+    async def make() -> None:
+        await execute(server.dsn(), f"create database {name} template {template} strategy file_copy")
+        await fill(server.dsn(name))
+
+    asyncio.run(make())
+    return name
 
 
 @asynccontextmanager
