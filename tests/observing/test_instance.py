@@ -38,7 +38,8 @@ def mail() -> Iterator[Mail]:
 @pytest.fixture(scope="module")
 def instance(collector: Collector, mail: Mail) -> Iterator[Instance]:
     """The `up` of this file."""
-    more = {"BALLOTPRESS_MAIL_WEBHOOK_SECRETS": SECRET, "SMTP_URL": mail.url}
+    more = {"BALLOTPRESS_MAIL_WEBHOOK_SECRETS": SECRET, "SMTP_URL": mail.url, "BALLOTPRESS_DNS_SERVERS": "127.0.0.1:9"}
+    more["BALLOTPRESS_BASE_URL"] = "https://verdicts.example"  # mail of a site that is not public is not checked
     with tempfile.TemporaryDirectory(prefix="test-") as folder:
         instance = Instance(Path(folder) / "home", **collector.environ, **more)
         try:
@@ -58,10 +59,11 @@ def site(instance: Instance) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def prometheus(site: Site, instance: Instance) -> Iterator[Prometheus]:
-    """A Prometheus that watches it, once it has something to tell: votes, and a request that failed."""
+    """A Prometheus that watches it, once it has something to tell: votes, a request that failed, a check of its mail."""
     for choice in ("ship", "skip"):
         site.visitor().vote("aider", choice)
     assert site.anyone.get("/v1/categories", after=10**9).status_code == 503
+    instance.command("mail", "check")
     with tempfile.TemporaryDirectory(prefix="test-") as folder, watching(f"127.0.0.1:{instance.port}", Path(folder)) as made:
         yield made
 

@@ -47,12 +47,12 @@ def panels() -> list[dict[str, Any]]:
 class Prometheus:
     """One that runs."""
 
-    def __init__(self, port: int) -> None:
-        self._address = f"http://127.0.0.1:{port}/api/v1"
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Return what an expression gives now. A wrong one fails."""
-        answer = httpx.get(f"{self._address}/query", params={"query": expression}, timeout=PATIENCE).json()
+        answer = self._client.get("/query", params={"query": expression}).json()
         assert answer["status"] == "success", f"{expression}: {answer}"
         found: list[dict[str, Any]] = answer["data"]["result"]
         return found
@@ -60,9 +60,7 @@ class Prometheus:
     def exemplars(self, expression: str) -> list[dict[str, Any]]:
         """Return the exemplars of the last minutes behind an expression."""
         span = {"query": expression, "start": "0", "end": "9999999999"}
-        found: list[dict[str, Any]] = httpx.get(f"{self._address}/query_exemplars", params=span, timeout=PATIENCE).json()[
-            "data"
-        ]
+        found: list[dict[str, Any]] = self._client.get("/query_exemplars", params=span).json()["data"]
         return found
 
 
@@ -81,8 +79,9 @@ def watching(target: str, folder: Path) -> Iterator[Prometheus]:
         PROMETHEUS, f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
         "--enable-feature=exemplar-storage",
     )  # fmt: skip
-    with started(command, {}, folder / "prometheus.log"):
-        made = Prometheus(port)
+    address = f"http://127.0.0.1:{port}/api/v1"
+    with started(command, {}, folder / "prometheus.log"), httpx.Client(base_url=address, timeout=PATIENCE) as client:
+        made = Prometheus(client)
 
         def has_asked() -> bool:
             try:
