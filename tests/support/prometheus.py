@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.packaging.project import ROOT
 from tests.support.processes import PATIENCE, free_port, started, wait_for
 
 PROMETHEUS = Path("/usr/bin/prometheus")
 PROMTOOL = Path("/usr/bin/promtool")
+ROOT = Path(__file__).parents[2]
 RULES = ROOT / "docs" / "alerts.yml"
 DASHBOARD = ROOT / "docs" / "grafana" / "ballotpress.json"
 
