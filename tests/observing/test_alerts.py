@@ -58,7 +58,6 @@ CASES = {
     "BallotpressMailWentWrong": gauge("mail_check", 1, 0, of="went_wrong")._replace(labels={}),
     "BallotpressMailUncertain": gauge("mails", 1, 0, state="uncertain"),
     "BallotpressMailHeld": gauge("mail_about_us", 1, 0, of="held_providers"),
-    "BallotpressMailWentWrong": gauge("mail_check", 1, 0, of="went_wrong")._replace(labels={}),
     "BallotpressIssueLate": gauge("issue_late", 1, 0, edition="weekly"),
     "BallotpressLimitsLocal": Case(
         {'ballotpress_limits_shared{in="valkey"}': still(0)},
