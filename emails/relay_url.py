@@ -10,8 +10,13 @@ from urllib.parse import unquote, urlsplit
 
 Security = Literal["offered", "starttls", "tls"]
 
+_FORM = "a relay is named as smtp://, smtp+starttls:// or smtps://[name:password@]host[:port]"
 _SCHEMES: dict[str, Security] = {"smtp": "offered", "smtp+starttls": "starttls", "smtps": "tls"}
 _PORTS: dict[Security, int] = {"offered": 25, "starttls": 587, "tls": 465}
+
+
+class RelayMalformed(ValueError):
+    """The address names no relay; the message never holds the password."""
 
 
 class RelayUrl(NamedTuple):
@@ -26,18 +31,22 @@ class RelayUrl(NamedTuple):
 
 
 def parse_relay_url(url: str) -> RelayUrl:
-    """Parse the address of a relay. Raises ValueError, whose message never holds the password."""
-    parts = urlsplit(url)
+    """Parse the address of a relay. Raises RelayMalformed."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise RelayMalformed(_FORM) from None
     security = _SCHEMES.get(parts.scheme)
     if security is None or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError("a relay is named as smtp://, smtp+starttls:// or smtps://[name:password@]host[:port]")
+        raise RelayMalformed(_FORM)
     login = parts.username is not None
     loopback = _is_loopback(parts.hostname)
     if login and security == "offered" and not loopback:
         security = "starttls"  # no password over a line that anybody can read
     return RelayUrl(
         host=parts.hostname,
-        port=parts.port or _PORTS[security],
+        port=port or _PORTS[security],
         security=security,
         username=unquote(parts.username) if parts.username is not None else None,
         password=unquote(parts.password or "") if login else None,

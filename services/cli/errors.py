@@ -31,6 +31,7 @@ SENTENCES: Final = {
     "services.newsletter.sent_marks:MarksUnusable": "{error}",
     "services.newsletter.trying:NotMailed": "Nothing is mailed to this address; it is suppressed for: {error}",
     "emails.addresses:AddressRefused": "The address can't be used: {error}",
+    "emails.relay_url:RelayMalformed": "SMTP_URL can't be used: {error}",
     "emails.dkim:KeyRefused": "{error}",
     "services.proof.recovery:NotResumed": "{error}",
     "services.proof.recovery:NothingToRestart": "{error}",

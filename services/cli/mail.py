@@ -11,7 +11,7 @@ import rich_click as click
 
 from services.cli.database import asynchronous, committer_of, connected, operator_of
 from services.cli.errors import sentence
-from services.cli.options import json_option
+from services.cli.options import Reason, json_option
 from services.cli.terminal import counted, show
 from services.embedded.start import find_settings
 from services.settings import Settings
@@ -51,7 +51,7 @@ async def check(as_json: bool) -> int:
 
 
 @mail.command()
-@click.option("--reason", metavar="TEXT", help="Why the first issue may go.")
+@click.option("--reason", type=Reason(), help="Why the first issue may go, in one line. It is kept.")
 @click.option("--undo", is_flag=True, help="Let red lines hold the first issue again.")
 @asynchronous
 async def waive(reason: str | None, undo: bool) -> None:

@@ -84,6 +84,7 @@ async def _converse(url: RelayUrl, address: str, hello: str, known: Greeted) -> 
             return known._replace(offers_tls=True, unfit=unfit)
         return _with_session(known, writer)
     finally:
+        writer.write(b"QUIT\r\n")  # whoever hangs up without it is a line in the relay's log
         writer.close()
 
 

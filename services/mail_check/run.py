@@ -36,7 +36,7 @@ async def run(setup: Setup, dns: LooksUp, at: datetime) -> Sequence[Line]:
         spf.check(setup, asked, addresses, known),
         dkim.check(setup, asked),
         dmarc.check(setup, asked),
-        names.check_ptr(asked, addresses, known, greeted.name or setup.hello),
+        names.check_ptr(asked, addresses, known, _own_name(setup, greeted)),
         names.check_helo(setup, asked, addresses, known, greeted),
         sender.check_mta_sts(setup, asked),
         sender.check_tls_rpt(setup, asked),
@@ -46,6 +46,12 @@ async def run(setup: Setup, dns: LooksUp, at: datetime) -> Sequence[Line]:
         for line in (_dns(setup, of_domain), *looked_up, relay.check_tls(url, greeted, at), *headers.check(setup))
     }
     return [found[subject] for subject in TITLES]
+
+
+def _own_name(setup: Setup, greeted: relay.Greeted) -> str:
+    """Return the name that the relay's address should have: by which it greets, if that is a name that others can look up."""
+    candidates = (greeted.name or "", setup.hello)
+    return next((name for name in candidates if "." in name and not name.startswith("[")), f"mail.{setup.domain}")
 
 
 def _dns(setup: Setup, found: Answer) -> Line:

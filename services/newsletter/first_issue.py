@@ -14,16 +14,16 @@ from services.newsletter.periods import time_of
 from services.settings import Settings
 
 FRESH: Final = timedelta(minutes=10)
-"""So old may a check be that holds an issue: who has mended what was red needn't wait a day."""
+"""So old may a check be that a first issue goes by: who has mended what was red needn't wait a day."""
 
 
 async def reason_to_wait(settings: Settings, database: Database, fresh: timedelta = FRESH) -> str | None:
-    """Return why the first issue may not go, None if it may. Checks anew what was found red longer ago than `fresh`."""
+    """Return why the first issue may not go, None if it may. Checks anew what was checked longer ago than `fresh`."""
     if not is_checked(settings):
         return None
     checked = await store.read(database)
     if not checked.is_first or checked.waived_at is not None:
         return None
-    if checked.checked_at is None or (checked.wrong and await time_of(database) - checked.checked_at > fresh):
+    if checked.checked_at is None or await time_of(database) - checked.checked_at > fresh:
         checked = await check(settings, database)
     return said_waiting(checked)
