@@ -133,7 +133,7 @@ class Relay:
         try:
             connection = await _connected(self._url, self._hello, self._timeouts)
         except _LOST as error:
-            code = error.code if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0 else None
+            code = error.code if isinstance(error, aiosmtplib.SMTPResponseException) and error.code // 100 in (4, 5) else None
             logger.warning("no connection to the relay %s: %s, code %s", self._url.host, type(error).__name__, code)
             verdict: Verdict | None = "ours" if code is not None and code >= 500 else None
             kind: Kind = "not_sent" if code is None else "deferred"
@@ -240,6 +240,8 @@ class _Connection:
 
     async def _command(self, command: bytes, stage: Stage, expected: int = 2) -> tuple[int, Outcome | None]:
         """Send a command; return the reply's code, and the mail's outcome if it was refused."""
+        if self._protocol._buffer:  # said unasked, such as 421 before a hang-up
+            raise UnexpectedReply("a reply before the command")
         code, text = await self._reply(self._protocol.execute_command(command, timeout=self._timeouts.command))
         return code, _refusal(code, text, stage, expected)
 

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-Reply = bytes | None
-"""What to say; None hangs up."""
+Reply = bytes | Sequence[bytes] | None
+"""What to say in a line, or in pieces that come one after the other with nothing added; None hangs up."""
 
 PLAIN_REPLIES = {
     "CONNECT": b"220 relay.example.com ESMTP",
@@ -83,10 +83,13 @@ class ScriptedRelay:
             return False
         if isinstance(reply, str):
             reply = PLAIN_REPLIES.get(verb, b"250 ok")
-        self._last = reply
-        if reply:
-            writer.write(reply + b"\r\n")
+        pieces = [reply + b"\r\n"] if isinstance(reply, bytes) and reply else [] if isinstance(reply, bytes) else reply
+        self._last = b"".join(pieces)
+        for piece in pieces:
+            writer.write(piece)
             await writer.drain()
+            if len(pieces) > 1:
+                await asyncio.sleep(0.001)
         return True
 
 
