@@ -232,7 +232,7 @@ async def _tools(database: Database, rows: Sequence[Mapping[str, Any]]) -> Mappi
 def _event(row: Mapping[str, Any], tools: Mapping[str, tuple[str, str]]) -> Action:
     data: Mapping[str, Any] = msgspec.json.decode(row["data"])
     name, slug = tools.get(data.get("tool", ""), tools.get(str(row["stream"]), (None, None)))
-    kind, what, reason = tell(row["type"], data, data.get("name") if row["type"].startswith("Tool") else name)
+    kind, what, reason = tell(row["type"], data, (data.get("name") if row["type"].startswith("Tool") else None) or name)
     return Action(
         position=row["position"],
         at=row["at"],

@@ -81,7 +81,7 @@ class ExportQuery(ActionsPageQuery, frozen=True, kw_only=True):
 
 
 class Run(NamedTuple):
-    """Actions of one batch that are alike, of which the page shows the newest."""
+    """Actions of one kind that an operator did at once, of which the page shows the newest."""
 
     first: Action
     more: int
@@ -183,10 +183,10 @@ def _file(call: Call, asked: Asked, form: Form) -> Answer:
 
 
 def _runs(actions: Sequence[Action]) -> list[Run]:
-    """Return the actions with neighbours of one batch, operator and type as one: an import is a line, not thousands."""
+    """Return what was done at once, by one operator and of one kind, as one: an import is a line, not thousands."""
 
     def alike(action: Action) -> tuple[Any, ...]:
-        return action.at, action.operator, action.type
+        return action.at, action.operator, action.kind
 
     runs = [list(run) for _, run in groupby(actions, key=alike)]
     return [Run(run[0], len(run) - 1) for run in runs]

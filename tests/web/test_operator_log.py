@@ -211,10 +211,10 @@ async def test_the_page_shows_an_import_as_a_line(
     given = settings(dsn, valkey_url, operator_tokens=OPERATORS)
     http.headers.update({"accept": "text/html", "cookie": await session_cookie(given, ANN)})
     page = (await http.get("/ops/actions")).text
-    assert "and 1 more like it" in page and '<option value="judge">' in page
+    assert "and 1 more at once" in page and '<option value="judge">' in page
     assert "rejected the review of Alpha" in page and "advertising, =1+1" in page
     narrowed = (await http.get("/ops/actions?operator=cat&kind=&about=&since=&until=2999-01-01")).text
-    assert "added Beta, and 1 more like it" in narrowed and "rejected" not in narrowed.split("<ol")[1]
+    assert "added Beta, and 1 more at once" in narrowed and "rejected" not in narrowed.split("<ol")[1]
     assert "/ops/actions/export?operator=cat&amp;until=2999-01-01&amp;form=csv" in narrowed
     export = await http.get("/ops/actions/export?operator=cat&until=2999-01-01&form=jsonl")
     assert [json.loads(line)["operator"] for line in export.text.splitlines()] == ["cat", "cat"]
