@@ -61,7 +61,7 @@ with unplanned as (
 ended as (
     update newsletter.mails m set state = 'cancelled', reason = $7, settled_at = now()
     from unplanned u join newsletter.issues i on i.edition = u.edition and i.due_at < u.due_at and i.state = 'planned'
-    where u.extra = 0 and i.held_at is null and m.issue = i.number and m.state in ('pending', 'deferred')
+    where u.extra = 0 and m.issue = i.number and m.state in ('pending', 'deferred')
     returning m.reader
 ),
 planned as (

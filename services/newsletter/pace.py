@@ -241,6 +241,7 @@ async def share(database: Database, wanted: Mapping[str, int]) -> Shares:
 
 
 async def give_back(database: Database, shares: Shares, unsent: Mapping[str, int]) -> None:
-    """Take mails that weren't attempted back from the shares of their providers."""
-    if shares.day is not None and unsent:
-        await database.execute(COUNT_SHARES, shares.day, list(unsent), [-mails for mails in unsent.values()])
+    """Take mails that weren't attempted back from the shares of their providers, one by one: two locks could meet others."""
+    if shares.day is not None:
+        for provider, mails in unsent.items():
+            await database.execute(COUNT_SHARES, shares.day, [provider], [-mails])
