@@ -121,8 +121,9 @@ async def send(
 
     schedule = schedule_of(settings.newsletter)
     async with connected(settings) as connection:
-        await _say_pace(settings, connection, yes)
         at = await periods.time_of(connection)
+        if extra or await issues.to_send(connection, schedule, at):
+            await _say_pace(settings, connection, yes)
         served = await issues.send_now(connection, settings.database_url, schedule, at, operator_of(settings), extra=extra)
         sent = [(one, await ledger.accounts(connection, one.issue.number)) for one in served]
     await _ring(settings)

@@ -4,7 +4,7 @@ The cut-off is the one position that all views stand at. A period is compiled an
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from time import time_ns
@@ -22,7 +22,7 @@ from services.newsletter import mailed
 from services.newsletter.ledger import Database
 from services.newsletter.own_hours import OwnHours, stage
 from services.newsletter.pace import transaction
-from services.newsletter.periods import SERVE_LATE, DueWork, Edition, editions_of, keep, keep_early, said_late, stand
+from services.newsletter.periods import SERVE_LATE, DueWork, Edition, Standing, editions_of, keep, keep_early, said_late, stand
 from services.newsletter.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -267,9 +267,7 @@ async def send_now(
     standing = await stand(connection, schedule, at, is_worker=False)
     coming, owed = standing.course.coming, {} if standing.is_paused else standing.owed
     served = []
-    for edition in tuple(owed) or editions_of(coming):
-        due_at = owed.get(edition, coming.due_at)
-        began = at if edition in owed else standing.began
+    for edition, due_at, began in _to_serve(standing, at):
         before = None if extra else await connection.fetchval(SERVED, edition, due_at, began)
         number = before or await compile_issue(dsn, edition, due_at, at, operator=operator, extra=extra)
         if number is None:  # the clock was faster
@@ -280,6 +278,23 @@ async def send_now(
     if not owed and not extra and any(one.issue.due_at == coming.due_at for one in served):
         await keep_early(connection, coming)
     return served
+
+
+async def to_send(database: Database, schedule: Schedule, at: datetime) -> list[Edition]:
+    """Return the editions of which "send now" would send an issue: those that weren't served before."""
+    standing = await stand(database, schedule, at, is_worker=False)
+    return [
+        edition
+        for edition, due_at, began in _to_serve(standing, at)
+        if await database.fetchval(SERVED, edition, due_at, began) is None
+    ]
+
+
+def _to_serve(standing: Standing, at: datetime) -> Iterator[tuple[Edition, datetime, datetime]]:
+    """Return what is owed, or else the running period's editions: each with the end of its period, and when it began."""
+    coming, owed = standing.course.coming, {} if standing.is_paused else standing.owed
+    for edition in tuple(owed) or editions_of(coming):
+        yield edition, owed.get(edition, coming.due_at), at if edition in owed else standing.began
 
 
 async def issues(database: Database, most: int = 20) -> Sequence[Issue]:
