@@ -1,7 +1,9 @@
 """A private PostgreSQL whose WAL is archived, as `up --archive` has it, without the rest of `up`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -58,7 +60,15 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 
 @pytest.fixture
-async def live(tmp_path: Path, valkey_url: str) -> AsyncIterator[Site]:
+def folder() -> Iterator[Path]:
+    """A folder that the servers' user may pass through: pytest's own are closed again when another session starts."""
+    made = Path(tempfile.mkdtemp(prefix="bp-"))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+async def live(folder: Path, valkey_url: str) -> AsyncIterator[Site]:
     """A database whose WAL is archived."""
-    async with site(tmp_path, valkey_url) as made:
+    async with site(folder, valkey_url) as made:
         yield made

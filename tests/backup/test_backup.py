@@ -32,9 +32,9 @@ def silent(line: str) -> None:
     """Say nothing."""
 
 
-def names(folder: Path) -> set[str]:
+def names(backups: Path) -> set[str]:
     """Return what stands in a folder of backups, without the archives."""
-    return {path.name for path in folder.iterdir() if not path.name.startswith("wal-")}
+    return {path.name for path in backups.iterdir() if not path.name.startswith("wal-")}
 
 
 async def vote(live: Site, *, times: int = 1) -> list[int]:
@@ -66,28 +66,28 @@ async def restored_head(live: Site, home: Path, target: Target, identity: object
     return head.position
 
 
-async def test_any_position_since_a_backup_is_restored(live: Site, tmp_path: Path) -> None:
+async def test_any_position_since_a_backup_is_restored(live: Site, folder: Path) -> None:
     """From one backup and the archive: to a position, to a time, to the last commit; what is beyond is said."""
     await listed(live)
     made = await write_backup(live.settings, Wanted(live.backups))
     first, second = await vote(live, times=2)
     at = await live.database.fetchval("select now()")
     (last,) = await vote(live)
-    assert await restored_head(live, tmp_path / "1", Target(position=first)) == first
-    assert await restored_head(live, tmp_path / "2", Target(time=at)) == second
-    assert await restored_head(live, tmp_path / "3", Target()) == last
+    assert await restored_head(live, folder / "1", Target(position=first)) == first
+    assert await restored_head(live, folder / "2", Target(time=at)) == second
+    assert await restored_head(live, folder / "3", Target()) == last
     with pytest.raises(BackupUnusable, match=f"ends before position {last + 5}"):
-        await restored_head(live, tmp_path / "4", Target(position=last + 5))
+        await restored_head(live, folder / "4", Target(position=last + 5))
     with pytest.raises(BackupUnusable, match="there is none to start from"):
         chosen(live.backups, Target(position=made.manifest.end_position - 1))
-    assert (tmp_path / "3" / "secrets").read_bytes() == (live.settings.home / "secrets").read_bytes()
-    assert not (tmp_path / "4" / "postgres.restoring").exists()
+    assert (folder / "3" / "secrets").read_bytes() == (live.settings.home / "secrets").read_bytes()
+    assert not (folder / "4" / "postgres.restoring").exists()
     with pytest.raises(BackupUnusable, match="holds a database"):
-        must_be_free(tmp_path / "3")
+        must_be_free(folder / "3")
 
 
 async def test_a_drill_says_whether_it_comes_back_and_what_would_be_lost(
-    live: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    live: Site, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beside the live site, from the archive nothing is lost; without it the positions since are; nothing of it stays."""
     monkeypatch.setenv("BALLOTPRESS_HOME", str(live.settings.home))
@@ -100,7 +100,7 @@ async def test_a_drill_says_whether_it_comes_back_and_what_would_be_lost(
     whole = await drill.drill(live.backups, Target(), None, silent)
     assert whole.is_right and whole.head.position == last and whole.lost is not None and whole.lost.said == "nothing"
     await vote(live, times=2)
-    without = tmp_path / "without"
+    without = folder / "without"
     shutil.copytree(live.backups, without, ignore=shutil.ignore_patterns("wal-*"))
     part = await drill.drill(without, Target(), None, silent)
     assert part.is_right and part.lost is not None and part.lost.positions == 3
@@ -125,7 +125,7 @@ async def test_a_drill_notices_a_view_that_isnt_what_the_log_says(live: Site, mo
     assert [one.view for one in found.views if not one.is_right] == ["cards"]
 
 
-async def test_an_encrypted_backup_is_opened_by_age_and_by_its_passphrase_alone(live: Site, tmp_path: Path) -> None:
+async def test_an_encrypted_backup_is_opened_by_age_and_by_its_passphrase_alone(live: Site, folder: Path) -> None:
     """The standard program opens it with the identity; writing needs no passphrase; a wrong one is said."""
     await listed(live)
     encrypt_from_now(live.backups, PASSPHRASE)
@@ -135,17 +135,17 @@ async def test_an_encrypted_backup_is_opened_by_age_and_by_its_passphrase_alone(
     with pytest.raises(BackupUnusable, match="doesn't open"):
         identity_of(live.backups, "something else entirely")
     with pytest.raises(BackupUnusable, match="give the passphrase"):
-        await restored_head(live, tmp_path / "0", Target())
-    assert await restored_head(live, tmp_path / "1", Target(), identity) == made.manifest.position
-    (tmp_path / "key").write_text(f"{identity}\n")
-    age = ("age", "--decrypt", "--identity", tmp_path / "key", "--output", tmp_path / BASE, made.path / f"{BASE}.age")
+        await restored_head(live, folder / "0", Target())
+    assert await restored_head(live, folder / "1", Target(), identity) == made.manifest.position
+    (folder / "key").write_text(f"{identity}\n")
+    age = ("age", "--decrypt", "--identity", folder / "key", "--output", folder / BASE, made.path / f"{BASE}.age")
     await asyncio.to_thread(subprocess.run, age, check=True)
-    with tarfile.open(tmp_path / BASE) as tar:
+    with tarfile.open(folder / BASE) as tar:
         assert "PG_VERSION" in tar.getnames()
     assert b"age-encryption.org" in (live.backups / IDENTITY).read_bytes()
 
 
-async def test_a_flipped_bit_is_found_before_anything_is_restored(live: Site, tmp_path: Path) -> None:
+async def test_a_flipped_bit_is_found_before_anything_is_restored(live: Site, folder: Path) -> None:
     """Every file has a hash in the manifest; a backup without a manifest is none."""
     made = await write_backup(live.settings, Wanted(live.backups))
     check(made)
@@ -154,7 +154,7 @@ async def test_a_flipped_bit_is_found_before_anything_is_restored(live: Site, tm
     (made.path / BASE).write_bytes(raw)
     assert hashlib.sha256(raw).hexdigest() != made.manifest.files[BASE].sha256
     with pytest.raises(BackupUnusable, match="isn't what was written"):
-        await restored_head(live, tmp_path / "1", Target())
+        await restored_head(live, folder / "1", Target())
     (made.path / MANIFEST).unlink()
     with pytest.raises(BackupUnusable, match="holds no whole backup"):
         chosen(live.backups, Target())
@@ -185,14 +185,14 @@ async def test_a_backup_that_is_cut_short_leaves_nothing(live: Site) -> None:
     assert names(live.backups) == {".lock", made.name}
 
 
-def test_a_short_passphrase_is_refused(tmp_path: Path) -> None:
+def test_a_short_passphrase_is_refused(folder: Path) -> None:
     """And a folder whose backups are encrypted keeps its key."""
     with pytest.raises(BackupUnusable, match="fewer than 12"):
-        encrypt_from_now(tmp_path, "short")
-    encrypt_from_now(tmp_path, PASSPHRASE)
+        encrypt_from_now(folder, "short")
+    encrypt_from_now(folder, PASSPHRASE)
     with pytest.raises(BackupUnusable, match="encrypted already"):
-        encrypt_from_now(tmp_path, PASSPHRASE)
-    assert recipient_of(tmp_path) is not None
-    (tmp_path / "plain").write_bytes(b"plain")
-    with opened(tmp_path / "plain", None) as file:
+        encrypt_from_now(folder, PASSPHRASE)
+    assert recipient_of(folder) is not None
+    (folder / "plain").write_bytes(b"plain")
+    with opened(folder / "plain", None) as file:
         assert file.read() == b"plain"

@@ -6,8 +6,10 @@ BALLOTPRESS_RESTORE_ROUNDS says to how many moments; each is tried with the mark
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,6 +37,7 @@ from tests.backup.conftest import Site
 from tests.support.log import patient
 from tests.support.processes import PATIENCE
 from tests.support.runners import catch_up_all
+from tests.support.settings import environ
 from tests.support.sink import Sink
 
 ROUNDS = int(os.environ.get("BALLOTPRESS_RESTORE_ROUNDS", "2"))
@@ -101,31 +104,50 @@ async def until_done(database: "asyncpg.Pool[Any]", number: int) -> dict[str, in
 
 
 async def lose_the_machine(live: Site, world: World) -> tuple[datetime, datetime]:
-    """Send about half of an issue until the machine is gone; give the times before it was planned and after its last commit."""
+    """Let a worker send about half of an issue and kill it then; give the times before it was planned and after its end."""
     began = now()
-    async with working(live.settings, world):
-        await send_now(live.settings, live.database)
-        async with asyncio.timeout(PATIENCE):
-            while len(world.got()) < SENT:
-                await asyncio.sleep(0.01)
+    port = await world.sink.start()
+    given = live.settings
+    more = {"SMTP_URL": f"smtp://127.0.0.1:{port}", "BALLOTPRESS_SMTP_CONNECTIONS": "3", "BALLOTPRESS_BASE_URL": given.base_url}
+    worker = subprocess.Popen(  # noqa: ASYNC220 - it starts within a millisecond, and is killed
+        (sys.executable, "-P", "-m", "services.cli", "worker"),
+        env=environ(given.database_url, given.redis_url, given.home, **more),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        await send_now(given, live.database)
+        await until(lambda: len(world.got()) >= SENT)
+    finally:
+        worker.kill()
+        worker.wait()
+    await until(lambda: world.sink.open_connections == 0)
+    await world.sink.stop()
     ended: datetime = await live.database.fetchval("select now()")
     await live.database.execute("update newsletter.schedule set paused_at = paused_at")  # a commit after the last moment
     await live.archived()
     return began, ended
 
 
-async def test_restored_to_each_moment_around_a_send(live: Site, tmp_path: Path) -> None:
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(PATIENCE):
+        while not is_so():
+            await asyncio.sleep(0.01)
+
+
+async def test_restored_to_each_moment_around_a_send(live: Site, folder: Path) -> None:
     """Before it was compiled, between any two chunks, after the last: each reader has it once in the end."""
-    world = World(tmp_path / "kept")
+    world = World(folder / "kept")
     await subscribe(live)
     await write_backup(live.settings, Wanted(live.backups))
     began, ended = await lose_the_machine(live, world)
     moments = [began + (ended - began) * (n + 0.5) / ROUNDS for n in range(ROUNDS)]
     for n, moment in enumerate(moments):
-        folder = tmp_path / f"round-{n}"
-        folder.mkdir()
-        shutil.copy(world.file, folder / "kept")
-        await restored(live, World(folder / "kept"), folder, moment, has_marks=n % 2 == 0)
+        place = folder / f"round-{n}"
+        place.mkdir()
+        shutil.copy(world.file, place / "kept")
+        await restored(live, World(place / "kept"), place, moment, has_marks=n % 2 == 0)
 
 
 async def restored(live: Site, world: World, folder: Path, moment: datetime, *, has_marks: bool) -> None:
@@ -142,18 +164,21 @@ async def restored(live: Site, world: World, folder: Path, moment: datetime, *, 
             newsletter = replace(live.settings.newsletter, marks_folder=marks, lease_seconds=1)
             given = replace(live.settings, database_url=url, home=folder / "home", newsletter=newsletter)
             async with asyncpg.create_pool(url, min_size=0, max_size=6, server_settings={"timezone": "UTC"}) as database:
-                await finish(given, database, world, marks)
+                await finish(given, database, world, marks, has_marks=has_marks)
     got = world.got()
     assert len(got) == READERS and set(got.values()) == {1}, (context, Counter(got.values()))
 
 
-async def finish(given: Settings, database: "asyncpg.Pool[Any]", world: World, marks: Path) -> None:
-    """Start the site held, settle what is in doubt by the relay's record, resume, and see that the issue is finished."""
+async def finish(given: Settings, database: "asyncpg.Pool[Any]", world: World, marks: Path, *, has_marks: bool) -> None:
+    """Start the site held, resume, settle what is in doubt by the relay's record, and see that the issue is finished.
+
+    Without marks the relay's record comes first.
+    """
     before = world.got()
     async with working(given, world):
         await database.execute("select pg_sleep(1.2)")  # a lease of the lost worker runs out
-        record = read_relay_log([world.file], now())
-        await settle(database, marks, 1, record, now())
+        if not has_marks:
+            await settle(database, marks, 1, read_relay_log([world.file], now()), now())
         assert world.got() == before, "something was sent while the newsletter was held"
         await issues.set_paused(database, paused=False)
         number = await send_now(given, database)  # also plans one that was compiled

@@ -27,6 +27,7 @@ class Sink:
         self.rcpt = rcpt
         self.data = data
         self.seconds = 0.0
+        self.open_connections = 0
         self._keep = keep
         self._server: asyncio.Server | None = None
 
@@ -46,6 +47,7 @@ class Sink:
         return [message for recipient, message in self.mails if recipient == address]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open_connections += 1
         try:
             writer.write(b"220 sink ESMTP\r\n")
             recipients: list[str] = []
@@ -59,6 +61,7 @@ class Sink:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
+            self.open_connections -= 1
             writer.close()
 
     async def _reply(
