@@ -2,11 +2,15 @@
 
 import asyncio
 import hashlib
+import os
 import shutil
+import signal
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from events.commands.ballots import CastVote
@@ -18,12 +22,14 @@ from services.backup.sealing import IDENTITY, encrypt_from_now, identity_of, ope
 from services.backup.writing import Wanted, write_backup
 from services.clock import fresh_id
 from services.embedded.home import opened_home
-from services.status.backups import SLOT
+from services.status.backups import SLOT, read_backups
 from tests.backup.conftest import Site
 from tests.support import catalogs
 from tests.support.disks import mounted
 from tests.support.log import patient
+from tests.support.processes import PATIENCE, processes_naming
 from tests.support.runners import catch_up_all
+from tests.support.settings import environ
 
 PASSPHRASE = "correct horse battery"
 
@@ -183,6 +189,58 @@ async def test_a_backup_that_is_cut_short_leaves_nothing(live: Site) -> None:
         await write_backup(live.settings, Wanted(live.backups))
     made = await write_backup(live.settings, Wanted(live.backups))
     assert names(live.backups) == {".lock", made.name}
+
+
+async def test_the_status_says_how_old_the_backup_is_and_whether_the_archive_goes_on(live: Site) -> None:
+    """An archive without a backup, one that stands still, and a backup that is old are wrong; else nothing is."""
+    await live.archived()
+    async with live.database.acquire() as connection:
+        found = await read_backups(connection)  # type: ignore[arg-type]
+        assert found is not None and found.wrong() is not None and "no backup to start from" in found.wrong()[0]
+        made = await write_backup(live.settings, Wanted(live.backups))
+        await live.archived()
+        found = await read_backups(connection)  # type: ignore[arg-type]
+        assert found is not None and found.name == made.name and found.wrong() is None and found.is_archiving
+        await connection.execute("update status.backups set finished_at = finished_at - interval '9 days'")
+        found = await read_backups(connection)  # type: ignore[arg-type]
+        assert found is not None and found.wrong() == (
+            "The last backup is 9.0 days old",
+            "run `ballotpress backup DIR`, each day best",
+        )
+        for archive in live.backups.glob("wal-*"):
+            shutil.rmtree(archive)
+            archive.write_text("no folder any more")
+        await connection.execute("select pg_terminate_backend(active_pid) from pg_replication_slots where active")
+        async with asyncio.timeout(PATIENCE):
+            while (found := await read_backups(connection)) is None or found.is_archiving:  # type: ignore[arg-type]
+                await asyncio.sleep(0.02)
+        assert found.wrong() is not None and "stands still" in found.wrong()[0]
+
+
+async def test_a_drill_that_was_killed_is_cleaned_up_by_the_next(live: Site) -> None:
+    """Its servers end with it; its folder, which looks like no home folder of a site, is removed by the next drill."""
+    await write_backup(live.settings, Wanted(live.backups))
+    command = (sys.executable, "-P", "-m", "services.cli", "restore", str(live.backups), "--check")
+    given = live.settings
+    killed = await asyncio.create_subprocess_exec(
+        *command, env=environ(given.database_url, given.redis_url, given.home), stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert killed.stderr is not None
+    async with asyncio.timeout(PATIENCE):
+        while b"Verifying" not in await killed.stderr.readline():
+            pass
+    (left,) = given.home.glob("check-*")
+    os.killpg(killed.pid, signal.SIGKILL)
+    await killed.wait()
+    async with asyncio.timeout(PATIENCE):
+        while processes_naming(left):
+            await asyncio.sleep(0.05)
+    again = await asyncio.create_subprocess_exec(
+        *command, "--json", env=environ(given.database_url, given.redis_url, given.home), stdout=subprocess.PIPE
+    )
+    out, _ = await again.communicate()
+    assert again.returncode == 0 and msgspec.json.decode(out)["lost"]["positions"] == 0
+    assert not list(given.home.glob("check-*"))
 
 
 def test_a_short_passphrase_is_refused(folder: Path) -> None:

@@ -182,8 +182,8 @@ async def finish(given: Settings, database: "asyncpg.Pool[Any]", world: World, m
         assert world.got() == before, "something was sent while the newsletter was held"
         await issues.set_paused(database, paused=False)
         number = await send_now(given, database)  # also plans one that was compiled
-        counts = await until_done(database, number)
-        assert set(counts) >= {"accepted", "uncertain"} and max(world.got().values()) == 1
+        await until_done(database, number)
+        assert max(world.got().values()) == 1
         await settle(database, marks, number, read_relay_log([world.file], now()), now())
         await ledger.resolve(database, number, "resend")  # the record is whole: what isn't in it was never received
         counts = await until_done(database, number)
