@@ -66,7 +66,7 @@ def _fault(key: DkimKey, found: Answer) -> tuple[str, str] | None:
 
 def _narrowed(key: DkimKey, tags: dict[str, str]) -> tuple[str, str] | None:
     """Return what keeps a record with our key from being taken for our mails (RFC 6376 3.6.1)."""
-    if tags.get("k", "rsa") != "rsa":
+    if tags.get("k", "rsa").lower() != "rsa":
         return f"{key.name} says that our RSA key is of the kind {tags['k']}", "publish it as it is here"
     if "h" in tags and "sha256" not in tags["h"].split(":"):
         return f"{key.name} doesn't let the key sign with SHA-256 (h={tags['h']})", "leave out h="

@@ -11,9 +11,10 @@ import dns.rrset
 import pytest
 
 from services.mail_check.dns import NULL_MX, Answer, Resolver, probe, reverse_name
+from services.mail_check.remembered import Remembered
 from services.setting_groups import DnsServer
 from tests.support.nameserver import Nameserver, nameserver, saying, silent
-from tests.support.processes import free_port
+from tests.support.processes import PATIENCE, free_port
 from tests.support.unbound import unbound
 
 SPLIT = '"v=spf1 ip4:192.0.2.25 " "-all"'
@@ -195,6 +196,16 @@ async def test_answers_are_kept_for_as_long_as_they_may_be(liar: Nameserver) -> 
         for _ in range(2):
             assert (await asked.look_up("news.example", "MX")).state == "found"
         assert len(liar.asked) == times
+
+
+async def test_a_check_asks_once_and_not_for_ever(liar: Nameserver) -> None:
+    """The same name is asked for once, also at the same moment; what comes after the time for all look-ups is unknown."""
+    asked = Remembered(Resolver([liar.server]), seconds=PATIENCE)
+    answers = await asyncio.gather(*(asked.look_up(name, "MX") for name in ("news.example", "NEWS.example.")))
+    assert answers[0] == answers[1] == await asked.look_up("news.example", "MX")
+    assert [name for name, _, _ in liar.asked] == ["news.example"]
+    late = await Remembered(Resolver([liar.server]), seconds=-1).look_up("first.news.example", "A")
+    assert late == Answer("unknown", why="the time for look-ups was over")
 
 
 async def test_a_machine_without_a_dns_server_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
