@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
+from emails.addresses import read_address
 from events.log import ids
 from events.log.vault import Vault
 from services.newsletter import subscribers
@@ -121,7 +122,9 @@ async def copy_of(sources: Sources, who: str, at: datetime) -> tuple[Found, Any]
     """Return whom an operator names, and all that is kept of it, a subscriber's browsers included. Raises AddressRefused."""
     found = await find(sources.database, sources.vault, who)
     if found.id is None:
-        note = {"suppressed": found.suppressed, "note": subscribers.SUPPRESSED_NOTE} if found.suppressed else {}
+        note: dict[str, Any] = {"suppressed": found.suppressed, "note": subscribers.SUPPRESSED_NOTE} if found.suppressed else {}
+        if left := await newsletter.left_elsewhere(sources.database, sources.vault, read_address(who)):
+            note["left_elsewhere"] = left
         return found, {"email": who, "status": None, **note}
     if found.of == "visitor":
         return found, await copy_visitor(sources, found.id, at)

@@ -1,6 +1,6 @@
 """What is kept of a subscriber of the newsletter: the address, consent, and mails."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +25,7 @@ select issue, kind, state, reason, code, attempts, planned_at, settled_at from n
 order by planned_at, issue, mail
 """
 READ_BOUNCES: Final = "select kind, code, recorded_at as at from newsletter.bounces where reader = $1 order by recorded_at"
+READ_LEFT: Final = "select left_on from vault.left_elsewhere where mark = $1"
 READ_JOINED: Final = named("""
 select v.position, e.recorded_at as at
 from {subscribers}.visitors v join log.events e on e.position = v.position where v.visitor = $1 order by 1
@@ -151,6 +152,12 @@ class SubscriptionCopy(msgspec.Struct, frozen=True):
     at: datetime
 
 
+async def left_elsewhere(database: Database, vault: Vault, address: str) -> date | None:
+    """Return the day on which an address's reader had left the newsletter elsewhere; None if nothing is known of that."""
+    day: date | None = await database.fetchval(READ_LEFT, (await vault.finder(database)).mark(address))
+    return day
+
+
 async def subscriptions_of(database: Database, visitor: str) -> list[SubscriptionCopy]:
     """Return the subscriptions that follow a visitor's bookmarks. Whose they are is told to their subscribers alone."""
     return [SubscriptionCopy(**row) for row in await database.fetch(READ_JOINED, visitor)]
@@ -184,6 +191,7 @@ async def copy_of(database: Database, vault: Vault, subscriber: str) -> dict[str
         "bounces": [dict(row) for row in await database.fetch(READ_BOUNCES, subscriber)],
         "bookmarks": await bookmarks.slugs(database, state.visitors) if state else [],
     }
+    kept["left_elsewhere"] = None if kept["email"] is None else await left_elsewhere(database, vault, kept["email"])
     if state is not None and state.suppressed:
         kept |= {"suppressed": state.suppressed, "note": SUPPRESSED_NOTE}
     return kept

@@ -92,7 +92,7 @@ async def backup(dsn: str, postgres: servers.Postgres, valkey_url: str, tmp_path
     async with servers.database(postgres, await ask(dsn, "select current_database()")) as copy:
         async with patient(dsn) as committer, looking(dsn, valkey_url, tmp_path) as (notes, connection):
             await notes.look(connection)
-            await committer.submit(EraseSubscriber(lives["ada"]))
+            await committer.submit(EraseSubscriber(lives["ada"], operator="op"))
             await committer.submit(EraseVisitor(lives["gone"]))
             await committer.submit(WithdrawReview(lives["withdrew"], lives["review of withdrew"]))
             await notes.look(connection)
@@ -148,6 +148,19 @@ async def test_the_notes_hold_numbers_alone(backup: tuple[str, Lives], tmp_path:
     )
     assert file.stat().st_mode & 0o777 == 0o600
     assert "example.com" not in file.read_text() and TEXT not in file.read_text()
+
+
+async def test_who_never_confirmed_and_was_forgotten_is_not_noted(dsn: str, valkey_url: str, tmp_path: Path) -> None:
+    """A flood of sign-ups that nobody confirms fills no file: it is forgotten again by itself."""
+    lives = await live(dsn, valkey_url, tmp_path)
+    async with patient(dsn) as committer, looking(dsn, valkey_url, tmp_path) as (notes, connection):
+        await committer.submit(EraseSubscriber(lives["ada"], unconfirmed_only=True))
+        await committer.submit(EraseVisitor(lives["gone"]))
+        await committer.submit(SetBookmark(lives["gone"], "alpha", keep=True))
+        await committer.submit(EraseVisitor(lives["gone"]))
+        await notes.look(connection)
+    kinds = [note.kind for note in read_notes(tmp_path / "erasures")]
+    assert kinds == ["review", "visitor", "visitor"]
 
 
 async def test_a_line_that_a_crash_cut_short_harms_no_other(tmp_path: Path, backup: tuple[str, Lives]) -> None:
