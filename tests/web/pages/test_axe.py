@@ -1,14 +1,20 @@
 """Every page, at both widths and in both schemes: no violation that axe-core finds, nothing wider than the window."""
 
+import asyncio
 import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
+import asyncpg
 import httpx
 from playwright.sync_api import Page
 
+from services.mail_check import store
+from services.mail_check.lines import Line, Record, right, unknown, wrong
 from services.web.app import PAGES
 from tests.support.accessibility import CONTRAST, EVERY_VIEW, VIEWS, faults_of
 from tests.support.browser import SCHEMES, Windows, sign_in
-from tests.support.processes import PATIENCE
+from tests.support.processes import PATIENCE, Instance
 
 READERS = (
     "/",
@@ -97,6 +103,37 @@ def test_operators_pages_have_no_violation(window: Windows, base: str, token: st
     sign_in(page, base, token)
     faults = [fault for path in OPERATORS for fault in _faults(page, base, path)]
     assert faults == []
+
+
+def test_a_mail_check_with_red_lines_is_accessible(window: Windows, base: str, token: str, instance: Instance) -> None:
+    """A long record fits the narrow window; red lines come first, and the form that lets the first issue go is there."""
+    long = Record("s1._domainkey.verdicts.example", "TXT", f"v=DKIM1; k=rsa; p={'MIIBIjANBgkqhkiG9w0B' * 20}")
+    found = [right("spf", "It is"), wrong("dkim", "It isn't there", "publish it", long), unknown("ptr", "Silence", "ask again")]
+    _keep(instance, found)
+    page = window()
+    sign_in(page, base, token)
+    assert _faults(page, base, "/ops/mail") == []
+    assert page.locator("article h2").all_inner_texts() == ["DKIM", "Name of the address (PTR)", "SPF"]
+    page.get_by_label("Reason").fill("A trial among friends")
+    page.get_by_role("button", name="Let it go as it is").click()
+    page.get_by_text("let the first issue go whatever the check says").wait_for()
+    page.get_by_role("button", name="Let red lines hold it again").click()
+    page.get_by_text("Red lines hold the first issue.").wait_for()
+    _keep(instance, [right("dkim", "It is there")])
+
+
+def _keep(instance: Instance, found: Sequence[Line]) -> None:
+    """Keep the lines of a check."""
+
+    async def keep() -> None:
+        connection = await asyncpg.connect(instance.database_url())
+        try:
+            await store.keep(connection, found, gates=True)
+        finally:
+            await connection.close()
+
+    with ThreadPoolExecutor(1) as beside:  # a browser's loop runs in this thread
+        beside.submit(asyncio.run, keep()).result()
 
 
 def test_a_reported_review_is_accessible_on_each_of_its_pages(window: Windows, base: str, token: str) -> None:
