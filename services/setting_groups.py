@@ -130,8 +130,12 @@ class SigningIn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tracing(msgspec.Struct, frozen=True, kw_only=True):
-    """Where spans are sent by OTLP over HTTP (None: nowhere), with which headers, and the share of requests that is traced."""
+    """Where spans are sent by OTLP over HTTP (None: nowhere), with which headers, and the share of requests that is traced.
+
+    `is_off` traces nothing, whatever the others say.
+    """
 
     endpoint: str | None = None
     headers: tuple[Header, ...] = ()
     share: float = 0.1
+    is_off: bool = False

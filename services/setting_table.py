@@ -193,6 +193,9 @@ TABLE: Final = {
         "OTEL_EXPORTER_OTLP_HEADERS", r"[A-Za-z0-9_-]+\s*=\s*[!-~]+", "must list headers such as `api-key=KEY`",
         says.otlp_header,
     ),
+    "is_off": Variable(
+        "OTEL_SDK_DISABLED", "(?i)true|false", "must be true or false, not {!r}", lambda word: word.lower() == "true",
+    ),
     "share": Variable(
         "OTEL_TRACES_SAMPLER_ARG", r"0*(1(\.0*)?|0|0?\.[0-9]+)", "must be a share from 0 to 1, such as 0.1, not {!r}", float,
     ),

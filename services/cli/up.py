@@ -22,6 +22,7 @@ from services.cli.terminal import counted
 from services.embedded.start import find_settings
 from services.setting_table import LOG_KEY
 from services.settings import Settings, check_values, home_folder, known_environ, process_environ, read_identity
+from services.tracing.opening import must_be_installed
 
 if TYPE_CHECKING:
     from services.embedded.supervisor import Program
@@ -61,6 +62,7 @@ async def up(host: str, port: int, catalog: str | None, smtp: str | None, archiv
     environ.setdefault("BALLOTPRESS_DRAIN_SECONDS", "0")  # nothing else serves this port: there is nowhere to go
     environ.setdefault("BALLOTPRESS_LOG_FORMAT", "console")
     check_values(environ)
+    must_be_installed(environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"), is_off=environ.get("OTEL_SDK_DISABLED", "").lower() == "true")
     _check_theme(environ)
     return await _until_signalled(_run(environ, host, port, _catalog_file(catalog)))
 

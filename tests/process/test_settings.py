@@ -314,3 +314,4 @@ def test_traces_are_off_until_a_collector_is_named(environ: dict[str, str]) -> N
     tracing = read_settings({**environ, **given}).tracing
     assert (tracing.endpoint, tracing.share) == ("http://collector:4318", 0.25)
     assert tracing.headers == (Header("api-key", "s ecret"), Header("x-scope", "one"))
+    assert not tracing.is_off and read_settings({**environ, **given, "OTEL_SDK_DISABLED": "TRUE"}).tracing.is_off

@@ -8,9 +8,11 @@ import time
 import pytest
 
 from services.setting_groups import Header, Tracing
-from services.tracing.spans import MOST_WAITING, Spans
+from services.tracing.opening import open_tracing
+from services.tracing.spans import MOST_WAITING, PATIENCE_SECONDS, Spans
 from tests.support.collector import collecting
 from tests.support.processes import free_port, wait_for
+from tests.support.settings import settings
 
 
 def ended(spans: Spans, count: int) -> float:
@@ -37,6 +39,19 @@ def test_a_collector_that_is_away_holds_nobody_up(caplog: pytest.LogCaptureFixtu
     assert {record.name for record in caplog.records} == {"services.tracing.spans"}
 
 
+def test_a_collector_that_never_answers_is_given_up() -> None:
+    """Whoever ends spans goes on at once, and the process ends after one patience, not one for each message that waits."""
+    with collecting() as collector:
+        collector.answers = "silent"
+        spans = Spans(Tracing(endpoint=collector.address), "api")
+        assert ended(spans, MOST_WAITING) < PATIENCE_SECONDS
+        assert wait_for(lambda: bool(collector.headers))
+        began = time.monotonic()
+        spans.close()
+        assert time.monotonic() - began < 4 * PATIENCE_SECONDS + 20  # a busy machine's part
+        assert (spans.sent, spans.dropped) == (0, MOST_WAITING)
+
+
 def test_a_collector_that_comes_back_is_sent_to_again() -> None:
     """What ended while it was away is lost, what ends later arrives, with the headers that are set."""
     with collecting() as collector:
@@ -50,6 +65,14 @@ def test_a_collector_that_comes_back_is_sent_to_again() -> None:
         spans.close()
         assert all(headers["api-key"] == "s3cret" for headers in collector.headers)
         assert {span.service for span in collector.spans()} == {"ballotpress-worker"}
+
+
+def test_traces_can_be_turned_off() -> None:
+    """With OpenTelemetry's own switch off, a collector's name changes nothing."""
+    wanted = settings(
+        "postgresql://127.0.0.1:1/none", "redis://127.0.0.1:1/0", tracing=Tracing(endpoint="http://127.0.0.1:9", is_off=True)
+    )
+    assert open_tracing(wanted, "api") is None
 
 
 def test_without_a_collector_nothing_of_opentelemetry_is_imported() -> None:
