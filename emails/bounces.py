@@ -46,7 +46,7 @@ _SYSTEM: Final = re.compile(
 _DELIVERY_FAILED: Final = re.compile(
     r"^returned mail\b"
     r"|^(?:mail|message)? ?(?:delivery (?:failed|failure|error)|un-?deliver(?:able|ed)|not delivered|could not be delivered)"
-    r"|returning message to sender$|\(delivery failed\)$|^non-delivery",
+    r"|returning message to sender$|\(delivery failed\)$|^non-delivery|^delivery notification: ",
     re.IGNORECASE,
 )
 """Subjects that mail systems alone write."""
@@ -77,8 +77,8 @@ _ENDED: Final = re.compile(r"giving up|given up|permanent|returned to sender|no 
 _REPLIED: Final = re.compile(r"(?<![\d.])[45][0-5]\d(?:[ -]|$)|(?<![\d.])[45]\.[0-7]\.\d{1,3}(?![\d.])")
 _QUOTED: Final = re.compile(r"^[ \t]*(?:subject|subj|message-id|date|sent): .*$", re.IGNORECASE | re.MULTILINE)
 """Fields of our mail that a notice repeats: their words say nothing of the refusal."""
-_REASON: Final = re.compile(r"^\s+\(reason: (.+)\)$", re.MULTILINE)
-"""The remote server's reply as Sendmail repeats it; what Sendmail concludes from it is not always so."""
+_REASON: Final = re.compile(r"^\s+\(?reason: (.+?)\)?$", re.MULTILINE | re.IGNORECASE)
+"""The remote server's reply as Sendmail and Sun's servers repeat it; what they conclude from it is not always so."""
 _PARAGRAPH: Final = re.compile(r"\n\s*\n")
 
 

@@ -39,7 +39,8 @@ GONE: Final = _any_of(
     r"\bunknown in (?:local|virtual|relay)|\bnot listed in (?:domino|public|our)|\bunroute?able (?:mail )?(?:address|domain)",
     rf"\brecipient(?: address)? {_NAMED}rejected: access denied|\bmailbox unavailable",
     r"\baccount that you tried to reach (?:does not exist|is (?:disabled|inactive))|\bno longer (?:with|at|works|employed)\b",
-    r"\b(?:unknown|no such|non-?existent|invalid|bad) (?:or \w+ )?(?:destination )?(?:domain|host)\b|\bnullmx\b",
+    r"\b(?:unknown|no such|non-?existent|invalid|bad) (?:or \w+ )?(?:destination )?(?:domain|host)s?\b|\bnullmx\b",
+    r"\b(?:illegal|invalid|bad) host/domain name\b|(?<!sender )(?<!from )\baddress rejected\b(?!:| by| due| for)",
     r"\b(?:host or domain name|domain(?: name)?|host) (?:\S+ )?(?:not found|unknown|does not exist|doesn.?t exist)",
     r"\bname or service not known\b|\bname service error for \S+ \S+ malformed (?:or unexpected )?name server reply",
     rf"\b{_WHO} is (?:wrong|incorrect)\b|\bno longer (?:a )?(?:valid|exist|active|in use)|\bnot a valid {_KIND}{_WHO}\b",
@@ -55,6 +56,9 @@ UNKNOWN: Final = _any_of(
     rf"\b(?:user|mail[- ]?box|recipient|account|address) {_NAMED}(?:is )?(?:unknown|not found|does not exist|doesn.?t exist)\b",
 )
 """No such mailbox, in words so plain that they outweigh a code which speaks of policy."""
+
+RETRY: Final = re.compile(r"\bhost not found,? try again", re.IGNORECASE)
+"""What is said of a domain whose name servers didn't answer: it may well exist."""
 
 OURS: Final = _any_of(
     r"\b(?:helo|ehlo)\b|\bgr[ae]y ?-?list|\breverse[- ]?dns|\br?dns (?:name|record|entry)|\bptr\b|\breverse (?:look|host)",

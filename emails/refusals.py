@@ -101,7 +101,7 @@ def _verdict(said: str, status: str | None, code: int | None) -> Verdict:
 def _is_gone(said: str, status: str | None, says_gone: bool, says_other: bool) -> bool:
     """Return whether an address is dead: by code and words, or by one of them where the other says nothing else."""
     if status in GONE:
-        return says_gone or not says_other
+        return (says_gone and not words_of.RETRY.search(said)) or not says_other
     if status in MAYBE_GONE:
         return says_gone or _is_bare(said)
     return says_gone and not says_other and (status is None or status.endswith(".0") or _blames_policy(status))

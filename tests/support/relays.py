@@ -42,7 +42,7 @@ class ScriptedRelay:
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         self._open.add(writer)
-        with contextlib.suppress(OSError, RuntimeError, asyncio.IncompleteReadError):  # RuntimeError: uvloop, of a closed socket
+        with contextlib.suppress(OSError, RuntimeError, asyncio.IncompleteReadError):  # uvloop raises RuntimeError
             await self._converse(reader, writer)
         self._now -= 1
         self._open.discard(writer)
