@@ -118,3 +118,15 @@ def test_a_session_is_known_under_older_keys_and_by_no_other_spelling() -> None:
     assert SessionCookies(settings("", "", secret_keys=("n" * 32,))).secrets({b"cookie": cookie}) == []
     for broken in (cookie[:-3] + b"AAA", b"ballotpress_ops=%%%", b"ballotpress_ops=", b"ballotpress_ops=\xff"):
         assert rotated.secrets({b"cookie": broken}) == []
+
+
+def test_a_sibling_site_can_plant_no_session() -> None:
+    """On https only cookies count that no other host can set; over http, on this machine, there are none of those."""
+    for base_url, name, found in (
+        ("https://verdicts.example", b"__Host-ballotpress_ops", ["secret"]),
+        ("https://verdicts.example", b"ballotpress_ops", []),
+        ("http://127.0.0.1:8000", b"ballotpress_ops", ["secret"]),
+    ):
+        cookies = SessionCookies(settings("", "", base_url=base_url))
+        value = cookies.begin("secret")[1].partition(b";")[0].partition(b"=")[2]
+        assert cookies.secrets({b"cookie": name + b"=" + value}) == found

@@ -89,11 +89,16 @@ def bearer(head: Mapping[bytes, bytes]) -> bytes | None:
     return value[7:].strip()
 
 
-def _cookies(head: Mapping[bytes, bytes], name: bytes) -> list[bytes]:
+def _cookies(head: Mapping[bytes, bytes], name: bytes, prefixes: Sequence[bytes] = (_HOST, b"")) -> list[bytes]:
     """Return the cookies of a name, those first that no sibling site can set; of each sort only the first few."""
     pairs = [pair.strip().partition(b"=") for pair in head.get(b"cookie", b"").split(b";", _MOST_COOKIES)]
     values = [(given, value.strip(b'"')) for given, _, value in pairs]
-    return [value for wanted in (_HOST + name, name) for given, value in values if given == wanted]
+    return [value for prefix in prefixes for given, value in values if given == prefix + name]
+
+
+def _own_cookies(head: Mapping[bytes, bytes], name: bytes, *, is_https: bool) -> list[bytes]:
+    """Return the operators' cookies of a name: on https none that a sibling site may have set, to have its own session used."""
+    return _cookies(head, name, (_HOST,) if is_https else (b"",))
 
 
 def visitor_cookie(token: str, base_url: str) -> tuple[bytes, bytes]:
@@ -158,7 +163,7 @@ class SessionCookies:
     def secrets(self, head: Mapping[bytes, bytes]) -> list[str]:
         """Return the secrets of the sessions that a request carries: few, as anybody can send a hundred cookies."""
         found = []
-        for value in _cookies(head, OPS_COOKIE)[:_MOST_SESSIONS]:
+        for value in _own_cookies(head, OPS_COOKIE, is_https=self._is_https)[:_MOST_SESSIONS]:
             with suppress(BadData):
                 secret = self._serializer.loads(value) if value.isascii() else None
                 found += [secret] if isinstance(secret, str) else []
@@ -191,7 +196,7 @@ class BegunSignIns:
 
     def of(self, head: Mapping[bytes, bytes], state: str) -> Mapping[str, str] | None:
         """Return what the sign-in of a state was begun with; None if this browser began none, or long ago."""
-        for value in _cookies(head, _begun(state))[:1]:
+        for value in _own_cookies(head, _begun(state), is_https=self._is_https)[:1]:
             with suppress(BadData):
                 what: Mapping[str, str] = self._serializer.loads(value, max_age=BEGUN_SECONDS)
                 return what
