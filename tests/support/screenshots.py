@@ -44,6 +44,8 @@ PAGES = {
     "suppressions": "/ops/suppressions",
     "holds": "/ops/holds",
     "log": "/ops/log",
+    "actions": "/ops/actions",
+    "sessions": "/ops/sessions",
 }
 # Name, page, window and scheme of what the README shows.
 SHOWN: Sequence[tuple[str, str, int, int, str]] = (
