@@ -34,6 +34,32 @@ def test_helpers_are_imported_from_support_alone() -> None:
     ] == []
 
 
+CLOCKS = ("monotonic", "perf_counter", "time")
+LEAST_BOUND = 30
+"""Seconds; a busy machine may take as many for what takes a moment alone."""
+
+
+def judges_speed(node: ast.AST) -> bool:
+    """Return whether a node says that less than some seconds have passed, by a clock that runs while others work."""
+    if not isinstance(node, ast.Compare) or not isinstance(node.left, ast.BinOp) or not isinstance(node.left.op, ast.Sub):
+        return False
+    clock, bound = node.left.left, node.comparators[0]
+    is_clock = isinstance(clock, ast.Call) and isinstance(clock.func, ast.Attribute | ast.Name)
+    name = getattr(clock.func, "attr", getattr(clock.func, "id", "")) if is_clock else ""  # type: ignore[attr-defined]
+    return name in CLOCKS and isinstance(bound, ast.Constant) and float(bound.value) < LEAST_BOUND
+
+
+def test_no_verdict_hangs_on_speed() -> None:
+    """A test waits for what it expects (`wait_for`, `until`) and never says how soon that must be; benchmarks do."""
+    assert [
+        f"{file.relative_to(TESTS)}:{node.lineno}"
+        for file in TESTS.rglob("*.py")
+        if "benchmarks" not in file.parts
+        for node in ast.walk(ast.parse(file.read_text()))
+        if judges_speed(node)
+    ] == []
+
+
 def test_no_test_stands_outside_a_room() -> None:
     """At the root stands the one conftest, and nothing else."""
     assert sorted(file.name for file in TESTS.glob("*.py")) == ["__init__.py", "conftest.py"]

@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import socket
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 LINES: Final = (
@@ -88,6 +90,16 @@ async def attack(port: int, number: int, seed: int, at_once: int = 400) -> list[
 
     await asyncio.gather(*(go_on() for _ in range(min(at_once, number))))
     return found
+
+
+def is_read(connection: socket.socket) -> bool:
+    """Return whether a server of this machine has accepted a connection, and read all that was sent to it."""
+    ours, theirs = connection.getsockname()[1], connection.getpeername()[1]
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_, inode = line.split()[:10]
+        if (int(local.rpartition(":")[2], 16), int(remote.rpartition(":")[2], 16)) == (theirs, ours):
+            return inode != "0" and int(queues.partition(":")[2], 16) == 0
+    return False
 
 
 async def _send(port: int, one: Attack) -> Result:

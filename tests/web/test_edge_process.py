@@ -236,7 +236,7 @@ def test_a_caller_that_hangs_up_leaves_no_trace(api: tuple[int, "subprocess.Pope
     for _ in range(3):
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
             connection.sendall(_vote_head(port, 100) + b'{"choice"')
-            time.sleep(0.05)
+            assert wait_for(lambda: wire.is_read(connection))
     assert _post(port, "/v1/visitors", b"", {})[0] == 201
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=PATIENCE)
@@ -250,7 +250,7 @@ def test_what_is_under_way_is_finished(api: tuple[int, "subprocess.Popen[bytes]"
     port, process = api
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
         connection.sendall(_vote_head(port, 17))
-        time.sleep(0.3)
+        assert wait_for(lambda: wire.is_read(connection))
         process.send_signal(name)
         time.sleep(0.7)
         assert process.poll() is None
@@ -265,7 +265,7 @@ def test_the_end_does_not_wait_for_ever(api: tuple[int, "subprocess.Popen[bytes]
     port, process = api
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
         connection.sendall(_vote_head(port, 17))
-        time.sleep(0.3)
+        assert wait_for(lambda: wire.is_read(connection))
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
 
