@@ -33,6 +33,7 @@ READERS = (
     "/agents",
     "/reviewers",
     "/reviewers/builder",
+    "/reviewers/builder?position=60",
     "/bookmarks",
     "/newsletter",
     "/newsletter/sent",
