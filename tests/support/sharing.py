@@ -7,12 +7,13 @@ from xdist.scheduler import LoadScopeScheduling
 
 # The pages share a browser and its site. They stay together in two halves, each with one worker, lest one of them ends last.
 PAGES = "tests/web/pages/"
-HALVES = (f"{PAGES}test_[a-k]", f"{PAGES}test_[l-z]")
-_SECOND = f"{PAGES}test_l"
+HALVES = (f"{PAGES}test_[a-li]", f"{PAGES}test_[lin-z]")
+_SECOND = f"{PAGES}test_lin"
 # The longest, so that they begin first and no worker ends long after the others.
 LONGEST = (
     PAGES,
     "tests/process/test_conformance.py",
+    "tests/proof/test_tampered.py",
     "tests/web/test_schemathesis.py",
     "tests/proof/test_joined.py",
     "tests/proof/test_other_verifiers.py",
@@ -27,7 +28,6 @@ LONGEST = (
     "tests/projections/test_runner.py",
     "tests/cli/test_catalog_import.py",
     "tests/proof/test_live.py",
-    "tests/proof/test_tampered.py",
     "tests/process/test_processes.py",
     "tests/packaging/test_installed.py",
     "tests/newsletter/test_kill.py",
