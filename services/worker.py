@@ -79,6 +79,8 @@ def run(settings: Settings) -> None:
 
 def _trouble(mailroom: Mailroom, began: float) -> str | None:
     """Return what keeps a worker from its work: it opens its mailroom as soon as it has reached Valkey."""
+    if mailroom.trouble is not None:
+        return mailroom.trouble
     if mailroom.is_open or monotonic() - began < START_SECONDS:
         return None
     return "has not reached Valkey: see REDIS_URL in its environment"

@@ -64,6 +64,11 @@ class Mailroom:
         """Tell whether it sends."""
         return self._sending is not None
 
+    @property
+    def trouble(self) -> str | None:
+        """Return what keeps it from sending; None if nothing does."""
+        return self._sender.trouble if self.is_open else None
+
     async def open(self) -> None:
         """Connect, and begin to send."""
         settings, newsletter = self._settings, self._settings.newsletter

@@ -56,7 +56,10 @@ class Transport(Protocol):
 
 
 class Sender:
-    """The sender of one worker; `wake` is set from outside when there may be something to send."""
+    """The sender of one worker; `wake` is set from outside when there may be something to send.
+
+    `trouble` says what keeps it from sending, None if nothing does.
+    """
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Sender:
         marks: SentMarks | None = None,
     ) -> None:
         self.wake = asyncio.Event()
+        self.trouble: str | None = None
         self._database = database
         self._letters = letters
         self._transport = transport
@@ -248,8 +252,10 @@ class Sender:
         try:
             marked = await self._marks.about_to(self._database, name, mails, self._clock())
         except MarksUnusable as error:
-            logger.error("nothing is sent: %s", error)
+            self.trouble = f"sends nothing: {error}"
+            logger.error("the worker %s", self.trouble)
             return [MailOutcome(mail, "deferred", reason=UNMARKED, tried=0, wait=BACKOFF_SECONDS[0]) for mail in mails]
+        self.trouble = None
         doubted = [MailOutcome(mail, "uncertain", reason=BEHIND, tried=0, claims=claims) for mail, claims in marked.items()]
         unmarked = [(mail, letter) for mail in mails if mail not in marked and isinstance(letter := letters[mail], Letter)]
         return doubted + list(

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from asyncpg import Connection
+from asyncpg import Connection, Pool
 
 from services.sizes import size
 
@@ -66,9 +66,9 @@ class Backups(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-async def read_backups(connection: "Connection[Any]") -> Backups | None:
+async def read_backups(database: "Connection[Any] | Pool[Any]") -> Backups | None:
     """Return how backups stand; None for a database that neither has any nor an archive."""
-    row = await connection.fetchrow(READ, SLOT)
+    row = await database.fetchrow(READ, SLOT)
     return None if row is None or (row["name"] is None and not row["has_archive"]) else Backups(**row)
 
 

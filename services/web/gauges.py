@@ -19,6 +19,7 @@ from services.newsletter.periods import Edition
 from services.proof import health
 from services.proof.health import PublicLog
 from services.purge.progress import Progress, read_progress
+from services.status.backups import Backups, read_backups
 from services.status.model import Ledger, Process, ProjectionStatus, Queue, Scan, WebhookStatus
 from services.status.processes import read_processes, read_scan, said_wrong
 from services.status.read import disk_room, read_ledger, read_queue, read_webhooks
@@ -51,6 +52,7 @@ async def read_gauges(site: Site) -> list[Gauge]:
         _patiently(read_progress(site.database)),
         _patiently(read_standing(site.database)),
     )
+    backups: Backups | None = await _patiently(read_backups(site.database))
     return [
         *_of_views(views or ()),
         *_of_issues(late, unproven),
@@ -63,6 +65,7 @@ async def read_gauges(site: Site) -> list[Gauge]:
         *_of_webhooks(webhooks),
         _of_purges(purges),
         _of_mail_check(checks),
+        _of_backups(backups),
         *_of_queue(jobs),
         *await _of_here(site),
     ]
@@ -196,6 +199,14 @@ def _of_mail_check(standing: MailStanding | None) -> Gauge:
         values = {"wrong": len(standing.wrong), "went_wrong": len(standing.went_wrong), "unknown": standing.unknown}
     text = "Lines of the last mail check that are wrong, that were right before, and that nobody could judge."
     return Gauge("ballotpress_mail_check", text, "of", values)
+
+
+def _of_backups(backups: Backups | None) -> Gauge:
+    values: dict[str, float] = {"wrong": 0}
+    if backups is not None:
+        values = {"age_seconds": backups.age_seconds or 0, "behind_bytes": backups.behind, "wrong": backups.wrong() is not None}
+    text = "The age of the last backup, the WAL that its archive lacks, and whether either is wrong."
+    return Gauge("ballotpress_backups", text, "of", values)
 
 
 def _of_queue(queue: Queue) -> Iterable[Gauge]:

@@ -206,13 +206,14 @@ async def test_a_torn_last_line_marks_nothing_and_a_damaged_one_stops_the_sendin
 
 
 async def test_without_room_for_a_mark_nothing_is_sent(room: Newsroom, tmp_path: Path) -> None:
-    """A folder that can't be written keeps every mail waiting, with the reason."""
+    """A folder that can't be written keeps every mail waiting, with the reason, and the worker says so."""
     number = await planned(room)
     (tmp_path / "file").write_text("")
     mark_in(room, tmp_path / "file" / "marks")
     await room.deliver()
     assert await room.accounts(number) == {"deferred": READERS} and not got(room)
     assert set((await room.reasons(number)).values()) == {"the send marks can't be written or read"}
+    assert room.sender.trouble is not None and "without its marks nothing is sent" in room.sender.trouble
 
 
 def test_old_marks_are_removed(tmp_path: Path) -> None:
