@@ -70,40 +70,43 @@ async def _address(host: str, dns: LooksUp) -> str | None:
 async def _converse(url: RelayUrl, address: str, hello: str, known: Greeted) -> Greeted:
     reader, writer = await asyncio.open_connection(address, url.port)
     try:
-        if url.security == "tls":
-            if unfit := await _begin_tls(writer, url.host):
-                return known._replace(offers_tls=True, unfit=unfit)
-            known = _with_session(known, writer)
-        await _expect(reader, "220")
-        features = await _command(reader, writer, f"EHLO {hello}", "250")
-        known = known._replace(name=features[0].partition(" ")[0] or None)
-        if url.security == "tls" or "STARTTLS" not in map(str.upper, features[1:]):
-            return known
-        await _command(reader, writer, "STARTTLS", "220")
-        if unfit := await _begin_tls(writer, url.host):
-            return known._replace(offers_tls=True, unfit=unfit)
-        return _with_session(known, writer)
+        known = await _speak(url, hello, known, reader, writer)
+        if known.unfit is None:
+            writer.write(b"QUIT\r\n")  # whoever hangs up without it is a line in the relay's log
+        return known
     finally:
-        writer.write(b"QUIT\r\n")  # whoever hangs up without it is a line in the relay's log
         writer.close()
 
 
-async def _begin_tls(writer: asyncio.StreamWriter, host: str) -> str | None:
-    """Begin TLS; return why it or the certificate can't be trusted, None if it can."""
+async def _speak(
+    url: RelayUrl, hello: str, known: Greeted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> Greeted:
+    if url.security == "tls":
+        known = await _begin_tls(writer, url.host, known)
+        if known.unfit is not None:
+            return known
+    await _expect(reader, "220")
+    features = await _command(reader, writer, f"EHLO {hello}", "250")
+    known = known._replace(name=features[0].partition(" ")[0] or None)
+    if url.security == "tls" or "STARTTLS" not in map(str.upper, features[1:]):
+        return known
+    await _command(reader, writer, "STARTTLS", "220")
+    return await _begin_tls(writer, url.host, known)
+
+
+async def _begin_tls(writer: asyncio.StreamWriter, host: str, known: Greeted) -> Greeted:
+    """Begin TLS; return what is known with its version and the certificate's end, or why they can't be trusted."""
+    known = known._replace(offers_tls=True)
     try:
         await writer.start_tls(ssl.create_default_context(), server_hostname=host)
     except ssl.SSLCertVerificationError as error:
-        return _plain(error.verify_message)
+        return known._replace(unfit=_plain(error.verify_message))
     except (ssl.SSLError, ConnectionError) as error:
-        return f"TLS doesn't begin ({_plain(getattr(error, 'reason', None) or type(error).__name__)})"
-    return None
-
-
-def _with_session(known: Greeted, writer: asyncio.StreamWriter) -> Greeted:
-    """Return what is known with the version of TLS and the end of the certificate."""
+        cause = getattr(error, "reason", None) or type(error).__name__
+        return known._replace(unfit=f"TLS doesn't begin ({_plain(cause)})")
     session = writer.get_extra_info("ssl_object")
     ends = ssl.cert_time_to_seconds(str(session.getpeercert()["notAfter"]))
-    return known._replace(offers_tls=True, version=session.version(), ends_at=datetime.fromtimestamp(ends, UTC))
+    return known._replace(version=session.version(), ends_at=datetime.fromtimestamp(ends, UTC))
 
 
 async def _command(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: str, expected: str) -> list[str]:

@@ -62,8 +62,8 @@ async def _judged(setup: Setup, dns: LooksUp, record: str, outgoing: Sequence[st
         return unknown("spf", f"A look-up that the SPF record of {domain} needs has failed: {failed[0].why}", ASK_AGAIN)
     if any(judgement.result == "pass" for judgement in strangers):
         says = f"The SPF record of {domain} lets everybody send in its name: {record}"
-        value = _merged([record], outgoing)
-        return wrong("spf", says, "end it in -all, and name your own senders before that", Record(domain, "TXT", value))
+        publish = Record(domain, "TXT", await _narrowed(setup, dns, record, outgoing))
+        return wrong("spf", says, "end it in -all, and name your own senders before that", publish)
     if not outgoing:
         says = f"{domain} has an SPF record, but it isn't known which addresses the relay sends from"
         return unknown("spf", says, "set BALLOTPRESS_OUTGOING_ADDRESSES to them, and run this again")
@@ -72,6 +72,13 @@ async def _judged(setup: Setup, dns: LooksUp, record: str, outgoing: Sequence[st
         return _refused(domain, record, refused, known)
     lookups = max(judgement.lookups for judgement in (*ours, *strangers))
     return right("spf", f"{domain} lets {_listed(outgoing)} send ({lookups} of at most {MOST_LOOKUPS} look-ups)")
+
+
+async def _narrowed(setup: Setup, dns: LooksUp, record: str, outgoing: Sequence[str]) -> str:
+    """Return the record without its `all`, or one of our own addresses alone if everybody could still send by that."""
+    value = _merged([record], outgoing)
+    strangers = [await judge(dns, address, setup.sender, setup.hello, value) for address in STRANGERS]
+    return _plain(outgoing) if any(judgement.result == "pass" for judgement in strangers) else value
 
 
 def _missing(domain: str, outgoing: Sequence[str]) -> Line:
@@ -112,10 +119,10 @@ def _merged(records: Sequence[str], more: Sequence[str]) -> str:
     return " ".join(["v=spf1", *dict.fromkeys(terms), *end])
 
 
-async def judge(dns: LooksUp, address: str, sender: str, hello: str) -> Judgement:
-    """Return what the record of a sender's domain says of an address (RFC 7208, check_host)."""
+async def judge(dns: LooksUp, address: str, sender: str, hello: str, record: str | None = None) -> Judgement:
+    """Return what a record, or that of the sender's domain, says of an address (RFC 7208, check_host)."""
     asked = _Query(dns, asyncio.get_running_loop(), address, sender, hello)
-    result, why = await asyncio.to_thread(asked.judge)
+    result, why = await asyncio.to_thread(asked.judge, record)
     return Judgement(result, why, asked.lookups)
 
 
@@ -127,9 +134,9 @@ class _Query(spf.query):  # type: ignore[misc]
         self._dns = dns
         self._loop = loop
 
-    def judge(self) -> tuple[Result, str]:
-        """Return the result and, for an error, the reason."""
-        result, _, why = self.check()
+    def judge(self, record: str | None) -> tuple[Result, str]:
+        """Return the result by a record, or else by that of the domain, and for an error the reason."""
+        result, _, why = self.check(spf=record)
         return cast(Result, result), _in_words(str(why))
 
     def dns(self, name: str, qtype: str, cnames: Any = None, ignore_void: bool = False) -> list[Any]:

@@ -15,9 +15,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from emails.dkim import Signer, public_key
 from emails.message import From, prepare
 from emails.rendering import render_shared
+from services.clock import now
+from services.mail_check.dns import Resolver
+from services.mail_check.lines import Line
+from services.mail_check.run import run
 from services.mail_check.setup import DkimKey, Setup, Specimen
 from tests.support.mails import CONTENT, READER, SITE
-from tests.support.nameserver import Zone
+from tests.support.nameserver import Nameserver, Zone
 
 DOMAIN: Final = "verdicts.example.com"
 SENDER: Final = From("Weekly AI Tool Verdicts", f"digest@{DOMAIN}")
@@ -105,3 +109,14 @@ async def relaying(context: SSLContext | None, *, implicit: bool = False, name: 
     finally:
         server.close()
         await server.wait_closed()
+
+
+async def checked(dns: Nameserver, given: Setup) -> dict[str, Line]:
+    """Return the lines of a check, by subject."""
+    lines = await run(given, Resolver([dns.server], seconds=2), now())
+    return {line.subject: line for line in lines}
+
+
+def faults(lines: dict[str, Line]) -> dict[str, Line]:
+    """Return the lines that are not right."""
+    return {subject: line for subject, line in lines.items() if line.state not in ("right", "note")}
