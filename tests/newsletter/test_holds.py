@@ -77,6 +77,7 @@ async def test_one_provider_waits_and_the_others_go_on(room: Newsroom) -> None:
     said = f"{holds.said_held(['google'])}: {holds.RESUME_HELD}"
     assert await told_of_refusals(room) == (said, 1.0, float(refused))
     assert holds.said_held(["google"]) in [problem.what for problem in await problems(room)]
+    assert "24 mails wait for google, which is held\n" in run(room, "digest", "status").out
     tried = len(room.sink.tried)
     await room.deliver()
     assert len(room.sink.tried) == tried
