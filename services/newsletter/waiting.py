@@ -18,8 +18,10 @@ WAITING: Final = """
 select coalesce(h.reason, m.reason, case when m.not_before > now() then 'hour' else 'turn' end) as reason,
        coalesce(h.reason, m.reason) is null as is_paced, count(*) as mails, max(m.not_before) as until
 from newsletter.mails m
-left join lateral (select case when bool_or(h.provider = '') then 'the relay' else max(h.provider) end || ', which is held' as reason
-                   from newsletter.holds h where h.held_at is not null and (h.provider = '' or h.provider = m.provider)) h on true
+left join lateral (
+    select case when bool_or(h.provider = '') then 'the relay' else max(h.provider) end || ', which is held' as reason
+    from newsletter.holds h where h.held_at is not null and h.provider in ('', m.provider)
+) h on true
 where m.issue = $1 and m.state in ('pending', 'deferred') group by 1, 2 order by 3 desc
 """
 # Readers who may be mailed; those that an issue has nothing for are counted too.
