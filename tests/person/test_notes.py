@@ -197,3 +197,28 @@ async def test_a_file_that_cant_be_used_is_trouble_and_stops_nothing(dsn: str, v
         await notes.look(connection)
         assert notes.trouble is None
     assert ("visitor", lives["gone"]) in [(note.kind, note.id) for note in read_notes(tmp_path / "erasures")]
+
+
+async def test_a_log_that_goes_back_under_a_running_worker_is_noticed(
+    backup: tuple[str, Lives], dsn: str, valkey_url: str, tmp_path: Path
+) -> None:
+    """A worker that lives on while the database is replaced erases again at its next look."""
+    copy, lives = backup
+    async with looking(copy, valkey_url, tmp_path) as (notes, restored), looking(dsn, valkey_url, tmp_path) as (_, before):
+        await notes.look(before)
+        assert await keyed(before, lives) == {"bob", "review of stays"}
+        await notes.look(restored)
+        assert await keyed(restored, lives) == {"bob", "review of stays"}
+
+
+async def test_a_lost_file_is_written_anew_from_the_log(
+    backup: tuple[str, Lives], dsn: str, valkey_url: str, tmp_path: Path
+) -> None:
+    """The log itself holds every erasure: a worker that finds no file notes all of them, killed in between or not."""
+    file = tmp_path / "erasures"
+    before = file.read_text()
+    for kept in ("", "\n".join(before.split("\n")[:2]) + "\n"):
+        file.write_text(kept)
+        async with looking(dsn, valkey_url, tmp_path) as (notes, connection):
+            await notes.look(connection)
+        assert file.read_text() == before
