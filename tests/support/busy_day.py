@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
+from pathlib import Path
 
 import asyncpg
 import httpx
@@ -57,6 +58,10 @@ class Mail:
     def __init__(self, sink: Sink, port: int) -> None:
         self._sink = sink
         self.url = f"smtp://127.0.0.1:{port}"
+
+    def await_mails(self, reader: str, count: int) -> None:
+        """Wait until so many mails to a reader have come."""
+        assert wait_for(lambda: len(self._sink.to(reader)) >= count)
 
     def first_to(self, reader: str) -> str:
         """Return the text of the first mail to a reader, once it has come."""
@@ -127,6 +132,7 @@ class Day:
         self.vote(ada, bea)
         self.write(ada, bea)
         self.sign_up()
+        self.send()
         self.bounce()
         self.operate(bea)
         self.be_odd(ada)
@@ -180,6 +186,13 @@ class Day:
         assert found is not None, text
         return found[1]
 
+    def send(self) -> None:
+        """Send a reader a test of the digest, and then the digest."""
+        for words in (("--to", READERS[0]), ("--now", "--unchecked")):
+            ended = self._instance.command("digest", "send", *words, "--yes")
+            assert ended.returncode == 0, ended.stderr
+        self._mail.await_mails(READERS[0], 3)
+
     def bounce(self) -> None:
         """Be told of bounces and complaints: of known and unknown addresses, signed, unsigned and broken."""
         events = [{"type": "complaint", "recipient": READERS[0]}, {"type": "bounce", "hard": True, "recipient": STRANGER}]
@@ -189,14 +202,30 @@ class Day:
             for headers in ({}, {"ballotpress-signature": f"t={at},v1={signature}"}):
                 self._site.client.post("/v1/webhooks/mail/generic", content=body, headers=headers)
 
+    def _bounce(self) -> Path:
+        """Return the file of a bounce that names addresses."""
+        said = f"Final-Recipient: rfc822; {STRANGER}\nAction: failed\nStatus: 5.1.1\n"
+        said += f"Diagnostic-Code: smtp; 550 <{STRANGER}> {NAME}\n"
+        parts = [
+            f"From: MAILER-DAEMON@quillfeather.example\nTo: {STRANGER}\nSubject: Undelivered\nMIME-Version: 1.0",
+            "Content-Type: multipart/report; report-type=delivery-status; boundary=b\n",
+            f"--b\nContent-Type: text/plain\n\n{TEXT} {STRANGER}\n",
+            f"--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; quillfeather.example\n\n{said}\n--b--\n",
+        ]
+        (file := self._instance.home.with_name("bounce")).write_text("\n".join(parts))
+        return file
+
     def operate(self, voter: Caller) -> None:
         """Have an operator look people up, disqualify, reinstate, erase; and somebody try without a token that is right."""
         for words in (
             ("subscribers", "suppressed"),
             ("subscribers", "reinstate", READERS[1], "--reason", f"{NAME} says that it works"),
             ("subscribers", "reinstate", STRANGER, "--reason", NAME),
+            ("subscribers", "consent", READERS[0]),
             ("person", "export", READERS[0]),
-            ("person", "export", STRANGER),
+            ("person", "export", voter.visitor),
+            ("person", "erase", STRANGER, "--yes"),
+            ("mail", "ingest", str(self._bounce())),
             ("voters", "void", voter.visitor, "--reason", "a test"),
             ("explain", "tally", STRANGER),
         ):
