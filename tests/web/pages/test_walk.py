@@ -12,6 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.support.accessibility import VIEWS, faults_of
 from tests.support.browser import Windows, refusing_cookies, sign_in
 from tests.support.processes import PATIENCE, Instance, wait_for
 
@@ -228,6 +229,21 @@ def test_the_newsletter_from_sign_up_to_unsubscribing(window: Windows, base: str
     page.goto(_link_in_outbox(page, base, "/newsletter/unsubscribe"))
     page.get_by_role("button", name="Unsubscribe").click()
     expect(page.locator("h1")).to_contain_text("unsubscribed")
+    assert faults_of(page, VIEWS) == []
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("h1")).to_have_text("You are subscribed again")
+
+
+@pytest.mark.parametrize("has_scripts", [True, False])
+def test_a_mails_link_waits_for_the_readers_own_click(window: Windows, base: str, own_tool: str, has_scripts: bool) -> None:
+    """Its page has the choice made; the button casts it, with scripts or without, and it can be changed before."""
+    page = window(java_script_enabled=has_scripts)
+    page.goto(f"{base}/tools/{own_tool}/vote?choice=skip")
+    expect(page.get_by_label("Skip")).to_be_checked()
+    page.get_by_label("Ship").check()
+    page.get_by_role("button", name="Count my vote").click()
+    expect(page.locator(".flash")).to_contain_text("Your vote is counted")
+    assert tally(page, own_tool) == "1 vote"
 
 
 def _link_in_outbox(page: Page, base: str, path: str) -> str:
