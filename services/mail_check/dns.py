@@ -11,7 +11,6 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 import dns.asyncresolver
 import dns.exception
-import dns.flags
 import dns.message
 import dns.name
 import dns.nameserver
@@ -22,7 +21,7 @@ import dns.reversename
 
 from services.setting_groups import DnsServer
 
-Kind = Literal["A", "AAAA", "CNAME", "MX", "PTR", "TXT"]
+Kind = Literal["A", "AAAA", "MX", "PTR", "TXT"]
 State = Literal["found", "no_data", "no_name", "unknown"]
 
 SECONDS: Final = 5.0
@@ -36,12 +35,11 @@ PAYLOAD: Final = 1232
 NULL_MX: Final = "."
 """The one exchange of a domain that takes no mail (RFC 7505)."""
 
-_PROBED: Final[tuple[Kind, ...]] = ("A", "TXT")
 _NO_SERVER: Final = "no DNS server is named on this machine"
 
 
 class Answer(NamedTuple):
-    """An answer: `records` if any were found, `why` if it is unknown, and the name that aliases led to.
+    """An answer: `records` if any were found, aliases followed, and `why` if it is unknown.
 
     Texts are joined from their strings; names are in lower case without the last dot, exchanges in order of preference.
     """
@@ -49,7 +47,6 @@ class Answer(NamedTuple):
     state: State
     records: tuple[str, ...] = ()
     why: str = ""
-    alias_of: str | None = None
 
 
 class LooksUp(Protocol):
@@ -60,15 +57,14 @@ class LooksUp(Protocol):
 
 
 class Resolver:
-    """Asks the DNS servers given, or else the system's. With `cached`, it keeps so many answers while they last."""
+    """Asks the DNS servers given, or else the system's."""
 
-    def __init__(self, servers: Sequence[DnsServer] = (), *, seconds: float = SECONDS, cached: int = 0) -> None:
+    def __init__(self, servers: Sequence[DnsServer] = (), *, seconds: float = SECONDS) -> None:
         self._seconds = seconds
         self._resolver = _configured(servers)
         if self._resolver is not None:
             self._resolver.timeout = TRY_SECONDS
             self._resolver.use_edns(0, 0, PAYLOAD)
-            self._resolver.cache = dns.resolver.LRUCache(cached) if cached else None
 
     async def look_up(self, name: str, kind: Kind) -> Answer:
         """Return the answer for a name and a kind of record."""
@@ -83,12 +79,11 @@ class Resolver:
             return Answer("unknown", why=_reason(error, self._seconds))
         except (OSError, UnicodeError, ValueError) as error:
             return Answer("unknown", why=f"the DNS server can't be asked ({type(error).__name__})")
-        alias = None if found.canonical_name == asked else _host(found.canonical_name)
         if found.rrset is None:
-            return Answer("no_data", alias_of=alias)
+            return Answer("no_data")
         if len(found.rrset) > MOST_RECORDS:
             return Answer("unknown", why=f"the DNS server gave {len(found.rrset)} records")
-        return Answer("found", _records(kind, list(found.rrset)), alias_of=alias)
+        return Answer("found", _records(kind, list(found.rrset)))
 
 
 class Away:
@@ -102,11 +97,27 @@ class Away:
         return self._answer
 
 
-async def probe(dns_servers: LooksUp) -> Answer:
-    """Return the answer for a name that can't exist (RFC 6761 6.4): if any is found, as in a captive network, DNS lies."""
+class Honesty(NamedTuple):
+    """Whether DNS servers can be believed: the lie that they told, if any, and whether they said nothing at all."""
+
+    lie: str
+    is_silent: bool
+
+
+async def probe(dns_servers: LooksUp) -> Honesty:
+    """Ask what the truth is known of: a name that can't exist (RFC 6761 6.4), and the root of all names, which does.
+
+    A captive network has an answer for everything, and a closed one has none for what everybody knows.
+    """
     name = f"{secrets.token_hex(8)}.invalid"
-    answers = await asyncio.gather(*(dns_servers.look_up(name, kind) for kind in _PROBED))
-    return next((answer for answer in answers if answer.state == "found"), answers[0])
+    root, *impossible = await asyncio.gather(
+        dns_servers.look_up(".", "MX"), dns_servers.look_up(name, "A"), dns_servers.look_up(name, "TXT")
+    )
+    if any(answer.state in ("found", "no_data") for answer in impossible):
+        return Honesty("it has an answer for a name that can't exist", is_silent=False)
+    if root.state == "no_name":
+        return Honesty("it says that the root of all names doesn't exist", is_silent=False)
+    return Honesty("", is_silent=all(answer.state == "unknown" for answer in impossible))
 
 
 def reverse_name(address: str) -> str:
@@ -131,7 +142,7 @@ def _records(kind: Kind, found: list[dns.rdata.Rdata]) -> tuple[str, ...]:
         case "MX":
             ordered = sorted((record.preference, _host(record.exchange)) for record in found)  # type: ignore[attr-defined]
             return tuple(exchange for _, exchange in ordered)
-        case "PTR" | "CNAME":
+        case "PTR":
             return tuple(sorted(_host(record.target) for record in found))  # type: ignore[attr-defined]
         case "A" | "AAAA":
             return tuple(sorted(record.address for record in found))  # type: ignore[attr-defined]

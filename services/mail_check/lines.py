@@ -1,6 +1,5 @@
 """What a check finds: a line a subject, right, wrong, unknown or a note, with what to do and the record to publish."""
 
-from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -87,8 +86,3 @@ def _line(subject: Subject, state: State, says: str, mend: str | None = None, pu
 
 def _visible(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
-def of_state(lines: Iterable[Line], state: State) -> Sequence[Line]:
-    """Return the lines of a state."""
-    return [line for line in lines if line.state == state]

@@ -15,16 +15,16 @@ from services.mail_check.setup import ASK_AGAIN, Setup
 LOOKUP_SECONDS: Final = 40.0
 """Of all look-ups; what is asked for later is unknown."""
 
-_INVENTED: Final = "The DNS server answers for names that can't exist, so nothing that it says can be believed"
 _NAME_ANOTHER: Final = "name another DNS server in BALLOTPRESS_DNS_SERVERS, and see which network this machine is in"
 
 
 async def run(setup: Setup, dns: LooksUp, at: datetime) -> Sequence[Line]:
     """Return a line of each subject."""
-    probed, of_domain = await asyncio.gather(probe(dns), dns.look_up(setup.domain, "MX"))
-    if probed.state == "found":
-        return [unknown(subject, _INVENTED, _NAME_ANOTHER) for subject in TITLES]
-    is_away = probed.state == of_domain.state == "unknown"  # who answers neither is asked no more
+    honesty, of_domain = await asyncio.gather(probe(dns), dns.look_up(setup.domain, "MX"))
+    if honesty.lie:
+        says = f"The DNS server lies ({honesty.lie}), so nothing that it says can be believed"
+        return [unknown(subject, says, _NAME_ANOTHER) for subject in TITLES]
+    is_away = honesty.is_silent and of_domain.state == "unknown"  # who answers nothing is asked no more
     asked: LooksUp = Away(of_domain.why) if is_away else Remembered(dns, LOOKUP_SECONDS)
     url = parse_relay_url(setup.relay_url)
     greeted, (addresses, known) = await asyncio.gather(
@@ -58,4 +58,4 @@ def _dns(setup: Setup, found: Answer) -> Line:
     """Return whether DNS servers answer at all."""
     if found.state == "unknown":
         return unknown("dns", f"No answer on {setup.domain}: {found.why}", ASK_AGAIN)
-    return right("dns", "They answer, and invent nothing")
+    return right("dns", "They answer, and tell the truth where it is known")

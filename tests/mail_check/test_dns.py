@@ -10,7 +10,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from services.mail_check.dns import NULL_MX, Answer, Resolver, probe, reverse_name
+from services.mail_check.dns import NULL_MX, Answer, Honesty, Resolver, probe, reverse_name
 from services.mail_check.remembered import Remembered
 from services.setting_groups import DnsServer
 from tests.support.nameserver import Nameserver, nameserver, saying, silent
@@ -56,7 +56,7 @@ async def test_no_such_name_is_told_from_no_such_record(resolver: DnsServer) -> 
     asked = Resolver([resolver])
     assert await asked.look_up("nothing.example", "TXT") == Answer("no_name")
     assert await asked.look_up("first.news.example", "TXT") == Answer("no_data")
-    assert await probe(asked) == Answer("no_name")
+    assert await probe(asked) == Honesty("", is_silent=False)
 
 
 async def test_a_failing_resolver_is_not_believed(resolver: DnsServer) -> None:
@@ -124,8 +124,7 @@ async def test_aliases_are_followed_and_circles_are_unknown(liar: Nameserver) ->
     liar.zone["a.example", "CNAME"] = ["b.example."]
     liar.zone["b.example", "CNAME"] = ["a.example."]
     asked = Resolver([liar.server])
-    found = await asked.look_up("alias.example", "MX")
-    assert (found.state, found.alias_of) == ("found", "news.example")
+    assert (await asked.look_up("alias.example", "MX")).records == ("first.news.example", "second.news.example")
     assert (await asked.look_up("dangling.example", "TXT")).state == "no_name"
     assert await asked.look_up("a.example", "TXT") == Answer("unknown", why="aliases (CNAME) lead in a circle")
 
@@ -175,27 +174,26 @@ async def test_what_is_no_name_is_unknown(liar: Nameserver, name: str) -> None:
     assert liar.asked == []
 
 
-async def test_a_server_that_invents_names_is_found_out(liar: Nameserver) -> None:
-    """One that answers for what can't exist, as a captive network does."""
-    assert await probe(Resolver([liar.server])) == Answer("no_name")
+async def test_a_server_that_lies_is_found_out(liar: Nameserver) -> None:
+    """One that answers for what can't exist, as a captive network does, with records or without; one that knows no root."""
+    asked = Resolver([liar.server])
+    assert await probe(asked) == Honesty("", is_silent=False)
+    truth = liar._truth
 
     def everything(query: dns.message.Message, by_tcp: bool) -> dns.message.Message:
         response = dns.message.make_response(query)
         response.answer.append(dns.rrset.from_text(query.question[0].name, 300, "IN", "A", "192.0.2.1"))
         return response
 
-    liar._truth = everything  # type: ignore[method-assign]
-    assert (await probe(Resolver([liar.server]))).state == "found"
-
-
-async def test_answers_are_kept_for_as_long_as_they_may_be(liar: Nameserver) -> None:
-    """A resolver with a cache asks once; without, each time."""
-    for cached, times in ((10, 1), (0, 2)):
-        asked = Resolver([liar.server], cached=cached)
-        liar.asked.clear()
-        for _ in range(2):
-            assert (await asked.look_up("news.example", "MX")).state == "found"
-        assert len(liar.asked) == times
+    for lie in (everything, saying(dns.rcode.NOERROR)):
+        liar._truth = lie  # type: ignore[method-assign]
+        assert (await probe(asked)).lie == "it has an answer for a name that can't exist"
+    liar._truth = truth  # type: ignore[method-assign]
+    liar.lies["."] = saying(dns.rcode.NXDOMAIN)
+    assert (await probe(asked)).lie == "it says that the root of all names doesn't exist"
+    liar._truth = saying(dns.rcode.SERVFAIL)  # type: ignore[method-assign]
+    liar.lies.clear()
+    assert await probe(asked) == Honesty("", is_silent=True)
 
 
 async def test_a_check_asks_once_and_not_for_ever(liar: Nameserver) -> None:

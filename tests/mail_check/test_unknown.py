@@ -41,7 +41,7 @@ async def test_what_dns_does_not_say_is_never_right(trusted: Authority, lie: Any
         server._truth = lie  # type: ignore[method-assign]
         async with relaying(trusted.serving(RELAY)) as port:
             lines = await run(setup(port), Resolver([server.server], seconds=0.3), now())
-    assert {name for name, _, _ in server.asked if not name.endswith(".invalid")} == {DOMAIN}, "it isn't asked in vain again"
+    assert {name for name, _, _ in server.asked if not name.endswith(".invalid")} == {DOMAIN, "."}, "it isn't asked again"
     states = {line.subject: line.state for line in lines if line.state != "note"}
     resting = {"dns", "from", "bounces", "spf", "dkim", "dmarc", "ptr", "helo", "tls"}
     assert {subject for subject, state in states.items() if state == "unknown"} == resting
@@ -60,6 +60,13 @@ async def test_a_dns_that_invents_is_believed_in_nothing(dns: Nameserver) -> Non
     lines = await run(setup(9), Resolver([dns.server]), now())
     assert {line.state for line in lines} == {"unknown"}
     assert all("BALLOTPRESS_DNS_SERVERS" in str(line.mend) for line in lines)
+
+
+async def test_a_dns_that_denies_everything_makes_nothing_red(dns: Nameserver) -> None:
+    """In a closed network no name exists, not even the root: that says nothing of the site."""
+    dns._truth = scripted_refusal(rcode.NXDOMAIN)  # type: ignore[method-assign]
+    lines = await run(setup(9), Resolver([dns.server]), now())
+    assert {line.state for line in lines} == {"unknown"}
 
 
 async def test_a_failed_include_is_unknown_not_wrong(trusted: Authority, dns: Nameserver) -> None:

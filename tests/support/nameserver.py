@@ -61,7 +61,7 @@ class Nameserver:
                 break
             response.answer.append(_rrset(name, "CNAME", alias))
             name = alias[0].rstrip(".").lower()
-        if not any(owner == name or owner.endswith(f".{name}") for owner, _ in self.zone):
+        if name != "." and not any(owner == name or owner.endswith(f".{name}") for owner, _ in self.zone):
             response.set_rcode(dns.rcode.NXDOMAIN)
         return response
 

@@ -30,6 +30,8 @@ server:
     logfile: "{folder}/log"
     module-config: "iterator"
     num-threads: 1
+    local-zone: "." transparent
+    local-data: ". 300 IN NS a.root.example."
     local-zone: "example." static
     local-zone: "com." static
     local-zone: "2.0.192.in-addr.arpa." static
