@@ -23,10 +23,10 @@ from services.backup.writing import Wanted, write_backup
 from services.clock import fresh_id
 from services.embedded.home import opened_home
 from services.status.backups import SLOT, read_backups
-from tests.backup.conftest import Site
 from tests.support import catalogs
 from tests.support.disks import mounted
 from tests.support.log import patient
+from tests.support.private_site import Site
 from tests.support.processes import PATIENCE, processes_naming
 from tests.support.runners import catch_up_all
 from tests.support.settings import environ

@@ -33,8 +33,8 @@ from services.newsletter.schedule import schedule_of
 from services.newsletter.sent_marks import FOLDER
 from services.newsletter.subscribers import new_person
 from services.settings import Settings
-from tests.backup.conftest import Site
 from tests.support.log import patient
+from tests.support.private_site import Site
 from tests.support.processes import PATIENCE
 from tests.support.runners import catch_up_all
 from tests.support.settings import environ

@@ -14,8 +14,8 @@ from services.newsletter.relayed import MarksNowhere, settle
 from services.newsletter.restored import doubt
 from services.newsletter.sent_marks import SentMarks
 from services.newsletter.transport import RelayTransport
-from tests.newsletter.test_sent_marks import go_back, got, mark_in
 from tests.support import catalogs
+from tests.support.marked import go_back, got, mark_in
 from tests.support.newsroom import Newsroom
 from tests.support.postfix import Postfix, postfix
 

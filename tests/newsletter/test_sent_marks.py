@@ -1,7 +1,6 @@
 """Marks outside the database: whatever a restored ledger says, no mail is sent twice and none is forgotten."""
 
 import os
-from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from services.newsletter import ledger, restored
 from services.newsletter.restored import doubt
 from services.newsletter.sent_marks import BEHIND, KEEP, SINGLES, MarksUnusable, SentMarks, forget_old, marks_in, read_group
 from tests.support import catalogs
+from tests.support.marked import go_back, got, mark_in
 from tests.support.newsroom import Newsroom
 
 READERS = 12
@@ -26,11 +26,6 @@ def marks(room: Newsroom, tmp_path: Path) -> Path:
     return folder
 
 
-def mark_in(room: Newsroom, folder: Path) -> None:
-    """Let the newsroom's sender be that of a worker that has just begun, with marks in a folder."""
-    room.sender = room.new_sender(marks=SentMarks(folder))
-
-
 async def planned(room: Newsroom) -> int:
     """Plan an issue for some readers, whose single mails have gone out."""
     await room.import_tools(catalogs.tool("alpha"))
@@ -41,24 +36,9 @@ async def planned(room: Newsroom) -> int:
     return await room.send_now()
 
 
-async def go_back(room: Newsroom, number: int) -> None:
-    """Take the ledger back to the moment when an issue was planned."""
-    await room.database.execute(
-        "update newsletter.mails set state = 'pending', reason = null, claim = null, claims = 0, attempts = 0,"
-        " settled_at = null where issue = $1",
-        number,
-    )
-    await room.database.execute("update newsletter.issues set state = 'planned', settled_at = null where number = $1", number)
-
-
 def files(marks: Path) -> list[Path]:
     """Return the files of marks."""
     return sorted(marks.rglob("*.marks"))
-
-
-def got(room: Newsroom) -> Counter[str]:
-    """Count the digests that each address got."""
-    return Counter(recipient for recipient, message in room.sink.mails if b"List-Id" in message)
 
 
 async def test_what_was_sent_in_the_lost_time_is_uncertain_and_the_rest_is_sent(room: Newsroom, marks: Path) -> None:
