@@ -92,6 +92,34 @@ async def test_a_postfix_that_refuses_our_greeting_costs_no_reader(room: Newsroo
         assert await room.accounts(number) == {"accepted": holds.ROW}
 
 
+ACCESS = (
+    "{gmail.com = 550 5.7.26 This mail is unauthenticated, which poses a security risk}",
+    "{yahoo.com = 421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume}",
+    "{full@example.com = 452 4.2.2 The mailbox is full}",
+    "{gone@example.com = 550 5.1.1 User unknown}",
+)
+
+
+async def test_a_postfix_that_answers_for_each_provider(room: Newsroom) -> None:
+    """It passes each one's words on: one is held, one slowed, a reader suppressed, another put off, and all others get theirs."""
+    addresses = [f"reader{n}@{domain}" for n in range(holds.ROW) for domain in ("gmail.com", "example.com")]
+    for address in (*addresses, "ada@yahoo.com", "full@example.com", "gone@example.com"):
+        await room.subscribe(address)
+    await room.project()
+    await room.deliver()
+    number = await room.send_now()
+    domains = "virtual_mailbox_domains = example.com, gmail.com, yahoo.com"
+    access = f"smtpd_recipient_restrictions = check_recipient_access inline:{{ {', '.join(ACCESS)} }}"
+    with postfix(domains, access) as passing_on:
+        for _ in range(2):  # a 421 slows the one provider, and costs the others of its connection nothing but a moment
+            await send_all(room, passing_on, "verdicts.example")
+    waiting = {hold.provider: hold.mails for hold in await holds.read_holds(room.database)}
+    assert waiting == {"google": holds.ROW}
+    assert await room.accounts(number) == {"accepted": holds.ROW, "deferred": holds.ROW + 2, "rejected": 1}
+    assert [row["name"] for row in await room.database.fetch("select name from newsletter.slowdowns")] == ["yahoo"]
+    assert await room.database.fetchval("select count(*) from vault.lookups where suppressed is not null") == 1
+
+
 async def send_all(room: Newsroom, server: Postfix, hello: str) -> None:
     """Send what is due to a server that is greeted by this name."""
     async with Relay(f"smtp://127.0.0.1:{server.port}", 2, hello=hello) as relay:
