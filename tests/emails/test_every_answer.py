@@ -8,8 +8,7 @@ import pytest
 
 from emails import smtp
 from emails.smtp import Outcome, Relay, Timeouts
-from tests.emails.test_smtp import MAIL, RECIPIENT, SENDER
-from tests.support.relays import Reply, relay
+from tests.support.relays import MAIL, RECIPIENT, SENDER, Reply, relay
 
 Meaning = Literal["later", "never", "broken"]
 

@@ -11,10 +11,8 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from emails.relay_url import parse_relay_url
 from emails.smtp import Outcome, Relay, Timeouts
-from tests.support.relays import Reply, relay, saying
+from tests.support.relays import MAIL, RECIPIENT, SENDER, Reply, relay, saying
 
-MAIL = b"Subject: x\r\n\r\n.one\r\n..two\r\n.\r\nend\r\n"
-SENDER, RECIPIENT = "bounces@example.com", "ana@example.com"
 QUICK = Timeouts(connect=0.3, command=0.3, body=0.3, final=0.3)
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.settings import Newsletter, OperatorToken
+from services.settings import Newsletter
 from tests.support.newsroom import Newsroom, newsroom
+from tests.support.sending import EDITOR
 from tests.support.settings import settings
 from tests.support.signing_in import session_cookie
 from tests.support.sites import client
-
-EDITOR = OperatorToken(name="editor", scopes=frozenset({"digest"}), token="token-of-an-editor-of-the-tests")
 
 
 @pytest.fixture

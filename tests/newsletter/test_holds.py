@@ -12,9 +12,8 @@ from services.newsletter import holds, issues, ledger
 from services.newsletter.providers import RELAY, Providers
 from services.newsletter.sender import MOST_TRIES, Sender
 from services.newsletter.transport import RelayTransport
-from tests.newsletter.conftest import EDITOR
-from tests.newsletter.test_sending import planned_for, problems, run, told_of_refusals
 from tests.support.newsroom import Newsroom, unwatched
+from tests.support.sending import EDITOR, planned_for, problems, run, told_of_refusals
 from tests.support.sink import says_250
 
 REPUTATION = "550 5.7.26 This mail has been blocked because the sender is unauthenticated."

@@ -11,10 +11,10 @@ import pytest
 from services.newsletter import incoming, reports
 from services.newsletter.incoming import Taken, mails_of, take_maildir, take_mbox
 from services.newsletter.reports import Report, ReportResult
-from tests.newsletter.test_reports import BOUNCE
-from tests.newsletter.test_sending import planned, run
 from tests.support import catalogs
+from tests.support.mails import BOUNCE
 from tests.support.newsroom import Newsroom
+from tests.support.sending import planned, run
 from tests.support.settings import environ
 from tests.support.shell import Ran, run_inside
 

@@ -101,7 +101,7 @@ ACCESS = (
 
 
 async def test_a_postfix_that_answers_for_each_provider(room: Newsroom) -> None:
-    """It passes each one's words on: one is held, one slowed, a reader suppressed, another put off, and all others get theirs."""
+    """It passes on what each says: one is held, one slowed, a reader suppressed, another put off; all others get theirs."""
     addresses = [f"reader{n}@{domain}" for n in range(holds.ROW) for domain in ("gmail.com", "example.com")]
     for address in (*addresses, "ada@yahoo.com", "full@example.com", "gone@example.com"):
         await room.subscribe(address)

@@ -13,6 +13,7 @@ from emails import ses
 from services.newsletter import holds, reports
 from services.newsletter.reports import Report, WebhookEvent, read_event, read_mail
 from services.settings import Newsletter
+from tests.support.mails import BOUNCE
 from tests.support.newsroom import Newsroom
 from tests.support.settings import settings
 from tests.support.sites import client
@@ -48,37 +49,6 @@ async def test_complaints_and_hard_bounces_suppress_at_once(room: Newsroom) -> N
     head = await room.database.fetchval("select position from log.head")
     await tell(room, kind="hard", recipient="bob@example.com")
     assert await room.database.fetchval("select position from log.head") == head
-
-
-BOUNCE = b"""From: MAILER-DAEMON@relay.example
-To: digest@verdicts.example
-Subject: Undelivered Mail Returned to Sender
-MIME-Version: 1.0
-Content-Type: multipart/report; report-type=delivery-status; boundary="b"
-
---b
-Content-Type: text/plain
-
-It could not be delivered.
-
---b
-Content-Type: message/delivery-status
-
-Reporting-MTA: dns; relay.example
-
-Final-Recipient: rfc822; ada@example.com
-Action: failed
-Status: 5.1.1
-Diagnostic-Code: smtp; 550 5.1.1 no such user
-
---b
-Content-Type: text/rfc822-headers
-
-Message-ID: <%s>
-Subject: Issue 1
-
---b--
-"""
 
 
 async def test_a_bounce_by_mail_counts_by_our_message_id_alone(room: Newsroom) -> None:

@@ -9,8 +9,8 @@ from events.commands.subscribers import ConfirmSubscription, EraseSubscriber, Re
 from services.newsletter import reports
 from services.newsletter.reports import Report
 from services.newsletter.subscribers import read_suppressed
-from tests.newsletter.conftest import EDITOR
 from tests.support.newsroom import Newsroom
+from tests.support.sending import EDITOR
 
 
 async def bounced(room: Newsroom, address: str) -> str:

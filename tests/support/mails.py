@@ -124,3 +124,35 @@ def notes_of(raw: bytes) -> tuple[str, str]:
     found = re.search(r"^\S+/log/1\n\d+\n\S+\n\n(?:— .*\n)+", part.get_content().replace("\r\n", "\n"), re.MULTILINE)
     assert found is not None
     return b64decode("".join(mail["Ballotpress-Checkpoint"].split())).decode(), found[0]
+
+
+BOUNCE = b"""From: MAILER-DAEMON@relay.example
+To: digest@verdicts.example
+Subject: Undelivered Mail Returned to Sender
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary="b"
+
+--b
+Content-Type: text/plain
+
+It could not be delivered.
+
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; relay.example
+
+Final-Recipient: rfc822; ada@example.com
+Action: failed
+Status: 5.1.1
+Diagnostic-Code: smtp; 550 5.1.1 no such user
+
+--b
+Content-Type: text/rfc822-headers
+
+Message-ID: <%s>
+Subject: Issue 1
+
+--b--
+"""
+"""A hard bounce; %s is the Message-ID of the mail that came back."""

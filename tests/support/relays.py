@@ -6,6 +6,9 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+MAIL = b"Subject: x\r\n\r\n.one\r\n..two\r\n.\r\nend\r\n"
+SENDER, RECIPIENT = "bounces@example.com", "ana@example.com"
+
 Reply = bytes | Sequence[bytes] | None
 """What to say in a line, or in pieces that come one after the other with nothing added; None hangs up."""
 
