@@ -84,19 +84,27 @@ async def check_helo(setup: Setup, dns: LooksUp, addresses: Sequence[str], known
             f"We greet as {setup.hello}, which can be looked up; by what name the relay greets others can't be seen from here"
         )
         return unknown("helo", says, "if it isn't yours, its provider sees to it; else set BALLOTPRESS_OUTGOING_ADDRESSES")
-    return await _without_address(dns, greeted.name, _NAME_RELAY) or await _leads_there(dns, addresses, greeted.name)
+    publish = _address_record(greeted.name, addresses)
+    nowhere = await _without_address(dns, greeted.name, _NAME_RELAY, publish)
+    return nowhere or await _leads_there(dns, addresses, greeted.name, publish)
 
 
-async def _leads_there(dns: LooksUp, addresses: Sequence[str], name: str) -> Line:
+def _address_record(name: str, addresses: Sequence[str]) -> Record | None:
+    """Return the record that lets a relay's name lead to its address; None if that isn't known, or the name is none for DNS."""
+    if not addresses or "." not in name:
+        return None
+    return Record(name, "A" if ip_address(addresses[0]).version == 4 else "AAAA", addresses[0])
+
+
+async def _leads_there(dns: LooksUp, addresses: Sequence[str], name: str, publish: Record | None) -> Line:
     leads, _ = await addresses_of(dns, name)
     if not addresses or set(leads) & set(addresses):
         return right("helo", f"The relay greets as {name}, which can be looked up")
     says = f"The relay greets as {name}, which doesn't lead to {' or '.join(addresses)}"
-    kind = "A" if ip_address(addresses[0]).version == 4 else "AAAA"
-    return wrong("helo", says, "let that name lead there, or give the relay another", Record(name, kind, addresses[0]))
+    return wrong("helo", says, "let that name lead there, or give the relay another", publish)
 
 
-async def _without_address(dns: LooksUp, name: str, mend: str) -> Line | None:
+async def _without_address(dns: LooksUp, name: str, mend: str, publish: Record | None = None) -> Line | None:
     """Return a line if a name that greets can't be looked up."""
     if name.startswith("["):
         return None  # an address as it is written in a greeting (RFC 5321 4.1.3)
@@ -105,4 +113,6 @@ async def _without_address(dns: LooksUp, name: str, mend: str) -> Line | None:
         return unknown("helo", f"The name {name} can't be looked up: {why}", ASK_AGAIN)
     if leads:
         return None
-    return wrong("helo", f"The name {name} greets others, but leads nowhere, and many servers refuse such a greeting", mend)
+    return wrong(
+        "helo", f"The name {name} greets others, but leads nowhere, and many servers refuse such a greeting", mend, publish
+    )

@@ -121,6 +121,7 @@ async def test_the_command_says_each_line_and_keeps_it(site: Site) -> None:
     (wrong,) = [line for line in told["lines"] if line["state"] == "wrong"]
     assert (wrong["subject"], wrong["publish"]["name"], wrong["publish"]["type"]) == ("dkim", KEY_NAME, "TXT")
     assert [line.subject for line in (await store.read(site.room.database)).wrong] == ["dkim"]
+    assert "arrives 12 right, 1 wrong (DKIM), 0 unknown, as of " in (await site.run("status", status=1)).out
 
 
 async def test_what_strangers_write_into_dns_harms_neither_database_nor_terminal(site: Site) -> None:

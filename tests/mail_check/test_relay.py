@@ -10,9 +10,10 @@ from emails.relay_url import parse_relay_url
 from services.clock import now
 from services.mail_check import relay
 from services.mail_check.dns import Resolver
-from services.mail_check.lines import Line
+from services.mail_check.lines import Line, Record
 from tests.support.certificates import Authority
 from tests.support.mail_setups import (
+    ADDRESS,
     DOMAIN,
     GREETS,
     RELAY,
@@ -24,10 +25,6 @@ from tests.support.nameserver import Nameserver
 from tests.support.processes import free_port
 from tests.support.relays import relay as scripted
 from tests.support.relays import saying
-
-JUDGED = (
-    "dns", "from", "bounces", "spf", "dkim", "dmarc", "ptr", "helo", "tls", "unsubscribe", "list-id", "feedback-id", "size",
-)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -104,18 +101,19 @@ async def test_a_relay_that_is_away_is_unknown(dns: Nameserver) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "state", "says"),
+    ("name", "state", "says", "publish"),
     [
-        ("app-1", "wrong", "leads nowhere"),
-        (f"smtp2.{DOMAIN}", "wrong", "doesn't lead to"),
-        (GREETS, "right", "can be looked up"),
+        ("app-1", "wrong", "leads nowhere", None),
+        (f"smtp3.{DOMAIN}", "wrong", "leads nowhere", Record(f"smtp3.{DOMAIN}", "A", ADDRESS)),
+        (f"smtp2.{DOMAIN}", "wrong", "doesn't lead to", Record(f"smtp2.{DOMAIN}", "A", ADDRESS)),
+        (GREETS, "right", "can be looked up", None),
     ],
 )
 async def test_the_relays_own_greeting_is_looked_up(
-    trusted: Authority, dns: Nameserver, name: str, state: str, says: str
+    trusted: Authority, dns: Nameserver, name: str, state: str, says: str, publish: Record | None
 ) -> None:
     """By the name that a relay of one's own calls itself, it greets others."""
     dns.zone[f"smtp2.{DOMAIN}", "A"] = ["192.0.2.99"]
     async with relaying(trusted.serving(RELAY), name=name) as port:
         line = (await checked(dns, setup(port)))["helo"]
-    assert (line.state, says in line.says) == (state, True), line
+    assert (line.state, says in line.says, line.publish) == (state, True, publish), line

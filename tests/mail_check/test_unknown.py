@@ -28,10 +28,6 @@ from tests.support.mail_setups import (
 from tests.support.nameserver import Nameserver, nameserver, silent
 from tests.support.nameserver import saying as scripted_refusal
 
-JUDGED = (
-    "dns", "from", "bounces", "spf", "dkim", "dmarc", "ptr", "helo", "tls", "unsubscribe", "list-id", "feedback-id", "size",
-)  # fmt: skip
-
 
 @pytest.mark.parametrize("lie", [silent, scripted_refusal(rcode.SERVFAIL), scripted_refusal(rcode.REFUSED)])
 async def test_what_dns_does_not_say_is_never_right(trusted: Authority, lie: Any, monkeypatch: pytest.MonkeyPatch) -> None:
