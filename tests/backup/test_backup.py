@@ -10,6 +10,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -17,11 +18,12 @@ from events.commands.ballots import CastVote
 from events.commands.catalog import ImportCatalog
 from services.backup import drill, writing
 from services.backup.places import BASE, MANIFEST, BackupUnusable, backups_in, check
-from services.backup.restoring import Target, bring_home, chosen, must_be_free
+from services.backup.restoring import RESTORED, Target, bring_home, chosen, must_be_free
 from services.backup.sealing import IDENTITY, encrypt_from_now, identity_of, opened, recipient_of
 from services.backup.writing import Wanted, write_backup
 from services.clock import fresh_id
-from services.embedded.home import opened_home
+from services.embedded.home import keep_keys, opened_home
+from services.embedded.postgres import start_postgres
 from services.status.backups import SLOT, read_backups
 from tests.support import catalogs
 from tests.support.disks import mounted
@@ -29,7 +31,7 @@ from tests.support.log import patient
 from tests.support.private_site import Site
 from tests.support.processes import PATIENCE, processes_naming
 from tests.support.runners import catch_up_all
-from tests.support.settings import environ
+from tests.support.settings import clean_environ, environ
 
 PASSPHRASE = "correct horse battery"
 
@@ -149,6 +151,40 @@ async def test_an_encrypted_backup_is_opened_by_age_and_by_its_passphrase_alone(
     with tarfile.open(folder / BASE) as tar:
         assert "PG_VERSION" in tar.getnames()
     assert b"age-encryption.org" in (live.backups / IDENTITY).read_bytes()
+
+
+async def run(live: Site, *words: str) -> tuple[int | None, bytes, bytes]:
+    """Run a command on the site's home folder; give its status and what it printed."""
+    environment = clean_environ(BALLOTPRESS_HOME=str(live.settings.home))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "services.cli", *words), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    return process.returncode, out, err
+
+
+async def test_the_commands_bring_a_site_back_with_its_keys_and_its_mails_held(live: Site, folder: Path) -> None:
+    """Encrypted by a passphrase in a file and restored by it into a new home; a home that holds a database is refused."""
+    (folder / "passphrase").write_text(f"{PASSPHRASE}\n")
+    sealed = ("--passphrase-file", str(folder / "passphrase"))
+    status, out, err = await run(live, "backup", str(live.backups), "--encrypt", *sealed, "--json")
+    assert status == 0 and msgspec.json.decode(out)["manifest"]["encrypted"], err
+    status, out, _ = await run(live, "backup", str(live.backups), "--list")
+    assert status == 0 and out.startswith(b"backup-") and b"encrypted" in out and b"erased" not in out
+    home = folder / "new"
+    status, _, err = await run(live, "restore", str(live.backups), "--home", str(home))
+    assert status == 2 and b"--passphrase-file" in err
+    status, _, err = await run(live, "restore", str(live.backups), "--home", str(live.settings.home), *sealed)
+    assert status == 1 and b"already runs" in err
+    status, out, err = await run(live, "restore", str(live.backups), "--home", str(home), *sealed, "--json")
+    assert status == 0 and msgspec.json.decode(out)["kept"] == [], err
+    assert (home / "secrets").read_bytes() == (live.settings.home / "secrets").read_bytes()
+    status, _, err = await run(live, "restore", str(live.backups), "--home", str(home), *sealed)
+    assert status == 1 and b"holds a database" in err
+    async with opened_home(home, silent) as supervisor:
+        connection = await asyncpg.connect(await start_postgres(supervisor, keep_keys(home)["POSTGRES_PASSWORD"]))
+        assert await connection.fetchval("select held from newsletter.schedule where paused_at is not null") == RESTORED
+        await connection.close()
 
 
 async def test_a_flipped_bit_is_found_before_anything_is_restored(live: Site, folder: Path) -> None:

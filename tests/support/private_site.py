@@ -44,6 +44,7 @@ async def site(folder: Path, valkey_url: str) -> AsyncIterator[Site]:
     async with opened_home(home, lambda line: None) as supervisor:
         url = await start_postgres(supervisor, keep_keys(home)["POSTGRES_PASSWORD"])
         await migrate(url)
+        supervisor.publish({"DATABASE_URL": url, "REDIS_URL": valkey_url})
         given = settings(url, valkey_url, home=home, base_url="https://verdicts.example", archive_folder=backups)
         await keep_archive(supervisor, given)
         async with asyncpg.create_pool(url, min_size=0, max_size=6, server_settings={"timezone": "UTC"}) as pool:
