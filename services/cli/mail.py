@@ -88,9 +88,7 @@ def _summary(checked: "Checked") -> str:
 
 @mail.command()
 @click.argument("file", type=click.File("rb"), metavar="FILE|-", required=False)
-@click.option(
-    "--maildir", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR", help="Take a Maildir's."
-)
+@click.option("--maildir", type=click.Path(path_type=Path), metavar="DIR", help="Take all new mails of a Maildir.")
 @click.option("--follow", is_flag=True, help="Go on with what arrives in the Maildir, until stopped.")
 @click.option("--mbox", type=click.File("rb"), metavar="FILE|-", help="Take all mails of an mbox.")
 @json_option
