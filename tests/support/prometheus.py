@@ -16,6 +16,7 @@ import yaml
 from tests.support.processes import PATIENCE, free_port, started, wait_for
 
 ROOT = Path(__file__).parents[2]
+EXEMPLARS = "--enable-feature=exemplar-storage"
 RULES = ROOT / "docs" / "alerts.yml"
 DASHBOARD = ROOT / "docs" / "grafana" / "ballotpress.json"
 
@@ -87,10 +88,8 @@ def watching(target: str, folder: Path) -> Iterator[Prometheus]:
     }
     (file := folder / "prometheus.yml").write_text(json.dumps(config))
     port = free_port()
-    command = (
-        program("prometheus"), f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
-        "--enable-feature=exemplar-storage",
-    )  # fmt: skip
+    options = {"config.file": file, "storage.tsdb.path": folder / "data", "web.listen-address": f"127.0.0.1:{port}"}
+    command = (program("prometheus"), *(f"--{name}={value}" for name, value in options.items()), EXEMPLARS)
     address = f"http://127.0.0.1:{port}/api/v1"
     with started(command, {}, folder / "prometheus.log"), httpx.Client(base_url=address, timeout=PATIENCE) as client:
         made = Prometheus(client)
