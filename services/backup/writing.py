@@ -4,9 +4,11 @@ A backup gets its name when all of it is on the disk and was read back; until th
 """
 
 import asyncio
+import re
 import secrets as random
 import subprocess
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from importlib.metadata import version
@@ -43,6 +45,10 @@ from services.clock import now
 from services.private_files import replacing
 from services.settings import Settings
 
+Report = Callable[[int, int], None]
+"""Is told of how many bytes of a database are read, of how many in all."""
+
+_PROGRESS: Final = re.compile(r"([0-9]+)/([0-9]+) kB \(")
 _HOLD_WAL: Final = "select lsn from pg_create_physical_replication_slot($1, true, true)"
 _STATE: Final = """
 select (select position from log.head) as position, pg_walfile_name(s.restart_lsn) as segment
@@ -65,10 +71,13 @@ class _Begun(NamedTuple):
     segment: str
 
 
-async def write_backup(settings: Settings, wanted: Wanted) -> Backup:
-    """Write a backup of a private database, check it, and remove those beyond the number to keep. Raises BackupUnusable."""
+async def write_backup(settings: Settings, wanted: Wanted, report: Report = lambda done, of: None) -> Backup:
+    """Write a backup of a private database, check it, and remove those beyond the number to keep.
+
+    Raises BackupUnusable.
+    """
     with locked(wanted.folder):
-        backup = await _write(settings, wanted)
+        backup = await _write(settings, wanted, report)
         connection = await postgres.connect(settings.database_url, "backup")
         try:
             manifest = backup.manifest
@@ -79,7 +88,7 @@ async def write_backup(settings: Settings, wanted: Wanted) -> Backup:
     return backup
 
 
-async def _write(settings: Settings, wanted: Wanted) -> Backup:
+async def _write(settings: Settings, wanted: Wanted, report: Report) -> Backup:
     at = now()
     name = named_now(PREFIX, at)
     part, path = wanted.folder / f".{name}{PART}", wanted.folder / name
@@ -91,7 +100,7 @@ async def _write(settings: Settings, wanted: Wanted) -> Backup:
             (state,) = await connection.fetch(_STATE)
             begun = _Begun(at, state["position"], state["segment"])
             recipient = recipient_of(wanted.folder)
-            await asyncio.to_thread(_stream, settings.database_url, part, recipient)
+            await asyncio.to_thread(_stream, settings.database_url, part, recipient, report)
             end = await connection.fetchval("select position from log.head")
             migration = await migrate.migrated(connection)
         await asyncio.to_thread(_keep_secrets, settings.home, part, wanted.secrets, recipient)
@@ -116,22 +125,36 @@ async def _held_wal(database_url: str) -> "AsyncIterator[Connection[Any]]":
         await connection.close()
 
 
-def _stream(database_url: str, part: Path, recipient: Any) -> None:
+def _stream(database_url: str, part: Path, recipient: Any, report: Report) -> None:
     """Write the base backup. Raises OSError, BackupUnusable."""
     options = ("--pgdata=-", "--format=tar", "--wal-method=fetch", "--checkpoint=fast", "--compress=client-gzip:1")
-    command = (program("pg_basebackup"), *options, "--manifest-checksums=SHA256", "--no-password")
-    with subprocess.Popen(
-        command, env=environ_of(database_url), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    ) as process:
+    command = (program("pg_basebackup"), *options, "--manifest-checksums=SHA256", "--no-password", "--progress")
+    # In our process group, so that Ctrl-C ends it too.
+    environ = environ_of(database_url)
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None  # noqa: S101 - pipes
+        lines: list[str] = []
+        listening = threading.Thread(target=_listen, args=(process.stderr, lines, report))
+        listening.start()
         try:
             _copy_to(part / BASE, process.stdout, recipient)
         except BaseException:
             process.kill()
             raise
-        said = process.stderr.read().decode(errors="replace").strip()
+        finally:
+            listening.join()
     if process.returncode:
-        raise BackupUnusable(f"pg_basebackup failed: {said.splitlines()[-1] if said else process.returncode}")
+        raise BackupUnusable(f"pg_basebackup failed: {lines[-1] if lines else process.returncode}")
+
+
+def _listen(said: IO[bytes], lines: list[str], report: Report) -> None:
+    """Read what `pg_basebackup` says: report how far it is, and keep the other lines."""
+    for raw in said:
+        line = raw.decode(errors="replace").strip()
+        if found := _PROGRESS.match(line):
+            report(int(found[1]) * 1024, int(found[2]) * 1024)
+        elif line:
+            lines.append(line)
 
 
 def _copy_to(path: Path, source: IO[bytes], recipient: Any) -> None:

@@ -9,7 +9,7 @@ import rich_click as click
 
 from services.cli.database import asynchronous, connected
 from services.cli.options import Whole, json_option
-from services.cli.terminal import show, utc
+from services.cli.terminal import progress, show, utc
 from services.embedded.start import find_settings, is_homeless, reachable_database
 from services.settings import Settings, names_database
 from services.sizes import size
@@ -91,7 +91,8 @@ async def backup(
     if encrypt and not is_homeless():
         encrypt_from_now(folder, passphrase(passphrase_file, is_new=True))
     async with reachable_database(say_to_stderr) as settings:
-        made = await write_backup(settings, Wanted(folder, keep, apart))
+        with progress("Reading the database") as report:
+            made = await write_backup(settings, Wanted(folder, keep, apart), report)
     lines = [f"Wrote {made.path} ({size(made.bytes)}): the log up to position {made.manifest.position}"]
     if apart is not None:
         lines.append(f"Wrote the keys to {apart}: without them nothing in a backup that is sealed can be read")

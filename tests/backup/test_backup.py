@@ -189,7 +189,9 @@ async def test_the_commands_bring_a_site_back_with_its_keys_and_its_mails_held(l
 
 async def test_a_flipped_bit_is_found_before_anything_is_restored(live: Site, folder: Path) -> None:
     """Every file has a hash in the manifest; a backup without a manifest is none."""
-    made = await write_backup(live.settings, Wanted(live.backups))
+    told: list[tuple[int, int]] = []
+    made = await write_backup(live.settings, Wanted(live.backups), lambda done, of: told.append((done, of)))
+    assert told and told[-1][0] > 2**20, "nobody was told how far it was"
     check(made)
     raw = bytearray((made.path / BASE).read_bytes())
     raw[len(raw) // 2] ^= 1
