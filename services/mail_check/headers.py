@@ -23,12 +23,18 @@ _REPORT_IT: Final = "this release made the mail: report it, with this line"
 def check(setup: Setup) -> list[Line]:
     """Return the lines on an issue; all unknown if none could be written, but its size if that is why."""
     if setup.specimen is None:
-        subjects: tuple[Subject, ...] = ("unsubscribe", "list-id", "feedback-id")
+        subjects: tuple[Subject, ...] = ("unsubscribe", "list-id", "feedback-id", "cfbl")
         says = f"No issue could be written: {setup.no_specimen}"
         size = wrong("size", says, _SHORTEN) if setup.is_too_large else unknown("size", says, _MEND)
         return [*(unknown(subject, says, _MEND) for subject in subjects), size]
     specimen = setup.specimen
-    return [_unsubscribe(setup, specimen), _list_id(setup, specimen), _feedback_id(setup, specimen), _size(specimen)]
+    return [
+        _unsubscribe(setup, specimen),
+        _list_id(setup, specimen),
+        _feedback_id(setup, specimen),
+        _cfbl(setup, specimen),
+        _size(specimen),
+    ]
 
 
 def _unsubscribe(setup: Setup, specimen: Specimen) -> Line:
@@ -61,6 +67,17 @@ def _feedback_id(setup: Setup, specimen: Specimen) -> Line:
         says = f"The issue has no Feedback-ID that Gmail takes, but: {value or 'none'}"
         return wrong("feedback-id", says, _REPORT_IT)
     return _signed(setup, "feedback-id", ("feedback-id",), value)
+
+
+def _cfbl(setup: Setup, specimen: Specimen) -> Line:
+    """Return whether providers know where to send complaints (RFC 9477): an address at the sender's own domain."""
+    address = specimen.header("CFBL-Address").partition(";")[0].strip()
+    if "@" not in address:
+        return wrong("cfbl", "The issue has no CFBL-Address, so no provider knows where to send complaints", _REPORT_IT)
+    if organisation(address.rpartition("@")[2]) != organisation(setup.domain):
+        return wrong("cfbl", f"The CFBL-Address {address} isn't at the sender's domain {setup.domain}", _REPORT_IT)
+    names = [name for name in ("CFBL-Address", "CFBL-Feedback-ID") if specimen.header(name)]
+    return _signed(setup, "cfbl", [name.lower() for name in names], f"Complaints go to {address}")
 
 
 def _signed(setup: Setup, subject: Subject, names: Collection[str], says: str) -> Line:

@@ -5,8 +5,8 @@ from typing import Final, Literal
 import msgspec
 
 Subject = Literal[
-    "dns", "from", "bounces", "spf", "dkim", "dmarc", "ptr", "helo", "tls", "unsubscribe", "list-id", "feedback-id", "size",
-    "mta-sts", "tls-rpt",
+    "dns", "from", "bounces", "spf", "dkim", "dmarc", "ptr", "helo", "tls", "unsubscribe", "list-id", "feedback-id", "cfbl",
+    "size", "mta-sts", "tls-rpt",
 ]  # fmt: skip
 State = Literal["right", "wrong", "unknown", "note"]
 
@@ -25,6 +25,7 @@ TITLES: Final[dict[Subject, str]] = {
     "unsubscribe": "One-click unsubscribing",
     "list-id": "List-Id",
     "feedback-id": "Feedback-ID",
+    "cfbl": "Address for complaints (CFBL)",
     "size": "Size",
     "mta-sts": "MTA-STS",
     "tls-rpt": "TLS reports",

@@ -21,6 +21,7 @@ from tests.support.mail_setups import (
     KEY_NAME,
     RELAY,
     REVERSE,
+    SENDER,
     checked,
     cut,
     faults,
@@ -36,7 +37,8 @@ from tests.support.nameserver import Nameserver
 from tests.support.unbound import unbound
 
 JUDGED = (
-    "dns", "from", "bounces", "spf", "dkim", "dmarc", "ptr", "helo", "tls", "unsubscribe", "list-id", "feedback-id", "size",
+    "dns", "from", "bounces", "spf", "dkim", "dmarc", "ptr", "helo", "tls", "unsubscribe", "list-id", "feedback-id", "cfbl",
+    "size",
 )  # fmt: skip
 
 
@@ -71,6 +73,14 @@ RECORD = key().record
 INCLUDES = "v=spf1 " + " ".join(f"include:{number}.spf.example.com" for number in range(11)) + f" ip4:{ADDRESS} -all"
 NESTED = {(f"{number}.spf.example.com", "TXT"): ['"v=spf1 ip4:203.0.113.1 -all"'] for number in range(11)}
 VOIDS = "v=spf1 a:gone1.example.com a:gone2.example.com a:gone3.example.com -all"
+
+
+def altered(before: str, after: str) -> Specimen:
+    """Return an issue that differs in one place, signed as it is."""
+    message = issue()
+    assert message.count(before.encode()) == 1
+    return signed(message.replace(before.encode(), after.encode()))
+
 
 # fmt: off
 BROKEN = [
@@ -167,8 +177,15 @@ BROKEN = [
     Broken("a site without https", {}, {"base_url": f"http://{DOMAIN}"}, "unsubscribe", "wrong", "isn't https"),
     Broken("no Feedback-ID", {}, {"specimen": signed(issue(None))}, "feedback-id", "wrong", "but: none"),
     Broken(
-        "a Feedback-ID without sender", {}, {"specimen": signed(issue().replace(FEEDBACK_ID.encode(), b"a:b:c:x"))},
-        "feedback-id", "wrong", "but: a:b:c:x",
+        "a Feedback-ID without sender", {}, {"specimen": altered(FEEDBACK_ID, "a:b:c:x")}, "feedback-id", "wrong",
+        "but: a:b:c:x",
+    ),
+    Broken(
+        "complaints to somebody else", {}, {"specimen": altered(f"{SENDER.address}; report", "fbl@elsewhere.org; report")},
+        "cfbl", "wrong", "isn't at the sender's domain",
+    ),
+    Broken(
+        "no address for complaints", {}, {"specimen": altered("CFBL-Address", "X-Nothing")}, "cfbl", "wrong", "no CFBL-Address",
     ),
     Broken(
         "a List-Id of somebody else", {}, {"specimen": signed(issue(list_id="list.elsewhere.org"))}, "list-id", "wrong",
@@ -233,7 +250,7 @@ async def test_where_the_relay_may_sign_it_is_unknown_and_said_how_to_see(truste
     async with relaying(trusted.serving(RELAY)) as port:
         found = faults(await checked(dns, setup(port, key=None, specimen=Specimen(issue()))))
     assert {subject: line.state for subject, line in found.items()} == dict.fromkeys(
-        ("dkim", "unsubscribe", "list-id", "feedback-id"), "unknown"
+        ("dkim", "unsubscribe", "list-id", "feedback-id", "cfbl"), "unknown"
     )
     assert "`ballotpress digest send --to YOUR-ADDRESS`" in str(found["dkim"].mend)
 
