@@ -66,6 +66,12 @@ def test_the_servers_are_an_extra(metadata: Message) -> None:
     assert all(need.endswith('; extra == "embedded"') for need in servers)
 
 
+def test_opentelemetry_is_an_extra(metadata: Message) -> None:
+    """Only `ballotpress[otel]` requires OpenTelemetry."""
+    needs = [need for need in metadata.get_all("Requires-Dist", []) if need.startswith("opentelemetry")]
+    assert len(needs) == 2 and all(need.endswith('; extra == "otel"') for need in needs)
+
+
 def test_the_sdist_builds_the_same_wheel(built: Built, tmp_path: Path) -> None:
     """A wheel built from the sdist equals the one built from the checkout, file by file."""
     build(built.sdist, tmp_path, "--wheel")
