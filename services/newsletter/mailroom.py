@@ -57,6 +57,7 @@ class Mailroom:
         self._stack = AsyncExitStack()
         self._providers = Providers(exchanges_from(Resolver(settings.mail_check.dns_servers)) if settings.smtp_url else None)
         self._sending: asyncio.Task[None] | None = None
+        self._waits_for: str | None = None
         self._marks = marks_folder(settings)
 
     @property
@@ -153,8 +154,9 @@ class Mailroom:
     async def _first_waits(self) -> bool:
         """Return whether the first issue waits for the mail check."""
         reason = await first_issue.reason_to_wait(self._settings, self.database)
-        if reason is not None:
+        if reason is not None and reason != self._waits_for:
             logger.warning("%s: %s", reason, LET_IT_GO)
+        self._waits_for = reason
         return reason is not None
 
     async def _hold_restored(self) -> None:

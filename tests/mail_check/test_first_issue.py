@@ -189,13 +189,14 @@ async def test_unknown_lines_hold_nothing(site: Site) -> None:
     assert "Issue 1, weekly" in (await site.run("digest", "send", "--now")).out
 
 
-async def test_a_scheduled_first_issue_is_held_and_status_says_why(site: Site) -> None:
-    """It waits with its reason, and goes by itself once the line is mended."""
+async def test_a_scheduled_first_issue_is_held_and_status_says_why(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """It waits with its reason, which is logged once, and goes by itself once the line is mended."""
     site.remove_key()
     assert await site.tick() == []
     assert "The first issue waits, since mail from here may not arrive: DKIM: `ballotpress mail check`" in await site.told()
     asked = len(site.dns.asked)
     assert (await site.tick(), len(site.dns.asked)) == ([], asked), "it isn't checked each minute"
+    assert caplog.text.count("The first issue waits") == 1
     site.put_key_back()
     await site.room.database.execute("update newsletter.mail_check set checked_at = now() - interval '11 minutes'")
     assert await site.tick() in (["planned"], ["settled"])
