@@ -123,7 +123,7 @@ async def send(
     async with connected(settings) as connection:
         at = await periods.time_of(connection)
         if extra or await issues.to_send(connection, schedule, at):
-            await _say_pace(settings, connection, yes)
+            await _say_pace(connection, yes)
         served = await issues.send_now(connection, settings.database_url, schedule, at, operator_of(settings), extra=extra)
         sent = [(one, await ledger.accounts(connection, one.issue.number)) for one in served]
     await _ring(settings)
@@ -156,12 +156,11 @@ async def _try_out(settings: Settings, edition: Edition, number: int | None, add
     return 0 if taken else 1
 
 
-async def _say_pace(settings: Settings, connection: "Database", yes: bool) -> None:
+async def _say_pace(connection: "Database", yes: bool) -> None:
     """Say how long an issue takes at the pace that is set, and ask before one that not all its readers will get."""
-    from services.newsletter.pace import plan_of
     from services.newsletter.waiting import foresee, said_forecast
 
-    readers, whole, period = await foresee(connection, "weekly", plan_of(settings.pace, settings.newsletter))
+    readers, whole, period = await foresee(connection, "weekly")
     if said := said_forecast(readers, whole, period):
         click.echo(said, err=True)
     if period.left:

@@ -202,11 +202,10 @@ async def keep_hours(database: Database) -> None:
     await database.execute(KEEP_HOURS, KEEP_AT_ONCE)
 
 
-async def stand(database: Database, plan: Plan | None = None) -> Standing:
-    """Return where the pace stands, by the plan that the workers follow, or by another."""
+async def stand(database: Database) -> Standing:
+    """Return where the pace stands, by the plan that the workers follow."""
     (row,) = await database.fetch(WARMED)
-    followed = plan or await read_plan(database)
-    return Standing(plan=followed, day=row["day"], mails=row["mails"], warmed=row["warmed"])
+    return Standing(plan=await read_plan(database), day=row["day"], mails=row["mails"], warmed=row["warmed"])
 
 
 async def read_plan(database: Database) -> Plan:

@@ -55,7 +55,7 @@ async def preview(settings: Settings, edition: Edition, reader: str | None) -> P
     """Write the mail of the running issue to a reader, or to an example address; roll back what is stored on the way."""
     async with compiled(settings, edition) as (connection, issue):
         counts = {row["reason"]: row["readers"] for row in await connection.fetch(AUDIENCE, issue.heading.number)}
-        standing = await pace.stand(connection, pace.plan_of(settings.pace, settings.newsletter))
+        standing = await pace.stand(connection)
         audience = counts.get(None, 0)
         whole, period = standing.forecast(audience), standing.forecast(audience, PERIOD_DAYS[edition])
         made = await _write(connection, settings, issue, reader, counts)

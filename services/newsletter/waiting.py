@@ -88,10 +88,10 @@ def opens_after(plan: pace.Plan, at: datetime) -> datetime:
     return found
 
 
-async def foresee(database: Database, edition: str, plan: pace.Plan | None = None) -> tuple[int, Forecast, Forecast]:
+async def foresee(database: Database, edition: str) -> tuple[int, Forecast, Forecast]:
     """Return how many readers the next issue of an edition has at the most, and how long it takes, also within its period."""
     readers: int = await database.fetchval(AUDIENCE, edition)
-    standing = await pace.stand(database, plan)
+    standing = await pace.stand(database)
     return readers, standing.forecast(readers), standing.forecast(readers, PERIOD_DAYS[edition])
 
 

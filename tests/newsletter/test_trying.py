@@ -106,18 +106,22 @@ async def test_an_operator_is_told_how_long_an_issue_takes_before_it_is_sent(roo
     await planned(room, 20)
     await room.database.execute("delete from newsletter.mails where issue > 0")
     await room.database.execute("delete from newsletter.issues")
-    slow, lame = {"BALLOTPRESS_MAILS_PER_DAY": "5"}, {"BALLOTPRESS_MAILS_PER_DAY": "2"}
-    preview = await run(room, "digest", "preview", "--to", str(room.settings.home), **slow)
+    at = await room.database.fetchval("select now()")
+    slow, lame = always(at, most=5), always(at, most=2)
+    await pace.follow(room.database, slow)
+    preview = await run(room, "digest", "preview", "--to", str(room.settings.home))
     assert "This issue will take 4 days" in preview.out
-    asked = await run(room, "digest", "send", "--now", "--unchecked", **lame)
+    await pace.follow(room.database, lame)
+    asked = await run(room, "digest", "send", "--now", "--unchecked")
     assert asked.status == 2
     assert "won't reach 6 of 20 readers before the next one comes" in asked.err
     assert await room.database.fetchval("select count(*) from newsletter.issues") == 0
-    sent = await run(room, "digest", "send", "--now", "--unchecked", **slow)
+    await pace.follow(room.database, slow)
+    sent = await run(room, "digest", "send", "--now", "--unchecked")
     assert (sent.status, "will take 4 days" in sent.err) == (0, True)
-    again = await run(room, "digest", "send", "--now", **lame)
+    await pace.follow(room.database, lame)
+    again = await run(room, "digest", "send", "--now")
     assert (again.status, "Issue 1 was sent at" in again.out) == (0, True)
-    await pace.follow(room.database, Plan(most=2))
     async with room.database.acquire() as connection:
         problems = [problem.what for problem in (await read_status(connection, room.schedule)).problems]
     assert any("6 of 20 readers would miss it" in what for what in problems)
