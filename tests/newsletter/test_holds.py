@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import httpx
 import pytest
 
 from emails.smtp import Relay
+from events.log import migrate
 from services.clock import now
 from services.newsletter import holds, issues, ledger
 from services.newsletter.providers import RELAY, Providers
@@ -324,3 +326,20 @@ async def test_operators_see_holds_and_let_them_go_on(room: Newsroom, http: http
         assert (await http.post("/v1/ops/holds/yahoo/resumption", headers=token)).status_code == status
     assert await held(room) == {}
     assert "Nothing is held" in (await http.get("/ops/holds", headers=html)).text
+
+
+async def test_an_issue_that_an_earlier_release_held_waits_for_the_relay(room: Newsroom) -> None:
+    """The migration lets its mails wait on: a probe or an operator lets them go."""
+    number, _ = await planned_for(room, addresses(3, "gmail.com"))
+    held_for = "update newsletter.issues set held_at = now(), held_for = 'refused, about us (5.5.2)' where number = $1"
+    await room.database.execute(held_for, number)
+    migration = (Path(migrate.__file__).parent / "migrations" / "0041_holds.sql").read_text()
+    (begins,) = (part for part in migration.split(";") if "insert into newsletter.holds" in part)
+    await room.database.execute(begins)
+    await room.database.execute("update newsletter.holds set probe_at = now() + interval '1 hour'")
+    await room.deliver()
+    assert await room.accounts(number) == {"pending": 3} and await held(room) == {RELAY: 3}
+    await is_probed(room, RELAY)
+    await room.deliver()
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 3} and await held(room) == {}
