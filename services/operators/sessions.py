@@ -13,7 +13,6 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 from asyncpg import Connection, Pool
 
-from services.operators.acts import note
 from services.settings import OperatorToken, Settings
 
 Database: TypeAlias = "Pool[Any] | Connection[Any]"
@@ -24,8 +23,12 @@ SEEN_EVERY: Final = timedelta(minutes=1)
 KEPT_DAYS: Final = 90
 
 BEGIN: Final = """
-insert into operators.sessions (id, secret, operator, how, rests_on, issuer, subject, groups, browser, network, ends_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now() + $11::interval)
+with begun as (
+    insert into operators.sessions (id, secret, operator, how, rests_on, issuer, subject, groups, browser, network, ends_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now() + $11::interval) returning id, operator, how
+)
+insert into operators.acts (position, operator, kind, subject, about)
+select h.position, b.operator, 'signed-in', b.id, b.how from begun b, log.head h
 """
 _LIVE: Final = "s.ended_at is null and s.ends_at > now() and s.seen_at > now() - $1::interval"
 _ROW: Final = "s.id, s.operator, s.how, s.rests_on, s.issuer, s.groups, s.browser, s.network, s.began_at, s.seen_at, s.ends_at"
@@ -39,9 +42,17 @@ select exists (select from operators.sessions where secret = any($1::bytea[]) an
 """
 READ: Final = f"select {_ROW} from operators.sessions s where {_LIVE} order by s.seen_at desc, s.id limit $2"  # noqa: S608
 END: Final = """
-update operators.sessions set ended_at = now(), is_ended = true, browser = '', network = ''
-where ended_at is null and ends_at > now() and ($1::text[] is null or id = any($1)) and ($2::text is null or operator = $2)
-returning id, operator
+with ended as (
+    update operators.sessions set ended_at = now(), is_ended = true, browser = '', network = ''
+    where ended_at is null and ends_at > now() and ($1::text[] is null or id = any($1)) and ($2::text is null or operator = $2)
+    returning id, operator
+),
+noted as (
+    insert into operators.acts (position, operator, kind, subject, about)
+    select h.position, $3, case when e.operator = $3 then 'signed-out' else 'ended-session' end, e.id, e.operator
+    from ended e, log.head h
+)
+select id from ended
 """
 CLEAR: Final = """
 with over as (
@@ -116,7 +127,6 @@ class Sessions:
     async def _begin(self, id_: str, secret: str, name: str, how: How, rests_on: Sequence[Any], visit: Visit) -> None:
         about = (*rests_on, visit.browser, visit.network, self._whole)
         await self._database.execute(BEGIN, id_, hashed(secret), name, how, *about)
-        await note(self._database, name, "signed-in", id_, how)
 
     async def find(self, secrets: Sequence[str]) -> SignedIn | None:
         """Return who has signed in by one of these secrets, and note that the session is used; None if nobody has."""
@@ -159,9 +169,7 @@ class Sessions:
 
 async def end(database: Database, by: str, sessions: Sequence[str] | None = None, operator: str | None = None) -> Sequence[str]:
     """End these sessions, or all, of one operator or of all; return the ids of those that were open."""
-    ended = await database.fetch(END, None if sessions is None else list(sessions), operator)
-    for row in ended:
-        await note(database, by, "signed-out" if row["operator"] == by else "ended-session", row["id"], row["operator"])
+    ended = await database.fetch(END, None if sessions is None else list(sessions), operator, by)
     return [row["id"] for row in ended]
 
 

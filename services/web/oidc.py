@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from services.clock import fresh_id
-from services.operators.acts import note_failed
+from services.operators.failures import note_failed
 from services.operators.fetching import ProviderAway
 from services.operators.signing_in import Begun, MustAsk, Returned, SigningIn, SignInRefused, begin
 from services.web.http.answers import Answer, EmptyAnswer

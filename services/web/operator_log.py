@@ -101,7 +101,8 @@ async def get_actions(call: Call, query: ActionsQuery) -> Answer:
     `read` opens all that stands in the log; without it, `moderate`, `voters`, `catalog` and `digest` each open their own kind.
     `operators` opens sign-ins and ended sessions. With `Accept: application/x-ndjson` or `text/csv` all is sent, as a file.
     """
-    asked = _asked(call, query.operator, query.kind, query.about, query.since, query.until)
+    since, until = _moment("since", query.since), _moment("until", query.until)
+    asked = _asked(call, query.operator, query.kind, query.about, since, until)
     for form, media in _MEDIA.items():
         if asks_for(media, call.head.get(b"accept"), instead_of="application/json"):
             return _file(call, asked, form)
@@ -153,6 +154,14 @@ def _asked_by_days(call: Call, query: ActionsPageQuery) -> Asked:
     since = datetime.combine(_day("since", query.since), time(), UTC) if query.since else None
     until = datetime.combine(_day("until", query.until), time.max, UTC) if query.until else None
     return _asked(call, query.operator, query.kind or None, query.about, since, until)
+
+
+def _moment(name: str, time: datetime | None) -> datetime | None:
+    """Return a time in UTC. Raises BadInput where it lies outside of what can be counted."""
+    try:
+        return None if time is None else time.astimezone(UTC)
+    except OverflowError:
+        raise BadInput.at(f"/{name}", "isn't a time of the years 1 to 9999") from None
 
 
 def _day(name: str, text: str) -> date:

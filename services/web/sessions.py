@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from services.operators import sessions
-from services.operators.acts import read_failed
+from services.operators.failures import read_failed
 from services.operators.sessions import Session
 from services.web.http.answers import Answer
 from services.web.http.bodies import Id

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from services.clock import fresh_id
 from services.operators import sessions
-from services.operators.acts import note_failed
+from services.operators.failures import note_failed
 from services.operators.sessions import Visit
 from services.web.browsers import family
 from services.web.http.answers import Answer, redirect

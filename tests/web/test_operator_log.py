@@ -19,7 +19,6 @@ from events.log.event import Event
 from projections.cards import tallies_at_head
 from services.clock import fresh_id
 from services.operators import log
-from services.operators.acts import note
 from services.operators.deeds import DEEDS, KINDS, LOGGED, SCOPES, TYPES
 from services.operators.log import TOP, Asked
 from services.settings import SCOPES as ALL_SCOPES
@@ -35,6 +34,14 @@ ANN = OperatorToken(name="ann", scopes=ALL_SCOPES, token="token-of-ann-in-the-te
 MOD = OperatorToken(name="mod", scopes=frozenset({"moderate"}), token="token-of-a-moderator-of-tests")
 READER = OperatorToken(name="reader", scopes=frozenset({"read"}), token="token-of-a-reader-of-the-tests")
 OPERATORS = (ANN, MOD, READER)
+ACTS = """
+insert into operators.acts (position, operator, kind, subject, about)
+select h.position, a.* from log.head h, (values
+    ('ann', 'signed-in', 'session-of-ann', 'oidc'),
+    ('ann', 'ended-session', 'session-of-mod', 'mod'),
+    ('mod', 'signed-in', 'session-of-mod', 'token')
+) a
+"""
 FILL = """
 insert into log.events (stream, position, recorded_at, version, schema_version, type, data, meta)
 select gen_random_uuid(), n, now(), 1, 1, case when n % 4 = 0 then 'ToolAdded' else 'VoteCast' end, '{}',
@@ -86,9 +93,7 @@ async def happened(dsn: str, committer: Committer, connection: Any, http: httpx.
     await committer.submit(correct)
     await committer.submit(DropEvent(["cards"], 10**9, "never written", "shell:dan"))
     await committer.submit(EraseVisitor(token["visitor"], "privacy"))
-    await note(connection, "ann", "signed-in", "session-of-ann", "oidc")
-    await note(connection, "ann", "ended-session", "session-of-mod", "mod")
-    await note(connection, "mod", "signed-in", "session-of-mod", "token")
+    await connection.execute(ACTS)
     await catch_up_all(dsn)
     return {"tool": alpha, "review": reviewed, "voter": voters[0], "visitor": token["visitor"]}
 
@@ -159,6 +164,10 @@ async def test_it_is_narrowed_by_operator_kind_and_time(http: httpx.AsyncClient,
     since, until = await actions(http, READER, since=middle), await actions(http, READER, until=middle)
     assert [one["position"] for one in since + until] == [one["position"] for one in everything]
     assert all(one["at"] >= middle for one in since) and all(one["at"] < middle for one in until)
+    for time in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"):
+        for name in ("since", "until"):
+            answer = await http.get("/v1/ops/actions", params={name: time}, headers=bearer(ANN))
+            assert answer.status_code in (200, 400), (name, time)
     for wrong in ({"kind": "others"}, {"since": "yesterday"}, {"cursor": "x"}, {"limit": "0"}):
         assert (await http.get("/v1/ops/actions", params=wrong, headers=bearer(ANN))).status_code == 400
 

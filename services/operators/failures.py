@@ -1,4 +1,4 @@
-"""Acts: what operators did that is no event of the log, each beside the position that the log had then."""
+"""Sign-ins that failed, counted by the hour. Those that came about are acts, which the statements of `sessions` note."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,13 +8,8 @@ import msgspec
 from asyncpg import Connection, Pool
 
 Database: TypeAlias = "Pool[Any] | Connection[Any]"
-Kind = Literal["signed-in", "signed-out", "ended-session"]
-"""Of a session, which is the act's subject; `about` is how somebody signed in, or whose session was ended."""
 Failure = Literal["token", "oidc"]
 
-NOTE: Final = """
-insert into operators.acts (position, operator, kind, subject, about) select h.position, $1, $2, $3, $4 from log.head h
-"""
 NOTE_FAILED: Final = """
 insert into operators.failed_sign_ins as f (hour, how, why, failed) values (date_trunc('hour', now()), $1, $2, 1)
 on conflict (hour, how, why) do update set failed = f.failed + 1
@@ -32,11 +27,6 @@ class Failed(msgspec.Struct, frozen=True):
     why: str
     failed: int
     last_hour: datetime
-
-
-async def note(database: Database, operator: str, kind: Kind, subject: str, about: str = "") -> None:
-    """Note what an operator did."""
-    await database.execute(NOTE, operator, kind, subject, about)
 
 
 async def note_failed(database: Database, how: Failure, why: str) -> None:
