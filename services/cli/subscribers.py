@@ -136,7 +136,8 @@ async def consent(email: str, as_json: bool) -> int:
     vault = Vault(settings.vault_keys)
     async with connected(settings) as connection:
         person, _ = await find(connection, await vault.finder(connection), email)
-        found = None if person is None else await read_consent(connection, vault, person)
+        named = settings.identity.newsletter_name, settings.newsletter.hour
+        found = None if person is None else await read_consent(connection, vault, person, *named)
     if found is None:
         show(as_json, None, "This address is unknown: nobody signed it up, or it was erased")
         return 1

@@ -83,8 +83,8 @@ def form_of(pace: Pace) -> str:
     return ZONED_FORM if pace.own_hour else SIGN_UP_FORM
 
 
-async def read_consent(database: Database, vault: Vault, subscriber: str) -> Consent:
-    """Return the proof of a subscriber's consent."""
+async def read_consent(database: Database, vault: Vault, subscriber: str, newsletter: str, hour: int) -> Consent:
+    """Return the proof of a subscriber's consent; the newsletter's name and the issues' hour are said as they are now."""
     rows = await database.fetch(READ, stream(subscriber))
     try:
         key = await vault.key_of(database, subscriber)
@@ -99,7 +99,7 @@ async def read_consent(database: Database, vault: Vault, subscriber: str) -> Con
         subscriber=subscriber,
         status=status,
         steps=[_step(row, data, key) for row, data in happened],
-        words={form: WORDS[form] for form in forms if form in WORDS},
+        words={form: WORDS[form].format(newsletter=newsletter, hour=hour) for form in forms if form in WORDS},
     )
 
 

@@ -9,9 +9,9 @@ from events.commands.subscribers import EraseSubscriber
 from services.newsletter import issues, own_hours, pace
 from services.newsletter.own_hours import OwnHours, is_zone, next_hour
 from services.person.newsletter import copy_of
-from tests.newsletter.test_pace import always, planned
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
+from tests.support.pacing import always, planned
 
 MONDAY = datetime(2026, 11, 23, 9, tzinfo=UTC)
 

@@ -11,15 +11,17 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from events.commands.subscribers import SuppressSubscriber, UndoUnsubscribe, Unsubscribe
+from events.commands.subscribers import RequestSubscription, SuppressSubscriber, UndoUnsubscribe, Unsubscribe
+from services.clock import fresh_id
 from services.newsletter import consents, pace
 from services.newsletter.consents import WORDS
 from services.newsletter.pace import Plan
+from services.newsletter.subscribers import new_person
 from services.setting_groups import Pace
 from services.status.read import read_status
-from tests.newsletter.test_pace import always, planned, shut
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
+from tests.support.pacing import always, planned, shut
 from tests.support.settings import environ
 from tests.support.shell import Ran, run_inside
 from tests.support.sink import says_250
@@ -173,6 +175,10 @@ async def test_the_proof_of_a_consent_is_printed(room: Newsroom) -> None:
     assert f"The words of undo 1: {WORDS['undo 1']}" in said
     found = json.loads((await run(room, "subscribers", "consent", "ada@example.com", "--json")).out)
     assert [step["form"] for step in found["steps"] if "form" in step] == ["form", "form", "undo 1"]
+    person = new_person(room.vault, await room.vault.finder(room.database), "bob@example.com")
+    await room.committer.submit(RequestSubscription(person, (), consents.ZONED_FORM, None, mail=fresh_id(), cap=3, hourly=1000))
+    told = await run(room, "subscribers", "consent", "bob@example.com")
+    assert "reach you at 9:00 where you are. Press the button to get Weekly AI Tool Verdicts by mail." in told.out
     unknown = await run(room, "subscribers", "consent", "nobody@example.com")
     assert (unknown.status, "nobody signed it up" in unknown.out) == (1, True)
 
