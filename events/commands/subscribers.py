@@ -83,9 +83,12 @@ READ_WITHDRAWAL = """
 select position, recorded_at > now() - interval '24 hours' as is_recent from log.recorded_events
 where stream = $1 and type = 'Unsubscribed' order by version desc limit 1
 """
-# The digests that the withdrawal stopped, of issues that are still being sent.
+# The digests that the withdrawal stopped, of issues that are still being sent. One that waited for a held provider is due now,
+# and waits again if that is held still.
 UNCANCEL = """
-update newsletter.mails m set state = 'pending', reason = null, settled_at = null
+update newsletter.mails m
+set state = 'pending', reason = null, settled_at = null, provider = null,
+    not_before = case when m.not_before = 'infinity' then now() else m.not_before end
 from newsletter.issues i
 where m.reader = $1 and m.state = 'cancelled' and m.reason = 'unsubscribed' and i.number = m.issue and i.state = 'planned'
 """

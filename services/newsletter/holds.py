@@ -89,7 +89,7 @@ where state = 'settled' and number in (select r.issue from recalled r)
 """  # noqa: S608
 FREE: Final = """
 update newsletter.mails m set not_before = now(), provider = null
-where m.provider is not null and m.state = 'deferred' and m.not_before = 'infinity'
+where m.provider is not null and m.state in ('pending', 'deferred') and m.not_before = 'infinity'
   and not exists (select from newsletter.holds h where h.provider = m.provider and h.held_at is not null)
 """
 TIDY: Final = """

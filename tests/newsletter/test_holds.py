@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from emails.smtp import Relay
+from events.commands.subscribers import UndoUnsubscribe
 from events.log import migrate
 from services.clock import now
 from services.newsletter import holds, issues, ledger
@@ -287,6 +288,26 @@ async def test_who_leaves_while_held_gets_nothing(room: Newsroom) -> None:
     await room.database.execute("update newsletter.holds set at = now() - interval '4 days'")
     await holds.tidy(room.database)
     assert await room.database.fetchval("select count(*) from newsletter.holds") == 0
+
+
+@pytest.mark.parametrize("is_tidied", [False, True])
+async def test_who_comes_back_while_held_waits_again(room: Newsroom, is_tidied: bool) -> None:
+    """An unsubscription that is undone brings its mail back: it waits and goes out with the others, and the issue ends."""
+    number, readers = await planned_for(room, addresses(11, "gmail.com"))
+    room.sink.rcpt = refusing("gmail.com")
+    await room.deliver()
+    await room.leave(readers[0])
+    if is_tidied:
+        await holds.tidy(room.database)
+    position = await room.database.fetchval("select max(position) from log.events where type = 'Unsubscribed'")
+    await room.committer.submit(UndoUnsubscribe(readers[0], position, "undo 1", "ab" * 32))
+    await room.deliver()
+    assert await room.accounts(number) == {"deferred": 11}
+    room.sink.rcpt = says_250
+    await holds.resume(room.database)
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 11}
+    assert (await issues.issue(room.database, number)).state == "settled"
 
 
 async def test_holds_and_releases_that_race_leave_no_mail_behind(room: Newsroom) -> None:

@@ -16,6 +16,7 @@ _SAMPLES = {
     "webhook": ID,
     "visitor": ID,
     "subscriber": ID,
+    "provider": "google",
     "mail": "confirmation",
     "problem": "bad-input",
     "number": "1",
