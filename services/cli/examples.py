@@ -92,7 +92,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "operators log": (
         "operators log --operator ann --since 2026-11-23",
         "operators log --kind reviews --about ollama",
-        "operators log --csv > actions.csv",
+        "operators log --csv",
     ),
     "keys rewrap": ("keys rewrap",),
     "keys sweep": ("keys sweep",),
