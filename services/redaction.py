@@ -13,7 +13,10 @@ from structlog.tracebacks import Stack, extract
 from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
 LEFT_OUT: Final = "…"
-_ADDRESS: Final = re.compile(r"[^\s<>\"'()\[\]{},;:=]+@[^\s<>\"'()\[\]{},;:=]+")
+LONGEST: Final = 10_000
+"""Characters of a text in a line; so a line that somebody made long costs little to look through."""
+LONGEST_ERROR: Final = 2_000
+_ADDRESS: Final = re.compile(r"[^\s<>\"'()\[\]{},;:=]{1,100}@[^\s<>\"'()\[\]{},;:=]{1,260}")
 # PostgreSQL's own lines below a message name rows and parameters; asyncpg's message repeats an argument that doesn't fit.
 _DETAILS: Final = re.compile(r"\n?(?:DETAIL|HINT|CONTEXT|QUERY|STATEMENT):.*", re.DOTALL)
 _ARGUMENT: Final = re.compile(r"(query argument \$\d+): .*", re.DOTALL)
@@ -25,16 +28,21 @@ _ID: Final = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{22,}(?![A-Za-z0-9_-])"
 
 def cleaned(text: str) -> str:
     """Return a line of the log without addresses, and without what a server tells of rows and parameters."""
-    return _ADDRESS.sub(LEFT_OUT, _ARGUMENT.sub(r"\1", _DETAILS.sub("", text)))
+    return _ADDRESS.sub(LEFT_OUT, _ARGUMENT.sub(r"\1", _DETAILS.sub("", _cut(text, LONGEST))))
 
 
 def said(error: str) -> str:
     """Return what an error says without what may be a value: in quotes, or long as an id or a token."""
-    return _ID.sub(LEFT_OUT, _QUOTED.sub(_unless_named, cleaned(error)))
+    return _ID.sub(LEFT_OUT, _QUOTED.sub(_unless_named, cleaned(_cut(error, LONGEST_ERROR))))
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[:longest] + LEFT_OUT
 
 
 def _unless_named(found: "re.Match[str]") -> str:
-    return found[0] if _NAMES.search(found.string[: found.start()]) else LEFT_OUT
+    before = found.string[max(0, found.start() - 20) : found.start()]
+    return found[0] if _NAMES.search(before) else LEFT_OUT
 
 
 def clean_line(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:

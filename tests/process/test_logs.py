@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from services.logs import configure
-from services.redaction import cleaned, said
+from services.redaction import LONGEST, LONGEST_ERROR, cleaned, said
 from services.settings import LogFormat
 
 
@@ -109,3 +109,9 @@ def test_a_line_keeps_all_but_addresses_and_details(text: str, kept: str) -> Non
 def test_an_error_keeps_names_of_ours(text: str, kept: str) -> None:
     """Tables and constraints stay, values go."""
     assert said(text) == kept
+
+
+@pytest.mark.parametrize("text", ["a" * 10**6, "a@" * 10**6, "'" * 10**6, "\\'" * 10**6, "A-" * 10**6])
+def test_a_long_text_is_cut_before_it_is_looked_through(text: str) -> None:
+    """What somebody made long, of whatever would keep a pattern busy, is cut: nobody fills the log or stops a process by it."""
+    assert len(cleaned(text)) <= LONGEST + 1 and len(said(text)) <= LONGEST_ERROR + 1
