@@ -6,10 +6,11 @@ of issues that no ledger knows, the relay's record makes marks by time. Marks ho
 """
 
 import asyncio
+import contextlib
 import logging
 import os
+import re
 import secrets
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,9 +28,11 @@ logger = logging.getLogger(__name__)
 FOLDER: Final = "sent-marks"
 SUFFIX: Final = ".marks"
 KEEP: Final = timedelta(days=100)
-"""So long a group's marks are kept after the last of them."""
+"""So long a file of marks is kept after the last of them."""
 MOST_GROUPS: Final = 6
 """Groups whose marks are held in memory, 80 bytes a mail."""
+FILE: Final = re.compile(r"[0-9a-f]{16}\.marks")
+GROUP: Final = re.compile(r"singles|relay|[a-z]+-\d{8}T\d{6}Z-\d+")
 SINGLES: Final = "singles"
 RELAY: Final = "relay"
 """The group of mails that the relay has sent of issues that no ledger knows."""
@@ -254,8 +257,21 @@ def marks_folder(settings: Settings) -> Path | None:
 
 
 def forget_old(folder: Path | None) -> None:
-    """Remove groups whose last mark is older than any backup that is worth restoring."""
+    """Remove files of marks that are older than any backup that is worth restoring, and the groups that they leave empty.
+
+    Whatever else stands in the folder isn't touched: it may be shared.
+    """
     before = time() - KEEP.total_seconds()
-    for group in [] if folder is None or not folder.exists() else folder.iterdir():
-        if all(file.stat().st_mtime < before for file in _files(group)):
-            shutil.rmtree(group, ignore_errors=True)
+    for group in _groups_in(folder):
+        for file in _files(group):
+            if FILE.fullmatch(file.name) and file.lstat().st_mtime < before:
+                file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # other files are in it
+            group.rmdir()
+
+
+def _groups_in(folder: Path | None) -> list[Path]:
+    """Return the folders of groups; others may stand beside them."""
+    if folder is None or not folder.is_dir():
+        return []
+    return [group for group in folder.iterdir() if GROUP.fullmatch(group.name) and group.is_dir() and not group.is_symlink()]

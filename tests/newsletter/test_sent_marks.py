@@ -197,15 +197,41 @@ async def test_without_room_for_a_mark_nothing_is_sent(room: Newsroom, tmp_path:
 
 
 def test_old_marks_are_removed(tmp_path: Path) -> None:
-    """A group goes when its last mark is older than any backup that is worth restoring."""
-    for name, age in (("old", KEEP + timedelta(days=1)), ("young", KEEP - timedelta(days=1))):
-        (tmp_path / name).mkdir()
-        file = tmp_path / name / "1.marks"
-        file.write_bytes(b"")
-        then = (now() - age).timestamp()
-        os.utime(file, (then, then))
+    """A file goes when its last mark is older than any backup that is worth restoring, and a group with its last file."""
+    old, young = (now() - KEEP - timedelta(days=1)).timestamp(), (now() - KEEP + timedelta(days=1)).timestamp()
+    kept = []
+    for group, ages in (("weekly-20260101T090000Z-0", [old, old]), ("singles", [old, young]), ("relay", [young])):
+        (tmp_path / group).mkdir()
+        for n, then in enumerate(ages):
+            file = tmp_path / group / f"{n:016x}.marks"
+            file.write_bytes(b"")
+            os.utime(file, (then, then))
+            kept += [file] if then == young else []
     forget_old(tmp_path)
-    assert [folder.name for folder in tmp_path.iterdir()] == ["young"]
+    assert files(tmp_path) == sorted(kept)
+    assert {folder.name for folder in tmp_path.iterdir()} == {"singles", "relay"}
+
+
+def test_what_stands_beside_the_marks_is_left_alone(tmp_path: Path) -> None:
+    """The folder may be a disk that holds backups and other people's files: nothing but marks is ever removed."""
+    strange = [
+        "backup-20260101T090000Z/base.tar.gz",
+        "wal-20260101T090000Z/0001",
+        "photos/a.jpg",
+        "photos/my.marks",
+        "note.marks",
+    ]
+    strange += ["weekly-20260101T090000Z-0/my.txt", "singles/mine.marks"]
+    then = (now() - KEEP - timedelta(days=1)).timestamp()
+    for name in strange:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+        os.utime(tmp_path / name, (then, then))
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "relay").symlink_to(tmp_path / "photos")
+    forget_old(tmp_path)
+    assert sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()) == sorted(strange)
+    assert (tmp_path / "lost+found").is_dir()
 
 
 def test_a_mark_is_read_back_as_it_was_written(tmp_path: Path) -> None:
