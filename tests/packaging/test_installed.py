@@ -55,7 +55,7 @@ def test_an_installed_wheel_comes_up_to_a_first_vote_and_a_first_mail(installed:
         mails = wait_for(lambda: outbox(site), 90)
         assert len(mails) == 1 and "To: reader@example.com" in site.get(mails[0]).text
     assert installed.signal(signal.SIGINT) == 0
-    assert wait_for(lambda: not installed.processes(), 30), installed.processes()
+    assert wait_for(lambda: not installed.processes()), installed.processes()
 
 
 def test_what_is_missing_without_the_extra_is_named() -> None:

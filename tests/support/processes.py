@@ -75,11 +75,14 @@ def started(command: Sequence[str | Path], environ: Mapping[str, str], output: P
 
 
 def processes_naming(folder: Path, word: bytes = b"") -> list[int]:
-    """Return every other process here whose command or environment names a folder, and a word if one is given."""
+    """Return every other process here whose command or environment names a folder, or that works in it; and names a word, if
+    one is given. PostgreSQL's children write over both, and work in its data folder.
+    """
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            said = (entry / "cmdline").read_bytes() + b"\0" + (entry / "environ").read_bytes()
+            words = said + b"\0" + os.fsencode((entry / "cwd").readlink())
         except OSError:
             continue
         if os.fsencode(folder) in words and word in words and int(entry.name) != os.getpid():
