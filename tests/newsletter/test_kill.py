@@ -107,7 +107,7 @@ async def plan(fleet: SendingFleet) -> int:
 
 async def ask(fleet: SendingFleet, number: int) -> tuple[dict[str, int], dict[str, str], int]:
     """Return an issue's accounts, each reader's state, and how many were planned, all at one moment."""
-    connection = await asyncpg.connect(fleet.settings.database_url, timeout=5)
+    connection = await asyncpg.connect(fleet.settings.database_url, timeout=PATIENCE)
     try:
         async with connection.transaction(isolation="repeatable_read"):
             accounts = await ledger.accounts(connection, number)
@@ -120,7 +120,7 @@ async def ask(fleet: SendingFleet, number: int) -> tuple[dict[str, int], dict[st
 
 async def count_day(fleet: SendingFleet, context: str) -> None:
     """Check that no more was attempted than the day's cap; where that is used up, begin the next day."""
-    connection = await asyncpg.connect(fleet.settings.database_url, timeout=5)
+    connection = await asyncpg.connect(fleet.settings.database_url, timeout=PATIENCE)
     try:
         async with connection.transaction():
             room = await connection.fetchval("select cap - mails from newsletter.days where provider = '' for update")

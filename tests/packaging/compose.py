@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from tests.packaging.project import ROOT
+from tests.support.processes import PATIENCE
 
 FILE = ROOT / "docker-compose.yml"
 OURS = ("migrate", "api", "projector", "worker")
@@ -23,7 +24,7 @@ def written_env() -> str:
     lines = [line.removeprefix("#").removeprefix("   ") for line in FILE.read_text().splitlines() if line.startswith("#")]
     begin = next(n for n, line in enumerate(lines) if line.startswith("(umask"))
     script = "\n".join(lines[begin : lines.index(")", begin) + 1]).replace("cat > .env", "cat")
-    return subprocess.run(("sh", "-ec", script), capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(("sh", "-ec", script), capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
 
 
 def env_values(text: str) -> dict[str, str]:

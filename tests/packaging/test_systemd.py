@@ -12,6 +12,7 @@ from services.cli import COMMANDS
 from services.settings import VARIABLES, read_settings
 from tests.packaging.compose import env_values
 from tests.packaging.project import ROOT
+from tests.support.processes import PATIENCE
 
 UNITS = ROOT / "docs" / "systemd"
 PROGRAM = "/opt/ballotpress/bin/ballotpress"
@@ -36,7 +37,7 @@ def units(tmp_path: Path) -> Path:
 
 def analyze(*words: str | Path) -> "subprocess.CompletedProcess[str]":
     """Run systemd-analyze to its end."""
-    return subprocess.run(("systemd-analyze", *words), capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(("systemd-analyze", *words), capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 @analyzed

@@ -10,6 +10,7 @@ import pytest
 from tests.support import go, node
 from tests.support.breaches import BREACHES, Breach
 from tests.support.liar import Liar
+from tests.support.processes import PATIENCE
 from tests.support.public_log import PublicLog, a_log
 
 Said = tuple[int, str]
@@ -18,7 +19,7 @@ Verifier = Callable[[Liar], Said]
 
 def ran(*command: str | Path) -> Said:
     """Run a program; return its status and what it said."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

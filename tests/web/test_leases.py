@@ -14,6 +14,7 @@ from services.web.http.leases import LEAST_LIMIT
 from services.web.http.limits import Limits
 from services.web.http.problems import TooManyRequests
 from services.web.http.spent import Spent
+from tests.support.processes import PATIENCE
 from tests.support.runners import until
 
 THOUSAND = Limit("thousand", 1000, 60)
@@ -106,7 +107,7 @@ def test_processes_together_grant_the_limit_and_no_more(valkey_url: str) -> None
     command = (sys.executable, "-c", WRITER, valkey_url)
     asyncio.run(_empty(valkey_url))
     writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    granted = [int(writer.communicate(timeout=120)[0]) for writer in writers]
+    granted = [int(writer.communicate(timeout=PATIENCE)[0]) for writer in writers]
     assert sum(granted) == THOUSAND.most
 
 

@@ -58,7 +58,7 @@ def test_nginx_takes_the_configuration_as_shipped(tmp_path: Path) -> None:
     """`nginx -t` finds nothing wrong, and warns of nothing."""
     main = nginx.write(tmp_path, 1, 2, 3)
     command = (nginx.program(), "-t", "-q", "-e", tmp_path / "error", "-c", main)
-    tested = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    tested = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (tested.returncode, tested.stderr) == (0, "")
 
 

@@ -23,6 +23,7 @@ from services.web.http.problems import TooManyRequests
 from services.web.wait import MOST_WAITERS, NETWORK_WAITERS, TooManyWait, ViewProgress, ViewsBehind
 from tests.support import servers
 from tests.support.http import Caller, Site, serving
+from tests.support.processes import PATIENCE
 from tests.support.routes import Route
 from tests.support.settings import SECRET_KEY, settings
 from tests.support.sites import client
@@ -260,7 +261,7 @@ def test_one_network_does_not_take_all_places_of_viewers(site: Site, tool: str) 
     """The fourth stream of a network is 503, another network's is served, and a place left is free again."""
     path = f"/v1/tallies/live?tool={tool}"
     base = str(site.client.base_url)
-    with httpx.Client(base_url=base, timeout=60) as http:
+    with httpx.Client(base_url=base, timeout=PATIENCE) as http:
         streams = [http.stream("GET", path, headers=from_("203.0.113.5")) for _ in range(3)]
         assert [stream.__enter__().status_code for stream in streams] == [200] * 3
         assert http.get(path, headers=from_("203.0.113.6")).status_code == 503
