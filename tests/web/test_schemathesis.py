@@ -15,7 +15,7 @@ from schemathesis.checks import CHECKS
 from tests.support.http import Site
 from tests.support.openapi import DOCUMENT
 
-EXAMPLES = int(os.environ.get("BALLOTPRESS_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("BALLOTPRESS_EXAMPLES", "6"))
 # What a schema can't say: that a cursor or token must have been given out, that a time must be past, how many points a span
 # holds, that a catalog's pairs are of tools that exist, that mail can be sent to an address, that who keeps a review says up to
 # where reports were read, that a webhook's address is public.
