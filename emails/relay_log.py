@@ -6,7 +6,7 @@ the Message-ID of a mail whose client hung up before the end too.
 
 import gzip
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,11 +18,20 @@ _BARE: Final = re.compile(r"[^\s<>,;\"']+@[^\s<>,;\"']+")
 
 
 class RelayLog(NamedTuple):
-    """The Message-IDs that were taken, each with the time where it is known; and the span of a log (None for a list)."""
+    """The Message-IDs that were taken, each with the time where it is known; and when a log has lines (a list: none)."""
 
     taken: Mapping[str, datetime | None]
-    begins: datetime | None
-    ends: datetime | None
+    times: Sequence[datetime]
+
+    @property
+    def begins(self) -> datetime | None:
+        """Return the time of the first line."""
+        return self.times[0] if self.times else None
+
+    @property
+    def ends(self) -> datetime | None:
+        """Return the time of the last line."""
+        return self.times[-1] if self.times else None
 
 
 def read_relay_log(files: Iterable[Path], now: datetime) -> RelayLog:
@@ -33,9 +42,9 @@ def read_relay_log(files: Iterable[Path], now: datetime) -> RelayLog:
     lines = [line for file in files for line in _lines(file)]
     dated = [one for line in lines if (one := _dated(line, now))]
     if not dated:
-        return RelayLog({id_: None for line in lines for id_ in _BARE.findall(line)}, None, None)
+        return RelayLog({id_: None for line in lines for id_ in _BARE.findall(line)}, ())
     dated.sort(key=lambda one: one[0])
-    return RelayLog(_taken(dated), dated[0][0], dated[-1][0])
+    return RelayLog(_taken(dated), [at for at, _, _ in dated])
 
 
 def _dated(line: str, now: datetime) -> tuple[datetime, str, str] | None:

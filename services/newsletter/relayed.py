@@ -1,13 +1,15 @@
 """Settle doubted mails by the relay's own record: it knows what it took, also of a time that the ledger lacks.
 
-What it took is accepted. The rest is sent again only if the record covers the whole time in which it may have been sent. Of
-issues that the ledger doesn't know, what the relay took is marked, so that no issue of that time goes to the same readers.
+What it took is accepted. The rest is sent again only if the record is shown to cover the whole time in which it may have been
+sent: by a line at each mark, and by every mail that the ledger knows to be taken. Of issues that the ledger doesn't know, what
+the relay took is marked, so that no issue of that time goes to the same readers.
 """
 
 import re
 import secrets
-from collections.abc import Mapping
-from datetime import datetime
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -16,9 +18,27 @@ import msgspec
 from emails.relay_log import RelayLog
 from services.newsletter import ledger
 from services.newsletter.ledger import CHUNK, Database
-from services.newsletter.sent_marks import RELAY, SUFFIX, Marked, Place, append, line_of, place_of, read_group
+from services.newsletter.sent_marks import (
+    RELAY,
+    SUFFIX,
+    Marked,
+    Place,
+    append,
+    line_of,
+    owned_groups,
+    place_of,
+    read_group,
+    read_place,
+    stands_for,
+)
 
 OURS: Final = re.compile(r"issue-([0-9]{1,9})\.([A-Za-z0-9_-]{22})@.*")
+LINE_WITHIN: Final = timedelta(minutes=1)
+"""So soon after a mark the relay's log has a line: mails are marked a moment before they are handed over."""
+CLOCKS: Final = timedelta(seconds=5)
+"""So far the relay's clock may be behind."""
+ON_ITS_WAY: Final = timedelta(minutes=15)
+"""So long after its mark a mail may still be handed over."""
 BY_RECORD: Final = "by the relay's record"
 _KNOWN: Final = "select number from newsletter.issues where number = any($1::integer[])"
 _ISSUE: Final = "select number, edition, due_at, extra, period_from from newsletter.issues where number = $1"
@@ -30,6 +50,7 @@ with taken as (
 )
 select count(*) from taken
 """
+_ACCEPTED: Final = "select reader from newsletter.mails where issue = $1 and state = 'accepted'"
 _DOUBTED: Final = "select count(*) from newsletter.mails where issue = $1 and state = 'uncertain'"
 
 
@@ -64,20 +85,29 @@ async def settle(database: Database, folder: Path | None, number: int, record: R
     if row is None:
         return Settled(accepted=0, freed=0, doubt=0, unknown=marked)
     place = place_of(row)
-    accepted = await database.fetchval(_ACCEPT, number, _taken(folder, number, place, sent), BY_RECORD)
+    marks = list(read_place(folder, place, await owned_groups(database)))
+    taken = _taken(folder, number, place, marks, sent)
+    known_taken = {row["reader"] for row in await database.fetch(_ACCEPTED, number)}
+    accepted = await database.fetchval(_ACCEPT, number, sorted(taken), BY_RECORD)
     doubt = await database.fetchval(_DOUBTED, number)
-    why = _why_not(folder, number, place, record) if doubt else None
+    why = _why_not(number, [one.at for one in marks], record, taken, len(known_taken - taken)) if doubt else None
     freed = await ledger.resolve(database, number, "resend") if doubt and why is None else 0
     return Settled(accepted=accepted, freed=freed, doubt=doubt - freed, unknown=marked, why=why)
 
 
-def _taken(folder: Path | None, number: int, place: Place, sent: Mapping[int, Mapping[str, datetime | None]]) -> list[str]:
+def _taken(
+    folder: Path | None,
+    number: int,
+    place: Place,
+    marks: Sequence[Marked],
+    sent: Mapping[int, Mapping[str, datetime | None]],
+) -> set[str]:
     """Return the readers whose mail of an issue was taken: under its number, or one that its period had in the lost time."""
     assert place.begins is not None  # noqa: S101 - an issue has a period
-    numbers = {number, *(one.issue for one in read_group(folder, place.group))}
-    numbers |= {one.issue for one in read_group(folder, RELAY) if one.at >= place.begins}
+    numbers = {number, *(one.issue for one in marks)}
+    numbers |= {one.issue for one in read_group(folder, RELAY) if stands_for(one, place)}
     found = [(reader, at) for one in numbers for reader, at in sent.get(one, {}).items()]
-    return sorted({reader for reader, at in found if at is None or at >= place.begins})
+    return {reader for reader, at in found if at is None or at >= place.begins}
 
 
 def _by_issue(record: RelayLog) -> dict[int, dict[str, datetime | None]]:
@@ -105,17 +135,43 @@ def mark(folder: Path | None, sent: Mapping[int, Mapping[str, datetime | None]],
             append(file, line_of("relay", some, max(one.at for one in some)))
 
 
-def _why_not(folder: Path | None, number: int, place: Place, record: RelayLog) -> str | None:
-    """Return why nobody can tell from a record that the rest was never received; None if it tells."""
+def _why_not(number: int, times: Sequence[datetime], record: RelayLog, taken: Set[str], lacking: int) -> str | None:
+    """Return why nobody can tell from a record that the rest was never received; None if it tells.
+
+    `taken` are the readers whose mails it names, `lacking` is the number of those that the ledger knows to be taken and it
+    doesn't name.
+    """
+    word = f"`ballotpress digest resolve {number} --uncertain resend`"
     if record.begins is None or record.ends is None:
-        return f"a list doesn't say whether it is whole; if it is: `ballotpress digest resolve {number} --uncertain resend`"
-    times = [one.at for one in read_group(folder, place.group)]
+        return f"a list doesn't say whether it is whole; if it is: {word}"
     if not times:
-        return (
-            f"no mark tells when sending ended; if the log is whole: `ballotpress digest resolve {number} --uncertain resend`"
-        )
+        return f"no mark tells when sending ended; if the log is whole: {word}"
     if record.begins > min(times):
-        return f"the log begins at {record.begins:%Y-%m-%d %H:%M %Z}, when sending had begun: give the older one too"
-    if record.ends < max(times):
-        return f"the log ends at {record.ends:%Y-%m-%d %H:%M %Z}, before sending had ended: give the newer one too"
+        return f"the log begins at {_said(record.begins)}, when sending had begun: give the older one too"
+    if not taken:
+        return f"the log names no mail of the issue: it may be another relay's; if it is the right one, and whole: {word}"
+    if lacking:
+        return f"the log lacks mails of the issue that were taken, {lacking} in number: give the relay's other files too"
+    if (until := max(times) + ON_ITS_WAY) > record.ends:
+        return (
+            f"the log ends at {_said(record.ends)}, and mails may have been on their way until {_said(until)}:"
+            " give one that goes on until then (`postfix reload` adds a line)"
+        )
+    if silent := _silent_at(times, record):
+        return (
+            f"the log has no line at {_said(silent)}, when mails were sent: give that time's file too; if it is whole: {word}"
+        )
     return None
+
+
+def _silent_at(times: Iterable[datetime], record: RelayLog) -> datetime | None:
+    """Return the first of the times at which a log has no line; None if it has at all."""
+    for at in sorted(set(times)):
+        place = bisect_left(record.times, at - CLOCKS)
+        if place == len(record.times) or record.times[place] > at + LINE_WITHIN:
+            return at
+    return None
+
+
+def _said(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M %Z}"

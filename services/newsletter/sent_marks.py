@@ -1,8 +1,9 @@
 """Remember outside the database which mails were about to be sent: a restored ledger may be behind the world.
 
 Marks are on disk before their mails are attempted. The ledger counts a mail's claims and a mark names the count: a mail isn't
-sent under a count that is marked already. A mark is of a period, since a restored database may give its issue another number;
-of issues that no ledger knows, the relay's record makes marks by time. Marks hold ids and times alone.
+sent under a count that is marked already. A mark is of a period, since a restored database may give its issue another number.
+Marks of a period that no issue of the ledger has, since it was lost or its hour is another now, count by time.
+So do those that the relay's record makes. Marks hold ids and times alone.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import time
@@ -40,6 +41,7 @@ BEHIND: Final = "the ledger went back: it may have been sent already"
 """The reason of such mails."""
 
 PERIODS: Final = "select number, edition, due_at, extra, period_from from newsletter.issues where number = any($1::integer[])"
+OWNED: Final = "select edition, due_at, extra from newsletter.issues"
 
 
 class MarksUnusable(Exception):
@@ -76,7 +78,7 @@ class SentMarks:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self._name = secrets.token_hex(8)
-        self._groups: dict[str, _Group] = {}
+        self._groups: dict[tuple[str, bool], _Group] = {}
         self._lock = asyncio.Lock()
 
     async def about_to(
@@ -88,10 +90,10 @@ class SentMarks:
         """
         if self.folder is None or not mails:
             return {}
-        places = await _places(database, mails)
+        places, owned = await _places(database, mails), await owned_groups(database)
         async with self._lock:
             try:
-                return await asyncio.to_thread(self._mark, claim, places, at)
+                return await asyncio.to_thread(self._mark, claim, places, owned, at)
             except OSError as error:
                 self._begin_anew()
                 raise MarksUnusable(
@@ -103,9 +105,13 @@ class SentMarks:
         self._name = secrets.token_hex(8)
         self._groups.clear()
 
-    def _mark(self, claim: str, places: Mapping[ClaimedMail, Place], at: datetime) -> dict[ClaimedMail, int]:
-        groups = {name: self._read(name) for name in {RELAY, *(place.group for place in places.values())}}
-        counts = {mail: _count(mail, place, groups) for mail, place in places.items()}
+    def _mark(self, claim: str, places: Mapping[ClaimedMail, Place], owned: Set[str], at: datetime) -> dict[ClaimedMail, int]:
+        groups = {place.group: self._read(place.group) for place in places.values()}
+        strays = {
+            place: [self._read(name, by_time=True) for name in (RELAY, *strays_of(self.folder, place, owned))]
+            for place in set(places.values())
+        }
+        counts = {mail: _count(mail, place, groups[place.group], strays[place]) for mail, place in places.items()}
         unmarked: dict[str, list[ClaimedMail]] = {}
         for mail, place in places.items():
             if counts[mail] is None:
@@ -115,22 +121,21 @@ class SentMarks:
             groups[name].known.update({_key(mail.reader, mail.mail): mail.claims for mail in mails})
         return {mail: count for mail, count in counts.items() if count is not None}
 
-    def _read(self, name: str) -> _Group:
-        """Return a group with what all workers have marked by now."""
+    def _read(self, name: str, *, by_time: bool = False) -> _Group:
+        """Return a group with what all workers have marked by now: of each mail the most claims, or the last time."""
         assert self.folder is not None  # noqa: S101 - asked before
-        group = self._groups[name] = self._groups.pop(name, _Group())  # the last used stands last
+        group = self._groups[name, by_time] = self._groups.pop((name, by_time), _Group())  # the last used stands last
         if len(self._groups) > MOST_GROUPS:
             del self._groups[next(iter(self._groups))]
         for file in _files(self.folder / name):
-            if file.name != self._file_name:
-                self._read_on(group, file, is_relay=name == RELAY)
+            self._read_on(group, file, by_time=by_time)
         return group
 
     @property
     def _file_name(self) -> str:
         return f"{self._name}{SUFFIX}"
 
-    def _read_on(self, group: _Group, file: Path, *, is_relay: bool) -> None:
+    def _read_on(self, group: _Group, file: Path, *, by_time: bool) -> None:
         offset = group.offsets.get(file.name, 0)
         if file.stat().st_size <= offset:
             return
@@ -139,7 +144,7 @@ class SentMarks:
             raw = opened.read()
         whole = raw.rfind(b"\n") + 1
         for mark in marks_in(raw[:whole], file):
-            key, value = _key(mark.reader, mark.mail), int(mark.at.timestamp()) if is_relay else mark.claims
+            key, value = _key(mark.reader, mark.mail), int(mark.at.timestamp()) if by_time else mark.claims
             group.known[key] = max(value, group.known.get(key, 0))
         group.offsets[file.name] = offset + whole
 
@@ -148,15 +153,15 @@ class SentMarks:
         append(self.folder / group / self._file_name, line)
 
 
-def _count(mail: ClaimedMail, place: Place, groups: Mapping[str, _Group]) -> int | None:
+def _count(mail: ClaimedMail, place: Place, group: _Group, strays: Iterable[_Group]) -> int | None:
     """Return the claims that a mail's last mark counts; None if the ledger has counted more, or there is no mark."""
-    claims = groups[place.group].known.get(_key(mail.reader, mail.mail))
+    claims = group.known.get(_key(mail.reader, mail.mail))
     if claims is not None and claims >= mail.claims:
         return claims
-    if place.begins is not None and mail.claims == 1:
-        sent_at = groups[RELAY].known.get(_key(mail.reader, ""))
-        return 1 if sent_at is not None and sent_at >= place.begins.timestamp() else None
-    return None
+    if place.begins is None or mail.claims > 1:
+        return None
+    key, begins = _key(mail.reader, ""), int(place.begins.timestamp())
+    return 1 if any(stray.known.get(key, -1) >= begins for stray in strays) else None
 
 
 def append(file: Path, line: bytes) -> None:
@@ -225,6 +230,25 @@ def read_group(folder: Path | None, group: str) -> Iterator[Marked]:
         yield from marks_in(raw[: raw.rfind(b"\n") + 1], file)
 
 
+def strays_of(folder: Path | None, place: Place, owned: Set[str]) -> list[str]:
+    """Return the groups of an issue's edition that no issue of the ledger has."""
+    edition = place.group.partition("-")[0]
+    names = [group.name for group in _groups_in(folder)] if place.begins is not None else []
+    return sorted(name for name in names if name.startswith(f"{edition}-") and name not in owned)
+
+
+def read_place(folder: Path | None, place: Place, owned: Set[str]) -> Iterator[Marked]:
+    """Yield all marks that stand for an issue: those of its group, and strays of its time. Raises MarksUnusable."""
+    yield from read_group(folder, place.group)
+    for name in strays_of(folder, place, owned):
+        yield from (one for one in read_group(folder, name) if stands_for(one, place))
+
+
+def stands_for(mark: Marked, place: Place) -> bool:
+    """Tell whether a mark of an issue that the ledger lacks is of a place's time."""
+    return place.begins is not None and mark.at >= place.begins.replace(microsecond=0)
+
+
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{SUFFIX}"))
 
@@ -244,6 +268,11 @@ async def _places(database: Database, mails: Sequence[ClaimedMail]) -> dict[Clai
     rows = await database.fetch(PERIODS, sorted({mail.issue for mail in mails}))
     places = {row["number"]: place_of(row) for row in rows}
     return {mail: places.get(mail.issue, Place(SINGLES, None)) for mail in mails}
+
+
+async def owned_groups(database: Database) -> set[str]:
+    """Return the groups of the ledger's issues."""
+    return {group_of(row["edition"], row["due_at"], row["extra"]) for row in await database.fetch(OWNED)}
 
 
 def place_of(row: Mapping[str, Any]) -> Place:

@@ -1,21 +1,23 @@
 """Doubted mails settled by the relay's own record: a real Postfix's log, and lists of Message-IDs."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from emails.relay_log import RelayLog, read_relay_log
 from emails.smtp import Relay
 from services.clock import now
 from services.newsletter import ledger
-from services.newsletter.relayed import MarksNowhere, settle
+from services.newsletter.relayed import ON_ITS_WAY, MarksNowhere, settle
 from services.newsletter.restored import doubt
-from services.newsletter.sent_marks import SentMarks
+from services.newsletter.schedule import schedule_of
+from services.newsletter.sent_marks import SentMarks, line_of, marks_in
 from services.newsletter.transport import RelayTransport
 from tests.support import catalogs
-from tests.support.marked import go_back, got, mark_in
+from tests.support.marked import go_back, got, lose_issues, mark_in
 from tests.support.newsroom import Newsroom
 from tests.support.postfix import Postfix, postfix
 
@@ -62,7 +64,13 @@ async def test_what_postfix_took_is_accepted_and_what_it_never_received_is_sent(
     assert await doubt(room.database, marks) == 4
     log = relay.whole_log(lambda text: text.count("status=sent") >= 3)
     settled = await settle(room.database, marks, number, read_relay_log([log], now()), now())
-    assert (settled.accepted, settled.freed, settled.doubt) == (3, 1, 0)
+    assert (settled.accepted, settled.freed, settled.doubt) == (3, 0, 1)
+    assert settled.why is not None and "may have been on their way" in settled.why
+    later = now() + ON_ITS_WAY + timedelta(seconds=1)
+    goes_on = tmp_path / "goes-on"
+    goes_on.write_text(line_at(later))
+    settled = await settle(room.database, marks, number, read_relay_log([log, goes_on], later), later)
+    assert (settled.accepted, settled.freed, settled.doubt) == (0, 1, 0)
     mark_in(room, marks)
     await room.deliver()
     assert await room.accounts(number) == {"accepted": READERS}
@@ -76,9 +84,7 @@ async def test_a_new_machine_without_marks_is_told_by_the_relay(room: Newsroom, 
     await send_some(room, relay, lost, 3)
     log = relay.whole_log(lambda text: text.count("(queue active)") >= 3)
     record = read_relay_log([log], now())
-    await room.database.execute("delete from newsletter.mails where issue > 0")
-    await room.database.execute("delete from newsletter.issues")
-    await room.database.execute("delete from newsletter.periods")
+    await lose_issues(room)
     with pytest.raises(MarksNowhere, match="BALLOTPRESS_SENT_MARKS_DIR"):
         await settle(room.database, None, number, record, now())
     marks = tmp_path / "sent-marks"
@@ -102,15 +108,62 @@ async def test_what_a_log_doesnt_cover_stays_in_doubt(room: Newsroom, tmp_path: 
     await room.deliver()
     await go_back(room, number)
     await doubt(room.database, marks)
-    hour = timedelta(hours=1)
-    for begins, ends, why in (
-        (now() + hour, now() + 2 * hour, "the older one too"),
-        (now() - 2 * hour, now() - hour, "the newer one too"),
-        (None, None, "whether it is whole"),
+    hour, at = timedelta(hours=1), _last_mark(marks)
+    ids = sorted(room.letters.message_id(mail).strip("<>") for mail in await _claimed(room, number))
+    some = dict.fromkeys(ids[:2], now())
+    for taken, times, why in (
+        ({}, [at - hour, at, at + hour], "may be another relay's"),
+        (some, [at + hour, at + 2 * hour], "the older one too"),
+        (some, [at - 2 * hour, at], "may have been on their way"),
+        (some, [at - hour, at + hour], "no line at"),
+        (dict.fromkeys(ids[:1], now()), [at - hour, at, at + hour], "lacks mails of the issue that were taken, 1 in number"),
+        (some, [], "whether it is whole"),
     ):
-        settled = await settle(room.database, marks, number, RelayLog({}, begins, ends), now())
-        assert (settled.freed, settled.doubt) == (0, READERS) and settled.why is not None and why in settled.why
-    assert await room.accounts(number) == {"uncertain": READERS}
+        settled = await settle(room.database, marks, number, RelayLog(taken, times), at)
+        assert settled.freed == 0 and settled.why is not None and why in settled.why
+    assert await room.accounts(number) == {"accepted": 2, "uncertain": READERS - 2}
+    settled = await settle(room.database, marks, number, RelayLog(some, [at - hour, at, at + hour]), at)
+    assert (settled.accepted, settled.freed, settled.why) == (0, READERS - 2, None)
+
+
+async def test_logs_that_know_nothing_of_the_issue_send_nothing_twice(room: Newsroom, tmp_path: Path) -> None:
+    """Another machine's log, one cut off at the last mark, one with a file missing, one by another zone's clock."""
+    marks = tmp_path / "sent-marks"
+    mark_in(room, marks)
+    number = await planned(room)
+    await room.deliver()
+    await go_back(room, number)
+    await doubt(room.database, marks)
+    hour, at = timedelta(hours=1), _last_mark(marks)
+    for n, times in enumerate(([at - hour, at + hour], [at - hour, at], [at - 72 * hour, at + hour])):
+        log = tmp_path / f"mail.log.{n}"
+        log.write_text("".join(map(line_at, times)))
+        settled = await settle(room.database, marks, number, read_relay_log([log], at + 2 * hour), at)
+        assert (settled.accepted, settled.freed, settled.doubt) == (0, 0, READERS)
+    mark_in(room, marks)
+    await room.deliver()
+    assert await room.accounts(number) == {"uncertain": READERS} and set(got(room).values()) == {1}
+
+
+async def test_the_marks_of_a_lost_issue_with_another_hour_are_settled_too(room: Newsroom, tmp_path: Path) -> None:
+    """The number that the issue had is in the marks of the period that the ledger lacks."""
+    marks = tmp_path / "sent-marks"
+    mark_in(room, marks)
+    number = await planned(room)
+    await room.deliver()
+    ids = {
+        room.letters.message_id(mail).strip("<>").replace(f"-{number}.", "-70."): None for mail in await _claimed(room, number)
+    }
+    for file in (file for file in marks.rglob("*.marks") if file.parent.name != "singles"):
+        old = [replace(one, issue=70) for one in marks_in(file.read_bytes(), file)]
+        file.write_bytes(line_of("lost", old, now()))
+    await lose_issues(room)
+    room.schedule = schedule_of(replace(room.settings.newsletter, hour=(room.settings.newsletter.hour + 2) % 24))
+    again = await room.send_now()
+    mark_in(room, marks)
+    await room.deliver()
+    settled = await settle(room.database, marks, again, RelayLog(ids, ()), now())
+    assert settled.accepted == READERS and set(got(room).values()) == {1}
 
 
 async def test_an_issue_with_another_number_is_settled_by_the_number_it_had(room: Newsroom, tmp_path: Path) -> None:
@@ -129,8 +182,17 @@ async def test_an_issue_with_another_number_is_settled_by_the_number_it_had(room
     again = await room.send_now()
     assert again == 91
     await doubt(room.database, marks)
-    settled = await settle(room.database, marks, again, RelayLog(ids, None, None), now())
+    settled = await settle(room.database, marks, again, RelayLog(ids, ()), now())
     assert settled.accepted == READERS
+
+
+def _last_mark(marks: Path) -> datetime:
+    return max(one.at for file in marks.glob("weekly-*/*.marks") for one in marks_in(file.read_bytes(), file))
+
+
+def line_at(at: datetime) -> str:
+    """Return a line of Postfix's log that says nothing of any mail."""
+    return f"{at.astimezone().isoformat(timespec='seconds')} mx postfix/smtpd[1]: connect from unknown[192.0.2.1]\n"
 
 
 async def _claimed(room: Newsroom, number: int) -> list[ledger.ClaimedMail]:

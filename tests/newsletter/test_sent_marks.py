@@ -5,13 +5,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from services.clock import now
 from services.newsletter import ledger, restored
 from services.newsletter.restored import doubt
+from services.newsletter.schedule import schedule_of
 from services.newsletter.sent_marks import BEHIND, KEEP, SINGLES, MarksUnusable, SentMarks, forget_old, marks_in, read_group
 from tests.support import catalogs
-from tests.support.marked import go_back, got, mark_in
+from tests.support.marked import go_back, got, lose_issues, mark_in
 from tests.support.newsroom import Newsroom
 
 READERS = 12
@@ -105,6 +107,41 @@ async def test_an_issue_that_is_compiled_anew_takes_over_the_marks_of_its_period
     assert await room.accounts(again) == {"accepted": 1, "uncertain": READERS}
     assert set(got(room).values()) == {1} and got(room)["ada@example.com"] == 1
     assert [one.reader for one in await ledger.outcomes(room.database, again, ada)] == [ada]
+
+
+@pytest.mark.parametrize("hours", [2, 23])
+async def test_an_issue_whose_hour_is_another_now_takes_over_the_marks_of_the_lost_one(
+    room: Newsroom, marks: Path, hours: int
+) -> None:
+    """The new machine's settings lack the hour or the zone: who got the lost issue doesn't get the one of the same time."""
+    await planned(room)
+    await room.deliver()
+    (was,) = await room.database.fetch(WAS)
+    await lose_issues(room)
+    await room.subscribe("ada@example.com")
+    await room.project()
+    room.schedule = schedule_of(replace(room.settings.newsletter, hour=(room.settings.newsletter.hour + hours) % 24))
+    again = await room.send_now()
+    (is_,) = await room.database.fetch(WAS)
+    assert is_["due_at"] != was["due_at"]
+    mark_in(room, marks)
+    await room.deliver()
+    assert await room.accounts(again) == {"accepted": 1, "uncertain": READERS}
+    assert set(got(room).values()) == {1} and got(room)["ada@example.com"] == 1
+
+
+async def test_the_issue_after_one_that_was_lost_long_ago_is_sent(room: Newsroom, marks: Path) -> None:
+    """Marks from before an issue's time say nothing of it, though the ledger lacks theirs."""
+    await planned(room)
+    await room.deliver()
+    await lose_issues(room)
+    await room.database.execute("update newsletter.schedule set since = now() + interval '1 second'")
+    await room.database.execute("select pg_sleep(1)")
+    room.schedule = schedule_of(replace(room.settings.newsletter, hour=(room.settings.newsletter.hour + 2) % 24))
+    again = await room.send_now()
+    mark_in(room, marks)
+    await room.deliver()
+    assert await room.accounts(again) == {"accepted": READERS}
 
 
 async def test_a_worker_under_which_the_ledger_went_back_doubts_and_holds(room: Newsroom, marks: Path) -> None:

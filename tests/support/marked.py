@@ -22,6 +22,12 @@ async def go_back(room: Newsroom, number: int) -> None:
     await room.database.execute("update newsletter.issues set state = 'planned', settled_at = null where number = $1", number)
 
 
+async def lose_issues(room: Newsroom) -> None:
+    """Take the ledger back to the time before its issues were compiled."""
+    for rows in ("mails where issue > 0", "issues", "periods"):
+        await room.database.execute(f"delete from newsletter.{rows}")  # noqa: S608 - constants
+
+
 def got(room: Newsroom) -> Counter[str]:
     """Count the digests that each address got."""
     return Counter(recipient for recipient, message in room.sink.mails if b"List-Id" in message)
