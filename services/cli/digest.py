@@ -118,6 +118,7 @@ async def send(
         await _must_arrive(settings)
     from services.newsletter import issues, ledger, periods
     from services.newsletter.schedule import schedule_of
+    from services.newsletter.waiting import TURN, read_waiting
 
     schedule = schedule_of(settings.newsletter)
     async with connected(settings) as connection:
@@ -126,9 +127,10 @@ async def send(
             await _say_pace(connection, yes)
         served = await issues.send_now(connection, settings.database_url, schedule, at, operator_of(settings), extra=extra)
         sent = [(one, await ledger.accounts(connection, one.issue.number)) for one in served]
+        held_up = [w for one in served for w in await read_waiting(connection, one.issue.number) if w.reason != TURN]
     await _ring(settings)
     value = [{"issue": one.issue, "sent_now": one.is_new, "accounts": counts} for one, counts in sent]
-    show(as_json, value, *(_sent_line(one, counts) for one, counts in sent))
+    show(as_json, value, *(_sent_line(one, counts) for one, counts in sent), *map(_waiting_line, held_up))
     return 0
 
 
@@ -306,11 +308,16 @@ async def cancel(number: int, yes: bool) -> None:
     """Stop ISSUE for good. Mails already sent stay sent; the next issue covers its period too."""
     settings = find_settings()
     confirm(f"Stop issue {number} for good?", yes)
-    from services.newsletter import issues
+    from services.newsletter import issues, ledger
 
     async with connected(settings) as connection:
         stopped = await issues.cancel(connection, number)
-    click.echo(f"Issue {number} is cancelled; {counted(stopped, 'mail')} not sent")
+        one, counts = await issues.issue(connection, number), await ledger.accounts(connection, number)
+    if one.state == "cancelled":
+        click.echo(f"Issue {number} is cancelled; {counted(stopped, 'mail')} not sent")
+    else:
+        click.echo(_issue_line(one, counts))
+        click.echo("Nothing is left to stop")
 
 
 async def _must_arrive(settings: Settings) -> None:
@@ -355,8 +362,11 @@ def _sent_line(sent: "ServedEdition", counts: dict[str, int]) -> str:
 
 def _issue_lines(issue: "Issue", counts: dict[str, int], waiting: list["Waiting"]) -> Iterator[str]:
     yield _issue_line(issue, counts)
-    for one in waiting:
-        yield f"  {counted(one.mails, 'mail')} {'waits' if one.mails == 1 else 'wait'} for {one.reason}"
+    yield from map(_waiting_line, waiting)
+
+
+def _waiting_line(one: "Waiting") -> str:
+    return f"  {counted(one.mails, 'mail')} {'waits' if one.mails == 1 else 'wait'} for {one.reason}"
 
 
 def _issue_line(issue: "Issue", counts: dict[str, int]) -> str:

@@ -11,6 +11,7 @@ from services.newsletter.pace import Database, Forecast, Standing
 
 PERIOD_DAYS: Final = {"weekly": 7, "monthly": 28}
 """The days until the next issue of an edition, at the least."""
+TURN: Final = "their turn"
 FASTER: Final = "raise BALLOTPRESS_MAILS_PER_DAY or BALLOTPRESS_WARM_UP if your relay's reputation allows it"
 
 # Each mail that waits has one reason: a provider that is held, its own, its reader's hour, or that its turn hasn't come.
@@ -61,11 +62,13 @@ async def read_waiting(database: Database, issue: int) -> list[Waiting]:
         return []
     standing = await pace.stand(database)
     (gate,) = await database.fetch(pace.READ_GATE)
-    at: datetime = await database.fetchval("select now()")
-    return [Waiting(row["mails"], _said(row, gate, standing, at)) for row in rows]
+    (schedule,) = await database.fetch("select now() as at, paused_at, held from newsletter.schedule")
+    return [Waiting(row["mails"], _said(row, gate, standing, schedule)) for row in rows]
 
 
-def _said(row: Any, gate: Any, standing: Standing, at: datetime) -> str:
+def _said(row: Any, gate: Any, standing: Standing, schedule: Any) -> str:
+    if schedule["paused_at"] is not None:
+        return f"`digest resume`: the newsletter is {'held: ' + schedule['held'] if schedule['held'] else 'paused'}"
     if not row["is_paced"]:
         return str(row["reason"])
     if row["reason"] == "hour":
@@ -74,8 +77,8 @@ def _said(row: Any, gate: Any, standing: Standing, at: datetime) -> str:
         days = standing.forecast(row["mails"]).days - 1
         return f"the next day: {standing.mails:,} of today's {standing.cap or 0:,} digests were sent; {_days(days)} more to go"
     if not gate["is_open"]:
-        return f"the sending hours, which begin at {_utc(opens_after(standing.plan, at))}"
-    return "their turn"
+        return f"the sending hours, which begin at {_utc(opens_after(standing.plan, schedule['at']))}"
+    return TURN
 
 
 def opens_after(plan: pace.Plan, at: datetime) -> datetime:

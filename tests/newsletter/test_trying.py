@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from events.commands.subscribers import RequestSubscription, SuppressSubscriber, UndoUnsubscribe, Unsubscribe
 from services.clock import fresh_id
-from services.newsletter import consents, pace
+from services.newsletter import consents, ledger, pace
 from services.newsletter.consents import WORDS
 from services.newsletter.pace import Plan
 from services.newsletter.subscribers import new_person
@@ -157,6 +157,20 @@ async def test_what_mails_wait_for_is_told(room: Newsroom) -> None:
         ledger = (await read_status(connection, room.schedule)).ledger
     assert ledger is not None
     assert ledger.overdue_seconds > 3 * 3600 - 60
+
+
+async def test_a_held_newsletter_and_an_issue_that_is_over_are_told_as_such(room: Newsroom) -> None:
+    """While it is held its mails wait for the operator's word; an issue that was sent has nothing left to stop."""
+    number, _ = await planned(room, 2)
+    await ledger.hold(room.database, "the log went back")
+    for words in (("digest", "status"), ("digest", "send", "--now", "--extra", "--unchecked")):
+        told = await run(room, *words)
+        assert "2 mails wait for `digest resume`: the newsletter is held: the log went back" in told.out, told.err
+    await room.database.execute("update newsletter.schedule set paused_at = null, held = null")
+    await room.deliver()
+    over = await run(room, "digest", "cancel", str(number), "--yes")
+    assert "is cancelled" not in over.out
+    assert "Nothing is left to stop" in over.out
 
 
 async def test_the_proof_of_a_consent_is_printed(room: Newsroom) -> None:
