@@ -211,7 +211,7 @@ TABLE: Final = {
     ),
     "footer_links": Variable(
         "BALLOTPRESS_FOOTER_LINKS", ".*",
-        "must list links such as Imprint=https://example.com/imprint,Privacy=/privacy, not {!r}", read_footer_link,
+        "must list links such as Imprint=https://example.com/imprint,Your data=/your-data, not {!r}", read_footer_link,
     ),
     "theme": Variable(
         "BALLOTPRESS_THEME_DIR", ".*", f"must name a folder that holds {' or '.join(THEME_PARTS)}, not {{!r}}", read_theme,
