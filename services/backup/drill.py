@@ -5,6 +5,8 @@ it made is removed in the end; what a killed drill left, by the next one.
 """
 
 import contextlib
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -23,7 +25,7 @@ from projections.engine.verify import verify
 from projections.registry import PROJECTIONS
 from projections.sources import SOURCES
 from services.backup.places import Backup
-from services.backup.restoring import Target, chosen, recovered, transaction_of
+from services.backup.restoring import Target, chosen, ends_at, recovered, transaction_of
 from services.embedded.home import HomeInUse, opened_home
 from services.embedded.start import find_settings
 from services.embedded.supervisor import Supervisor
@@ -33,7 +35,10 @@ from services.proof.checkpoint import Checkpoint
 from services.proof.continuity import NotYet, Refused, must_extend
 from services.settings import Settings, SettingsError, home_folder, process_environ
 
-PREFIX: Final = "check-"
+PREFIX: Final = "ballotpress-drill-"
+MADE: Final = re.compile(PREFIX + "[a-z0-9_]{8}")
+MARKER: Final = "drill"
+"""The file that a drill puts into its folder before anything else: no other folder is ever removed."""
 SIGN_UPS: Final = "select count(*) from log.events where position > $1 and type = 'SubscriptionRequested'"
 # Of an issue's mails those taken or refused for good since; a restored database counts at most as many.
 SETTLED: Final = "select count(*) from newsletter.mails where state in ('accepted', 'rejected')"
@@ -123,7 +128,9 @@ async def recovered_to(
     PostgreSQL knows transactions, not positions, so for a position all is replayed once to learn which transaction appended it.
     """
     backup = chosen(folder, target)
-    if target.position is not None:
+    if ends_at(backup, target):
+        target = msgspec.structs.replace(target, in_backup=True)
+    elif target.position is not None:
         async with recovered(supervisor, folder, backup, Target(), identity) as url:
             target = msgspec.structs.replace(target, transaction=await transaction_of(url, target.position))
     async with recovered(supervisor, folder, backup, target, identity) as url:
@@ -165,6 +172,7 @@ async def _scratch_home(say: Say) -> AsyncIterator[Supervisor]:
         await _remove_left(left)
     made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=where))
     try:
+        (made / MARKER).touch(mode=0o600)
         async with opened_home(made, say) as supervisor:
             yield supervisor
     finally:
@@ -172,13 +180,19 @@ async def _scratch_home(say: Say) -> AsyncIterator[Supervisor]:
 
 
 async def _remove_left(folder: Path) -> None:
-    """Remove the home of a drill that isn't running any more, with what runs on it."""
-    if not (folder / "up.lock").exists():
+    """Remove the home of a drill that isn't running any more, with what runs on it; leave alone what no drill of ours made."""
+    if not _is_left(folder):
         return
     with contextlib.suppress(HomeInUse):
         async with opened_home(folder, lambda line: None):
             pass
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_left(folder: Path) -> bool:
+    if not MADE.fullmatch(folder.name) or folder.is_symlink() or folder.lstat().st_uid != os.geteuid():
+        return False
+    return (folder / MARKER).is_file() and (folder / "up.lock").is_file()
 
 
 class _Live(msgspec.Struct, frozen=True):

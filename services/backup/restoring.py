@@ -32,6 +32,8 @@ from services.private_files import replacing
 DATA: Final = "postgres"
 WITHIN: Final = 24 * 3600.0
 """Seconds that a replay of the WAL may take."""
+LEAVES_WITHIN: Final = 60.0
+"""Seconds in which the processes of an interrupted restore end by themselves."""
 POLL: Final = 0.2
 PARTIAL: Final = ".partial"
 """The end of a file's name that `pg_receivewal` is still writing."""
@@ -42,14 +44,20 @@ NOT_REACHED: Final = "recovery ended before configured recovery target was reach
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The moment to restore to: a time, or a position of the log with the transaction that appended it; neither: the end."""
+    """The moment to restore to: a time, or a position of the log with the transaction that appended it; neither: the end.
+
+    `in_backup` says that the backup ends at that position.
+    """
 
     time: datetime | None = None
     position: int | None = None
     transaction: str | None = None
+    in_backup: bool = False
 
     def settings(self) -> dict[str, str]:
-        """Return PostgreSQL's settings for it."""
+        """Return PostgreSQL's settings for it; what was in the log when the backup began needs no replay beyond its end."""
+        if self.in_backup:
+            return {"recovery_target": "immediate"}
         if self.transaction is not None:
             return {"recovery_target_xid": self.transaction}
         return {} if self.time is None else {"recovery_target_time": self.time.isoformat()}
@@ -68,14 +76,19 @@ def chosen(folder: Path, target: Target) -> Backup:
         raise BackupUnusable(f"{folder} holds no whole backup: name the folder that `ballotpress backup` was given")
     fit = [one for one in whole if _is_before(one, target)]
     if not fit:
-        raise BackupUnusable(f"The oldest backup in {folder} ends after {target}: there is none to start from")
+        raise BackupUnusable(f"The oldest backup in {folder} ends at {target} or after it: there is none to start from")
     return fit[-1]
 
 
 def _is_before(backup: Backup, target: Target) -> bool:
     if target.position is not None:
-        return backup.manifest.end_position <= target.position
+        return backup.manifest.end_position < target.position or ends_at(backup, target)
     return target.time is None or backup.manifest.finished_at <= target.time
+
+
+def ends_at(backup: Backup, target: Target) -> bool:
+    """Tell whether a backup, during which nothing was appended, ends at the position: its transaction isn't replayed."""
+    return target.position == backup.manifest.position == backup.manifest.end_position
 
 
 @asynccontextmanager
@@ -85,7 +98,7 @@ async def recovered(supervisor: Supervisor, folder: Path, backup: Backup, target
     It is stopped on the way out. Raises BackupUnusable.
     """
     data = supervisor.home / HALF_RESTORED
-    shutil.rmtree(data, ignore_errors=True)
+    await clear(data)
     account, sockets = prepare(supervisor, data, program("postgres"))
     supervisor.say(f"Checking {backup.name}")
     await asyncio.to_thread(check, backup)
@@ -100,6 +113,27 @@ async def recovered(supervisor: Supervisor, folder: Path, backup: Backup, target
     except BaseException:
         shutil.rmtree(data, ignore_errors=True)
         raise
+
+
+async def clear(data: Path) -> None:
+    """Remove what an interrupted restore unpacked, once its PostgreSQL has ended. Raises BackupUnusable."""
+    try:
+        async with asyncio.timeout(LEAVES_WITHIN):
+            while working := _working_in(data):
+                await asyncio.sleep(POLL)
+    except TimeoutError:
+        raise BackupUnusable(f"Process {working} of an interrupted restore still works in {data}: end it first") from None
+    with suppress(FileNotFoundError):
+        shutil.rmtree(data)
+
+
+def _working_in(data: Path) -> int | None:
+    """Return a process whose working folder this is; PostgreSQL's processes outlive the one that started them for a while."""
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if link.readlink() == data.resolve():
+                return int(link.parent.name)
+    return None
 
 
 def _unpack(folder: Path, backup: Backup, data: Path, account: Account | None, identity: Any) -> None:
@@ -192,6 +226,8 @@ async def _is_replayed(url: str) -> bool:
         return False
     try:
         return not await connection.fetchval("select pg_is_in_recovery()")
+    except postgres.FAILED:  # it answers until it gives up
+        return False
     finally:
         await connection.close()
 

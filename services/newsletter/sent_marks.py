@@ -281,8 +281,14 @@ def place_of(row: Mapping[str, Any]) -> Place:
 
 
 def marks_folder(settings: Settings) -> Path | None:
-    """Return where marks are kept: in the folder that is set, else in a home folder that can be written; None for nowhere."""
-    return settings.newsletter.marks_folder or (settings.home / FOLDER if os.access(settings.home, os.W_OK) else None)
+    """Return where marks are kept: in the folder that is set, else in the home folder; None for nowhere.
+
+    A home folder that can't be written has no marks, unless there are some: then it could be, and nothing is sent until it can.
+    """
+    if settings.newsletter.marks_folder is not None:
+        return settings.newsletter.marks_folder
+    folder = settings.home / FOLDER
+    return folder if os.path.lexists(folder) or os.access(settings.home, os.W_OK) else None
 
 
 def forget_old(folder: Path | None) -> None:

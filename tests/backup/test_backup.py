@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import asyncpg
@@ -18,7 +19,7 @@ from events.commands.ballots import CastVote
 from events.commands.catalog import ImportCatalog
 from services.backup import drill, writing
 from services.backup.places import BASE, MANIFEST, BackupUnusable, backups_in, check
-from services.backup.restoring import RESTORED, Target, bring_home, chosen, must_be_free
+from services.backup.restoring import RESTORED, Target, bring_home, chosen, clear, must_be_free
 from services.backup.sealing import IDENTITY, encrypt_from_now, identity_of, opened, recipient_of
 from services.backup.writing import Wanted, write_backup
 from services.clock import fresh_id
@@ -81,6 +82,8 @@ async def test_any_position_since_a_backup_is_restored(live: Site, folder: Path)
     first, second = await vote(live, times=2)
     at = await live.database.fetchval("select now()")
     (last,) = await vote(live)
+    assert made.manifest.position == made.manifest.end_position
+    assert await restored_head(live, folder / "0", Target(position=made.manifest.position)) == made.manifest.position
     assert await restored_head(live, folder / "1", Target(position=first)) == first
     assert await restored_head(live, folder / "2", Target(time=at)) == second
     assert await restored_head(live, folder / "3", Target()) == last
@@ -112,7 +115,7 @@ async def test_a_drill_says_whether_it_comes_back_and_what_would_be_lost(
     shutil.copytree(live.backups, without, ignore=shutil.ignore_patterns("wal-*"))
     part = await drill.drill(without, Target(), None, silent)
     assert part.is_right and part.lost is not None and part.lost.positions == 3
-    assert not list(live.settings.home.glob("check-*"))
+    assert not list(live.settings.home.glob(f"{drill.PREFIX}*"))
     assert await live.database.fetchval("select count(*) from pg_replication_slots where slot_name = $1", SLOT) == 1
 
 
@@ -267,7 +270,7 @@ async def test_a_drill_that_was_killed_is_cleaned_up_by_the_next(live: Site) -> 
     async with asyncio.timeout(PATIENCE):
         while b"Verifying" not in await killed.stderr.readline():
             pass
-    (left,) = given.home.glob("check-*")
+    (left,) = given.home.glob(f"{drill.PREFIX}*")
     os.killpg(killed.pid, signal.SIGKILL)
     await killed.wait()
     async with asyncio.timeout(PATIENCE):
@@ -278,7 +281,51 @@ async def test_a_drill_that_was_killed_is_cleaned_up_by_the_next(live: Site) -> 
     )
     out, _ = await again.communicate()
     assert again.returncode == 0 and msgspec.json.decode(out)["lost"]["positions"] == 0
-    assert not list(given.home.glob("check-*"))
+    assert not list(given.home.glob(f"{drill.PREFIX}*"))
+
+
+def everything(folder: Path) -> set[Path]:
+    """Return what is in a folder."""
+    return set(folder.rglob("*"))
+
+
+async def test_a_restore_waits_for_the_processes_of_an_interrupted_one(folder: Path) -> None:
+    """PostgreSQL's children outlive a kill for a moment, and would write into what is unpacked anew."""
+    data = folder / "postgres.restoring"
+    data.mkdir()
+    (data / "PG_VERSION").write_text("18")
+    lingering = await asyncio.create_subprocess_exec(sys.executable, "-c", "import sys; sys.stdin.read()", cwd=data, stdin=-1)
+    clearing = asyncio.create_task(clear(data))
+    await asyncio.sleep(0)
+    assert not clearing.done() and (data / "PG_VERSION").exists()
+    assert lingering.stdin is not None
+    lingering.stdin.close()
+    await asyncio.gather(clearing, lingering.wait())
+    assert not data.exists()
+
+
+async def test_a_drill_removes_nothing_that_no_drill_made(live: Site, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped site with a name like a drill's stays, keys and all; so does a folder that a stranger put there."""
+    monkeypatch.setenv("BALLOTPRESS_HOME", str(folder / "nothing-here"))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    for name in ("check-restore", f"{drill.PREFIX}mine", f"{drill.PREFIX}abcdefgh"):
+        (folder / name).mkdir(mode=0o700)
+        (folder / name / "up.lock").touch()
+        (folder / name / "secrets").write_text("keys")
+    (folder / f"{drill.PREFIX}mine" / drill.MARKER).touch()
+    strange = folder / f"{drill.PREFIX}strange1"
+    strange.mkdir()
+    (strange / "up.lock").touch()
+    (strange / drill.MARKER).touch()
+    os.chown(strange, 65534, 65534)
+    left = folder / f"{drill.PREFIX}left_123"
+    left.mkdir(mode=0o700)
+    for name in ("up.lock", drill.MARKER):
+        (left / name).touch(mode=0o600)
+    before = await asyncio.to_thread(everything, folder)
+    with pytest.raises(BackupUnusable, match="holds no whole backup"):
+        await drill.drill(live.backups, Target(), None, silent)
+    assert before - await asyncio.to_thread(everything, folder) == {left, left / "up.lock", left / drill.MARKER}
 
 
 def test_a_short_passphrase_is_refused(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """Marks outside the database: whatever a restored ledger says, no mail is sent twice and none is forgotten."""
 
+import asyncio
 import os
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +13,20 @@ from services.clock import now
 from services.newsletter import ledger, restored
 from services.newsletter.restored import doubt
 from services.newsletter.schedule import schedule_of
-from services.newsletter.sent_marks import BEHIND, KEEP, SINGLES, MarksUnusable, SentMarks, forget_old, marks_in, read_group
+from services.newsletter.sent_marks import (
+    BEHIND,
+    FOLDER,
+    KEEP,
+    SINGLES,
+    MarksUnusable,
+    SentMarks,
+    forget_old,
+    marks_folder,
+    marks_in,
+    read_group,
+)
 from tests.support import catalogs
+from tests.support.disks import mounted
 from tests.support.marked import go_back, got, lose_issues, mark_in
 from tests.support.newsroom import Newsroom
 
@@ -231,6 +245,25 @@ async def test_without_room_for_a_mark_nothing_is_sent(room: Newsroom, tmp_path:
     assert await room.accounts(number) == {"deferred": READERS} and not got(room)
     assert set((await room.reasons(number)).values()) == {"the send marks can't be written or read"}
     assert room.sender.trouble is not None and "without its marks nothing is sent" in room.sender.trouble
+
+
+async def test_a_home_folder_that_cant_be_written_any_more_sends_nothing(room: Newsroom) -> None:
+    """A disk that went read-only after an error keeps its marks in force: mails wait, and nobody gets one twice."""
+    with mounted(1) as home:
+        settings = replace(room.settings, home=home)
+        folder = marks_folder(settings)
+        assert folder == home / FOLDER
+        mark_in(room, folder)
+        number = await planned(room)
+        await room.deliver()
+        await go_back(room, number)
+        await asyncio.to_thread(subprocess.run, ["mount", "-o", "remount,ro", str(home)], check=True)
+        mark_in(room, marks_folder(settings))
+        await room.deliver()
+        assert await room.accounts(number) == {"uncertain": READERS} and set(got(room).values()) == {1}
+        await room.sign_up("ada@example.com")
+        await room.deliver()
+        assert room.sender.trouble is not None and "without its marks nothing is sent" in room.sender.trouble
 
 
 def test_old_marks_are_removed(tmp_path: Path) -> None:

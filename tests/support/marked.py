@@ -7,7 +7,7 @@ from services.newsletter.sent_marks import SentMarks
 from tests.support.newsroom import Newsroom
 
 
-def mark_in(room: Newsroom, folder: Path) -> None:
+def mark_in(room: Newsroom, folder: Path | None) -> None:
     """Let the newsroom's sender be that of a worker that has just begun, with marks in a folder."""
     room.sender = room.new_sender(marks=SentMarks(folder))
 
