@@ -107,12 +107,13 @@ class WebhookEvent(msgspec.Struct, frozen=True, kw_only=True):
 def read_mail(raw: bytes, tokens: MailTokens) -> list[Report]:
     """Return the reports in a returned mail; empty unless it is a bounce or complaint about a mail of ours.
 
-    Anybody can write such a mail. No address in it is believed, only what its reader alone has seen: a Message-ID of ours, a
-    link to unsubscribe, or an id for complaints, wherever in the mail it stands.
+    Anybody can write such a mail. No address in it is believed. A bounce is believed by a Message-ID of ours. A complaint isn't,
+    since strangers read that where its reader answers in public: it needs what we signed and sent to the reader alone, a link
+    to unsubscribe or an id for complaints, wherever in the mail it stands.
     """
     report = classify(raw)
     kind = _KINDS.get(report.kind)
-    reader = None if kind is None else _proven(f"{report.message_id} {whole(raw)}", tokens)
+    reader = None if kind is None else _proven(f"{report.message_id} {whole(raw)}", tokens, needs_signature=kind == "complaint")
     if kind is None or reader is None:
         return []
     code = next((recipient.status for recipient in report.recipients if recipient.status), None)
@@ -120,16 +121,21 @@ def read_mail(raw: bytes, tokens: MailTokens) -> list[Report]:
     return [Report(kind=kind, fingerprint=fingerprint, reader=reader, code=code, about_us=report.blames_us)]
 
 
-def _proven(text: str, tokens: MailTokens) -> str | None:
+def _proven(text: str, tokens: MailTokens, *, needs_signature: bool) -> str | None:
     """Return the reader whom a text proves to be the one of a mail of ours; None if it names none, or several."""
-    if named := set(filter(is_id, _OURS.findall(text))):
-        return named.pop() if len(named) == 1 else None
-    linked = set()
+    signed = _signed(text, tokens)
+    named = {*signed, *filter(is_id, _OURS.findall(text))}
+    return named.pop() if len(named) == 1 and (signed or not needs_signature) else None
+
+
+def _signed(text: str, tokens: MailTokens) -> set[str]:
+    """Return the readers whom links to unsubscribe and ids for complaints in a text name."""
+    readers = set()
     for pattern, read in ((_TOKEN, tokens.read_unsubscribe), (_COMPLAINT_ID, tokens.read_complaint)):
         for token in pattern.findall(text):
             with suppress(TokenInvalid):
-                linked.add(read(token))
-    return linked.pop() if len(linked) == 1 else None
+                readers.add(read(token))
+    return readers
 
 
 def read_ses(message: dict[str, Any]) -> list[Report]:

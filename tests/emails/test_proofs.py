@@ -103,6 +103,16 @@ def test_an_id_for_complaints_can_t_be_made_up() -> None:
         assert read_mail(complaint("application/json", broken), TOKENS) == []
 
 
+def test_a_complaint_by_what_strangers_may_have_read_is_none() -> None:
+    """A Message-ID stands in whatever its reader answers in public: alone it ends no subscription, nor beside another's id."""
+    assert read_mail(complaint("message/feedback-report", ARF.replace(ID_ALONE, ID)), TOKENS) == []
+    others = f"{ID.replace(READER, OTHER)}\n{ID_ALONE}"
+    assert read_mail(complaint("message/feedback-report", ARF.replace(ID_ALONE, others)), TOKENS) == []
+    for proof in (ID_ALONE, LINK):
+        (report,) = read_mail(complaint("message/feedback-report", ARF.replace(ID_ALONE, f"{ID}\n{proof}")), TOKENS)
+        assert (report.reader, report.kind) == (READER, "complaint")
+
+
 def test_an_id_for_complaints_outlives_its_key() -> None:
     """A complaint about an old mail is read after the secret key was changed, as an old link to unsubscribe is."""
     newer = MailTokens(("another-secret-key-of-the-tests-that-is-long",), ("a-secret-key-of-the-tests-that-is-long",))
