@@ -107,9 +107,9 @@ class WebhookEvent(msgspec.Struct, frozen=True, kw_only=True):
 def read_mail(raw: bytes, tokens: MailTokens) -> list[Report]:
     """Return the reports in a returned mail; empty unless it is a bounce or complaint about a mail of ours.
 
-    Anybody can write such a mail. No address in it is believed. A bounce is believed by a Message-ID of ours. A complaint isn't,
-    since strangers read that where its reader answers in public: it needs what we signed and sent to the reader alone, a link
-    to unsubscribe or an id for complaints, wherever in the mail it stands.
+    Anybody can write such a mail. No address in it is believed. A bounce is believed by a Message-ID of ours. A complaint
+    isn't, since strangers read that where its reader answers in public: it needs what we signed and sent to the reader alone,
+    a link to unsubscribe or an id for complaints, wherever in the mail it stands.
     """
     report = classify(raw)
     kind = _KINDS.get(report.kind)

@@ -34,7 +34,8 @@ async def read_id_token(token: object, provider: Provider, client_id: str, nonce
     parties = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
     if claims.get("azp", client_id if len(parties) == 1 else None) != client_id:
         raise TokenRefused("the ID token was made for another site")
-    if not isinstance(claims["sub"], str) or not 0 < len(claims["sub"]) <= _LONGEST:
+    subject = claims["sub"]  # printable: PostgreSQL holds neither NUL nor half a surrogate pair
+    if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST or not subject.isprintable():
         raise TokenRefused("the ID token names nobody")
     return claims
 

@@ -21,6 +21,8 @@ How = Literal["token", "oidc"]
 SEEN_EVERY: Final = timedelta(minutes=1)
 """How exact the time of the last page is."""
 KEPT_DAYS: Final = 90
+MOST_OF_ONE: Final = 20
+"""Sessions that one operator has open at once: a further one ends the one that was used longest ago."""
 
 BEGIN: Final = """
 with begun as (
@@ -40,11 +42,15 @@ SEE: Final = "update operators.sessions set seen_at = now() where id = $1"
 LAPSED: Final = """
 select exists (select from operators.sessions where secret = any($1::bytea[]) and issuer = $2 and not is_ended)
 """
-READ: Final = f"select {_ROW} from operators.sessions s where {_LIVE} order by s.seen_at desc, s.id limit $2"  # noqa: S608
+READ: Final = f"""
+select {_ROW} from operators.sessions s where {_LIVE} and ($3::text is null or s.operator = $3)
+order by s.seen_at desc, s.id limit $2
+"""  # noqa: S608 - constants
 END: Final = """
 with ended as (
     update operators.sessions set ended_at = now(), is_ended = true, browser = '', network = ''
     where ended_at is null and ends_at > now() and ($1::text[] is null or id = any($1)) and ($2::text is null or operator = $2)
+      and id is distinct from $4
     returning id, operator
 ),
 noted as (
@@ -53,6 +59,9 @@ noted as (
     from ended e, log.head h
 )
 select id from ended
+"""
+CROWDED: Final = """
+select id from operators.sessions where operator = $1 and ended_at is null order by seen_at desc, began_at desc offset $2
 """
 CLEAR: Final = """
 with over as (
@@ -127,6 +136,8 @@ class Sessions:
     async def _begin(self, id_: str, secret: str, name: str, how: How, rests_on: Sequence[Any], visit: Visit) -> None:
         about = (*rests_on, visit.browser, visit.network, self._whole)
         await self._database.execute(BEGIN, id_, hashed(secret), name, how, *about)
+        if crowded := [row["id"] for row in await self._database.fetch(CROWDED, name, MOST_OF_ONE)]:
+            await end(self._database, name, crowded)
 
     async def find(self, secrets: Sequence[str]) -> SignedIn | None:
         """Return who has signed in by one of these secrets, and note that the session is used; None if nobody has."""
@@ -146,9 +157,9 @@ class Sessions:
             return False
         return bool(await self._database.fetchval(LAPSED, [hashed(secret) for secret in secrets], self._given.issuer))
 
-    async def read(self, limit: int) -> Sequence[Session]:
-        """Return the open sessions, the last used first."""
-        rows = await self._database.fetch(READ, self._idle, limit)
+    async def read(self, limit: int, operator: str | None = None) -> Sequence[Session]:
+        """Return the open sessions, of one operator or of all, the last used first."""
+        rows = await self._database.fetch(READ, self._idle, limit, operator)
         shown = Session.__struct_fields__
         return [Session(**{field: row[field] for field in shown}) for row in rows if self._scopes(row)]
 
@@ -167,9 +178,11 @@ class Sessions:
         return frozenset().union(*(one.scopes for one in self._groups if one.group in groups))
 
 
-async def end(database: Database, by: str, sessions: Sequence[str] | None = None, operator: str | None = None) -> Sequence[str]:
-    """End these sessions, or all, of one operator or of all; return the ids of those that were open."""
-    ended = await database.fetch(END, None if sessions is None else list(sessions), operator, by)
+async def end(
+    database: Database, by: str, sessions: Sequence[str] | None = None, operator: str | None = None, but: str | None = None
+) -> Sequence[str]:
+    """End these sessions, or all, of one operator or of all, `but` one; return the ids of those that were open."""
+    ended = await database.fetch(END, None if sessions is None else list(sessions), operator, by, but)
     return [row["id"] for row in ended]
 
 

@@ -1,6 +1,5 @@
 """Sessions: who has signed in to the operators' pages. All see and end their own, the scope `operators` those of everybody."""
 
-from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -8,7 +7,6 @@ from msgspec import Meta
 
 from services.operators import sessions
 from services.operators.failures import read_failed
-from services.operators.sessions import Session
 from services.web.http.answers import Answer
 from services.web.http.bodies import Id
 from services.web.http.call import operator
@@ -32,15 +30,20 @@ class SessionsQuery(Query, frozen=True, kw_only=True):
 
 
 class EndForm(msgspec.Struct, frozen=True, kw_only=True):
-    """The session to end; without one, all that the caller may end but this one."""
+    """The session to end; or by a word of its own, all that the caller may end but this one."""
 
     session: Annotated[Id | None, Meta(description="A session's id.")] = None
+    do: Literal["all"] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that one of both is given. Raises ValueError."""
+        if (self.session is None) == (self.do is None):
+            raise ValueError("give the session to end, or do=all for all others")
 
 
-async def read_shown(call: Call) -> Sequence[Session]:
-    """Return the open sessions that the caller may see."""
-    found = await call.site.sessions.read(_MOST)
-    return found if SCOPE in call.scopes else [one for one in found if one.operator == call.operator]
+def _whose(call: Call) -> str | None:
+    """Return whose sessions the caller may see and end; None says everybody's."""
+    return None if SCOPE in call.scopes else call.operator
 
 
 @page("/ops/sessions", SessionsQuery, operator(""))
@@ -51,7 +54,7 @@ async def sessions_page(call: Call, query: SessionsQuery) -> Answer:
         call,
         "ops_sessions.html",
         "/ops/sessions",
-        sessions=await read_shown(call),
+        sessions=await call.site.sessions.read(_MOST, _whose(call)),
         mine=call.signed_in.session,
         sees_all=sees_all,
         failed=await read_failed(call.site.database, 7) if sees_all else (),
@@ -63,7 +66,7 @@ async def sessions_page(call: Call, query: SessionsQuery) -> Answer:
 @action("/ops/sessions", EndForm, operator(""))
 async def end_form(call: Call, form: EndForm) -> Answer:
     """End a session, or all others."""
-    others = [one.id for one in await read_shown(call) if one.id != call.signed_in.session]
-    chosen = others if form.session is None else [one for one in (*others, call.signed_in.session) if one == form.session]
-    ended = await sessions.end(call.site.database, call.operator, chosen)
+    chosen = None if form.session is None else [form.session]
+    but = call.signed_in.session if chosen is None else None
+    ended = await sessions.end(call.site.database, call.operator, chosen, _whose(call), but)
     return back("/ops/sessions", None, "ended" if ended else "nothing")

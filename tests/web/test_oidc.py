@@ -162,6 +162,8 @@ WRONG_CLAIMS: tuple[tuple[dict[str, Any], str], ...] = (
     ({"sub": ""}, "names nobody"),
     ({"sub": None}, "lacks something"),
     ({"sub": "s" * 256}, "names nobody"),
+    ({"sub": "a\0b"}, "names nobody"),
+    ({"sub": "a\ud800"}, "names nobody"),
     ({"exp": None}, "lacks something"),
     ({"iat": None}, "lacks something"),
     ({"exp": float("inf")}, "isn't the provider's, or lacks something"),

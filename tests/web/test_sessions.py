@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from services.clock import fresh_id
-from services.operators.sessions import Session, Sessions, clear, end
+from services.operators.sessions import MOST_OF_ONE, Session, Sessions, clear, end
 from services.setting_groups import SigningIn
 from services.settings import OperatorToken, Settings
 from tests.support.settings import settings
@@ -115,6 +115,24 @@ async def test_all_see_their_own_sessions_and_who_may_all(http: httpx.AsyncClien
         assert (await elsewhere.get("/ops", headers={"cookie": hers})).status_code == 200
     acts = await connection.fetch("select about from operators.acts where operator = 'ann' and kind = 'ended-session'")
     assert [act["about"] for act in acts] == ["bob", "bob"]
+
+
+async def test_many_sessions_of_one_hide_nobody_elses(http: httpx.AsyncClient, connection: Any, given: Settings) -> None:
+    """An operator has twenty open at the most, the last used; all others see and end their own, also beyond the page."""
+    his = await session_cookie(given, BOB)
+    secrets = [await begun(connection, given, ANN) for _ in range(MOST_OF_ONE + 2)]
+    assert [await who(connection, given, secret) for secret in secrets] == [None, None, *["ann"] * MOST_OF_ONE]
+    assert [one.operator for one in await Sessions(connection, given).read(1, "bob")] == ["bob"]
+    await http.post("/ops/sessions", data={"do": "all"}, headers={"cookie": his})
+    assert len(await Sessions(connection, given).read(50)) == MOST_OF_ONE + 1, "Bob's own stays, and so do Ann's"
+
+
+async def test_a_form_that_names_no_session_ends_none(http: httpx.AsyncClient, connection: Any, given: Settings) -> None:
+    """Only the word `all` ends all others; a mistyped field is refused."""
+    his, hers = [await session_cookie(given, one) for one in (BOB, ANN)]
+    for data in ({"session[]": "x"}, {"do": "al"}, {"do": "all", "session": fresh_id()}):
+        assert (await http.post("/ops/sessions", data=data, headers={"cookie": hers})).status_code in (400, 422), data
+    assert (await http.get("/ops/sessions", headers={"cookie": his})).status_code == 200
 
 
 async def test_ends_at_a_shell_name_one_or_an_operator_or_all(connection: Any, given: Settings) -> None:
