@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -76,8 +76,17 @@ def chosen(folder: Path, target: Target) -> Backup:
         raise BackupUnusable(f"{folder} holds no whole backup: name the folder that `ballotpress backup` was given")
     fit = [one for one in whole if _is_before(one, target)]
     if not fit:
-        raise BackupUnusable(f"The oldest backup in {folder} ends at {target} or after it: there is none to start from")
+        why = f"The oldest backup in {folder} ends at {target} or after it: there is none to start from"
+        raise BackupUnusable(f"{why}; the earliest in reach is {_earliest(whole[0], target)}")
     return fit[-1]
+
+
+def _earliest(backup: Backup, like: Target) -> Target:
+    """Return the first position, or the first whole second, that a backup can be brought to."""
+    if like.position is None:
+        return Target(time=backup.manifest.finished_at + timedelta(seconds=1))
+    end = Target(position=backup.manifest.end_position)
+    return end if ends_at(backup, end) else Target(position=backup.manifest.end_position + 1)
 
 
 def _is_before(backup: Backup, target: Target) -> bool:
@@ -206,7 +215,7 @@ async def _replaying(
 
 async def _until_replayed(serving: "asyncio.Task[None]", url: str, home: Path, target: Target) -> None:
     async with asyncio.timeout(WITHIN):
-        while not await _is_replayed(url):
+        while not await is_replayed(url):
             await asyncio.wait([serving], timeout=POLL)
             if serving.done():
                 raise BackupUnusable(_why(home / "postgres.log", serving.exception(), target))
@@ -219,17 +228,16 @@ def _why(log: Path, error: BaseException | None, target: Target) -> str:
     return f"PostgreSQL could not replay the WAL: {error or 'it ended'}; see {log}"
 
 
-async def _is_replayed(url: str) -> bool:
+async def is_replayed(url: str) -> bool:
+    """Return whether a server has replayed all that it was to. It answers until it gives up: then, and before, it hasn't."""
     try:
         connection = await postgres.connect(url, "restore", seconds=10)
+        try:
+            return not await connection.fetchval("select pg_is_in_recovery()")
+        finally:
+            await connection.close()
     except postgres.FAILED:
         return False
-    try:
-        return not await connection.fetchval("select pg_is_in_recovery()")
-    except postgres.FAILED:  # it answers until it gives up
-        return False
-    finally:
-        await connection.close()
 
 
 async def transaction_of(url: str, position: int) -> str:

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from datetime import datetime
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import msgspec
@@ -19,7 +21,7 @@ from events.commands.ballots import CastVote
 from events.commands.catalog import ImportCatalog
 from services.backup import drill, writing
 from services.backup.places import BASE, MANIFEST, BackupUnusable, backups_in, check
-from services.backup.restoring import RESTORED, Target, bring_home, chosen, clear, must_be_free
+from services.backup.restoring import RESTORED, Target, bring_home, chosen, clear, is_replayed, must_be_free
 from services.backup.sealing import IDENTITY, encrypt_from_now, identity_of, opened, recipient_of
 from services.backup.writing import Wanted, write_backup
 from services.clock import fresh_id
@@ -326,6 +328,42 @@ async def test_a_drill_removes_nothing_that_no_drill_made(live: Site, folder: Pa
     with pytest.raises(BackupUnusable, match="holds no whole backup"):
         await drill.drill(live.backups, Target(), None, silent)
     assert before - await asyncio.to_thread(everything, folder) == {left, left / "up.lock", left / drill.MARKER}
+
+
+async def test_a_server_that_ends_while_it_is_asked_has_replayed_nothing(dsn: str, folder: Path) -> None:
+    """PostgreSQL answers until it knows that its WAL ends too early; a session that ends with it isn't what went wrong."""
+    (sockets,) = parse_qs(urlsplit(dsn).query)["host"]
+    name = ".s.PGSQL.5432"
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while (data := await reader.read(65536)) and b"pg_is_in_recovery" not in data:
+            writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_unix_connection(f"{sockets}/{name}")
+        await asyncio.gather(forward(reader, back), forward(there, writer))
+
+    async with await asyncio.start_unix_server(serve, folder / name):
+        assert not await is_replayed(dsn.replace(sockets, str(folder)))
+    assert await is_replayed(dsn)
+
+
+async def test_a_moment_out_of_reach_is_answered_by_the_earliest_in_reach(live: Site) -> None:
+    """What a backup ended at while more was appended isn't in reach by itself: the next position is."""
+    made = await write_backup(live.settings, Wanted(live.backups))
+    end = made.manifest.end_position
+    with pytest.raises(BackupUnusable, match=f"earliest in reach is position {end}$"):
+        chosen(live.backups, Target(position=end - 1))
+    with pytest.raises(BackupUnusable, match="earliest in reach is 20") as refused:
+        chosen(live.backups, Target(time=made.manifest.began_at))
+    said = str(refused.value).rpartition(" is ")[2].replace(" UTC", "+00:00")
+    assert chosen(live.backups, Target(time=datetime.fromisoformat(said))).name == made.name
+    meanwhile = msgspec.structs.replace(made.manifest, end_position=end + 1)
+    (made.path / MANIFEST).write_bytes(msgspec.json.encode(meanwhile))
+    with pytest.raises(BackupUnusable, match=f"earliest in reach is position {end + 2}$"):
+        chosen(live.backups, Target(position=end + 1))
+    assert chosen(live.backups, Target(position=end + 2)).name == made.name
 
 
 def test_a_short_passphrase_is_refused(folder: Path) -> None:
