@@ -39,9 +39,19 @@ set state = excluded.state, says = excluded.says, mend = excluded.mend, publish 
     since = case when l.state = excluded.state then l.since else excluded.since end,
     right_at = coalesce(excluded.right_at, l.right_at)
 """
+# A first issue is behind a site once a relay took a mail of one, or has mails that it is to take: the outbox gives no code. An
+# issue that the log alone knows was sent elsewhere, before the log was moved here.
 READ: Final = """
 select c.checked_at, c.gates, c.asked_at, c.waived_at, c.waived_by, c.waived_for,
-       not exists (select from newsletter.issues i where i.state in ('planned', 'settled')) as is_first,
+       not exists (
+           select from newsletter.mails m where m.issue > 0
+             and (m.state in ('pending', 'attempting', 'deferred', 'uncertain')
+                  or (m.state = 'accepted' and m.code is not null)))
+       and not exists (
+           select from log.events e
+           where e.type = 'IssueSent' and (e.type not in ('VoteCast', 'VoteRetracted') or e.schema_version <> 1)
+             and (e.data->>'accepted')::int > 0
+             and not exists (select from newsletter.issues i where i.number = (e.data->>'issue')::int)) as is_first,
        (select coalesce(jsonb_agg(l order by l.subject), '[]') from newsletter.mail_check_lines l) as lines
 from newsletter.mail_check c
 """

@@ -12,7 +12,10 @@ from typing import Any
 import httpx
 import pytest
 from dns import rcode
+from msgspec.structs import replace
 
+from events.commands.issues import RecordIssueSent
+from events.issues import IssueSent
 from services.clock import now
 from services.mail_check import store
 from services.newsletter import arrival, issues
@@ -25,6 +28,7 @@ from tests.support.mail_setups import ADDRESS, DOMAIN, GREETS, KEY_NAME, RELAY, 
 from tests.support.mails import SITE
 from tests.support.nameserver import Nameserver, saying
 from tests.support.newsroom import Newsroom, newsroom
+from tests.support.runners import until
 from tests.support.settings import environ
 from tests.support.shell import Ran, run_inside
 from tests.support.signing_in import session_cookie
@@ -174,6 +178,40 @@ async def test_a_first_issue_is_refused_while_a_line_is_red(site: Site) -> None:
     assert "Issue 1, weekly" in (await site.run("digest", "send", "--now")).out
     site.remove_key()
     assert "Issue 2, weekly" in (await site.run("digest", "send", "--now", "--extra")).out
+
+
+async def test_an_issue_that_went_nowhere_is_not_the_first(site: Site) -> None:
+    """Neither one without a reader nor one that the outbox kept: the first that a relay is to take is held."""
+    reader = await site.room.database.fetchval("select person from vault.lookups limit 1")
+    await site.room.leave(reader)
+    await site.room.project()
+    await site.run("digest", "send", "--now")
+    await site.room.subscribe("eve@example.com")
+    await site.room.project()
+    at_home = Mailroom(replace(site.settings, smtp_url=None, base_url="http://127.0.0.1:8000"))
+    await at_home.open()
+    await site.run("digest", "send", "--now", "--extra")
+    accounts = [await site.room.accounts(number) for number in (1, 2)]
+    await until(lambda: kept(site))
+    await at_home.close()
+    site.remove_key()
+    refused = await site.run("digest", "send", "--now", "--extra", status=1)
+    assert "The first issue waits" in refused.err, accounts
+
+
+async def kept(site: Site) -> bool:
+    """Tell whether the outbox has kept the second issue."""
+    return await site.room.accounts(2) == {"accepted": 1}
+
+
+async def test_a_site_whose_log_was_moved_has_had_its_first(site: Site) -> None:
+    """The log knows of issues that the ledger doesn't; one that nobody took is none."""
+    site.remove_key()
+    for number, accepted in ((1, 0), (2, 5)):
+        await site.run("digest", "send", "--now", status=1)
+        sent = IssueSent(issue=number, edition="weekly", planned=5, accepted=accepted)
+        await site.room.committer.submit(RecordIssueSent(sent))
+    assert "Issue 1, weekly" in (await site.run("digest", "send", "--now")).out
 
 
 async def test_an_operator_may_send_it_all_the_same(site: Site) -> None:
