@@ -6,6 +6,7 @@ the Message-ID of a mail whose client hung up before the end too.
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,10 @@ _POSTFIX: Final = re.compile(r"^(?P<at>\S+|\w{3} [ \d]\d \S+) \S+ postfix\S*?/(?
 _QUEUED: Final = re.compile(r"(?P<queue>[0-9A-Za-z]{5,}): (?P<said>.*)")
 _ID: Final = re.compile(r"<([^<>@\s]+@[^<>\s]+)>")
 _BARE: Final = re.compile(r"[^\s<>,;\"']+@[^\s<>,;\"']+")
+
+
+class LogUnreadable(Exception):
+    """A file of a log can't be read; the message is one sentence that says what to do."""
 
 
 class RelayLog(NamedTuple):
@@ -37,7 +42,7 @@ class RelayLog(NamedTuple):
 def read_relay_log(files: Iterable[Path], now: datetime) -> RelayLog:
     """Read files of one relay, in any order; names that end in .gz are unpacked. `now` dates lines without a year.
 
-    Raises OSError.
+    Raises LogUnreadable.
     """
     lines = [line for file in files for line in _lines(file)]
     dated = [one for line in lines if (one := _dated(line, now))]
@@ -55,8 +60,12 @@ def _dated(line: str, now: datetime) -> tuple[datetime, str, str] | None:
 
 
 def _lines(file: Path) -> list[str]:
-    raw = file.read_bytes()
-    return (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode(errors="replace").splitlines()
+    try:
+        raw = file.read_bytes()
+        return (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode(errors="replace").splitlines()
+    except (OSError, EOFError, zlib.error) as error:
+        why = "it is cut off" if isinstance(error, EOFError) else getattr(error, "strerror", None) or error
+        raise LogUnreadable(f"{file} can't be read ({why}): get the whole file; nothing was changed") from None
 
 
 def _taken(lines: Iterable[tuple[datetime, str, str]]) -> dict[str, datetime | None]:

@@ -243,11 +243,16 @@ async def resolve(
 async def _settle_by(settings: Settings, number: int, logs: tuple[Path, ...], as_json: bool) -> None:
     from emails.relay_log import read_relay_log
     from services.clock import now
+    from services.newsletter import issues
     from services.newsletter.relayed import settle
-    from services.newsletter.sent_marks import marks_folder
+    from services.newsletter.sent_marks import marks_folder, must_be_known
 
     async with connected(settings) as connection:
+        if settings.newsletter.marks_folder is not None:
+            await must_be_known(connection, settings.newsletter.marks_folder)
         settled = await settle(connection, marks_folder(settings), number, read_relay_log(logs, now()), now())
+        if not settled.unknown:
+            await issues.issue(connection, number)
     await _ring(settings)
     lines = [f"The relay took {counted(settled.accepted, 'mail')}; {settled.freed} it never received will be sent again"]
     if settled.doubt:
@@ -318,6 +323,22 @@ async def cancel(number: int, yes: bool) -> None:
     else:
         click.echo(_issue_line(one, counts))
         click.echo("Nothing is left to stop")
+
+
+@digest.command(name="marks-lost")
+@yes_option
+@asynchronous
+async def marks_lost(yes: bool) -> None:
+    """Say that the send marks are lost for good, and go on with the folder as it is. The newsletter is held until `resume`."""
+    settings = find_settings()
+    confirm("Are the send marks lost for good? Without them only the relay's record tells what was sent.", yes)
+    from services.newsletter import ledger
+    from services.newsletter.sent_marks import LOST, forget_folder
+
+    async with connected(settings) as connection:
+        await ledger.hold(connection, LOST)
+        await forget_folder(connection)
+    click.echo("The newsletter is held: settle what is in doubt by the relay's record, then `ballotpress digest resume`")
 
 
 async def _must_arrive(settings: Settings) -> None:

@@ -29,6 +29,7 @@ SENTENCES: Final = {
     "services.newsletter.records:FileUnreadable": "{error}",
     "services.newsletter.relayed:MarksNowhere": "{error}",
     "services.newsletter.sent_marks:MarksUnusable": "{error}",
+    "emails.relay_log:LogUnreadable": "{error}",
     "services.newsletter.trying:NotMailed": "Nothing is mailed to this address; it is suppressed for: {error}",
     "emails.addresses:AddressRefused": "The address can't be used: {error}",
     "emails.relay_url:RelayMalformed": "SMTP_URL can't be used: {error}",

@@ -41,6 +41,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "digest holds": ("digest holds", "digest holds --json"),
     "digest resume": ("digest resume", "digest resume --provider google"),
     "digest cancel": ("digest cancel 12",),
+    "digest marks-lost": ("digest marks-lost", "digest marks-lost --yes"),
     "subscribers import": (
         "subscribers import readers.csv --dry-run",
         'subscribers import export.csv --proof "the form of the old site" --dates day-first',

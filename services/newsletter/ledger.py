@@ -133,7 +133,7 @@ RECORD: Final = """
 with recorded as (
     update newsletter.mails m
     set state = o.state, code = o.code, reason = o.reason, attempts = m.attempts + o.tried, lease_until = null,
-        claims = greatest(m.claims, o.claims),
+        claims = greatest(m.claims + least(o.claims, 0), o.claims),
         not_before = case when o.is_held and o.state = 'deferred' then 'infinity' else now() + o.wait * interval '1 second' end,
         provider = case when (o.is_held and o.state = 'deferred') or o.reason like $11 || '%' then o.provider end,
         settled_at = case when o.state in ('pending', 'deferred') then null else now() end
@@ -235,11 +235,15 @@ class ClaimedMail(msgspec.Struct, frozen=True, eq=False):
     day: date | None = None
 
 
+UNMARKED: Final = -1
+
+
 class MailOutcome(msgspec.Struct, frozen=True):
     """The outcome of a mail; `wait` is the seconds until it is tried again, `verdict` whom a refusal for good blames.
 
-    `claims` is the count of a mark, if that knows of more claims than the ledger. `provider` keeps its reader's mailbox, or is
-    the relay ('') where that refused it.
+    `claims` is the count of a mark, if that knows of more claims than the ledger; UNMARKED takes back the claim of a mail that
+    wasn't held to the marks, which would else look like a later one than its mark's.
+    `provider` keeps its reader's mailbox, or is the relay ('') where that refused it.
     """
 
     mail: ClaimedMail

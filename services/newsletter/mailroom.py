@@ -58,7 +58,7 @@ class Mailroom:
         self._providers = Providers(exchanges_from(Resolver(settings.mail_check.dns_servers)) if settings.smtp_url else None)
         self._sending: asyncio.Task[None] | None = None
         self._waits_for: str | None = None
-        self._marks = marks_folder(settings)
+        self._marks = SentMarks(marks_folder(settings), is_named=settings.newsletter.marks_folder is not None)
 
     @property
     def is_open(self) -> bool:
@@ -91,7 +91,7 @@ class Mailroom:
         self._sender = Sender(
             self.database, letters, transport, clock=now, bounced=self._bounced, look=self._watch.look,
             lease_seconds=newsletter.lease_seconds, providers=self._providers, tracing=self._tracing,
-            marks=SentMarks(self._marks),
+            marks=self._marks,
         )  # fmt: skip
         self._naming = asyncio.create_task(self._providers.run())
         self._sending = asyncio.create_task(self._sender.run())
@@ -134,17 +134,18 @@ class Mailroom:
 
     async def _begin_marks(self) -> None:
         """Forget old marks, and hold the ledger to the others."""
-        if self._marks is None:
+        if self._marks.folder is None:
             logger.warning(
                 "no send marks are kept: set BALLOTPRESS_SENT_MARKS_DIR, so that a restored database sends nothing twice"
             )
-        await asyncio.to_thread(forget_old, self._marks)
+        await asyncio.to_thread(forget_old, self._marks.folder)
         await self._doubt()
 
     async def _doubt(self) -> None:
         """Let the mails be uncertain that are marked as sent while the ledger says that they weren't."""
         try:
-            doubted = await restored.doubt(self.database, self._marks)
+            await self._marks.must_be_known(self.database)
+            doubted = await restored.doubt(self.database, self._marks.folder)
         except (MarksUnusable, OSError) as error:
             logger.error("the send marks can't be used, and nothing is sent until they can: %s", error)
             return

@@ -40,6 +40,7 @@ UNREACHABLE_SECONDS: Final = 2
 SLOW_SECONDS: Final = 15
 RECORD_SECONDS: Final = 600
 UNMARKED: Final = "the send marks can't be written or read"
+UNWRITTEN: Final = "could not be written"
 LOST: Final = "the ledger doesn't have mails any more that were sent"
 PUT_OFF: Final = "put off by the relay"
 REFUSED: Final[dict[Verdict | None, str]] = {"gone": "hard bounce", "passing": "soft bounce"}
@@ -203,14 +204,15 @@ class Sender:
             shares = await self._share(claimed, waiting, providers)
         except Exception:
             logger.exception("a chunk could not be written, and none of its mails was sent")
-            return [MailOutcome(mail, "deferred", reason="could not be written", wait=BACKOFF_SECONDS[0]) for mail in claimed]
+            wait = BACKOFF_SECONDS[0]
+            return [MailOutcome(m, "deferred", reason=UNWRITTEN, wait=wait, claims=ledger.UNMARKED) for m in claimed]
         settled = await self._attempt(name, [mail for mail in claimed if mail not in waiting], letters, providers)
         with contextlib.suppress(*postgres.FAILED):  # as below; a share is never more than was counted
             await pace.give_back(self._database, shares, Counter(providers[one.mail] for one in settled if _is_unsent(one)))
         if taken := slowed.keys() & {name for one in settled if one.state == "accepted" for name in (RELAY, one.provider)}:
             with contextlib.suppress(*postgres.FAILED):  # the outcomes must be recorded in any case
                 await ledger.recovered(self._database, sorted(taken))
-        return [*waiting.values(), *settled]
+        return [*(msgspec.structs.replace(one, claims=ledger.UNMARKED) for one in waiting.values()), *settled]
 
     async def _share(
         self, claimed: Sequence[ClaimedMail], waiting: dict[ClaimedMail, MailOutcome], providers: Mapping[ClaimedMail, str]
@@ -254,7 +256,8 @@ class Sender:
         except MarksUnusable as error:
             self.trouble = f"sends nothing: {error}"
             logger.error("the worker %s", self.trouble)
-            return [MailOutcome(mail, "deferred", reason=UNMARKED, tried=0, wait=BACKOFF_SECONDS[0]) for mail in mails]
+            left = MailOutcome(mails[0], "deferred", reason=UNMARKED, tried=0, wait=BACKOFF_SECONDS[0], claims=ledger.UNMARKED)
+            return [msgspec.structs.replace(left, mail=mail) for mail in mails]
         self.trouble = None
         doubted = [MailOutcome(mail, "uncertain", reason=BEHIND, tried=0, claims=claims) for mail, claims in marked.items()]
         unmarked = [(mail, letter) for mail in mails if mail not in marked and isinstance(letter := letters[mail], Letter)]

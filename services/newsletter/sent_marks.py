@@ -39,8 +39,14 @@ RELAY: Final = "relay"
 """The group of mails that the relay has sent of issues that no ledger knows."""
 BEHIND: Final = "the ledger went back: it may have been sent already"
 """The reason of such mails."""
+LOST: Final = "the send marks are lost: if the database is a restored backup, mails may have gone out since"
 
 PERIODS: Final = "select number, edition, due_at, extra, period_from from newsletter.issues where number = any($1::integer[])"
+ID: Final = "id"
+"""The file in a folder that was named by BALLOTPRESS_SENT_MARKS_DIR, which tells it from any other."""
+KNOWN_FOLDER: Final = "select marks_folder from newsletter.schedule"
+KNOW_FOLDER: Final = "update newsletter.schedule set marks_folder = coalesce(marks_folder, $1) returning marks_folder"
+FORGET_FOLDER: Final = "update newsletter.schedule set marks_folder = null"
 OWNED: Final = "select edition, due_at, extra from newsletter.issues"
 
 
@@ -73,10 +79,14 @@ class Place(NamedTuple):
 
 
 class SentMarks:
-    """The marks of all workers that share a folder; this one writes files of its own. Without a folder it keeps none."""
+    """The marks of all workers that share a folder; this one writes files of its own. Without a folder it keeps none.
 
-    def __init__(self, folder: Path | None) -> None:
+    A folder that `is_named` in the settings must be the one that the database knows: it may be a disk that isn't mounted.
+    """
+
+    def __init__(self, folder: Path | None, *, is_named: bool = False) -> None:
         self.folder = folder
+        self._is_named = is_named
         self._name = secrets.token_hex(8)
         self._groups: dict[tuple[str, bool], _Group] = {}
         self._lock = asyncio.Lock()
@@ -90,6 +100,7 @@ class SentMarks:
         """
         if self.folder is None or not mails:
             return {}
+        await self.must_be_known(database)
         places, owned = await _places(database, mails), await owned_groups(database)
         async with self._lock:
             try:
@@ -99,6 +110,11 @@ class SentMarks:
                 raise MarksUnusable(
                     f"{self.folder} can't be written or read ({error.strerror}), and without its marks nothing is sent"
                 ) from None
+
+    async def must_be_known(self, database: Database) -> None:
+        """Check that a named folder is the one that the database knows. Raises MarksUnusable."""
+        if self.folder is not None and self._is_named:
+            await must_be_known(database, self.folder)
 
     def _begin_anew(self) -> None:
         """Write to other files, since the end of these may be torn, and read everything anew."""
@@ -289,6 +305,44 @@ def marks_folder(settings: Settings) -> Path | None:
         return settings.newsletter.marks_folder
     folder = settings.home / FOLDER
     return folder if os.path.lexists(folder) or os.access(settings.home, os.W_OK) else None
+
+
+async def must_be_known(database: Database, folder: Path) -> None:
+    """Check that a folder is the one that the database knows; let a database that knows none know it. Raises MarksUnusable."""
+    known = await database.fetchval(KNOWN_FOLDER)
+    try:
+        here = await asyncio.to_thread(_id_of, folder, is_made=known is None)
+    except OSError as error:
+        raise MarksUnusable(
+            f"{folder} can't be read or written ({error.strerror}), and without its marks nothing is sent"
+        ) from None
+    if known is None:
+        known = await database.fetchval(KNOW_FOLDER, here)
+    if here != known:
+        raise MarksUnusable(
+            f"{folder} isn't the folder of send marks that the database knows: mount its disk, or put the marks back;"
+            " if they are lost: `ballotpress digest marks-lost`"
+        )
+
+
+def _id_of(folder: Path, *, is_made: bool) -> str | None:
+    """Return what the id of a folder is; None if it has none, unless it is made then. Raises OSError."""
+    if is_made and not (folder / ID).exists():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = folder / f".{secrets.token_hex(8)}"
+        append(part, secrets.token_hex(16).encode())
+        with contextlib.suppress(FileExistsError):  # another worker was faster
+            os.link(part, folder / ID)
+        part.unlink()
+        _sync_folder(folder)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return (folder / ID).read_text("ascii", "replace").strip()
+    return None
+
+
+async def forget_folder(database: Database) -> None:
+    """Let the database know of no folder of marks: the next that a worker uses is the one."""
+    await database.execute(FORGET_FOLDER)
 
 
 def forget_old(folder: Path | None) -> None:

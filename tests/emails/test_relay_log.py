@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emails.relay_log import read_relay_log
+from emails.relay_log import LogUnreadable, read_relay_log
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -58,3 +58,13 @@ def test_any_list_of_message_ids_is_read(tmp_path: Path, text: str) -> None:
     (tmp_path / "list").write_text(text)
     log = read_relay_log([tmp_path / "list"], NOW)
     assert (set(log.taken), log.begins) == ({"issue-3.a@v.example", "issue-3.b@v.example"}, None)
+
+
+def test_a_file_that_cant_be_read_whole_is_named(tmp_path: Path) -> None:
+    """A packed one that was cut off, one that is torn, one that isn't packed, one that isn't there: a sentence each."""
+    packed = gzip.compress(RFC3339.encode())
+    for name, content in (("cut.gz", packed[:-9]), ("torn.gz", packed[:12] + b"\xff" * 9), ("plain.gz", b"no"), ("gone", None)):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(LogUnreadable, match=f"{name} can't be read"):
+            read_relay_log([tmp_path / name], NOW)

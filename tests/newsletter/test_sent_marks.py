@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -16,10 +17,12 @@ from services.newsletter.schedule import schedule_of
 from services.newsletter.sent_marks import (
     BEHIND,
     FOLDER,
+    ID,
     KEEP,
     SINGLES,
     MarksUnusable,
     SentMarks,
+    forget_folder,
     forget_old,
     marks_folder,
     marks_in,
@@ -245,6 +248,62 @@ async def test_without_room_for_a_mark_nothing_is_sent(room: Newsroom, tmp_path:
     assert await room.accounts(number) == {"deferred": READERS} and not got(room)
     assert set((await room.reasons(number)).values()) == {"the send marks can't be written or read"}
     assert room.sender.trouble is not None and "without its marks nothing is sent" in room.sender.trouble
+
+
+async def test_a_mail_that_is_put_off_is_still_held_to_its_mark(room: Newsroom, marks: Path) -> None:
+    """A claim that ended before the marks were asked isn't counted, so the next one isn't taken for one after the mark."""
+    await planned(room)
+    await room.deliver()
+    await lose_issues(room)
+    room.schedule = schedule_of(replace(room.settings.newsletter, hour=(room.settings.newsletter.hour + 2) % 24))
+    again = await room.send_now()
+    mark_in(room, marks)
+    for _ in range(2):
+        await room.database.execute(
+            "insert into newsletter.slowdowns (name, until, step) values ('example.com', now() + interval '1 hour', 1)"
+        )
+        await room.deliver()
+        assert await room.accounts(again) == {"deferred": READERS}
+        await room.database.execute("delete from newsletter.slowdowns")
+        await room.database.execute("update newsletter.mails set not_before = now() where issue > 0")
+    await room.deliver()
+    assert await room.accounts(again) == {"uncertain": READERS} and set(got(room).values()) == {1}
+
+
+async def test_a_disk_that_isnt_mounted_isnt_an_empty_one(room: Newsroom, tmp_path: Path) -> None:
+    """The database knows the folder that the settings name: without it nothing is sent, until it is back or said to be lost."""
+    marks = tmp_path / "disk" / "sent-marks"
+    room.sender = room.new_sender(marks=SentMarks(marks, is_named=True))
+    number = await planned(room)
+    await room.deliver()
+    await go_back(room, number)
+    (tmp_path / "disk").rename(tmp_path / "away")
+    for has_another in (False, True):
+        if has_another:
+            (marks / SINGLES).mkdir(parents=True)
+        await room.database.execute("update newsletter.mails set not_before = now() where issue > 0")
+        room.sender = room.new_sender(marks=SentMarks(marks, is_named=True))
+        await room.deliver()
+        assert set(await room.accounts(number)) == {"deferred"} and set(got(room).values()) == {1}
+        assert room.sender.trouble is not None and "mount its disk" in room.sender.trouble
+    shutil.rmtree(tmp_path / "disk")
+    (tmp_path / "away").rename(tmp_path / "disk")
+    room.sender = room.new_sender(marks=SentMarks(marks, is_named=True))
+    await room.database.execute("update newsletter.mails set not_before = now() where issue > 0")
+    await room.deliver()
+    assert await room.accounts(number) == {"uncertain": READERS} and set(got(room).values()) == {1}
+
+
+async def test_a_folder_that_is_lost_is_followed_by_another(room: Newsroom, tmp_path: Path) -> None:
+    """Two workers that begin at once agree on it; once an operator says that it is lost, the next one is known."""
+    one, two = SentMarks(tmp_path / "1", is_named=True), SentMarks(tmp_path / "1", is_named=True)
+    await asyncio.gather(one.must_be_known(room.database), two.must_be_known(room.database))
+    assert [path.name for path in (tmp_path / "1").iterdir()] == [ID]
+    other = SentMarks(tmp_path / "2", is_named=True)
+    with pytest.raises(MarksUnusable, match="marks-lost"):
+        await other.must_be_known(room.database)
+    await forget_folder(room.database)
+    await other.must_be_known(room.database)
 
 
 async def test_a_home_folder_that_cant_be_written_any_more_sends_nothing(room: Newsroom) -> None:
