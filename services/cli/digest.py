@@ -285,8 +285,9 @@ async def holds_(as_json: bool) -> None:
 
 @digest.command()
 @click.option("--provider", metavar="NAME", help="Let the mails go on that are held for one provider, or for the relay.")
+@click.option("--outbox", "to_outbox", is_flag=True, help="Go on without the relay that issues went through before.")
 @asynchronous
-async def resume(provider: str | None) -> None:
+async def resume(provider: str | None, to_outbox: bool) -> None:
     """Compile and send digests again after `pause`, and send the mails of every provider that is held for refusals.
 
     With --provider, only that provider's mails go on.
@@ -295,6 +296,7 @@ async def resume(provider: str | None) -> None:
     from services.newsletter import holds
 
     if provider is None:
+        await _relay_is_there(settings, to_outbox)
         await _set_paused(settings, False)
     async with connected(settings) as connection:
         resumed = await holds.resume(connection, provider and holds.unnamed(provider))
@@ -349,6 +351,17 @@ async def _must_arrive(settings: Settings) -> None:
         reason = await first_issue.reason_to_wait(settings, connection, fresh=timedelta())
     if reason is not None:
         raise click.ClickException(f"{reason}. `ballotpress mail check` says what to mend; --unchecked sends it as it is")
+
+
+async def _relay_is_there(settings: Settings, to_outbox: bool) -> None:
+    """Check that a restored newsletter has a relay again. Raises ClickException."""
+    from services.newsletter import restored
+
+    if settings.smtp_url is not None or to_outbox:
+        return
+    async with connected(settings) as connection:
+        if await restored.held_and_relayed(connection):
+            raise click.ClickException(restored.WITHOUT_RELAY)
 
 
 async def _set_paused(settings: Settings, paused: bool) -> None:

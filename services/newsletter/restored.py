@@ -34,6 +34,18 @@ where exists (select from status.processes p where p.started_at < t.at)
   and not exists (select from status.processes p where p.started_at <= t.at and p.seen_at >= t.at)
 """
 
+WITHOUT_RELAY: Final = (
+    "Issues of this database went out through a relay, and SMTP_URL is not set: what waits would be kept in the outbox, count"
+    " as accepted, and reach nobody. Set it as it was, and start the worker again; --outbox resumes all the same"
+)
+
+# A mail that the outbox keeps has no code.
+_HELD_AND_RELAYED: Final = """
+select s.held is not null and exists (
+    select from newsletter.mails m where m.issue > 0 and m.state = 'accepted' and m.code is not null
+) from newsletter.schedule s
+"""
+
 AT_ONCE: Final = 1000
 _OPEN: Final = """
 select number, edition, due_at, extra, period_from from newsletter.issues where state in ('compiled', 'planned') order by 1
@@ -84,6 +96,12 @@ async def _doubt(database: Database, folder: Path | None, issue: int, group: str
         readers, mails, claims = zip(*((m.reader, m.mail, m.claims) for m in marks[start : start + AT_ONCE]), strict=True)
         doubted += await database.fetchval(_UNCERTAIN, issue, readers, mails, claims, BEHIND)
     return doubted
+
+
+async def held_and_relayed(database: Database) -> bool:
+    """Return whether the newsletter is held in a database whose issues went out through a relay."""
+    found: bool | None = await database.fetchval(_HELD_AND_RELAYED)
+    return bool(found)
 
 
 async def may_be(database: Database, schedule: Schedule) -> bool:

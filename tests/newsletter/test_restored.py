@@ -6,11 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from services.clock import now
+from services.newsletter import ledger
 from services.newsletter.mailroom import Mailroom
-from services.newsletter.restored import MAY_HAVE_GONE_OUT
+from services.newsletter.restored import MAY_HAVE_GONE_OUT, WITHOUT_RELAY
 from services.settings import Newsletter, Settings
 from tests.support import catalogs
 from tests.support.newsroom import Newsroom
+from tests.support.sending import run
 
 LIVED = """
 insert into status.processes (name, kind, host, pid, release, started_at, seen_at)
@@ -66,6 +68,21 @@ async def test_mails_that_waited_while_nobody_lived_wait_for_an_operator(room: N
     await room.database.execute(LIVED, timedelta(minutes=20))
     assert await begin(room, room.settings) == MAY_HAVE_GONE_OUT
     assert await room.accounts(number) == {"pending": 1}
+
+
+async def test_what_went_by_a_relay_doesnt_go_on_without_one(room: Newsroom) -> None:
+    """A restored site that was started without SMTP_URL says so, instead of keeping the rest of an issue in the outbox."""
+    await room.import_tools(catalogs.tool("alpha"))
+    await room.subscribe("ada@example.com")
+    await room.project()
+    number = await room.send_now()
+    await room.deliver()
+    assert await room.accounts(number) == {"accepted": 1}
+    await ledger.hold(room.database, MAY_HAVE_GONE_OUT)
+    run(room, "digest", "resume").failed(WITHOUT_RELAY)
+    assert await room.database.fetchval("select held from newsletter.schedule") == MAY_HAVE_GONE_OUT
+    assert run(room, "digest", "resume", "--outbox").out == "Digests go on\n"
+    assert await room.database.fetchval("select held from newsletter.schedule") is None
 
 
 @pytest.mark.parametrize("silent", [timedelta(minutes=1), None])
