@@ -36,7 +36,7 @@ class Requests:
         return span
 
     def end(self, span: Span, method: str, route: str, status: int) -> str:
-        """End a request's span as its answer begins, and return the trace's id."""
+        """End a request's span as its answer begins, and return the trace's id; `method` is one of a few words."""
         span.update_name(f"{method} {route}")
         span.set_attributes({"http.request.method": method, "http.route": route, "http.response.status_code": status})
         if status >= 500:

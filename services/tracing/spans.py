@@ -12,7 +12,7 @@ from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -21,13 +21,12 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags, set_span_in_context
 
 from services.setting_groups import Tracing
+from services.tracing.way import PATIENCE_SECONDS, Way
 
 MOST_WAITING: Final = 2048
 """Spans that wait to be sent, about 4 MB."""
 AT_ONCE: Final = 512
 EVERY_MILLISECONDS: Final = 1000
-PATIENCE_SECONDS: Final = 2.0
-"""How long one message to the collector may take, its repetitions included, and so about the longest end of a process."""
 
 Value = str | int | float | bool
 
@@ -114,12 +113,7 @@ class _Exporter(SpanExporter):
     """Sends spans, and counts them: only the sending thread writes the counts."""
 
     def __init__(self, settings: Tracing) -> None:
-        headers = {header.name: header.value for header in settings.headers}
-        self._way = OTLPSpanExporter(
-            endpoint=f"{settings.endpoint}/v1/traces",
-            headers=headers or {"user-agent": "ballotpress"},
-            timeout=PATIENCE_SECONDS,
-        )
+        self._way = Way(settings)
         self._fails = False
         self.is_closing = False
         self.sent = 0
@@ -138,12 +132,12 @@ class _Exporter(SpanExporter):
 
     def _taken(self, spans: Sequence[ReadableSpan]) -> bool:
         try:
-            return self._way.export(spans) is SpanExportResult.SUCCESS
+            return self._way.takes(encode_spans(spans).SerializeToString())
         except Exception:  # whatever the way raises, the thread must go on
             return False
 
     def shutdown(self) -> None:
-        self._way.shutdown()  # type: ignore[no-untyped-call]
+        self._way.close()
 
 
 class _Waiting(SpanProcessor):

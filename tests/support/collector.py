@@ -56,6 +56,11 @@ class Collector:
         """All bytes that came in."""
         return b"\n".join(one.body for one in self._receiver.received)
 
+    @property
+    def sent(self) -> int:
+        """How many bytes of an endless answer went out."""
+        return self._receiver.sent
+
     def forget(self) -> None:
         """Forget what came in."""
         self._receiver.received.clear()

@@ -73,6 +73,12 @@ class Receiver:
                     writer.write(bytes([byte]))
                     await writer.drain()
                     await asyncio.sleep(0.05)
+            case "trickles":
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+                while True:
+                    writer.write(b"x")
+                    await writer.drain()
+                    await asyncio.sleep(1)
             case "endless":
                 writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
                 await self._flood(writer, b"x" * 65536)

@@ -9,7 +9,8 @@ import pytest
 
 from services.setting_groups import Header, Tracing
 from services.tracing.opening import open_tracing
-from services.tracing.spans import MOST_WAITING, PATIENCE_SECONDS, Spans
+from services.tracing.spans import MOST_WAITING, Spans
+from services.tracing.way import PATIENCE_SECONDS
 from tests.support.collector import collecting
 from tests.support.processes import free_port, wait_for
 from tests.support.settings import settings
@@ -50,6 +51,26 @@ def test_a_collector_that_never_answers_is_given_up() -> None:
         spans.close()
         assert time.monotonic() - began < 4 * PATIENCE_SECONDS + 20  # a busy machine's part
         assert (spans.sent, spans.dropped) == (0, MOST_WAITING)
+
+
+@pytest.mark.parametrize(
+    ("answers", "taken"),
+    [("trickles", True), ("endless", True), ("drips", False), ("heads", False), ("informs", False), ("redirects", False)],
+)
+def test_a_hostile_collector_costs_neither_time_nor_memory(answers: str, taken: bool) -> None:
+    """Its status alone is read, within one patience; spans go on being sent and counted, and the process ends."""
+    with collecting() as collector:
+        collector.answers = answers
+        spans = Spans(Tracing(endpoint=collector.address), "api")
+        for round_ in (1, 2):
+            ended(spans, 3)
+            assert wait_for(lambda count=3 * round_: (spans.sent if taken else spans.dropped) == count)
+        began = time.monotonic()
+        spans.close()
+        assert time.monotonic() - began < 4 * PATIENCE_SECONDS + 20  # a busy machine's part
+        assert (spans.sent, spans.dropped) == ((6, 0) if taken else (0, 6))
+        assert len(collector.headers) == 2  # nothing is sent twice, nor to where a redirect leads
+        assert collector.sent < 64_000_000
 
 
 def test_a_collector_that_comes_back_is_sent_to_again() -> None:

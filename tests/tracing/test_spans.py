@@ -139,3 +139,15 @@ def test_exemplars_and_logs_name_the_trace(site: Site, log: Path) -> None:
     assert site.anyone.get("/v1/ops/status", wrong).status_code == 401
     line = next(line for line in log.read_text().splitlines() if "token was wrong" in line)
     assert f'"trace_id": "{PARENT[0]}"' in line and '"request_id"' in line
+
+
+def test_a_method_that_somebody_made_up_is_named_nowhere(site: Site, collector: Collector) -> None:
+    """Spans and metrics call it `_OTHER`: they are as few as the routes, and hold nothing that a caller spelled."""
+    for method in ("ALICE-SECRET-METHOD", "X" * 5000):
+        assert site.anyone.call(method, "/v1/categories").status_code == 405
+    seen = collector.await_span(lambda span: span.name.startswith("_OTHER "))
+    assert seen.attributes["http.request.method"] == "_OTHER"
+    metrics = site.anyone.get("/metrics").text
+    assert 'method="_OTHER"' in metrics
+    for found in (collector.raw.decode("latin-1"), metrics):
+        assert "ALICE" not in found and "XXXX" not in found

@@ -37,6 +37,9 @@ from services.web.http.problems import (
 from services.web.http.shared import is_shared
 
 SLOW_SECONDS: Final = 1.0
+METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
+OTHER: Final = "_OTHER"
+"""What logs, metrics and spans call any other method (OpenTelemetry's word): the caller may spell whatever it likes there."""
 HEAD_LIMIT: Final = 32 * 1024
 DRAIN_SECONDS: Final = 2.0
 
@@ -113,7 +116,7 @@ class Edge:
         extra["head"] = head = dict(scope["headers"])
         extra["request_id"] = request_id = self._request_id(head)
         extra["more_headers"] = ()
-        method = scope["method"]
+        method = scope["method"] if scope["method"] in METHODS else OTHER
         span = None if self._tracing is None else self._tracing.begin(head)
         place = self._admission.enter(method, scope["path"], started, waited(started))
         outgoing = _Outgoing(send, extra, self._headers_for(scope, head, request_id), place, is_head=method == "HEAD")

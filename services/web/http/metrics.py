@@ -30,7 +30,6 @@ REST: Final = 4
 MOST_REST_SECONDS: Final = 1.0
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
 Bucket = tuple[str, float] | tuple[str, float, Exemplar]
-_METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Requests(Collector):
@@ -46,9 +45,8 @@ class Requests(Collector):
         key = (method, route, status // 100)
         buckets = self._buckets.get(key)
         if buckets is None:
-            key = (method if method in _METHODS else "other", route, status // 100)
-            buckets = self._buckets.setdefault(key, [0] * (len(BUCKETS) + 1))
-            self._seconds.setdefault(key, 0.0)
+            buckets = self._buckets[key] = [0] * (len(BUCKETS) + 1)
+            self._seconds[key] = 0.0
         bucket = bisect_left(BUCKETS, seconds)
         buckets[bucket] += 1
         self._seconds[key] += seconds
