@@ -1,7 +1,6 @@
 """`ballotpress digest`: preview, compile, send, and settle issues."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -9,17 +8,15 @@ from typing import TYPE_CHECKING, Literal
 import rich_click as click
 
 from services.cli.database import asynchronous, connected, operator_of
+from services.cli.digest_lines import hold_line, issue_line, issue_lines, sent_line, waiting_line
 from services.cli.options import Visitor, Whole, confirm, json_option, yes_option
-from services.cli.terminal import counted, show, utc
+from services.cli.terminal import counted, show
 from services.embedded.start import find_settings
 from services.settings import Settings
 from services.sizes import size
 
 if TYPE_CHECKING:
-    from services.newsletter.holds import Hold
-    from services.newsletter.issues import Issue, ServedEdition
     from services.newsletter.pace import Database
-    from services.newsletter.waiting import Waiting
 
 Edition = Literal["weekly", "monthly"]
 
@@ -130,7 +127,7 @@ async def send(
         held_up = [w for one in served for w in await read_waiting(connection, one.issue.number) if w.reason != TURN]
     await _ring(settings)
     value = [{"issue": one.issue, "sent_now": one.is_new, "accounts": counts} for one, counts in sent]
-    show(as_json, value, *(_sent_line(one, counts) for one, counts in sent), *map(_waiting_line, held_up))
+    show(as_json, value, *(sent_line(one, counts) for one, counts in sent), *map(waiting_line, held_up))
     return 0
 
 
@@ -198,7 +195,7 @@ async def status(number: int | None, reader: str | None, missed: bool, as_json: 
         late = await periods.late(connection, schedule_of(settings.newsletter), await periods.time_of(connection))
         if late and number is None and not as_json:
             click.echo(f"Late: {late}", err=True)
-    lines = [line for one, counts, waiting in found for line in _issue_lines(one, counts, waiting)] or ["No issue yet"]
+    lines = [line for one, counts, waiting in found for line in issue_lines(one, counts, waiting)] or ["No issue yet"]
     value = [{"issue": one, "accounts": counts, "waiting": waiting} for one, counts, waiting in found]
     show(as_json, value, *lines)
 
@@ -280,7 +277,7 @@ async def holds_(as_json: bool) -> None:
 
     async with connected(settings) as connection:
         found = await holds.read_holds(connection)
-    show(as_json, found, *([_hold_line(hold) for hold in found] or ["Nothing is held"]))
+    show(as_json, found, *([hold_line(hold) for hold in found] or ["Nothing is held"]))
 
 
 @digest.command()
@@ -323,7 +320,7 @@ async def cancel(number: int, yes: bool) -> None:
     if one.state == "cancelled":
         click.echo(f"Issue {number} is cancelled; {counted(stopped, 'mail')} not sent")
     else:
-        click.echo(_issue_line(one, counts))
+        click.echo(issue_line(one, counts))
         click.echo("Nothing is left to stop")
 
 
@@ -378,42 +375,3 @@ async def _ring(settings: Settings) -> None:
 
     async with client(settings.redis_url) as valkey:
         await ring(valkey)
-
-
-def _hold_line(hold: "Hold") -> str:
-    from services.newsletter.holds import named
-
-    waiting = counted(hold.mails, "mail")
-    return f"{named(hold.provider)}: {waiting} since {utc(hold.since)}, {hold.reason}; one is tried at {utc(hold.probe_at)}"
-
-
-def _sent_line(sent: "ServedEdition", counts: dict[str, int]) -> str:
-    issue = sent.issue
-    if sent.is_new:
-        return f"Issue {issue.number}, {issue.edition}: {_in_words(counts)}"
-    return f"Issue {issue.number} was sent at {utc(issue.compiled_at)} (--extra sends another)"
-
-
-def _issue_lines(issue: "Issue", counts: dict[str, int], waiting: list["Waiting"]) -> Iterator[str]:
-    yield _issue_line(issue, counts)
-    yield from map(_waiting_line, waiting)
-
-
-def _waiting_line(one: "Waiting") -> str:
-    return f"  {counted(one.mails, 'mail')} {'waits' if one.mails == 1 else 'wait'} for {one.reason}"
-
-
-def _issue_line(issue: "Issue", counts: dict[str, int]) -> str:
-    state = f"settled but for {doubt}" if issue.state == "settled" and (doubt := _doubt(issue.number, counts)) else issue.state
-    return f"Issue {issue.number}, {issue.edition}, {state}: planned {issue.planned} = {_in_words(counts)}"
-
-
-def _doubt(number: int, counts: dict[str, int]) -> str:
-    """Return the mails that may or may not have arrived, and the command that settles them; nothing if there are none."""
-    uncertain = counts.get("uncertain", 0)
-    return f"{counted(uncertain, 'uncertain mail')} (`digest resolve {number} --uncertain resend|drop`)" if uncertain else ""
-
-
-def _in_words(counts: dict[str, int]) -> str:
-    """Return accounts in words, without the states that have no mails."""
-    return " + ".join(f"{number} {state}" for state, number in counts.items() if number) or "0 mails"
