@@ -242,12 +242,12 @@ async def _settle_by(settings: Settings, number: int, logs: tuple[Path, ...], as
     from services.clock import now
     from services.newsletter import issues
     from services.newsletter.relayed import settle
-    from services.newsletter.sent_marks import marks_folder, must_be_known
+    from services.newsletter.sent_marks import marks_of
 
+    marks, record = marks_of(settings), read_relay_log(logs, now())
     async with connected(settings) as connection:
-        if settings.newsletter.marks_folder is not None:
-            await must_be_known(connection, settings.newsletter.marks_folder)
-        settled = await settle(connection, marks_folder(settings), number, read_relay_log(logs, now()), now())
+        await marks.must_be_known(connection)
+        settled = await settle(connection, marks.folder, number, record, now())
         if not settled.unknown:
             await issues.issue(connection, number)
     await _ring(settings)
@@ -329,12 +329,11 @@ async def cancel(number: int, yes: bool) -> None:
 @asynchronous
 async def marks_lost(yes: bool) -> None:
     """Say that the send marks are lost for good, and go on with the folder as it is. The newsletter is held until `resume`."""
-    settings = find_settings()
     confirm("Are the send marks lost for good? Without them only the relay's record tells what was sent.", yes)
     from services.newsletter import ledger
     from services.newsletter.sent_marks import LOST, forget_folder
 
-    async with connected(settings) as connection:
+    async with connected(find_settings()) as connection:
         await ledger.hold(connection, LOST)
         await forget_folder(connection)
     click.echo("The newsletter is held: settle what is in doubt by the relay's record, then `ballotpress digest resume`")

@@ -27,7 +27,7 @@ from services.newsletter.own_hours import OwnHours
 from services.newsletter.providers import Providers, exchanges_from
 from services.newsletter.schedule import schedule_of
 from services.newsletter.sender import Sender
-from services.newsletter.sent_marks import MarksUnusable, SentMarks, forget_old, marks_folder
+from services.newsletter.sent_marks import MarksUnusable, forget_old, marks_of
 from services.newsletter.subscribers import forget_unconfirmed
 from services.newsletter.tokens import MailTokens
 from services.newsletter.transport import open_transport
@@ -58,7 +58,7 @@ class Mailroom:
         self._providers = Providers(exchanges_from(Resolver(settings.mail_check.dns_servers)) if settings.smtp_url else None)
         self._sending: asyncio.Task[None] | None = None
         self._waits_for: str | None = None
-        self._marks = SentMarks(marks_folder(settings), is_named=settings.newsletter.marks_folder is not None)
+        self._marks = marks_of(settings)
 
     @property
     def is_open(self) -> bool:

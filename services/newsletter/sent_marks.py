@@ -296,6 +296,11 @@ def place_of(row: Mapping[str, Any]) -> Place:
     return Place(group_of(row["edition"], row["due_at"], row["extra"]), row["period_from"])
 
 
+def marks_of(settings: Settings) -> SentMarks:
+    """Return the marks of a process with these settings."""
+    return SentMarks(marks_folder(settings), is_named=settings.newsletter.marks_folder is not None)
+
+
 def marks_folder(settings: Settings) -> Path | None:
     """Return where marks are kept: in the folder that is set, else in the home folder; None for nowhere.
 

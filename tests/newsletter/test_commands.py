@@ -86,6 +86,8 @@ def test_from_sign_up_to_who_got_it(site: Instance, tmp_path: Path) -> None:
     assert "the same content" in run(site, "digest", "compile", "--verify", "1")
     assert "0 mails dropped" in run(site, "digest", "resolve", "1", "--uncertain", "drop")
     assert "There is no issue 9" in run(site, "digest", "resolve", "9", "--uncertain", "drop", status=1)
+    assert "The newsletter is held" in run(site, "digest", "marks-lost", "--yes")
+    assert "Digests go on" in run(site, "digest", "resume")
 
     status, listed = call(site, "GET", "/v1/issues")
     assert (status, [line["number"] for line in json.loads(listed)["items"]]) == (200, [1])
