@@ -32,9 +32,23 @@ class DataRequested(Event, frozen=True, kw_only=True):
 EVENTS = (PersonErased, DataRequested)
 
 
+class VisitorIsErased(Exception):
+    """This visitor was erased and can write nothing any more; a new visitor can."""
+
+
 def person_stream(person: str) -> UUID:
     """Return the stream of a visitor's erasures."""
     return ids.stream_named("person", person)
+
+
+def must_not_be_erased(last: Event | None) -> None:
+    """Raise VisitorIsErased, given the last event of the stream of a visitor's erasures, if there is one.
+
+    Commands on texts and bookmarks ask in the transaction that would hold them, so that nothing follows an erasure. A vote
+    doesn't ask: it holds nothing personal, and stays counted.
+    """
+    if isinstance(last, PersonErased):
+        raise VisitorIsErased(last.person)
 
 
 def erase_visitor(

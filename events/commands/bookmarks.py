@@ -2,6 +2,7 @@
 
 from events import bookmarks, voters
 from events.catalog import Listing
+from events.erasure import must_not_be_erased, person_stream
 from events.log import ids
 from events.log.command import Command, Decision, Reads, Seen
 
@@ -14,12 +15,15 @@ class SetBookmark(Command[None], frozen=True):
     keep: bool
 
     def reads(self, listing: Listing) -> Reads:
-        """Name the bookmark and the voter. Raises ToolNotListed."""
-        return Reads((bookmarks.stream(self.visitor, listing.listed(self.slug)), ids.stream_of(self.visitor)))
+        """Name the bookmark, the voter and its erasures. Raises ToolNotListed."""
+        own = bookmarks.stream(self.visitor, listing.listed(self.slug))
+        return Reads((own, ids.stream_of(self.visitor), person_stream(self.visitor)))
 
     def decide(self, seen: Seen) -> Decision[None]:
-        """Decide by the rule. Raises VoterIsDisqualified."""
-        bookmark, voter = seen.lasts
+        """Decide by the rule; an erased visitor may remove. Raises VisitorIsErased, VoterIsDisqualified."""
+        bookmark, voter, erasure = seen.lasts
+        if self.keep and erasure is not None:
+            must_not_be_erased(erasure.event)
         if voter is not None:
             voters.must_be_allowed(voter.event)
         kept = bookmark is not None and bookmarks.evolve(False, bookmark.event)

@@ -3,6 +3,7 @@
 from events import reports, reviews
 from events.catalog import Listing
 from events.commands.reviews import must_be_allowed
+from events.erasure import person_stream
 from events.log import ids
 from events.log.command import Command, Decision, Effect, Reads, Seen
 from events.log.event import fold
@@ -22,14 +23,17 @@ class ReportReview(Command[None], frozen=True, kw_only=True):
     keep: Effect
 
     def reads(self, listing: Listing) -> Reads:
-        """Name the visitor's report of the review, the voter, and the review. Raises ReviewNotFound if `review` is no id."""
+        """Name the visitor's report of the review, the voter, its erasures, and the review.
+
+        Raises ReviewNotFound if `review` is no id.
+        """
         own = reports.stream(self.visitor, self.review)
-        return Reads((own, ids.stream_of(self.visitor)), (reviews.stream(self.review),))
+        return Reads((own, ids.stream_of(self.visitor), person_stream(self.visitor)), (reviews.stream(self.review),))
 
     def decide(self, seen: Seen) -> Decision[None]:
-        """Decide by the rule. Raises VoterIsDisqualified, ToolNotListed, ReviewNotFound."""
-        last, voter = seen.lasts
-        must_be_allowed(voter)
+        """Decide by the rule. Raises VisitorIsErased, VoterIsDisqualified, ToolNotListed, ReviewNotFound."""
+        last, voter, erasure = seen.lasts
+        must_be_allowed(voter, erasure)
         reported = ReviewReported(
             report=self.report, visitor=self.visitor, review=self.review, ground=self.ground, words=self.words
         )

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from events import voters
 from events.catalog import Listing, Verdict
+from events.erasure import must_not_be_erased, person_stream
 from events.log import ids, store, vault
 from events.log.command import Command, Decision, Effect, Found, Reads, Receipt, Seen
 from events.log.event import Event, Recorded, Registry, fold
@@ -49,8 +50,13 @@ async def lasts_of_visitor(connection: "Connection[Any]", visitor: str, types: t
     return [store.decode(registry, row) for row in await connection.fetch(LASTS_OF_VISITOR, visitor, list(registry.types))]
 
 
-def must_be_allowed(voter: Recorded[Any] | None) -> None:
-    """Raise VoterIsDisqualified, given the last event of a voter who is."""
+def must_be_allowed(voter: Recorded[Any] | None, erasure: Recorded[Any] | None = None) -> None:
+    """Raise VoterIsDisqualified, given the last event of a voter who is; VisitorIsErased, given an erasure.
+
+    Who takes back gives none: that stays open to an erased visitor.
+    """
+    if erasure is not None:
+        must_not_be_erased(erasure.event)
     if voter is not None:
         voters.must_be_allowed(voter.event)
 
@@ -85,13 +91,14 @@ class SubmitReview(Command[Review], frozen=True, kw_only=True):
     receipt_type = Receipt[Review]
 
     def reads(self, listing: Listing) -> Reads:
-        """Name the visitor's place for this review, and the voter. Raises ToolNotListed."""
-        return Reads((place_stream(self.visitor, listing.listed(self.slug)), ids.stream_of(self.visitor)))
+        """Name the visitor's place for this review, the voter and its erasures. Raises ToolNotListed."""
+        place = place_stream(self.visitor, listing.listed(self.slug))
+        return Reads((place, ids.stream_of(self.visitor), person_stream(self.visitor)))
 
     def decide(self, seen: Seen) -> Decision[Review]:
-        """Decide by the rule. Raises VoterIsDisqualified, ReviewExists."""
-        place, voter = seen.lasts
-        must_be_allowed(voter)
+        """Decide by the rule. Raises VisitorIsErased, VoterIsDisqualified, ReviewExists."""
+        place, voter, erasure = seen.lasts
+        must_be_allowed(voter, erasure)
         submitted = ReviewSubmitted(
             review=self.review,
             visitor=self.visitor,
@@ -117,12 +124,12 @@ class EditReview(Command[Review], frozen=True):
     receipt_type = Receipt[Review]
 
     def reads(self, listing: object) -> Reads:
-        """Name the voter and the review. Raises ReviewNotFound if `review` is no id."""
-        return Reads((ids.stream_of(self.visitor),), (stream(self.review),))
+        """Name the voter, its erasures and the review. Raises ReviewNotFound if `review` is no id."""
+        return Reads((ids.stream_of(self.visitor), person_stream(self.visitor)), (stream(self.review),))
 
     def decide(self, seen: Seen) -> Decision[Review]:
-        """Decide by the rule. Raises VoterIsDisqualified, ReviewNotFound."""
-        must_be_allowed(seen.lasts[0])
+        """Decide by the rule. Raises VisitorIsErased, VoterIsDisqualified, ReviewNotFound."""
+        must_be_allowed(*seen.lasts)
         state = fold(evolve, seen.wholes[0])
         return _decision(seen, state, edit_review(state, self.visitor, self.changes))
 

@@ -12,7 +12,7 @@ from asyncpg import Connection
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from events.erasure import PersonErased
+from events.erasure import PersonErased, must_not_be_erased, person_stream
 from events.log import store, vault
 from events.log.command import Command, Decision, Effect, Found, Reads, Receipt, Seen
 from events.log.event import Event, Registry, fold
@@ -176,9 +176,22 @@ class SetPreferences(_ToSubscriber, frozen=True):
 
 
 class JoinBookmarks(_ToSubscriber, frozen=True):
-    """Join a visitor's bookmarks to the subscriber. Raises NotSubscribed."""
+    """Join a visitor's bookmarks to the subscriber. Raises NotSubscribed.
+
+    Raises VisitorIsErased for an erased visitor: no address may lead to its number any more.
+    """
 
     visitor: str
+
+    def reads(self, listing: object) -> Reads:
+        """Name the visitor's erasures and the subscriber."""
+        return Reads((person_stream(self.visitor),), (stream(self.subscriber),))
+
+    def decide(self, seen: Seen) -> Decision[Subscriber]:
+        """Decide by the rule, unless the visitor was erased."""
+        if (erasure := seen.lasts[0]) is not None:
+            must_not_be_erased(erasure.event)
+        return super().decide(seen)
 
     def events(self, state: Subscriber | None) -> Sequence[Event]:
         """Decide by the rule."""
@@ -318,8 +331,8 @@ class RequestSubscription(Command[None], frozen=True):
     """Sign an address up: plan a mail with a link to confirm, or to its preferences if it is confirmed, within the day's cap.
 
     The value is None whatever happens, so that no caller learns whether an address is known. Categories that aren't `offered`
-    are left out. The cap is the mailbox's: all spellings of an address share it. Mails beyond `hourly` an hour, of all who sign
-    up, go out later.
+    are left out, and so is an erased visitor. The cap is the mailbox's: all spellings of an address share it. Mails beyond
+    `hourly` an hour, of all who sign up, go out later.
     """
 
     person: Person
@@ -332,6 +345,10 @@ class RequestSubscription(Command[None], frozen=True):
     offered: Collection[str] = ()
 
     exclusive = True
+
+    def reads(self, listing: object) -> Reads:
+        """Name the visitor's erasures, if a visitor comes along."""
+        return Reads(() if self.visitor is None else (person_stream(self.visitor),))
 
     async def look_up(self, connection: "Connection[Any]") -> Found:
         """Find the address's subscriber, and count the mails sent to its mailbox in the last day."""
@@ -352,9 +369,9 @@ class RequestSubscription(Command[None], frozen=True):
         is_gone = found.suppressed and found.state is None
         if is_gone or found.singles >= (1 if found.suppressed else self.cap):
             return Decision(events=(), value=None)
-        reader = found.known or self.person.id
+        reader, visitor = found.known or self.person.id, None if any(seen.lasts) else self.visitor
         events = request_subscription(
-            found.state, reader, self.person.address, self.categories, self.form, self.visitor, self.offered, self.person.zone
+            found.state, reader, self.person.address, self.categories, self.form, visitor, self.offered, self.person.zone
         )
         kind = "confirmation" if events or found.suppressed else "preferences"
         effects = [Effect(PLAN_IN_TURN, (reader, self.mail, kind, self.hourly))]

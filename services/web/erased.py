@@ -1,7 +1,8 @@
 """Visitors who were erased: their tokens may read and take back, and write nothing any more.
 
 The log names them, and they are few, so a process keeps them in memory and a vote needs no query. Each process reads on about
-once a second; the one that took the erasure knows at once.
+once a second; the one that took the erasure knows at once. The commands themselves refuse texts and bookmarks that come in
+between; a vote of that second stays counted.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from typing import Any, Final
 import structlog
 from asyncpg import Pool
 
+from events.erasure import VisitorIsErased
 from events.log import postgres
 
 PACE_SECONDS: Final = 1.0
@@ -20,10 +22,6 @@ select h.position, coalesce(array_agg(e.data->>'person') filter (where e.type = 
 from log.head h left join log.other_events e on e.position > $1 and e.position <= h.position and e.type = 'PersonErased'
 group by h.position
 """
-
-
-class VisitorIsErased(Exception):
-    """This visitor was erased and can write nothing any more; a new visitor can."""
 
 
 class ErasedVisitors:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from events.commands.subscribers import JoinBookmarks, RequestMail, SetPreferences
+from events.erasure import VisitorIsErased
 from events.log.event import fold
 from events.log.vault import Erased, Key
 from events.subscribers import CategoriesUnknown, Frequency, NotSubscribed, Subscriber, evolve, stream
@@ -31,6 +32,7 @@ from services.web.site import Call
 
 PAUSES: Final = (1, 2, 4, 8, 13, 26)
 """The weeks that a pause may last, as the page offers them; the API takes any day."""
+NO_BOOKMARKS: Final = "There are no bookmarks in this browser."
 
 
 class Preferences(Input, frozen=True, kw_only=True):
@@ -147,8 +149,11 @@ async def _join(call: Call, subscriber: str) -> Answer:
     """Join the bookmarks of the visitor whose cookie the browser sends."""
     visitor = find_visitor(call.head, call.site.tokens)
     if visitor is None:
-        return await _show_form(call, subscriber, "There are no bookmarks in this browser.")
-    await call.site.committer.submit(JoinBookmarks(subscriber, visitor))
+        return await _show_form(call, subscriber, NO_BOOKMARKS)
+    try:
+        await call.site.committer.submit(JoinBookmarks(subscriber, visitor))
+    except VisitorIsErased:
+        return await _show_form(call, subscriber, NO_BOOKMARKS)
     return await _show_form(call, subscriber, "Your digest now follows the tools that you bookmarked in this browser.")
 
 
@@ -171,6 +176,7 @@ async def _show_form(call: Call, subscriber: str, saved: str = "") -> Answer:
     preferences = await read_preferences(call, subscriber)
     known = await offered_categories(call)
     until = preferences.paused_until
+    visitor = find_visitor(call.head, call.site.tokens)
     return show(
         call,
         "preferences.html",
@@ -183,7 +189,7 @@ async def _show_form(call: Call, subscriber: str, saved: str = "") -> Answer:
         zone=preferences.zone,
         zones=zones() if call.site.settings.pace.own_hour else [],
         unsubscribe_url=_action("unsubscribe", call.site.mail_tokens.unsubscribe(subscriber)),
-        has_bookmarks=find_visitor(call.head, call.site.tokens) is not None,
+        has_bookmarks=visitor is not None and not call.site.is_erased(visitor),
         saved=saved,
     )
 

@@ -13,6 +13,7 @@ from litestar.types import HTTPScope
 from emails.sns import CertificateAway
 from events.catalog import ToolNotListed
 from events.commands.webhooks import TooManyWebhooks, WebhookUnknown
+from events.erasure import VisitorIsErased
 from events.integrity import CohortChanged, CohortHeld, CohortUnknown
 from events.log.committer import LogUnavailable
 from events.log.event import UnknownEvent
@@ -26,7 +27,6 @@ from services.newsletter.tokens import TokenInvalid
 from services.proof.packs import PackBroken, PackUnwritable
 from services.web.card_cache import ToolMoved
 from services.web.drawings import TooManyDrawings
-from services.web.erased import VisitorIsErased
 from services.web.following import TooManyFollowers
 from services.web.health import NotReady
 from services.web.http.answers import Answer

@@ -12,6 +12,7 @@ from msgspec import structs
 
 from emails.addresses import read_address
 from events.commands.catalog import ImportCatalog
+from events.commands.erasure import EraseVisitor
 from events.log.committer import Committer
 from events.log.vault import Vault
 from services.clock import fresh_id, now
@@ -20,6 +21,7 @@ from services.setting_groups import Pace
 from services.settings import Newsletter
 from tests.support import catalogs
 from tests.support.catalogs import tool
+from tests.support.log import patient
 from tests.support.newsroom import Newsroom
 from tests.support.runners import catch_up_all
 from tests.support.settings import OPERATOR, SECRET_KEY, VAULT_KEY, settings
@@ -309,6 +311,30 @@ async def test_signing_up_joins_bookmarks_where_it_is_asked_to(http: httpx.Async
         assert await connection.fetchval(joined, made["visitor"]) == count
     await http.post("/v1/newsletter/subscriptions", json={"email": "more@example.com"}, headers=bearer)
     assert await connection.fetchval(joined, made["visitor"]) == 2
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_no_address_leads_to_an_erased_visitor(
+    http: httpx.AsyncClient, tokens: MailTokens, dsn: str, connection: Any
+) -> None:
+    """Its cookie or token signs up as anybody's; form, token and button join nothing, in a site that hasn't heard of it too."""
+    operator = {"authorization": f"Bearer {OPERATOR.token}"}
+    assert (await http.post("/v1/ops/catalog", json={"tools": [tool(slug="kept")]}, headers=operator)).status_code == 200
+    made = (await http.post("/v1/visitors")).json()
+    assert (await http.put("/v1/bookmarks/kept")).status_code == 200
+    async with patient(dsn) as elsewhere:
+        await elsewhere.submit(EraseVisitor(made["visitor"], "op"))
+    form = {"email": "one@example.com", "bookmarks": "yes"}
+    assert (await http.post("/newsletter", data=form, headers=HERE)).status_code == 303
+    bearer = {"authorization": f"Bearer {made['token']}"}
+    assert (await http.post("/v1/newsletter/subscriptions", json={"email": "two@x.example"}, headers=bearer)).status_code == 202
+    (ada, _), _ = await mails(connection)
+    await http.post("/v1/newsletter/confirm", json={"token": tokens.confirm(ada, 1)})
+    link = {"token": tokens.issue("manage", ada)}
+    joined = await http.post("/newsletter/preferences", params=link, data={"do": "join"}, headers=HERE)
+    assert "There are no bookmarks in this browser." in joined.text
+    named = "select count(*) from log.recorded_events where data->>'visitor' = $1 and data->>'subscriber' <> ''"
+    assert await connection.fetchval(named, made["visitor"]) == 0
 
 
 @pytest.mark.usefixtures("valkey")

@@ -34,7 +34,7 @@ from events.commands.quarantine import DropEvent
 from events.commands.reports import ReportReview
 from events.commands.reviews import DecideReview, EditReview, SubmitReview, WithdrawReview
 from events.commands.voters import CorrectVoters
-from events.erasure import PersonErased
+from events.erasure import PersonErased, VisitorIsErased
 from events.integrity import CohortHeld, Suspected
 from events.log import ids
 from events.log.committer import Committer
@@ -56,6 +56,7 @@ READERS_DO += ["suppress", "reinstate", "erase", "import"]
 REFUSALS = (
     ToolNotListed,
     VoterIsDisqualified,
+    VisitorIsErased,
     VoterUnknown,
     ReviewExists,
     ReviewNotFound,
