@@ -38,8 +38,7 @@ from services.web.http.shared import is_shared
 
 SLOW_SECONDS: Final = 1.0
 METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
-OTHER: Final = "_OTHER"
-"""What logs, metrics and spans call any other method (OpenTelemetry's word): the caller may spell whatever it likes there."""
+OTHER: Final = "_OTHER"  # OpenTelemetry's word for any other, which callers spell as they like: logs and metrics hold it too
 HEAD_LIMIT: Final = 32 * 1024
 DRAIN_SECONDS: Final = 2.0
 
