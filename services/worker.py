@@ -86,9 +86,19 @@ def _trouble(mailroom: Mailroom, began: float) -> str | None:
     return "has not reached Valkey: see REDIS_URL in its environment"
 
 
+class _Worker(Worker):
+    """A worker that ends well though a job of it was stopped before it had begun: arq's own ends with an error then."""
+
+    async def close(self) -> None:
+        """Wait for the jobs that began, and close."""
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        self.tasks = {name: task for name, task in self.tasks.items() if not task.cancelled()}
+        await super().close()
+
+
 def create_worker(settings: Settings, mailroom: Mailroom, desk: Desk, erasures: Notes) -> Worker:
     """Return a worker that isn't running yet. It opens the mailroom and the webhooks' desk when it starts."""
-    return Worker(
+    return _Worker(
         functions=[func(_wake, name=DOORBELL, keep_result=0)],
         cron_jobs=[
             cron(_check_mail, minute=set(range(60)), second=30, run_at_startup=True, keep_result=0),
