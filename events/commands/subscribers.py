@@ -77,7 +77,6 @@ update newsletter.mails set state = 'cancelled', reason = $2, settled_at = now()
 where reader = $1 and state in ('pending', 'deferred') and (issue > 0 or $3)
 """
 
-
 # The position of a subscriber's last withdrawal, and whether it can still be undone.
 READ_WITHDRAWAL = """
 select position, recorded_at > now() - interval '24 hours' as is_recent from log.recorded_events
@@ -176,10 +175,7 @@ class SetPreferences(_ToSubscriber, frozen=True):
 
 
 class JoinBookmarks(_ToSubscriber, frozen=True):
-    """Join a visitor's bookmarks to the subscriber. Raises NotSubscribed.
-
-    Raises VisitorIsErased for an erased visitor: no address may lead to its number any more.
-    """
+    """Join a visitor's bookmarks to the subscriber. Raises NotSubscribed, VisitorIsErased."""
 
     visitor: str
 
@@ -305,10 +301,7 @@ class EraseSubscriber(_ToSubscriber, frozen=True):
 
 
 class Person(msgspec.Struct, frozen=True):
-    """A prospective subscriber: an id, the sealed address, its mark, its mailbox's mark, and the effect that stores the key.
-
-    So is the time zone sealed that came along, if one did.
-    """
+    """A prospective subscriber: an id, sealed address and (if given) zone, the address's and mailbox's marks, and the key."""
 
     id: str
     address: str

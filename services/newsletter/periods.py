@@ -13,6 +13,7 @@ from services.newsletter.ledger import Database
 from services.newsletter.schedule import LATE_AFTER, Course, Period, Schedule, begin, follow
 
 Edition = Literal["weekly", "monthly"]
+RELEASE: Final = "read in docs/operating.md what to check, then let it go on: `ballotpress digest resume`"
 SERVE_LATE: Final = "`ballotpress digest send --now` sends it"
 
 # One statement, so that a minute with nothing due costs one look. Before there were periods, issues alone say what was due.
@@ -138,6 +139,12 @@ async def late(database: Database, schedule: Schedule, at: datetime) -> str | No
     """Return a sentence on the issue that is too late to send without an operator; None if there is none."""
     what = said_late(await look(database, schedule, at))
     return None if what is None else f"{what}: {SERVE_LATE}"
+
+
+async def held(database: Database) -> str | None:
+    """Return a sentence on why nothing is sent without an operator's word; None if the newsletter isn't held."""
+    why = await database.fetchval("select held from newsletter.schedule")
+    return None if why is None else f"The newsletter is held: {why}: {RELEASE}"
 
 
 def said_late(due: DueWork) -> str | None:

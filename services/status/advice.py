@@ -8,7 +8,7 @@ from events.quarantine import WHOLE
 from projections.engine.window import LogWentBack
 from services.mail_check import standing as arrival
 from services.newsletter.holds import MANY_REFUSED, RESUME_HELD, said_held
-from services.newsletter.periods import SERVE_LATE
+from services.newsletter.periods import RELEASE, SERVE_LATE
 from services.newsletter.waiting import FASTER
 from services.proof import health
 from services.purge.progress import said_failing
@@ -200,7 +200,7 @@ def _eviction_problem(queue: Queue) -> Iterator[Problem]:
 def _ledger_problems(ledger: Ledger) -> Iterator[Problem]:
     if ledger.held is not None:
         what = f"The newsletter is held: {ledger.held}"
-        yield Problem(what, "read in docs/operating.md what to check, then let it go on: `ballotpress digest resume`")
+        yield Problem(what, RELEASE)
     elif ledger.held_providers:
         yield Problem(said_held(hold.provider for hold in ledger.held_providers), RESUME_HELD)
     elif ledger.refused_readers >= MANY_REFUSED:

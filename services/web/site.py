@@ -188,7 +188,7 @@ class Site:
             clock_check(self.database),
             self.limits.check(),
             Check("proof", False, self._unsigned),
-            Check("newsletter", False, self._late_issue),
+            Check("newsletter", False, self._newsletter_trouble),
             Check("refusals", False, self._held_providers),
             Check("processes", False, self._process_trouble),
         ]
@@ -268,8 +268,9 @@ class Site:
         wrong = health.said(await health.read(self.database))
         return None if wrong is None else wrong[0]
 
-    async def _late_issue(self) -> str | None:
-        return await periods.late(self.database, self.schedule, await periods.time_of(self.database))
+    async def _newsletter_trouble(self) -> str | None:
+        late = await periods.late(self.database, self.schedule, await periods.time_of(self.database))
+        return await periods.held(self.database) or late
 
     async def _held_providers(self) -> str | None:
         held = (await holds.standing(self.database)).held

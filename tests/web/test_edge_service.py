@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from services.clock import now
+from services.newsletter.periods import RELEASE
 from services.settings import Newsletter
 from services.web.app import ROUTES
 from services.web.http import checks
@@ -23,6 +24,7 @@ from services.web.http.networks import Networks
 from services.web.http.openapi import implied
 from tests.support import servers
 from tests.support.processes import PATIENCE
+from tests.support.runners import catch_up_all, until
 from tests.support.settings import settings
 from tests.support.sites import client, opened
 
@@ -108,6 +110,19 @@ async def test_metrics_count_by_route(site: httpx.AsyncClient) -> None:
     assert 'ballotpress_http_requests_total{method="other",route="unmatched",status="4xx"} 1.0' in text
     assert 'ballotpress_http_request_seconds_bucket{le="+Inf",method="GET",route="unmatched",status="4xx"} 2.0' in text
     assert "process_resident_memory_bytes" in text
+
+
+async def test_readiness_says_that_the_newsletter_is_held(dsn: str, site: httpx.AsyncClient, connection: Any) -> None:
+    """Who asks for readiness alone learns of it, and what to do; pages are served all the same."""
+    await connection.execute("update newsletter.schedule set held = 'mails may have gone out', paused_at = now()")
+    await catch_up_all(dsn)
+
+    async def is_said() -> bool:
+        answer = await site.get("/health/ready")
+        said = f"newsletter: The newsletter is held: mails may have gone out: {RELEASE}"
+        return answer.status_code == 200 and said in answer.json()["reasons"]
+
+    await until(is_said)
 
 
 async def test_metrics_alarm_over_a_very_late_issue(dsn: str, valkey_url: str, connection: Any) -> None:
