@@ -68,7 +68,7 @@ async def get_holds(call: Call) -> HoldsAnswer:
     return HoldsAnswer(await _read(call))
 
 
-@endpoint("POST", "/v1/ops/holds/{provider}/resumption", by=operator("digest"), gives=ResumedAnswer, problems=(404,))
+@endpoint("POST", "/v1/ops/holds/{provider}/resumption", by=operator("digest"), gives=ResumedAnswer)
 async def post_resumption(call: Call) -> ResumedAnswer:
     """Let the mails go on that are held for a provider, or for the relay."""
     if not await _resume(call, call.path["provider"]):

@@ -83,7 +83,7 @@ async def get_quarantine(call: Call) -> HaltedAnswer:
     by=operator("quarantine"),
     takes=NewDrop,
     gives=DropAnswer,
-    problems=(404, 409),
+    problems=(409,),
 )
 async def post_drop(call: Call, given: NewDrop) -> DropAnswer:
     """Let every view that has halted at a position, and can, skip the event there; 404 if none has."""

@@ -107,7 +107,7 @@ async def test_metrics_count_by_route(site: httpx.AsyncClient) -> None:
     text = (await site.get("/metrics")).text
     assert 'ballotpress_http_requests_total{method="GET",route="/v1/tools/{tool}",status="4xx"} 1.0' in text
     assert 'ballotpress_http_requests_total{method="GET",route="unmatched",status="4xx"} 2.0' in text
-    assert 'ballotpress_http_requests_total{method="other",route="unmatched",status="4xx"} 1.0' in text
+    assert 'ballotpress_http_requests_total{method="_OTHER",route="unmatched",status="4xx"} 1.0' in text
     assert 'ballotpress_http_request_seconds_bucket{le="+Inf",method="GET",route="unmatched",status="4xx"} 2.0' in text
     assert "process_resident_memory_bytes" in text
 
