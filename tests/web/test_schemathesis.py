@@ -26,6 +26,7 @@ REFUSES_MORE = {
     "/v1/tools/{tool}/tally",
     "/v1/tools/{tool}/tally/history",
     "/v1/log/consistency",
+    "/v1/reviewers/{persona}",
     "/v1/newsletter/confirm",
     "/v1/newsletter/subscriptions",
 }

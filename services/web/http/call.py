@@ -152,13 +152,17 @@ class Call(Request[None, None, State]):
         key = self.head.get(b"idempotency-key")
         if key is None:
             return None
-        if not _KEY.fullmatch(key):
-            raise BadInput.at("/Idempotency-Key", "must be 1 to 255 visible ASCII characters")
+        self.check_key()
         scope = self.scope
         target = scope["path"].encode() + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         asked = b"\0".join((scope["method"].encode(), target, getattr(self, "body_bytes", b"")))
         caller = getattr(self, "visitor", None) or f"operator {self.operator}"
         return IdempotencyKey(caller, key.decode("ascii"), blake2b(asked, digest_size=16).digest())
+
+    def check_key(self) -> None:
+        """Check how the Idempotency-Key is spelled, if there is one. Raises BadInput."""
+        if not _KEY.fullmatch(self.head.get(b"idempotency-key", b"-")):
+            raise BadInput.at("/Idempotency-Key", "must be 1 to 255 visible ASCII characters")
 
     def add_headers(self, headers: Headers) -> None:
         """Add headers to the answer, be it a refusal."""

@@ -190,7 +190,7 @@ def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Ca
     """Return what a route's requests are answered by. All that is known beforehand is looked up once."""
     takes, status, by = operation.takes, operation.statuses[0], operation.by
     is_open, is_write = by == ANYONE, operation.is_write
-    is_counted = is_write and operation.is_counted
+    is_counted, has_key = is_write and operation.is_counted, operation.has_key
     patterns = path_patterns(operation.path)
     body = BodyReader(takes, takes_forms=operation.is_form) if takes and operation.has_body else None
     query: QueryReader[Any] | None = QueryReader(takes) if takes and not operation.has_body else None
@@ -205,6 +205,8 @@ def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Ca
         elif is_counted:
             request.add_headers(await request.site.limit_open_write(request.network))
         _require_path(request, patterns)
+        if has_key:
+            request.check_key()
         if body is not None:
             given = await function(request, body.read(request.head.get(b"content-type"), await request.read_body()))
         elif query is not None:
