@@ -13,6 +13,7 @@ from events.commands.erasure import EraseVisitor
 from events.commands.reviews import SubmitReview, WithdrawReview
 from events.commands.subscribers import EraseSubscriber
 from events.commands.voters import CorrectVoters
+from events.erasure import VisitorIsErased
 from events.log.committer import Committer
 from events.log.vault import Vault
 from projections.cards import tallies_at_head
@@ -156,11 +157,12 @@ async def test_who_never_confirmed_and_was_forgotten_is_not_noted(dsn: str, valk
     async with patient(dsn) as committer, looking(dsn, valkey_url, tmp_path) as (notes, connection):
         await committer.submit(EraseSubscriber(lives["ada"], unconfirmed_only=True))
         await committer.submit(EraseVisitor(lives["gone"]))
-        await committer.submit(SetBookmark(lives["gone"], "alpha", keep=True))
+        with pytest.raises(VisitorIsErased):
+            await committer.submit(SetBookmark(lives["gone"], "alpha", keep=True))
         await committer.submit(EraseVisitor(lives["gone"]))
         await notes.look(connection)
     kinds = [note.kind for note in read_notes(tmp_path / "erasures")]
-    assert kinds == ["review", "visitor", "visitor"]
+    assert kinds == ["review", "visitor"]
 
 
 async def test_a_line_that_a_crash_cut_short_harms_no_other(tmp_path: Path, backup: tuple[str, Lives]) -> None:
