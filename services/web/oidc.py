@@ -49,7 +49,7 @@ async def begin_page(call: Call, query: BeginQuery) -> Answer:
     return EmptyAnswer(303, ((b"location", address.encode("ascii")), (b"cache-control", b"no-store"), cookie))
 
 
-@page("/ops/sign-in/back", BackQuery)
+@page("/ops/sign-in/back", BackQuery, is_safe=False)
 async def back_page(call: Call, query: BackQuery) -> Answer:
     """Sign in whom the provider vouches for, or say why nobody is.
 

@@ -248,6 +248,17 @@ async def test_a_state_is_taken_once_and_in_its_own_browser(
     assert await failures(connection) == ["not begun here", "used before"]
 
 
+async def test_a_head_of_the_way_back_changes_nothing(browser: Browser, provider: Provider, connection: Any) -> None:
+    """It is refused with what the page takes, nobody is signed in, and the answer of the provider is good still."""
+    state = await browser.begin()
+    query = httpx.QueryParams({"code": "right", "state": state, "iss": provider.issuer})
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    head = await browser.http.head(f"/ops/sign-in/back?{query}", headers={"cookie": cookie})
+    assert (head.status_code, head.headers["allow"], "set-cookie" in head.headers) == (405, "GET", False)
+    assert await connection.fetchval("select count(*) from operators.sessions") == 0
+    assert (await browser.back(state)).status_code == 200
+
+
 async def test_two_windows_sign_in_beside_each_other(browser: Browser, provider: Provider) -> None:
     """Each has a state of its own, and the first to come back doesn't take the other's away."""
     first = await browser.begin()

@@ -133,6 +133,11 @@ class Call(Request[None, None, State]):
         return self.scope["head"]  # type: ignore[typeddict-item, no-any-return]
 
     @property
+    def is_head(self) -> bool:
+        """Whether a HEAD asks for what the edge has a GET answer."""
+        return self.scope["is_head"]  # type: ignore[typeddict-item, no-any-return]
+
+    @property
     def path(self) -> Mapping[str, str]:
         """The path's parameters, already known to fit their patterns."""
         return self.scope["path_params"]

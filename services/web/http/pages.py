@@ -23,7 +23,7 @@ from services.web.http.bodies import is_form
 from services.web.http.call import ANYONE, VISITOR, AnyCall, Call, Caller
 from services.web.http.endpoints import path_patterns, route
 from services.web.http.origins import require_same_origin
-from services.web.http.problems import CookieRefused, MissingScope, NotFound, WrongMediaType
+from services.web.http.problems import CookieRefused, MissingScope, NotByHead, NotFound, WrongMediaType
 from services.web.http.queries import Query, QueryReader
 from services.web.http.shared import shared
 
@@ -43,12 +43,12 @@ Form = TypeVar("Form", bound=msgspec.Struct)
 
 
 def page(
-    path: str, takes: type[QueryT], by: Caller = ANYONE
+    path: str, takes: type[QueryT], by: Caller = ANYONE, *, is_safe: bool = True
 ) -> Callable[[Callable[[AnyCall, QueryT], Awaitable[Answer]]], HTTPRouteHandler]:
     """Register a function as a page, of anyone or of operators with a scope, who are led to the sign-in page first.
 
     `takes` is the Struct of its query, whose `after` the views have reached when the function runs. What a form led to, with
-    `after` or `said`, is for its reader alone.
+    `after` or `said`, is for its reader alone. A page that isn't safe changes something when it is shown: no HEAD asks for it.
     """
     query = QueryReader(takes)
     check = _checker(path)
@@ -56,6 +56,8 @@ def page(
     def made(function: Callable[..., Awaitable[Answer]]) -> HTTPRouteHandler:
         async def handle(request: Call) -> Answer:
             check(request)
+            if not is_safe and request.is_head:
+                raise NotByHead
             if by.kind == "operator" and (led := await _admit_operator(request, by.scope)):
                 return led
             asked = query.read(request.scope["query_string"])

@@ -122,6 +122,13 @@ class NotFromHere(Refusal):
     """Another site posted the form."""
 
 
+class NotByHead(Refusal):
+    """A GET of this page changes something, so a HEAD, which must not, is refused (RFC 9110, 9.2.1)."""
+
+    def __init__(self) -> None:
+        super().__init__("This page is shown by GET alone.", headers=((b"allow", b"GET"),))
+
+
 class CookieRefused(Refusal):
     """The browser doesn't keep our cookie."""
 
@@ -154,7 +161,10 @@ KINDS: dict[type[Exception], Kind] = {
         " about you. Allow cookies for this site, go back, and press the button again.",
     ),
     NotFoundException: Kind(404, "not-found", "Not found", "Nothing is served at this path."),
-    MethodNotAllowedException: Kind(405, "method-not-allowed", "Method not allowed", "`Allow` names what this path takes."),
+    **dict.fromkeys(
+        (MethodNotAllowedException, NotByHead),
+        Kind(405, "method-not-allowed", "Method not allowed", "`Allow` names what this path takes."),
+    ),
     # What PostgreSQL and its connections throw while it is away, starting, stopping, or slow.
     **dict.fromkeys(postgres.UNAVAILABLE, UNAVAILABLE),
     asyncpg.UndefinedTableError: UNAVAILABLE,  # views that no projector has built yet
