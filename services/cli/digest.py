@@ -296,7 +296,7 @@ async def resume(provider: str | None, to_outbox: bool) -> None:
         await _relay_is_there(settings, to_outbox)
         await _set_paused(settings, False)
     async with connected(settings) as connection:
-        resumed = await holds.resume(connection, provider and holds.unnamed(provider))
+        resumed = await holds.resume(connection, operator_of(settings), provider and holds.unnamed(provider))
         if provider is not None and not resumed:
             names = ", ".join(holds.named(hold.provider) for hold in await holds.read_holds(connection))
             raise click.ClickException(f"{provider} is not held. " + (f"Held: {names}" if names else "Nothing is held"))
@@ -364,7 +364,7 @@ async def _set_paused(settings: Settings, paused: bool) -> None:
     from services.newsletter import issues
 
     async with connected(settings) as connection:
-        await issues.set_paused(connection, paused)
+        await issues.set_paused(connection, operator_of(settings), paused=paused)
 
 
 async def _ring(settings: Settings) -> None:

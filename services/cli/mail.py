@@ -65,7 +65,7 @@ async def waive(reason: str | None, undo: bool) -> None:
         if reason:
             await store.waive(connection, operator_of(settings), reason)
         else:
-            await store.unwaive(connection)
+            await store.unwaive(connection, operator_of(settings))
     click.echo("The first issue goes, whatever `mail check` says" if reason else "Red lines hold the first issue")
 
 

@@ -21,8 +21,19 @@ where (checked_at is null or checked_at < now() - interval '1 day' or asked_at >
 returning 1
 """
 ASK: Final = "update newsletter.mail_check set asked_at = now(), begun_at = null"
-WAIVE: Final = "update newsletter.mail_check set waived_at = now(), waived_by = $1, waived_for = $2"
-UNWAIVE: Final = "update newsletter.mail_check set waived_at = null, waived_by = null, waived_for = null"
+WAIVE: Final = """
+with waived as (update newsletter.mail_check set waived_at = now(), waived_by = $1, waived_for = $2)
+insert into operators.acts (position, operator, kind, subject, about)
+select h.position, $1, 'waived-mail-check', 'mail check', $2 from log.head h
+"""
+UNWAIVE: Final = """
+with taken_back as (
+    update newsletter.mail_check set waived_at = null, waived_by = null, waived_for = null
+    where waived_at is not null returning 1
+)
+insert into operators.acts (position, operator, kind, subject)
+select h.position, $1, 'took-waiver-back', 'mail check' from taken_back, log.head h
+"""
 # A line keeps since when it is in its state; the subjects of an earlier release go.
 KEEP: Final = """
 with checked as (
@@ -141,6 +152,6 @@ async def waive(database: Database, operator: str, reason: str) -> None:
     await database.execute(WAIVE, operator, reason)
 
 
-async def unwaive(database: Database) -> None:
+async def unwaive(database: Database, operator: str) -> None:
     """Let the first issue wait for red lines again."""
-    await database.execute(UNWAIVE)
+    await database.execute(UNWAIVE, operator)

@@ -68,9 +68,16 @@ with taken as (
 update newsletter.holds h set refused = 0, held_at = null, probe_at = null from taken t where h.provider = t.provider
 """  # noqa: S608 - a constant
 RESUME: Final = f"""
-update newsletter.holds
-set refused = 0, held_at = null, probe_at = null, at = now(), believed_at = case when held_for = '{DOUBTED}' then now() end
-where held_at is not null and ($1::text is null or provider = $1) returning provider
+with resumed as (
+    update newsletter.holds
+    set refused = 0, held_at = null, probe_at = null, at = now(), believed_at = case when held_for = '{DOUBTED}' then now() end
+    where held_at is not null and ($1::text is null or provider = $1) returning provider
+),
+noted as (
+    insert into operators.acts (position, operator, kind, subject)
+    select h.position, $2, 'resumed-hold', coalesce(nullif(r.provider, ''), '{RELAY_NAME}') from resumed r, log.head h
+)
+select provider from resumed
 """  # noqa: S608
 
 # Three statements that bring the mails in line with the holds: those refused in the last three days wait with the others; those
@@ -253,9 +260,9 @@ async def tidy(database: Database) -> None:
         await database.execute(statement)
 
 
-async def resume(database: Database, provider: str | None = None) -> list[str]:
-    """Let a provider's mails go on, or everybody's; return the providers that were held."""
-    resumed = [row["provider"] for row in await database.fetch(RESUME, provider)]
+async def resume(database: Database, operator: str, provider: str | None = None) -> list[str]:
+    """Let a provider's mails go on, or everybody's, as an operator says; return the providers that were held."""
+    resumed = [row["provider"] for row in await database.fetch(RESUME, provider, operator)]
     await align(database)
     return resumed
 

@@ -329,12 +329,18 @@ async def cancel(database: Database, number: int) -> int:
     return stopped
 
 
-async def set_paused(database: Database, paused: bool) -> None:
+SET_PAUSED: Final = """
+with switched as (
+    update newsletter.schedule set paused_at = case when $1 then coalesce(paused_at, now()) end, held = null,
+        resumed_at = case when $1 then resumed_at else now() end
+)
+insert into operators.acts (position, operator, kind, subject)
+select h.position, $2, case when $1 then 'paused-digests' else 'resumed-digests' end, 'digests' from log.head h
+"""
+
+
+async def set_paused(database: Database, operator: str, *, paused: bool) -> None:
     """Pause the compiling and sending of issues, or resume it. Who resumes has seen that the log went back, if it did."""
     if not paused:
         await history.answer(database)
-    await database.execute(
-        "update newsletter.schedule set paused_at = case when $1 then coalesce(paused_at, now()) end, held = null,"
-        " resumed_at = case when $1 then resumed_at else now() end",
-        paused,
-    )
+    await database.execute(SET_PAUSED, paused, operator)

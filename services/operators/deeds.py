@@ -8,13 +8,14 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-Kind = Literal["reviews", "votes", "catalog", "readers", "erasures", "quarantine", "proof", "sessions", "others"]
+Kind = Literal["reviews", "votes", "catalog", "readers", "erasures", "quarantine", "proof", "sessions", "mail", "others"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-LOGGED: Final = frozenset(KINDS) - {"sessions"}
-"""The kinds that stand in the log."""
+LOGGED: Final = frozenset(KINDS) - {"sessions", "mail"}
+"""The kinds of events. The others are of acts, which are no events."""
 
 SCOPES: Final[Mapping[Kind, str]] = {
     "reviews": "moderate", "votes": "voters", "catalog": "catalog", "readers": "digest", "sessions": "operators",
+    "mail": "digest",
 }  # fmt: skip
 """The scope that opens a kind, beside `read`, which opens all that stands in the log; whose isn't named, `read` alone opens."""
 
@@ -91,6 +92,11 @@ DEEDS: Final[Mapping[str, Deed]] = {
     "signed-in": Deed("sessions", lambda d, tool: f"signed in by {'a token' if d['about'] == 'token' else 'the provider'}"),
     "signed-out": Deed("sessions", lambda d, tool: "signed out, or ended a session of their own"),
     "ended-session": Deed("sessions", lambda d, tool: f"ended a session of {d['about']}"),
+    "resumed-hold": Deed("mail", lambda d, tool: f"let the held mails of {d['subject']} go on"),
+    "waived-mail-check": Deed("mail", lambda d, tool: "let the first issue go though lines are red", lambda d: d["about"]),
+    "took-waiver-back": Deed("mail", lambda d, tool: "let the first issue wait for the mail check again"),
+    "paused-digests": Deed("mail", lambda d, tool: "paused the newsletter"),
+    "resumed-digests": Deed("mail", lambda d, tool: "let the newsletter go on"),
 }
 # fmt: on
 
@@ -98,6 +104,11 @@ TYPES: Final[Mapping[Kind, tuple[str, ...]]] = {
     kind: tuple(type_ for type_, deed in DEEDS.items() if deed.kind == kind and type_[0].isupper()) for kind in KINDS
 }
 """The types of events of each kind. Others of an operator's are `others`, and have the type's own name for words."""
+
+ACTS: Final[Mapping[Kind, tuple[str, ...]]] = {
+    kind: tuple(type_ for type_, deed in DEEDS.items() if deed.kind == kind) for kind in KINDS if kind not in LOGGED
+}
+"""The acts of each kind."""
 
 
 def opened(scopes: frozenset[str]) -> frozenset[Kind]:

@@ -17,11 +17,18 @@ from asyncpg import Connection, Pool
 
 from events.log import ids
 from projections.registry import named
+from services.operators.deeds import ACTS as DONE
 from services.operators.deeds import LOGGED, TYPES, Kind, tell
 
 Database: TypeAlias = "Pool[Any] | Connection[Any]"
 
 AT_ONCE: Final = 1_000
+_PAGES: Final = {
+    **dict.fromkeys(("signed-in", "signed-out", "ended-session"), "/ops/sessions"),
+    **dict.fromkeys(("waived-mail-check", "took-waiver-back"), "/ops/mail"),
+    "resumed-hold": "/ops/holds",
+}
+"""The pages that acts lead to; the newsletter's pause has none."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EVENT: Final = """
 e.position, e.recorded_at as at, e.meta->>'operator' as operator, e.type, e.data::text as data, e.stream, 0::bigint as act
@@ -64,7 +71,7 @@ select a.position, a.at, a.operator, a.kind as type, a.about, a.subject, a.id as
 from operators.acts a
 where (a.position, a.id) < ($1, $2) and a.position >= $3 and ($5::text is null or a.operator = $5)
   and ($6::text is null or a.subject = $6) and ($7::timestamptz is null or a.at >= $7)
-  and ($8::timestamptz is null or a.at < $8) and ($9::text is null or a.operator = $9)
+  and ($8::timestamptz is null or a.at < $8) and (a.kind = any($9::text[]) or (a.kind = any($10::text[]) and a.operator = $11))
 order by a.position desc, a.id desc limit $4
 """
 TOOLS: Final = named("select tool, name, slug from {cards}.tools where tool = any($1::text[])")
@@ -208,13 +215,14 @@ async def _events(
 
 
 async def _acts(database: Database, asked: Asked, below: Place, limit: int) -> Sequence[Mapping[str, Any]]:
-    if "sessions" not in asked.kinds | asked.own:
-        return []
-    viewer = None if "sessions" in asked.kinds else asked.viewer
-    act = below.act or 0
-    return await database.fetch(
-        ACTS, below.position, act, 0, limit, asked.operator, asked.about, asked.since, asked.until, viewer
+    all_types, own_types = (
+        [type_ for kind in kinds & DONE.keys() for type_ in DONE[kind]] for kinds in (asked.kinds, asked.own)
     )
+    if not all_types and not own_types:
+        return []
+    whose = (all_types, own_types, asked.viewer)
+    bounds = (below.position, below.act, 0, limit)
+    return await database.fetch(ACTS, *bounds, asked.operator, asked.about, asked.since, asked.until, *whose)
 
 
 async def _tools(database: Database, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, tuple[str, str]]:
@@ -248,7 +256,7 @@ def _event(row: Mapping[str, Any], tools: Mapping[str, tuple[str, str]]) -> Acti
 
 
 def _act(row: Mapping[str, Any]) -> Action:
-    kind, what, reason = tell(row["type"], {"about": row["about"]}, None)
+    kind, what, reason = tell(row["type"], {"about": row["about"], "subject": row["subject"]}, None)
     return Action(
         position=row["position"],
         at=row["at"],
@@ -258,7 +266,7 @@ def _act(row: Mapping[str, Any]) -> Action:
         what=what,
         reason=reason,
         subject=row["subject"],
-        link="/ops/sessions",
+        link=_PAGES.get(row["type"]),
         place=str(Place(row["position"], row["act"])),
     )
 

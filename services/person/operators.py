@@ -57,8 +57,9 @@ KEPT: Final = (
         },
     ),
     Kept(
-        name="Sign-ins and sign-outs of operators",
-        what="That you signed in, signed out, or ended a session.",
+        name="Sign-ins of operators, and what they switched",
+        what="That you signed in, signed out, or ended a session; paused or resumed the newsletter, or let held mails go;"
+        " waived the mail check and for what, or took that back.",
         about="operators",
         when="operate",
         ground="interest",

@@ -97,7 +97,7 @@ def _told(hold: Hold) -> HeldProvider:
 
 
 async def _resume(call: Call, name: str) -> bool:
-    resumed = await holds.resume(call.site.database, holds.unnamed(name))
+    resumed = await holds.resume(call.site.database, call.operator, holds.unnamed(name))
     if resumed:
         await ring(call.site.valkey)
     return bool(resumed)

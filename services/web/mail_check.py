@@ -110,7 +110,7 @@ async def put_waiver(call: Call, given: NewWaiver) -> MailCheckAnswer:
 @endpoint("DELETE", "/v1/ops/mail-check/waiver", by=operator("digest"), gives=MailCheckAnswer)
 async def delete_waiver(call: Call) -> MailCheckAnswer:
     """Let red lines hold the first issue again."""
-    await store.unwaive(call.site.database)
+    await store.unwaive(call.site.database, call.operator)
     return await read_check(call)
 
 
@@ -138,5 +138,5 @@ async def mail_check_form(call: Call, form: MailCheckForm) -> Answer:
             await store.waive(database, call.operator, form.reason)
             return back(_PATH, None, "waived")
         case "hold":
-            await store.unwaive(database)
+            await store.unwaive(database, call.operator)
             return back(_PATH, None, "held")

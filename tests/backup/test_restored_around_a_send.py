@@ -180,7 +180,7 @@ async def finish(given: Settings, database: "asyncpg.Pool[Any]", world: World, m
         if not has_marks:
             await settle(database, marks, 1, read_relay_log([world.file], now()), now())
         assert world.got() == before, "something was sent while the newsletter was held"
-        await issues.set_paused(database, paused=False)
+        await issues.set_paused(database, "ed", paused=False)
         number = await send_now(given, database)  # also plans one that was compiled
         await until_done(database, number)
         assert max(world.got().values()) == 1

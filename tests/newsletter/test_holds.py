@@ -194,7 +194,7 @@ async def test_waiting_for_our_fault_never_gives_a_reader_up(room: Newsroom) -> 
         await is_probed(room)
         await room.deliver()
     assert await room.accounts(number) == {"deferred": 10}
-    await holds.resume(room.database)
+    await holds.resume(room.database, "ed")
     room.sink.rcpt = refusing("gmail.com", reply="451 4.3.0 later")
     for _ in range(2 * MOST_TRIES):  # a mail that meets the slowdown of another isn't tried
         await room.database.execute("update newsletter.slowdowns set until = now()")
@@ -249,7 +249,7 @@ async def test_an_earlier_refusal_for_the_same_cause_waits_with_the_others(room:
     assert await room.accounts(number) == {"rejected": 1, "deferred": 3} and await room.accounts(second) == {"deferred": 8}
     assert (await issues.issue(room.database, number)).state == "planned"
     room.sink.rcpt = says_250
-    await holds.resume(room.database)
+    await holds.resume(room.database, "ed")
     await room.deliver()
     assert await room.accounts(number) == {"rejected": 1, "accepted": 3} and await room.accounts(second) == {"accepted": 8}
 
@@ -281,7 +281,7 @@ async def test_who_leaves_while_held_gets_nothing(room: Newsroom) -> None:
     kept = "select provider from newsletter.mails where reader = $1 and issue = $2"
     assert await room.database.fetchval(kept, readers[0], number) is None
     room.sink.rcpt = says_250
-    await holds.resume(room.database)
+    await holds.resume(room.database, "ed")
     await room.deliver()
     assert await room.accounts(number) == {"accepted": 10, "cancelled": 1}
     assert await room.database.fetchval("select count(provider) from newsletter.mails") == 0
@@ -304,7 +304,7 @@ async def test_who_comes_back_while_held_waits_again(room: Newsroom, is_tidied: 
     await room.deliver()
     assert await room.accounts(number) == {"deferred": 11}
     room.sink.rcpt = says_250
-    await holds.resume(room.database)
+    await holds.resume(room.database, "ed")
     await room.deliver()
     assert await room.accounts(number) == {"accepted": 11}
     assert (await issues.issue(room.database, number)).state == "settled"
@@ -320,10 +320,10 @@ async def test_holds_and_releases_that_race_leave_no_mail_behind(room: Newsroom)
         for now_bad in (("gmail.com",), ("gmail.com", "yahoo.com"), ("example.com",), ("yahoo.com",), ()):
             bad = now_bad
             turns = [sender.turn() for sender in (room.sender, *others)]
-            await asyncio.gather(*turns, holds.resume(room.database), holds.tidy(room.database))
+            await asyncio.gather(*turns, holds.resume(room.database, "ed"), holds.tidy(room.database))
             await room.database.execute("update newsletter.holds set probe_at = now() where held_at is not null")
             assert sum((await room.accounts(number)).values()) == 60
-        await holds.resume(room.database)
+        await holds.resume(room.database, "ed")
         await holds.retry(room.database, number)
         await room.deliver()
     assert await room.accounts(number) == {"accepted": 60}

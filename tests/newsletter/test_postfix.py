@@ -87,7 +87,7 @@ async def test_a_postfix_that_refuses_our_greeting_costs_no_reader(room: Newsroo
         await send_all(room, strict, "app-1")
         assert await room.accounts(number) == {"deferred": holds.ROW}
         assert await room.database.fetchval("select count(*) from vault.lookups where suppressed is not null") == 0
-        await holds.resume(room.database)
+        await holds.resume(room.database, "ed")
         await send_all(room, strict, "verdicts.example")
         assert await room.accounts(number) == {"accepted": holds.ROW}
 

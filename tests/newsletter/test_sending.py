@@ -122,7 +122,7 @@ async def test_a_relay_that_knows_hardly_any_address_is_doubted_once(room: Newsr
     assert accounts.get("rejected", 0) == 0 and sum(accounts.values()) == 23
     assert [hold.reason for hold in await holds.read_holds(room.database)] == [holds.DOUBTED]
     assert await room.database.fetchval("select count(*) from vault.lookups where suppressed is not null") == 0
-    await holds.resume(room.database)
+    await holds.resume(room.database, "ed")
     await room.deliver()
     assert await room.accounts(number) == {"accepted": 1, "rejected": 22}
     assert await room.reasons(number) == dict.fromkeys(set(readers) - {readers[1]}, "hard bounce")
@@ -131,9 +131,9 @@ async def test_a_relay_that_knows_hardly_any_address_is_doubted_once(room: Newsr
 async def test_mails_that_were_held_for_days_are_tried_as_often_as_others(room: Newsroom) -> None:
     """Three days are counted from the resumption, not from the planning before a pause."""
     number, _ = await planned(room, 1)
-    await issues.set_paused(room.database, True)
+    await issues.set_paused(room.database, "ed", paused=True)
     await room.database.execute("update newsletter.mails set planned_at = now() - interval '4 days'")
-    await issues.set_paused(room.database, False)
+    await issues.set_paused(room.database, "ed", paused=False)
     room.sink.rcpt = lambda to: "451 4.3.0 later"
     await room.deliver()
     assert await room.accounts(number) == {"deferred": 1}
@@ -226,12 +226,12 @@ async def test_a_lost_workers_chunk_becomes_uncertain_when_its_lease_is_over(roo
 async def test_a_pause_holds_digests_and_lets_confirmations_out(room: Newsroom) -> None:
     """While paused no digest goes out; a confirmation does."""
     number, _ = await planned(room, 1)
-    await issues.set_paused(room.database, True)
+    await issues.set_paused(room.database, "ed", paused=True)
     await room.sign_up("new@example.com")
     await room.deliver()
     assert await room.accounts(number) == {"pending": 1}
     assert len(room.sink.to("new@example.com")) == 1
-    await issues.set_paused(room.database, False)
+    await issues.set_paused(room.database, "ed", paused=False)
     await room.deliver()
     assert await room.accounts(number) == {"accepted": 1}
 
@@ -273,6 +273,6 @@ async def test_a_ledger_that_went_back_sends_nothing_again(room: Newsroom) -> No
     assert (len(room.sink.mails), await room.accounts(number)) == (sent, {"pending": 25})
     said = [problem.what for problem in await problems(room)]
     assert "The newsletter is held: the ledger doesn't have mails any more that were sent" in said
-    await issues.set_paused(room.database, False)
+    await issues.set_paused(room.database, "ed", paused=False)
     await room.deliver()
     assert await room.accounts(number) == {"accepted": len(readers)}

@@ -18,6 +18,7 @@ from events.log.committer import Committer
 from events.log.event import Event
 from projections.cards import tallies_at_head
 from services.clock import fresh_id
+from services.newsletter import issues
 from services.operators import log
 from services.operators.deeds import DEEDS, KINDS, LOGGED, SCOPES, TYPES
 from services.operators.log import TOP, Asked
@@ -253,11 +254,37 @@ async def test_a_page_of_millions_costs_as_little(connection: Any) -> None:
     assert "events_operator" in plan
 
 
+async def test_what_is_done_to_the_mail_is_told(http: httpx.AsyncClient, connection: Any) -> None:
+    """Holds, waivers and pauses are told with the name and reason, also what was taken back, to those with the scope alone."""
+    await connection.execute(
+        "insert into newsletter.holds (provider, refused, held_for, held_at, probe_at)"
+        " values ('gmail.com', 10, 'no', now(), now())"
+    )
+    assert (await http.post("/v1/ops/holds/gmail.com/resumption", headers=bearer(ANN))).status_code == 200
+    for _ in range(2):  # what isn't waived any more isn't taken back again
+        await http.put("/v1/ops/mail-check/waiver", json={"reason": "A trial"}, headers=bearer(ANN))
+    for _ in range(2):
+        await http.delete("/v1/ops/mail-check/waiver", headers=bearer(ANN))
+    await issues.set_paused(connection, "shell:dan", paused=True)
+    await issues.set_paused(connection, "shell:dan", paused=False)
+    found = await actions(http, kind="mail")
+    assert told(found) == [
+        "shell:dan let the newsletter go on",
+        "shell:dan paused the newsletter",
+        "ann let the first issue wait for the mail check again",
+        *["ann let the first issue go though lines are red: A trial"] * 2,
+        "ann let the held mails of gmail.com go on",
+    ]
+    assert [one["link"] for one in found] == [None, None, *["/ops/mail"] * 3, "/ops/holds"]
+    for other in (MOD, READER):
+        assert not [one for one in await actions(http, other) if one["kind"] == "mail"]
+
+
 def test_every_event_that_an_operator_can_cause_has_words() -> None:
     """Each kind but one has its types, each scope is one of ours, and no type is told that isn't an event."""
     names = {type_.__name__ for type_ in _subclasses(Event)}
     assert {type_ for type_ in DEEDS if type_[0].isupper()} <= names
-    assert all(TYPES[kind] for kind in LOGGED - {"others"}) and set(KINDS) == LOGGED | {"sessions"}
+    assert all(TYPES[kind] for kind in LOGGED - {"others"}) and set(KINDS) == LOGGED | {"sessions", "mail"}
     assert set(SCOPES.values()) <= ALL_SCOPES
 
 
