@@ -28,6 +28,15 @@ from tests.support.runners import until
 from tests.support.servers import database, locked
 from tests.support.shell import Follow, Shell, Vote
 
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take its time for a part of the status: only a lock leaves one out."""
+    monkeypatch.setattr(
+        read, "LIMIT_PART", f"set local lock_timeout = '300ms'; set local statement_timeout = '{PATIENCE:.0f}s'"
+    )
+
+
 MONDAY = Schedule(0, 9, "UTC")
 
 

@@ -126,7 +126,7 @@ async def count_day(fleet: SendingFleet, context: str) -> None:
             room = await connection.fetchval("select cap - mails from newsletter.days where provider = '' for update")
             attempted = await connection.fetchval(ATTEMPTED) - fleet.sent_before
             assert attempted <= CAP, (context, attempted)
-            if room == 0 and attempted == CAP:
+            if room == 0:  # those that a dying relay put off count for the day as well, and wait again
                 await connection.execute("update newsletter.days set mails = 0")
                 fleet.sent_before += attempted
     finally:
