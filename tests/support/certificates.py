@@ -12,6 +12,12 @@ from cryptography.x509.oid import NameOID
 
 from services.clock import now
 
+# Python asks for this, and for the identifiers of keys, from 3.13 on (RFC 5280, 4.2.1.1 to 4.2.1.3).
+_signs = x509.KeyUsage(
+    digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False, key_agreement=False,
+    key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+)  # fmt: skip
+
 
 class Authority:
     """Signs certificates; who trusts `file` trusts them."""
@@ -23,6 +29,7 @@ class Authority:
         self.file = folder / "authority.pem"
         own = _builder(self._name, self._name, self._key, 4000)
         own = own.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        own = own.add_extension(_signs, critical=True)
         self.file.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
     def serving(self, name: str, days: float = 90, *, ours: bool = True) -> ssl.SSLContext:
@@ -31,7 +38,9 @@ class Authority:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = _builder(subject, self._name if ours else subject, key, days)
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        made = builder.sign(self._key if ours else key, hashes.SHA256())
+        signer = self._key if ours else key
+        by = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+        made = builder.add_extension(by, critical=False).sign(signer, hashes.SHA256())
         file = self._folder / f"{made.serial_number}.pem"
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         file.write_bytes(private + made.public_bytes(Encoding.PEM))
@@ -49,4 +58,5 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivate
         .serial_number(x509.random_serial_number())
         .not_valid_before(now() - timedelta(days=100))
         .not_valid_after(now() + timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
