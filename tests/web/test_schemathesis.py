@@ -65,7 +65,8 @@ def test_document_and_behaviour_agree(case: Case, site: Site) -> None:
     if _is_position(query.get("after")) and case.path != "/v1/ops/events":
         query["after"] = "0"  # a position to come is waited for, and then 503
     excluded = []
-    if case.path in REFUSES_MORE or "cursor" in query:
+    has_nul = any("\0" in str(value) for value in query.values())  # no query may hold one, whatever it is of
+    if case.path in REFUSES_MORE or "cursor" in query or has_nul:
         excluded.append("positive_data_acceptance")
     if not query.keys() <= _parameters(case):
         excluded.append("negative_data_rejection")  # parameters that we don't know are ignored
