@@ -1,14 +1,10 @@
 """PostgreSQL's own programs for backups, told of the database by their environment, so that no password is in a command."""
 
 from pathlib import Path
-from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from services.embedded.postgres import programs_folder
 from services.embedded.servers import SERVER_ENVIRON
-
-SEGMENT: Final = 16 * 2**20
-"""Bytes of a file of WAL."""
 
 
 def program(name: str) -> Path:

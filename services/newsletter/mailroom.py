@@ -112,6 +112,8 @@ class Mailroom:
         """Compile and plan the issues that are due, unless the log went back."""
         await self._watch.look()
         await pace.follow(self.database, self._pace)
+        if self._own_hours is not None:
+            await pace.keep_hours(self.database)
         await holds.tidy(self.database)
         at = await periods.time_of(self.database)
         dsn = self._settings.database_url

@@ -26,7 +26,6 @@ from services.web.site import Call
 
 _PAGE: Final = 50
 _MOST: Final = 1_000_000
-_FILTERS: Final = ("operator", "kind", "about", "since", "until")
 _OWN: Final[frozenset[Kind]] = frozenset({"sessions"})
 """The kinds of which everybody sees their own."""
 _NAMES: Final = 200

@@ -118,9 +118,9 @@ class Edge:
         method = scope["method"] if scope["method"] in METHODS else OTHER
         span = None if self._tracing is None else self._tracing.begin(head)
         place = self._admission.enter(method, scope["path"], started, waited(started))
-        outgoing = _Outgoing(send, extra, self._headers_for(scope, head, request_id), place, is_head=method == "HEAD")
-        extra["is_head"] = outgoing.is_head
-        if outgoing.is_head:
+        extra["is_head"] = is_head = method == "HEAD"
+        outgoing = _Outgoing(send, extra, self._headers_for(scope, head, request_id), place, is_head=is_head)
+        if is_head:
             scope["method"] = HttpMethod.GET
         try:
             if place is None:
