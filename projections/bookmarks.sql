@@ -13,16 +13,12 @@ select 'bookmarks' as name, count(*) as total from bookmarks;
 
 -- changes (ToolBookmarked, BookmarkRemoved): each event is one bookmark more or less
 select 'bookmarks' as name, sum(case e.type when 'ToolBookmarked' then 1 else -1 end)::bigint as change
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and e.type in ('ToolBookmarked', 'BookmarkRemoved');
+from log.taken($1, $2, $3, '{ToolBookmarked, BookmarkRemoved}') e;
 
 -- step bookmarks (ToolBookmarked, BookmarkRemoved): the window's last event of each bookmark holds
 with last_word as (
     select distinct on (e.stream) e.data->>'visitor' as visitor, e.data->>'tool' as tool, e.type, e.position
-    from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('ToolBookmarked', 'BookmarkRemoved')
+    from log.taken($1, $2, $3, '{ToolBookmarked, BookmarkRemoved}') e
     order by e.stream, e.position desc
 ),
 removed as (

@@ -141,30 +141,27 @@ select c.name, c.change
 from (
     select count(*) filter (where t.plus = 'ship') - count(*) filter (where t.minus = 'ship') as ship,
            count(*) filter (where t.plus = 'skip') - count(*) filter (where t.minus = 'skip') as skip
-    from log.tally_changes t
-    where t.position > $1 and t.position <= $2 and t.position <> all($3::bigint[])
+    from log.changes_taken($1, $2, $3) t
 ) s
 cross join lateral (values ('ship', s.ship), ('skip', s.skip)) as c(name, change)
 union all
 select case e.type when 'ToolAdded' then 'tools' when 'PanelReviewPublished' then 'panel reviews'
                    when 'ComparisonAnnounced' then 'pairs' when 'PersonaDescribed' then 'personas' else 'former slugs' end, count(*)
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and (e.type in ('ToolAdded', 'PanelReviewPublished', 'ComparisonAnnounced')
-       or e.type = 'PersonaDescribed' and e.version = 1
-       or e.type in ('ToolRenamed', 'FormerSlugAdded') and not exists (
-           select from log.recorded_events h
-           where h.stream = e.stream and h.version < e.version and h.data->>'slug' = e.data->>'slug'
-       ))
+from log.taken($1, $2, $3, '{ToolAdded, PanelReviewPublished, ComparisonAnnounced, PersonaDescribed, ToolRenamed,
+                             FormerSlugAdded}') e
+where e.type in ('ToolAdded', 'PanelReviewPublished', 'ComparisonAnnounced')
+      or e.type = 'PersonaDescribed' and e.version = 1
+      or e.type in ('ToolRenamed', 'FormerSlugAdded') and not exists (
+          select from log.of_stream(e.stream) h where h.version < e.version and h.data->>'slug' = e.data->>'slug'
+      )
 group by 1;
 
 -- step uncount_categories (ToolAdded, ToolDescribed, ToolListed, ToolUnlisted): the window's tools leave the counts they are in; a category of none goes, and the counts below take them in again
 with d as (
     select t.category, count(*) as tools
     from (
-        select distinct e.data->>'tool' as tool from log.recorded_events e
-        where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-          and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted')
+        select distinct e.data->>'tool' as tool
+        from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolListed, ToolUnlisted}') e
     ) w
     join tools t on t.tool = w.tool and t.listed
     group by t.category
@@ -178,9 +175,9 @@ update categories c set tools = c.tools - d.tools from d where c.category = d.ca
 with d as (
     select p.persona, p.category, count(*) as reviewed, count(*) filter (where p.verdict = 'ship') as shipped
     from (
-        select distinct e.data->>'tool' as tool from log.recorded_events e
-        where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-          and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted', 'PanelReviewPublished', 'PanelReviewRevised')
+        select distinct e.data->>'tool' as tool
+        from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolListed, ToolUnlisted,
+                                                                             PanelReviewPublished, PanelReviewRevised}') e
     ) w
     join panel p on p.tool = w.tool and p.listed
     group by p.persona, p.category
@@ -197,8 +194,7 @@ insert into tools (tool, slug, name, tagline, description, category, pricing_tie
 select e.data->>'tool', e.data->>'slug', e.data->>'name', e.data->>'tagline', e.data->>'description', e.data->>'category',
        e.data->>'pricing_tier', e.data->>'pricing_label', e.data->>'best_for', e.data->>'url', (e.data->>'reviewed')::date,
        e.data->>'disclosure', e.data->>'successor', true, e.position
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ToolAdded'
+from log.taken($1, $2, $3, '{ToolAdded}') e
 order by e.data->>'tool';
 
 -- step described (ToolDescribed): the window's last description of each tool holds, if the tool wasn't added again after it
@@ -209,11 +205,8 @@ set name = e.data->>'name', tagline = e.data->>'tagline', description = e.data->
     successor = e.data->>'successor', position = e.position
 from (
     select distinct on (r.stream) r.data, r.position
-    from log.recorded_events r
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ToolDescribed'
-      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
-                      and a.position > r.position and a.position > $1 and a.position <= $2
-                      and a.position <> all($3::bigint[]))
+    from log.taken($1, $2, $3, '{ToolDescribed}') r
+    where not exists (select from log.taken($1, $2, $3, '{ToolAdded}') a where a.stream = r.stream and a.position > r.position)
     order by r.stream, r.position desc
 ) e
 where t.tool = e.data->>'tool';
@@ -223,15 +216,11 @@ insert into former_slugs (slug, tool, position)
 select distinct on (e.slug) e.slug, e.tool, e.position
 from (
     select coalesce(lag(r.data->>'slug') over (partition by r.stream order by r.position), t.slug) as slug, t.tool, r.position
-    from log.recorded_events r join tools t on t.tool = r.data->>'tool'
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ToolRenamed'
-      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
-                      and a.position > r.position and a.position > $1 and a.position <= $2
-                      and a.position <> all($3::bigint[]))
+    from log.taken($1, $2, $3, '{ToolRenamed}') r join tools t on t.tool = r.data->>'tool'
+    where not exists (select from log.taken($1, $2, $3, '{ToolAdded}') a where a.stream = r.stream and a.position > r.position)
     union all
     select r.data->>'slug', r.data->>'tool', r.position
-    from log.recorded_events r
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'FormerSlugAdded'
+    from log.taken($1, $2, $3, '{FormerSlugAdded}') r
 ) e
 order by e.slug, e.position desc
 on conflict (slug) do update set tool = excluded.tool, position = excluded.position;
@@ -241,11 +230,8 @@ update tools t
 set slug = e.data->>'slug', position = greatest(t.position, e.position)
 from (
     select distinct on (r.stream) r.data, r.position
-    from log.recorded_events r
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ToolRenamed'
-      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
-                      and a.position > r.position and a.position > $1 and a.position <= $2
-                      and a.position <> all($3::bigint[]))
+    from log.taken($1, $2, $3, '{ToolRenamed}') r
+    where not exists (select from log.taken($1, $2, $3, '{ToolAdded}') a where a.stream = r.stream and a.position > r.position)
     order by r.stream, r.position desc
 ) e
 where t.tool = e.data->>'tool';
@@ -253,9 +239,8 @@ where t.tool = e.data->>'tool';
 -- step taken_back (ToolAdded, ToolRenamed, FormerSlugAdded): a slug that a tool has again is no former one
 delete from former_slugs f
 using (
-    select distinct e.data->>'tool' as tool from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('ToolAdded', 'ToolRenamed', 'FormerSlugAdded')
+    select distinct e.data->>'tool' as tool
+    from log.taken($1, $2, $3, '{ToolAdded, ToolRenamed, FormerSlugAdded}') e
 ) w
 join tools t on t.tool = w.tool
 where f.slug = t.slug and f.tool = t.tool;
@@ -265,11 +250,8 @@ update tools t
 set listed = (e.type = 'ToolListed'), position = greatest(t.position, e.position)
 from (
     select distinct on (r.stream) r.type, r.data, r.position
-    from log.recorded_events r
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type in ('ToolListed', 'ToolUnlisted')
-      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
-                      and a.position > r.position and a.position > $1 and a.position <= $2
-                      and a.position <> all($3::bigint[]))
+    from log.taken($1, $2, $3, '{ToolListed, ToolUnlisted}') r
+    where not exists (select from log.taken($1, $2, $3, '{ToolAdded}') a where a.stream = r.stream and a.position > r.position)
     order by r.stream, r.position desc
 ) e
 where t.tool = e.data->>'tool';
@@ -279,9 +261,7 @@ update tools t
 set position = e.position
 from (
     select r.data->>'tool' as tool, max(r.position) as position
-    from log.recorded_events r
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[])
-      and r.type in ('ToolAdded', 'ToolRenamed', 'ToolListed', 'ToolUnlisted')
+    from log.taken($1, $2, $3, '{ToolAdded, ToolRenamed, ToolListed, ToolUnlisted}') r
     group by r.data->>'tool'
 ) e
 where t.successor = e.tool and t.position < e.position;
@@ -293,8 +273,7 @@ select e.lower, e.data->>'persona', e.data->>'role', e.data->>'phrase', e.data->
        e.position
 from (
     select distinct on (lower(r.data->>'persona' collate "C")) lower(r.data->>'persona' collate "C") as lower, r.data, r.position
-    from log.recorded_events r
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'PersonaDescribed'
+    from log.taken($1, $2, $3, '{PersonaDescribed}') r
     order by lower(r.data->>'persona' collate "C"), r.position desc
 ) e
 order by e.lower
@@ -310,9 +289,7 @@ from (
     select distinct on (r.data->>'tool', r.data->>'persona')
            r.data->>'tool' as tool, r.data->>'persona' as persona, r.data, r.position,
            min(r.position) over (partition by r.data->>'tool', r.data->>'persona') as first_position
-    from log.recorded_events r
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[])
-      and r.type in ('PanelReviewPublished', 'PanelReviewRevised')
+    from log.taken($1, $2, $3, '{PanelReviewPublished, PanelReviewRevised}') r
     order by r.data->>'tool', r.data->>'persona', r.position desc
 ) e
 left join tools t on t.tool = e.tool
@@ -324,9 +301,8 @@ set score = excluded.score, verdict = excluded.verdict, take = excluded.take, po
 update panel p
 set category = t.category, listed = t.listed
 from (
-    select distinct e.data->>'tool' as tool from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted')
+    select distinct e.data->>'tool' as tool
+    from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolListed, ToolUnlisted}') e
 ) w
 join tools t on t.tool = w.tool
 where p.tool = t.tool and (p.category <> t.category or p.listed <> t.listed);
@@ -336,10 +312,9 @@ insert into places (tool, slug, name, category, listed, panel_first, panel_secon
 select t.tool, t.slug, t.name, t.category, t.listed,
        case when r.reviews = 0 then 1 else -((200 * r.ships + r.reviews) / (2 * r.reviews)) end, -r.reviews
 from (
-    select distinct e.data->>'tool' as tool from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolRenamed', 'ToolListed', 'ToolUnlisted',
-                     'PanelReviewPublished', 'PanelReviewRevised')
+    select distinct e.data->>'tool' as tool
+    from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolRenamed, ToolListed,
+                                                                         ToolUnlisted, PanelReviewPublished, PanelReviewRevised}') e
 ) w
 join tools t on t.tool = w.tool
 cross join lateral (
@@ -355,9 +330,9 @@ set slug = excluded.slug, name = excluded.name, category = excluded.category, li
 insert into tallies as y (tool, ship, skip, position, slug, category, listed)
 select t.tool, 0, 0, 0, t.slug, t.category, t.listed
 from (
-    select distinct e.data->>'tool' as tool from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolRenamed', 'ToolListed', 'ToolUnlisted')
+    select distinct e.data->>'tool' as tool
+    from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolRenamed, ToolListed,
+                                                                         ToolUnlisted}') e
 ) w
 join tools t on t.tool = w.tool
 order by t.tool
@@ -367,9 +342,8 @@ on conflict (tool) do update set slug = excluded.slug, category = excluded.categ
 insert into categories as c (category, tools)
 select t.category, count(*)
 from (
-    select distinct e.data->>'tool' as tool from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted')
+    select distinct e.data->>'tool' as tool
+    from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolListed, ToolUnlisted}') e
 ) w
 join tools t on t.tool = w.tool and t.listed
 group by t.category
@@ -380,9 +354,9 @@ on conflict (category) do update set tools = c.tools + excluded.tools;
 insert into reviewers as v (persona, category, reviewed, shipped)
 select p.persona, p.category, count(*), count(*) filter (where p.verdict = 'ship')
 from (
-    select distinct e.data->>'tool' as tool from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted', 'PanelReviewPublished', 'PanelReviewRevised')
+    select distinct e.data->>'tool' as tool
+    from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolListed, ToolUnlisted,
+                                                                         PanelReviewPublished, PanelReviewRevised}') e
 ) w
 join panel p on p.tool = w.tool and p.listed
 group by p.persona, p.category
@@ -395,8 +369,7 @@ select c.tool,
        count(*) filter (where c.plus = 'ship') - count(*) filter (where c.minus = 'ship'),
        count(*) filter (where c.plus = 'skip') - count(*) filter (where c.minus = 'skip'),
        max(c.position)
-from log.tally_changes c
-where c.position > $1 and c.position <= $2 and c.position <> all($3::bigint[])
+from log.changes_taken($1, $2, $3) c
 group by c.tool
 order by c.tool
 on conflict (tool) do update
@@ -405,6 +378,5 @@ set ship = t.ship + excluded.ship, skip = t.skip + excluded.skip, position = exc
 -- step pairs (ComparisonAnnounced): each pair is announced once
 insert into pairs (left_tool, right_tool, position)
 select e.data->>'left', e.data->>'right', e.position
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ComparisonAnnounced'
+from log.taken($1, $2, $3, '{ComparisonAnnounced}') e
 order by e.data->>'left', e.data->>'right';

@@ -30,17 +30,15 @@ union all select 'votes', coalesce(sum(votes), 0)::bigint from corrections;
 
 -- changes (CorrectionRecorded): each event carries it; a correction's stream begins with its first part
 select c.name, sum(c.change)::bigint as change
-from log.recorded_events e
+from log.taken($1, $2, $3, '{CorrectionRecorded}') e
 cross join lateral (values ('corrections', (e.version = 1)::integer), ('votes', (e.data->>'votes')::bigint)) as c(name, change)
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'CorrectionRecorded'
 group by c.name;
 
 -- step corrections (CorrectionRecorded): parts add up
 insert into corrections as c (correction, action, reason, voters, votes, recorded_at, position)
 select e.data->>'correction', min(e.data->>'action'), min(e.data->>'reason'), sum((e.data->>'voters')::bigint),
        sum((e.data->>'votes')::bigint), min(e.recorded_at), min(e.position)
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'CorrectionRecorded'
+from log.taken($1, $2, $3, '{CorrectionRecorded}') e
 group by e.data->>'correction'
 order by e.data->>'correction'
 on conflict (correction) do update set voters = c.voters + excluded.voters, votes = c.votes + excluded.votes;
@@ -54,8 +52,7 @@ from (
            (array_agg((t.tool->'before'->>1)::bigint order by e.position))[1] as before_skip,
            sum((t.tool->'after'->>0)::bigint - (t.tool->'before'->>0)::bigint) as ship,
            sum((t.tool->'after'->>1)::bigint - (t.tool->'before'->>1)::bigint) as skip
-    from log.recorded_events e cross join lateral jsonb_array_elements(e.data->'tools') as t(tool)
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'CorrectionRecorded'
+    from log.taken($1, $2, $3, '{CorrectionRecorded}') e cross join lateral jsonb_array_elements(e.data->'tools') as t(tool)
     group by 1, 2
 ) p
 order by 1, 2

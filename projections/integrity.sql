@@ -77,15 +77,12 @@ cross join lateral (
 
 -- changes (VoteCast, VoidProposed, VoidWithdrawn, CohortDecided, CohortCorrected): votes, and decisions
 select 'votes' as name, count(*) as change
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'VoteCast'
+from log.taken($1, $2, $3, '{VoteCast}') e
 union all
 select t.name, t.change
 from (
     select count(*) as decisions, count(*) filter (where e.type = 'CohortDecided' and e.data->>'decision' = 'undo') as undone
-    from log.other_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('VoidProposed', 'VoidWithdrawn', 'CohortDecided', 'CohortCorrected')
+    from log.taken($1, $2, $3, '{VoidProposed, VoidWithdrawn, CohortDecided, CohortCorrected}') e
 ) c
 cross join lateral (values ('decisions', c.decisions), ('undone', c.undone)) as t(name, change);
 
@@ -95,8 +92,7 @@ with counted as materialized (
            e.data->>'choice' = 'ship' as is_ship,
            coalesce(log.made_at(e.data->>'voter') > extract(epoch from e.recorded_at) * 1000 - 600000, false) as is_young,
            e.position
-    from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'VoteCast'
+    from log.taken($1, $2, $3, '{VoteCast}') e
 ),
 grouped as materialized (
     select tool, at, count(*) filter (where is_ship) as ship, count(*) filter (where not is_ship) as skip,
@@ -120,10 +116,9 @@ set ship = c.ship + excluded.ship, skip = c.skip + excluded.skip, young_ship = c
 -- step announcements (ToolAdded, ComparisonAnnounced): each tool that is shown anew
 insert into announcements (tool, position, at)
 select distinct t.tool, e.position, e.recorded_at
-from log.recorded_events e
+from log.taken($1, $2, $3, '{ToolAdded, ComparisonAnnounced}') e
 cross join lateral (values (e.data->>'tool'), (e.data->>'left'), (e.data->>'right')) as t(tool)
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and e.type in ('ToolAdded', 'ComparisonAnnounced') and t.tool is not null
+where t.tool is not null
 order by t.tool, e.position;
 
 -- step old (VoteCast): after the others, when a day of the log's time has begun; what is older than 43 days goes, and only its number stays
@@ -131,8 +126,7 @@ with begin as materialized (
     select d.at
     from (
         select date_trunc('day', e.recorded_at, 'UTC') - interval '43 days' as at
-        from log.recorded_events e
-        where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'VoteCast'
+        from log.taken($1, $2, $3, '{VoteCast}') e
         order by e.position desc limit 1
     ) d
     where not exists (select from kept k where k.since >= d.at)
@@ -159,9 +153,7 @@ select l.cohort, l.data->>'tool', l.data->>'choice', (l.data->>'begins')::timest
 from (
     select distinct on (e.data->>'cohort') e.data->>'cohort' as cohort, e.type, e.data, e.version, e.position, e.recorded_at,
            count(*) filter (where e.type = 'CohortDecided' and e.data->>'decision' = 'undo') over (partition by e.data->>'cohort') as undone
-    from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('VoidProposed', 'VoidWithdrawn', 'CohortDecided', 'CohortCorrected')
+    from log.taken($1, $2, $3, '{VoidProposed, VoidWithdrawn, CohortDecided, CohortCorrected}') e
     order by e.data->>'cohort', e.position desc
 ) l
 order by l.cohort

@@ -27,7 +27,7 @@ with picked as materialized (
 select t.n as part, coalesce(
     (select 'the leaves of positions ' || string_agg(p.position::text, ', ' order by p.position) || ' are not those of the log'
      from generate_series(t.n * 256 + 1, t.n * 256 + length(t.hashes) / 32) p(position)
-     left join log.public_entries e on e.position = p.position
+     left join log.entries_taken(t.n * 256, t.n * 256 + length(t.hashes) / 32) e on e.position = p.position
      where sha256('\x00'::bytea || convert_to(e.entry, 'UTF8'))
            is distinct from substring(t.hashes from (32 * ((p.position - 1) & 255) + 1)::integer for 32)),
     (select 'the hash above the leaves of positions ' || t.n * 256 + 1 || ' to ' || t.n * 256 + 256 || ' is not theirs'
@@ -39,8 +39,7 @@ from picked join tiles t on t.level = 0 and t.n = picked.n;
 -- step leaves (*): the entries, hashed
 insert into tiles as t (level, n, hashes)
 select 0, s.position - 1 >> 8, string_agg(sha256('\x00'::bytea || convert_to(s.entry, 'UTF8')), ''::bytea order by s.position)
-from log.public_entries s
-where s.position > $1 and s.position <= $2
+from log.entries_taken($1, $2) s
 group by s.position - 1 >> 8
 on conflict (level, n) do update set hashes = t.hashes || excluded.hashes;
 

@@ -57,9 +57,7 @@ union all select 'acts', coalesce(sum(acts), 0)::bigint from acts;
 -- changes (ReviewSubmitted, ReviewApproved, ReviewRejected, ReviewKept, ReviewWithdrawn, ReviewReported): one review more or less, or one act
 select case when e.type in ('ReviewSubmitted', 'ReviewWithdrawn') then 'reviews' else 'acts' end as name,
        sum(case e.type when 'ReviewWithdrawn' then -1 else 1 end)::bigint as change
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and e.type in ('ReviewSubmitted', 'ReviewApproved', 'ReviewRejected', 'ReviewKept', 'ReviewWithdrawn', 'ReviewReported')
+from log.taken($1, $2, $3, '{ReviewSubmitted, ReviewApproved, ReviewRejected, ReviewKept, ReviewWithdrawn, ReviewReported}') e
 group by 1;
 
 -- step submitted (ReviewSubmitted): a new review is pending
@@ -67,8 +65,7 @@ insert into reviews (review, visitor, tool, status, revision, verdict, score, se
                      submitted_position, submitted_at, position)
 select e.data->>'review', e.data->>'visitor', e.data->>'tool', 'pending', 1, e.data->>'verdict', (e.data->>'score')::integer,
        e.data->>'text', e.data->>'name', e.data->>'ties', e.position, e.recorded_at, e.position
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ReviewSubmitted'
+from log.taken($1, $2, $3, '{ReviewSubmitted}') e
 order by e.data->>'review';
 
 -- step edited (ReviewEdited): the window's last revision holds
@@ -77,8 +74,7 @@ set revision = (e.data->>'revision')::integer, verdict = e.data->>'verdict', sco
     sealed_text = e.data->>'text', sealed_name = e.data->>'name', ties = e.data->>'ties'
 from (
     select distinct on (r.stream) r.data
-    from log.recorded_events r
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ReviewEdited'
+    from log.taken($1, $2, $3, '{ReviewEdited}') r
     order by r.stream, r.position desc
 ) e
 where v.review = e.data->>'review';
@@ -91,14 +87,13 @@ set public_revision = a.revision, public_verdict = a.data->>'verdict', public_sc
 from (
     select distinct on (r.stream) r.data->>'review' as review, (r.data->>'revision')::integer as revision,
            r.position, r.recorded_at, w.data
-    from log.recorded_events r
+    from log.taken($1, $2, $3, '{ReviewApproved}') r
     cross join lateral (
-        select s.data from log.recorded_events s
-        where s.stream = r.stream and s.type in ('ReviewSubmitted', 'ReviewEdited') and s.position <> all($3::bigint[])
+        select s.data from log.of_stream(r.stream) s
+        where s.type in ('ReviewSubmitted', 'ReviewEdited') and s.position <> all($3::bigint[])
           and coalesce((s.data->>'revision')::integer, 1) = (r.data->>'revision')::integer
         offset 0 -- keeps this a look-up by stream; joined freely, the planner may read all the reviews there are
     ) w
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ReviewApproved'
     order by r.stream, r.position desc
 ) a
 where v.review = a.review;
@@ -107,9 +102,8 @@ where v.review = a.review;
 update reviews v
 set public_revision = null, public_verdict = null, public_score = null, public_sealed_text = null, public_sealed_name = null,
     public_ties = null, public_position = null, published_at = null
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ReviewRejected'
-  and v.review = e.data->>'review' and v.public_revision = (e.data->>'revision')::integer and v.public_position < e.position;
+from log.taken($1, $2, $3, '{ReviewRejected}') e
+where v.review = e.data->>'review' and v.public_revision = (e.data->>'revision')::integer and v.public_position < e.position;
 
 -- step status (ReviewEdited, ReviewApproved, ReviewRejected, ReviewKept): the window's last decision or edit holds. What takes the
 -- public revision down leaves alone the edit that came after it.
@@ -121,38 +115,32 @@ from (
                       order by r.position desc)
             filter (where r.type <> 'ReviewKept'
                     and (r.data->>'shown' is null or (r.data->>'revision')::integer = w.revision)))[1] as status
-    from log.recorded_events r
+    from log.taken($1, $2, $3, '{ReviewEdited, ReviewApproved, ReviewRejected, ReviewKept}') r
     join reviews w on w.review = r.data->>'review'
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[])
-      and r.type in ('ReviewEdited', 'ReviewApproved', 'ReviewRejected', 'ReviewKept')
     group by 1
 ) e
 where v.review = e.review;
 
 -- step withdrawn (ReviewWithdrawn): its row is deleted
-delete from reviews v using log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ReviewWithdrawn'
-  and v.review = e.data->>'review';
+delete from reviews v using log.taken($1, $2, $3, '{ReviewWithdrawn}') e
+where v.review = e.data->>'review';
 
 -- step reported (ReviewReported): each report waits for a moderator
 insert into reports (report, visitor, review, ground, sealed_words, reported_at, position)
 select e.data->>'report', e.data->>'visitor', e.data->>'review', e.data->>'ground', e.data->>'words', e.recorded_at, e.position
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ReviewReported'
+from log.taken($1, $2, $3, '{ReviewReported}') e
 order by 2, 3, 1;
 
 -- step answered (ReviewKept, ReviewRejected, ReviewWithdrawn): to keep a review answers the reports that were read, and when what was
 -- public is taken down or withdrawn, all reports before are answered
-delete from reports r using log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and (e.type in ('ReviewKept', 'ReviewWithdrawn') or e.type = 'ReviewRejected' and e.data->>'shown' is not null)
+delete from reports r using log.taken($1, $2, $3, '{ReviewKept, ReviewRejected, ReviewWithdrawn}') e
+where (e.type <> 'ReviewRejected' or e.data->>'shown' is not null)
   and r.review = e.data->>'review' and r.position < e.position
   and r.position <= coalesce((e.data->>'through')::bigint, e.position);
 
 -- step gone (ReportWithdrawn): a report goes with who wrote it
-delete from reports r using log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ReportWithdrawn'
-  and r.visitor = e.data->>'visitor' and r.review = e.data->>'review' and r.report = e.data->>'report';
+delete from reports r using log.taken($1, $2, $3, '{ReportWithdrawn}') e
+where r.visitor = e.data->>'visitor' and r.review = e.data->>'review' and r.report = e.data->>'report';
 
 -- step acts (ReviewApproved, ReviewRejected, ReviewKept, ReviewReported): what readers and moderators did, by ground
 insert into acts as a (act, ground, acts, last_position)
@@ -160,8 +148,6 @@ select case when e.type = 'ReviewRejected' and e.data->>'shown' is not null then
             else lower(replace(e.type, 'Review', '')) end,
        case when e.type in ('ReviewRejected', 'ReviewReported') then coalesce(e.data->>'ground', 'other') else '' end,
        count(*), max(e.position)
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and e.type in ('ReviewApproved', 'ReviewRejected', 'ReviewKept', 'ReviewReported')
+from log.taken($1, $2, $3, '{ReviewApproved, ReviewRejected, ReviewKept, ReviewReported}') e
 group by 1, 2 order by 1, 2
 on conflict (act, ground) do update set acts = a.acts + excluded.acts, last_position = excluded.last_position;

@@ -34,9 +34,8 @@ select 'terms of listed tools missing from the words',
 
 -- changes (ToolAdded): a document each
 select 'documents' as name, count(*) as change
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and e.type = 'ToolAdded' and e.version = 1 and not e.data ? 'again';
+from log.taken($1, $2, $3, '{ToolAdded}') e
+where e.version = 1 and not e.data ? 'again';
 
 -- step uncount (ToolAdded, ToolDescribed, ToolListed, ToolUnlisted): the window's tools leave the counts of their words; a word of none goes, and the count below takes them in again
 with d as (
@@ -45,9 +44,8 @@ with d as (
            count(*) filter (where t.term like '2%') as leads,
            count(*) filter (where t.term like '3%') as texts
     from (
-        select distinct e.data->>'tool' as tool from log.recorded_events e
-        where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-          and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted')
+        select distinct e.data->>'tool' as tool
+        from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolListed, ToolUnlisted}') e
     ) w
     join documents o on o.tool = w.tool and o.listed
     cross join lateral unnest(tsvector_to_array(o.terms)) as t(term)
@@ -63,8 +61,7 @@ from d where w.word = d.word and w.texts > d.texts;
 insert into documents (tool, key, terms, listed)
 select e.data->>'tool', log.search_key(e.data->>'name'),
        log.search_terms(e.data->>'name', e.data->>'tagline', e.data->>'category', e.data->>'description'), true
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ToolAdded'
+from log.taken($1, $2, $3, '{ToolAdded}') e
 order by e.data->>'tool'
 on conflict (tool) do update set key = excluded.key, terms = excluded.terms, listed = true;
 
@@ -74,11 +71,8 @@ set key = log.search_key(e.data->>'name'),
     terms = log.search_terms(e.data->>'name', e.data->>'tagline', e.data->>'category', e.data->>'description')
 from (
     select distinct on (r.stream) r.data
-    from log.recorded_events r
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ToolDescribed'
-      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
-                      and a.position > r.position and a.position > $1 and a.position <= $2
-                      and a.position <> all($3::bigint[]))
+    from log.taken($1, $2, $3, '{ToolDescribed}') r
+    where not exists (select from log.taken($1, $2, $3, '{ToolAdded}') a where a.stream = r.stream and a.position > r.position)
     order by r.stream, r.position desc
 ) e
 where d.tool = e.data->>'tool';
@@ -88,11 +82,8 @@ update documents d
 set listed = (e.type = 'ToolListed')
 from (
     select distinct on (r.stream) r.type, r.data
-    from log.recorded_events r
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type in ('ToolListed', 'ToolUnlisted')
-      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
-                      and a.position > r.position and a.position > $1 and a.position <= $2
-                      and a.position <> all($3::bigint[]))
+    from log.taken($1, $2, $3, '{ToolListed, ToolUnlisted}') r
+    where not exists (select from log.taken($1, $2, $3, '{ToolAdded}') a where a.stream = r.stream and a.position > r.position)
     order by r.stream, r.position desc
 ) e
 where d.tool = e.data->>'tool';
@@ -102,9 +93,8 @@ insert into words as w (word, names, leads, texts)
 select substr(t.term, 2),
        count(*) filter (where t.term like '1%'), count(*) filter (where t.term like '2%'), count(*) filter (where t.term like '3%')
 from (
-    select distinct e.data->>'tool' as tool from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted')
+    select distinct e.data->>'tool' as tool
+    from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolListed, ToolUnlisted}') e
 ) n
 join documents d on d.tool = n.tool and d.listed
 cross join lateral unnest(tsvector_to_array(d.terms)) as t(term)

@@ -31,17 +31,15 @@ select 'subscribers' as name, count(*) as total from subscribers;
 
 -- changes (SubscriptionRequested, SubscriberImported, PersonErased): one more with each address, one less with each erasure of one
 select 'subscribers' as name, sum(case e.type when 'PersonErased' then -1 else 1 end)::bigint as change
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and (e.type in ('SubscriptionRequested', 'SubscriberImported') and e.data ? 'address'
-       or e.type = 'PersonErased' and exists (select from log.recorded_events b where b.stream = e.stream and b.data ? 'address'));
+from log.taken($1, $2, $3, '{SubscriptionRequested, SubscriberImported, PersonErased}') e
+where e.type <> 'PersonErased' and e.data ? 'address'
+      or e.type = 'PersonErased' and exists (select from log.of_stream(e.stream) b where b.data ? 'address');
 
 -- step begun (SubscriptionRequested, SubscriberImported): the first event of each holds the address
 insert into subscribers (subscriber, sealed_address, status, round, categories, frequency, sealed_zone, requested_at, position)
 select e.data->>'subscriber', e.data->>'address', 'pending', 0, '{}', 'weekly', e.data->>'zone', e.recorded_at, e.position
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and e.type in ('SubscriptionRequested', 'SubscriberImported') and e.data ? 'address'
+from log.taken($1, $2, $3, '{SubscriptionRequested, SubscriberImported}') e
+where e.data ? 'address'
 order by e.data->>'subscriber';
 
 -- step changed (SubscriptionRequested, SubscriptionConfirmed, SubscriberImported, PreferencesSet, TimeZoneSet, Unsubscribed, UnsubscribeUndone, SubscriberSuppressed, SubscriberReinstated): the last value of each column holds
@@ -60,10 +58,8 @@ with last_word as (
            max(e.recorded_at) filter (where e.type in ('SubscriptionRequested', 'SubscriberImported')) as requested_at,
            max(e.recorded_at) filter (where e.type in ('SubscriptionConfirmed', 'SubscriberImported')) as confirmed_at,
            max(e.position) as position
-    from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('SubscriptionRequested', 'SubscriptionConfirmed', 'SubscriberImported', 'PreferencesSet', 'TimeZoneSet',
-                     'Unsubscribed', 'UnsubscribeUndone', 'SubscriberSuppressed', 'SubscriberReinstated')
+    from log.taken($1, $2, $3, '{SubscriptionRequested, SubscriptionConfirmed, SubscriberImported, PreferencesSet, TimeZoneSet,
+                                 Unsubscribed, UnsubscribeUndone, SubscriberSuppressed, SubscriberReinstated}') e
     group by e.data->>'subscriber'
 )
 update subscribers s
@@ -85,18 +81,16 @@ from last_word l where s.subscriber = l.subscriber;
 -- step joined (SubscriptionRequested, BookmarksJoined): each visitor is joined once
 insert into visitors (subscriber, visitor, position)
 select e.data->>'subscriber', e.data->>'visitor', min(e.position)
-from log.recorded_events e join subscribers s on s.subscriber = e.data->>'subscriber'
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and e.type in ('SubscriptionRequested', 'BookmarksJoined') and e.data ? 'visitor'
+from log.taken($1, $2, $3, '{SubscriptionRequested, BookmarksJoined}') e join subscribers s on s.subscriber = e.data->>'subscriber'
+where e.data ? 'visitor'
 group by 1, 2
 order by 1, 2
 on conflict (subscriber, visitor) do nothing;
 
 -- step erased (PersonErased): its rows are deleted, whatever came before in the window
 with gone as (
-    delete from subscribers s using log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'PersonErased'
-      and s.subscriber = e.data->>'person'
+    delete from subscribers s using log.taken($1, $2, $3, '{PersonErased}') e
+    where s.subscriber = e.data->>'person'
     returning s.subscriber
 )
 delete from visitors v using gone g where v.subscriber = g.subscriber;

@@ -67,15 +67,13 @@ select c.name, c.change
 from (
     select count(*) filter (where t.plus = 'ship') - count(*) filter (where t.minus = 'ship') as ship,
            count(*) filter (where t.plus = 'skip') - count(*) filter (where t.minus = 'skip') as skip
-    from log.tally_changes t
-    where t.position > $1 and t.position <= $2 and t.position <> all($3::bigint[])
+    from log.changes_taken($1, $2, $3) t
 ) s
 cross join lateral (values ('ship', s.ship), ('skip', s.skip)) as c(name, change)
 union all
 select case e.type when 'ToolAdded' then 'tools' else 'judgements' end, count(*)
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and (e.type = 'PanelReviewPublished' or e.type = 'ToolAdded' and e.version = 1)
+from log.taken($1, $2, $3, '{PanelReviewPublished, ToolAdded}') e
+where e.type = 'PanelReviewPublished' or e.version = 1
 group by 1;
 
 -- step told (ToolAdded, ToolDescribed, ToolRenamed, ToolListed, ToolUnlisted): the window's last category and listing of each tool hold; `added` is the first event that added it
@@ -90,9 +88,7 @@ from (
             filter (where e.type in ('ToolAdded', 'ToolListed', 'ToolUnlisted')))[1] as listed,
            min(e.position) filter (where e.type = 'ToolAdded') as added,
            max(e.position) as position, max(e.recorded_at) as changed_at
-    from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolRenamed', 'ToolListed', 'ToolUnlisted')
+    from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolRenamed, ToolListed, ToolUnlisted}') e
     group by e.data->>'tool'
 ) w
 left join standings o on o.tool = w.tool
@@ -105,9 +101,8 @@ set category = excluded.category, listed = excluded.listed, added = excluded.add
 update verdicts v
 set category = s.category, listed = s.listed
 from (
-    select distinct e.data->>'tool' as tool from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('ToolAdded', 'ToolDescribed', 'ToolListed', 'ToolUnlisted')
+    select distinct e.data->>'tool' as tool
+    from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolListed, ToolUnlisted}') e
 ) w
 join standings s on s.tool = w.tool
 where v.tool = s.tool and (v.category <> s.category or v.listed <> s.listed);
@@ -115,9 +110,7 @@ where v.tool = s.tool and (v.category <> s.category or v.listed <> s.listed);
 -- step panel (PanelReviewPublished, PanelReviewRevised): judgements one by one, so that each change of the panel's verdict is found
 with said as materialized (
     select e.data->>'tool' as tool, e.data->>'persona' as persona, e.data->>'verdict' as verdict, e.position, e.recorded_at
-    from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('PanelReviewPublished', 'PanelReviewRevised')
+    from log.taken($1, $2, $3, '{PanelReviewPublished, PanelReviewRevised}') e
 ),
 moved as (
     select s.tool, s.position, s.recorded_at, s.verdict,
@@ -162,8 +155,7 @@ with moved as materialized (
     select t.tool, t.position, t.recorded_at,
            (t.plus is not distinct from 'ship')::integer - (t.minus is not distinct from 'ship')::integer as ship,
            (t.plus is not distinct from 'skip')::integer - (t.minus is not distinct from 'skip')::integer as skip
-    from log.tally_changes t
-    where t.position > $1 and t.position <= $2 and t.position <> all($3::bigint[])
+    from log.changes_taken($1, $2, $3) t
 ),
 stood as materialized (
     select m.tool, coalesce(o.ship, 0) as ship, coalesce(o.skip, 0) as skip, o.community, o.settled,
