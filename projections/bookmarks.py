@@ -1,11 +1,10 @@
 """Read bookmarks: the tools that a visitor keeps."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
-from asyncpg import Connection, Pool
 
+from events.log.reads import Reads
 from projections.registry import named
 
 
@@ -31,11 +30,11 @@ select t.slug from {bookmarks}.bookmarks b join {cards}.tools t on t.tool = b.to
 """)
 
 
-async def bookmarks(pool: "Pool[Any]", visitor: str, before: int | None, limit: int) -> Sequence[Bookmark]:
+async def bookmarks(pool: Reads, visitor: str, before: int | None, limit: int) -> Sequence[Bookmark]:
     """Return up to `limit` of a visitor's bookmarks of listed tools, newest first, made before a position."""
     return [Bookmark(**row) for row in await pool.fetch(BOOKMARKS, visitor, before, limit)]
 
 
-async def slugs(database: "Pool[Any] | Connection[Any]", visitors: Sequence[str]) -> list[str]:
+async def slugs(database: Reads, visitors: Sequence[str]) -> list[str]:
     """Return the slugs of all tools that these visitors bookmarked, unlisted ones too, in order."""
     return [row["slug"] for row in await database.fetch(SLUGS, visitors)]

@@ -5,11 +5,12 @@ from datetime import date
 from typing import Any, Literal
 
 import msgspec
-from asyncpg import Connection, Pool
+from asyncpg import Connection
 from msgspec import UNSET, UnsetType
 
 from events.catalog import Tier, Verdict
 from events.log.history import Mark, place
+from events.log.reads import Reads
 from projections.registry import named
 from projections.tally import Community, Tally, community, percent
 
@@ -214,18 +215,18 @@ def _loaded(row: Any) -> Loaded:
     return Loaded(row["tool"], card)
 
 
-async def load(pool: "Pool[Any]", slugs: Sequence[str]) -> tuple[State, list[Loaded]]:
+async def load(pool: Reads, slugs: Sequence[str]) -> tuple[State, list[Loaded]]:
     """Read the cards of the listed tools among these slugs, and the state they are as of."""
     rows = await pool.fetch(LOAD, slugs)
     return _state(rows[0]), [_loaded(row) for row in rows if row["tool"] is not None]
 
 
-async def moved(pool: "Pool[Any]", slugs: Sequence[str]) -> dict[str, str]:
+async def moved(pool: Reads, slugs: Sequence[str]) -> dict[str, str]:
     """Return the present slugs of the listed tools that had some of these before, by those."""
     return {row["former"]: row["slug"] for row in await pool.fetch(MOVED, slugs)}
 
 
-async def changes(pool: "Pool[Any]", since: State, most: int) -> Changes:
+async def changes(pool: Reads, since: State, most: int) -> Changes:
     """Read the changes after a state, up to `most` of them."""
     rows = await pool.fetch(CHANGES, since.position, since.generation, most + 1, *place(since.mark))
     state = _state(rows[0])

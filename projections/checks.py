@@ -1,10 +1,10 @@
 """Read what came of checking votes and reviews, across the views: the numbers of the page that says how we check."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-from asyncpg import Pool
 
+from events.log.reads import Reads
 from projections import reviews
 from projections.registry import named
 from projections.reviews import Acts
@@ -57,7 +57,7 @@ from {integrity}.decisions
 """)
 
 
-async def checks(pool: "Pool[Any]") -> Checks:
+async def checks(pool: Reads) -> Checks:
     """Return what came of all checks."""
     rows = {row["action"]: row for row in await pool.fetch(CORRECTED)}
 
@@ -73,7 +73,7 @@ async def checks(pool: "Pool[Any]") -> Checks:
     )
 
 
-async def _cohorts(pool: "Pool[Any]") -> Cohorts:
+async def _cohorts(pool: Reads) -> Cohorts:
     row = await pool.fetchrow(COHORTS)
     assert row is not None  # noqa: S101 - an aggregate has one row
     voided, dismissed = row["voided"], row["dismissed"]

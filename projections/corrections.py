@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-from asyncpg import Pool
 
+from events.log.reads import Reads
 from projections.registry import named
 from projections.tally import Tally
 
@@ -47,7 +47,7 @@ limit $2
 _tools = msgspec.json.Decoder(list[tuple[str, Tally, Tally]])
 
 
-async def corrections(pool: "Pool[Any]", before: int | None, limit: int) -> Sequence[Correction]:
+async def corrections(pool: Reads, before: int | None, limit: int) -> Sequence[Correction]:
     """Return up to `limit` corrections, newest first, recorded before a position."""
     rows = await pool.fetch(CORRECTIONS, before, limit)
     return [Correction(**{**row, "tools": [ToolCorrection(*tool) for tool in _tools.decode(row["tools"])]}) for row in rows]

@@ -5,12 +5,12 @@ Counted is what the site showed then. Corrected leaves out voters disqualified a
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-from asyncpg import Connection, Pool
 
 from events import quarantine
+from events.log.reads import Reads
 from projections.registry import named
 
 Every = Literal["hour", "day", "week"]
@@ -82,14 +82,14 @@ group by period
 """)
 
 
-async def as_of(pool: "Pool[Any] | Connection[Any]", tool: str, time: datetime | None, *, corrected: bool) -> Tally:
+async def as_of(pool: Reads, tool: str, time: datetime | None, *, corrected: bool) -> Tally:
     """Return a tool's tally at a time; without one, as of the checkpoint."""
     row = await pool.fetchrow(AS_OF, tool, time, corrected, quarantine.stream("hours"))
     assert row is not None  # noqa: S101 - the checkpoint has one row
     return Tally(row["ship"], row["skip"], row["position"])
 
 
-async def at(pool: "Pool[Any] | Connection[Any]", tool: str, position: int, *, corrected: bool = False) -> Tally | None:
+async def at(pool: Reads, tool: str, position: int, *, corrected: bool = False) -> Tally | None:
     """Return a tool's tally at a position, counted or corrected; None for a position that the log doesn't have.
 
     It is as of the checkpoint, and says so, where that is before the position.
@@ -99,7 +99,7 @@ async def at(pool: "Pool[Any] | Connection[Any]", tool: str, position: int, *, c
 
 
 async def changes(
-    pool: "Pool[Any]", tool: str, start: datetime, end: datetime, every: Every, *, corrected: bool
+    pool: Reads, tool: str, start: datetime, end: datetime, every: Every, *, corrected: bool
 ) -> Mapping[datetime | None, tuple[int, int]]:
     """Return the changes of (ship, skip) in each period with votes, by its beginning; under None all before `start`.
 

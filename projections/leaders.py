@@ -1,11 +1,11 @@
 """Read who leads and what moved within a week: ranks by what votes have settled, now and then, and verdicts that changed."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
-from asyncpg import Pool
 
+from events.log.reads import Reads
 from projections.registry import named
 from projections.settled import CommunityVerdict
 
@@ -138,7 +138,7 @@ class Moved(msgspec.Struct, frozen=True):
 _BEGINNING: Final = Place(float("-inf"), "", 0)
 
 
-async def leaders(pool: "Pool[Any]", category: str | None, limit: int, after: Place | None = None) -> Sequence[Leader]:
+async def leaders(pool: Reads, category: str | None, limit: int, after: Place | None = None) -> Sequence[Leader]:
     """Return up to `limit` tools with votes by the lower end of their settled interval, of all or of a category."""
     begin = after or _BEGINNING
     arguments = (begin.place, begin.slug, limit, FIRST_BEFORE)
@@ -149,7 +149,7 @@ async def leaders(pool: "Pool[Any]", category: str | None, limit: int, after: Pl
     ]
 
 
-async def moved_this_week(pool: "Pool[Any]", limit: int) -> Sequence[Moved]:
+async def moved_this_week(pool: Reads, limit: int) -> Sequence[Moved]:
     """Return up to `limit` verdicts of the community that are others than seven days ago, the last changed first."""
     return [Moved(**row) for row in await pool.fetch(MOVED, limit, _MOST_CHANGES)]
 
@@ -160,6 +160,6 @@ def once(moved: Sequence[Moved]) -> list[Moved]:
     return [one for one in moved if one.kind == "settled" or one.slug not in settled]
 
 
-async def newest_tools(pool: "Pool[Any]", limit: int) -> Sequence[str]:
+async def newest_tools(pool: Reads, limit: int) -> Sequence[str]:
     """Return the slugs of up to `limit` listed tools, the last added first."""
     return [row["slug"] for row in await pool.fetch(NEWEST, limit)]

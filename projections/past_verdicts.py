@@ -1,11 +1,10 @@
 """Read a persona's verdicts as of a position of the log: those that its reviews said then, of tools that are listed now."""
 
-from typing import Any, Final
-
-from asyncpg import Pool
+from typing import Final
 
 from events import quarantine
 from events.catalog import VIEW
+from events.log.reads import Reads
 from projections.registry import named
 from projections.tools import PersonaVerdict
 
@@ -31,7 +30,7 @@ limit $5
 
 
 async def verdicts_at(
-    pool: "Pool[Any]", lower: str, position: int, category: str | None, before: int | None, limit: int
+    pool: Reads, lower: str, position: int, category: str | None, before: int | None, limit: int
 ) -> list[PersonaVerdict]:
     """Return up to `limit` of a persona's verdicts as of a position, last changed first, changed before another position."""
     rows = await pool.fetch(VERDICTS_THEN, lower, position, category, before, limit, quarantine.stream(VIEW))

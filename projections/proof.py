@@ -1,14 +1,10 @@
 """Read the tree over the public log, and the entries that it is made of."""
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias
 
-from asyncpg import Connection, Pool
-
+from events.log.reads import Reads
 from projections.merkle import Coordinates
 from projections.registry import named
-
-Database: TypeAlias = "Connection[Any] | Pool[Any]"
 
 SIZE = named("select position from {proof}.checkpoint")
 
@@ -20,19 +16,19 @@ from unnest($1::smallint[], $2::bigint[]) as a(level, n) join {proof}.tiles t on
 ENTRIES = "select entry from log.public_entries where position > $1 and position <= $2 order by position"
 
 
-async def size(database: Database) -> int:
+async def size(database: Reads) -> int:
     """Return the number of leaves: the position that the view has reached."""
     found: int = await database.fetchval(SIZE)
     return found
 
 
-async def tiles(database: Database, coordinates: Iterable[Coordinates]) -> dict[Coordinates, bytes]:
+async def tiles(database: Reads, coordinates: Iterable[Coordinates]) -> dict[Coordinates, bytes]:
     """Return these tiles as they are now, without those that don't exist; a smaller tree's tile is a prefix."""
     asked = list(coordinates)
     rows = await database.fetch(TILES, [level for level, _ in asked], [n for _, n in asked])
     return {(row["level"], row["n"]): row["hashes"] for row in rows}
 
 
-async def entries(database: Database, after: int, through: int) -> list[bytes]:
+async def entries(database: Reads, after: int, through: int) -> list[bytes]:
     """Return the public entries of the positions after one and up to another, in order."""
     return [row["entry"].encode() for row in await database.fetch(ENTRIES, after, through)]

@@ -1,10 +1,9 @@
 """Read what stands close to a tool or a comparison: announced pairs with the same tools, and tools near by in a category."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from asyncpg import Pool
-
+from events.log.reads import Reads
 from projections.registry import named
 from projections.tools import Pair, pairs_of
 
@@ -33,12 +32,12 @@ order by n.place, n.slug
 """)
 
 
-async def near(pool: "Pool[Any]", tool: str, each: int) -> Sequence[tuple[str, str]]:
+async def near(pool: Reads, tool: str, each: int) -> Sequence[tuple[str, str]]:
     """Return slug and name of up to `each` tools above and below a tool, by its id, in its category; the best first."""
     return [(row["slug"], row["name"]) for row in await pool.fetch(NEAR, tool, each)]
 
 
-async def related_pairs(pool: "Pool[Any]", left: str, right: str, limit: int) -> Sequence[Pair]:
+async def related_pairs(pool: Reads, left: str, right: str, limit: int) -> Sequence[Pair]:
     """Return up to `limit` announced pairs with either of two tools, by their ids, and another one; newest first."""
     own = [pair for tool in (left, right) for pair in await pairs_of(pool, tool, limit + 2)]
     others = {pair.position: pair for pair in own if own.count(pair) == 1}

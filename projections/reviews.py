@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from asyncpg import Connection, Pool
 
 from events.catalog import Verdict
+from events.log.reads import Reads
 from events.reviews import Ground, Status, Ties
 from projections.registry import named
 
@@ -150,12 +150,12 @@ class Acts(msgspec.Struct, frozen=True):
 _grounds = msgspec.json.Decoder(dict[Ground, int])
 
 
-async def count_waiting(pool: "Pool[Any]") -> int:
+async def count_waiting(pool: Reads) -> int:
     """Return how many reviews wait for a moderator, because they are new, edited or reported."""
     return int(await pool.fetchval(COUNT_WAITING))
 
 
-async def acts(pool: "Pool[Any]") -> Acts:
+async def acts(pool: Reads) -> Acts:
     """Return what was ever done with reviews."""
     found: dict[str, dict[Any, int]] = {}
     for row in await pool.fetch(ACTS):
@@ -164,28 +164,28 @@ async def acts(pool: "Pool[Any]") -> Acts:
     return Acts(approved, kept, *(found.get(act, {}) for act in ("reported", "rejected", "removed")))
 
 
-async def public(pool: "Pool[Any]", tool: str, before: int | None, limit: int) -> Sequence[PublicReview]:
+async def public(pool: Reads, tool: str, before: int | None, limit: int) -> Sequence[PublicReview]:
     """Return up to `limit` of a tool's public reviews, newest first, approved before a position."""
     return [PublicReview(**row) for row in await pool.fetch(PUBLIC + PUBLIC_BY_TOOL, tool, before, limit)]
 
 
-async def read_public(database: "Pool[Any] | Connection[Any]", review: str) -> PublicReview | None:
+async def read_public(database: Reads, review: str) -> PublicReview | None:
     """Return the public revision of a review, by its id; None if it has none."""
     row = await database.fetchrow(PUBLIC + "and review = $1", review)
     return None if row is None else PublicReview(**row)
 
 
-async def queue(pool: "Pool[Any]", status: Status, after: int | None, limit: int) -> Sequence[QueuedReview]:
+async def queue(pool: Reads, status: Status, after: int | None, limit: int) -> Sequence[QueuedReview]:
     """Return up to `limit` reviews of a status, oldest first, submitted after a position."""
     return [QueuedReview(**row) for row in await pool.fetch(QUEUE, status, after, limit)]
 
 
-async def reported(pool: "Pool[Any]", after: int | None, limit: int) -> Sequence[QueuedReview]:
+async def reported(pool: Reads, after: int | None, limit: int) -> Sequence[QueuedReview]:
     """Return up to `limit` public reviews with reports that wait, whose first report came after a position, oldest first."""
     return [QueuedReview(**row) for row in await pool.fetch(REPORTED, after, limit)]
 
 
-async def reports(pool: "Pool[Any]", reviews: Sequence[str], latest: int) -> dict[str, Reports]:
+async def reports(pool: Reads, reviews: Sequence[str], latest: int) -> dict[str, Reports]:
     """Return the reports that wait of each of these reviews that has any, with up to so many of the latest."""
     found: dict[str, Reports] = {}
     for row in await pool.fetch(REPORTS, reviews, latest):

@@ -9,8 +9,8 @@ from math import prod
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from asyncpg import Pool
 
+from events.log.reads import Reads
 from projections.registry import named
 
 MOST_WORDS: Final = 8
@@ -174,7 +174,7 @@ SORTED: Final = {condition: _SORTED.replace(":condition", condition) for conditi
 LOOKED_THROUGH: Final = {one: _LOOKED_THROUGH.replace(":condition", one) for one in (_NAME, _BEGINNING, _TERMS)}
 
 
-async def search(pool: "Pool[Any]", text: str, after: Found | None, limit: int) -> list[Found]:
+async def search(pool: Reads, text: str, after: Found | None, limit: int) -> list[Found]:
     """Return up to `limit` tools that a text finds, the best first, after one of them."""
     rows = await pool.fetch(WORDS, text, MOST_WORDS, SHORTEST_PREFIX, MOST_SPELLINGS)
     if not rows:
@@ -238,7 +238,7 @@ def _terms(depth: int, spellings: Sequence[Sequence[Spelling]]) -> str:
     return " & ".join(f"({word})" for word in words) if all(words) else ""
 
 
-async def _read_tiers(pool: "Pool[Any]", asked: _Asked, after: Found | None, limit: int) -> list[Found]:
+async def _read_tiers(pool: Reads, asked: _Asked, after: Found | None, limit: int) -> list[Found]:
     """Return up to `limit` tools of these tiers after one of them: all at once if they are few, else tier by tier."""
     tiers = [*_tiers(asked)]
     if sum(tier.expected for tier in tiers) <= FEW:
@@ -257,7 +257,7 @@ async def _read_tiers(pool: "Pool[Any]", asked: _Asked, after: Found | None, lim
     return found
 
 
-async def _read(pool: "Pool[Any]", tier: _Tier, after: Found | None, limit: int) -> list[Found]:
+async def _read(pool: Reads, tier: _Tier, after: Found | None, limit: int) -> list[Found]:
     """Return up to `limit` tools of a tier that stand after one of them, or of a tier before."""
     if after is not None and tier.number < after.tier:
         return []

@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from asyncpg import Connection, Pool
+from asyncpg import Connection
 
 from events.log import ids
+from events.log.reads import Reads
 from projections import hours
 from projections.engine.window import dropped_positions
 from projections.registry import PROJECTIONS, named
@@ -66,7 +67,7 @@ class ServedRow(msgspec.Struct, frozen=True):
     row: Mapping[str, Any] | None
 
 
-async def position_of(connection: "Pool[Any] | Connection[Any]", time: datetime | None) -> int:
+async def position_of(connection: Reads, time: datetime | None) -> int:
     """Return the position of the log at a time; of its head without one."""
     position: int = await connection.fetchval(POSITION, time)
     return position

@@ -1,12 +1,12 @@
 """Read lists from the cards: tools in every order, announced pairs, categories, reviewers. All page by keyset."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
-from asyncpg import Connection, Pool
 
 from events.catalog import Persona, Verdict, undescribed
+from events.log.reads import Reads
 from projections.registry import named
 
 Sort = Literal["name", "community", "settled", "panel", "trending"]
@@ -249,51 +249,51 @@ VERDICTS: Final = _VERDICTS.replace(":category", "")
 VERDICTS_IN: Final = _VERDICTS.replace(":category", "and r.category = $4")
 
 
-async def tools(pool: "Pool[Any]", sort: Sort, category: str | None, after: Place | None, limit: int) -> Sequence[Place]:
+async def tools(pool: Reads, sort: Sort, category: str | None, after: Place | None, limit: int) -> Sequence[Place]:
     """Return the places of up to `limit` listed tools after a place, in an order."""
     statement, arguments = ORDERS[sort].page(category, after, limit)
     return [Place(**row) for row in await pool.fetch(statement, *arguments)]
 
 
-async def pairs(pool: "Pool[Any]", before: int | None, limit: int) -> Sequence[Pair]:
+async def pairs(pool: Reads, before: int | None, limit: int) -> Sequence[Pair]:
     """Return up to `limit` announced pairs of listed tools, newest first, announced before a position."""
     return [Pair(**row) for row in await pool.fetch(PAIRS, before, limit)]
 
 
-async def contested(pool: "Pool[Any]", limit: int) -> Sequence[Pair]:
+async def contested(pool: Reads, limit: int) -> Sequence[Pair]:
     """Return up to `limit` announced pairs of listed tools that have votes, the most contested first."""
     return [Pair(**row) for row in await pool.fetch(CONTESTED, limit)]
 
 
-async def pairs_of(pool: "Pool[Any]", tool: str, limit: int) -> Sequence[Pair]:
+async def pairs_of(pool: Reads, tool: str, limit: int) -> Sequence[Pair]:
     """Return up to `limit` announced pairs with a tool, by its id, newest first."""
     return [Pair(**row) for row in await pool.fetch(PAIRS_OF, tool, limit)]
 
 
-async def slugs(pool: "Pool[Any] | Connection[Any]", tools: Sequence[str]) -> dict[str, str]:
+async def slugs(pool: Reads, tools: Sequence[str]) -> dict[str, str]:
     """Return the slugs of tools by their ids, unlisted tools included."""
     rows = await pool.fetch(SLUGS, tools)
     return {row["tool"]: row["slug"] for row in rows}
 
 
-async def announced(pool: "Pool[Any]", ways: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+async def announced(pool: Reads, ways: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
     """Return those of these pairs of tools' ids that are announced."""
     rows = await pool.fetch(ANNOUNCED, [left for left, _ in ways], [right for _, right in ways])
     return {(row["left_tool"], row["right_tool"]) for row in rows}
 
 
-async def categories(pool: "Pool[Any] | Connection[Any]") -> list[Category]:
+async def categories(pool: Reads) -> list[Category]:
     """Return all categories of listed tools by name."""
     return [Category(**row) for row in await pool.fetch(CATEGORIES)]
 
 
-async def personas(pool: "Pool[Any]", lower: str | None = None) -> list[Persona]:
+async def personas(pool: Reads, lower: str | None = None) -> list[Persona]:
     """Return the personas that are described by name, or the one of a lower-case name."""
     rows = await pool.fetch(PERSONAS, lower)
     return [Persona(**{**row, "excited_by": tuple(row["excited_by"]), "tired_of": tuple(row["tired_of"])}) for row in rows]
 
 
-async def reviewers(pool: "Pool[Any]", lower: str | None = None) -> list[Reviewer]:
+async def reviewers(pool: Reads, lower: str | None = None) -> list[Reviewer]:
     """Return all personas by name, or those of one lower-case name, with counts over all and by category.
 
     One that is described and judged nothing yet is among them.
@@ -312,7 +312,7 @@ def _reviewer(described: Persona, name: str, by: list[CategoryCount]) -> Reviewe
     return Reviewer(**told, reviewed=sum(c.reviewed for c in by), shipped=sum(c.shipped for c in by), categories=by)
 
 
-async def persona_key(pool: "Pool[Any]", name: str) -> str:
+async def persona_key(pool: Reads, name: str) -> str:
     """Return the name by which the functions here find a persona, given its name in any case.
 
     The tables lower A to Z alone, as every server does alike. A persona with other capitals, such as Élan, is found here.
@@ -324,13 +324,13 @@ async def persona_key(pool: "Pool[Any]", name: str) -> str:
     return next((one.encode().lower().decode() for one in names if one.lower() == lower), lower)
 
 
-async def persona(pool: "Pool[Any]", lower: str) -> str | None:
+async def persona(pool: Reads, lower: str) -> str | None:
     """Return a persona's name as written, from its lower-case form; None if there is none."""
     name: str | None = await pool.fetchval(PERSONA, lower)
     return name
 
 
-async def verdicts(pool: "Pool[Any]", lower: str, category: str | None, before: int | None, limit: int) -> list[PersonaVerdict]:
+async def verdicts(pool: Reads, lower: str, category: str | None, before: int | None, limit: int) -> list[PersonaVerdict]:
     """Return up to `limit` of a persona's verdicts on listed tools, last changed first."""
     if category is None:
         rows = await pool.fetch(VERDICTS, lower, before, limit)

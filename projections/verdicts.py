@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
-from asyncpg import Pool
 
+from events.log.reads import Reads
 from projections.cards import PanelVerdict
 from projections.registry import named
 
@@ -40,7 +40,7 @@ NEWEST: Final = _NEWEST.replace(":category", "")
 NEWEST_IN: Final = _NEWEST.replace(":category", "and v.category = $2").replace("v.position desc", "-v.position")
 
 
-async def newest(pool: "Pool[Any]", category: str | None, limit: int) -> Sequence[VerdictChange]:
+async def newest(pool: Reads, category: str | None, limit: int) -> Sequence[VerdictChange]:
     """Return the newest `limit` changes of panel and settled verdicts on listed tools, newest first."""
     if category is None:
         rows = await pool.fetch(NEWEST, limit)
@@ -139,17 +139,17 @@ order by 1
 """)
 
 
-async def parts(pool: "Pool[Any]", statement: str, size: int) -> Sequence[Part]:
+async def parts(pool: Reads, statement: str, size: int) -> Sequence[Part]:
     """Return the parts of TOOL_PARTS or PAIR_PARTS, `size` items each but the last."""
     return [Part(**row) for row in await pool.fetch(statement, size)]
 
 
-async def begins_part(pool: "Pool[Any]", statement: str, first: int, size: int) -> bool:
+async def begins_part(pool: Reads, statement: str, first: int, size: int) -> bool:
     """Tell by BEGINS_TOOL_PART or BEGINS_PAIR_PART whether a part begins at a position."""
     begins: bool = await pool.fetchval(statement, first, size)
     return begins
 
 
-async def changed(pool: "Pool[Any]", statement: str, *arguments: int) -> Sequence[tuple[str, datetime]]:
+async def changed(pool: Reads, statement: str, *arguments: int) -> Sequence[tuple[str, datetime]]:
     """Return what TOOLS_OF_PART, PAIRS_OF_PART or TOGETHER reads."""
     return [(row[0], row[1]) for row in await pool.fetch(statement, *arguments)]

@@ -12,6 +12,8 @@ from uuid import UUID
 import msgspec
 from asyncpg import Connection, Pool
 
+from events.log.reads import Reads
+
 Database: TypeAlias = "Connection[Any] | Pool[Any]"
 
 logger = logging.getLogger(__name__)
@@ -77,19 +79,19 @@ class WentBack(Exception):
         self.mark = mark
 
 
-async def mark_of_head(database: Database) -> Mark | None:
+async def mark_of_head(database: Reads) -> Mark | None:
     """Return the mark of the last event; None for an empty log."""
     row = await database.fetchrow(HEAD)
     return None if row is None else Mark(*row)
 
 
-async def mark_at(database: Database, position: int) -> Mark | None:
+async def mark_at(database: Reads, position: int) -> Mark | None:
     """Return the mark of the event at a position; None if there is none."""
     row = await database.fetchrow(AT, position)
     return None if row is None else Mark(*row)
 
 
-async def holds(database: Database, mark: Mark | None) -> bool:
+async def holds(database: Reads, mark: Mark | None) -> bool:
     """Return whether the log still holds a mark's event. It holds None."""
     return bool(await database.fetchval(HOLDS, *place(mark)))
 

@@ -5,15 +5,14 @@ Positions are dense and in commit order, and an answer is given only once its ev
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from asyncpg import Connection, Pool, Record
+from asyncpg import Connection, Record
 
 from events.log.event import Event, Recorded, Registry
-
-Database: TypeAlias = "Connection[Any] | Pool[Any]"
+from events.log.reads import Reads
 
 # What `decode` needs of an event, and all that was recorded of it.
 EVENTS = "select stream, version, position, type, schema_version, data from log.recorded_events"
@@ -161,7 +160,7 @@ def as_row(record: Record) -> RecordedRow:
     return RecordedRow(**{**record, "data": msgspec.Raw(record["data"].encode()), "meta": meta})
 
 
-async def read_rows(database: Database, after: int, limit: int, stream: UUID | None = None) -> Sequence[RecordedRow]:
+async def read_rows(database: Reads, after: int, limit: int, stream: UUID | None = None) -> Sequence[RecordedRow]:
     """Return up to `limit` events above a position, in order, of the whole log or of one stream."""
     if stream is None:
         records = await database.fetch(READ_ROWS, after, limit)
@@ -171,7 +170,7 @@ async def read_rows(database: Database, after: int, limit: int, stream: UUID | N
 
 
 async def read_on(
-    database: Database, after: int, limit: int, stream: UUID | None = None, types: Sequence[str] = (), span: int = 20_000
+    database: Reads, after: int, limit: int, stream: UUID | None = None, types: Sequence[str] = (), span: int = 20_000
 ) -> tuple[Sequence[RecordedRow], int]:
     """Return up to `limit` events above a position, of one stream or some types alone if they are named.
 
@@ -194,7 +193,7 @@ async def read_on(
 
 
 async def search_rows(
-    database: Database, before: int, span: int, type_: str | None, words: str | None, limit: int
+    database: Reads, before: int, span: int, type_: str | None, words: str | None, limit: int
 ) -> Sequence[RecordedRow]:
     """Return up to `limit` events of the `span` positions below one, newest first, of a type and containing some words."""
     return [as_row(record) for record in await database.fetch(SEARCH_ROWS, before, span, type_, words, limit)]
@@ -214,7 +213,7 @@ async def clear_old_receipts(connection: "Connection[Any]") -> int:
 class Log:
     """Decoded reads of the log, each in its own statement on a pool's connection."""
 
-    def __init__(self, pool: "Pool[Any]", registry: Registry) -> None:
+    def __init__(self, pool: Reads, registry: Registry) -> None:
         self._pool = pool
         self._registry = registry
 

@@ -17,8 +17,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from events.log.command import Effect
+from events.log.reads import Reads
 
-Reads: TypeAlias = "Connection[Any] | asyncpg.Pool[Any]"
+Database: TypeAlias = "Connection[Any] | asyncpg.Pool[Any]"
 
 KEY_BYTES = 32
 NONCE_BYTES = 12  # NIST SP 800-38D: 96 random bits are safe for 2^32 texts under one key
@@ -136,7 +137,7 @@ class Vault:
             raise Erased(owner)
         return keys[owner]
 
-    async def finder(self, connection: Reads) -> Finder:
+    async def finder(self, connection: Database) -> Finder:
         """Return the finder of addresses; its key is made at the first use and stored, wrapped, beside the owners'."""
         raw = os.urandom(KEY_BYTES)
         row = await connection.fetchrow(READ, [FINDER])

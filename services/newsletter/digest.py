@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from emails.message import From, PreparedDigest, prepare
 from emails.rendering import render_shared
+from events.log.reads import Reads
 from events.log.vault import Erased, SealBroken, Vault
 from events.reviews import Ties
 from projections import reviews, subscribers
@@ -145,7 +146,7 @@ def sender_id(domain: str) -> str:
     return name if len(name) >= SENDER_ID_SHORTEST else f"{name}-mail"
 
 
-async def read_issue(database: Database, number: int) -> StoredIssue:
+async def read_issue(database: Reads, number: int) -> StoredIssue:
     """Read an issue that was compiled."""
     return stored_issue(await database.fetchrow(READ_ISSUE, number))
 
@@ -164,7 +165,7 @@ def stored_issue(row: Any) -> StoredIssue:
     return StoredIssue(heading, decode_content(row["content"]))
 
 
-async def open_review(database: Database, vault: Vault, content: Content) -> ReviewText | None:
+async def open_review(database: Reads, vault: Vault, content: Content) -> ReviewText | None:
     """Return the first review that the content names; None if it names none, or the review was withdrawn or erased."""
     if not content.reviews:
         return None

@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
+from events.log.reads import Reads
 from services.proof import store
-from services.proof.store import Database
 
 UNSIGNED_SECONDS: Final = 60.0
 """So long may the log move without a signature."""
@@ -36,7 +36,7 @@ class PublicLog(msgspec.Struct, frozen=True):
     advice: str | None = None
 
 
-async def read(database: Database) -> PublicLog | None:
+async def read(database: Reads) -> PublicLog | None:
     """Return how the public log stands; None if it was never signed and nothing refuses to."""
     state = await store.read(database)
     if state.log is None and state.refusal is None:

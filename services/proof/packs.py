@@ -6,10 +6,9 @@ A file is named by the root of its entries, so one of another history is never t
 import asyncio
 import gzip
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from asyncpg import Pool
-
+from events.log.reads import Reads
 from projections import merkle, proof
 from services.private_files import replacing
 
@@ -29,7 +28,7 @@ class PackUnwritable(Exception):
 class Packs:
     """The packs of a site, in a folder. One is made at a time."""
 
-    def __init__(self, database: "Pool[Any]", folder: Path) -> None:
+    def __init__(self, database: Reads, folder: Path) -> None:
         self._database = database
         self._folder = folder
         self._making = asyncio.Lock()

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from events.log.reads import Reads
 from services.proof.checkpoint import Checkpoint
 from services.proof.store import Database
 
@@ -36,7 +37,7 @@ class Published(msgspec.Struct, frozen=True):
     common: int | None
 
 
-async def read(database: Database) -> Sequence[Published]:
+async def read(database: Reads) -> Sequence[Published]:
     """Return what is published of each log; the last is the present one."""
     return [
         Published(row["log"], Checkpoint(row["origin"], row["size"], row["root"], row["note"]), row["vkey"], row["common"])

@@ -8,6 +8,7 @@ import msgspec
 from asyncpg import Connection, Pool
 
 from events.commands.proof import STREAM
+from events.log.reads import Reads
 from services.proof.checkpoint import Checkpoint
 
 Database: TypeAlias = "Connection[Any] | Pool[Any]"
@@ -88,7 +89,7 @@ class State(msgspec.Struct, frozen=True):
         return 0 if self.last is None else self.last.size
 
 
-async def read(database: Database) -> State:
+async def read(database: Reads) -> State:
     """Return how the public log stands."""
     row = await database.fetchrow(_READ)
     assert row is not None  # noqa: S101 - the head has one row

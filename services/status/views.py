@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import msgspec
-from asyncpg import Connection, Pool, Record
+from asyncpg import Record
 
 from events.log import postgres
+from events.log.reads import Reads
 from projections.engine.projection import Projection
 from projections.registry import PROJECTIONS, SHOWN
 from services.status.model import Drift, Halt, ProjectionStatus
-
-Database: TypeAlias = "Pool[Any] | Connection[Any]"
 
 MINUTES: Final = 60
 
@@ -67,7 +66,7 @@ class Pulse(msgspec.Struct, frozen=True):
     views: list[Lag]
 
 
-async def read_views(database: Database, projections: Sequence[Projection] = PROJECTIONS) -> Sequence[ProjectionStatus]:
+async def read_views(database: Reads, projections: Sequence[Projection] = PROJECTIONS) -> Sequence[ProjectionStatus]:
     """Return the state of these projections. Raises UndefinedTableError for a missing one."""
     if not projections:
         return []
@@ -83,19 +82,19 @@ class Reached(NamedTuple):
     head: int
 
 
-async def reached(database: Database) -> Reached:
+async def reached(database: Reads) -> Reached:
     """Return how far the views are that pages are made from. It is asked often: callers wait for their own writes by it."""
     (row,) = await database.fetch(_REACHED)
     return Reached(row["lowest"], row["head"])
 
 
-async def missing_views(database: Database) -> Sequence[str]:
+async def missing_views(database: Reads) -> Sequence[str]:
     """Return the schemas of missing projections."""
     rows = await database.fetch(MISSING, [projection.schema for projection in PROJECTIONS])
     return [row["schema"] for row in rows]
 
 
-async def read_present_views(database: Database) -> Sequence[ProjectionStatus]:
+async def read_present_views(database: Reads) -> Sequence[ProjectionStatus]:
     """Return the state of every projection that is not missing."""
     missing = await missing_views(database)
     return await read_views(database, [p for p in PROJECTIONS if p.schema not in missing])
@@ -119,13 +118,13 @@ async def views_caught_up(dsn: str) -> bool:
         await connection.close()
 
 
-async def pulse(database: Database) -> Pulse:
+async def pulse(database: Reads) -> Pulse:
     """Return the pulse now."""
     views = await read_views(database)
     return Pulse(max((view.position + view.lag for view in views), default=0), [Lag(view.name, view.lag) for view in views])
 
 
-async def throughput(database: Database) -> Sequence[int]:
+async def throughput(database: Reads) -> Sequence[int]:
     """Return the number of events in each of the last 60 minutes, oldest first."""
     positions = [row["position"] for row in await database.fetch(READ_MINUTES, MINUTES)]
     return [later - earlier for earlier, later in pairwise(positions)]
