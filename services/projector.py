@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from events.log import postgres
 from events.log.tasks import end
 from projections.runner import follow_log
 from services.clock import now
@@ -35,6 +36,7 @@ async def _work(settings: Settings, dsn: str, windows: "Windows | None") -> None
     await await_schema(dsn, "projector")
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(Life(dsn, "projector").run())
+        tasks.create_task(postgres.watch(dsn))
         tasks.create_task(follow_log(dsn, now, tracing=windows))
         if settings.public_log.log_keys:
             tasks.create_task(sign_log(settings))

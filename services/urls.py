@@ -7,6 +7,8 @@ import re
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+from events.log import hosts
+
 # What asyncpg reads of a URL's query; libpq knows all of them too.
 _TAKEN: Final = re.compile(
     "host|port|dbname|user|password|passfile|service|sslmode|sslcert|sslkey|sslrootcert|sslcrl|sslpassword|sslnegotiation"
@@ -27,6 +29,17 @@ class UrlError(ValueError):
 
 
 def read_database_url(url: str) -> str:
+    """Return the URL of a database that is written to. Raises UrlError."""
+    kept = read_libpq_url(url)
+    if (wanted := hosts.read(kept).attributes) not in hosts.ATTRIBUTES:
+        raise UrlError(
+            f"asks for target_session_attrs={wanted}: votes are written through it, so leave it out,"
+            " or take read-write or primary"
+        )
+    return kept
+
+
+def read_libpq_url(url: str) -> str:
     """Return a URL of libpq's as asyncpg takes it. Raises UrlError."""
     try:
         query = urlsplit(url).query
@@ -41,6 +54,10 @@ def read_database_url(url: str) -> str:
             kept.append((name, value))
         elif not _SETTLED.fullmatch(name):
             raise UrlError(f"has the unknown option {name!r}: leave it out, or give settings as options=-c%20NAME=VALUE")
+    try:
+        hosts.of(url)
+    except hosts.HostsMalformed as error:
+        raise UrlError(str(error)) from None
     return url if kept == options else f"{url.partition('?')[0]}?{urlencode(kept, quote_via=quote)}"
 
 

@@ -60,7 +60,8 @@ def run(settings: Settings) -> None:
     life = Life(settings.database_url, "worker", lambda: _trouble(mailroom, began) or erasures.trouble)
     desk = Desk(settings)
     worker = create_worker(settings, mailroom, desk, erasures)
-    beside = [worker.loop.create_task(life.run()), worker.loop.create_task(erasures.run())]
+    running = (life.run(), erasures.run(), postgres.watch(settings.database_url))
+    beside = [worker.loop.create_task(one) for one in running]
     if (hook := hook_of(settings)) is not None:
         beside.append(worker.loop.create_task(Following(settings.database_url, hook).run()))
     try:

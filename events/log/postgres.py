@@ -1,10 +1,14 @@
 """PostgreSQL: the one place that connects to it, and the one that says which errors mean that it is away."""
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import asyncpg
 from asyncpg import Connection, Pool
+
+from events.log import hosts, primary
 
 UNAVAILABLE: Final = (
     OSError,  # refused and reset connections, missing sockets, and TimeoutError
@@ -39,6 +43,12 @@ FAILED: Final = (*UNAVAILABLE, asyncpg.PostgresError)
 """Everything a statement raises, refusals of the server included: for callers that must go on in any case."""
 
 CONNECT_SECONDS: Final = 5.0
+"""So long a host may take to answer; every one of them where a URL names several."""
+
+WATCH_SECONDS: Final = 5.0
+"""So often a process asks which of several hosts takes writes."""
+
+logger = logging.getLogger(__name__)
 
 
 class PoolerBetween(Exception):
@@ -90,7 +100,7 @@ async def connect(dsn: str, role: str, *, seconds: float | None = None, **settin
     After `seconds` (None: never) a statement raises TimeoutError here. `settings` are the server's, for this session.
     """
     try:
-        connection = await asyncpg.connect(
+        connection = await _open(
             dsn, timeout=CONNECT_SECONDS, command_timeout=seconds, server_settings=session_settings(role, **settings)
         )
     except asyncpg.ProtocolViolationError as error:
@@ -128,15 +138,42 @@ def pool(
     `reset` replaces asyncpg's own, which costs a round trip each time a connection is given back.
     """
     return asyncpg.create_pool(
-        dsn, min_size=0, max_size=size, timeout=connect_seconds, command_timeout=seconds, reset=reset,
+        dsn, connect=_open, min_size=0, max_size=size, timeout=connect_seconds, command_timeout=seconds, reset=reset,
         init=_make_sure, server_settings=session_settings(role, **settings),
     )  # fmt: skip
+
+
+async def watch(dsn: str) -> None:
+    """Leave a server that was taken over from or takes no writes any more, until cancelled. Does nothing for a URL of one host.
+
+    Sessions there are ended, and whoever had one opens another where the log goes on.
+    """
+    address = hosts.read(dsn)
+    while address.must_search:
+        try:
+            await primary.of(dsn, address).look(CONNECT_SECONDS, server_settings=session_settings("watch"))
+        except FAILED as error:
+            logger.info("nobody takes writes: %s", error)
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+async def _open(
+    dsn: str | None = None,
+    *,
+    timeout: float = CONNECT_SECONDS,  # noqa: ASYNC109 - as asyncpg's pools name it
+    **options: Any,
+) -> "Connection[Any]":
+    """Open a session: where a URL names several hosts, at the one that takes writes."""
+    if dsn is not None and (address := hosts.read(dsn)).must_search:
+        return await primary.of(dsn, address).open(timeout=timeout, **options)
+    session: Connection[Any] = await asyncpg.connect(dsn, timeout=timeout, **options)
+    return session
 
 
 async def _make_sure(connection: "Connection[Any]") -> None:
     """Let a session's commits wait for the disk, whatever the server, database or role says; and no transaction be too long."""
     try:
-        await connection.execute(_MAKE_SURE)
+        await connection.execute(_MAKE_SURE, timeout=CONNECT_SECONDS)
     except BaseException as error:
         connection.terminate()
         if isinstance(error, asyncpg.PostgresError) and error.sqlstate == "BP001":

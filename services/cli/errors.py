@@ -53,6 +53,7 @@ SENTENCES: Final = {
     "projections.engine.snapshot:ViewsHalted": "{error}: see `ballotpress status`",
     "projections.engine.runner:Halted": "Position {error.position} can't be folded ({error}); the live views are unchanged",
     "events.log.postgres:PoolerBetween": "{error}",
+    "events.log.primary:NoPrimary": "{error}",
     "asyncpg:DiskFullError": "PostgreSQL's disk is full: free some space, then try again; nothing live was changed ({error})",
     "asyncpg:LockNotAvailableError": "Somebody's transaction holds what this needs: see `ballotpress status`, then try again",
     "asyncpg:QueryCanceledError": "PostgreSQL stopped this: see `ballotpress status`, then try again ({error})",

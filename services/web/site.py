@@ -244,6 +244,7 @@ class Site:
             asyncio.create_task(notify.listen(dsn, CHANNEL, self.tree.wake)),
             asyncio.create_task(self._follow_reviews()),
             asyncio.create_task(Life(dsn, "api").run()),
+            asyncio.create_task(postgres.watch(dsn)),
             asyncio.create_task(await_schema(dsn, "API")),
         ]
         try:

@@ -49,7 +49,7 @@ class Postgres:
         return [str(file.relative_to(data)) for file in data.rglob("*") if bytes_ in content(file)]
 
 
-def _as_user(account: Account | None) -> dict[str, Any]:
+def as_user(account: Account | None) -> dict[str, Any]:
     """PostgreSQL refuses to run as root: give subprocess the user to run it as."""
     return {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
 
@@ -60,7 +60,7 @@ def init_postgres(folder: Path) -> None:
     own(folder, user)
     if user:
         open_ways(user, (postgres_programs() / "postgres",))
-    account = _as_user(user)
+    account = as_user(user)
     version = subprocess.run(
         [postgres_programs() / "postgres", "--version"], capture_output=True, text=True, check=True, **account
     )
@@ -97,7 +97,7 @@ def start_postgres(folder: Path, **settings: str) -> Process:
     options = {"listen_addresses": "", "unix_socket_directories": str(folder), "max_connections": "200", **settings}
     words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
     command: list[str | Path] = [postgres_programs() / "postgres", "-D", folder / "data", *words]
-    user = _as_user(server_account(folder))
+    user = as_user(server_account(folder))
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", start_new_session=True, **user)
     ready: list[str | Path] = [postgres_programs() / "pg_isready", "-q", "-h", folder]

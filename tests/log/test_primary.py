@@ -1,0 +1,155 @@
+"""Of several hosts the one that takes writes is found, whatever the others do; and one that was left behind is left."""
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from events.log import hosts, postgres, primary
+from events.log.primary import NoPrimary
+from tests.support import servers, standbys
+from tests.support.runners import until
+from tests.support.standbys import Pair
+
+pytestmark = pytest.mark.postgres
+
+READ_ONLY = "alter system set default_transaction_read_only = on"
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    """A primary with its standby; tests that promote it clone it anew."""
+    with standbys.pair() as pair:
+        pair.clone()
+        yield pair
+
+
+@pytest.fixture(autouse=True)
+def whole(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pair as it was: one takes writes, the other follows; and who watches looks often."""
+    monkeypatch.setattr(postgres, "WATCH_SECONDS", 0.2)
+    for number, process in enumerate(pair.processes):
+        if process is None:
+            pair.start(number)
+    if asyncio.run(standbys.value(pair.one(pair.standby), "select not pg_is_in_recovery()")):
+        pair.kill(pair.standby)
+        pair.clone()
+
+
+@pytest.fixture
+def hung() -> Iterator[Path]:
+    """A folder with a socket on which nobody ever answers."""
+    with tempfile.TemporaryDirectory(prefix="bp-") as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{folder}/.s.PGSQL.5432")
+        server.listen()
+        yield Path(folder)
+
+
+async def folder_of(dsn: str) -> str:
+    """Connect as a process does; return the folder of the server that it came to."""
+    connection = await postgres.connect(dsn, "test", seconds=5)
+    folder: str = await connection.fetchval("select current_setting('unix_socket_directories')")
+    await connection.close()
+    return folder
+
+
+def named(*folders: Path, query: str = "") -> str:
+    """Return a URL of these hosts in this order."""
+    return f"postgresql://postgres@/postgres?host={','.join(map(str, folders))}&port=5432{query}"
+
+
+@pytest.mark.parametrize("query", ["", "&target_session_attrs=read-write", "&target_session_attrs=primary"])
+async def test_the_primary_is_found_whatever_the_order(pair: Pair, hung: Path, query: str) -> None:
+    """A standby, a host without a server and one that hangs stand before it, and keep nobody for long."""
+    main, standby = pair.folders[pair.primary], pair.folders[pair.standby]
+    for order in ([main, standby], [standby, main], [hung, Path("/nonexistent"), standby, main]):
+        assert await folder_of(named(*order, query=query)) == str(main)
+    if hosts.read(named(main, query=query)).must_search:
+        assert await folder_of(named(main, query=query)) == str(main)
+
+
+async def test_a_pool_finds_it_too(pair: Pair) -> None:
+    """Connections of a pool are opened in the same way."""
+    async with postgres.pool(named(pair.folders[pair.standby], pair.folders[pair.primary]), "test", size=2, seconds=5) as pool:
+        await pool.execute("create temp table proof_of_writing (n int)")
+
+
+async def test_where_nobody_takes_writes_each_host_is_named(pair: Pair, hung: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Down, hung, and read-only: one sentence says of each host why it won't do, and that counts as away, not as a defect."""
+    monkeypatch.setattr(postgres, "CONNECT_SECONDS", 0.5)
+    standby = pair.folders[pair.standby]
+    with pytest.raises(NoPrimary) as refused:
+        await folder_of(named(standby, Path("/nonexistent"), hung))
+    assert str(refused.value) == (
+        f"no host of DATABASE_URL takes writes: {standby}:5432 is a standby or read-only; "
+        f"/nonexistent:5432 can't be reached (No such file or directory); {hung}:5432 does not answer"
+    )
+    assert isinstance(refused.value, postgres.UNAVAILABLE)
+    with pytest.raises(NoPrimary, match=r"refuses .* does not exist"):
+        await folder_of(named(*pair.folders).replace("/postgres?", "/none?"))
+
+
+async def test_every_address_of_a_name_is_tried(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that leads to a standby and a primary leads to the primary; with verified names TLS goes by the name alone."""
+    main, standby = pair.folders[pair.primary], pair.folders[pair.standby]
+
+    async def addresses(host: hosts.Host) -> tuple[hosts.Host, ...]:
+        return tuple(hosts.Host(str(folder), 5432) for folder in (standby, main))
+
+    monkeypatch.setattr(primary, "addresses", addresses)
+    dsn = "postgresql://postgres@database.example/postgres?target_session_attrs=primary"
+    assert await folder_of(dsn) == str(main)
+    with pytest.raises(NoPrimary, match=r"database\.example"):
+        await folder_of(f"{dsn}&sslmode=verify-full")
+
+
+async def test_localhost_stands_for_its_addresses() -> None:
+    """A name is looked up; an address and a folder are not."""
+    assert {host.name for host in await primary.addresses(hosts.Host("localhost", 1))} <= {"localhost", "127.0.0.1", "::1"}
+    for host in (hosts.Host("127.0.0.1"), hosts.Host("::1"), hosts.Host("/run/x"), hosts.Host("no.such.host.invalid")):
+        assert await primary.addresses(host) == (host,)
+
+
+async def test_sessions_leave_a_primary_that_was_taken_over_from(pair: Pair) -> None:
+    """The standby is promoted while the old primary lives and is reached: sessions there end, and nobody goes back."""
+    old, dsn = pair.folders[pair.primary], pair.dsn()
+    session = await postgres.connect(dsn, "test")
+    watching = asyncio.create_task(postgres.watch(dsn))
+    await pair.promote()
+    await until(lambda: closed(session))
+    assert await folder_of(dsn) == str(pair.folders[pair.primary])
+    pair.kill(pair.primary)
+    with pytest.raises(NoPrimary, match=rf"{old}:5432 takes writes on timeline [0-9]+, which .* has left by timeline"):
+        await folder_of(dsn)
+    watching.cancel()
+
+
+async def test_a_process_that_starts_beside_two_primaries_takes_the_later(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever knows nothing asks all hosts: the later timeline holds, wherever it stands, and the other is told of."""
+    old = pair.folders[pair.primary]
+    await pair.promote()
+    assert await folder_of(named(old, pair.folders[pair.primary])) == str(pair.folders[pair.primary])
+    assert f"{old}:5432 takes writes on timeline" in caplog.text and "stop it, so that nobody writes there" in caplog.text
+
+
+async def test_sessions_leave_a_primary_that_takes_no_writes_any_more(pair: Pair) -> None:
+    """A demoted primary that goes on answering reads is left as soon as another takes writes."""
+    old, dsn = pair.primary, pair.dsn()
+    session = await postgres.connect(dsn, "test")
+    watching = asyncio.create_task(postgres.watch(dsn))
+    await servers.execute(pair.one(old), READ_ONLY)
+    await servers.execute(pair.one(old), "select pg_reload_conf()")
+    await pair.promote()
+    await until(lambda: closed(session))
+    assert await folder_of(dsn) == str(pair.folders[pair.primary])
+    watching.cancel()
+
+
+async def closed(session: "asyncpg.Connection[Any]") -> bool:
+    """Tell whether a session was ended."""
+    return session.is_closed()

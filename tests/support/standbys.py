@@ -1,0 +1,117 @@
+"""A PostgreSQL and its streaming standby, on Unix sockets, in either of two folders: killed, promoted, cloned anew."""
+
+import asyncio
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+
+from services.embedded.account import own, server_account
+from tests.support import servers
+from tests.support.processes import PATIENCE, Process
+
+STANDBY = "standby"
+"""What a standby calls itself, as `synchronous_standby_names` names it."""
+
+_STATE = "select max(sync_state) from pg_stat_replication where state = 'streaming'"
+
+
+class Pair:
+    """Two servers, of which one takes writes and the other follows it."""
+
+    def __init__(self, *folders: Path) -> None:
+        self.folders = folders
+        self.processes: list[Process | None] = [None, None]
+        self.primary = 0
+
+    @property
+    def standby(self) -> int:
+        """Return the number of the one that follows."""
+        return 1 - self.primary
+
+    def dsn(self, database: str = "postgres", query: str = "target_session_attrs=read-write") -> str:
+        """Name a database of whichever takes writes, as an operator would."""
+        hosts = ",".join(map(str, self.folders))
+        return f"postgresql://postgres@/{database}?host={hosts}&port=5432&{query}"
+
+    def one(self, number: int, database: str = "postgres") -> str:
+        """Name a database of one of the two."""
+        return servers.Postgres(self.folders[number]).dsn(database)
+
+    def start(self, number: int) -> None:
+        """Start one of the two, also where it was killed just now."""
+        self.processes[number] = servers.restart_postgres(self.folders[number])
+
+    def clone(self) -> None:
+        """Make the standby of a copy of the primary, and start it."""
+        folder = self.folders[self.standby]
+        clone(self.folders[self.primary], folder)
+        self.start(self.standby)
+
+    def kill(self, number: int) -> None:
+        """Kill one of the two without warning."""
+        process, self.processes[number] = self.processes[number], None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    async def promote(self) -> None:
+        """Let the standby take writes; the other is the standby from now on, whatever it does."""
+        assert await value(self.one(self.standby), f"select pg_promote(true, {int(PATIENCE)})")
+        self.primary = self.standby
+
+    async def wait_for_standby(self, *, synchronous: bool) -> None:
+        """Let commits wait for the standby from now on, or not; return once it streams."""
+        name, wanted = (f"'{STANDBY}'", "sync") if synchronous else ("''", "async")
+        await servers.execute(self.one(self.primary), f"alter system set synchronous_standby_names = {name}")
+        await servers.execute(self.one(self.primary), "select pg_reload_conf()")
+        while await value(self.one(self.primary), _STATE) != wanted:
+            await asyncio.sleep(0.05)
+
+    def end(self) -> None:
+        """Kill both."""
+        for number in range(len(self.folders)):
+            self.kill(number)
+
+
+async def value(dsn: str, statement: str) -> object:
+    """Return what a statement says, on a connection of its own."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+
+def clone(primary: Path, folder: Path) -> None:
+    """Copy a running server's data into a folder, as those of a standby that will follow it."""
+    own(folder, server_account(primary))
+    shutil.rmtree(folder / "data", ignore_errors=True)
+    command = (
+        *(servers.postgres_programs() / "pg_basebackup", "-D", folder / "data", "-R", "-X", "stream", "-c", "fast"),
+        *("-d", f"host={primary} user=postgres application_name={STANDBY}"),
+    )
+    user = servers.as_user(server_account(primary))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **user)
+    assert done.returncode == 0, done.stderr
+    # It is the first to be asked for its own commits once it takes writes; nobody follows it yet.
+    with (folder / "data" / "postgresql.auto.conf").open("a") as settings:
+        settings.write("synchronous_standby_names = ''\n")
+
+
+@contextmanager
+def pair() -> Iterator[Pair]:
+    """Run a primary for a while; its standby is made by `clone`."""
+    with servers.postgres_folder() as first:
+        second = Path(tempfile.mkdtemp(prefix="bp-"))
+        both = Pair(first, second)
+        try:
+            both.start(0)
+            yield both
+        finally:
+            both.end()
+            shutil.rmtree(second, ignore_errors=True)
