@@ -41,7 +41,7 @@ screenshots: $(INSTALLED) ## Make pictures of every page in docs/screenshots (ne
 
 lock: $(INSTALLED) ## Resolve the packages anew into requirements.lock
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
-		--extra dev --extra embedded --extra otel pyproject.toml -o requirements.lock
+		--extra dev --extra archive --extra embedded --extra otel pyproject.toml -o requirements.lock
 
 clean: ## Remove .venv and caches; what `up` keeps in .ballotpress stays
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

@@ -65,7 +65,7 @@ def line(entry: Entry | RecordedRow) -> bytes:
     return _encoder.encode({column: getattr(entry, column) for column in COLUMNS} | {"recorded_at": time})
 
 
-class _Chain:
+class Chain:
     """The hash of the lines so far, and their number."""
 
     def __init__(self) -> None:
@@ -73,10 +73,12 @@ class _Chain:
         self._hash = bytes(32)
 
     def take(self, text: bytes) -> None:
+        """Add a line."""
         self._hash = sha256(self._hash + text).digest()
         self.lines += 1
 
     def digest(self) -> bytes:
+        """Return the hash of the lines so far."""
         return self._hash
 
 
@@ -92,7 +94,7 @@ async def export(
 
     Raises LogBroken, and writes no manifest, if a position is missing.
     """
-    chain = _Chain()
+    chain = Chain()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         head: int = await connection.fetchval("select position from log.head")
         end = max(first - 1, head if last is None else min(last, head))
@@ -119,7 +121,7 @@ async def import_(
     Continues an import of the same file that was cut short. `size` is the file's, for the progress, or 0 if unknown. Raises
     ImportRefused, LogNotEmpty, LoadRunning.
     """
-    chain = _Chain()
+    chain = Chain()
     try:
         return await load(connection, registry, _read(file, size, progress, chain), chain.digest)
     except AnotherLog:
@@ -133,7 +135,7 @@ async def import_(
 def check(registry: Registry, file: BinaryIO, size: int, now: datetime, progress: Progress) -> None:
     """Check a whole export without a database, and go back to its beginning. Raises ImportRefused."""
     try:
-        for _ in Checks(registry, now).checked(_read(file, size, progress, _Chain())):
+        for _ in Checks(registry, now).checked(_read(file, size, progress, Chain())):
             pass
     except EntryRefused as error:
         raise _refused(error) from None
@@ -144,7 +146,7 @@ def _refused(error: EntryRefused) -> ImportRefused:
     return ImportRefused(f"The file can't be imported: {error}")
 
 
-def _read(file: BinaryIO, size: int, progress: Progress, chain: _Chain) -> Iterator[Entry]:
+def _read(file: BinaryIO, size: int, progress: Progress, chain: Chain) -> Iterator[Entry]:
     """Return the file's events, and check them against the manifest at its end. Raises ImportRefused."""
     done = 0
     for text in iter(lambda: file.readline(LONGEST_LINE), b""):
@@ -185,7 +187,7 @@ def _manifest(text: bytes) -> Manifest:
         raise ImportRefused(f"The manifest can't be read: {error}") from None
 
 
-def _must_match(chain: _Chain, manifest: Manifest) -> None:
+def _must_match(chain: Chain, manifest: Manifest) -> None:
     if manifest.partial:
         raise ImportRefused(f"The file ends at position {manifest.last_position}: a partial export is for study only")
     last = chain.lines or None

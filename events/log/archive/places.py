@@ -1,0 +1,194 @@
+"""Where archives are kept: a folder, or a bucket of an S3-compatible store. A file has its name only once it is whole.
+
+A store's keys are never ours to hold: its client reads the usual AWS variables by itself, and no message repeats them.
+"""
+
+import io
+import os
+from datetime import timedelta
+from pathlib import Path
+from shutil import copyfileobj
+from tempfile import mkstemp
+from typing import BinaryIO, Final, Protocol
+from urllib.parse import urlsplit
+
+_AT_ONCE: Final = 8 * 2**20
+TRIES: Final = 3
+ANSWER_SECONDS: Final = 30
+"""How long a store may take for one request."""
+_KEYS: Final = (
+    "its address and keys come from AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    " (docs/operating.md, Archive)"
+)
+
+
+class PlaceUnusable(Exception):
+    """An archive's place can't be read or written; the message says what to do."""
+
+
+class Place(Protocol):
+    """A place of archives: `url` leads there."""
+
+    url: str
+
+    def holds(self, name: str) -> bool:
+        """Return whether there is a file of a name. Raises PlaceUnusable."""
+
+    def write(self, name: str, source: Path) -> None:
+        """Copy a file here, whole or not at all. Raises PlaceUnusable."""
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file to read. Raises PlaceUnusable, then and while it is read."""
+
+
+def place_of(url: str) -> Place:
+    """Return the place of a URL: a folder's path, or s3://BUCKET/PREFIX. Raises PlaceUnusable if it names none."""
+    return Bucket(url) if "://" in url else Folder(Path(url))
+
+
+class Folder:
+    """A folder of this machine, or one that is mounted here. Its files are their owner's alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+        self.url = str(self._folder)
+
+    def holds(self, name: str) -> bool:
+        """Return whether there is a file of a name."""
+        return (self._folder / name).is_file()
+
+    def write(self, name: str, source: Path) -> None:
+        """Copy a file here, on disk before it has its name; the folder is made if it is missing. Raises PlaceUnusable."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor, beside = mkstemp(prefix=f".{name[:100]}.", suffix=".part", dir=self._folder)
+            try:
+                _copy(source, descriptor)
+                Path(beside).rename(self._folder / name)
+            finally:
+                Path(beside).unlink(missing_ok=True)
+            _keep_names(self._folder)
+        except OSError as error:
+            raise PlaceUnusable(f"{self.url} can't be written: {error.strerror}") from None
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file to read. Raises PlaceUnusable."""
+        try:
+            return (self._folder / name).open("rb")
+        except FileNotFoundError:
+            raise _missing(self, name) from None
+        except OSError as error:
+            raise PlaceUnusable(f"{self.url}/{name} can't be read: {error.strerror}") from None
+
+
+def _copy(source: Path, descriptor: int) -> None:
+    with os.fdopen(descriptor, "wb") as out, source.open("rb") as file:
+        copyfileobj(file, out, _AT_ONCE)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _keep_names(folder: Path) -> None:
+    """Wait until the names in a folder are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Bucket:
+    """A bucket, or a prefix of one, in an S3-compatible store. It must exist."""
+
+    def __init__(self, url: str) -> None:
+        """Name it; nothing is asked yet. Raises PlaceUnusable."""
+        import obstore
+        from obstore.store import S3Store
+
+        asked = urlsplit(url)
+        if asked.scheme != "s3" or not asked.hostname or asked.query or asked.fragment or "@" in asked.netloc:
+            raise PlaceUnusable(
+                "An archive's place is a folder, or s3://BUCKET/PREFIX with nothing else in it, keys least of all"
+            )
+        self._client = obstore
+        prefix = asked.path.strip("/")
+        self.url = f"s3://{asked.hostname}/{prefix}".rstrip("/")
+        seconds = timedelta(seconds=ANSWER_SECONDS)
+        self._store = S3Store(
+            asked.hostname,
+            prefix=prefix or None,
+            client_options={"timeout": seconds, "connect_timeout": timedelta(seconds=5), "allow_http": True},
+            retry_config={"max_retries": TRIES - 1, "retry_timeout": TRIES * seconds},
+        )
+
+    def holds(self, name: str) -> bool:
+        """Return whether there is an object of a name. Raises PlaceUnusable."""
+        try:
+            self._client.head(self._store, name)
+        except FileNotFoundError:
+            return False
+        except (self._client.exceptions.BaseError, OSError) as error:
+            raise self._unusable("read", error) from None
+        return True
+
+    def write(self, name: str, source: Path) -> None:
+        """Upload a file: its object appears once all of it is there. Raises PlaceUnusable."""
+        try:
+            self._client.put(self._store, name, source)
+        except (self._client.exceptions.BaseError, OSError) as error:
+            raise self._unusable("written", error) from None
+
+    def open(self, name: str) -> BinaryIO:
+        """Open an object to read, a range at a time. Raises PlaceUnusable, then and while it is read."""
+        try:
+            size: int = self._client.head(self._store, name)["size"]
+        except FileNotFoundError:
+            raise _missing(self, name) from None
+        except (self._client.exceptions.BaseError, OSError) as error:
+            raise self._unusable("read", error) from None
+        return io.BufferedReader(_Object(self, name, size), _AT_ONCE)
+
+    def read(self, name: str, start: int, end: int) -> bytes:
+        """Return some bytes of an object. Raises PlaceUnusable."""
+        try:
+            return bytes(self._client.get_range(self._store, name, start=start, end=end))
+        except (self._client.exceptions.BaseError, OSError) as error:
+            raise self._unusable("read", error) from None
+
+    def _unusable(self, verb: str, error: Exception) -> PlaceUnusable:
+        """Return an error in one line, without what the client knows of itself (`Debug source`)."""
+        what = " ".join(str(error).partition("Debug source")[0].split())[:500]
+        return PlaceUnusable(f"{self.url} can't be {verb}: {what}; {_KEYS}")
+
+
+class _Object(io.RawIOBase):
+    """An object of a bucket as a file."""
+
+    def __init__(self, bucket: Bucket, name: str, size: int) -> None:
+        self._bucket, self._name, self._size, self._at = bucket, name, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
+        end = min(self._at + len(buffer), self._size)
+        if end <= self._at:
+            return 0
+        found = self._bucket.read(self._name, self._at, end)
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+
+def _missing(place: Place, name: str) -> PlaceUnusable:
+    return PlaceUnusable(f"{place.url}/{name} isn't there: put it back, from a copy if need be")
