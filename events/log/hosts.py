@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 from typing import Final
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import msgspec
 
@@ -86,7 +86,7 @@ def one(dsn: str, host: Host) -> str:
     if host.port is not None:
         options["port"] = str(host.port)
     user, at, _ = parts.netloc.rpartition("@")
-    return urlunsplit((parts.scheme, f"{user}{at}", parts.path, urlencode(options, quote_via=quote), ""))
+    return f"{parts.scheme}://{user}{at}{parts.path}?{urlencode(options, quote_via=quote)}"
 
 
 def _divided(word: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -141,6 +141,13 @@ def pool(
         dsn, connect=_open, min_size=0, max_size=size, timeout=connect_seconds, command_timeout=seconds, reset=reset,
         init=_make_sure, server_settings=session_settings(role, **settings),
     )  # fmt: skip
+
+
+def servers_of(dsn: str) -> tuple[Sequence[str], Sequence[str]]:
+    """Return what each of several hosts was when this process asked last; and of each that was left behind, a sentence."""
+    address = hosts.read(dsn)
+    known = primary.of(dsn, address) if address.must_search else None
+    return ((), ()) if known is None else (known.seen, known.left)
 
 
 async def watch(dsn: str) -> None:

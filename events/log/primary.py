@@ -38,10 +38,6 @@ class NoPrimary(ConnectionError):
     """No host of the URL takes writes; the text says of each why not."""
 
 
-class LeftBehind(ConnectionError):
-    """A server takes writes on a timeline that another has left: it was taken over from."""
-
-
 class Server(msgspec.Struct, frozen=True):
     """A server that takes writes. Timeline 0: it doesn't let us see which."""
 
@@ -52,6 +48,14 @@ class Server(msgspec.Struct, frozen=True):
     def has_left(self, other: "Server") -> bool:
         """Tell whether it took over from another."""
         return self.system == other.system and self.timeline > other.timeline > 0
+
+
+class LeftBehind(ConnectionError):
+    """A server takes writes on a timeline that another has left: it was taken over from."""
+
+    def __init__(self, server: Server, latest: Server) -> None:
+        super().__init__(_says_of_two(server, latest))
+        self.server = server
 
 
 class Session(Connection):
@@ -78,6 +82,10 @@ class Primary:
         self._latest: dict[int, Server] = {}
         self._searched_at = float("-inf")
         self._sessions: WeakSet[Session] = WeakSet()
+        self.seen: Sequence[str] = ()
+        """What each host was when all were asked last."""
+        self.left: Sequence[str] = ()
+        """A sentence about each server that takes writes though another has taken over from it."""
 
     async def open(self, *, timeout: float, **options: Any) -> Session:  # noqa: ASYNC109 - asyncpg's name, which its pools use
         """Open a session at the server that takes writes. Raises NoPrimary, and refusals of another kind as they are."""
@@ -106,7 +114,10 @@ class Primary:
             await _one_and_a_moment(tasks)
             if not (sessions := _opened(tasks)):
                 raise _refusal(hosts, tasks)
-            return self._choose(sessions)
+            self.seen = [f"{host} {_said_of(task)}" for host, task in zip(hosts, tasks, strict=True)]
+            chosen = self._choose(sessions)
+            self._tell(_errors(tasks), [session.server for session in sessions])
+            return chosen
         except BaseException:
             for session in _opened(tasks):
                 session.terminate()
@@ -120,8 +131,6 @@ class Primary:
         for session in sessions:
             if session is not chosen:
                 session.terminate()
-                if chosen.server.has_left(session.server):
-                    logger.warning("%s", _says_of_two(session.server, chosen.server))
         if self._chosen != chosen.server:
             logger.info("%s takes writes, on timeline %d", chosen.server.host, chosen.server.timeline)
         self._chosen, self._searched_at = chosen.server, monotonic()
@@ -129,6 +138,16 @@ class Primary:
             self._latest[chosen.server.system] = chosen.server
         self._leave()
         return chosen
+
+    def _tell(self, errors: Sequence[BaseException | None], servers: Sequence[Server]) -> None:
+        """Keep what is to be said of servers that were left behind; log what is new of it."""
+        assert self._chosen is not None  # noqa: S101 - one has just been chosen
+        refused = [f"{error.server.host} {error}" for error in errors if isinstance(error, LeftBehind)]
+        left = [f"{one.host} {_says_of_two(one, self._chosen)}" for one in servers if self._chosen.has_left(one)]
+        before, self.left = self.left, [*refused, *left]
+        for one in self.left:
+            if one not in before:
+                logger.warning("%s", one)
 
     def _leave(self) -> None:
         """End the sessions at servers that the chosen one has taken over from, and at those that take no writes any more."""
@@ -155,7 +174,7 @@ class Primary:
     def _must_not_be_left(self, server: Server) -> None:
         latest = self._latest.get(server.system)
         if latest is not None and latest.has_left(server):
-            raise LeftBehind(_says_of_two(server, latest).partition(" ")[2])
+            raise LeftBehind(server, latest)
 
     async def _hosts(self) -> tuple[Host, ...]:
         """Return what to try: for a name with several addresses each of these, as libpq does, if TLS needn't check the name."""
@@ -201,6 +220,10 @@ def _opened(tasks: Sequence["asyncio.Task[Session]"]) -> list[Session]:
     return [task.result() for task in tasks if task.done() and not task.cancelled() and task.exception() is None]
 
 
+def _errors(tasks: Sequence["asyncio.Task[Session]"]) -> list[BaseException | None]:
+    return [task.exception() if task.done() else None for task in tasks]
+
+
 async def _end(tasks: Sequence["asyncio.Task[Session]"]) -> None:
     """Cancel the attempts that are still under way, and end what they have opened just now."""
     late = [task for task in tasks if task.cancel()]
@@ -212,7 +235,7 @@ async def _end(tasks: Sequence["asyncio.Task[Session]"]) -> None:
 
 def _refusal(hosts: Sequence[Host], tasks: Sequence["asyncio.Task[Session]"]) -> BaseException:
     """Return why no host will do; a refusal that isn't about the server's state as it is."""
-    errors = [task.exception() for task in tasks]
+    errors = _errors(tasks)
     for error in errors:
         if isinstance(error, asyncpg.ProtocolViolationError) or not isinstance(
             error, OSError | asyncpg.PostgresError | asyncpg.InternalClientError | asyncpg.InterfaceError
@@ -220,6 +243,12 @@ def _refusal(hosts: Sequence[Host], tasks: Sequence["asyncio.Task[Session]"]) ->
             return error or NoPrimary("asked no host")
     said = "; ".join(f"{host} {_said(error)}" for host, error in zip(hosts, errors, strict=True))
     return NoPrimary(f"no host of DATABASE_URL takes writes: {said}")
+
+
+def _said_of(task: "asyncio.Task[Session]") -> str:
+    if not task.done():
+        return "does not answer"
+    return f"takes writes, timeline {task.result().server.timeline}" if task.exception() is None else _said(task.exception())
 
 
 def _said(error: BaseException | None) -> str:
@@ -237,7 +266,7 @@ def _said(error: BaseException | None) -> str:
 
 def _says_of_two(old: Server, new: Server) -> str:
     return (
-        f"{old.host} takes writes on timeline {old.timeline}, which {new.host} has left by timeline {new.timeline}:"
+        f"takes writes on timeline {old.timeline}, which {new.host} has left by timeline {new.timeline}:"
         " stop it, so that nobody writes there"
     )
 

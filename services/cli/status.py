@@ -72,7 +72,9 @@ async def _read(settings: Settings) -> "Status":
     valkey = client(settings.redis_url)
     vault = Vault(settings.vault_keys) if settings.vault_keys else None
     async with connected(settings, seconds=60) as connection, valkey:
-        return await read_status(connection, schedule_of(settings.newsletter), valkey, vault=vault, data=settings.home)
+        return await read_status(
+            connection, schedule_of(settings.newsletter), valkey, vault=vault, data=settings.home, dsn=settings.database_url
+        )
 
 
 def _described(status: "Status") -> "Group":
@@ -99,6 +101,8 @@ def _lines(status: "Status") -> Iterator[str]:
     if status.head is not None:
         since = "" if status.head.recorded_at is None else f", {utc(status.head.recorded_at)}"
         yield f"log     position {status.head.position}{since}; {status.head.events_last_minute} events in the last minute"
+    for server in status.servers:
+        yield f"server  {server}"
     if status.unsafe:
         yield f"server  {' and '.join(status.unsafe)} off: a power cut may lose what was acknowledged, or break everything"
     if status.public_log is not None:

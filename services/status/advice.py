@@ -36,6 +36,7 @@ LEFTOVER_SECONDS: Final = 48 * 3600.0
 """The worker removes what destroyed keys leave on disk once a day."""
 MANY_FAILURES: Final = 3
 """Failures of a webhook in a row of which an operator is told."""
+TWO_SERVERS: Final = "stop it and make a standby of it: see *A failover* in docs/operating.md"
 LITTLE_ROOM: Final = 5 * 2**30
 """Bytes; of a small disk, a tenth."""
 
@@ -45,6 +46,8 @@ def problems(status: Status) -> Iterator[Problem]:
     if status.rewind is not None:
         what = f"{status.rewind.what[:1].upper()}{status.rewind.what[1:]}, and the newsletter is held"
         yield Problem(what, "read what to check in docs/operating.md, then let it go on: `ballotpress digest resume`")
+    for said_of_it in status.left_behind:
+        yield Problem(f"Of two servers that take writes one was taken over from: {said_of_it}", TWO_SERVERS)
     yield from _schema_problems(status.schema)
     if said := said_room(status.room):
         yield said

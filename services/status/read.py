@@ -160,16 +160,19 @@ async def read_status(
     *,
     vault: Vault | None = None,
     data: Path | None = None,
+    dsn: str | None = None,
 ) -> model.Status:
     """Return the status. The connection must not be in a transaction. A silent Valkey costs a second.
 
-    `vault` is asked for missing keys; `data` is the home folder of an `up`, whose disk is looked at if it holds the data.
+    `vault` is asked for missing keys; `data` is the home folder of an `up`, whose disk is looked at if it holds the data. Of a
+    `dsn` with several hosts it tells what each of them was when this process asked last.
     """
     queue = None if valkey is None else await read_queue(valkey)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(LIMIT_PART)
         status = await _read_parts(connection, schedule, queue, vault)
-    status = msgspec.structs.replace(status, room=disk_room(data))
+    servers, left = ((), ()) if dsn is None else postgres.servers_of(dsn)
+    status = msgspec.structs.replace(status, room=disk_room(data), servers=servers, left_behind=left)
     return msgspec.structs.replace(status, problems=list(advice.problems(status)))
 
 

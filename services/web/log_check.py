@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from events.log import postgres
 from events.log.course import Course
 from services.status.writing import why_not
 from services.web.http.checks import Check
@@ -24,6 +25,15 @@ def log_check(pool: "Pool[Any]", course: Course) -> Check:
         return f"{why} (for {stuck:.0f} s)" if why and stuck else why
 
     return Check("log", False, ask)
+
+
+def servers_check(dsn: str) -> Check:
+    """Return the check that of several servers one alone takes writes; we write to none that was left behind, others might."""
+
+    async def ask() -> str | None:
+        return next(iter(postgres.servers_of(dsn)[1]), None)
+
+    return Check("servers", False, ask)
 
 
 class Batches(Collector):

@@ -95,7 +95,8 @@ async def read_overview(site: Site) -> StatusAnswer:
     async with site.database.acquire() as connection:
         # The pool's proxy is a connection in all but its type.
         session = cast("Connection[Any]", connection)
-        status = await read_status(session, site.schedule, site.valkey, vault=site.vault, data=site.settings.home)
+        home, dsn = site.settings.home, site.settings.database_url
+        status = await read_status(session, site.schedule, site.valkey, vault=site.vault, data=home, dsn=dsn)
     return StatusAnswer(**msgspec.structs.asdict(status), release=version("ballotpress"))
 
 

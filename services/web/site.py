@@ -63,7 +63,7 @@ from services.web.http.puzzles import Puzzles
 from services.web.http.spent import Spent
 from services.web.http.theme import Theme
 from services.web.live import Live
-from services.web.log_check import Batches, log_check
+from services.web.log_check import Batches, log_check, servers_check
 from services.web.public_tree import PublicTree
 from services.web.wait import ViewProgress, clock_check, history_check, schema_check, view_checks
 from services.webhooks.posting import Poster
@@ -249,7 +249,7 @@ class Site:
         ]
         try:
             async with Committer(dsn, REGISTRY, on_commit=committed, tracing=commands) as self.committer:
-                self.checks.add(log_check(self.database, self.committer.course))
+                self.checks.add(log_check(self.database, self.committer.course), servers_check(dsn))
                 self.metrics.registry.register(Batches(self.committer.course))
                 yield
         finally:

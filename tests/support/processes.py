@@ -140,6 +140,10 @@ class Fleet:
             if name not in self.processes or self.processes[name].poll() is not None:
                 self.processes[name] = self.starts[name]()
 
+    def adopt(self, **processes: Process) -> None:
+        """Take in processes that were started already."""
+        self.processes.update(processes)
+
     def kill(self, name: str) -> None:
         """Kill a process, as `kill -9` does."""
         self.processes[name].kill()

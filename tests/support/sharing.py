@@ -21,6 +21,7 @@ LONGEST = (
     "tests/process/test_up.py",
     "tests/web/test_edge_process.py",
     "tests/process/test_survival.py",
+    "tests/process/test_failover.py",
     "tests/projections/test_lists.py",
     "tests/cli/test_replay.py",
     "tests/projections/test_histories.py",

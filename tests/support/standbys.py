@@ -1,11 +1,13 @@
 """A PostgreSQL and its streaming standby, on Unix sockets, in either of two folders: killed, promoted, cloned anew."""
 
 import asyncio
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -42,9 +44,10 @@ class Pair:
         """Name a database of one of the two."""
         return servers.Postgres(self.folders[number]).dsn(database)
 
-    def start(self, number: int) -> None:
+    def start(self, number: int) -> Process:
         """Start one of the two, also where it was killed just now."""
-        self.processes[number] = servers.restart_postgres(self.folders[number])
+        process = self.processes[number] = servers.restart_postgres(self.folders[number])
+        return process
 
     def clone(self) -> None:
         """Make the standby of a copy of the primary, and start it."""
@@ -58,6 +61,21 @@ class Pair:
         if process is not None:
             process.kill()
             process.wait()
+
+    @contextmanager
+    def frozen(self, number: int) -> Iterator[None]:
+        """Freeze all processes of one of the two, as a machine that hangs; thaw them at the end."""
+        process = self.processes[number]
+        assert process is not None
+        pids = [process.pid, *children(process.pid)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     async def promote(self) -> None:
         """Let the standby take writes; the other is the standby from now on, whatever it does."""
@@ -76,6 +94,11 @@ class Pair:
         """Kill both."""
         for number in range(len(self.folders)):
             self.kill(number)
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def value(dsn: str, statement: str) -> object:
