@@ -286,6 +286,7 @@ class Committer:
     async def _connect(self) -> "Connection[Any]":
         if self._connection is None or self._connection.is_closed():
             self._connection = await postgres.connect_appender(self._dsn)
+            self._known.room = 0  # a part that an earlier session made may have gone with its transaction
         return self._connection
 
     async def _disconnect(self) -> None:

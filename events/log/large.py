@@ -13,7 +13,7 @@ import msgspec
 from asyncpg import Connection
 from msgspec.structs import replace
 
-from events.log import store
+from events.log import parts, store
 from events.log.command import Command, Reads, Receipt
 from events.log.event import Recorded, Registry, encode
 from events.log.transaction import Batch, Known, follow_all, keep_beside, read_more
@@ -140,6 +140,7 @@ async def _take(connection: "Connection[Any]", command: Command[Any], draft: Dra
             await _write_down(connection, batch, drafted, lambda done, of: None)
             receipt = replace(receipt, value=last.value)
         listing = None if batch.listing_position is None else batch.listing_position + moved
+        await parts.make_room(connection, batch.position + moved)
         await connection.execute(store.TAKE_LARGE, len(batch.streams), listing)
         receipt = replace(receipt, position=batch.position + moved, appended=len(batch.streams))
     if command.key is not None and batch.new_keys:

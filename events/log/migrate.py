@@ -1,16 +1,21 @@
 """Bring a database to the current schema: numbered SQL files, each run once, under one lock.
 
-All that are missing run in one transaction. Those that begin with `CONCURRENTLY` run after it, a statement at a time, so that
-votes go on while an index of the log is made.
+They run in order. Those that follow each other are one transaction, but for those that begin with `CONCURRENTLY`: these run a
+statement at a time, so that votes go on while an index of the log is made, or the log is taken into parts.
 """
 
 import asyncio
 from collections.abc import Sequence
 from hashlib import sha256
 from importlib.resources import files
+from itertools import takewhile
+from time import monotonic
 from typing import Any, Final
 
+import asyncpg
 from asyncpg import Connection, Pool
+
+from events.log.parts import PART_SIZE
 
 # Any constant will do; two hosts migrating at once must ask for the same one.
 _LOCK = 0x42616C6C6F7470
@@ -18,6 +23,14 @@ _LOCK_BESIDE: Final = _LOCK + 1
 
 CONCURRENTLY: Final = "-- concurrently\n"
 _PAUSE_SECONDS: Final = 0.2
+_PATIENCE_SECONDS: Final = 300.0
+"""How long a statement that must not hold votes up is tried again and again: each try waits for a moment only."""
+_SET_PART_SIZE: Final = "select set_config('ballotpress.part_size', $1, false)"
+_WHO: Final = """
+select string_agg(distinct coalesce(nullif(a.application_name, ''), 'unnamed') || ' (pid ' || a.pid || ')', ', ')
+from pg_locks l join pg_stat_activity a on a.pid = l.pid
+where l.granted and l.pid <> pg_backend_pid() and l.relation = any(array['log.events', 'log.recorded_events']::regclass[])
+"""
 _RECORD: Final = "insert into public.ballotpress_migrations (number, digest) values ($1, $2)"
 # What a build that was cut short leaves: an index that is kept up to date and never used.
 _UNFINISHED: Final = """
@@ -33,6 +46,10 @@ class SchemaTooNew(Exception):
 
 class MigrationChanged(Exception):
     """A migration file differs from the one that ran."""
+
+
+class LogInUse(Exception):
+    """Somebody reads the log for so long that it can't be taken into parts; votes go on, and nothing is half done."""
 
 
 def _migrations() -> list[tuple[int, str]]:
@@ -53,11 +70,24 @@ async def migrated(connection: "Connection[Any] | Pool[Any]") -> int:
     return number
 
 
-async def migrate(connection: "Connection[Any]") -> int:
+async def migrate(connection: "Connection[Any]", part_size: int = PART_SIZE) -> int:
     """Run the missing migrations; return their number. Safe to run twice and from two hosts at once.
 
-    Raises SchemaTooNew or MigrationChanged if this release can't bring the database forward.
+    A log that isn't in parts yet is taken into parts of `part_size` positions. Raises SchemaTooNew or MigrationChanged if this
+    release can't bring the database forward, and LogInUse.
     """
+    await connection.execute(_SET_PART_SIZE, str(part_size))
+    ran = 0
+    while True:
+        together, are_more = await _run_together(connection)
+        ran += together
+        if not are_more:
+            return ran
+        ran += await _run_beside(connection)
+
+
+async def _run_together(connection: "Connection[Any]") -> tuple[int, bool]:
+    """Run the missing migrations up to the next that takes no transaction; return their number, and whether there is one."""
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
         await connection.execute(
@@ -65,31 +95,52 @@ async def migrate(connection: "Connection[Any]") -> int:
             " (number integer primary key, digest text not null, ran_at timestamptz not null default now())"
         )
         missing = await _missing(connection)
-        together = [one for one in missing if not one[1].startswith(CONCURRENTLY)]
+        together = list(takewhile(lambda one: not _is_beside(one), missing))
         for number, sql in together:
             await connection.execute(sql)
             await connection.execute(_RECORD, number, _digest(sql))
-    return len(together) + (await _run_beside(connection) if len(together) < len(missing) else 0)
+    return len(together), len(together) < len(missing)
 
 
 async def _run_beside(connection: "Connection[Any]") -> int:
-    """Run the missing migrations that take no transaction; return their number.
+    """Run the next missing migrations that take no transaction; return their number.
 
     The lock is asked for again and again: a build waits for every transaction, also for one that waits for its own lock.
     """
     while not await connection.fetchval("select pg_try_advisory_lock($1)", _LOCK_BESIDE):
         await asyncio.sleep(_PAUSE_SECONDS)
     try:
-        missing = await _missing(connection)
-        for row in await connection.fetch(_UNFINISHED) if missing else ():
+        beside = list(takewhile(_is_beside, await _missing(connection)))
+        for row in await connection.fetch(_UNFINISHED) if beside else ():
             await connection.execute(f"drop index concurrently {row['name']}")
-        for number, sql in missing:
+        for number, sql in beside:
             for statement in filter(str.strip, sql.split(";\n")):
-                await connection.execute(statement)
+                await _execute_patiently(connection, statement)
             await connection.execute(_RECORD, number, _digest(sql))
-        return len(missing)
+        return len(beside)
     finally:
         await connection.execute("select pg_advisory_unlock($1)", _LOCK_BESIDE)
+
+
+def _is_beside(migration: tuple[int, str]) -> bool:
+    return migration[1].startswith(CONCURRENTLY)
+
+
+async def _execute_patiently(connection: "Connection[Any]", statement: str) -> None:
+    """Run a statement, again and again while it gives up so that votes don't wait behind it. Raises LogInUse."""
+    until = monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            await connection.execute(statement)
+            return
+        except (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError, asyncpg.DeadlockDetectedError):
+            if monotonic() > until:
+                who = await connection.fetchval(_WHO) or "somebody"
+                raise LogInUse(
+                    f"The log can't be taken into parts while {who} reads it. Votes go on, and nothing is half done: "
+                    "wait until that is done or end it, then run `ballotpress migrate` again"
+                ) from None
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def _missing(connection: "Connection[Any]") -> Sequence[tuple[int, str]]:

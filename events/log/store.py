@@ -30,14 +30,7 @@ select r.n, r.version, r.position, r.type, r.schema_version, r.data, r.extra,
 from log.lock_and_read($1) r
 """
 
-READ_LASTS = """
-select s.n::integer as n, e.version, e.position, e.type, e.schema_version, e.data
-from unnest($1::uuid[]) with ordinality as s(stream, n)
-cross join lateral (
-    select r.version, r.position, r.type, r.schema_version, r.data
-    from log.recorded_events r where r.stream = s.stream order by r.version desc limit 1
-) e
-"""
+READ_LASTS = "select n, version, position, type, schema_version, data from log.lasts($1)"
 
 READ_WHOLES = EVENTS + " where stream = any($1::uuid[]) order by position"
 READ_SINCE = EVENTS + " where stream = any($1::uuid[]) and position > $2 order by position"

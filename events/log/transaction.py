@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from asyncpg import Connection, Record
 
-from events.log import history, postgres, store
+from events.log import history, parts, postgres, store
 from events.log.command import Command, Decision, Effect, IdempotencyKey, Reads, Receipt, Seen
 from events.log.event import Event, Listing, Recorded, Registry, UnknownEvent, encode
 
@@ -88,11 +88,12 @@ class Streams:
 
 
 class Known:
-    """What a process remembers of the log: the listing, and the mark of the last event it knows of."""
+    """What a process remembers of the log: the listing, the mark of the last event it knows of, and how far there are parts."""
 
     def __init__(self, registry: Registry) -> None:
         self.listing: Listing = registry.listing()
         self.mark: history.Mark | None = None
+        self.room = 0
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -180,7 +181,7 @@ async def decide_and_append(
             outcomes.append(reads if isinstance(reads, Exception) else batch.decide(command, reads))
         except Exception as error:
             outcomes.append(error)
-    return outcomes, await _append(connection, batch)
+    return outcomes, await _append(connection, known, batch)
 
 
 async def follow(connection: "Connection[Any]", registry: Registry, known: Known, most: int) -> bool:
@@ -289,8 +290,10 @@ async def _look_up(connection: "Connection[Any]", batch: Batch, command: Command
     return reads
 
 
-async def _append(connection: "Connection[Any]", batch: Batch) -> Appended | None:
+async def _append(connection: "Connection[Any]", known: Known, batch: Batch) -> Appended | None:
     appended = None
+    if batch.position > known.room:
+        known.room = await parts.make_room(connection, batch.position)
     if batch.streams:
         recorded_at = await connection.fetchval(
             store.APPEND, batch.streams, _once(batch.versions), _once(batch.schema_versions), _once(batch.types), batch.data,

@@ -14,7 +14,7 @@ import msgspec
 from asyncpg import Connection
 from msgspec import Meta
 
-from events.log import postgres
+from events.log import parts, postgres
 from events.log.event import Registry, UnknownEvent
 from events.log.store import LOCK_HEAD, NO_META, RecordedRow, as_row
 
@@ -169,6 +169,7 @@ async def _take(connection: "Connection[Any]", checks: "Checks") -> None:
     """Make the entries beside the log the log."""
     async with connection.transaction():
         await _must_be_empty(connection, LOCK_HEAD)  # nobody appends while it is locked
+        await parts.make_room(connection, checks.position)
         await connection.execute(TAKE)
         if checks.position:
             await connection.execute(SET_HEAD, checks.position, checks.recorded_at, checks.listing_position)

@@ -15,6 +15,7 @@ SENTENCES: Final = {
     "services.embedded.supervisor:NotStarted": "{error}",
     "events.log.migrate:SchemaTooNew": "{error}",
     "events.log.migrate:MigrationChanged": "{error}",
+    "events.log.migrate:LogInUse": "{error}",
     "events.log.committer:LogUnavailable": "The log cannot be written now: {error}",
     "events.voters:VoterUnknown": "Unknown visitor: {error}",
     "events.integrity:CohortUnknown": "There is no such cohort: see `ballotpress integrity list`",

@@ -1,15 +1,16 @@
 """Migrations that run beside votes: the indexes of what operators did are made outside a transaction, whole in the end."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import pytest
 
 from events.log import migrate
+from tests.support import migrations, servers
 from tests.support.processes import PATIENCE
 
-UNDO = "delete from public.ballotpress_migrations where number = 46"
 INDEXES = """
 select c.relname as name, i.indisvalid as valid from pg_index i join pg_class c on c.oid = i.indexrelid
 where c.relname like 'events_operator%' order by 1
@@ -22,11 +23,12 @@ values (gen_random_uuid(), $1, now(), 1, 1, 'VoteCast', '{}')
 
 
 @pytest.fixture
-async def undone(connection: Any) -> None:
-    """A database whose indexes are missing."""
-    await connection.execute(UNDO)
-    for name in NAMES:
-        await connection.execute(f"drop index log.{name}")
+async def dsn(postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """A database of the release before those indexes, and a release whose only new migration makes them."""
+    async with servers.database(postgres) as dsn:
+        await migrations.bring_to(45, dsn)
+        migrations.know_up_to(46, monkeypatch)
+        yield dsn
 
 
 async def valid(connection: Any) -> list[str]:
@@ -34,7 +36,6 @@ async def valid(connection: Any) -> list[str]:
     return [row["name"] for row in await connection.fetch(INDEXES) if row["valid"]]
 
 
-@pytest.mark.usefixtures("undone")
 async def test_votes_go_on_while_an_index_is_made(dsn: str, connection: Any) -> None:
     """While the build waits for somebody's open transaction, events are appended; it ends when that does."""
     holder, builder = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
@@ -55,7 +56,6 @@ async def test_votes_go_on_while_an_index_is_made(dsn: str, connection: Any) -> 
     await builder.close()
 
 
-@pytest.mark.usefixtures("undone")
 async def test_a_build_that_was_cut_short_is_made_anew(dsn: str, connection: Any) -> None:
     """What a killed build leaves is no use and is dropped; the next migration makes the index whole."""
     holder, builder = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
@@ -76,7 +76,6 @@ async def test_a_build_that_was_cut_short_is_made_anew(dsn: str, connection: Any
     assert await valid(connection) == NAMES
 
 
-@pytest.mark.usefixtures("undone")
 async def test_hosts_that_migrate_at_once_make_it_once(dsn: str, connection: Any) -> None:
     """One builds, the others wait without holding a transaction open that the build would wait for."""
     hosts = [await asyncpg.connect(dsn) for _ in range(4)]

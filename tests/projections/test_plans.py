@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 import asyncpg
 import pytest
@@ -17,11 +19,14 @@ from projections.engine.projection import work_in
 from projections.registry import PROJECTIONS, SHOWN
 from services.webhooks import messages, spans
 from tests.support.histories import TOOLS, VOTERS
+from tests.support.parts import make_small
 from tests.support.plans import nodes, touched
 from tests.support.runners import Connection, catch_up
 
 PROOF = PROJECTIONS[-1]
 VOTES = 20_000
+PART = 6_000
+LAST_PART = "3"
 SECONDS_AN_HOUR = 3_600
 """And as many votes."""
 
@@ -43,8 +48,10 @@ def _tool(n: int) -> str:
 
 @pytest.fixture
 async def long_log(dsn: str) -> AsyncIterator[Connection]:
-    """A connection to a log of many votes, some bookmarks and one disqualification, of which PostgreSQL has statistics."""
+    """A connection to a log in parts, of votes, some bookmarks and one disqualification; PostgreSQL has statistics of it."""
     connection = await asyncpg.connect(dsn)
+    await make_small(connection, PART)
+    await connection.execute("select log.make_room($1)", VOTES + 1)
     voters = [ids.new_id(1_780_000_000_000 + n, os.urandom(10)) for n in range(VOTES)]
     streams = [ids.stream_beside(voter, "ballot", _tool(n)) for n, voter in enumerate(voters)]
     data = [
@@ -65,16 +72,27 @@ async def long_log(dsn: str) -> AsyncIterator[Connection]:
     await connection.close()
 
 
-async def scans(connection: Connection, mode: str, sql: str, arguments: str) -> list[tuple[str, str]]:
-    """Give each index on log.events that a statement's plan scans, with its condition; a scan of the table fails."""
+class Scan(NamedTuple):
+    """An index of the log that a plan scans, by its name in every part, with its condition and the part."""
+
+    index: str
+    condition: str
+    part: str
+
+
+async def scans(connection: Connection, mode: str, sql: str, arguments: str) -> list[Scan]:
+    """Give each scan of an index on the log in a statement's plan; a scan of a whole part fails."""
     await connection.execute("select set_config('plan_cache_mode', $1, false)", mode)
     await connection.execute(f"prepare probe as {sql}")
     explained = await connection.fetchval(f"explain (format json) execute probe({arguments})")
     await connection.execute("deallocate probe")
     plan = list(nodes(json.loads(explained)[0]["Plan"]))
-    assert ("Seq Scan", "events") not in {(node["Node Type"], node.get("Relation Name")) for node in plan}, sql
+    whole = [node["Relation Name"] for node in plan if node["Node Type"] == "Seq Scan"]
+    assert not any(name.startswith("events") for name in whole), sql
     return [
-        (node["Index Name"], node.get("Index Cond", "")) for node in plan if node.get("Index Name", "").startswith("events_")
+        Scan(f"events_{found[2]}", node.get("Index Cond", ""), found[1])
+        for node in plan
+        if (found := re.fullmatch(r"events_(\d+)_(.*)", node.get("Index Name", "")))
     ]
 
 
@@ -94,13 +112,14 @@ async def test_a_window_reads_the_window_alone(long_log: Connection, mode: str) 
 
 
 async def must_read_the_window_alone(long_log: Connection, mode: str, sql: str, arguments: str) -> None:
-    """Assert that a statement reads between two positions alone, and by streams."""
+    """Assert that a statement reads between two positions alone, of their own part, and by streams."""
     found = await scans(long_log, mode, sql, arguments)
-    bounds = [cond for index, cond in found if index in BY_POSITION]
-    streams = [cond for index, cond in found if index == "events_pkey"]
+    bounds = [scan for scan in found if scan.index in BY_POSITION]
+    streams = [scan for scan in found if scan.index == "events_pkey"]
     assert bounds and len(bounds) + len(streams) == len(found), sql
-    assert all('"position" >' in cond and '"position" <=' in cond for cond in bounds), sql
-    assert all("stream" in cond for cond in streams), sql
+    assert all('"position" >' in scan.condition and '"position" <=' in scan.condition for scan in bounds), sql
+    assert {scan.part for scan in bounds} == {LAST_PART}, sql
+    assert all("stream" in scan.condition for scan in streams), sql
 
 
 @pytest.mark.parametrize("mode", PLAN_MODES)
@@ -110,24 +129,26 @@ async def test_what_webhooks_tell_is_read_from_its_window(long_log: Connection, 
         await must_read_the_window_alone(long_log, mode, sql, "19980, 20001")
     assert await scans(long_log, mode, messages.READ_VERDICTS, "19980, 20001") == []  # the view has them, by position
     for sql, arguments in ((spans.READ_WINDOW, "10000, 5000, 20001"), (spans.READ_CLOSED, "now()")):
-        assert {index for index, _ in await scans(long_log, mode, sql, arguments)} == {"events_position_key"}
+        assert {scan.index for scan in await scans(long_log, mode, sql, arguments)} == {"events_position_key"}
 
 
 @pytest.mark.parametrize("mode", PLAN_MODES)
 async def test_a_decision_reads_the_ends_of_its_streams(long_log: Connection, mode: str) -> None:
     """The last event of each stream that a batch names is found by the log's primary key, inside the head's lock too."""
     source = await long_log.fetchval("select prosrc from pg_proc where oid = 'log.lock_and_read(uuid[])'::regprocedure")
-    locked = source.rpartition("return query")[2].partition(";")[0].replace("unnest(streams)", "unnest($1::uuid[])")
+    locked = source.rpartition("return query")[2].partition(";")[0].replace("(streams)", "($1::uuid[])")
+    parts = await long_log.fetchval("select count(*) from log.parts")
     for sql in (store.READ_LASTS, locked):
-        ((index, condition),) = await scans(long_log, mode, sql, "array_fill(gen_random_uuid(), array[64])")
-        assert (index, "stream" in condition) == ("events_pkey", True), sql
+        found = await scans(long_log, mode, sql, "array_fill(gen_random_uuid(), array[64])")
+        assert len(found) == parts  # one probe of each
+        assert all((scan.index, "stream" in scan.condition) == ("events_pkey", True) for scan in found), sql
 
 
 @pytest.mark.parametrize("mode", PLAN_MODES)
 async def test_the_listing_is_read_by_its_own_index(long_log: Connection, mode: str) -> None:
     """A process that starts reads which tools are listed without passing over the votes."""
     sql = store.read_listing(Listing.types, Listing.fields)
-    assert {index for index, _ in await scans(long_log, mode, sql, "0, 500")} == {"events_listing_idx"}
+    assert {scan.index for scan in await scans(long_log, mode, sql, "0, 500")} == {"events_listing_idx"}
 
 
 @pytest.mark.parametrize("mode", PLAN_MODES)
@@ -135,10 +156,10 @@ async def test_a_tally_of_the_past_reads_the_rest_of_one_hour(long_log: Connecti
     """What a tally takes from the log lies between two positions; what was passed over is found by its stream."""
     for sql, when in ((hours.AS_OF, "'2026-03-01 02:30+00'"), (hours.AT, "4321")):
         found = await scans(long_log, mode, sql, f"'tool', {when}, false, gen_random_uuid()")
-        assert {index for index, _ in found} == {"events_position_key", "events_others_idx", "events_pkey"}
-        for index, condition in found:
-            assert "stream" in condition if index == "events_pkey" else '"position"' in condition
-        assert sum('"position" >' in condition and '"position" <=' in condition for _, condition in found) >= 2, sql
+        assert {scan.index for scan in found} == {"events_position_key", "events_others_idx", "events_pkey"}
+        for scan in found:
+            assert "stream" in scan.condition if scan.index == "events_pkey" else '"position"' in scan.condition
+        assert sum('"position" >' in scan.condition and '"position" <=' in scan.condition for scan in found) >= 2, sql
 
 
 async def test_a_tally_is_explained_from_its_own_hours(long_log: Connection, dsn: str) -> None:

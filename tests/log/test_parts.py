@@ -1,0 +1,115 @@
+"""The log in parts: an append never lacks one, each refuses changes, and an older log is taken into parts beside votes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from typing import Any
+
+import asyncpg
+import pytest
+
+from events.catalog import ToolUnlisted
+from events.commands.ballots import CastVote
+from events.log import ids, parts
+from events.log.committer import Committer
+from tests.support.catalogs import new_id
+from tests.support.log import add_tools, append, patient
+from tests.support.parts import make_small
+
+SIZE = 10
+READ_PARTS = "select part, first_position, last_position from log.parts order by part"
+# What the server has, by its own catalog.
+ATTACHED = """
+select c.relname as name, pg_get_expr(c.relpartbound, c.oid) as bounds from pg_inherits i join pg_class c on c.oid = i.inhrelid
+where i.inhparent = 'log.events'::regclass order by 1
+"""
+
+
+@pytest.fixture
+async def small(connection: Any) -> Any:
+    """A connection to a log whose parts hold ten positions."""
+    await make_small(connection, SIZE)
+    return connection
+
+
+@pytest.fixture
+async def voting(small: Any, dsn: str) -> AsyncIterator[Committer]:
+    """A committer of such a log, with one tool."""
+    async with patient(dsn) as committer:
+        await add_tools(committer, "a")
+        yield committer
+
+
+async def vote(committer: Committer, votes: int) -> None:
+    """Cast votes of as many voters, all at once."""
+    await asyncio.gather(*(committer.submit(CastVote(new_id(), "a", "ship")) for _ in range(votes)))
+
+
+async def test_an_append_makes_the_part_that_is_missing(voting: Committer, small: Any) -> None:
+    """With nobody who makes parts ahead, votes go on: a batch makes as many as it needs, each bordering on the last."""
+    await vote(voting, 1)
+    await vote(voting, 60)
+    assert await small.fetchval("select count(*) = 62 and max(position) = 62 from log.events") is True
+    made = [tuple(row) for row in await small.fetch(READ_PARTS)]
+    assert made == [(n, SIZE * n + 1, SIZE * (n + 1)) for n in range(7)]
+    attached = [(row["name"], row["bounds"]) for row in await small.fetch(ATTACHED)]
+    assert attached == [(f"events_{n}", f"FOR VALUES FROM ('{first}') TO ('{last + 1}')") for n, first, last in made]
+
+
+async def test_committers_that_lack_a_part_at_once_make_it_once(dsn: str, small: Any) -> None:
+    """Processes that append side by side, and the clock that makes parts ahead, agree on the parts."""
+    async with patient(dsn) as one, patient(dsn) as two:
+        await add_tools(one, "a")
+        pool = await asyncpg.create_pool(dsn, min_size=2, max_size=2)
+        await asyncio.gather(vote(one, 80), vote(two, 80), *(parts.make_room_ahead(pool, SIZE) for _ in range(10)))
+        await pool.close()
+    ranges = await small.fetch(READ_PARTS)
+    assert all(after["first_position"] == before["last_position"] + 1 for before, after in pairwise(ranges))
+    assert await small.fetchval("select count(*) = 161 and max(position) = 161 from log.events") is True
+
+
+async def test_parts_are_made_ahead(voting: Committer, small: Any) -> None:
+    """There is room for a part's events above the head, by parts of the size that is asked for."""
+    assert await parts.make_room_ahead(small, 25) >= 26
+    assert [row["last_position"] for row in await small.fetch(READ_PARTS)] == [10, 35]
+    await vote(voting, 20)
+    assert [row["last_position"] for row in await small.fetch(READ_PARTS)] == [10, 35]
+
+
+async def test_a_part_that_went_with_its_transaction_is_made_anew(voting: Committer, small: Any) -> None:
+    """A batch that the server refuses takes the part along that it had made; the next batch makes it again."""
+    await vote(voting, 8)
+    poison = append(*((ids.stream_of(new_id()), ToolUnlisted(tool="\x00")) for _ in range(5)))
+    with pytest.raises(asyncpg.PostgresError):
+        await voting.submit(poison)
+    await vote(voting, 5)
+    assert await small.fetchval("select max(position) from log.events") == 14
+
+
+async def test_a_part_is_made_while_somebody_appends(voting: Committer, small: Any, dsn: str) -> None:
+    """Neither waits for the other: an open transaction that appended doesn't keep a part from being made, nor it a vote."""
+    await vote(voting, 1)
+    holder, maker = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+    await holder.execute("begin")
+    await holder.execute(
+        "insert into log.events (stream, position, recorded_at, version, schema_version, type, data)"
+        " values (gen_random_uuid(), 9, now(), 1, 1, 'VoteCast', '{}')"
+    )
+    await maker.execute("set lock_timeout = '5s'")
+    await maker.execute("begin")
+    assert await parts.make_room(maker, 15) == 20
+    await vote(voting, 1)
+    await maker.execute("commit")
+    await holder.execute("rollback")
+    await holder.close()
+    await maker.close()
+
+
+@pytest.mark.parametrize("statement", ["update log.{} set version = 9", "delete from log.{}", "truncate log.{}"])
+async def test_every_part_refuses_change(voting: Committer, small: Any, statement: str) -> None:
+    """UPDATE, DELETE and TRUNCATE are refused on the log and on each of its parts, the empty one too."""
+    await vote(voting, 12)
+    await parts.make_room_ahead(small, SIZE)
+    for name in ("events", *(f"events_{row['part']}" for row in await small.fetch(READ_PARTS))):
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="append-only"):
+            await small.execute(statement.format(name))
