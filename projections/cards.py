@@ -161,8 +161,8 @@ from (
     union all
     select t.tool, (t.plus is not distinct from 'ship')::integer - (t.minus is not distinct from 'ship')::integer,
            (t.plus is not distinct from 'skip')::integer - (t.minus is not distinct from 'skip')::integer
-    from log.tally_changes t
-    where t.position > (select c.position from {cards}.checkpoint c) and t.tool = any($1::text[])
+    from {cards}.checkpoint c cross join log.head h cross join lateral log.changes_taken(c.position, h.position) t
+    where t.tool = any($1::text[])
 ) d
 group by d.tool
 """)

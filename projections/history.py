@@ -43,8 +43,7 @@ select distinct on (c.position) c.position, c.recorded_at, c.type, c.voter, c.pl
 from looked_at l
 cross join lateral (
     select t.position, t.recorded_at, t.type, t.voter, t.plus, t.minus
-    from log.tally_changes t
-    where t.position > l.low and t.position <= least(l.high, $2::bigint) and t.tool = $1
+    from log.changes_taken(l.low, least(l.high, $2::bigint)) t where t.tool = $1
     offset 0 -- keeps this a look-up of each range; joined freely, the planner would read the whole log
 ) c
 order by c.position

@@ -121,8 +121,7 @@ where t.listed
 order by t.slug
 """
 NEW_TOOLS = """
-select e.data->>'tool' as tool from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ToolAdded'
+select e.data->>'tool' as tool from log.taken($1, $2, $3, '{ToolAdded}') e
 order by e.position desc
 """
 # What the votes of the period changed, without those of voters who are disqualified at its end: what they cast before the
@@ -131,8 +130,8 @@ DELTAS = """
 select t.tool, count(*) as votes,
        count(*) filter (where t.plus = 'ship') - count(*) filter (where t.minus = 'ship') as ship,
        count(*) filter (where t.plus = 'skip') - count(*) filter (where t.minus = 'skip') as skip
-from log.tally_changes t
-where t.position > $1 and t.position <= $2 and t.position <> all($3::bigint[]) and t.type in ('VoteCast', 'VoteRetracted')
+from log.changes_taken($1, $2, $3) t
+where t.type in ('VoteCast', 'VoteRetracted')
   and not exists (select from disqualified d where d.voter = t.voter)
 group by t.tool
 """

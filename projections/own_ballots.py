@@ -13,11 +13,10 @@ from projections.registry import named
 ENTRIES = named("""
 select e.position, e.recorded_at, e.data->>'tool' as tool, e.data->>'choice' as choice, p.entry,
        t.slug, t.name, coalesce(t.listed, false) as listed
-from log.events e
-join log.public_entries p on p.position = e.position
+from log.between_streams(log.first_stream($1), log.last_stream($1)) e
+cross join lateral log.entries_taken(e.position - 1, e.position) p
 left join {cards}.tools t on t.tool = e.data->>'tool'
-where e.stream between log.first_stream($1) and log.last_stream($1)
-  and e.type in ('VoteCast', 'VoteRetracted') and e.data->>'voter' = $1
+where e.type in ('VoteCast', 'VoteRetracted') and e.data->>'voter' = $1
 order by e.position desc limit $2
 """)
 

@@ -16,10 +16,10 @@ from {cards}.panel p
 join {cards}.tools t on t.tool = p.tool
 cross join lateral (
     select (r.data->>'score')::integer as score, r.data->>'verdict' as verdict, r.data->>'take' as take, r.position
-    from log.recorded_events r
-    where r.stream = newsletter.stream_of(p.tool) and r.type in ('PanelReviewPublished', 'PanelReviewRevised')
+    from log.of_stream(newsletter.stream_of(p.tool)) r
+    where r.type in ('PanelReviewPublished', 'PanelReviewRevised')
       and r.data->>'persona' = p.persona and r.position <= $2
-      and r.position not in (select (d.data->>'position')::bigint from log.recorded_events d where d.stream = $6)
+      and r.position not in (select (d.data->>'position')::bigint from log.of_stream($6) d)
     order by r.version desc limit 1
 ) e
 where p.listed and lower(p.persona) collate "C" = $1

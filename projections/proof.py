@@ -13,7 +13,7 @@ select t.level, t.n, t.hashes
 from unnest($1::smallint[], $2::bigint[]) as a(level, n) join {proof}.tiles t on t.level = a.level and t.n = a.n
 """)
 
-ENTRIES = "select entry from log.public_entries where position > $1 and position <= $2 order by position"
+ENTRIES = "select entry from log.entries_taken($1, $2) order by position"
 
 
 async def size(database: Reads) -> int:

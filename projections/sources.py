@@ -32,19 +32,19 @@ order by e.position desc limit $3
 OF_PERSONA = """
 select e.position from log.other_events e
 where e.type in ('PanelReviewPublished', 'PanelReviewRevised') and e.data->>'persona' = $1 and e.position <= $3
-  and exists (select from log.recorded_events t where t.stream = e.stream and t.type in ('ToolAdded', 'ToolDescribed')
+  and exists (select from log.of_stream(e.stream) t where t.type in ('ToolAdded', 'ToolDescribed')
               and t.data->>'category' = $2 and t.position <= $3)
 order by e.position desc limit $4
 """
 
 LAST_TALLIES = """
-select distinct c.position from log.tally_changes c where c.position > $1 and c.position <= $2
+select distinct c.position from log.changes_taken($1, $2) c
 order by c.position desc limit $3
 """
 
 OF_TALLY = """
-select distinct c.position from log.tally_changes c
-where c.position > $2 and c.position <= $3 and c.tool = $1
+select distinct c.position from log.changes_taken($2, $3) c
+where c.tool = $1
 order by c.position desc limit $4
 """
 

@@ -50,7 +50,7 @@ async def name_ballots(dsn: str, connection: "Connection[Any]") -> int:
     What was named stays so after a kill, and two at once name each ballot once: a correction's are one command.
     """
     through = await connection.fetchval("select through from log.named_ballots")
-    head = await connection.fetchval("select position from log.head")
+    head = await connection.fetchval("select position from log.whole()")
     if head <= through:
         return 0
     rows = await connection.fetch(_DISQUALIFIED, through, head)

@@ -22,9 +22,9 @@ select e.tool, e.successor
 from (select distinct l.stream from log.events l where l.type in ('ToolAdded', 'ToolDescribed') and l.data ? 'successor') s
 cross join lateral (
     select r.data->>'tool' as tool, r.data->>'successor' as successor
-    from log.recorded_events r
-    where r.stream = s.stream and r.type in ('ToolAdded', 'ToolDescribed')
-      and r.position not in (select (d.data->>'position')::bigint from log.recorded_events d where d.stream = $1)
+    from log.of_stream(s.stream) r
+    where r.type in ('ToolAdded', 'ToolDescribed')
+      and r.position not in (select (d.data->>'position')::bigint from log.of_stream($1) d)
     order by r.version desc limit 1
 ) e
 where e.successor is not null

@@ -20,9 +20,8 @@ from events.reviews import Review, ReviewCleared, ReviewPlaced
 # Whether a visitor has any event on its own streams.
 IS_KNOWN = """
 select exists (
-    select from log.recorded_events r
-    where r.stream between log.first_stream($1) and log.last_stream($1)
-      and coalesce(r.data->>'voter', r.data->>'visitor') = $1
+    select from log.between_streams(log.first_stream($1), log.last_stream($1)) r
+    where coalesce(r.data->>'voter', r.data->>'visitor') = $1
 )
 """
 

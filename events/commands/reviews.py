@@ -37,9 +37,8 @@ from events.reviews import (
 # The last event, of these types, of each of a visitor's own streams; they are one range of the primary key.
 LASTS_OF_VISITOR = """
 select distinct on (r.stream) r.stream, r.version, r.position, r.type, r.schema_version, r.data
-from log.recorded_events r
-where r.stream between log.first_stream($1) and log.last_stream($1)
-  and r.type = any($2::text[]) and r.data->>'visitor' = $1
+from log.between_streams(log.first_stream($1), log.last_stream($1)) r
+where r.type = any($2::text[]) and r.data->>'visitor' = $1
 order by r.stream, r.version desc
 """
 

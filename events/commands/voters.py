@@ -43,9 +43,8 @@ select v.id as voter,
 from unnest($1::text[]) as v(id)
 left join lateral (
     select distinct on (r.stream) r.type, r.data, r.position
-    from log.recorded_events r
-    where r.stream between log.first_stream(v.id) and log.last_stream(v.id)
-      and coalesce(r.data->>'voter', r.data->>'visitor') = v.id
+    from log.between_streams(log.first_stream(v.id), log.last_stream(v.id)) r
+    where coalesce(r.data->>'voter', r.data->>'visitor') = v.id
     order by r.stream, r.version desc
 ) e on true
 group by v.id, e.type is not null

@@ -96,7 +96,7 @@ async def export(
     """
     chain = Chain()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        head: int = await connection.fetchval("select position from log.head")
+        head: int = await connection.fetchval("select position from log.whole()")
         end = max(first - 1, head if last is None else min(last, head))
         async for entry in entries(connection, first, end):
             text = line(entry)

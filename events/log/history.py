@@ -18,7 +18,7 @@ Database: TypeAlias = "Connection[Any] | Pool[Any]"
 
 logger = logging.getLogger(__name__)
 
-HEAD: Final = "select e.position, e.recorded_at, e.stream from log.head h join log.events e on e.position = h.position"
+HEAD: Final = "select e.position, e.recorded_at, e.stream from log.whole() w cross join lateral log.at_position(w.position) e"
 AT: Final = "select e.position, e.recorded_at, e.stream from log.events e where e.position = $1"
 HOLDS: Final = "select log.holds($1, $2, $3)"
 

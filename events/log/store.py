@@ -20,13 +20,10 @@ ROWS = "select position, stream, version, type, schema_version, data, meta, reco
 
 ALLOW_SECONDS = "select set_config('idle_in_transaction_session_timeout', $1, true)"
 
-# The row of the head also says whether the log still holds the mark ($2, $3, $4). That is `log.holds` in its own words: the
-# server would plan a function anew for each batch.
+# The row of the head also says whether the log still holds the mark ($2, $3, $4).
 LOCK_AND_READ = """
 select r.n, r.version, r.position, r.type, r.schema_version, r.data, r.extra,
-       case when r.n = 0 then $2::bigint = 0 or exists (
-           select from log.events e where e.position = $2 and e.recorded_at = $3::timestamptz and e.stream = $4::uuid
-       ) end as holds
+       case when r.n = 0 then log.holds($2, $3, $4) end as holds
 from log.lock_and_read($1) r
 """
 
@@ -38,7 +35,7 @@ READ_SINCE = EVENTS + " where stream = any($1::uuid[]) and position > $2 order b
 # The types are literals, because an index of the log holds these alone and a parameter would miss it.
 READ_LISTING = """
 select position, type, schema_versionFIELDS from log.recorded_events
-where type = any('{TYPES}') and position > $1 order by position limit $2
+where type = any('{TYPES}') and position > $1 and position <= (select w.position from log.whole() w) order by position limit $2
 """
 
 READ_ROWS = ROWS + " where position > $1 order by position limit $2"
@@ -78,7 +75,7 @@ from batch, unnest($1::uuid[], $2::integer[], $3::smallint[], $4::text[], $5::te
 select recorded_at from batch
 """
 
-LOCK_HEAD = "select position, listing_position from log.head for update"
+LOCK_HEAD = "select position, extra as listing_position from log.lock_and_read('{}')"
 
 READ_STREAMS_SINCE = "select stream from log.events where position > $1"
 
@@ -169,7 +166,7 @@ async def read_on(
 
     Also return the position up to which all such events are among them: `span` positions are searched at most.
     """
-    head: int = await database.fetchval("select position from log.head")
+    head: int = await database.fetchval("select position from log.whole()")
     if after >= head:
         return (), after
     if stream is not None:
@@ -179,10 +176,10 @@ async def read_on(
         records, searched = await database.fetch(READ_ROWS_OF, after, limit, list(types), span), min(head, after + span)
     else:
         records, searched = await database.fetch(READ_ROWS, after, limit), head
-    rows = [as_row(record) for record in records]
+    rows = [as_row(record) for record in records if record["position"] <= head]
     if len(rows) == limit:
         searched = rows[-1].position
-    return rows, max(after, searched, rows[-1].position if rows else 0)
+    return rows, max(after, searched)
 
 
 async def search_rows(

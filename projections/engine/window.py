@@ -36,7 +36,7 @@ set position = $2, halted_position = null, halted_error = null, halted_since = n
     totals = coalesce($3, totals), totals_position = case when $3 is null then totals_position else $2 end,
     seen_position = coalesce(e.position, seen_position), seen_at = coalesce(e.recorded_at, seen_at),
     seen_stream = coalesce(e.stream, seen_stream)
-from (select $2::bigint as position) w left join log.events e on e.position = w.position
+from (select $2::bigint as position) w left join log.at_position($2) e on true
 where checkpoint.position = $1
 """
 

@@ -69,16 +69,15 @@ where c.id = any($1::text[]) and not exists (select from {integrity}.decisions d
 _VOTES: Final = named("""
 select v.data->>'voter' as voter, v.position, v.recorded_at,
        extract(epoch from v.recorded_at)::float8 - coalesce(log.made_at(v.data->>'voter') / 1000.0, 0)::float8 as age,
-       not exists (select from log.recorded_events n where n.stream = v.stream and n.version > v.version and n.position <= $5)
+       not exists (select from log.of_stream(v.stream) n where n.version > v.version and n.position <= $5)
            as is_last,
-       coalesce((select o.type from log.recorded_events o
-                 where o.stream = newsletter.stream_of(v.data->>'voter') and o.position <= $5
+       coalesce((select o.type from log.of_stream(newsletter.stream_of(v.data->>'voter')) o where o.position <= $5
                  order by o.version desc limit 1), '') = 'VoterDisqualified' as is_out
 from {hours}.hours h
 cross join lateral (
-    select e.stream, e.version, e.position, e.data, e.recorded_at from log.recorded_events e
-    where e.position between h.first_position and h.last_position and e.type = 'VoteCast'
-      and e.data->>'tool' = h.tool and e.data->>'choice' = $2 and e.recorded_at >= $3 and e.recorded_at < $4
+    select e.stream, e.version, e.position, e.data, e.recorded_at
+    from log.taken(h.first_position - 1, h.last_position, '{}', array['VoteCast']) e
+    where e.data->>'tool' = h.tool and e.data->>'choice' = $2 and e.recorded_at >= $3 and e.recorded_at < $4
     offset 0 -- keeps this a look into each hour's part of the log
 ) v
 where h.tool = $1 and h.hour >= date_trunc('hour', $3::timestamptz, 'UTC') and h.hour < $4

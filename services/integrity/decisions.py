@@ -38,15 +38,15 @@ _TO_DISQUALIFY: Final = """
 select v.voter, b.ballots
 from unnest($1::text[]) with ordinality as v(voter, n)
 left join lateral (
-    select e.type from log.recorded_events e where e.stream = newsletter.stream_of(v.voter) order by e.version desc limit 1
+    select e.type from log.of_stream(newsletter.stream_of(v.voter)) e order by e.version desc limit 1
 ) o on true
 cross join lateral (
-    select count(*) as ballots from log.recorded_events e
-    where e.stream between log.first_stream(v.voter) and log.last_stream(v.voter) and e.data->>'voter' = v.voter
+    select count(*) as ballots from log.between_streams(log.first_stream(v.voter), log.last_stream(v.voter)) e
+    where e.data->>'voter' = v.voter
 ) b
 where o.type is distinct from 'VoterDisqualified'
   and not exists (
-    select from log.recorded_events e where e.stream = newsletter.stream_of(v.voter) and e.data->>'correction' = $2
+    select from log.of_stream(newsletter.stream_of(v.voter)) e where e.data->>'correction' = $2
   )
 order by v.n
 """
@@ -61,30 +61,28 @@ with decided as materialized (
         union all
         select e.data->>'cohort', e.data->>'tool', e.data->>'choice', (e.data->>'begins')::timestamptz,
                (e.data->>'ends')::timestamptz, log.cohort_status(e.type, e.data), e.position
-        from log.other_events e
-        where e.position > (select c.position from {integrity}.checkpoint c)
-          and e.type in ('VoidProposed', 'VoidWithdrawn', 'CohortDecided', 'CohortCorrected')
+        from {integrity}.checkpoint c cross join log.head h
+        cross join lateral log.taken(c.position, h.position, '{}',
+                                     '{VoidProposed, VoidWithdrawn, CohortDecided, CohortCorrected}') e
     ) d
     order by d.cohort, d.position desc
 )
 select v.voter, b.ballots
 from unnest($1::text[]) with ordinality as v(voter, n)
 cross join lateral (
-    select e.type, e.data from log.recorded_events e
-    where e.stream = newsletter.stream_of(v.voter) order by e.version desc limit 1
+    select e.type, e.data from log.of_stream(newsletter.stream_of(v.voter)) e order by e.version desc limit 1
 ) o
 cross join lateral (
-    select count(*) as ballots from log.recorded_events e
-    where e.stream between log.first_stream(v.voter) and log.last_stream(v.voter) and e.data->>'voter' = v.voter
+    select count(*) as ballots from log.between_streams(log.first_stream(v.voter), log.last_stream(v.voter)) e
+    where e.data->>'voter' = v.voter
 ) b
 where o.type = 'VoterDisqualified' and o.data ? 'cohort'
   and not exists (
-    select from log.recorded_events e
+    select from log.between_streams(log.first_stream(v.voter), log.last_stream(v.voter)) e
     join decided d on d.tool = e.data->>'tool' and d.choice = e.data->>'choice'
                   and e.recorded_at >= d.begins and e.recorded_at < d.ends
-    where e.stream between log.first_stream(v.voter) and log.last_stream(v.voter) and e.type = 'VoteCast'
-      and e.data->>'voter' = v.voter and d.status in ('voiding', 'voided') and d.cohort <> $2
-      and not exists (select from log.events n where n.stream = e.stream and n.version > e.version)
+    where e.type = 'VoteCast' and e.data->>'voter' = v.voter and d.status in ('voiding', 'voided') and d.cohort <> $2
+      and not exists (select from log.of_stream(e.stream) n where n.version > e.version)
   )
 order by v.n
 """)

@@ -82,7 +82,7 @@ from (
            coalesce((select max(last_position) from {integrity}.ticks where at < $1), 0) as high
 ) b
 cross join lateral generate_series(b.low + 1, b.high, greatest(1, (b.high - b.low) / 400)) as p(position)
-join log.recorded_events e on e.position = p.position and e.type = 'VoteCast'
+join lateral log.at_position(p.position) e on e.type = 'VoteCast'
 """)
 # What else voters have voted on, and how many ballots they have in all.
 _BALLOTS: Final = named("""
@@ -90,8 +90,8 @@ select t.slug, r.tool, count(*) as voters
 from (
     select distinct on (e.stream) e.data->>'tool' as tool, e.type
     from unnest($1::text[]) as v(voter)
-    join log.recorded_events e on e.stream between log.first_stream(v.voter) and log.last_stream(v.voter)
-                              and e.data->>'voter' = v.voter and e.type in ('VoteCast', 'VoteRetracted')
+    join lateral log.between_streams(log.first_stream(v.voter), log.last_stream(v.voter)) e
+        on e.data->>'voter' = v.voter and e.type in ('VoteCast', 'VoteRetracted')
     order by e.stream, e.version desc
 ) r
 join {cards}.tools t on t.tool = r.tool

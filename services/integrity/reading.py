@@ -58,9 +58,9 @@ select e.position, extract(epoch from e.recorded_at)::float8 as time, e.data->>'
        e.recorded_at, coalesce(log.made_at(e.data->>'voter') / 1000.0, 0)::float8 as made
 from {integrity}.cells c
 cross join lateral (
-    select r.position, r.recorded_at, r.data from log.recorded_events r
-    where r.position between c.first_position and c.last_position and r.type = 'VoteCast'
-      and r.data->>'tool' = c.tool and ($2::text is null or r.data->>'choice' = $2)
+    select r.position, r.recorded_at, r.data
+    from log.taken(c.first_position - 1, c.last_position, '{}', array['VoteCast']) r
+    where r.data->>'tool' = c.tool and ($2::text is null or r.data->>'choice' = $2)
     offset 0 -- keeps this a look into each cell's part of the log
 ) e
 where c.tool = $1 and c.at >= $3 and c.at < $4
@@ -84,9 +84,9 @@ cross join lateral (
     select count(*) as number,
            coalesce(array_agg(distinct r.data->>'tool') filter (where r.recorded_at >= v.at - interval '10 minutes'),
                     '{}') as near
-    from log.recorded_events r
-    where r.stream between log.first_stream(v.voter) and log.last_stream(v.voter) and r.type = 'VoteCast'
-      and r.data->>'voter' = v.voter and r.data->>'tool' <> v.tool and r.recorded_at <= v.at + interval '10 minutes'
+    from log.between_streams(log.first_stream(v.voter), log.last_stream(v.voter)) r
+    where r.type = 'VoteCast' and r.data->>'voter' = v.voter
+      and r.data->>'tool' <> v.tool and r.recorded_at <= v.at + interval '10 minutes'
 ) o
 order by v.n
 """
@@ -99,7 +99,7 @@ left join (
            sum(c.sign * (coalesce(m.plus = 'ship', false)::integer - coalesce(m.minus = 'ship', false)::integer)) as ship,
            sum(c.sign * (coalesce(m.plus = 'skip', false)::integer - coalesce(m.minus = 'skip', false)::integer)) as skip
     from (select position, case when position > $1 then -1 else 1 end as sign from {cards}.checkpoint) c
-    join log.tally_changes m on m.position > least(c.position, $1) and m.position <= greatest(c.position, $1)
+    cross join lateral log.changes_taken(least(c.position, $1), greatest(c.position, $1)) m
     group by m.tool
 ) d on d.tool = t.tool
 where t.listed

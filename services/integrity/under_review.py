@@ -32,9 +32,8 @@ select y.tool, y.ship, y.skip, d.ship as more_ship, d.skip as more_skip
 from (
     select t.tool, count(*) filter (where t.plus = 'ship') - count(*) filter (where t.minus = 'ship') as ship,
            count(*) filter (where t.plus = 'skip') - count(*) filter (where t.minus = 'skip') as skip
-    from log.tally_changes t
-    where t.position <= $1
-      and t.position > (select log.position_at(s.scanned_to) from integrity.scans s where s.scanned_to is not null)
+    from integrity.scans s cross join lateral log.changes_taken(log.position_at(s.scanned_to), $1) t
+    where s.scanned_to is not null
     group by t.tool
 ) d
 join {cards}.tallies y on y.tool = d.tool

@@ -59,9 +59,8 @@ select c.checked_at, c.gates, c.asked_at, c.waived_at, c.waived_by, c.waived_for
              and (m.state in ('pending', 'attempting', 'deferred', 'uncertain')
                   or (m.state = 'accepted' and m.code is not null)))
        and not exists (
-           select from log.events e
-           where e.type = 'IssueSent' and (e.type not in ('VoteCast', 'VoteRetracted') or e.schema_version <> 1)
-             and (e.data->>'accepted')::int > 0
+           select from log.head h cross join lateral log.taken(0, h.position, '{}', '{IssueSent}') e
+           where (e.data->>'accepted')::int > 0
              and not exists (select from newsletter.issues i where i.number = (e.data->>'issue')::int)) as is_first,
        (select coalesce(jsonb_agg(l order by l.subject), '[]') from newsletter.mail_check_lines l) as lines
 from newsletter.mail_check c

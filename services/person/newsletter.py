@@ -28,7 +28,7 @@ READ_BOUNCES: Final = "select kind, code, recorded_at as at from newsletter.boun
 READ_LEFT: Final = "select left_on from vault.left_elsewhere where mark = $1"
 READ_JOINED: Final = named("""
 select v.position, e.recorded_at as at
-from {subscribers}.visitors v join log.events e on e.position = v.position where v.visitor = $1 order by 1
+from {subscribers}.visitors v cross join lateral log.at_position(v.position) e where v.visitor = $1 order by 1
 """)
 
 KEPT: Final = (

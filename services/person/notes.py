@@ -43,11 +43,10 @@ READ_ERASED: Final = """
 select e.position, e.recorded_at, e.stream, coalesce(e.data->>'person', e.data->>'review') as id,
        case when e.type = 'ReviewWithdrawn' then 'review'
             when e.stream = newsletter.stream_of(e.data->>'person') then 'subscriber' else 'visitor' end as kind
-from log.other_events e
-where e.position > $1 and e.position <= $2 and e.type in ('PersonErased', 'ReviewWithdrawn')
-  and (e.type = 'ReviewWithdrawn' or e.stream <> newsletter.stream_of(e.data->>'person') or e.meta is not null
-       or exists (select from log.recorded_events c
-                  where c.stream = e.stream and c.type in ('SubscriptionConfirmed', 'SubscriberImported')))
+from log.taken($1, $2, '{}', '{PersonErased, ReviewWithdrawn}') e
+where (e.type = 'ReviewWithdrawn' or e.stream <> newsletter.stream_of(e.data->>'person') or e.meta is not null
+       or exists (select from log.of_stream(e.stream) c
+                  where c.type in ('SubscriptionConfirmed', 'SubscriberImported')))
 order by e.position
 """
 READ_LOST: Final = """

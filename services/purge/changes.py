@@ -39,8 +39,8 @@ READ_REACHED: Final = named("select position from {cards}.checkpoint")
 # they say so, or the first of their stream does.
 READ_CHANGED: Final = named("""
 with others as materialized (
-    select e.stream, e.type, e.data from log.other_events e
-    where e.position > $1 and e.position <= $2 and e.type = any($3::text[])
+    select e.stream, e.type, e.data from log.taken($1, $2, '{}', $3) e
+    where e.type not in ('VoteCast', 'VoteRetracted') or e.schema_version <> 1
     limit $4
 ),
 tools as (
@@ -48,15 +48,15 @@ tools as (
     union
     select tool from {cards}.tools where position > $1
     union
-    select coalesce(e.data->>'tool', (select f.data->>'tool' from log.recorded_events f where f.stream = e.stream
+    select coalesce(e.data->>'tool', (select f.data->>'tool' from log.of_stream(e.stream) f
                                       order by f.version limit 1))
     from others e where e.type <> 'ComparisonAnnounced'
     union
     select e.data->>side from others e, unnest(array['left', 'right']) side where e.type = 'ComparisonAnnounced'
 )
 select (select count(*) from others) as others,
-       (select exists (select from log.other_events e
-                       where e.position > $1 and e.position <= $2 and e.type = any($5::text[]))) as all,
+       (select exists (select from log.taken($1, $2, '{}', $5) e
+                       where e.type not in ('VoteCast', 'VoteRetracted') or e.schema_version <> 1)) as all,
        array(select t.slug from tools c join {cards}.tools t on t.tool = c.tool order by t.slug limit $4) as slugs
 """)
 

@@ -30,7 +30,7 @@ with sessions as materialized (
 )
 select v.*, h.position - v.position as lag, coalesce(s.number, 0) as runners,
        coalesce(extract(epoch from greatest(clock_timestamp() - (
-           select e.recorded_at from log.recorded_events e where e.position = v.position + 1
+           select e.recorded_at from log.at_position(v.position + 1) e
        ), '0')), 0)::float8 as lag_seconds
 from ({checkpoints}) v
 cross join log.head h

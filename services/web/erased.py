@@ -19,7 +19,7 @@ PACE_SECONDS: Final = 1.0
 # No erasure up to a position is missed: positions are dense, in the order of commits.
 READ_ERASED: Final = """
 select h.position, coalesce(array_agg(e.data->>'person') filter (where e.type = 'PersonErased'), '{}') as persons
-from log.head h left join log.other_events e on e.position > $1 and e.position <= h.position and e.type = 'PersonErased'
+from log.whole() h left join lateral log.taken($1, h.position, '{}', '{PersonErased}') e on true
 group by h.position
 """
 

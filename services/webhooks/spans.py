@@ -27,13 +27,13 @@ with locked as materialized (select 1 from log.head for share) select clock_time
 # What a view that messages are made from hasn't taken in yet must wait, span by span.
 READ_CLOSED: Final = named(f"""
 with seen as (select least(h.position, v.position) as position from {{hours}}.checkpoint h, {{verdicts}}.checkpoint v),
-next as (select (select e.recorded_at from log.events e where e.position = s.position + 1) as at from seen s)
+next as (select (select e.recorded_at from log.at_position(s.position + 1) e) as at from seen s)
 select log.position_at({BIN.format("least($1, n.at)")} - interval '1 microsecond') as position from next n
 """)  # noqa: S608 - constants
 READ_WINDOW: Final = f"""
 with ends as (
-    select (select e.recorded_at from log.events e where e.position = $1 + 1) as first,
-           (select e.recorded_at from log.events e where e.position = least($1 + $2, $3)) as last
+    select (select e.recorded_at from log.at_position($1 + 1) e) as first,
+           (select e.recorded_at from log.at_position(least($1 + $2, $3)) e) as last
 ),
 bounds as (
     select {BIN.format("first")} as begins, {BIN.format("last")} + interval '{SECONDS} seconds' as ends from ends
