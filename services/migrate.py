@@ -9,6 +9,7 @@ from events.commands.voters import NameBallots
 from events.log import migrate as migrations
 from events.log import postgres
 from events.log.committer import Committer
+from events.log.parts import PART_SIZE, make_room_ahead
 from events.registry import REGISTRY
 from projections.engine.projection import create_missing
 from projections.registry import PROJECTIONS
@@ -29,14 +30,15 @@ order by min(d.position)
 """
 
 
-async def migrate(dsn: str) -> int:
-    """Migrate the log and create missing projections; return how many migrations ran.
+async def migrate(dsn: str, part_size: int = PART_SIZE) -> int:
+    """Migrate the log, make parts of it ahead, and create missing projections; return how many migrations ran.
 
     It is safe to run twice, and from two hosts at once.
     """
     connection = await postgres.connect(dsn, "migrate")
     try:
-        ran = await migrations.migrate(connection)
+        ran = await migrations.migrate(connection, part_size)
+        await make_room_ahead(connection, part_size)
         await create_missing(connection, PROJECTIONS)
         await name_ballots(dsn, connection)
         return ran

@@ -109,6 +109,9 @@ TABLE: Final = {
         "BALLOTPRESS_FALSE_ALARMS", r"0*\.[0-9]*[1-9][0-9]*", "must be a share between 0 and 1, such as 0.01, not {!r}", float,
     ),
     "puzzle": Variable("BALLOTPRESS_PUZZLE", "operator|detector", "must be operator or detector, not {!r}"),
+    "log_part_size": Variable(
+        "BALLOTPRESS_LOG_PART_SIZE", "0*[1-9][0-9]{4,9}", "must be a whole number from 10000 to 9999999999, not {!r}", int,
+    ),
     "webhook_failures": count("BALLOTPRESS_WEBHOOK_FAILURES"),
     "webhook_loopback": switch("BALLOTPRESS_WEBHOOK_LOOPBACK"),
     "crawlers": Variable("BALLOTPRESS_CRAWLERS", "all|none", "must be all or none, not {!r}"),

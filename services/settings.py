@@ -59,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     false_alarms: float = 0.01
     puzzle: PuzzleBy = "operator"
     erasure_file: Path | None = None
+    log_part_size: int = 10_000_000
     webhook_failures: int = 20
     webhook_loopback: bool = False
     crawlers: Crawlers = "all"

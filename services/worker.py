@@ -17,6 +17,7 @@ from arq.worker import Worker
 
 from events.log import postgres
 from events.log.leftovers import remove_leftovers
+from events.log.parts import make_room_ahead
 from events.log.store import clear_old_receipts
 from services import valkey
 from services.integrity import decisions
@@ -108,6 +109,7 @@ def create_worker(settings: Settings, mailroom: Mailroom, desk: Desk, erasures: 
             cron(_forget_marks, minute={2, 32}, run_at_startup=True),
             cron(_forget_unconfirmed, minute=37),
             cron(_keep_sizes, minute=11, run_at_startup=True),
+            cron(_make_room, minute=set(range(60)), second=15, run_at_startup=True, keep_result=0),
             cron(_remove_leftovers, hour=3, minute=47),
             cron(_resume_decisions, minute=set(range(60)), run_at_startup=True, keep_result=0),
             cron(_scan, minute=set(range(3, 60, 10)), run_at_startup=True, keep_result=0),
@@ -117,6 +119,7 @@ def create_worker(settings: Settings, mailroom: Mailroom, desk: Desk, erasures: 
         redis_pool=valkey.queue(settings.redis_url),
         ctx={
             "database_url": settings.database_url,
+            "log_part_size": settings.log_part_size,
             "mailroom": mailroom,
             "desk": desk,
             "erasures": erasures,
@@ -195,6 +198,14 @@ async def _keep_sizes(ctx: dict[str, Any]) -> None:
     connection = await postgres.connect(ctx["database_url"], "worker")
     try:
         await keep_sizes(connection)
+    finally:
+        await connection.close()
+
+
+async def _make_room(ctx: dict[str, Any]) -> None:
+    connection = await postgres.connect(ctx["database_url"], "worker", seconds=60)
+    try:
+        await make_room_ahead(connection, ctx["log_part_size"])
     finally:
         await connection.close()
 

@@ -54,6 +54,6 @@ async def migrate() -> None:
     settings = find_settings(needs_keys=False)
     from services.migrate import migrate as bring_up_to_date
 
-    ran = await bring_up_to_date(settings.database_url)
+    ran = await bring_up_to_date(settings.database_url, settings.log_part_size)
     done = f"Ran {counted(ran, 'migration')}; the" if ran else "Nothing to do: the"
     click.echo(f"{done} database has the current schema")

@@ -81,7 +81,10 @@ def _described(status: "Status") -> "Group":
     from rich.console import Group
     from rich.text import Text
 
+    from services.status.parts import said as said_parts
+
     parts: list[Text | Table] = [Text(line) for line in _lines(status)]
+    parts += [Text(f"parts   {line}") for line in said_parts(status.parts)]
     if status.views:
         parts.append(_table(("view", "position", "behind", "seconds", "state"), map(_view_cells, status.views)))
     parts += [Text(_rebuild_line(rebuild)) for rebuild in status.rebuilds]

@@ -136,7 +136,7 @@ async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | No
         keys = keep_keys(home)
         await start_servers(supervisor, environ, keys["POSTGRES_PASSWORD"])
         settings = find_settings(environ)
-        if ran := await migrate(settings.database_url):
+        if ran := await migrate(settings.database_url, settings.log_part_size):
             _say(f"Brought the database to the current schema by {counted(ran, 'migration')}")
         await require_vault_keys(settings)
         if not environ.get("DATABASE_URL"):

@@ -57,5 +57,5 @@ async def reachable_database(say: Say, *, makes_home: bool = False) -> AsyncIter
     async with opened_home(home, say) as supervisor:
         await start_servers(supervisor, environ, keep_keys(home)["POSTGRES_PASSWORD"])
         settings = find_settings(environ)
-        await migrate(settings.database_url)
+        await migrate(settings.database_url, settings.log_part_size)
         yield settings

@@ -24,6 +24,7 @@ from services.status.model import (
     Transaction,
     WebhookStatus,
 )
+from services.status.parts import wrong as wrong_parts
 from services.status.processes import said_unscanned, said_wrong
 
 BEHIND_SECONDS: Final = 10.0
@@ -108,6 +109,8 @@ def said_room(room: Room | None) -> Problem | None:
 
 
 def _log_problems(status: Status) -> Iterator[Problem]:
+    for found in wrong_parts(status.parts):
+        yield Problem(*found)
     if status.no_writes is not None:
         what, _, advice = status.no_writes.partition(": ")
         yield Problem(what[:1].upper() + what[1:], advice)

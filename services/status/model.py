@@ -11,6 +11,7 @@ from services.newsletter.holds import Hold
 from services.proof.health import PublicLog
 from services.purge.progress import Progress
 from services.status.backups import Backups
+from services.status.parts import Parts
 
 DEAD_SECONDS: Final = 35.0
 """A process that was silent for longer counts as dead; a living one shows itself every ten seconds."""
@@ -254,7 +255,7 @@ class Status(msgspec.Struct, frozen=True):
     `servers` says what each host of DATABASE_URL is where it names several, `left_behind` which go on taking writes though
     another took over.
     `scan`, `purges`, `day` and `mail_check` are None in a database of an earlier release, `public_log` where the log was never
-    signed, `backups` where there are none that we made.
+    signed, `backups` where there are none that we made. `parts` are the log's.
     """
 
     at: datetime
@@ -284,3 +285,4 @@ class Status(msgspec.Struct, frozen=True):
     backups: Backups | None = None
     servers: Sequence[str] = ()
     left_behind: Sequence[str] = ()
+    parts: Parts = Parts()

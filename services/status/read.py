@@ -39,6 +39,8 @@ from services.status.backups import SINCE as BACKUPS_SINCE
 from services.status.backups import read_backups
 from services.status.day import SINCE as DAY_SINCE
 from services.status.day import read_day
+from services.status.parts import SINCE as PARTS_SINCE
+from services.status.parts import Parts, read_parts
 from services.status.processes import read_processes, read_scan
 from services.status.views import missing_views, read_present_views
 from services.status.writing import no_room, why_not
@@ -199,6 +201,7 @@ async def _read_parts(
     keys = await parts.read("vault", vault.missing(connection), []) if migration and vault else []
     of_vault = await parts.read("vault", _vault(connection, vault), None) if migration >= VAULT_PARTS_SINCE else None
     webhooks = await parts.read("webhooks", read_webhooks(connection), []) if migration >= WEBHOOKS_SINCE else []
+    of_log = await parts.read("parts of the log", read_parts(connection), Parts()) if migration >= PARTS_SINCE else Parts()
     disk = await parts.read("sizes", _disk(connection), [])
     day = await parts.read("last day", read_day(connection), None) if migration >= DAY_SINCE else None
     rewind = await parts.read("rewinds", _rewind(connection), None) if migration >= REWINDS_SINCE else None
@@ -208,7 +211,7 @@ async def _read_parts(
         [model.Transaction(**row) for row in slow], disk, ledger, queue, (), missing_keys=keys,
         unread=parts.unread, no_writes=no_writes, rewind=rewind, unsafe=unsafe, processes=processes,
         vault=of_vault, scan=scan, public_log=public_log, webhooks=webhooks, purges=purges, day=day,
-        mail_check=checks, backups=backups,
+        mail_check=checks, backups=backups, parts=of_log,
     )  # fmt: skip
 
 
