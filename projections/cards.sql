@@ -375,6 +375,28 @@ order by c.tool
 on conflict (tool) do update
 set ship = t.ship + excluded.ship, skip = t.skip + excluded.skip, position = excluded.position;
 
+-- parts: the changes of tallies in each range
+create unlogged table part_tallies (tool text collate "C" not null, ship bigint not null, skip bigint not null, position bigint not null);
+
+-- part tallies (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): as the step, for a range
+insert into part_tallies (tool, ship, skip, position)
+select c.tool,
+       count(*) filter (where c.plus = 'ship') - count(*) filter (where c.minus = 'ship'),
+       count(*) filter (where c.plus = 'skip') - count(*) filter (where c.minus = 'skip'),
+       max(c.position)
+from log.tally_changes c
+where c.position > $1 and c.position <= $2 and c.position <> all($3::bigint[])
+group by c.tool;
+
+-- merged tallies: the ranges' changes, summed
+insert into tallies as t (tool, ship, skip, position)
+select p.tool, sum(p.ship)::bigint, sum(p.skip)::bigint, max(p.position)
+from part_tallies p
+group by p.tool
+order by p.tool
+on conflict (tool) do update
+set ship = t.ship + excluded.ship, skip = t.skip + excluded.skip, position = excluded.position;
+
 -- step pairs (ComparisonAnnounced): each pair is announced once
 insert into pairs (left_tool, right_tool, position)
 select e.data->>'left', e.data->>'right', e.position

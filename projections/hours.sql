@@ -239,3 +239,93 @@ on conflict (tool, hour) do update
 set ship = h.ship + excluded.ship, skip = h.skip + excluded.skip,
     corrected_ship = h.corrected_ship + excluded.corrected_ship, corrected_skip = h.corrected_skip + excluded.corrected_skip,
     last_position = excluded.last_position;
+
+-- parts: each range's changes by hour; `own` are those of ballots alone, whoever's they are
+create unlogged table part_hours (
+    tool           text        not null collate "C",
+    hour           timestamptz not null,
+    ship           bigint      not null,
+    skip           bigint      not null,
+    own_ship       bigint      not null,
+    own_skip       bigint      not null,
+    first_position bigint      not null,
+    last_position  bigint      not null
+);
+
+-- part changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): as the step, for a range
+insert into part_hours (tool, hour, ship, skip, own_ship, own_skip, first_position, last_position)
+select c.tool, to_timestamp(c.hour * 3600::float8), sum(c.ship), sum(c.skip), sum(c.own * c.ship), sum(c.own * c.skip),
+       min(c.position), max(c.position)
+from (
+    select t.tool, floor(date_part('epoch', t.recorded_at) / 3600)::integer as hour, t.position,
+           (t.plus is not distinct from 'ship')::integer - (t.minus is not distinct from 'ship')::integer as ship,
+           (t.plus is not distinct from 'skip')::integer - (t.minus is not distinct from 'skip')::integer as skip,
+           (t.type in ('VoteCast', 'VoteRetracted'))::integer as own
+    from log.tally_changes t
+    where t.position > $1 and t.position <= $2 and t.position <> all($3::bigint[])
+) c
+group by c.hour, c.tool;
+
+-- merged changes: the ranges' hours, which two ranges share at most at their ends
+insert into hours (tool, hour, ship, skip, corrected_ship, corrected_skip, first_position, last_position)
+select p.tool, p.hour, sum(p.ship)::bigint, sum(p.skip)::bigint, sum(p.own_ship)::bigint, sum(p.own_skip)::bigint,
+       min(p.first_position), max(p.last_position)
+from part_hours p
+group by p.tool, p.hour
+order by p.tool, p.hour;
+
+-- merged voters: then the ballots of the voters who are disqualified at the end are taken back
+with gone as (
+    insert into disqualified (voter)
+    select l.voter
+    from (
+        select distinct on (e.data->>'voter') e.data->>'voter' as voter, e.type
+        from log.recorded_events e
+        where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+          and e.type in ('VoterDisqualified', 'VoterReinstated')
+        order by e.data->>'voter', e.position desc
+    ) l
+    where l.type = 'VoterDisqualified'
+    order by l.voter
+    returning voter
+)
+update hours h
+set corrected_ship = h.corrected_ship - d.ship, corrected_skip = h.corrected_skip - d.skip
+from (
+    select e.data->>'tool' as tool, date_trunc('hour', e.recorded_at, 'UTC') as hour,
+           sum((e.data->>'choice' is not distinct from 'ship')::integer - (e.data->>'previous' is not distinct from 'ship')::integer) as ship,
+           sum((e.data->>'choice' is not distinct from 'skip')::integer - (e.data->>'previous' is not distinct from 'skip')::integer) as skip
+    from gone g
+    cross join lateral (
+        select r.data, r.recorded_at, r.position from log.recorded_events r
+        where r.stream between log.first_stream(g.voter) and log.last_stream(g.voter) and r.data->>'voter' = g.voter
+          and r.position <= $2 and r.position <> all($3::bigint[]) and r.type in ('VoteCast', 'VoteRetracted')
+        offset 0 -- keeps this a look-up of each voter's range; joined freely, the planner would read the whole log
+    ) e
+    group by 1, 2
+) d
+where h.tool = d.tool and h.hour = d.hour;
+
+-- merged trends: of all hours
+with begin as materialized (
+    insert into trends_begin (hour)
+    select l.hour
+    from (
+        select date_trunc('hour', e.recorded_at, 'UTC') - interval '7 days' as hour
+        from log.recorded_events e
+        where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
+          and e.type in ('VoteCast', 'VoteRetracted', 'VoterDisqualified', 'VoterReinstated')
+        order by e.position desc limit 1
+    ) l
+    returning hour
+)
+update trends t
+set net = d.net, before_ship = d.ship, before_skip = d.skip
+from (
+    select h.tool, coalesce(sum(h.ship - h.skip) filter (where h.hour >= b.hour), 0)::bigint as net,
+           coalesce(sum(h.ship) filter (where h.hour < b.hour), 0)::bigint as ship,
+           coalesce(sum(h.skip) filter (where h.hour < b.hour), 0)::bigint as skip
+    from hours h cross join begin b
+    group by h.tool
+) d
+where t.tool = d.tool;

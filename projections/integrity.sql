@@ -143,6 +143,77 @@ select b.at, g.votes
 from begin b cross join (select coalesce(sum(votes), 0) as votes from gone) g
 on conflict (only_row) do update set since = excluded.since, gone = k.gone + excluded.gone;
 
+-- parts: each range's counts since 43 days before the last of all ranges, by that one's time; and the number of votes before
+create unlogged table part_cells (
+    tool           text        not null collate "C",
+    at             timestamptz not null,
+    ship           integer     not null,
+    skip           integer     not null,
+    young_ship     integer     not null,
+    young_skip     integer     not null,
+    first_position bigint      not null,
+    last_position  bigint      not null
+);
+create unlogged table part_gone (votes bigint not null);
+
+-- part votes (VoteCast): as the step, for what will be kept of a range; `$4` is where the ranges end
+insert into part_cells (tool, at, ship, skip, young_ship, young_skip, first_position, last_position)
+select c.tool, c.at, count(*) filter (where c.is_ship), count(*) filter (where not c.is_ship),
+       count(*) filter (where c.is_ship and c.is_young), count(*) filter (where not c.is_ship and c.is_young),
+       min(c.position), max(c.position)
+from (
+    select e.data->>'tool' as tool, date_bin('10 minutes', e.recorded_at, timestamptz '2000-01-01 00:00+00') as at,
+           e.data->>'choice' = 'ship' as is_ship,
+           coalesce(log.made_at(e.data->>'voter') > extract(epoch from e.recorded_at) * 1000 - 600000, false) as is_young,
+           e.position
+    from log.recorded_events e
+    where e.position > greatest($1::bigint, (
+              select log.position_at(date_trunc('day', l.recorded_at, 'UTC') - interval '43 days' - interval '1 microsecond')
+              from log.recorded_events l
+              where l.position <= $4::bigint and l.position <> all($3::bigint[]) and l.type = 'VoteCast'
+              order by l.position desc limit 1
+          ))
+      and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'VoteCast'
+) c
+group by c.tool, c.at;
+
+-- part gone (VoteCast): the others are counted alone
+insert into part_gone (votes)
+select count(*)
+from log.recorded_events e
+where e.position > $1 and e.position <= least($2::bigint, (
+          select log.position_at(date_trunc('day', l.recorded_at, 'UTC') - interval '43 days' - interval '1 microsecond')
+          from log.recorded_events l
+          where l.position <= $4::bigint and l.position <> all($3::bigint[]) and l.type = 'VoteCast'
+          order by l.position desc limit 1
+      ))
+  and e.position <> all($3::bigint[]) and e.type = 'VoteCast';
+
+-- merged votes: counts of the ranges, which two of them share at most at their ends; a range that was folded for an earlier end has too many
+insert into kept (since, gone)
+select b.at, (select coalesce(sum(g.votes), 0) from part_gone g)
+             + (select coalesce(sum(p.ship + p.skip), 0) from part_cells p where p.at < b.at)
+from (
+    select date_trunc('day', e.recorded_at, 'UTC') - interval '43 days' as at
+    from log.recorded_events e
+    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'VoteCast'
+    order by e.position desc limit 1
+) b;
+
+-- merged old: what is kept of them
+with cell as (
+    insert into cells (tool, at, ship, skip, young_ship, young_skip, first_position, last_position)
+    select p.tool, p.at, sum(p.ship), sum(p.skip), sum(p.young_ship), sum(p.young_skip), min(p.first_position), max(p.last_position)
+    from part_cells p
+    where p.at >= (select k.since from kept k)
+    group by p.tool, p.at
+    order by p.tool, p.at
+    returning at, ship, skip, young_ship, young_skip, last_position
+),
+gone as (delete from announcements a where a.at < (select k.since from kept k))
+insert into ticks (at, votes, young, last_position)
+select c.at, sum(c.ship + c.skip), sum(c.young_ship + c.young_skip), max(c.last_position) from cell c group by c.at order by c.at;
+
 -- step decisions (VoidProposed, VoidWithdrawn, CohortDecided, CohortCorrected): the window's last event of each cohort holds
 insert into decisions as d (cohort, tool, choice, begins, ends, first_position, last_position, votes, voters, status, reason, by,
                             correction, undone, version, position, decided_at)

@@ -51,6 +51,32 @@ where f.level = 0 and f.n >= $1::bigint >> 8 and f.n < $2::bigint >> 8
 group by f.n >> 8
 on conflict (level, n) do update set hashes = t.hashes || excluded.hashes;
 
+-- parts: the leaves of each range by tile, and the root of a tile that lies in it whole
+create unlogged table part_leaves (n bigint not null, first_position bigint not null, hashes bytea not null, root bytea);
+alter table part_leaves alter column hashes set storage external;
+
+-- part leaves (*): as the step, for a range, and the roots, which take as long
+insert into part_leaves (n, first_position, hashes, root)
+select t.n, t.first_position, t.hashes, case when length(t.hashes) = 8192 then log.fold_hashes(t.hashes) end
+from (
+    select s.position - 1 >> 8 as n, min(s.position) as first_position,
+           string_agg(sha256('\x00'::bytea || convert_to(s.entry, 'UTF8')), ''::bytea order by s.position) as hashes
+    from log.public_entries s
+    where s.position > $1 and s.position <= $2
+    group by s.position - 1 >> 8
+) t;
+
+-- merged leaves: a tile of two ranges is put together
+insert into tiles (level, n, hashes)
+select 0, p.n, string_agg(p.hashes, ''::bytea order by p.first_position) from part_leaves p group by p.n order by p.n;
+
+-- merged up1: the roots of the tiles that are full
+insert into tiles (level, n, hashes)
+select 1, f.n >> 8, string_agg(coalesce(p.root, log.fold_hashes(f.hashes)), ''::bytea order by f.n)
+from tiles f left join part_leaves p on p.n = f.n and p.root is not null
+where f.level = 0 and f.n >= $1::bigint >> 8 and f.n < $2::bigint >> 8
+group by f.n >> 8;
+
 -- step up2 (*): …
 insert into tiles as t (level, n, hashes)
 select 2, f.n >> 8, string_agg(log.fold_hashes(f.hashes), ''::bytea order by f.n)

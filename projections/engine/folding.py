@@ -10,11 +10,12 @@ from asyncpg import Connection
 
 from events.log.event import Registry
 from projections.engine.projection import Projection, live_position
-from projections.engine.runner import advance
+from projections.engine.runner import Advanced, advance
 
 # A window touches each row once, so large ones cost less an event. Votes and reads share the server with a rebuild: it takes
-# one core, and rests for as long as it worked (`make bench` measures what they feel).
-WINDOW = 250_000
+# one core a job, and rests for as long as it worked (`make bench` measures what they feel). A multiple of 256, the leaves of a
+# tile of the tree, so that no tile is in two ranges.
+WINDOW = 2**18
 PAUSE_SECONDS = 0.2
 # Below this many events the rest is folded while the live checkpoint is held.
 NEARLY = 2_000
@@ -44,44 +45,67 @@ class Pace(msgspec.Struct, frozen=True):
         return max(self.pause, worked) if self.pause else 0.0
 
 
+class Jobs:
+    """Room for so many backends that work at once, over all the views that are folded side by side."""
+
+    def __init__(self, number: int = 1) -> None:
+        self.number = number
+        self.room = asyncio.Semaphore(number)
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What is folded, and how: each of several views has its own, with the jobs that they share."""
+
+    dsn: str
+    projection: Projection
+    registry: Registry
+    pace: Pace
+    report: Report
+    jobs: Jobs
+
+
 class Folding:
     """Folds the log into tables on a connection, window by window, towards the live checkpoint."""
 
-    def __init__(
-        self, connection: "Connection[Any]", projection: Projection, registry: Registry, pace: Pace, report: Report
-    ) -> None:
+    def __init__(self, connection: "Connection[Any]", work: Work) -> None:
         self._connection = connection
-        self._projection = projection
-        self._registry = registry
-        self._pace = pace
-        self._report = report
+        self._work = work
         self._began = monotonic()
         self._folded = 0
 
     async def nearly(self) -> None:
         """Fold until few events are left. Raises Halted at an event that fails."""
         while True:
-            start, target = await self._places()
-            if target - start <= self._pace.nearly:
+            start, target = await places(self._connection, self._work.projection)
+            if target - start <= self._work.pace.nearly:
                 return
-            began = monotonic()
-            advanced = await advance(self._connection, self._projection, self._registry, self._pace.window, target)
-            if advanced.end is not None and advanced.start is not None:
-                self._folded += advanced.end - advanced.start
-                rate = self._folded / max(monotonic() - self._began, 1e-6)
-                self._report(Progress(self._projection.name, advanced.end, target, rate))
-            await asyncio.sleep(self._pace.rest(monotonic() - began))
+            async with self._work.jobs.room:
+                began = monotonic()
+                await self._window(target)
+                await asyncio.sleep(self._work.pace.rest(monotonic() - began))
 
     async def rest(self) -> int:
         """Fold to the live checkpoint, which the caller holds, and return its position."""
-        start, target = await self._places()
+        start, target = await places(self._connection, self._work.projection)
         while start < target:
-            advanced = await advance(self._connection, self._projection, self._registry, self._pace.window, target)
+            advanced = await self._advance(target)
             start = advanced.end or start
         return start
 
-    async def _places(self) -> tuple[int, int]:
-        """Return the position of the tables and the one to reach: the live checkpoint's, if the log goes that far."""
-        position: int = await self._connection.fetchval("select position from checkpoint")
-        head: int = await self._connection.fetchval("select position from log.head")
-        return position, min(await live_position(self._connection, self._projection), head)
+    async def _window(self, target: int) -> None:
+        advanced = await self._advance(target)
+        if advanced.end is not None and advanced.start is not None:
+            self._folded += advanced.end - advanced.start
+            rate = self._folded / max(monotonic() - self._began, 1e-6)
+            self._work.report(Progress(self._work.projection.name, advanced.end, target, rate))
+
+    async def _advance(self, target: int) -> Advanced:
+        work = self._work
+        return await advance(self._connection, work.projection, work.registry, work.pace.window, target)
+
+
+async def places(connection: "Connection[Any]", projection: Projection) -> tuple[int, int]:
+    """Return the position of the connection's tables and the one to reach: the live checkpoint's, if the log goes that far."""
+    position: int = await connection.fetchval("select position from checkpoint")
+    head: int = await connection.fetchval("select position from log.head")
+    return position, min(await live_position(connection, projection), head)

@@ -47,7 +47,8 @@ create table checkpoint (
 );
 """
 
-_BLOCK = re.compile(r"^-- (tables|indexes|totals|scrub|(?:changes|step \w+) \((\*|[\w, ]+)\)):[^\n]*\n", re.MULTILINE)
+_TYPED = r"(?:changes|step \w+|part \w+) \((\*|[\w, ]+)\)"
+_BLOCK = re.compile(rf"^-- (tables|indexes|totals|scrub|parts|merged \w+|{_TYPED}):[^\n]*\n", re.MULTILINE)
 _CREATE_LOCK = 0x70726F6A
 
 # A comparison of whole tables takes as long as the log is long.
@@ -76,8 +77,9 @@ ALL = frozenset({"*"})
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A statement for a window `($1, $2]` without the positions `$3`; it concerns these event types alone, or all (`*`)."""
+    """A named statement for a window `($1, $2]` without the positions `$3`; it concerns these event types, or all (`*`)."""
 
+    name: str
     types: frozenset[str]
     sql: str
 
@@ -144,12 +146,40 @@ class Projection:
     @cached_property
     def steps(self) -> Sequence[Step]:
         """Return the statements of a window in their order."""
-        return list(self._steps("step"))
+        return list(self._steps("step "))
+
+    @cached_property
+    def part_tables(self) -> str:
+        """Return the statements that make the tables of parts; empty for a view that is folded window by window alone."""
+        return next((sql for kind, _, sql in self._blocks if kind == "parts"), "")
+
+    @cached_property
+    def parts(self) -> Sequence[Step]:
+        """Return the statements that put what a range of the log holds into tables of parts, whatever other ranges hold.
+
+        One may also name `$4`, the end of the last range.
+        """
+        return list(self._steps("part "))
+
+    @cached_property
+    def merging(self) -> Sequence[str]:
+        """Return the statements that make the tables when all ranges are in the parts, in the order of the file.
+
+        A `merged` one stands for the step of its name; the other steps take the ranges together as one window.
+        """
+        merged = {kind.partition(" ")[2] for kind, _, _ in self._blocks if kind.startswith("merged ")}
+        words = {kind: kind.split(" ", 2)[:2] for kind, _, _ in self._blocks}
+        return [
+            sql.rstrip(";")
+            for kind, _, sql in self._blocks
+            if words[kind][0] == "merged" or (words[kind][0] == "step" and words[kind][1] not in merged)
+        ]
 
     def _steps(self, word: str) -> Iterator[Step]:
         for kind, types, sql in self._blocks:
             if kind.startswith(word):
-                yield Step(frozenset(re.split(r",\s*", types)), sql.rstrip(";"))
+                name = kind.partition(" (")[0].removeprefix(word).strip()
+                yield Step(name, frozenset(re.split(r",\s*", types)), sql.rstrip(";"))
 
     @cached_property
     def digest(self) -> str:

@@ -14,8 +14,8 @@ from asyncpg import Connection
 
 from events.log import postgres
 from events.log.event import Registry
-from projections.engine import verify
-from projections.engine.folding import Folding, Pace, Report
+from projections.engine import ranges, verify
+from projections.engine.folding import Folding, Jobs, Pace, Report, Work
 from projections.engine.projection import (
     EXISTS,
     Projection,
@@ -53,12 +53,11 @@ class Rebuild:
         pace: Pace = Pace(),  # noqa: B008 - frozen
         report: Report = lambda _: None,
         sources: Mapping[str, verify.Source] = {},
+        jobs: Jobs | None = None,
     ) -> None:
         self.projection = projection
         self._dsn = dsn
-        self._registry = registry
-        self._pace = pace
-        self._report = report
+        self._work = Work(dsn, projection, registry, pace, report, jobs or Jobs())
         self._sources = sources
 
     async def prepare(self) -> bool:
@@ -78,14 +77,16 @@ class Rebuild:
             await connection.close()
 
     async def catch_up(self) -> None:
-        """Fold windows until the rebuilt tables are nearly at the live position, and make their indexes.
+        """Fold ranges side by side, then windows, until the rebuilt tables are nearly at the live position; make their indexes.
 
         Raises Halted at an event that fails.
         """
         connection = await connect_patiently(self._dsn, self.projection.next_schema)
         try:
-            await self._folding(connection).nearly()
-            await self.projection.make_indexes(connection)
+            await ranges.begin(connection, self._work, self.projection.next_schema)
+            await Folding(connection, self._work).nearly()
+            async with self._work.jobs.room:
+                await self.projection.make_indexes(connection)
         finally:
             await connection.close()
 
@@ -93,8 +94,8 @@ class Rebuild:
         """Compare the rebuilt and the live tables by key, at one position and in one snapshot. The live ones go on."""
         connection = await connect_patiently(self._dsn, self.projection.next_schema)
         try:
-            folding = self._folding(connection)
-            diff = await verify.compare(self._dsn, connection, folding, self.projection, self.projection.next_schema)
+            async with self._work.jobs.room:
+                diff = await verify.compare(connection, self._work, self.projection.next_schema)
             return await verify.with_events(connection, diff, self._sources)
         finally:
             await connection.close()
@@ -127,16 +128,13 @@ class Rebuild:
             await commit_durably(connection)
             await lock_live(connection, self.projection)
             began = monotonic()
-            await self._folding(connection).rest()
+            await Folding(connection, self._work).rest()
             await inherit_caught_up(connection, self.projection)
             if await connection.fetchval(EXISTS, self.projection.previous_schema):
                 await rename(connection, self.projection.previous_schema, self.projection.gone_schema)
             await rename(connection, self.projection.schema, self.projection.previous_schema)
             await rename(connection, self.projection.next_schema, self.projection.schema)
         return monotonic() - began
-
-    def _folding(self, connection: "Connection[Any]") -> Folding:
-        return Folding(connection, self.projection, self._registry, self._pace, self._report)
 
 
 async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
@@ -156,7 +154,7 @@ async def roll_back(dsn: str, projection: Projection, registry: Registry, report
     try:
         if not await connection.fetchval(EXISTS, kept):
             raise NothingKept(projection.name)
-        folding = Folding(connection, projection, registry, Pace(pause=0), report)
+        folding = Folding(connection, Work(dsn, projection, registry, Pace(pause=0), report, Jobs()))
         await folding.nearly()
         return await _patiently(lambda: _swap(connection, projection, folding))
     finally:

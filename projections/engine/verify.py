@@ -11,7 +11,8 @@ from asyncpg import Connection
 from msgspec.structs import replace
 
 from events.log.event import Registry
-from projections.engine.folding import Folding, Pace, Report
+from projections.engine import ranges
+from projections.engine.folding import WINDOW, Folding, Jobs, Pace, Report, Work
 from projections.engine.projection import Projection, connect_patiently, holding_live, live_position
 
 # Of each table, at most this many differing rows are shown; all are counted.
@@ -101,6 +102,8 @@ async def verify(
     registry: Registry,
     sources: Mapping[str, Source],
     report: Report = lambda _: None,
+    jobs: Jobs | None = None,
+    window: int = WINDOW,
 ) -> Diff:
     """Return the differences between the live tables and the log, with some of the events behind each row.
 
@@ -110,24 +113,26 @@ async def verify(
     try:
         await projection.make_tables(connection)
         schema = await connection.fetchval(TEMPORARY)
-        folding = Folding(connection, projection, registry, Pace(pause=0), report)
-        await folding.nearly()
-        return await with_events(connection, await compare(dsn, connection, folding, projection, schema), sources)
+        work = Work(dsn, projection, registry, Pace(pause=0, window=window), report, jobs or Jobs())
+        await ranges.begin_temporary(connection, work)
+        await Folding(connection, work).nearly()
+        async with work.jobs.room:
+            return await with_events(connection, await compare(connection, work, schema), sources)
     finally:
         await connection.close()
 
 
-async def compare(dsn: str, connection: "Connection[Any]", folding: Folding, projection: Projection, schema: str) -> Diff:
+async def compare(connection: "Connection[Any]", work: Work, schema: str) -> Diff:
     """Fold the rest while the live checkpoint is held, and compare `schema` with the live tables as of that moment."""
     await connection.execute(ANALYZE)
-    async with holding_live(dsn, projection):
-        position = await folding.rest()
-        live = await live_position(connection, projection)
+    async with holding_live(work.dsn, work.projection):
+        position = await Folding(connection, work).rest()
+        live = await live_position(connection, work.projection)
         snapshot = connection.transaction(isolation="repeatable_read", readonly=True)
         await snapshot.start()
         await connection.fetchval("select position from checkpoint")  # takes the snapshot
     try:
-        return await differences(connection, projection.schema, schema, position, live)
+        return await differences(connection, work.projection.schema, schema, position, live)
     finally:
         await snapshot.rollback()
 

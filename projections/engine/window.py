@@ -86,7 +86,7 @@ async def apply(
     Must run in a transaction that holds the checkpoint's lock. Raises HoleInLog, EventTypeUnknown, CheckpointMoved, or what the
     statements raise.
     """
-    present = await _types(connection, registry, start, end, dropped)
+    present = await types(connection, registry, start, end, dropped)
     # All dropped positions, since a step may look back at events of an earlier window.
     places = projection.window(start, end, dropped)
     for step in projection.steps:
@@ -95,12 +95,16 @@ async def apply(
     totals = decode(await connection.fetchval(READ_TOTALS, start))
     if totals is not None and projection.changes.concerns(present):
         totals = add(totals, await connection.fetch(projection.changes.sql, *places))
-    moved = await connection.execute(MOVE_CHECKPOINT, start, end, None if totals is None else encode(totals))
-    if moved != "UPDATE 1":
+    await move(connection, projection, start, end, None if totals is None else encode(totals))
+
+
+async def move(connection: "Connection[Any]", projection: Projection, start: int, end: int, totals: str | None = None) -> None:
+    """Move the checkpoint from one position to another, with its totals if there are any. Raises CheckpointMoved."""
+    if await connection.execute(MOVE_CHECKPOINT, start, end, totals) != "UPDATE 1":
         raise CheckpointMoved(projection.name)
 
 
-async def _types(connection: "Connection[Any]", registry: Registry, start: int, end: int, dropped: Sequence[int]) -> set[str]:
+async def types(connection: "Connection[Any]", registry: Registry, start: int, end: int, dropped: Sequence[int]) -> set[str]:
     """Return the types of a window's events. Raises HoleInLog or EventTypeUnknown."""
     counts, usual, total = {}, [], 0
     for row in await connection.fetch(COUNT_TYPES, start, end, dropped):

@@ -3,13 +3,14 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import rich_click as click
 
 from services.cli.database import connected
+from services.cli.options import Whole
 from services.cli.terminal import bar
 from services.settings import Settings
 
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
     from projections.engine.projection import Projection
     from projections.engine.verify import Diff, RowDifference
 
+T = TypeVar("T")
+
 TOOLS: Final = frozenset({"tool", "left_tool", "right_tool"})
 """The columns of keys that hold a tool's id."""
 LONG: Final = 1_000
 SHOWN: Final = 16
 """Characters that are shown of what is longer than that."""
+MOST_JOBS: Final = 64
 LINE_EVERY = 5.0
 """Seconds between two lines of progress where stderr is no terminal."""
 
@@ -51,11 +55,51 @@ def chosen(named: Sequence["Projection"]) -> Sequence["Projection"]:
     return list(dict.fromkeys(named)) or PROJECTIONS
 
 
+def jobs_option(command: Callable[..., T]) -> Callable[..., T]:
+    """Add `--jobs`."""
+    return click.option(
+        "--jobs",
+        default=1,
+        show_default=True,
+        type=Whole(1, MOST_JOBS),
+        metavar="N",
+        help="How many of the database server's cores to use: so many views, and ranges of the log, are folded side by side.",
+    )(command)
+
+
+def by_length(projections: Sequence["Projection"], jobs: int) -> Sequence["Projection"]:
+    """Return projections in the order in which to begin them: for several jobs, first those that one of them alone can fold."""
+    return projections if jobs == 1 else sorted(projections, key=lambda projection: bool(projection.parts))
+
+
+async def each_in_turn(
+    work: Callable[["Projection"], Awaitable[T]], projections: Sequence["Projection"], jobs: int
+) -> Mapping[str, T]:
+    """Return what the work on each projection comes to, by name; as many are at work as there are jobs.
+
+    The first that fails ends the others and is raised.
+    """
+    from projections.engine.ranges import side_by_side
+
+    done: dict[str, T] = {}
+    waiting = iter(by_length(projections, jobs))
+
+    async def turn() -> None:
+        for projection in waiting:
+            done[projection.name] = await work(projection)
+
+    await side_by_side(*(turn() for _ in range(min(jobs, len(projections)))))
+    return {projection.name: done[projection.name] for projection in projections}
+
+
 @contextlib.contextmanager
 def shown_progress(verb: str) -> "Iterator[Callable[[Progress], None]]":
-    """Show on stderr the position of a fold, its speed and the time left: a bar on a terminal, else a line every 5 s."""
+    """Show on stderr the position of a fold, its speed and the time left: a bar on a terminal, else a line every 5 s.
+
+    Several views that are folded side by side are shown as one.
+    """
     if not sys.stderr.isatty():
-        yield _progress_lines(verb)
+        yield _together(_progress_lines(verb))
         return
     with bar(verb) as draw:
 
@@ -63,7 +107,24 @@ def shown_progress(verb: str) -> "Iterator[Callable[[Progress], None]]":
             rate = f"{progress.rate:,.0f} events/s"
             draw(f"{verb} {progress.projection}", progress.position, progress.target, rate)
 
-        yield report
+        yield _together(report)
+
+
+def _together(report: "Callable[[Progress], None]") -> "Callable[[Progress], None]":
+    """Return a report that tells of all views that are on their way at once."""
+    from projections.engine.folding import Progress
+
+    under_way: dict[str, Progress] = {}
+
+    def told(progress: Progress) -> None:
+        under_way[progress.projection] = progress
+        views = [one for one in under_way.values() if one.position < one.target or one is progress]
+        position, target, rate = (sum(each) for each in zip(*((v.position, v.target, v.rate) for v in views), strict=True))
+        report(Progress(", ".join(view.projection for view in views), int(position), int(target), rate))
+        if progress.position >= progress.target:
+            del under_way[progress.projection]
+
+    return told
 
 
 def _progress_lines(verb: str) -> "Callable[[Progress], None]":

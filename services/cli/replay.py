@@ -9,7 +9,16 @@ import rich_click as click
 
 from projections.engine.verify import Diff
 from services.cli.database import asynchronous
-from services.cli.folding import ProjectionName, chosen, difference_lines, rows_differ, shown_progress, slugs_in
+from services.cli.folding import (
+    ProjectionName,
+    chosen,
+    difference_lines,
+    each_in_turn,
+    jobs_option,
+    rows_differ,
+    shown_progress,
+    slugs_in,
+)
 from services.cli.options import Whole, json_option
 from services.cli.terminal import show
 from services.embedded.start import find_settings
@@ -48,6 +57,7 @@ class Replayed(msgspec.Struct, frozen=True):
     metavar="MS",
     help="Shortest rest after a window, in milliseconds; a window that took longer is followed by as long a rest. 0: no rest.",
 )
+@jobs_option
 @click.option("--rollback", type=ProjectionName(), metavar="PROJECTION", help="Go back to the tables kept from before.")
 @json_option
 @asynchronous
@@ -56,6 +66,7 @@ async def replay(
     dry_run: bool,
     keep_previous: bool,
     pause: int,
+    jobs: int,
     rollback: "Projection | None",
     as_json: bool,
 ) -> None:
@@ -70,51 +81,66 @@ async def replay(
     if rollback is not None:
         await _roll_back(settings.database_url, rollback, as_json)
         return
-    await _rebuild(settings, chosen(projection), pause / 1000, dry_run=dry_run, keep_previous=keep_previous, as_json=as_json)
+    plan = Plan(settings, chosen(projection), pause / 1000, jobs, dry_run, keep_previous, as_json)
+    replayed = await _rebuild(plan)
+    if as_json:
+        show(as_json, {"replayed": list(replayed.values())})
 
 
-async def _rebuild(
-    settings: Settings, projections: "Sequence[Projection]", pause: float, *, dry_run: bool, keep_previous: bool, as_json: bool
-) -> None:
+class Plan(msgspec.Struct, frozen=True):
+    """What to replay, and how."""
+
+    settings: Settings
+    projections: "Sequence[Projection]"
+    pause: float
+    jobs: int
+    dry_run: bool
+    keep_previous: bool
+    as_json: bool
+
+
+async def _rebuild(plan: Plan) -> Mapping[str, Replayed]:
     from events.registry import REGISTRY
-    from projections.engine.folding import Pace
+    from projections.engine.folding import Jobs, Pace
     from projections.engine.projection import only_one
     from projections.engine.rebuild import Rebuild
     from projections.sources import SOURCES
 
-    dsn = settings.database_url
-    replayed = []
+    dsn, pace, jobs = plan.settings.database_url, Pace(pause=plan.pause), Jobs(plan.jobs)
     with shown_progress("Replaying") as report:
-        for projection in projections:
+
+        async def one(projection: "Projection") -> Replayed:
             async with only_one(dsn, projection):
-                rebuild = Rebuild(dsn, projection, REGISTRY, pace=Pace(pause=pause), report=report, sources=SOURCES)
-                replayed.append(await _one(settings, rebuild, dry_run, keep_previous, as_json))
-    if as_json:
-        show(as_json, {"replayed": replayed})
+                return await _one(
+                    plan, Rebuild(dsn, projection, REGISTRY, pace=pace, report=report, sources=SOURCES, jobs=jobs)
+                )
+
+        return await each_in_turn(one, plan.projections, plan.jobs)
 
 
-async def _one(settings: Settings, rebuild: "Rebuild", dry_run: bool, keep_previous: bool, as_json: bool) -> Replayed:
+async def _one(plan: Plan, rebuild: "Rebuild") -> Replayed:
     """Build a projection and compare it; show the difference at once to people; switch, except in a dry run.
 
     Raises BeliesSigned, and switches nothing, if the tree contradicts what was signed.
     """
     from services.proof.replayed import contradiction
 
-    async with _cleaned_up(rebuild, dry_run):
+    settings, kept = plan.settings, plan.keep_previous
+    async with _cleaned_up(rebuild, plan.dry_run):
         resumed = await rebuild.prepare()
         await rebuild.catch_up()
         found = await rebuild.compare()
         slugs = await slugs_in(settings, [found])
         belied = await contradiction(settings.database_url, rebuild.projection, rebuild.projection.next_schema)
-        switches = not dry_run and belied is None
-        replayed = Replayed(rebuild.projection.name, resumed, found, switches, keep_previous and switches, slugs)
-        show(False, None, *(() if as_json else _lines(replayed)))
+        switches = not plan.dry_run and belied is None
+        replayed = Replayed(rebuild.projection.name, resumed, found, switches, kept and switches, slugs)
+        show(False, None, *(() if plan.as_json else _lines(replayed)))
         if belied is not None:
             await rebuild.abandon()
             raise belied
         if switches:
             await rebuild.catch_up()
-            await rebuild.switch(keep_previous=keep_previous)
+            await rebuild.switch(keep_previous=kept)
     return replayed
 
 

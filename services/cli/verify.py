@@ -8,7 +8,16 @@ import rich_click as click
 
 from projections.engine.verify import Diff
 from services.cli.database import asynchronous
-from services.cli.folding import ProjectionName, chosen, difference_lines, rows_differ, shown_progress, slugs_in
+from services.cli.folding import (
+    ProjectionName,
+    chosen,
+    difference_lines,
+    each_in_turn,
+    jobs_option,
+    rows_differ,
+    shown_progress,
+    slugs_in,
+)
 from services.cli.options import json_option
 from services.cli.terminal import show
 from services.embedded.start import find_settings
@@ -26,28 +35,36 @@ class Verified(msgspec.Struct, frozen=True):
 
 @click.command()
 @click.argument("projection", nargs=-1, type=ProjectionName())
+@jobs_option
 @json_option
 @asynchronous
-async def verify(projection: "tuple[Projection, ...]", as_json: bool) -> int:
+async def verify(projection: "tuple[Projection, ...]", jobs: int, as_json: bool) -> int:
     """Fold the log afresh, and compare each PROJECTION (all of them, if none is named) with it, by key.
 
     If rows differ, they are listed and the status is 1. Nothing is changed; `ballotpress replay` mends.
     """
     settings = find_settings()
-    from events.registry import REGISTRY
-    from projections.engine.verify import verify as compare
-    from projections.sources import SOURCES
-
-    with shown_progress("Verifying") as report:
-        diffs = [await compare(settings.database_url, p, REGISTRY, SOURCES, report) for p in chosen(projection)]
-    slugs = await slugs_in(settings, diffs)
-    verified = [Verified(p.name, diff) for p, diff in zip(chosen(projection), diffs, strict=True)]
+    diffs = await _compared(settings.database_url, chosen(projection), jobs)
+    slugs = await slugs_in(settings, diffs.values())
+    verified = [Verified(name, diff) for name, diff in diffs.items()]
     wrong = [one.projection for one in verified if one.diff.tables]
     lines = [line for one in verified for line in _lines(one, slugs)]
     show(as_json, {"right": not wrong, "verified": verified, "slugs": slugs}, *lines)
     if wrong and not as_json:
         click.echo(f"ballotpress: {_advice(wrong)}", err=True)
     return 1 if wrong else 0
+
+
+async def _compared(dsn: str, projections: "Sequence[Projection]", jobs: int) -> Mapping[str, Diff]:
+    """Return the difference of each projection from the log."""
+    from events.registry import REGISTRY
+    from projections.engine.folding import Jobs
+    from projections.engine.verify import verify as compare
+    from projections.sources import SOURCES
+
+    shared = Jobs(jobs)
+    with shown_progress("Verifying") as report:
+        return await each_in_turn(lambda p: compare(dsn, p, REGISTRY, SOURCES, report, shared), projections, jobs)
 
 
 def _advice(wrong: Sequence[str]) -> str:

@@ -29,6 +29,7 @@ from tests.support.year import fill_year
 
 SCRATCH = "select count(*) from pg_namespace where nspname ~ '_(next|prev|gone|swap)$'"
 CARDS = PROJECTIONS[0]
+VERDICTS = next(p for p in PROJECTIONS if p.name == "verdicts")
 ADDED = 2
 """The place, in the lists below, of the drift that adds a row: no event is behind it."""
 
@@ -361,24 +362,24 @@ async def test_killed_at_any_moment_nothing_is_lost(year: str, long: Any, valkey
 async def test_goes_on_where_it_was_killed(year: str, long: Any, valkey_url: str, tmp_path: Any) -> None:
     """A replay that was cut short goes on at its own checkpoint; one by other statements is begun anew."""
     pace = Pace(pause=0, window=10_000)
-    first = Rebuild(year, CARDS, REGISTRY, pace=pace, report=_stop_at(30_000))
+    first = Rebuild(year, VERDICTS, REGISTRY, pace=pace, report=_stop_at(30_000))
     assert await first.prepare() is False
     with pytest.raises(KeyboardInterrupt):
         await first.catch_up()
-    at = await long.fetchval("select position from cards_4_next.checkpoint")
+    at = await long.fetchval("select position from verdicts_1_next.checkpoint")
     assert 30_000 <= at < 45_000
     status = Shell(tmp_path, year, valkey_url)("status").out
-    assert f"cards_4_next was being rebuilt, to position {at}" in status
-    assert "`ballotpress replay cards` goes on" in status
+    assert f"verdicts_1_next was being rebuilt, to position {at}" in status
+    assert "`ballotpress replay verdicts` goes on" in status
     seen: list[int] = []
-    again = Rebuild(year, CARDS, REGISTRY, pace=pace, report=lambda progress: seen.append(progress.position))
+    again = Rebuild(year, VERDICTS, REGISTRY, pace=pace, report=lambda progress: seen.append(progress.position))
     assert await again.prepare() is True
     await again.catch_up()
     assert min(seen) > at
     assert (await again.compare()).tables == []
-    await long.execute("update cards_4_next.checkpoint set made_by = 'another release'")
+    await long.execute("update verdicts_1_next.checkpoint set made_by = 'another release'")
     assert await again.prepare() is False
-    assert await long.fetchval("select position from cards_4_next.checkpoint") == 0
+    assert await long.fetchval("select position from verdicts_1_next.checkpoint") == 0
     await again.abandon()
     assert await long.fetchval(SCRATCH) == 0
 

@@ -30,7 +30,7 @@ from tests.support.histories import (
     sizes,
 )
 from tests.support.log import patient
-from tests.support.runners import Connection, catch_up, catch_up_all, rebuild, tables, told_by_the_log
+from tests.support.runners import Connection, catch_up, catch_up_all, in_ranges, rebuild, tables, told_by_the_log
 from tests.support.servers import database
 
 
@@ -120,6 +120,29 @@ async def must_count_ballots(connection: Connection, told: dict[str, Tables]) ->
         assert (tally["ship"], tally["skip"]) == right
         assert tuple(sum(row[c] for row in hours) for c in ("ship", "skip")) == right
         assert tuple(sum(row[c] for row in hours) for c in ("corrected_ship", "corrected_skip")) == right
+
+
+@pytest.mark.timeout(1200 + 3 * EXAMPLES)
+@random_histories
+@given(
+    acts=histories,
+    drops=st.just([]) | drops,
+    minutes=st.sampled_from([0, 7, 61, 24 * 60 * 9]),
+    size=st.integers(1, 30),
+)
+async def test_ranges_side_by_side_are_the_windows_one_after_another(
+    postgres: servers.Postgres, template: str, acts: list[Act], drops: list[tuple[str, int]], minutes: int, size: int
+) -> None:
+    """A view that is built from ranges of any size holds, row by row, what windows would: of every history, in every table."""
+    async with database(postgres, template) as dsn:
+        connection = await asyncpg.connect(dsn)
+        await record(dsn, connection, acts, drops, minutes)
+        await catch_up_all(dsn)
+        for projection in PROJECTIONS:
+            if projection.parts:
+                built = await in_ranges(dsn, projection, size)
+                assert await tables(connection, built) == await tables(connection, projection.schema), projection.name
+        await connection.close()
 
 
 LATE_CORRECTION = [("vote", VOTERS[0], 0, "ship"), ("vote", VOTERS[0], 1, "skip"), ("correct", [VOTERS[0]], False)]

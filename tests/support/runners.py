@@ -13,7 +13,9 @@ import asyncpg
 from events.log import store
 from events.log.tasks import end
 from events.registry import REGISTRY
+from projections.engine.folding import Jobs, Pace
 from projections.engine.projection import Projection, connect
+from projections.engine.rebuild import Rebuild
 from projections.engine.runner import Runner, advance
 from projections.engine.window import dropped_positions
 from projections.registry import PROJECTIONS
@@ -60,6 +62,14 @@ async def rebuild(connection: Connection, dsn: str, projection: Projection, size
     await projection.create(connection, schema)
     await catch_up(dsn, projection, sizes, schema)
     return schema
+
+
+async def in_ranges(dsn: str, projection: Projection, size: int, jobs: int = 2) -> str:
+    """Build a view afresh beside the live one, ranges of it side by side; give its schema."""
+    made = Rebuild(dsn, projection, REGISTRY, pace=Pace(pause=0, window=size, nearly=0), jobs=Jobs(jobs))
+    await made.prepare()
+    await made.catch_up()
+    return projection.next_schema
 
 
 async def tables(connection: Connection, schema: str) -> Tables:
