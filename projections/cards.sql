@@ -384,8 +384,7 @@ select c.tool,
        count(*) filter (where c.plus = 'ship') - count(*) filter (where c.minus = 'ship'),
        count(*) filter (where c.plus = 'skip') - count(*) filter (where c.minus = 'skip'),
        max(c.position)
-from log.tally_changes c
-where c.position > $1 and c.position <= $2 and c.position <> all($3::bigint[])
+from log.changes_taken($1, $2, $3) c
 group by c.tool;
 
 -- merged tallies: the ranges' changes, summed

@@ -74,8 +74,7 @@ select c.name, c.change
 from (
     select count(*) filter (where t.plus = 'ship') - count(*) filter (where t.minus = 'ship') as ship,
            count(*) filter (where t.plus = 'skip') - count(*) filter (where t.minus = 'skip') as skip
-    from log.tally_changes t
-    where t.position > $1 and t.position <= $2 and t.position <> all($3::bigint[])
+    from log.changes_taken($1, $2, $3) t
 ) s
 cross join lateral (
     values ('ship', s.ship), ('skip', s.skip), ('corrected ship', s.ship), ('corrected skip', s.skip)
@@ -83,16 +82,14 @@ cross join lateral (
 union all
 select case e.type when 'ToolAdded' then 'tools' else 'disqualified voters' end,
        sum(case e.type when 'VoterReinstated' then -1 else 1 end)::bigint
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-  and (e.type in ('VoterDisqualified', 'VoterReinstated') or e.type = 'ToolAdded' and e.version = 1) and not e.data ? 'again'
+from log.taken($1, $2, $3) e
+where (e.type in ('VoterDisqualified', 'VoterReinstated') or e.type = 'ToolAdded' and e.version = 1) and not e.data ? 'again'
 group by 1;
 
 -- step tools (ToolAdded): a new tool has no votes; one that the cards passed over may be added again
 insert into trends (tool, slug, category, listed, net)
 select e.data->>'tool', e.data->>'slug', e.data->>'category', true, 0
-from log.recorded_events e
-where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'ToolAdded'
+from log.taken($1, $2, $3, '{ToolAdded}') e
 order by e.data->>'tool'
 on conflict (tool) do update set slug = excluded.slug, category = excluded.category, listed = true;
 
@@ -101,11 +98,8 @@ update trends t
 set slug = e.data->>'slug'
 from (
     select distinct on (r.stream) r.data
-    from log.recorded_events r
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ToolRenamed'
-      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
-                      and a.position > r.position and a.position > $1 and a.position <= $2
-                      and a.position <> all($3::bigint[]))
+    from log.taken($1, $2, $3, '{ToolRenamed}') r
+    where not exists (select from log.taken($1, $2, $3, '{ToolAdded}') a where a.stream = r.stream and a.position > r.position)
     order by r.stream, r.position desc
 ) e
 where t.tool = e.data->>'tool';
@@ -115,11 +109,8 @@ update trends t
 set category = e.data->>'category'
 from (
     select distinct on (r.stream) r.data
-    from log.recorded_events r
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type = 'ToolDescribed'
-      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
-                      and a.position > r.position and a.position > $1 and a.position <= $2
-                      and a.position <> all($3::bigint[]))
+    from log.taken($1, $2, $3, '{ToolDescribed}') r
+    where not exists (select from log.taken($1, $2, $3, '{ToolAdded}') a where a.stream = r.stream and a.position > r.position)
     order by r.stream, r.position desc
 ) e
 where t.tool = e.data->>'tool' and t.category <> e.data->>'category';
@@ -129,11 +120,8 @@ update trends t
 set listed = (e.type = 'ToolListed')
 from (
     select distinct on (r.stream) r.type, r.data
-    from log.recorded_events r
-    where r.position > $1 and r.position <= $2 and r.position <> all($3::bigint[]) and r.type in ('ToolListed', 'ToolUnlisted')
-      and not exists (select from log.recorded_events a where a.stream = r.stream and a.type = 'ToolAdded'
-                      and a.position > r.position and a.position > $1 and a.position <= $2
-                      and a.position <> all($3::bigint[]))
+    from log.taken($1, $2, $3, '{ToolListed, ToolUnlisted}') r
+    where not exists (select from log.taken($1, $2, $3, '{ToolAdded}') a where a.stream = r.stream and a.position > r.position)
     order by r.stream, r.position desc
 ) e
 where t.tool = e.data->>'tool';
@@ -141,9 +129,7 @@ where t.tool = e.data->>'tool';
 -- step voters (VoterDisqualified, VoterReinstated): take back, or give back, the votes of a voter before this window, in their own hours
 with last_word as (
     select distinct on (e.data->>'voter') e.data->>'voter' as voter, e.type
-    from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-      and e.type in ('VoterDisqualified', 'VoterReinstated')
+    from log.taken($1, $2, $3, '{VoterDisqualified, VoterReinstated}') e
     order by e.data->>'voter', e.position desc
 ),
 gone as (
@@ -166,9 +152,8 @@ select e.data->>'tool', date_trunc('hour', e.recorded_at, 'UTC'), 0, 0,
 from changed c
 cross join lateral (
     -- Not log.tally_changes: for each voter that would also read disqualifications, by another index.
-    select r.data, r.recorded_at, r.position from log.recorded_events r
-    where r.stream between log.first_stream(c.voter) and log.last_stream(c.voter) and r.data->>'voter' = c.voter
-      and r.position <= $1 and r.position <> all($3::bigint[]) and r.type in ('VoteCast', 'VoteRetracted')
+    select r.data, r.recorded_at, r.position from log.between_streams(log.first_stream(c.voter), log.last_stream(c.voter)) r
+    where r.data->>'voter' = c.voter and r.position <= $1 and r.position <> all($3::bigint[]) and r.type in ('VoteCast', 'VoteRetracted')
     offset 0 -- keeps this a look-up of each voter's range; joined freely, the planner would read the whole log
 ) e
 group by 1, 2
@@ -181,9 +166,7 @@ with begin as materialized (
     select l.hour, log.position_at(l.hour - interval '1 microsecond') as before
     from (
         select date_trunc('hour', e.recorded_at, 'UTC') - interval '7 days' as hour
-        from log.recorded_events e
-        where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-          and e.type in ('VoteCast', 'VoteRetracted', 'VoterDisqualified', 'VoterReinstated')
+        from log.taken($1, $2, $3, '{VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated}') e
         order by e.position desc limit 1
     ) l
 ),
@@ -195,8 +178,7 @@ changes as (
            (c.plus is not distinct from 'skip')::integer - (c.minus is not distinct from 'skip')::integer as skip,
            (c.position > (select b.before from begin b))::integer as enters,
            (c.position <= (select b.before from begin b))::integer as leaves
-    from log.tally_changes c
-    where c.position > $1 and c.position <= $2 and c.position <> all($3::bigint[])
+    from log.changes_taken($1, $2, $3) c
     union all
     select h.tool, h.ship, h.skip, -1, 1
     from hours h
@@ -230,8 +212,7 @@ select c.tool, date_trunc('hour', c.recorded_at, 'UTC'),
        min(c.position), max(c.position)
 from (
     select t.tool, t.position, t.recorded_at, t.plus, t.minus, d.voter is null and t.type in ('VoteCast', 'VoteRetracted') as own
-    from log.tally_changes t left join disqualified d on d.voter = t.voter
-    where t.position > $1 and t.position <= $2 and t.position <> all($3::bigint[])
+    from log.changes_taken($1, $2, $3) t left join disqualified d on d.voter = t.voter
 ) c
 group by 1, 2
 order by 1, 2
@@ -261,8 +242,7 @@ from (
            (t.plus is not distinct from 'ship')::integer - (t.minus is not distinct from 'ship')::integer as ship,
            (t.plus is not distinct from 'skip')::integer - (t.minus is not distinct from 'skip')::integer as skip,
            (t.type in ('VoteCast', 'VoteRetracted'))::integer as own
-    from log.tally_changes t
-    where t.position > $1 and t.position <= $2 and t.position <> all($3::bigint[])
+    from log.changes_taken($1, $2, $3) t
 ) c
 group by c.hour, c.tool;
 
@@ -280,9 +260,7 @@ with gone as (
     select l.voter
     from (
         select distinct on (e.data->>'voter') e.data->>'voter' as voter, e.type
-        from log.recorded_events e
-        where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-          and e.type in ('VoterDisqualified', 'VoterReinstated')
+        from log.taken($1, $2, $3, '{VoterDisqualified, VoterReinstated}') e
         order by e.data->>'voter', e.position desc
     ) l
     where l.type = 'VoterDisqualified'
@@ -297,9 +275,8 @@ from (
            sum((e.data->>'choice' is not distinct from 'skip')::integer - (e.data->>'previous' is not distinct from 'skip')::integer) as skip
     from gone g
     cross join lateral (
-        select r.data, r.recorded_at, r.position from log.recorded_events r
-        where r.stream between log.first_stream(g.voter) and log.last_stream(g.voter) and r.data->>'voter' = g.voter
-          and r.position <= $2 and r.position <> all($3::bigint[]) and r.type in ('VoteCast', 'VoteRetracted')
+        select r.data, r.recorded_at, r.position from log.between_streams(log.first_stream(g.voter), log.last_stream(g.voter)) r
+        where r.data->>'voter' = g.voter and r.position <= $2 and r.position <> all($3::bigint[]) and r.type in ('VoteCast', 'VoteRetracted')
         offset 0 -- keeps this a look-up of each voter's range; joined freely, the planner would read the whole log
     ) e
     group by 1, 2
@@ -312,9 +289,7 @@ with begin as materialized (
     select l.hour
     from (
         select date_trunc('hour', e.recorded_at, 'UTC') - interval '7 days' as hour
-        from log.recorded_events e
-        where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[])
-          and e.type in ('VoteCast', 'VoteRetracted', 'VoterDisqualified', 'VoterReinstated')
+        from log.taken($1, $2, $3, '{VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated}') e
         order by e.position desc limit 1
     ) l
     returning hour

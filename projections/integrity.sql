@@ -166,28 +166,20 @@ from (
            e.data->>'choice' = 'ship' as is_ship,
            coalesce(log.made_at(e.data->>'voter') > extract(epoch from e.recorded_at) * 1000 - 600000, false) as is_young,
            e.position
-    from log.recorded_events e
-    where e.position > greatest($1::bigint, (
-              select log.position_at(date_trunc('day', l.recorded_at, 'UTC') - interval '43 days' - interval '1 microsecond')
-              from log.recorded_events l
-              where l.position <= $4::bigint and l.position <> all($3::bigint[]) and l.type = 'VoteCast'
-              order by l.position desc limit 1
-          ))
-      and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'VoteCast'
+    from log.taken(greatest($1, (
+        select log.position_at(date_trunc('day', l.recorded_at, 'UTC') - interval '43 days' - interval '1 microsecond')
+        from log.taken(0, $4, $3, '{VoteCast}') l order by l.position desc limit 1
+    )), $2, $3, '{VoteCast}') e
 ) c
 group by c.tool, c.at;
 
 -- part gone (VoteCast): the others are counted alone
 insert into part_gone (votes)
 select count(*)
-from log.recorded_events e
-where e.position > $1 and e.position <= least($2::bigint, (
-          select log.position_at(date_trunc('day', l.recorded_at, 'UTC') - interval '43 days' - interval '1 microsecond')
-          from log.recorded_events l
-          where l.position <= $4::bigint and l.position <> all($3::bigint[]) and l.type = 'VoteCast'
-          order by l.position desc limit 1
-      ))
-  and e.position <> all($3::bigint[]) and e.type = 'VoteCast';
+from log.taken($1, least($2, (
+    select log.position_at(date_trunc('day', l.recorded_at, 'UTC') - interval '43 days' - interval '1 microsecond')
+    from log.taken(0, $4, $3, '{VoteCast}') l order by l.position desc limit 1
+)), $3, '{VoteCast}') e;
 
 -- merged votes: counts of the ranges, which two of them share at most at their ends; a range that was folded for an earlier end has too many
 insert into kept (since, gone)
@@ -195,8 +187,7 @@ select b.at, (select coalesce(sum(g.votes), 0) from part_gone g)
              + (select coalesce(sum(p.ship + p.skip), 0) from part_cells p where p.at < b.at)
 from (
     select date_trunc('day', e.recorded_at, 'UTC') - interval '43 days' as at
-    from log.recorded_events e
-    where e.position > $1 and e.position <= $2 and e.position <> all($3::bigint[]) and e.type = 'VoteCast'
+    from log.taken($1, $2, $3, '{VoteCast}') e
     order by e.position desc limit 1
 ) b;
 

@@ -61,8 +61,7 @@ select t.n, t.first_position, t.hashes, case when length(t.hashes) = 8192 then l
 from (
     select s.position - 1 >> 8 as n, min(s.position) as first_position,
            string_agg(sha256('\x00'::bytea || convert_to(s.entry, 'UTF8')), ''::bytea order by s.position) as hashes
-    from log.public_entries s
-    where s.position > $1 and s.position <= $2
+    from log.entries_taken($1, $2) s
     group by s.position - 1 >> 8
 ) t;
 
