@@ -11,7 +11,7 @@ import msgspec
 
 from services import setting_words as says
 from services.identity import LOGO_KINDS, THEME_PARTS, Accent, read_accent, read_footer_link, read_logo, read_theme
-from services.urls import UrlError, read_database_url, read_valkey_url
+from services.urls import UrlError, read_database_url, read_replicas_url, read_valkey_url
 
 PREFIX: Final = "BALLOTPRESS_"
 LOG_KEY: Final = PREFIX + "LOG_KEY"
@@ -67,6 +67,11 @@ TABLE: Final = {
         "DATABASE_URL", "(?i)postgres(ql)?://.*", "must be a URL that begins with postgresql://",
         read_database_url,
     ),
+    "read_database_url": Variable(
+        "READ_DATABASE_URL", "(?i)postgres(ql)?://.*", "must be a URL that begins with postgresql://",
+        read_replicas_url,
+    ),
+    "read_lag_seconds": count("BALLOTPRESS_READ_LAG_SECONDS"),
     "redis_url": Variable(
         "REDIS_URL", "(?i)(rediss?|unix)://.*", "must be a URL that begins with redis://", read_valkey_url,
     ),

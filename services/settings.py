@@ -37,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     database_url: str
     redis_url: str
+    read_database_url: str | None = None
+    read_lag_seconds: int = 2
     home: Path
     secret_keys: tuple[str, ...]
     vault_keys: tuple[str, ...]

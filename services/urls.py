@@ -39,6 +39,14 @@ def read_database_url(url: str) -> str:
     return kept
 
 
+def read_replicas_url(url: str) -> str:
+    """Return the URL of replicas that are read from; each is asked for itself what it is. Raises UrlError."""
+    kept = read_libpq_url(url)
+    if not hosts.of(kept):
+        raise UrlError("names no host: name the replicas, as in postgresql://USER@replica-1,replica-2/NAME")
+    return kept
+
+
 def read_libpq_url(url: str) -> str:
     """Return a URL of libpq's as asyncpg takes it. Raises UrlError."""
     try:

@@ -13,9 +13,10 @@ from time import monotonic
 from typing import Any, Final
 
 import asyncpg
-from asyncpg import Connection, Pool
+from asyncpg import Connection
 
 from events.log.parts import PART_SIZE
+from events.log.reads import Reads
 
 # Any constant will do; two hosts migrating at once must ask for the same one.
 _LOCK = 0x42616C6C6F7470
@@ -62,7 +63,7 @@ def current() -> int:
     return _migrations()[-1][0]
 
 
-async def migrated(connection: "Connection[Any] | Pool[Any]") -> int:
+async def migrated(connection: Reads) -> int:
     """Return the number of the last migration that ran on this database; 0 for an empty database."""
     if await connection.fetchval("select to_regclass('public.ballotpress_migrations')") is None:
         return 0

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
+    from services.replicas.replica import Standing
     from services.status.model import Account, ProjectionStatus, Rebuild, Status
 
 WATCH_EVERY = 2.0
@@ -66,15 +67,16 @@ def _show(settings: Settings, as_json: bool, watch: bool) -> bool:
 async def _read(settings: Settings) -> "Status":
     from events.log.vault import Vault
     from services.newsletter.schedule import schedule_of
+    from services.replicas.once import read_standings
     from services.status.read import read_status
     from services.valkey import client
 
     valkey = client(settings.redis_url)
     vault = Vault(settings.vault_keys) if settings.vault_keys else None
     async with connected(settings, seconds=60) as connection, valkey:
-        return await read_status(
-            connection, schedule_of(settings.newsletter), valkey, vault=vault, data=settings.home, dsn=settings.database_url
-        )
+        home, dsn, schedule = settings.home, settings.database_url, schedule_of(settings.newsletter)
+        replicas = await read_standings(settings, connection)
+        return await read_status(connection, schedule, valkey, vault=vault, data=home, dsn=dsn, replicas=replicas)
 
 
 def _described(status: "Status") -> "Group":
@@ -124,6 +126,8 @@ def _lines(status: "Status") -> Iterator[str]:
         yield f"arrives {found.right} right, {wrong}, {found.unknown} unknown, as of {utc(found.checked_at)}"
     if status.backups is not None:
         yield f"backup  {status.backups.said}"
+    for replica in status.replicas:
+        yield f"replica {_replica_line(replica)}"
     for process in status.processes:
         where = f"{process.pid} on {process.host}, release {process.release}"
         yield f"{'runs' if process.lives else 'gone'}    {process.kind} {where}, seen {process.silent_seconds:.0f} s ago"
@@ -132,6 +136,13 @@ def _lines(status: "Status") -> Iterator[str]:
         blocks = f", blocks {', '.join(map(str, transaction.blocks))}" if transaction.blocks else ""
         name = transaction.application or "unnamed"
         yield f"process {transaction.pid} {name} {transaction.state} {transaction.age_seconds:.0f} s{waits}{blocks}"
+
+
+def _replica_line(replica: "Standing") -> str:
+    behind = "" if replica.lag is None else f", {counted(replica.lag, 'event')} ({replica.lag_seconds or 0:.1f} s) behind"
+    readers = "1 process" if replica.readers == 1 else f"{replica.readers} processes"
+    state = f"not read from: {replica.why}" if replica.why else f"read by {readers}"
+    return f"{replica.name}{behind}; {state}"
 
 
 def _view_cells(view: "ProjectionStatus") -> tuple[str, ...]:

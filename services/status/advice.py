@@ -38,6 +38,10 @@ LEFTOVER_SECONDS: Final = 48 * 3600.0
 MANY_FAILURES: Final = 3
 """Failures of a webhook in a row of which an operator is told."""
 TWO_SERVERS: Final = "stop it and make a standby of it: see *A failover* in docs/operating.md"
+REPLICA_ADVICE: Final = (
+    "no reader misses anything, for the primary is read from: mend it, or take it out of READ_DATABASE_URL"
+    " (docs/operating.md, Reads by replicas)"
+)
 LITTLE_ROOM: Final = 5 * 2**30
 """Bytes; of a small disk, a tenth."""
 
@@ -71,6 +75,9 @@ def problems(status: Status) -> Iterator[Problem]:
         yield Problem(what, "check BALLOTPRESS_PURGE_URL and BALLOTPRESS_PURGE_HEADER; `ballotpress purge` tries at once")
     if (arrives := arrival.said_failing(status.mail_check)) is not None:
         yield Problem(*arrives)
+    for replica in status.replicas:
+        if replica.is_wrong:
+            yield Problem(f"The replica {replica.name} isn't read from: {replica.why}", REPLICA_ADVICE)
     if status.backups is not None and (behind := status.backups.wrong()) is not None:
         yield Problem(*behind)
     for view in status.views:

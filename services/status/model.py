@@ -10,6 +10,7 @@ from services.mail_check.standing import MailStanding
 from services.newsletter.holds import Hold
 from services.proof.health import PublicLog
 from services.purge.progress import Progress
+from services.replicas.replica import Standing
 from services.status.backups import Backups
 from services.status.parts import Parts
 
@@ -286,3 +287,4 @@ class Status(msgspec.Struct, frozen=True):
     servers: Sequence[str] = ()
     left_behind: Sequence[str] = ()
     parts: Parts = Parts()
+    replicas: Sequence[Standing] = ()

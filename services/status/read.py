@@ -8,7 +8,7 @@ text, no addresses.
 import asyncio
 import re
 import shutil
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -34,6 +34,7 @@ from services.newsletter.waiting import overdue_seconds, said_slow
 from services.proof import health
 from services.purge.progress import SINCE as PURGES_SINCE
 from services.purge.progress import read_progress
+from services.replicas.replica import Standing
 from services.status import advice, model
 from services.status.backups import SINCE as BACKUPS_SINCE
 from services.status.backups import read_backups
@@ -163,18 +164,19 @@ async def read_status(
     vault: Vault | None = None,
     data: Path | None = None,
     dsn: str | None = None,
+    replicas: Sequence[Standing] = (),
 ) -> model.Status:
     """Return the status. The connection must not be in a transaction. A silent Valkey costs a second.
 
     `vault` is asked for missing keys; `data` is the home folder of an `up`, whose disk is looked at if it holds the data. Of a
-    `dsn` with several hosts it tells what each of them was when this process asked last.
+    `dsn` with several hosts it tells what each of them was when this process asked last, of `replicas` how they were found.
     """
     queue = None if valkey is None else await read_queue(valkey)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(LIMIT_PART)
         status = await _read_parts(connection, schedule, queue, vault)
     servers, left = ((), ()) if dsn is None else postgres.servers_of(dsn)
-    status = msgspec.structs.replace(status, room=disk_room(data), servers=servers, left_behind=left)
+    status = msgspec.structs.replace(status, room=disk_room(data), servers=servers, left_behind=left, replicas=replicas)
     return msgspec.structs.replace(status, problems=list(advice.problems(status)))
 
 

@@ -39,7 +39,7 @@ left join sessions s on s.name = 'ballotpress-' || v.schema
 
 _POSITION: Final = "(select position from {schema}.checkpoint)"
 _LOWEST: Final = "least({positions})".format(positions=", ".join(_POSITION.format(schema=p.schema) for p in SHOWN))
-_REACHED: Final = f"select {_LOWEST} as lowest, position as head from log.head"  # noqa: S608 - made of projections' names
+_REACHED: Final = f"select {_LOWEST} as lowest, position as head, pg_is_in_recovery() as follows from log.head"  # noqa: S608 - made of projections' names
 
 MISSING: Final = """
 select s.schema from unnest($1::text[]) as s(schema)
@@ -76,16 +76,20 @@ async def read_views(database: Reads, projections: Sequence[Projection] = PROJEC
 
 
 class Reached(NamedTuple):
-    """The position that all that is shown has reached, and that of the log's last event, at one moment."""
+    """The position that all that is shown has reached, and that of the log's last event, at one moment of one server.
+
+    `follows` of a replica: the log may have gone on elsewhere.
+    """
 
     lowest: int
     head: int
+    follows: bool
 
 
 async def reached(database: Reads) -> Reached:
     """Return how far the views are that pages are made from. It is asked often: callers wait for their own writes by it."""
     (row,) = await database.fetch(_REACHED)
-    return Reached(row["lowest"], row["head"])
+    return Reached(row["lowest"], row["head"], row["follows"])
 
 
 async def missing_views(database: Reads) -> Sequence[str]:

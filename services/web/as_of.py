@@ -103,7 +103,7 @@ async def read_card(call: Call, tool: CachedCard, moment: Moment) -> Card:
     """Return a tool's card as of a moment, which its `position` is. Raises NotFound, ViewsBehind."""
     card = await card_at(call, tool, moment.position)
     if moment.corrected:
-        tally = await hours.at(call.site.database, tool.tool, moment.position, corrected=True)
+        tally = await hours.at(call.site.reading, tool.tool, moment.position, corrected=True)
         assert tally is not None  # noqa: S101 - the log has the position: the card was read at it
         card = replace(card, community=community(tally.ship, tally.skip))
     return replace(card, position=moment.position, under_review=UNSET)

@@ -44,7 +44,7 @@ class BookmarksPage(msgspec.Struct, frozen=True):
 
 async def read_bookmarks(call: Call, visitor: str, query: ListQuery) -> BookmarksPage:
     """Return a page of the tools that a visitor keeps, newest first."""
-    read = partial(bookmarks.bookmarks, call.site.database, visitor)
+    read = partial(bookmarks.bookmarks, call.site.reading, visitor)
     rows, more = await page_of(call, f"bookmarks {visitor}", query, int, read)
     return BookmarksPage(await read_cards(call.site, [row.slug for row in rows]), more)
 

@@ -16,11 +16,13 @@ from msgspec.structs import replace
 
 from events.catalog import ToolNotListed
 from events.log import history, postgres
+from events.log.reads import Reads
 from projections import cards
 from projections.cards import Card, Changes, Loaded, State, TallyRow, UnderReview
 from projections.comparison import compare
 from projections.tally import Tally, community
 from services.integrity.under_review import Reviews
+from services.replicas.readers import Readers
 from services.web.ahead import Ahead, Own
 from services.web.http.answers import PUBLIC, Versioned, encoder
 from services.web.http.shared import tagged
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS: Final = 0.8
 """Looked at without a wake-up this often: soon enough that no reader finds a card unchecked for longer than STALE_SECONDS."""
+REPLICA_POLL_SECONDS: Final = 0.1
 RETRY_SECONDS: Final = 0.1
 PACE_SECONDS: Final = 0.03  # refreshes are this far apart at least, however often the bell rings
 STALE_SECONDS: Final = 1.0
@@ -118,8 +121,10 @@ class Pair(NamedTuple):
 class Cards:
     """The cards of one API process."""
 
-    def __init__(self, pool: "Pool[Any]", tracing: "Refreshes | None" = None) -> None:
+    def __init__(self, pool: "Pool[Any]", tracing: "Refreshes | None" = None, readers: Readers | None = None) -> None:
         self._pool = pool
+        self._readers = readers
+        self._reads: Reads = readers or pool
         self._tracing = tracing
         self._by_slug: OrderedDict[str, CachedCard] = OrderedDict()
         self._by_tool: dict[str, CachedCard] = {}
@@ -156,11 +161,16 @@ class Cards:
         ship, skip = self.ahead.since(tool, self.as_of(cached), own)
         return cached.ship + ship, cached.skip + skip
 
+    @property
+    def _pause(self) -> float:
+        """How long to wait for a wake-up, which comes from the primary: a replica has what it tells of a little later."""
+        return REPLICA_POLL_SECONDS if self._readers is not None and self._readers.are_elsewhere else POLL_SECONDS
+
     async def run(self) -> None:
         """Refresh at each wake-up, and now and then without one, until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(POLL_SECONDS):
+                async with asyncio.timeout(self._pause):
                     await self.wake.wait()
             except TimeoutError:
                 pass
@@ -177,15 +187,29 @@ class Cards:
             self._refreshing = asyncio.create_task(self._refresh())
         await asyncio.shield(self._refreshing)
 
+    async def reach(self, position: int) -> None:
+        """Bring the cache up to a position that the views have reached: not by a refresh alone that began before they had."""
+        await self.refresh()
+        if self._state.position < position:
+            await self.refresh()
+
     async def _refresh(self) -> None:
         began, began_at, before = monotonic(), time_ns(), self._state.position
-        changes = await cards.changes(self._pool, self._state, MOST_CHANGES)
+        changes = await cards.changes(self._reads, self._state, MOST_CHANGES)
+        if self._readers is not None and not (changes.holds and self._has_all(changes.state)):
+            if not await self._readers.doubt():
+                return  # the primary is away, and it alone can tell that the log went back: what is known stays
+            changes = await cards.changes(self._reads, self._state, MOST_CHANGES)
         if not changes.holds and self._state.mark is not None:
             await history.note(self._pool, self._state.mark, "the cards")
         self._take(changes)
         self._checked = began
         if self._tracing is not None:
             self._tracing.refreshed(before, self._state.position, began_at)
+
+    def _has_all(self, state: State) -> bool:
+        """Tell whether a state can follow ours. One that can't is of a replica that has less, or of a log that went back."""
+        return state.rewinds >= self._state.rewinds and state.position >= self._state.position
 
     def _take(self, changes: Changes) -> None:
         if not changes.whole or not changes.holds or not changes.state.continues(self._state):
@@ -279,7 +303,7 @@ class Cards:
         """Return the cards of those slugs that listed tools have, or had before; each under the slug given."""
         found = await self.find(slugs)
         missing = [slug for slug in slugs if slug not in found]
-        if missing and (moved := await cards.moved(self._pool, missing)):
+        if missing and (moved := await cards.moved(self._reads, missing)):
             present = await self.find([*moved.values()])
             found |= {former: present[slug] for former, slug in moved.items() if slug in present}
         return found
@@ -299,7 +323,7 @@ class Cards:
 
     async def _load(self, slugs: Sequence[str]) -> dict[str, CachedCard]:
         for _ in range(TRIES):
-            state, loaded = await cards.load(self._pool, slugs)
+            state, loaded = await cards.load(self._reads, slugs)
             if state.position >= self._state.position:
                 break
         found = {one.card.slug: CachedCard(self._reviewed(one), state.position) for one in loaded}

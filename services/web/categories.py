@@ -33,20 +33,20 @@ async def read_category(call: Call) -> Category | None:
     Of names that differ in case alone, and so share an address, it is the one with the most tools.
     """
     asked = call.path["category"]
-    found = [one for one in await tools.categories(call.site.database) if category_slug(one.name) == asked]
+    found = [one for one in await tools.categories(call.site.reading) if category_slug(one.name) == asked]
     return max(found, key=lambda one: one.tools, default=None)
 
 
 @endpoint("GET", "/v1/categories", takes=Query, gives=Categories, statuses=(200, 304))
 async def get_categories(call: Call, query: Query) -> Answer:
     """List the categories with how many listed tools each holds."""
-    return listed(call, Categories(await tools.categories(call.site.database)))
+    return listed(call, Categories(await tools.categories(call.site.reading)))
 
 
 @page("/categories", Query)
 async def categories_page(call: Call, query: Query) -> Answer:
     """Show all categories."""
-    found = await tools.categories(call.site.database)
+    found = await tools.categories(call.site.reading)
     head = Head(
         path="/categories",
         title="Categories of AI tools",

@@ -50,7 +50,7 @@ class PairsPage(msgspec.Struct, frozen=True):
 
 async def read_pairs(call: Call, query: ListQuery) -> tuple[Sequence[Pair], str | None]:
     """Return a page of the announced pairs, newest first, and the cursor of the next page."""
-    return await page_of(call, "comparisons", query, int, partial(tools.pairs, call.site.database))
+    return await page_of(call, "comparisons", query, int, partial(tools.pairs, call.site.reading))
 
 
 async def read_comparison(site: Site, pair: str) -> tuple[CachedCard, CachedCard]:
@@ -64,7 +64,7 @@ async def read_comparison(site: Site, pair: str) -> tuple[CachedCard, CachedCard
     if not open_ways:
         raise NotFound("No two different listed tools have these slugs.")
     if len(open_ways) > 1:
-        known = await tools.announced(site.database, [(a.tool, b.tool) for a, b in open_ways])
+        known = await tools.announced(site.reading, [(a.tool, b.tool) for a, b in open_ways])
         # Stable: shortest left first among equals.
         open_ways.sort(key=lambda way: ((way[0].tool, way[1].tool) not in known, _pair(way) != pair))
     chosen = open_ways[0]
@@ -82,7 +82,7 @@ async def canonical_pair(site: Site, left: CachedCard, right: CachedCard) -> str
 
     async def read() -> str:
         ways = sorted([(left, right), (right, left)], key=lambda way: way[0].slug)
-        known = await tools.announced(site.database, [(a.tool, b.tool) for a, b in ways])
+        known = await tools.announced(site.reading, [(a.tool, b.tool) for a, b in ways])
         ways.sort(key=lambda way: (way[0].tool, way[1].tool) not in known)  # stable
         return f"{ways[0][0].slug}-vs-{ways[0][1].slug}"
 
@@ -93,7 +93,7 @@ async def read_related(site: Site, left: CachedCard, right: CachedCard) -> tuple
     """Return the newest other comparisons with either of two tools; known for a minute."""
 
     async def read() -> tuple[Pair, ...]:
-        return tuple(await related.related_pairs(site.database, left.tool, right.tool, _MOST_RELATED))
+        return tuple(await related.related_pairs(site.reading, left.tool, right.tool, _MOST_RELATED))
 
     return await _RELATED.of((left.tool, right.tool), read)
 

@@ -49,7 +49,7 @@ class CorrectionsPage(msgspec.Struct, frozen=True):
 
 async def read_corrections(call: Call, query: ListQuery) -> CorrectionsPage:
     """Return a page of the corrections, newest first."""
-    rows, more = await page_of(call, "corrections", query, int, partial(corrections.corrections, call.site.database))
+    rows, more = await page_of(call, "corrections", query, int, partial(corrections.corrections, call.site.reading))
     return CorrectionsPage([_answer(row) for row in rows], more)
 
 

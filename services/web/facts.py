@@ -73,9 +73,9 @@ async def get_facts(call: Call, query: FactsQuery) -> Answer:
 
     To quote a number, quote `as_of`: the address of the tool's card at this very position of the public log.
     """
-    read = partial(tools.tools, call.site.database, "name", None)
+    read = partial(tools.tools, call.site.reading, "name", None)
     places, more = await page_of(call, "facts", query, Place, read, lambda place: place)
-    _, loaded = await cards.load(call.site.database, [place.slug for place in places])
+    _, loaded = await cards.load(call.site.reading, [place.slug for place in places])
     found = {one.card.slug: one.card for one in loaded}
     base_url = call.site.settings.base_url
     items = [_facts(base_url, found[place.slug]) for place in places if place.slug in found]

@@ -217,7 +217,18 @@ def _of_queue(queue: Queue) -> Iterable[Gauge]:
 async def _of_here(site: Site) -> Iterable[Gauge]:
     in_force = await site.limits.check().ask() is None
     room = disk_room(site.settings.home)
+    replicas = [] if site.readers is None else site.readers.standings()
     return [
+        Gauge(
+            "ballotpress_replicas",
+            "Replicas that are named, that this process reads from, and that can't be read from.",
+            "of",
+            {
+                "named": len(replicas),
+                "used": sum(one.used for one in replicas),
+                "wrong": sum(one.is_wrong for one in replicas),
+            },
+        ),
         Gauge("ballotpress_viewers", "Viewers of the live stream in this process.", "of", {"tallies": site.live.viewers}),
         Gauge("ballotpress_limits_shared", "1 while limits are counted by all processes together.", "in", {"valkey": in_force}),
         Gauge(

@@ -30,9 +30,9 @@ _HEAD: Final = Head(
 async def home_page(call: Call, query: Query) -> Answer:
     """Show the week: the most contested pair, what moved, the newest comparisons and verdicts, and who leads."""
     site = call.site
-    newest = await tools.pairs(site.database, None, _PAIRS)
-    contested = await tools.contested(site.database, _CONTESTED)
-    ahead = await tools.tools(site.database, "settled", None, None, _TOOLS)
+    newest = await tools.pairs(site.reading, None, _PAIRS)
+    contested = await tools.contested(site.reading, _CONTESTED)
+    ahead = await tools.tools(site.reading, "settled", None, None, _TOOLS)
     return show(
         call,
         "home.html",
@@ -41,7 +41,7 @@ async def home_page(call: Call, query: Query) -> Answer:
         newest=newest,
         contested=contested,
         tallies=await read_tallies(site, (*newest, *contested)),
-        moved=leaders.once(await leaders.moved_this_week(site.database, 2 * _TOOLS))[:_TOOLS],
-        judged=await read_cards(site, await leaders.newest_tools(site.database, _TOOLS)),
+        moved=leaders.once(await leaders.moved_this_week(site.reading, 2 * _TOOLS))[:_TOOLS],
+        judged=await read_cards(site, await leaders.newest_tools(site.reading, _TOOLS)),
         leaders=[card for card in await read_cards(site, [one.slug for one in ahead]) if card.community.total],
     )

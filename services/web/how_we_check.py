@@ -37,7 +37,7 @@ class ChecksAnswer(msgspec.Struct, frozen=True):
 
 async def read_checks(call: Call) -> ChecksAnswer:
     """Return what came of all checks."""
-    found = await checks.checks(call.site.database)
+    found = await checks.checks(call.site.reading)
     return ChecksAnswer(found.cohorts, found.disqualified, found.reinstated, found.reviews, MEASURED)
 
 

@@ -136,14 +136,14 @@ async def read_issues(call: Call, query: ListQuery) -> IssuesPage:
 async def read_issue(call: Call) -> dict[str, Any]:
     """Return what the issue in the path says, its review opened. Raises NotFound."""
     site, number = call.site, int(call.path["number"])
-    if not await site.database.fetchval(IS_PUBLISHED, number):
+    if not await site.reading.fetchval(IS_PUBLISHED, number):
         raise NotFound("There is no issue of this number.")
-    return await _values(site, await digest.read_issue(site.database, number))
+    return await _values(site, await digest.read_issue(site.reading, number))
 
 
 async def _values(site: Site, issue: StoredIssue) -> dict[str, Any]:
     """Return what an issue says, with its mail's subject as title."""
-    review = await digest.open_review(site.database, site.vault, issue.content)
+    review = await digest.open_review(site.reading, site.vault, issue.content)
     values = digest.digest_values(issue.heading, issue.content, review, site.settings.base_url)
     return {"title": render_subject(values, site.look), **values}
 
@@ -193,7 +193,7 @@ def _head(call: Call, values: Mapping[str, Any]) -> Head:
 async def get_feed(call: Call, query: Query) -> Answer:
     """Return the newest issues as an Atom feed."""
     site = call.site
-    began = await site.database.fetchval("select since from newsletter.schedule")
+    began = await site.reading.fetchval("select since from newsletter.schedule")
     entries = [await _entry(site, issue) for issue in await _issues(site, None, _IN_FEED)]
     body = atom(site.settings.identity.newsletter_name, site.settings.base_url, entries, began=began)
     return Versioned(body, media=FEED).answer(call.head.get(b"if-none-match"))
@@ -201,12 +201,12 @@ async def get_feed(call: Call, query: Query) -> Answer:
 
 async def _issues(site: Site, before: int | None, limit: int) -> Sequence[StoredIssue]:
     """Return up to `limit` issues below a number (None: all), newest first."""
-    return [digest.stored_issue(row) for row in await site.database.fetch(PUBLISHED, before, limit)]
+    return [digest.stored_issue(row) for row in await site.reading.fetch(PUBLISHED, before, limit)]
 
 
 async def published_issues(site: Site, limit: int) -> Sequence[tuple[int, datetime]]:
     """Return the numbers of the newest issues that were sent, each with its time."""
-    return [(row["number"], row["compiled_at"]) for row in await site.database.fetch(NUMBERS, limit)]
+    return [(row["number"], row["compiled_at"]) for row in await site.reading.fetch(NUMBERS, limit)]
 
 
 async def _lines(site: Site, before: int | None, limit: int) -> Sequence[IssueLine]:

@@ -57,7 +57,7 @@ class Leaderboard(msgspec.Struct, frozen=True):
 
 async def read_leaderboard(call: Call, query: LeaderboardQuery) -> Leaderboard:
     """Return a page of the leaderboard."""
-    database = call.site.database
+    database = call.site.reading
 
     async def read(after: Place | None, limit: int) -> Sequence[Leader]:
         return await leaders.leaders(database, query.category, limit, after)
@@ -104,5 +104,5 @@ async def leaderboard_page(call: Call, query: LeaderboardQuery) -> Answer:
         board=found,
         moved=leaders.once(found.moved),
         category=query.category,
-        categories=await tools.categories(call.site.database),
+        categories=await tools.categories(call.site.reading),
     )

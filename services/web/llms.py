@@ -73,8 +73,8 @@ async def agents_page(call: Call, query: Query) -> Answer:
 async def llms_text(call: Call, query: Query) -> Answer:
     """Say the same in the form that language models are given."""
     site, base_url = call.site, call.site.settings.base_url
-    categories = (await tools.categories(site.database))[:_MOST_LINKS]
-    reviewers = (await tools.reviewers(site.database))[:_MOST_LINKS]
+    categories = (await tools.categories(site.reading))[:_MOST_LINKS]
+    reviewers = (await tools.reviewers(site.reading))[:_MOST_LINKS]
     sections = {
         "Facts": _FACTS,
         "Pages": _PAGES,
@@ -96,5 +96,5 @@ def _written(base_url: str, sections: Mapping[str, Sequence[Line]]) -> Iterator[
 
 async def _example(call: Call) -> str:
     """Return the slug of a tool to show addresses by."""
-    found = await tools.tools(call.site.database, "settled", None, None, 1)
+    found = await tools.tools(call.site.reading, "settled", None, None, 1)
     return found[0].slug if found else "some-tool"

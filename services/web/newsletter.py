@@ -85,7 +85,7 @@ _link_query: Final = QueryReader(LinkQuery)
 
 async def offered_categories(call: Call) -> list[str]:
     """Return the names of the catalog's categories: what readers may choose from."""
-    return [category.name for category in await tools.categories(call.site.database)]
+    return [category.name for category in await tools.categories(call.site.reading)]
 
 
 def check_zone(zone: str) -> None:
@@ -157,7 +157,7 @@ async def post_confirmation(call: Call, given: Confirmation) -> Answer:
 
 async def _show_subscribed(call: Call, subscriber: str) -> Answer:
     """Welcome a reader: with the way to the last issue, if there is one, and to the preferences."""
-    last = await call.site.database.fetchval(LAST_ISSUE)
+    last = await call.site.reading.fetchval(LAST_ISSUE)
     preferences = f"/newsletter/preferences?token={quote(call.site.mail_tokens.issue('manage', subscriber))}"
     links = [(preferences, "Choose what you get")] + ([(f"/issues/{last}", "Read the last issue")] if last else [])
     text = "You will get the next issue. Every mail has a link to your preferences."

@@ -95,8 +95,9 @@ async def read_overview(site: Site) -> StatusAnswer:
     async with site.database.acquire() as connection:
         # The pool's proxy is a connection in all but its type.
         session = cast("Connection[Any]", connection)
+        replicas = [] if site.readers is None else site.readers.standings()
         home, dsn = site.settings.home, site.settings.database_url
-        status = await read_status(session, site.schedule, site.valkey, vault=site.vault, data=home, dsn=dsn)
+        status = await read_status(session, site.schedule, site.valkey, vault=site.vault, data=home, dsn=dsn, replicas=replicas)
     return StatusAnswer(**msgspec.structs.asdict(status), release=version("ballotpress"))
 
 

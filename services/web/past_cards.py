@@ -37,7 +37,7 @@ async def card_at(call: Call, tool: CachedCard, position: int) -> Card:
 
 async def _past_card(call: Call, tool: CachedCard, position: int) -> Card:
     site = call.site
-    tally = await hours.at(site.database, tool.tool, position)
+    tally = await hours.at(site.reading, tool.tool, position)
     if tally is None:
         raise NotFound("The log begins with position 1.")
     if tally.position < position:  # the view of tallies is behind the cards
@@ -52,7 +52,7 @@ async def _past_card(call: Call, tool: CachedCard, position: int) -> Card:
 
 async def _listed_at(site: Site, tool: str, position: int) -> Tool | None:
     """Return a tool as of a position; None if it wasn't listed there."""
-    then = _fold(await site.log.since([quarantine.stream(VIEW), ids.stream_of(tool)], 0), position)
+    then = _fold(await site.reading_log.since([quarantine.stream(VIEW), ids.stream_of(tool)], 0), position)
     return then if then is not None and then.listed else None
 
 

@@ -58,7 +58,7 @@ class VerdictsPage(Persona, frozen=True):
 
 async def read_verdicts(call: Call, query: VerdictsQuery) -> VerdictsPage:
     """Return a page of the verdicts of the persona in the path. Raises NotFound, BadInput for two moments at once."""
-    database = call.site.database
+    database = call.site.reading
     persona = await tools.persona_key(database, call.path["persona"])
     name = f"reviewer {persona} {query.category or ''}"
     read = partial(tools.verdicts, database, persona, query.category)
@@ -88,7 +88,7 @@ async def read_roles(site: Site) -> Mapping[str, str]:
     """Return the roles of those personas that have one, by lower-case name; known for a moment."""
 
     async def read() -> Mapping[str, str]:
-        return {one.persona.lower(): one.role for one in await tools.personas(site.database) if one.role}
+        return {one.persona.lower(): one.role for one in await tools.personas(site.reading) if one.role}
 
     return await _ROLES.of(site.settings.database_url, read)
 
@@ -96,7 +96,7 @@ async def read_roles(site: Site) -> Mapping[str, str]:
 @endpoint("GET", "/v1/reviewers", takes=Query, gives=Reviewers, statuses=(200, 304))
 async def get_reviewers(call: Call, query: Query) -> Answer:
     """List the panel's personas with how many tools each reviewed and shipped, by category too."""
-    return listed(call, Reviewers(await tools.reviewers(call.site.database)))
+    return listed(call, Reviewers(await tools.reviewers(call.site.reading)))
 
 
 @endpoint("GET", "/v1/reviewers/{persona}", takes=VerdictsQuery, gives=VerdictsPage, statuses=(200, 304))
@@ -121,7 +121,7 @@ async def reviewers_page(call: Call, query: Query) -> Answer:
         "reviewers.html",
         cache=public_page(call, many=True),
         head=_PANEL,
-        reviewers=await tools.reviewers(call.site.database),
+        reviewers=await tools.reviewers(call.site.reading),
     )
 
 
@@ -131,7 +131,7 @@ old_reviewer_page = old_path("/reviewer/{persona}", "/reviewers/{persona}")
 @page("/reviewers/{persona}", VerdictsQuery)
 async def reviewer_page(call: Call, query: VerdictsQuery) -> Answer:
     """Show a persona's verdicts by category, last changed first, as they are or as they were; or as markdown."""
-    database = call.site.database
+    database = call.site.reading
     reviewers = await tools.reviewers(database, await tools.persona_key(database, call.path["persona"]))
     if not reviewers:
         raise NotFound("No reviewer of the panel has this name.")

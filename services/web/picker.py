@@ -40,7 +40,7 @@ async def read_side(call: Call, name: str, text: str) -> Side:
         return Side(name, text, None, [])
     if known := (await call.site.cards.find_any([text])).get(text):
         return Side(name, text, known.card, [])
-    found = await read_cards(call.site, [one.slug for one in await search(call.site.database, text, None, _CHOICES)])
+    found = await read_cards(call.site, [one.slug for one in await search(call.site.reading, text, None, _CHOICES)])
     exact = [card for card in found if card.name.casefold() == text.casefold()]
     return Side(name, text, exact[0] if len(exact) == 1 else None, found)
 

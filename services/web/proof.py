@@ -86,7 +86,7 @@ async def proof_page(call: Call, query: Query) -> Answer:
     site = call.site
     with suppress(NotFound):  # nothing is published yet
         log = site.tree.present
-        standing = await health.read(site.database)
+        standing = await health.read(site.reading)
         return show(
             call,
             "proof.html",

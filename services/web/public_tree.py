@@ -5,12 +5,12 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
-from asyncpg import Pool
 
 from events.log import postgres
+from events.log.reads import Reads
 from projections import merkle, proof
 from projections.merkle import Coordinates
 from services.proof import published
@@ -76,7 +76,7 @@ class Incarnation:
 class PublicTree:
     """The published logs of a site; the last is the present one."""
 
-    def __init__(self, database: "Pool[Any]") -> None:
+    def __init__(self, database: Reads) -> None:
         self._database = database
         self._logs: Mapping[str, Incarnation] = {}
         self._found: Sequence[Published] = ()

@@ -145,17 +145,17 @@ async def read_reviews(call: Call, query: ListQuery) -> PublicReviews:
     """Return a page of the approved reviews of the tool in the path, newest first. Raises ToolNotListed."""
     site = call.site
     tool = (await site.cards.listed(call.path["tool"])).tool
-    rows, more = await page_of(call, f"reviews {tool}", query, int, partial(views.public, site.database, tool))
-    keys = await site.vault.keys_of(site.database, [row.review for row in rows])
+    rows, more = await page_of(call, f"reviews {tool}", query, int, partial(views.public, site.reading, tool))
+    keys = await site.vault.keys_of(site.reading, [row.review for row in rows])
     return PublicReviews([_public(row, keys[row.review]) for row in rows if row.review in keys], more)
 
 
 async def read_public_review(call: Call, tool: str, id_: str) -> PublicReview:
     """Return a public review of a tool, by the tool's id. Raises ReviewNotFound, Erased."""
-    row = await views.read_public(call.site.database, id_)
+    row = await views.read_public(call.site.reading, id_)
     if row is None or row.tool != tool:
         raise ReviewNotFound
-    return _public(row, await _key(call.site, id_))
+    return _public(row, await call.site.vault.key_of(call.site.reading, id_))
 
 
 async def read_own_review(site: Site, visitor: str, id_: str) -> OwnReview:

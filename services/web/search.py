@@ -60,7 +60,7 @@ async def read_search(call: Call, query: SearchQuery | SearchPageQuery) -> Searc
     text = query.q.strip()
     if not text:
         raise BadInput.at("/q", "nothing to look for: give a word or more")
-    database = call.site.database
+    database = call.site.reading
     places, more = await page_of(call, f"search {text}", query, Found, partial(search, database, text), lambda found: found)
     cards = await read_cards(call.site, [place.slug for place in places])
     if query.cursor:
@@ -87,7 +87,7 @@ async def _named_comparison(call: Call, text: str) -> list[AnnouncedPair]:
     sides = _VERSUS.split(text)
     if len(sides) != 2:
         return []
-    bests = [await search(call.site.database, side, None, 1) for side in sides]
+    bests = [await search(call.site.reading, side, None, 1) for side in sides]
     cards = await read_cards(call.site, [found.slug for best in bests for found in best])
     if len(cards) != 2 or cards[0].slug == cards[1].slug:
         return []

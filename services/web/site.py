@@ -15,6 +15,7 @@ from events.log import postgres
 from events.log.command import IdempotencyKey, Receipt
 from events.log.committer import Committer, LogUnavailable
 from events.log.event import Recorded
+from events.log.reads import Reads
 from events.log.store import Log
 from events.log.tasks import end
 from events.log.vault import Finder, Vault
@@ -37,6 +38,7 @@ from services.person.copies import Sources
 from services.proof import health
 from services.proof.packs import Packs
 from services.proof.published import CHANNEL
+from services.replicas.readers import Readers, leave_as_it_is, open_readers
 from services.settings import Settings
 from services.starting import await_schema
 from services.status.processes import Life, read_processes, said_wrong
@@ -65,6 +67,7 @@ from services.web.http.theme import Theme
 from services.web.live import Live
 from services.web.log_check import Batches, log_check, servers_check
 from services.web.public_tree import PublicTree
+from services.web.replica_check import watch_replicas
 from services.web.wait import ViewProgress, clock_check, history_check, schema_check, view_checks
 from services.webhooks.posting import Poster
 
@@ -78,14 +81,13 @@ PATH_PATTERNS.update(path_parameters.PATTERNS)
 PATH_TAILS.update(path_parameters.TAILS)
 
 
-async def _leave(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Leave a connection as it is: our statements set nothing, and asyncpg's reset costs a round trip each time."""
-
-
 class Site:
     """The wiring of one process. What needs an event loop exists only while the site is open."""
 
     database: "asyncpg.Pool[asyncpg.Record]"
+    reading: Reads
+    reading_log: Log
+    readers: Readers | None
     valkey: Redis
     sessions: Sessions
     limits: Limits
@@ -151,25 +153,29 @@ class Site:
         """Open everything, and close it in reverse. PostgreSQL and Valkey may be away meanwhile."""
         async with (
             postgres.pool(
-                self.settings.database_url, "web", size=10, seconds=5, connect_seconds=2, reset=_leave
+                self.settings.database_url, "web", size=10, seconds=5, connect_seconds=2, reset=leave_as_it_is
             ) as self.database,
             valkey.client(self.settings.redis_url) as self.valkey,
         ):
+            self.readers = open_readers(self.settings, self.database)
+            self.reading = self.readers or self.database
             self.sessions = Sessions(self.database, self.settings)
             self.limits = Limits(self.valkey)
             self.spent = Spent(self.limits)
             self.erased = ErasedVisitors(self.database)
             self.log = Log(self.database, REGISTRY)
-            self.cards = Cards(self.database, None if self.tracing is None else self.tracing.refreshes)
+            self.reading_log = Log(self.reading, REGISTRY)
+            self.cards = Cards(self.database, None if self.tracing is None else self.tracing.refreshes, self.readers)
             self.live = Live(self.cards, self.settings.network_viewers or self.settings.network_writes_per_minute // 6)
             self.followers = Followers()
-            self.views = ViewProgress(self.database)
+            self.views = ViewProgress(self.reading, self.readers)
             self.marks = Marks(self.database, are_kept=self.settings.network_marks)
             self.switches = Switches(self.database)
             self.badge_hosts = BadgeHosts(self.database)
-            self.tree = PublicTree(self.database)
-            self.packs = Packs(self.database, self.settings.public_log.pack_folder or self.settings.home / "packs")
+            self.tree = PublicTree(self.reading)
+            self.packs = Packs(self.reading, self.settings.public_log.pack_folder or self.settings.home / "packs")
             self.checks.add(*self._checks())
+            watch_replicas(self.readers, self.checks, self.metrics)
             try:
                 async with self._append():
                     yield
@@ -180,9 +186,9 @@ class Site:
 
     def _checks(self) -> list[Check]:
         return [
-            database_check(self.database),
-            schema_check(self.database),
-            *view_checks(self.database),
+            database_check(self.reading),
+            schema_check(self.reading),
+            *view_checks(self.reading),
             Check("listing", True, self._listing_read),
             history_check(self.database),
             clock_check(self.database),
@@ -221,7 +227,6 @@ class Site:
         """Run the committer and the tasks that keep this process in step with the log and the views."""
         dsn = self.settings.database_url
         rung = notify.Bell(dsn, notify.LOG)
-
         commands, told = None, None
         if self.tracing is not None:
             commands, told = self.tracing.commands, self.tracing.refreshes.hear
@@ -232,6 +237,7 @@ class Site:
             rung.ring()
 
         tasks = [
+            *([] if self.readers is None else [asyncio.create_task(self.readers.run())]),
             asyncio.create_task(rung.run()),
             asyncio.create_task(notify.listen(dsn, notify.VIEWS, self._views_moved, told)),
             asyncio.create_task(self.cards.run()),
@@ -378,7 +384,7 @@ class Site:
     async def reach(self, position: int, network: Network) -> None:
         """Wait until views and cached cards have reached a position. Raises ViewsBehind after 2 s, TooManyWait."""
         await self.views.reach(position, network)
-        await self.cards.refresh()
+        await self.cards.reach(position)
 
 
 class Call(call.Call):

@@ -65,11 +65,11 @@ async def sitemap_part(call: Call, query: Query) -> Answer:
 
 
 async def _parts(call: Call, statement: str) -> Sequence[Part]:
-    return await verdicts.parts(call.site.database, statement, PART)
+    return await verdicts.parts(call.site.reading, statement, PART)
 
 
 async def _pages(call: Call, first: int) -> list[Address]:
-    database = call.site.database
+    database = call.site.reading
     categories = (await tools.categories(database))[:_MOST_OF_A_KIND]
     reviewers = (await tools.reviewers(database))[:_MOST_OF_A_KIND]
     issues = await published_issues(call.site, _MOST_OF_A_KIND)
@@ -85,7 +85,7 @@ async def _pages(call: Call, first: int) -> list[Address]:
 async def _read_together(call: Call) -> Sequence[tuple[str, datetime]]:
     """Read the pairs that readers put together: half a second's work at worst, so it is kept for some minutes."""
     limits = (_ACTS, _MOST_TOOLS, _FEWEST_VISITORS, _MOST_TOGETHER)
-    return await verdicts.changed(call.site.database, verdicts.TOGETHER, *limits)
+    return await verdicts.changed(call.site.reading, verdicts.TOGETHER, *limits)
 
 
 async def _tools(call: Call, first: int) -> list[Address]:
@@ -99,8 +99,8 @@ async def _pairs(call: Call, first: int) -> list[Address]:
 
 async def _part(call: Call, begins: str, statement: str, first: int) -> Sequence[tuple[str, datetime]]:
     """Return what is in the part that begins at a position. Raises NotFound."""
-    found = await verdicts.changed(call.site.database, statement, first, PART)
-    if not found or not await verdicts.begins_part(call.site.database, begins, first, PART):
+    found = await verdicts.changed(call.site.reading, statement, first, PART)
+    if not found or not await verdicts.begins_part(call.site.reading, begins, first, PART):
         raise NotFound("The sitemap has no such part.")
     return found
 

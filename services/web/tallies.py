@@ -86,7 +86,7 @@ async def read_history(call: Call, query: HistoryQuery) -> History:
     """Return the tally of the tool in the path at the end of each period, at most 1,000. Raises BadInput, ToolNotListed."""
     start, end = _span(query, now())
     tool = await _tool(call)
-    changes = await hours.changes(call.site.database, tool, start, end, query.every, corrected=query.corrected)
+    changes = await hours.changes(call.site.reading, tool, start, end, query.every, corrected=query.corrected)
     ship, skip = changes.get(None, (0, 0))
     points = []
     while start < end:
@@ -108,7 +108,7 @@ async def get_tally(call: Call, query: TallyQuery) -> Answer:
     time = None if query.as_of is None else _utc("as_of", query.as_of)
     if time is not None and time > present:
         raise BadInput.at("/as_of", "is in the future")
-    found = await hours.as_of(call.site.database, await _tool(call), time, corrected=query.corrected)
+    found = await hours.as_of(call.site.reading, await _tool(call), time, corrected=query.corrected)
     fields = msgspec.structs.asdict(community(found.ship, found.skip))
     answer = TallyAnswer(
         **fields, tool=call.path["tool"], as_of=time or present, position=found.position, basis=basis_of(query.corrected)

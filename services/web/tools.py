@@ -65,7 +65,7 @@ async def read_cards(site: Site, slugs: Sequence[str]) -> list[Card]:
 async def read_tools(call: Call, query: ToolsQuery) -> ToolsPage:
     """Return a page of listed tools."""
     name = f"tools {query.sort} {query.category or ''}"
-    read = partial(tools.tools, call.site.database, query.sort, query.category)
+    read = partial(tools.tools, call.site.reading, query.sort, query.category)
     places, more = await page_of(call, name, query, Place, read, lambda place: place)
     return ToolsPage(await read_cards(call.site, [place.slug for place in places]), more)
 
@@ -108,7 +108,7 @@ async def tools_page(call: Call, query: ToolsQuery) -> Answer:
         head=_list_head(query.category),
         cards=found.items,
         next=found.next,
-        categories=await tools.categories(call.site.database),
+        categories=await tools.categories(call.site.reading),
         category=query.category,
         sort=query.sort,
         sorts=SORTS,
@@ -149,8 +149,8 @@ async def tool_page(call: Call, query: ToolPageQuery) -> Answer:
         reviews=reviews.items,
         next=reviews.next,
         trend=await _trend(call),
-        pairs=await tools.pairs_of(call.site.database, tool.tool, _PAIRS),
-        near=await related.near(call.site.database, tool.tool, _NEAR),
+        pairs=await tools.pairs_of(call.site.reading, tool.tool, _PAIRS),
+        near=await related.near(call.site.reading, tool.tool, _NEAR),
         word=FLASHES.get(query.said),
     )
 

@@ -43,8 +43,8 @@ async def get_verdicts_feed(call: Call, query: VerdictsFeedQuery) -> Answer:
     """Return the newest verdicts as an Atom feed."""
     site, base_url = call.site, call.site.settings.base_url
     name = site.settings.identity.site_name
-    began = await site.database.fetchval(_BEGAN) or await site.database.fetchval(_SINCE)
-    changes = await verdicts.newest(site.database, query.category, _ENTRIES)
+    began = await site.reading.fetchval(_BEGAN) or await site.reading.fetchval(_SINCE)
+    changes = await verdicts.newest(site.reading, query.category, _ENTRIES)
     body = atom(
         f"{name}: verdicts" if query.category is None else f"{name}: verdicts on {query.category}",
         base_url,

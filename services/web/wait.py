@@ -9,6 +9,8 @@ from typing import Any, Final, NamedTuple
 from asyncpg import Pool
 
 from events.log import history, migrate
+from events.log.reads import Reads
+from services.replicas.readers import Readers
 from services.status.advice import AHEAD_SECONDS
 from services.status.views import Reached, reached, read_views
 from services.web.http.checks import Check
@@ -16,6 +18,8 @@ from services.web.http.networks import LOCAL, Network, Places
 from services.web.http.problems import Refusal
 
 PATIENCE_SECONDS: Final = 2.0
+REPLICA_SECONDS: Final = 0.25
+"""So long a replica is waited for; then the primary is read from, if that has the position."""
 LOOK_SECONDS: Final = 0.05
 MOST_WAITERS: Final = 1000
 NETWORK_WAITERS: Final = 100
@@ -31,15 +35,16 @@ class TooManyWait(Refusal):
 
 class _Waiter(NamedTuple):
     position: int
-    deadline: float
+    began: float
     reached: asyncio.Future[bool]
 
 
 class ViewProgress:
     """Waits for the views, so that callers see their own writes. One task looks for all who wait."""
 
-    def __init__(self, pool: "Pool[Any]") -> None:
-        self._pool = pool
+    def __init__(self, reads: Reads, readers: Readers | None = None) -> None:
+        self._reads = reads
+        self._readers = readers
         self._moved = asyncio.Event()
         self._places = Places(MOST_WAITERS, NETWORK_WAITERS)
         self._waiters: list[_Waiter] = []
@@ -63,7 +68,7 @@ class ViewProgress:
             self._places.leave(network)
 
     def _join(self, position: int) -> asyncio.Future[bool]:
-        waiter = _Waiter(position, monotonic() + PATIENCE_SECONDS, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(position, monotonic(), asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
@@ -75,7 +80,7 @@ class ViewProgress:
             while self._waiters:
                 self._moved.clear()
                 asked, self._waiters = self._waiters, []
-                self._waiters += self._told(asked, await self._reached(asked))
+                self._waiters += await self._tell(asked)
                 if self._waiters:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(LOOK_SECONDS):
@@ -83,35 +88,45 @@ class ViewProgress:
         finally:
             self._looking = None
 
-    async def _reached(self, asked: Sequence[_Waiter]) -> Reached | None:
+    async def _tell(self, asked: Sequence[_Waiter]) -> list[_Waiter]:
+        """Tell those who asked before a look what it found; return those who wait on."""
         try:
-            return await reached(self._pool)
+            return _told(asked, await self._reached(asked))
         except Exception as error:  # each who waits gets the refusal that a look of its own would have got
             for waiter in asked:
                 if not waiter.reached.done():
                     waiter.reached.set_exception(error)
-            return None
+            return []
 
-    def _told(self, asked: Sequence[_Waiter], found: Reached | None) -> list[_Waiter]:
-        """Tell those who asked before the look what it found; return those who wait on."""
-        waiting, now = [], monotonic()
-        for waiter in asked:
-            if waiter.reached.done() or found is None:
-                continue
-            if waiter.position <= found.lowest:
-                waiter.reached.set_result(True)
-            elif waiter.position > found.head or now > waiter.deadline:
-                waiter.reached.set_result(False)
-            else:
-                waiting.append(waiter)
-        return waiting
+    async def _reached(self, asked: Sequence[_Waiter]) -> Reached:
+        """Look how far the views are. Of a replica that lets anybody wait for long, return what the primary knows beside."""
+        found, late = await reached(self._reads), monotonic() - REPLICA_SECONDS
+        missed = [one.position for one in asked if one.began < late and one.position > found.lowest]
+        if self._readers is None or not found.follows or not missed:
+            return found
+        return found._replace(head=await self._readers.await_less(min(missed)), follows=False)
 
 
-def schema_check(pool: "Pool[Any]") -> Check:
+def _told(asked: Sequence[_Waiter], found: Reached) -> list[_Waiter]:
+    """Tell those who wait what was found, and return those who wait on. A replica's head says nothing of what is a guess."""
+    waiting, late = [], monotonic() - PATIENCE_SECONDS
+    for waiter in asked:
+        if waiter.reached.done():
+            continue
+        if waiter.position <= found.lowest:
+            waiter.reached.set_result(True)
+        elif (waiter.position > found.head and not found.follows) or waiter.began < late:
+            waiter.reached.set_result(False)
+        else:
+            waiting.append(waiter)
+    return waiting
+
+
+def schema_check(reads: Reads) -> Check:
     """Return the check that the database has this release's schema."""
 
     async def ask() -> str | None:
-        seen, ours = await migrate.migrated(pool), migrate.current()
+        seen, ours = await migrate.migrated(reads), migrate.current()
         return None if seen >= ours else f"the database is at migration {seen} of {ours}; run `ballotpress migrate`"
 
     return Check("schema", True, ask)
@@ -140,7 +155,7 @@ def clock_check(pool: "Pool[Any]") -> Check:
     return Check("clock", False, ask)
 
 
-def view_checks(pool: "Pool[Any]") -> list[Check]:
+def view_checks(pool: Reads) -> list[Check]:
     """Return the checks that every view was once caught up (vital), and that none has halted or drifted."""
 
     async def built() -> str | None:

@@ -108,7 +108,7 @@ def test_settings_are_listed() -> None:
     """`ballotpress settings` has every variable with its meaning and default, without a site."""
     ran = Ran(run_inside(("settings",), b"", clean_environ()))
     assert ran.status == 0
-    listed = re.findall(r"[A-Z]+_URL|BALLOTPRESS_\w+", ran.out)
+    listed = re.findall(r"[A-Z_]+_URL|BALLOTPRESS_\w+", ran.out)
     assert {"DATABASE_URL", "SMTP_URL", "BALLOTPRESS_HOME", "BALLOTPRESS_DKIM_KEY_FILE"} <= set(listed)
     assert "BALLOTPRESS_HOME\n    folder of all that up keeps  [default: .ballotpress]\n" in ran.out
 

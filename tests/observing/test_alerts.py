@@ -56,6 +56,7 @@ CASES = {
     "BallotpressWebhookOff": gauge("webhooks", 1, 0, of="gone_off")._replace(labels={}),
     "BallotpressMailWaits": gauge("mail_overdue_seconds", 901, 899, mail="first"),
     "BallotpressMailWentWrong": gauge("mail_check", 1, 0, of="went_wrong")._replace(labels={}),
+    "BallotpressReplicaLeft": gauge("replicas", 1, 0, of="wrong")._replace(labels={}),
     "BallotpressBackupWrong": gauge("backups", 1, 0, of="wrong")._replace(labels={}),
     "BallotpressMailUncertain": gauge("mails", 1, 0, state="uncertain"),
     "BallotpressMailHeld": gauge("mail_about_us", 1, 0, of="held_providers"),

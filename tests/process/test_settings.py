@@ -24,7 +24,7 @@ def test_the_readme_names_every_variable_and_no_other() -> None:
     """The documentation names every variable in full."""
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     table = readme.split("## Configuration")[1].split("\n## ")[0]
-    assert set(re.findall(r"\b(?:(?:BALLOTPRESS|OTEL)_[A-Z_]*[A-Z]|[A-Z]+_URL)\b", table)) == set(VARIABLES)
+    assert set(re.findall(r"\b(?:(?:BALLOTPRESS|OTEL)_[A-Z_]*[A-Z]|[A-Z_]+_URL)\b", table)) == set(VARIABLES)
 
 
 def test_what_is_not_set_has_the_documented_default(environ: dict[str, str]) -> None:
@@ -69,6 +69,8 @@ def test_lists_are_read(environ: dict[str, str]) -> None:
     ("variable", "value"),
     [
         ("DATABASE_URL", "mysql://localhost/x"),
+        ("READ_DATABASE_URL", "mysql://localhost/x"),
+        ("BALLOTPRESS_READ_LAG_SECONDS", "0"),
         ("REDIS_URL", "localhost:6379"),
         ("SMTP_URL", "http://mail"),
         ("BALLOTPRESS_BASE_URL", "example.com"),
@@ -142,6 +144,7 @@ def test_addresses_in_the_manner_of_valkey_are_taken(environ: dict[str, str], qu
         ("DATABASE_URL", "postgresql://h/d?conect_timeout=3", "DATABASE_URL has the unknown option 'conect_timeout'"),
         ("DATABASE_URL", "postgresql://h/d?gssencmode=require", "DATABASE_URL asks for gssencmode=require"),
         ("DATABASE_URL", "postgresql://u:p@[s@h/d", "DATABASE_URL isn't a URL that can be read"),
+        ("READ_DATABASE_URL", "postgresql:///d", "READ_DATABASE_URL names no host: name the replicas"),
         ("REDIS_URL", "redis://h/0?foo=1", "REDIS_URL has an unknown option: 'foo'"),
         ("REDIS_URL", "redis://h1,h2/0", "REDIS_URL names several hosts"),
         ("REDIS_URL", "redis://h/none", "REDIS_URL must end in the number of a database, such as /0"),

@@ -143,6 +143,11 @@ def postgres(**settings: str) -> Iterator[Postgres]:
             process.wait()
 
 
+def name_of(dsn: str) -> str:
+    """Return the name of the database that a DSN names."""
+    return dsn.partition("@/")[2].partition("?")[0]
+
+
 async def execute(dsn: str, statement: str) -> None:
     """Run one statement on a connection of its own."""
     connection = await asyncpg.connect(dsn)
@@ -217,14 +222,14 @@ async def _closed(server: Postgres, name: str) -> AsyncIterator["asyncpg.Connect
 
 async def save(server: Postgres, dsn: str) -> None:
     """Copy a database as it stands, for `restore`."""
-    name = dsn.partition("@/")[2].partition("?")[0]
+    name = name_of(dsn)
     async with _closed(server, name) as connection:
         await connection.execute(f"create database {name}_saved template {name} strategy file_copy")
 
 
 async def restore(server: Postgres, dsn: str) -> None:
     """Put the copy of a database in its place."""
-    name = dsn.partition("@/")[2].partition("?")[0]
+    name = name_of(dsn)
     async with _closed(server, name) as connection:
         await connection.execute(f"alter database {name} rename to {name}_lost")
         await connection.execute(f"alter database {name}_saved rename to {name}")

@@ -133,7 +133,7 @@ class Views:
         """Answer, after a moment."""
         self.asked += 1
         await asyncio.sleep(0.01)
-        return [{"lowest": self.lowest, "head": self.head}]
+        return [{"lowest": self.lowest, "head": self.head, "follows": False}]
 
 
 async def test_one_look_serves_all_who_wait() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Final, NamedTuple
 
-import asyncpg
+from events.log.reads import Reads
 
 PATIENCE_SECONDS: Final = 1.0
 FRESH_SECONDS: Final = 1.0
@@ -23,7 +23,7 @@ class Check(NamedTuple):
     ask: Callable[[], Awaitable[str | None]]
 
 
-def database_check(database: "asyncpg.Pool[asyncpg.Record]") -> Check:
+def database_check(database: Reads) -> Check:
     """Return the check that PostgreSQL answers."""
 
     async def ask() -> str | None:

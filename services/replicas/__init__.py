@@ -1,0 +1,1 @@
+"""Streaming replicas that public reads may go to."""

@@ -1,0 +1,119 @@
+"""Look at a replica, and at the server that it follows: what is in step with what.
+
+How far each is, is compared in bytes of the server's log of changes (WAL), which orders all that a reader could see. Whether
+both have one history is asked of our own log: the last event of a replica must be one of the primary's.
+"""
+
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from events.log import postgres
+from events.log.history import Mark
+from events.log.reads import Reads
+
+READS: Final = "ballotpress-reads"
+"""What the server lists the looking session of a process as while it reads there, and otherwise."""
+LOOKS: Final = "ballotpress-looks"
+
+# A process keeps one such session, so their number is that of the processes that read there.
+_REPLICA: Final = f"""
+select set_config('application_name', $1, false) as name, pg_is_in_recovery() as follows, s.system_identifier as system,
+       pg_postmaster_start_time() as started, coalesce((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, 0) as replayed,
+       coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 0)::float8 as quiet_seconds,
+       h.position, e.recorded_at, e.stream,
+       (select count(*) from pg_stat_activity where application_name = '{READS}') as readers
+from pg_control_system() s cross join log.head h left join log.events e on e.position = h.position
+"""  # noqa: S608 - made of our own names
+_PRIMARY: Final = """
+select s.system_identifier as system, pg_postmaster_start_time() as started,
+       (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint as written, h.position
+from pg_control_system() s cross join log.head h
+"""
+
+# What views have committed lies in memory for up to half a second before it is sent to anybody: this has it written now.
+HAND_ON: Final = "select (pg_logical_emit_message(true, 'ballotpress', '') - '0/0'::pg_lsn)::bigint"
+"""Returns a place in the log of changes that has all that was to be seen before."""
+REPLAYED: Final = "select coalesce((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, 0)"
+
+
+class AtReplica(msgspec.Struct, frozen=True, kw_only=True):
+    """A replica at one moment: how far it has replayed, for how long nothing came, and its log's last event.
+
+    `follows` is false of a server that takes writes itself.
+    """
+
+    follows: bool
+    system: int
+    started: datetime
+    replayed: int
+    quiet_seconds: float
+    position: int
+    mark: Mark | None
+    readers: int
+
+
+class AtPrimary(msgspec.Struct, frozen=True):
+    """The server that takes writes at one moment: how much it has written, and the position of the log's head."""
+
+    system: int
+    started: datetime
+    written: int
+    position: int
+
+
+async def at_replica(connection: Reads, name: str) -> AtReplica:
+    """Look at a replica; the server lists the session as `name` from now on."""
+    row = await connection.fetchrow(_REPLICA, name)
+    at: datetime | None = row["recorded_at"]
+    stream: UUID | None = row["stream"]
+    mark = None if at is None or stream is None else Mark(row["position"], at, stream)
+    plain = ("follows", "system", "started", "replayed", "quiet_seconds", "position", "readers")
+    return AtReplica(**{name: row[name] for name in plain}, mark=mark)
+
+
+async def at_primary(connection: Reads) -> AtPrimary:
+    """Look at the server that takes writes. Raises ObjectNotInPrerequisiteStateError at one that takes none."""
+    return AtPrimary(*await connection.fetchrow(_PRIMARY))
+
+
+def why_apart(replica: AtReplica, primary: AtPrimary | None) -> str | None:
+    """Return why a server can't be read from as a replica of the primary, however far it is; None if it can.
+
+    Without a primary to compare with, any server that follows one counts as right.
+    """
+    if primary is not None and replica.system != primary.system:
+        return "it is no replica of the server that DATABASE_URL names"
+    if replica.follows:
+        return None
+    if primary is not None and replica.started == primary.started:
+        return IS_PRIMARY
+    return "it was promoted: it takes writes beside the server that DATABASE_URL names"
+
+
+IS_PRIMARY: Final = "it is the server that takes writes"
+"""Why a primary among the hosts isn't read from as a replica. Nothing is wrong: it is read from when no replica is in step."""
+
+POOLER: Final = "a pooler such as pgbouncer stands before it: name the server itself"
+
+
+def said(error: BaseException) -> str:
+    """Return why a server couldn't be looked at, in words."""
+    if isinstance(error, TimeoutError):
+        return "it doesn't answer"
+    if isinstance(error, postgres.PoolerBetween):
+        return POOLER
+    if isinstance(error, asyncpg.UndefinedTableError | asyncpg.InvalidSchemaNameError | asyncpg.InvalidCatalogNameError):
+        return "it has no database of ours yet"
+    if isinstance(error, asyncpg.CannotConnectNowError):
+        return "it is starting, or not yet fit to be read from"
+    if isinstance(error, (*postgres.SESSION_ENDED, OSError)):
+        return "it can't be reached"
+    return f"it refuses: {_first_line(error)}"
+
+
+def _first_line(error: Any) -> str:
+    return (str(error) or type(error).__name__).partition("\n")[0]

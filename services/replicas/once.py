@@ -1,0 +1,50 @@
+"""Look at the replicas once, as a command does: whoever reads from them, and whether they can be read from."""
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+from events.log import history, postgres
+from events.log.reads import Reads
+from services.replicas import look
+from services.replicas.look import AtPrimary
+from services.replicas.readers import replicas_of
+from services.replicas.replica import Replica, Standing
+from services.settings import Settings
+
+TRIES: Final = 3
+PAUSE_SECONDS: Final = 0.2
+"""A replica in step has what was written before so long."""
+
+
+async def read_standings(settings: Settings, primary: Reads) -> list[Standing]:
+    """Return how each replica that the settings name stands; `used` are those that any process reads from."""
+    if settings.read_database_url is None:
+        return []
+    replicas = replicas_of(settings.read_database_url, settings.read_lag_seconds)
+    try:
+        at = await _at_primary(primary)
+        await asyncio.gather(*(_look(replica, at, primary) for replica in replicas))
+        return [replica.standing(at) for replica in replicas]
+    finally:
+        for replica in replicas:
+            replica.close()
+
+
+async def _at_primary(primary: Reads) -> AtPrimary | None:
+    with suppress(*postgres.FAILED):
+        return await look.at_primary(primary)
+    return None
+
+
+async def _look(replica: Replica, at: AtPrimary | None, primary: Reads) -> None:
+    """Look until a replica has what the primary had; if it never has, it lags by as long as nothing came."""
+    for _ in range(TRIES):
+        await replica.look()
+        if replica.at is None or at is None or replica.at.replayed >= at.written:
+            break
+        await asyncio.sleep(PAUSE_SECONDS)
+    seen = replica.at
+    lacks = seen is not None and at is not None and seen.replayed < at.written
+    is_held = seen is None or at is None or await history.holds(primary, seen.mark)
+    replica.judge(at, seen.quiet_seconds if seen is not None and lacks else 0.0, is_held=is_held)

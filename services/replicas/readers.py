@@ -1,0 +1,233 @@
+"""Where public reads go: to a replica that is in step, else to the primary.
+
+**What a process has shown, it never shows older.** It reads at one server at a time. It may go to the primary at any moment,
+which is never behind; it goes to a replica only once that has replayed all that was to be seen at the primary, and reads wait
+for that moment. A replica that lags, hangs, refuses, is promoted or has another history is left by itself, and taken again by
+itself; what was being read there is read at the primary, so no reader sees an error of it.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Any, Final, TypeVar
+
+import asyncpg
+from asyncpg import Connection, Pool
+
+from events.log import history, hosts, postgres
+from events.log.history import Mark
+from services.replicas import look
+from services.replicas.look import AtPrimary
+from services.replicas.replica import LOOK_SECONDS, PACE_SECONDS, Replica, Standing, Written
+from services.settings import Settings
+
+T = TypeVar("T")
+
+TURN_SECONDS: Final = 0.25
+"""So long at most reads wait until a replica has what the primary showed."""
+PAUSE_SECONDS: Final = 1.0
+"""A replica that was left is not gone back to before so long."""
+_HEAD: Final = "select position from log.head"
+
+# Beside what makes any server count as away: what a replica lacks that hasn't seen the last migration.
+ELSEWHERE: Final = (*postgres.UNAVAILABLE, asyncpg.SyntaxOrAccessError, asyncpg.InvalidSchemaNameError)
+
+logger = logging.getLogger(__name__)
+
+
+async def leave_as_it_is(connection: "Connection[Any]") -> None:
+    """Leave a connection as it is: our statements set nothing, and asyncpg's reset costs a round trip each time."""
+
+
+class Readers:
+    """Reads of one process: like a pool, at the primary or at one of the replicas."""
+
+    def __init__(self, dsn: str, primary: "Pool[Any]", replicas: Sequence[Replica]) -> None:
+        self.replicas = replicas
+        self.primary: AtPrimary | None = None
+        self.counts = {"primary": 0, "replica": 0, "again": 0}
+        """How many statements each was asked, and how many were asked again at the primary."""
+        self._primary = primary
+        self._looks = postgres.pool(
+            dsn, "looks", size=2, seconds=LOOK_SECONDS, connect_seconds=LOOK_SECONDS, reset=leave_as_it_is,
+            synchronous_commit="local",
+        )  # fmt: skip
+        self._written = Written()
+        self._held: dict[str, Mark | None] = {}
+        self._used: Replica | None = None
+        self._turned: asyncio.Event | None = None
+        self._busy = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def fetch(self, query: str, /, *args: Any) -> list[Any]:
+        """Return the rows of a statement."""
+        return await self._ask(lambda pool: pool.fetch(query, *args))
+
+    async def fetchrow(self, query: str, /, *args: Any) -> Any:
+        """Return the first row of a statement; None if there is none."""
+        return await self._ask(lambda pool: pool.fetchrow(query, *args))
+
+    async def fetchval(self, query: str, /, *args: Any) -> Any:
+        """Return the first value of a statement's first row; None if there is none."""
+        return await self._ask(lambda pool: pool.fetchval(query, *args))
+
+    @property
+    def are_elsewhere(self) -> bool:
+        """Whether reads go to a replica now."""
+        return self._used is not None
+
+    async def _ask(self, statement: "Callable[[Pool[Any]], Awaitable[T]]") -> T:
+        while self._turned is not None:
+            await self._turned.wait()
+        if (replica := self._used) is not None:
+            try:
+                self.counts["replica"] += 1
+                return await replica.ask(statement)
+            except ELSEWHERE as error:
+                if isinstance(error, ValueError) or (isinstance(error, TimeoutError) and self._used is replica):
+                    raise  # an argument that doesn't fit, or a statement that is slow by itself
+                self._leave_for(replica, error)
+        return await self._ask_primary(statement)
+
+    async def _ask_primary(self, statement: "Callable[[Pool[Any]], Awaitable[T]]") -> T:
+        self.counts["primary"] += 1
+        self._busy += 1
+        self._idle.clear()
+        try:
+            return await statement(self._primary)
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                self._idle.set()
+
+    def _leave_for(self, replica: Replica, error: BaseException) -> None:
+        """Leave a replica for an error of a statement there."""
+        self.counts["again"] += 1
+        is_gone = isinstance(error, (*postgres.SESSION_ENDED, OSError))
+        self._leave(replica, f"{type(error).__name__} when it was read", is_gone=is_gone)
+
+    def _leave(self, replica: Replica, why: str, *, is_gone: bool = False) -> None:
+        """Read at the primary from now on; of a server that is gone, what waits for it is ended."""
+        if self._used is not replica:
+            return
+        self._used = None
+        replica.not_before = monotonic() + PAUSE_SECONDS
+        logger.warning("the replica %s isn't read from for now: %s", replica.name, why)
+        if is_gone:
+            replica.cut()
+        else:
+            replica.leave()
+
+    async def doubt(self) -> bool:
+        """Read at the primary from now on, since a replica showed less than was shown before; False while there is none."""
+        if self._used is None:
+            return True
+        with suppress(*postgres.FAILED):
+            await self._looks.fetchval(_HEAD)
+            self._leave(self._used, "it has less than it had")
+            return True
+        return False
+
+    async def await_less(self, position: int) -> int:
+        """Read at the primary from now on, if that has a position which the replica hasn't; return the primary's head."""
+        head: int = await self._primary.fetchval(_HEAD)
+        if position <= head and self._used is not None:
+            self._leave(self._used, f"a reader waits for position {position}")
+        return head
+
+    def standings(self) -> list[Standing]:
+        """Return how each replica stands."""
+        return [replica.standing(self.primary) for replica in self.replicas]
+
+    async def run(self) -> None:
+        """Look at all servers, and choose, until cancelled."""
+        await self._looks
+        chosen = random.sample(self.replicas, len(self.replicas))  # so that processes share them
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch_primary())
+                for replica in chosen:
+                    tasks.create_task(self._watch(replica))
+        finally:
+            self._used = None
+            for replica in self.replicas:
+                replica.close()
+            self._looks.terminate()
+
+    async def _watch_primary(self) -> None:
+        while True:
+            at = monotonic()
+            try:
+                self.primary = await look.at_primary(self._looks)
+                self._written.note(at, self.primary.written)
+            except (*postgres.FAILED, postgres.PoolerBetween):
+                self.primary = None
+            await asyncio.sleep(PACE_SECONDS)
+
+    async def _watch(self, replica: Replica) -> None:
+        while True:
+            try:
+                await self._look(replica)
+            except Exception:  # whatever it is: this loop must live
+                logger.exception("the replica %s can't be judged", replica.name)
+            await asyncio.sleep(PACE_SECONDS)
+
+    async def _look(self, replica: Replica) -> None:
+        """Look at a replica; leave it, or go to it if nothing is read elsewhere."""
+        await replica.look()
+        lag = 0.0 if replica.at is None else self._written.lag(replica.at.replayed)
+        replica.judge(self.primary, lag, is_held=await self._holds(replica))
+        if replica.why is not None:
+            self._leave(replica, replica.why, is_gone=replica.at is None)
+        elif self._used is None and self._turned is None and self._may_go_to(replica):
+            await self._turn_to(replica)
+
+    async def _holds(self, replica: Replica) -> bool:
+        """Return whether the primary has a replica's last event; True while nobody can tell."""
+        mark = None if replica.at is None else replica.at.mark
+        if self.primary is not None and mark is not None and mark != self._held.get(replica.name):
+            try:
+                if not await history.holds(self._looks, mark):
+                    return False
+            except postgres.FAILED:
+                return True
+            self._held[replica.name] = mark
+        return True
+
+    def _may_go_to(self, replica: Replica) -> bool:
+        """Tell whether it would be in vain to have reads wait for a replica."""
+        return monotonic() >= replica.not_before and (self.primary is None or replica.lag_seconds == 0)
+
+    async def _turn_to(self, replica: Replica) -> None:
+        """Read at a replica from now on, if it soon has all that was to be seen at the primary; reads wait for that."""
+        self._turned = asyncio.Event()
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                if self.primary is not None:
+                    await self._idle.wait()
+                    handed_on = await self._looks.fetchval(look.HAND_ON)
+                    while await replica.replayed() < handed_on:
+                        await asyncio.sleep(0.005)
+                await replica.begin(leave_as_it_is)
+            self._used = replica
+            logger.info("reads go to the replica %s", replica.name)
+        except postgres.FAILED:
+            replica.not_before = monotonic() + PAUSE_SECONDS
+        finally:
+            self._turned.set()
+            self._turned = None
+
+
+def replicas_of(url: str, limit: float) -> list[Replica]:
+    """Return the replicas that a URL names, one a host; each may be so many seconds behind."""
+    return [Replica(hosts.one(url, host), str(host), limit) for host in hosts.of(url)]
+
+
+def open_readers(settings: Settings, primary: "Pool[Any]") -> Readers | None:
+    """Return what chooses between the primary and the replicas that the settings name; None if they name none."""
+    url = settings.read_database_url
+    return None if url is None else Readers(settings.database_url, primary, replicas_of(url, settings.read_lag_seconds))
