@@ -8,15 +8,13 @@ import asyncio
 import re
 from collections import deque
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, Protocol, cast
 from urllib.parse import unquote
 
 import httptools
+from litestar.types import ASGIApp
 
 from services.web.http.exchange import Exchange, refusal
-
-if TYPE_CHECKING:
-    from services.web.http.server import Server
 
 HEAD_LIMIT: Final = 32 * 1024
 HEAD_SECONDS: Final = 8.0
@@ -37,18 +35,33 @@ _AUTHORITY: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
+class Keeper(Protocol):
+    """What a connection needs of the server that keeps it."""
+
+    app: ASGIApp
+    address: tuple[str, int]
+    is_stopping: bool
+    lag: float
+
+    def enter(self, connection: "Connection") -> None:
+        """Have the connection begin, or wait for a place."""
+
+    def leave(self, connection: "Connection") -> None:
+        """Let it go."""
+
+
 class Connection(asyncio.Protocol):
     """Reads requests, hands one after another to the application, and writes the answers in their order."""
 
     __slots__ = (
         "_body", "_client", "_exchanges", "_fed", "_headers", "_is_last", "_lag", "_method", "_parser", "_piece", "_reading",
-        "_server", "_stalled", "_target", "_task", "_transport", "_unfed", "_writable", "until",
+        "_server", "_stalled", "_target", "_task", "_transport", "_unfed", "_writable", "is_full", "until",
     )  # fmt: skip
 
     _transport: asyncio.Transport
     _parser: Any
 
-    def __init__(self, server: "Server") -> None:
+    def __init__(self, server: Keeper) -> None:
         self._server = server
         self._client: tuple[str, int] | None = None
         self._exchanges: deque[Exchange] = deque()
@@ -60,6 +73,7 @@ class Connection(asyncio.Protocol):
         self._unfed = b""
         self._piece = 0
         self._is_last = False
+        self.is_full = False
         self.until: float | None = None
         """When the connection ends, unless something happens before."""
 
@@ -244,11 +258,6 @@ class Connection(asyncio.Protocol):
         if not self._unfed and not self._transport.is_closing():
             self._transport.resume_reading()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the caller takes less than comes."""
-        return self._writable is not None
-
     async def drained(self) -> None:
         """Wait until the caller has taken most of what was written, or is gone."""
         if self._writable is not None:
@@ -256,13 +265,13 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Note that much of what was written is still here."""
-        self._writable = asyncio.get_running_loop().create_future()
+        self._writable, self.is_full = asyncio.get_running_loop().create_future(), True
 
     def resume_writing(self) -> None:
         """Note that most of it is gone."""
         if self._writable is not None:
             self._writable.set_result(None)
-            self._writable = None
+            self._writable, self.is_full = None, False
 
     def answered(self, exchange: Exchange) -> None:
         """Go on to the next request once the body of this one is over, or end the connection."""

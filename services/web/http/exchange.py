@@ -5,12 +5,9 @@ from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from time import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from litestar.types import HTTPReceiveMessage, HTTPRequestEvent, Message
-
-if TYPE_CHECKING:
-    from services.web.http.connection import Connection
 
 MOST_AHEAD: Final = 64 * 1024
 """Bytes of a body that are read before the application asks for them."""
@@ -24,6 +21,25 @@ _WITHOUT_BODY: Final = frozenset({204, 304})
 _GONE: Final[HTTPReceiveMessage] = {"type": "http.disconnect"}
 
 
+class Wire(Protocol):
+    """What an exchange needs of its connection."""
+
+    is_full: bool
+    """Whether the caller takes less than comes."""
+
+    def write(self, data: bytes) -> None:
+        """Write a part of an answer."""
+
+    def read_on(self) -> None:
+        """Read what was left for later."""
+
+    async def drained(self) -> None:
+        """Wait until the caller has taken most of what was written, or is gone."""
+
+    def answered(self, exchange: "Exchange") -> None:
+        """Go on to the next request, or end."""
+
+
 class Exchange:
     """A request and its answer. `keeps` tells whether the connection lasts; `is_whole`, whether all of the body has come."""
 
@@ -32,7 +48,7 @@ class Exchange:
         "is_chunked", "is_head", "is_whole", "keeps", "scope",
     )  # fmt: skip
 
-    def __init__(self, connection: "Connection", scope: dict[str, Any], *, keeps: bool) -> None:
+    def __init__(self, connection: Wire, scope: dict[str, Any], *, keeps: bool) -> None:
         self._connection = connection
         self.scope = scope
         self.keeps = keeps
