@@ -18,7 +18,6 @@ import asyncpg
 from asyncpg import Connection, Pool
 
 from events.log import history, hosts, postgres
-from events.log.history import Mark
 from services.replicas import look
 from services.replicas.look import AtPrimary
 from services.replicas.replica import LOOK_SECONDS, PACE_SECONDS, Replica, Standing, Written
@@ -30,6 +29,8 @@ TURN_SECONDS: Final = 0.25
 """So long at most reads wait until a replica has what the primary showed."""
 PAUSE_SECONDS: Final = 1.0
 """A replica that was left is not gone back to before so long."""
+HURRY_SECONDS: Final = 0.02
+"""The primary isn't hurried more often."""
 _HEAD: Final = "select position from log.head"
 
 # Beside what makes any server count as away: what a replica lacks that hasn't seen the last migration.
@@ -56,9 +57,9 @@ class Readers:
             synchronous_commit="local",
         )  # fmt: skip
         self._written = Written()
-        self._held: dict[str, Mark | None] = {}
         self._used: Replica | None = None
         self._turned: asyncio.Event | None = None
+        self._hurried = 0.0
         self._busy = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -132,6 +133,14 @@ class Readers:
             return True
         return False
 
+    async def hurry(self) -> None:
+        """Have the primary send on what its views have committed: somebody waits for it at a replica."""
+        if monotonic() < self._hurried + HURRY_SECONDS:
+            return
+        self._hurried = monotonic()
+        with suppress(*postgres.FAILED):
+            await self._looks.fetchval(look.HAND_ON)
+
     async def await_less(self, position: int) -> int:
         """Read at the primary from now on, if that has a position which the replica hasn't; return the primary's head."""
         head: int = await self._primary.fetchval(_HEAD)
@@ -188,14 +197,9 @@ class Readers:
 
     async def _holds(self, replica: Replica) -> bool:
         """Return whether the primary has a replica's last event; True while nobody can tell."""
-        mark = None if replica.at is None else replica.at.mark
-        if self.primary is not None and mark is not None and mark != self._held.get(replica.name):
-            try:
-                if not await history.holds(self._looks, mark):
-                    return False
-            except postgres.FAILED:
-                return True
-            self._held[replica.name] = mark
+        if self.primary is not None and replica.at is not None:
+            with suppress(*postgres.FAILED):
+                return await history.holds(self._looks, replica.at.mark)
         return True
 
     def _may_go_to(self, replica: Replica) -> bool:

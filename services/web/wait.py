@@ -21,6 +21,7 @@ PATIENCE_SECONDS: Final = 2.0
 REPLICA_SECONDS: Final = 0.25
 """So long a replica is waited for; then the primary is read from, if that has the position."""
 LOOK_SECONDS: Final = 0.05
+REPLICA_LOOK_SECONDS: Final = 0.01
 MOST_WAITERS: Final = 1000
 NETWORK_WAITERS: Final = 100
 
@@ -49,6 +50,7 @@ class ViewProgress:
         self._places = Places(MOST_WAITERS, NETWORK_WAITERS)
         self._waiters: list[_Waiter] = []
         self._looking: asyncio.Task[None] | None = None
+        self._pause = LOOK_SECONDS
 
     def wake(self) -> None:
         """Look again, if anybody waits: a view has moved."""
@@ -83,7 +85,7 @@ class ViewProgress:
                 self._waiters += await self._tell(asked)
                 if self._waiters:
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(LOOK_SECONDS):
+                        async with asyncio.timeout(self._pause):
                             await self._moved.wait()
         finally:
             self._looking = None
@@ -101,10 +103,15 @@ class ViewProgress:
     async def _reached(self, asked: Sequence[_Waiter]) -> Reached:
         """Look how far the views are. Of a replica that lets anybody wait for long, return what the primary knows beside."""
         found, late = await reached(self._reads), monotonic() - REPLICA_SECONDS
-        missed = [one.position for one in asked if one.began < late and one.position > found.lowest]
+        missed = [one for one in asked if one.position > found.lowest]
+        self._pause = LOOK_SECONDS
         if self._readers is None or not found.follows or not missed:
             return found
-        return found._replace(head=await self._readers.await_less(min(missed)), follows=False)
+        if too_long := [one.position for one in missed if one.began < late]:
+            return found._replace(head=await self._readers.await_less(min(too_long)), follows=False)
+        await self._readers.hurry()
+        self._pause = REPLICA_LOOK_SECONDS
+        return found
 
 
 def _told(asked: Sequence[_Waiter], found: Reached) -> list[_Waiter]:

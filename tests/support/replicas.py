@@ -31,6 +31,7 @@ class Replica:
         self.folder = folder
         self._primary = primary
         self._process: Process | None = None
+        self._is_delayed = False
 
     def dsn(self, database: str = "postgres") -> str:
         """Name a database there."""
@@ -40,8 +41,8 @@ class Replica:
         """Make it of a copy of the primary, and start it. What reads there is soon ended where it keeps changes waiting."""
         self.kill()
         standbys.clone(self._primary, self.folder)
-        with (self.folder / "data" / "postgresql.auto.conf").open("a") as settings:
-            settings.write("max_standby_streaming_delay = '100ms'\n")
+        self._set("max_standby_streaming_delay", "100ms")
+        self._is_delayed = False
         self.start()
 
     def start(self) -> None:
@@ -56,10 +57,21 @@ class Replica:
             process.kill()
             process.wait()
 
+    def delay(self) -> None:
+        """Have it take nothing new for an hour."""
+        self.kill()
+        self._set("recovery_min_apply_delay", "1h")
+        self._is_delayed = True
+        self.start()
+
+    def _set(self, name: str, value: str) -> None:
+        with (self.folder / "data" / "postgresql.auto.conf").open("a") as settings:
+            settings.write(f"{name} = '{value}'\n")
+
     async def mend(self) -> None:
         """Let it run and follow, whatever was done to it."""
         self.start()
-        if not await self.says("select pg_is_in_recovery()"):
+        if self._is_delayed or not await self.says("select pg_is_in_recovery()"):
             self.make()
         await self.says("select pg_wal_replay_resume()")
 
