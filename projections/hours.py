@@ -31,8 +31,7 @@ select log.position_at(t.time) as position, date_trunc('hour', t.time, 'UTC') as
 from (select coalesce($2::timestamptz, 'infinity') as time) t
 """
 _AT_POSITION = """
-select t.position, date_trunc('hour', t.at, 'UTC') as hour
-from (select $2::bigint as position, log.time_of($2) as at) t where t.at is not null
+select e.position, date_trunc('hour', e.recorded_at, 'UTC') as hour from log.at_position($2::bigint) e
 """
 _TALLY = """
 with asked as (
@@ -55,12 +54,15 @@ hours as (
 ),
 changes as (
     select t.plus, t.minus
-    from log.tally_changes t
-    where t.position > (select s.low from side s) and t.position <= (select s.high from side s) and t.tool = $1
-      and (not $3 or t.type in ('VoteCast', 'VoteRetracted')
+    from side s
+    cross join lateral (
+        select c.position, c.type, c.voter, c.plus, c.minus from log.changes_taken(s.low, s.high) c where c.tool = $1
+        offset 0 -- keeps this a look between two positions; joined freely, the planner may read a whole part of the log
+    ) t
+    where (not $3 or t.type in ('VoteCast', 'VoteRetracted')
                      and not exists (select from {hours}.disqualified d where d.voter = t.voter))
-      and t.position not in (select (d.data->>'position')::bigint from log.recorded_events d
-                             where d.stream = $4 and d.type = 'EventDropped')
+      and t.position not in (select (d.data->>'position')::bigint from log.of_stream($4) d
+                             where d.type = 'EventDropped')
 )
 select s.position,
        (h.ship + s.sign * (select count(*) filter (where plus = 'ship') - count(*) filter (where minus = 'ship') from changes)

@@ -30,8 +30,8 @@ order by e.position desc limit $3
 """
 
 OF_PERSONA = """
-select e.position from log.other_events e
-where e.type in ('PanelReviewPublished', 'PanelReviewRevised') and e.data->>'persona' = $1 and e.position <= $3
+select e.position from log.taken(0, $3, '{}', '{PanelReviewPublished, PanelReviewRevised}') e
+where e.data->>'persona' = $1
   and exists (select from log.of_stream(e.stream) t where t.type in ('ToolAdded', 'ToolDescribed')
               and t.data->>'category' = $2 and t.position <= $3)
 order by e.position desc limit $4
@@ -49,9 +49,8 @@ order by c.position desc limit $4
 """
 
 OF_WORD = """
-select e.position from log.other_events e
-where e.type in ('ToolAdded', 'ToolDescribed') and e.position <= $2
-  and log.search_terms(e.data->>'name', e.data->>'tagline', e.data->>'category', e.data->>'description')
+select e.position from log.taken(0, $2, '{}', '{ToolAdded, ToolDescribed}') e
+where log.search_terms(e.data->>'name', e.data->>'tagline', e.data->>'category', e.data->>'description')
       @@ quote_literal('3' || $1::text)::tsquery
 order by e.position desc limit $3
 """

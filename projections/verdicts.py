@@ -73,7 +73,7 @@ PAIR_PARTS = named("""
 select min(n.position) as first, max(greatest(n.at, l.changed_at, r.changed_at)) as changed_at
 from (
     select p.left_tool, p.right_tool, p.position, row_number() over (order by p.position) - 1 as n,
-           log.time_of(p.position) as at
+           (select e.recorded_at from log.at_position(p.position) e) as at
     from {cards}.pairs p
 ) n
 join {verdicts}.standings l on l.tool = n.left_tool
@@ -114,7 +114,7 @@ with acts as materialized (
     from log.head h cross join lateral log.taken(h.position - $1, h.position, '{}', array['VoteCast']) e
     union
     select o.data->>'visitor', o.data->>'tool'
-    from (select e.type, e.data from log.other_events e order by e.position desc limit $1) o
+    from log.newest_others($1) o
     where o.type = 'ToolBookmarked'
 ),
 few as (select a.visitor from acts a group by a.visitor having count(*) between 2 and $2),

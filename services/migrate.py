@@ -6,8 +6,8 @@ from typing import Any, Final
 from asyncpg import Connection
 
 from events.commands.voters import NameBallots
+from events.log import citus, postgres
 from events.log import migrate as migrations
-from events.log import postgres
 from events.log.committer import Committer
 from events.log.parts import PART_SIZE, make_room_ahead
 from events.registry import REGISTRY
@@ -30,14 +30,17 @@ order by min(d.position)
 """
 
 
-async def migrate(dsn: str, part_size: int = PART_SIZE) -> int:
+async def migrate(dsn: str, part_size: int = PART_SIZE, *, on_citus: bool = False) -> int:
     """Migrate the log, make parts of it ahead, and create missing projections; return how many migrations ran.
 
-    It is safe to run twice, and from two hosts at once.
+    `on_citus` spreads an empty log over the servers that Citus knows; it stays so. Safe to run twice, and from two hosts.
+    Raises CitusMissing, LogNotEmpty.
     """
     connection = await postgres.connect(dsn, "migrate")
     try:
         ran = await migrations.migrate(connection, part_size)
+        if on_citus:
+            await citus.spread(connection)
         await make_room_ahead(connection, part_size)
         await create_missing(connection, PROJECTIONS)
         await name_ballots(dsn, connection)

@@ -19,7 +19,10 @@ FEW: Final = 500
 # The successors that tools have now, by what the view of the catalog takes in.
 SUCCESSORS: Final = """
 select e.tool, e.successor
-from (select distinct l.stream from log.events l where l.type in ('ToolAdded', 'ToolDescribed') and l.data ? 'successor') s
+from (
+    select distinct l.stream
+    from log.head h cross join lateral log.taken(0, h.position, '{}', '{ToolAdded, ToolDescribed}') l where l.data ? 'successor'
+) s
 cross join lateral (
     select r.data->>'tool' as tool, r.data->>'successor' as successor
     from log.of_stream(s.stream) r

@@ -15,6 +15,7 @@ from typing import Any, Final
 import asyncpg
 from asyncpg import Connection
 
+from events.log import citus
 from events.log.parts import PART_SIZE
 from events.log.reads import Reads
 
@@ -100,6 +101,8 @@ async def _run_together(connection: "Connection[Any]") -> tuple[int, bool]:
         for number, sql in together:
             await connection.execute(sql)
             await connection.execute(_RECORD, number, _digest(sql))
+        if together and await citus.is_spread(connection):
+            await citus.renew(connection)
     return len(together), len(together) < len(missing)
 
 

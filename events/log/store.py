@@ -35,7 +35,7 @@ READ_SINCE = EVENTS + " where stream = any($1::uuid[]) and position > $2 order b
 # The types are literals, because an index of the log holds these alone and a parameter would miss it.
 READ_LISTING = """
 select position, type, schema_versionFIELDS from log.recorded_events
-where type = any('{TYPES}') and position > $1 and position <= (select w.position from log.whole() w) order by position limit $2
+where type = any('{TYPES}') and position > $1 and position <= $3 order by position limit $2
 """
 
 READ_ROWS = ROWS + " where position > $1 order by position limit $2"
@@ -74,6 +74,9 @@ from batch, unnest($1::uuid[], $2::integer[], $3::smallint[], $4::text[], $5::te
 )
 select recorded_at from batch
 """
+
+# The append of a batch if what it was decided on still stands, in `events.log.conditional`.
+APPEND_IF = "select * from log.append_if($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 
 LOCK_HEAD = "select position, extra as listing_position from log.lock_and_read('{}')"
 
@@ -133,7 +136,7 @@ class RecordedRow(msgspec.Struct, frozen=True):
 
 
 def read_listing(types: Sequence[type[Event]], fields: Sequence[str]) -> str:
-    """Return the statement that reads these fields of the events of these types above a position ($1), up to $2 of them."""
+    """Return the statement that reads these fields of events of these types above $1 and up to $3, at most $2 of them."""
     columns = "".join(f", data->>'{field}'" for field in fields)
     return READ_LISTING.replace("TYPES", ",".join(type_.__name__ for type_ in types)).replace("FIELDS", columns)
 

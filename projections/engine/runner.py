@@ -39,6 +39,10 @@ select seen_position, seen_at, seen_stream from checkpoint
 where seen_at is not null and not log.holds(seen_position, seen_at, seen_stream)
 """
 
+# Where the log is on several servers, a head can be seen this long before its events, at most.
+HOLE_SECONDS = 1.0
+HOLE_PAUSE_SECONDS = 0.02
+
 # An idle poll looks without a lock, because it must not write.
 HAS_WORK = """
 select h.position <> c.position or not c.caught_up or not log.holds(c.seen_position, c.seen_at, c.seen_stream)
@@ -63,21 +67,40 @@ class Halted(Exception):
 
 
 async def advance(
-    connection: "Connection[Any]", projection: Projection, registry: Registry, largest: int, until: int | None = None
+    connection: "Connection[Any]",
+    projection: Projection,
+    registry: Registry,
+    largest: int,
+    until: int | None = None,
+    patience: float = HOLE_SECONDS,
 ) -> Advanced:
     """Fold the next window, of up to `largest` events and not beyond `until`, in one transaction.
 
-    A window that fails is halved; raises Halted when its first event fails by itself.
+    A window that fails is halved; raises Halted when its first event fails by itself. A hole is looked at again for
+    `patience` seconds.
     """
     try:
-        return await _advance(connection, projection, registry, largest, until)
+        return await _patiently(connection, projection, registry, largest, until, patience)
     except TRANSIENT:
         raise
     except (asyncpg.PostgresError, window.HoleInLog, window.EventTypeUnknown) as error:
         if largest > 1:
-            return await advance(connection, projection, registry, _halved(largest, error), until)
+            return await advance(connection, projection, registry, _halved(largest, error), until, patience=0)
         position = await connection.fetchval("select position + 1 from checkpoint")
         raise Halted(position, error) from error
+
+
+async def _patiently(
+    connection: "Connection[Any]", projection: Projection, registry: Registry, largest: int, until: int | None, patience: float
+) -> Advanced:
+    end = monotonic() + patience
+    while True:
+        try:
+            return await _advance(connection, projection, registry, largest, until)
+        except window.HoleInLog:
+            if monotonic() > end:
+                raise
+        await asyncio.sleep(HOLE_PAUSE_SECONDS)
 
 
 def _halved(largest: int, error: Exception) -> int:

@@ -43,6 +43,16 @@ async def live(dsn: str, projections: Sequence[Projection], registry: Registry) 
 async def _settled_at(
     holder: "Connection[Any]", reader: "Connection[Any]", projections: Sequence[Projection], registry: Registry
 ) -> int | None:
+    """Return where all views stand, if that is one position and the reader sees them there; else bring them on a step."""
+    try:
+        return await _settle(holder, reader, projections, registry)
+    except window.HoleInLog:  # where the log is on several servers, its last events may come in a moment
+        return None
+
+
+async def _settle(
+    holder: "Connection[Any]", reader: "Connection[Any]", projections: Sequence[Projection], registry: Registry
+) -> int | None:
     """Lock all views; begin the reader's snapshot if they stand at one position, else bring them to one and return None."""
     async with holder.transaction():
         for projection in projections:

@@ -48,12 +48,18 @@ def worker() -> None:
 
 
 @click.command()
+@click.option(
+    "--citus", "on_citus", is_flag=True, help="Spread the log, which must be empty, over the servers that Citus knows."
+)
 @asynchronous
-async def migrate() -> None:
-    """Bring the database to the current schema. It is safe to run twice, and from two hosts at once."""
+async def migrate(*, on_citus: bool) -> None:
+    """Bring the database to the current schema. It is safe to run twice, and from two hosts at once.
+
+    Once its log is spread over several servers, it stays so: later migrations need no `--citus`.
+    """
     settings = find_settings(needs_keys=False)
     from services.migrate import migrate as bring_up_to_date
 
-    ran = await bring_up_to_date(settings.database_url, settings.log_part_size)
+    ran = await bring_up_to_date(settings.database_url, settings.log_part_size, on_citus=on_citus)
     done = f"Ran {counted(ran, 'migration')}; the" if ran else "Nothing to do: the"
-    click.echo(f"{done} database has the current schema")
+    click.echo(f"{done} database has the current schema{', and its log is spread over several servers' if on_citus else ''}")

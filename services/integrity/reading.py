@@ -70,7 +70,8 @@ limit $5
 _PICKED: Final = """
 select e.position, extract(epoch from e.recorded_at)::float8 as time, e.data->>'voter' as voter, e.data->>'tool' as tool,
        e.recorded_at, coalesce(log.made_at(e.data->>'voter') / 1000.0, 0)::float8 as made
-from log.recorded_events e where e.position = any($1::bigint[]) and e.type = 'VoteCast' order by e.position
+from unnest($1::bigint[]) p(position) cross join lateral log.at_position(p.position) e
+where e.type = 'VoteCast' order by e.position
 """
 _BOUNDS: Final = named("""
 select (select coalesce(max(last_position), 0) from {integrity}.ticks where at < $1) as low,

@@ -30,10 +30,10 @@ _PAGES: Final = {
 }
 """The pages that acts lead to; the newsletter's pause has none."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_EVENT: Final = """
-e.position, e.recorded_at as at, e.meta->>'operator' as operator, e.type, e.data::text as data, e.stream, 0::bigint as act
-from log.recorded_events e where e.meta ? 'operator'
-"""
+_COLUMNS: Final = (
+    "e.position, e.recorded_at as at, e.meta->>'operator' as operator, e.type, e.data::text as data, e.stream, 0::bigint as act"
+)
+_EVENT: Final = f"{_COLUMNS} from log.recorded_events e where e.meta ? 'operator'"
 _WHOLE: Final = f"{_EVENT} and e.type not in ('VoterDisqualified', 'VoterReinstated', 'BallotsVoided', 'BallotsRestored')"
 _NEWEST: Final = "order by e.position desc limit $3"
 # Each statement compares whole rows of one index and is ordered by them: no other index can serve it, however rare or frequent
@@ -44,24 +44,18 @@ select {_WHOLE} and (e.meta->>'operator', e.position) < ($4, $1) and (e.meta->>'
 order by e.meta->>'operator' desc, e.position desc limit $3
 """
 OF_TYPES: Final = f"""
-select e.* from unnest($4::text[]) as t(type) cross join lateral (
-    select {_WHOLE} and (e.type, e.position) < (t.type, $1) and (e.type, e.position) > (t.type, $2)
-    order by e.type desc, e.position desc limit $3
-) e {_NEWEST}
+select {_COLUMNS} from unnest($4::text[]) as t(type) cross join lateral log.newest_operated(t.type, $1, $2, $3) e {_NEWEST}
 """  # noqa: S608
 OF_BOTH: Final = f"""
-select e.* from unnest($5::text[]) as t(type) cross join lateral (
-    select {_WHOLE} and ((e.meta->>'operator') || ' ' || e.type, e.position) < ($4 || ' ' || t.type, $1)
-      and ((e.meta->>'operator') || ' ' || e.type, e.position) > ($4 || ' ' || t.type, $2)
-    order by (e.meta->>'operator') || ' ' || e.type desc, e.position desc limit $3
-) e {_NEWEST}
+select {_COLUMNS}
+from unnest($5::text[]) as t(type) cross join lateral log.newest_operated_by($4, t.type, $1, $2, $3) e {_NEWEST}
 """  # noqa: S608
 # What concerns one thing is its streams, those of its owner beside them, and there also what a correction is made of.
 OF_THING: Final = f"""
 select e.* from (
-    select {_EVENT} and e.stream between log.first_stream($6) and log.last_stream($6)
+    select {_COLUMNS} from log.between_streams(log.first_stream($6), log.last_stream($6)) e where e.meta ? 'operator'
     union all
-    select {_EVENT} and e.stream = $7::uuid and $6 is null
+    select {_COLUMNS} from log.of_stream($7) e where $6 is null and e.meta ? 'operator'
 ) e
 where e.position < $1 and e.position > $2 and ($4::text is null or e.operator = $4) and ($5::text[] is null or e.type = any($5))
 {_NEWEST}
@@ -80,15 +74,7 @@ REVIEWED: Final = """
 select stream, data->>'tool' as tool from log.recorded_events where stream = any($1::uuid[]) and version = 1
 """
 OPERATORS: Final = """
-with recursive named as (
-    (select min(meta->>'operator') as name from log.events where meta ? 'operator' and type not in
-        ('VoterDisqualified', 'VoterReinstated', 'BallotsVoided', 'BallotsRestored'))
-    union all
-    select (select min(e.meta->>'operator') from log.events e where e.meta ? 'operator' and e.type not in
-        ('VoterDisqualified', 'VoterReinstated', 'BallotsVoided', 'BallotsRestored') and e.meta->>'operator' > n.name)
-    from named n where n.name is not null
-)
-select name from (select name from named where name is not null limit $1) n
+select name from (select o.name from log.operators() o limit $1) n
 union select operator from operators.acts order by 1
 """
 

@@ -15,8 +15,9 @@ Database: TypeAlias = "Pool[Any] | Connection[Any]"
 
 # A visitor's own streams are one range of the primary key; ids that begin alike have streams there too.
 READ_OWN = """
-select e.stream, e.position, e.recorded_at, e.type, e.schema_version, e.data from log.recorded_events e
-where e.stream between log.first_stream($1) and log.last_stream($1) and coalesce(e.data->>'voter', e.data->>'visitor') = $1
+select e.stream, e.position, e.recorded_at, e.type, e.schema_version, e.data
+from log.between_streams(log.first_stream($1), log.last_stream($1)) e
+where coalesce(e.data->>'voter', e.data->>'visitor') = $1
 order by e.position
 """
 READ_STREAMS = """

@@ -26,7 +26,7 @@ select set_config('application_name', $1, false) as name, pg_is_in_recovery() as
        coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 0)::float8 as quiet_seconds,
        h.position, e.recorded_at, e.stream,
        (select count(*) from pg_stat_activity where application_name = '{READS}') as readers
-from pg_control_system() s cross join log.head h left join log.events e on e.position = h.position
+from pg_control_system() s cross join log.head h left join lateral log.at_position(h.position) e on true
 """  # noqa: S608 - made of our own names
 _PRIMARY: Final = """
 select s.system_identifier as system, pg_postmaster_start_time() as started,

@@ -20,3 +20,20 @@ async def touched(connection: Connection, sql: str, *arguments: object) -> int:
     (row,) = await connection.fetch(f"explain (analyze, timing off, summary off, format json) {sql}", *arguments)
     scans = [node for node in nodes(json.loads(row[0])[0]["Plan"]) if node["Node Type"].endswith("Scan")]
     return round(sum((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] for node in scans))
+
+
+async def generic(connection: Connection, sql: str) -> dict[str, Any]:
+    """Return the plan of a statement for any arguments. Raises what the server says of one that it can't plan."""
+    await connection.execute("set plan_cache_mode = force_generic_plan")
+    try:
+        await connection.execute(f"prepare probe as {sql}")
+        wanted = await connection.fetchval(
+            "select cardinality(parameter_types) from pg_prepared_statements where name = 'probe'"
+        )
+        arguments = f"({', '.join(['null'] * wanted)})" if wanted else ""
+        explained = await connection.fetchval(f"explain (format json, verbose) execute probe{arguments}")
+    finally:
+        if await connection.fetchval("select exists (select from pg_prepared_statements where name = 'probe')"):
+            await connection.execute("deallocate probe")
+    plan: dict[str, Any] = json.loads(explained)[0]["Plan"]
+    return plan
