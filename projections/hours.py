@@ -31,7 +31,8 @@ select log.position_at(t.time) as position, date_trunc('hour', t.time, 'UTC') as
 from (select coalesce($2::timestamptz, 'infinity') as time) t
 """
 _AT_POSITION = """
-select e.position, date_trunc('hour', e.recorded_at, 'UTC') as hour from log.at_position($2::bigint) e
+select t.position, date_trunc('hour', t.at, 'UTC') as hour
+from (select $2::bigint as position, log.time_of($2) as at) t where t.at is not null
 """
 _TALLY = """
 with asked as (

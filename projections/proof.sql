@@ -29,7 +29,8 @@ select t.n as part, coalesce(
      from generate_series(t.n * 256 + 1, t.n * 256 + length(t.hashes) / 32) p(position)
      left join log.entries_taken(t.n * 256, t.n * 256 + length(t.hashes) / 32) e on e.position = p.position
      where sha256('\x00'::bytea || convert_to(e.entry, 'UTF8'))
-           is distinct from substring(t.hashes from (32 * ((p.position - 1) & 255) + 1)::integer for 32)),
+           is distinct from substring(t.hashes from (32 * ((p.position - 1) & 255) + 1)::integer for 32)
+       and (e.entry is not null or not log.is_archived(p.position))),
     (select 'the hash above the leaves of positions ' || t.n * 256 + 1 || ' to ' || t.n * 256 + 256 || ' is not theirs'
      from tiles u
      where u.level = 1 and u.n = t.n >> 8 and length(t.hashes) = 8192

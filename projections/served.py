@@ -15,7 +15,7 @@ from projections.registry import PROJECTIONS, named
 
 POSITION = "select case when $1::timestamptz is null then h.position else log.position_at($1) end from log.head h"
 
-TIME_OF = "select recorded_at from log.events where position = $1"
+TIME_OF = "select log.time_of($1)"
 
 CARDS_TALLY = named("""
 select c.position, coalesce(y.ship, 0) as ship, coalesce(y.skip, 0) as skip

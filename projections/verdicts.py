@@ -73,7 +73,7 @@ PAIR_PARTS = named("""
 select min(n.position) as first, max(greatest(n.at, l.changed_at, r.changed_at)) as changed_at
 from (
     select p.left_tool, p.right_tool, p.position, row_number() over (order by p.position) - 1 as n,
-           (select e.recorded_at from log.at_position(p.position) e) as at
+           log.time_of(p.position) as at
     from {cards}.pairs p
 ) n
 join {verdicts}.standings l on l.tool = n.left_tool

@@ -50,6 +50,9 @@ SENTENCES: Final = {
     "events.log.transfer:LogBroken": "{error}",
     "events.log.transfer:LoadRunning": "Another import is running: wait until it is done",
     "events.log.export:ImportRefused": "{error}",
+    "events.log.archive.state:ArchiveRefused": "{error}",
+    "events.log.archive.state:FileBroken": "{error}",
+    "events.log.archive.places:PlaceUnusable": "{error}",
     "projections.engine.projection:RebuildRunning": "Another replay of {error} is running: wait until it is done",
     "services.proof.replayed:BeliesSigned": "{error}",
     "projections.engine.rebuild:NothingKept": "No earlier tables of {error} are kept: only `replay --keep-previous` keeps them",
@@ -75,6 +78,9 @@ SENTENCES: Final = {
 }
 """The first match holds. Exceptions stand by name, since a module that isn't loaded can't have raised anything."""
 
+ARCHIVED: Final = "BP002"
+"""The error's code of a statement that needs archived events; as in `events.log.archive.state`, which isn't loaded for it."""
+
 
 def sentence(error: Exception) -> str | None:
     """Return the line to show for a failure; None for a defect of the program."""
@@ -82,6 +88,8 @@ def sentence(error: Exception) -> str | None:
         error = error.exceptions[0]
     if isinstance(error, FileNotFoundError | PermissionError) and error.filename is None:  # a socket's, not a file's
         error = ConnectionError(error.strerror)
+    if getattr(error, "sqlstate", None) == ARCHIVED:
+        return f"{error}: {getattr(error, 'hint', '')}"
     for name, text in SENTENCES.items():
         module, _, attribute = name.partition(":")
         kind = getattr(sys.modules.get(module), attribute, None)

@@ -1,4 +1,7 @@
-"""`ballotpress events tail|export|import`: follow the log, write it to a file, or load such a file into an empty log."""
+"""`ballotpress events tail|export|import`: follow the log, write it to a file, or load such a file into an empty log.
+
+The commands on its parts stand in `archive`.
+"""
 
 import asyncio
 import contextlib
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import rich_click as click
 
+from services.cli.archive import archive, parts, unarchive
 from services.cli.database import asynchronous, connected
 from services.cli.files import written
 from services.cli.options import Whole, json_option
@@ -33,7 +37,11 @@ POSITION = Whole(1, 2**63 - 1)
 
 @click.group()
 def events() -> None:
-    """Follow the log; export it, or import an export."""
+    """Follow the log; export it, or import an export; archive its old parts."""
+
+
+for _command in (parts, archive, unarchive):
+    events.add_command(_command)
 
 
 @events.command()

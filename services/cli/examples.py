@@ -100,6 +100,9 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "events tail": ("events tail", "events tail --from 1 --no-follow --json"),
     "events export": ("events export log.jsonl", "events export - --from 100 --to 120"),
     "events import": ("events import log.jsonl",),
+    "events parts": ("events parts", "events parts --check"),
+    "events archive": ("events archive 0 --to /srv/archive", "events archive 0 --to s3://bucket/ballotpress"),
+    "events unarchive": ("events unarchive 0",),
     "backup": ("backup /mnt/backups --keep 7", "backup /mnt/backups --encrypt", "backup /mnt/backups --list"),
     "restore": (
         "restore /mnt/backups --check",

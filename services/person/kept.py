@@ -34,7 +34,7 @@ GROUNDS: Final[Mapping[Ground, str]] = {
     "interest": "numbers that nobody can fake, on a site that stays up (GDPR, Art. 6(1)(f))",
 }
 COPIES: Final[Mapping[Copies, str]] = {
-    "log": "standbys, backups and exports of the log; a sealed text can be read in none without its key",
+    "log": "standbys, backups, exports and archives of the log; a sealed text can be read in none without its key",
     "beside": "standbys, and backups until they are deleted; no export of the log",
     "view": "standbys, and backups until they are deleted; it is made anew from the log",
     "memory": "no standby and no backup",

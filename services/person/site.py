@@ -7,7 +7,18 @@ from services.person.kept import Impersonal
 IMPERSONAL: Final = (
     Impersonal(
         what="The log: every event, by position. Which of them are about people, and what of those, the rows of people say.",
-        tables=("log.events", "log.parts", "log.head", "log.rewinds", "log.named_ballots", "import.events", "import.progress"),
+        tables=(
+            "log.events",
+            "log.parts",
+            "log.archives",
+            "log.archived_times",
+            "log.archived_tools",
+            "log.head",
+            "log.rewinds",
+            "log.named_ballots",
+            "import.events",
+            "import.progress",
+        ),
         events=("EventDropped",),
     ),
     Impersonal(

@@ -29,6 +29,7 @@ KEPT: Final = (
         remains="The votes go on counting, under a number that is tied to nothing else.",
         copies="log",
         events=("VoteCast", "VoteRetracted"),
+        tables={"log.archived_ballots": "owner rest part ballots"},
     ),
     Kept(
         name="Corrections",

@@ -16,7 +16,8 @@ CHANNEL: Final = "ballotpress_proof"
 _READ: Final = """
 select l.log, l.origin, l.vkeys[1] as vkey, l.common, c.size, c.root, c.note || coalesce((
     select string_agg(s.line || E'\\n', '' order by s.witness)
-    from proof.cosignatures s where s.log = c.log and s.size = c.size), '') as note
+    from proof.cosignatures s where s.log = c.log and s.size = c.size), '') as note,
+    (select count(*) from log.rewinds) as rewinds
 from proof.log l join proof.checkpoints c on c.log = l.log and c.size = l.published_size
 order by l.log
 """
@@ -28,19 +29,26 @@ insert into proof.kept (log, size, why) select l.log, $2, $3 from proof.log l wh
 class Published(msgspec.Struct, frozen=True):
     """What is published of a log: its number, its newest checkpoint and its newest key.
 
-    Of a log that was given up, `common` is how much of it the next begins with.
+    Of a log that was given up, `common` is how much of it the next begins with. `rewinds` counts how often the log went back.
     """
 
     log: int
     checkpoint: Checkpoint
     vkey: str
     common: int | None
+    rewinds: int = 0
 
 
 async def read(database: Reads) -> Sequence[Published]:
     """Return what is published of each log; the last is the present one."""
     return [
-        Published(row["log"], Checkpoint(row["origin"], row["size"], row["root"], row["note"]), row["vkey"], row["common"])
+        Published(
+            row["log"],
+            Checkpoint(row["origin"], row["size"], row["root"], row["note"]),
+            row["vkey"],
+            row["common"],
+            row["rewinds"],
+        )
         for row in await database.fetch(_READ)
     ]
 

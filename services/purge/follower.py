@@ -16,6 +16,7 @@ from asyncpg import Connection
 from events.log import postgres
 from services.purge.changes import read_reached, read_tags
 from services.purge.hook import PATIENCE, Hook, call
+from services.purge.tags import EVERYTHING
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +26,16 @@ LEASE: Final = 4 * PATIENCE
 LONGEST_WAIT: Final = 300
 
 _TAKE: Final = """
-update purge.progress set lease = $1, leased_until = now() + $2 * interval '1 second'
-where (lease is null or lease = $1 or leased_until < now()) and not_before <= now() and position is distinct from $3
-returning position
+update purge.progress p set lease = $1, leased_until = now() + $2 * interval '1 second'
+from (select count(*) as rewinds from log.rewinds) r
+where (lease is null or lease = $1 or leased_until < now()) and not_before <= now()
+  and (position is distinct from $3 or p.rewinds <> r.rewinds)
+returning position, r.rewinds, p.rewinds <> r.rewinds as went_back
 """
 _DONE: Final = """
 update purge.progress
-set position = $2, failures = 0, failed = null, purged_at = case when $3 then now() else purged_at end where lease = $1
+set position = $2, failures = 0, failed = null, purged_at = case when $3 then now() else purged_at end, rewinds = $4
+where lease = $1
 """
 _FAILED: Final = """
 update purge.progress
@@ -50,6 +54,7 @@ class Following:
         self._pace = pace
         self._name = f"{socket.gethostname()}:{os.getpid()}:{id(self)}"
         self._shown: int | None = None
+        self._heard: int | None = None
 
     async def run(self) -> None:
         """Follow until cancelled; every failure is logged, and tried again."""
@@ -74,16 +79,24 @@ class Following:
     async def tick(self, connection: "Connection[Any]") -> None:
         """Tell what pages have shown since the last tick."""
         shown, self._shown = self._shown, await read_reached(connection)
-        if shown is None:
+        if shown is None or shown > self._shown:  # the log went back: nobody has shown the new positions yet
             return
         taken = await connection.fetchrow(_TAKE, self._name, LEASE, shown)
         if taken is None:  # nothing new, another worker's turn, or a failure is too recent
             return
         since = taken["position"]
-        tags = [] if since is None else await read_tags(connection, since, shown)
+        if taken["went_back"] and taken["rewinds"] != self._heard:
+            self._heard = taken["rewinds"]  # pages have forgotten what is gone a tick later
+            return
+        if taken["went_back"]:
+            tags = [EVERYTHING]
+        elif since is None:
+            tags = []
+        else:
+            tags = await read_tags(connection, since, shown)
         wrong = await call(self._hook, tags) if tags else None
         if wrong is None:
-            await connection.execute(_DONE, self._name, shown, bool(tags))
+            await connection.execute(_DONE, self._name, shown, bool(tags), taken["rewinds"])
         else:
             logger.warning("a purge of %d tags failed: %s", len(tags), wrong)
             await connection.execute(_FAILED, self._name, wrong, LONGEST_WAIT)

@@ -16,11 +16,14 @@ from events.log import postgres
 
 PACE_SECONDS: Final = 1.0
 
-# No erasure up to a position is missed: positions are dense, in the order of commits.
+# No erasure up to a position is missed: positions are dense, in the order of commits. A log that went back since ($2) gives
+# positions out again, so all is read anew; an erasure that it lost stands here on, and the worker erases again.
 READ_ERASED: Final = """
-select h.position, coalesce(array_agg(e.data->>'person') filter (where e.type = 'PersonErased'), '{}') as persons
-from log.whole() h left join lateral log.taken($1, h.position, '{}', '{PersonErased}') e on true
-group by h.position
+select h.position, r.rewinds, coalesce(array_agg(e.data->>'person') filter (where e.type = 'PersonErased'), '{}') as persons
+from log.whole() h
+cross join (select count(*) as rewinds from log.rewinds) r
+left join lateral log.taken(case when r.rewinds = $2 then $1::bigint else 0 end, h.position, '{}', '{PersonErased}') e on true
+group by h.position, r.rewinds
 """
 
 
@@ -30,6 +33,7 @@ class ErasedVisitors:
     def __init__(self, pool: "Pool[Any]") -> None:
         self._pool = pool
         self._position = 0
+        self._rewinds = 0
         self._known: set[str] = set()
 
     def __contains__(self, visitor: object) -> bool:
@@ -46,9 +50,9 @@ class ErasedVisitors:
 
     async def read_on(self) -> None:
         """Read the erasures that came since the last time."""
-        (row,) = await self._pool.fetch(READ_ERASED, self._position)
+        (row,) = await self._pool.fetch(READ_ERASED, self._position, self._rewinds)
         self._known.update(row["persons"])
-        self._position = row["position"]
+        self._position, self._rewinds = row["position"], row["rewinds"]
 
     async def run(self) -> None:
         """Read on, again and again, until cancelled."""

@@ -73,6 +73,11 @@ class Incarnation:
         return self._answer.answer(if_none_match)
 
 
+def _histories(found: Sequence[Published]) -> list[tuple[int, int]]:
+    """Return what tells logs whose tiles may differ: their numbers, and how often the site's log went back."""
+    return [(one.log, one.rewinds) for one in found]
+
+
 class PublicTree:
     """The published logs of a site; the last is the present one."""
 
@@ -104,7 +109,7 @@ class PublicTree:
     def _take(self, found: Sequence[Published]) -> None:
         if found == self._found:
             return
-        if [one.log for one in found] != [one.log for one in self._found]:  # a new log may hold other entries
+        if _histories(found) != _histories(self._found):  # it may hold other entries
             self._kept.clear()
             self._kept_bytes = 0
             self._tiles.clear()

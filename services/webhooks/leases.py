@@ -14,8 +14,14 @@ from services.webhooks.messages import Kind
 SECONDS: Final = 30.0
 """The length of a lease, which is more than a delivery may take."""
 
-# A log that went back without its webhooks gives the positions out again that they were told.
+# A log that went back without its webhooks gives the positions out again that they were told, and may have passed them since.
 GO_BACK: Final = """
+update webhooks.subscriptions s
+set position = least(s.position, h.position, log.position_at(s.seen_at), s.seen_position - 1), part = 0,
+    seen_position = 0, seen_at = null, seen_stream = null, lease = null, leased_until = null
+from log.head h where not log.holds(s.seen_position, s.seen_at, s.seen_stream)
+"""
+BEYOND: Final = """
 update webhooks.subscriptions s set position = h.position, part = 0, lease = null, leased_until = null
 from log.head h where s.position > h.position
 """
@@ -36,11 +42,18 @@ update webhooks.subscriptions set leased_until = now() + make_interval(secs => $
 where id = $1 and lease = $2 and is_on returning id, url, kinds, position, part, failures
 """
 TOLD: Final = """
+with seen as (select e.recorded_at as at, e.stream from log.head h left join log.events e on e.position = $3)
 update webhooks.subscriptions
-set position = $3, part = $4, failures = 0, failed = null, failed_at = null, delivered_at = now()
-where id = $1 and lease = $2
+set position = $3, part = $4, failures = 0, failed = null, failed_at = null, delivered_at = now(),
+    seen_position = case when s.at is null then 0 else $3 end, seen_at = s.at, seen_stream = s.stream
+from seen s where id = $1 and lease = $2
 """
-ADVANCE: Final = "update webhooks.subscriptions set position = $3, part = 0 where id = $1 and lease = $2"
+ADVANCE: Final = """
+with seen as (select e.recorded_at as at, e.stream from log.head h left join log.events e on e.position = $3)
+update webhooks.subscriptions
+set position = $3, part = 0, seen_position = case when s.at is null then 0 else $3 end, seen_at = s.at, seen_stream = s.stream
+from seen s where id = $1 and lease = $2
+"""
 FAIL: Final = """
 update webhooks.subscriptions
 set failures = failures + 1, failed = $3, failed_at = now(), not_before = now() + make_interval(secs => $4),
@@ -72,8 +85,9 @@ class Leases:
         self._seconds = seconds
 
     async def go_back(self) -> None:
-        """Put the cursors that are beyond the log's head to the head."""
+        """Take the cursors back that have seen what the log doesn't hold any more, or are beyond its head."""
         await self._database.execute(GO_BACK)
+        await self._database.execute(BEYOND)
 
     async def any_behind(self) -> bool:
         """Return whether a subscription that may be delivered now is behind the log."""

@@ -37,19 +37,26 @@ with ends as (
 ),
 bounds as (
     select {BIN.format("first")} as begins, {BIN.format("last")} + interval '{SECONDS} seconds' as ends from ends
+),
+spans as (
+    select b.begins, log.position_at(b.begins - interval '1 microsecond') as after,
+           least(log.position_at(b.ends - interval '1 microsecond'), $3) as until
+    from bounds b
 )
-select b.begins, log.position_at(b.begins - interval '1 microsecond') as after,
-       least(log.position_at(b.ends - interval '1 microsecond'), $3) as until
-from bounds b
+select s.after, s.until, s.begins, e.recorded_at as ended from spans s left join log.events e on e.position = s.until
 """  # noqa: S608
 
 
 class Window(msgspec.Struct, frozen=True):
-    """Whole spans: positions above `after` up to `until`, the first of them in the span that `begins` at a time."""
+    """Whole spans: positions above `after` up to `until`, the first of them in the span that `begins` at a time.
+
+    The last of them was recorded when it `ended`: of another history the same positions are another window.
+    """
 
     after: int
     until: int
     begins: datetime
+    ended: datetime | None = None
 
 
 async def closed(connection: "Connection[Any]") -> int:
@@ -65,4 +72,4 @@ async def window_after(connection: "Connection[Any]", position: int, closed: int
         return None
     row = await connection.fetchrow(READ_WINDOW, position, STRIDE, closed)
     assert row is not None  # noqa: S101 - the statement returns one row
-    return Window(row["after"], row["until"], row["begins"])
+    return Window(**row)

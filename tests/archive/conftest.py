@@ -1,7 +1,7 @@
 """A store for the tests of archives, and some events to write into files."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -9,6 +9,8 @@ import pytest
 
 from events.log import ids
 from events.log.store import NO_META, RecordedRow
+from tests.support import servers
+from tests.support.archiving import fill
 from tests.support.store import Store, store
 
 FIRST = 501
@@ -28,6 +30,19 @@ def s3(moto: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     for name, value in moto.environ.items():
         monkeypatch.setenv(name, value)
     return moto
+
+
+@pytest.fixture(scope="session")
+def archiving(postgres: servers.Postgres, template: str) -> str:
+    """A database with a log of two full parts and a begun one, to be cloned."""
+    return servers.filled(postgres, "template_archiving", template, fill)
+
+
+@pytest.fixture
+async def dsn(postgres: servers.Postgres, archiving: str) -> AsyncIterator[str]:
+    """A log of two full parts and a begun one, of the test's own."""
+    async with servers.database(postgres, archiving) as dsn:
+        yield dsn
 
 
 @pytest.fixture(scope="session")

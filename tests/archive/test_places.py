@@ -12,9 +12,9 @@ from tests.support.store import BUCKET, KEYS, Store
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A file of 12 MB, which a store takes in several requests."""
+    """A file of 6 MB, which a store takes in several requests."""
     path = tmp_path / "source"
-    path.write_bytes(bytes(range(256)) * 48_000)
+    path.write_bytes(bytes(range(256)) * 24_000)
     return path
 
 

@@ -1,8 +1,9 @@
 """Measure this checkout against another one, in pairs within one run: `python -m tests.benchmarks.against FOLDER [PART …]`.
 
 FOLDER is a checkout of another revision with its `.venv`: `git worktree add FOLDER REVISION && make -C FOLDER install`.
-Both serve from one PostgreSQL and one Valkey, with a database each, and take turns. Parts: votes, reads, append, replay.
-A ratio above 1 says that this checkout is faster. `BALLOTPRESS_BENCH_EVENTS` sets how long the replayed log is (1 million).
+Both serve from one PostgreSQL and one Valkey, with a database each, and take turns. Parts: votes, cpu, reads, append, replay.
+A ratio above 1 says that this checkout is faster, but for `cpu`: there it costs more. `BALLOTPRESS_BENCH_EVENTS` sets how long
+the replayed log is (1 million), `_PAIRS` and `_SECONDS` how often and how long all others are measured (8, 5).
 """
 
 import asyncio
@@ -13,12 +14,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
-from time import monotonic
+from time import monotonic, sleep
 from urllib.request import Request, urlopen
 
+import asyncpg
 import msgspec
+from redis import Redis
 
 from services.status.views import views_caught_up
+from tests.benchmarks.accounting import Account, Costs
 from tests.benchmarks.http import Api, Voting, tokens
 from tests.benchmarks.table import machine
 from tests.benchmarks.world import durable_postgres
@@ -27,9 +31,10 @@ from tests.support.http import wait_until_ready
 from tests.support.processes import free_port, started, wait_for
 from tests.support.settings import UNLIMITED, environ
 
-PARTS = ("votes", "reads", "append", "replay")
-PAIRS = 8
-SECONDS = 5.0
+PARTS = ("votes", "cpu", "reads", "append", "replay")
+PAIRS = int(os.environ.get("BALLOTPRESS_BENCH_PAIRS", "8"))
+SECONDS = float(os.environ.get("BALLOTPRESS_BENCH_SECONDS", "5"))
+REST_SECONDS = 1.5  # the views have followed by then: what they cost belongs to the votes before
 TOOLS = 5_000
 
 APPEND = """
@@ -131,10 +136,10 @@ def _serving(sides: Sides, folder: Path) -> Iterator[list[Api]]:
             port, kept = free_port(), folder / f"side-{n}"
             kept.mkdir(exist_ok=True)
             tokens(kept, 20_000)
-            stack.enter_context(started(side.command("projector"), side.env))
+            projector = stack.enter_context(started(side.command("projector"), side.env))
             process = stack.enter_context(started(side.command("api", "--port", str(port)), side.env))
             wait_until_ready(f"http://127.0.0.1:{port}", lambda: "the API is not ready")
-            apis.append(Api(port, process, kept))
+            apis.append(Api(port, process, kept, projector=projector))
         yield apis
 
 
@@ -150,6 +155,54 @@ def _turns(name: str, rates: Sequence[Callable[[], float]], runs: int = PAIRS, *
     shown = ".2f" if seconds else ",.0f"
     spread = f"{min(ratios):.2f}–{max(ratios):.2f} in {runs} pairs"
     return name, median(ratios), f"{median(ours):{shown}}{unit} against {median(theirs):{shown}}{unit}; {spread}"
+
+
+def _cpu(sides: Sides, folder: Path) -> list[Line]:
+    """Measure CPU a vote of all processes: API, projector, and PostgreSQL and Valkey as far as they serve the side."""
+    databases = [side.env["DATABASE_URL"].partition("@/")[2].partition("?")[0] for side in sides]
+    with _serving(sides, folder) as apis:
+        accounts = [
+            Account(_pids(api, sides[0]), folder / "data", others=[name for name in databases if name != own])
+            for api, own in zip(apis, databases, strict=True)
+        ]
+        voting = [Voting(api, SECONDS, "/v1/tools/tool-%d/vote") for api in apis]
+        for vote in voting:
+            vote()
+        each: list[list[Costs]] = [[], []]
+        for run in range(PAIRS):
+            for n in (0, 1) if run % 2 == 0 else (1, 0):
+                each[n].append(_cost_of_a_vote(voting[n], accounts[n], sides[n].env["DATABASE_URL"]))
+    return [_costs_line(f"CPU a vote over HTTP, 64 connections: {name}", name, *each) for name in each[0][0]]
+
+
+def _pids(api: Api, side: Side) -> dict[str, int]:
+    assert api.projector is not None
+    valkey = Redis.from_url(side.env["REDIS_URL"])
+    return {"API": api.process.pid, "projector": api.projector.pid, "Valkey": valkey.info("server")["process_id"]}
+
+
+def _cost_of_a_vote(vote: Callable[[], float], account: Account, dsn: str) -> Costs:
+    """Return the microseconds of a vote by process."""
+    first, before = asyncio.run(_head(dsn)), account.costs()
+    vote()
+    sleep(REST_SECONDS)
+    spent, votes = account.since(before), asyncio.run(_head(dsn)) - first
+    each = {name: 1e6 * seconds / votes for name, seconds in spent.items()}
+    return {**each, "all": sum(each.values())}
+
+
+async def _head(dsn: str) -> int:
+    connection = await asyncpg.connect(dsn)
+    position: int = await connection.fetchval("select position from log.head")
+    await connection.close()
+    return position
+
+
+def _costs_line(measure: str, name: str, ours: Sequence[Costs], theirs: Sequence[Costs]) -> Line:
+    """Return a line of costs: unlike a rate's, a ratio below 1 is in this side's favour."""
+    ratios = [a[name] / max(b[name], 0.1) for a, b in zip(ours, theirs, strict=True)]
+    a, b = median(one[name] for one in ours), median(one[name] for one in theirs)
+    return measure, median(ratios), f"{a:.0f} µs against {b:.0f} µs; {min(ratios):.2f}–{max(ratios):.2f} in {len(ratios)} pairs"
 
 
 def _votes(sides: Sides, folder: Path) -> list[Line]:
@@ -229,7 +282,7 @@ def _asking(api: Api, path: str) -> Callable[[], float]:
 
 
 _MEASURES: dict[str, Callable[[Sides, Path], list[Line]]] = {
-    "votes": _votes, "reads": _reads, "append": _append, "replay": _replay,
+    "votes": _votes, "cpu": _cpu, "reads": _reads, "append": _append, "replay": _replay,
 }  # fmt: skip
 
 

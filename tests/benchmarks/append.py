@@ -24,6 +24,10 @@ values (uuidv7(), nextval('bare_position'), clock_timestamp(), 1, 1, 'VoteCast',
 '{"tool": "AZq8b1cDSGuWmzb3xYkP0A", "voter": "AZq8b1cDSGuWmzb3xYkP0B", "choice": "ship", "previous": null}', null);
 """
 
+SIZE = """
+select sum(pg_total_relation_size(relid))::float8 / (select count(*) from log.events) from pg_partition_tree('log.events')
+"""
+
 
 async def vote_rate(dsn: str, callers: int, seconds: float, tools: int = 1000) -> float:
     """Let so many callers vote one after another, each vote a new voter's; give durable votes a second."""
@@ -56,7 +60,7 @@ async def bytes_per_vote(dsn: str) -> float:
     """Divide the log's size, indexes included, by its events, after many votes."""
     connection = await asyncpg.connect(dsn)
     await connection.execute("vacuum (freeze) log.events")
-    size: float = await connection.fetchval("select pg_total_relation_size('log.events')::float8 / count(*) from log.events")
+    size: float = await connection.fetchval(SIZE)
     await connection.close()
     return size
 
@@ -64,6 +68,7 @@ async def bytes_per_vote(dsn: str) -> float:
 async def fill(dsn: str, events: int) -> None:
     """Put so many votes into the log, shaped as the committer writes them, faster than it could."""
     connection = await asyncpg.connect(dsn)
+    await connection.execute("select log.make_room(h.position + $1) from log.head h", events)
     for start in range(0, events, 500_000):
         await connection.execute(FILL, start, min(events, start + 500_000))
     await connection.execute(

@@ -17,7 +17,7 @@ from tests.benchmarks.table import Row, pairs
 from tests.benchmarks.world import durable_postgres, new_database, new_id
 from tests.support import servers
 from tests.support.http import wait_until_ready
-from tests.support.processes import COMMAND, free_port, started
+from tests.support.processes import COMMAND, Process, free_port, started
 from tests.support.settings import SECRET_KEY, UNLIMITED, environ
 
 # Each request votes with the next token; when all have voted on a tool, the next tool's turn has come.
@@ -36,12 +36,15 @@ end
 
 
 class Api:
-    """One API process on its own port."""
+    """One API process on its own port, and the projector that serves it, if its costs are asked for."""
 
-    def __init__(self, port: int, process: "subprocess.Popen[bytes]", folder: Path, scheme: str = "http") -> None:
+    def __init__(
+        self, port: int, process: Process, folder: Path, scheme: str = "http", projector: Process | None = None
+    ) -> None:
         self.port = port
         self.scheme = scheme
         self.process = process
+        self.projector = projector
         self.folder = folder
 
     def resident_megabytes(self) -> float:

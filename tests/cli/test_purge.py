@@ -8,12 +8,14 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from events.commands.bookmarks import SetBookmark
 from events.commands.catalog import ImportCatalog
 from events.commands.reviews import DecideReview, SubmitReview, WithdrawReview
+from events.log import history
 from events.log.command import Command
 from events.log.committer import Committer
 from events.log.vault import Vault
@@ -149,6 +151,31 @@ async def test_a_restart_tells_nothing_again_and_misses_nothing(
     await connection.execute("update purge.progress set leased_until = now()")
     await ticked(other, connection)
     assert cache.told() == [["list", "tool-beta"]]
+
+
+async def test_a_rewind_has_everything_forgotten_once(
+    dsn: str, following: Following, cache: Cache, vote: Vote, follow: Follow, connection: Any
+) -> None:
+    """Caches hold pages of the lost time, of which nobody knows the tags; who restarts since then tells them all the same."""
+    await vote("alpha", ["ship"])
+    await follow()
+    await ticked(following, connection)
+    assert cache.told() == [["list", "tool-alpha"]]
+    lost = await history.mark_of_head(connection)
+    assert lost is not None
+    await history.note(connection, lost, "a test")
+    await following.tick(connection)
+    assert cache.told() == []  # pages may show what is gone for a moment yet
+    await following.tick(connection)
+    assert cache.told() == [["page"]]
+    await history.note(connection, history.Mark(lost.position, lost.recorded_at, uuid4()), "a test")
+    await connection.execute("update purge.progress set leased_until = now()")
+    other = Following(dsn, Hook(cache.url, None, "tags"))
+    await ticked(other, connection)
+    await other.tick(connection)
+    assert cache.told() == [["page"]]
+    await ticked(other, connection)
+    assert cache.told() == []
 
 
 @pytest.mark.parametrize("status", [500, 403, 302])

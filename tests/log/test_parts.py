@@ -24,6 +24,8 @@ select c.relname as name, pg_get_expr(c.relpartbound, c.oid) as bounds from pg_i
 where i.inhparent = 'log.events'::regclass order by 1
 """
 
+READ_SCANS = "select relname, seq_scan from pg_stat_user_tables where relname like 'events%' order by 1"
+
 
 @pytest.fixture
 async def small(connection: Any) -> Any:
@@ -113,3 +115,17 @@ async def test_every_part_refuses_change(voting: Committer, small: Any, statemen
     for name in ("events", *(f"events_{row['part']}" for row in await small.fetch(READ_PARTS))):
         with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="append-only"):
             await small.execute(statement.format(name))
+
+
+async def test_appends_go_by_indexes_of_a_part_that_was_empty(small: Any, dsn: str) -> None:
+    """A statement that was planned while a part was known to be empty doesn't pass over all of it once it is full."""
+    await parts.make_room_ahead(small, 200)
+    await small.execute("vacuum analyze log.events")
+    before = await small.fetch(READ_SCANS)
+    async with patient(dsn) as committer:
+        await add_tools(committer, "a")
+        for _ in range(15):
+            await vote(committer, 10)
+    await small.execute("select pg_stat_clear_snapshot()")
+    assert await small.fetchval("select count(*) from log.events_1") > 100
+    assert await small.fetch(READ_SCANS) == before

@@ -21,15 +21,9 @@ class Store:
         self.address = f"http://127.0.0.1:{port}"
         self.environ = {**KEYS, "AWS_ENDPOINT_URL": self.address}
 
-    def read(self, path: str) -> bytes:
-        """Return an object."""
-        with urllib.request.urlopen(f"{self.address}/{BUCKET}/{path}") as answer:
-            content: bytes = answer.read()
-        return content
-
-    def put(self, path: str, content: bytes) -> None:
-        """Write an object, or with an empty path make the bucket."""
-        request = urllib.request.Request(f"{self.address}/{BUCKET}/{path}".rstrip("/"), data=content, method="PUT")
+    def make_bucket(self) -> None:
+        """Make the bucket."""
+        request = urllib.request.Request(f"{self.address}/{BUCKET}", method="PUT")
         urllib.request.urlopen(request).close()
 
 
@@ -42,7 +36,7 @@ def store() -> Iterator[Store]:
     try:
         found = Store(port)
         _wait_for(found)
-        found.put("", b"")
+        found.make_bucket()
         yield found
     finally:
         process.terminate()

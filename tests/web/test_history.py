@@ -8,21 +8,27 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from events.ballots import Choice
 from events.catalog import ToolNotListed
 from events.commands.ballots import CastVote
+from events.erasure import PersonErased, person_stream
 from events.log import history
 from events.log.committer import Committer
 from projections.registry import PROJECTIONS
 from services.log_watch import FILE, LogWatch
+from services.proof.checkpoint import Checkpoint
+from services.proof.published import Published
 from services.web.card_cache import Cards
+from services.web.erased import ErasedVisitors
 from services.web.http.networks import LOCAL
 from services.web.live import Live
+from services.web.public_tree import PublicTree
 from tests.support import servers
 from tests.support.catalogs import new_id, tool
-from tests.support.log import add_tools, go_back, patient, take_views_back
+from tests.support.log import add_tools, append, go_back, patient, take_views_back
 from tests.support.runners import CARDS, Connection, at_head, catch_up_all, checkpoint, runner, running, until
 from tests.support.settings import OPERATOR, settings
 from tests.support.shell import Shell
@@ -114,6 +120,38 @@ async def test_cards_etags_and_viewers_follow_the_log_back(
     assert cards.answer(found["a"]).answer(answer.etag).status == 200
     assert set(live.join(found, last, LOCAL)._pending) == {found["a"].tool, found["b"].tool}
     assert set(live.join(found, (found["a"].position, cards.rewinds), LOCAL)._pending) == set()
+
+
+async def test_an_erasure_at_a_position_that_was_given_out_before_is_known(
+    connection: Connection, pool: "asyncpg.Pool[Any]", committer: Committer
+) -> None:
+    """A process that slept while the log went back and on knows who was erased in the new history, and whom it knew already."""
+    known, person = new_id(), new_id()
+    await add_tools(committer, "a")
+    erased = ErasedVisitors(pool)
+    erased.add(known)
+    await cast(committer, "a", "ship", "ship", "skip")
+    await erased.read_on()
+    lost = await history.mark_of_head(connection)
+    assert lost is not None
+    await go_back(connection, 1)
+    await history.note(connection, lost, "a test")
+    await committer.submit(append((person_stream(person), PersonErased(person=person))))
+    await cast(committer, "a", "ship", "ship", "skip", "skip")
+    await erased.read_on()
+    assert known in erased and person in erased
+
+
+async def test_kept_tiles_are_of_this_history(pool: "asyncpg.Pool[Any]") -> None:
+    """What an API process has read of the public log is forgotten when the log went back, and kept while it grows."""
+    tree = PublicTree(pool)
+    one = Published(1, Checkpoint("o", 5, b"r", "n"), "k", None)
+    tree._take([one])
+    tree._tiles[0, 0] = b"tile"
+    tree._take([replace(one, checkpoint=Checkpoint("o", 6, b"r", "n"))])
+    assert tree._tiles
+    tree._take([replace(one, rewinds=1)])
+    assert not tree._tiles
 
 
 async def test_a_view_that_was_ahead_of_the_log_halts_until_it_is_replayed(

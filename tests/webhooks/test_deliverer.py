@@ -23,9 +23,10 @@ from services.webhooks.deliverer import LONGEST_DELAY, Deliverer, delay_after, d
 from services.webhooks.leases import Claimed
 from services.webhooks.messages import KINDS, Message, Planned
 from services.webhooks.posting import Poster
+from services.webhooks.spans import window_after
 from services.webhooks.subscriptions import Webhook, new_secret, new_webhook, read_all, read_one, read_secrets
 from tests.support.catalogs import new_id
-from tests.support.log import patient
+from tests.support.log import go_back, patient, take_views_back
 from tests.support.processes import PATIENCE
 from tests.support.receiver import Receiver, receiving
 from tests.support.webhooks import SPAN, START, VAULT, Connection, Past, a_tool, a_vote, happen, told
@@ -289,3 +290,40 @@ async def test_a_cursor_follows_a_log_that_went_back(dsn: str, connection: Conne
     async with delivering(dsn):
         found = await until_row(connection, id_, lambda one: one.position < 1000)
     assert found.position == 18
+
+
+async def test_a_cursor_that_a_new_history_has_passed_goes_back(dsn: str, connection: Connection, receiver: Receiver) -> None:
+    """The log alone was restored and has grown beyond the cursor since: what has the lost positions now is told."""
+    await a_past(dsn, connection, 2)
+    id_ = await subscribe(dsn, receiver.url(), 1)
+    async with delivering(dsn):
+        await until_row(connection, id_, lambda one: one.lag == 0)
+    await go_back(connection, 9)
+    await take_views_back(connection)
+    past: Past = []
+    tool = a_tool(past, "tool-of-another-history", START + 7 * SPAN)
+    for _ in range(20):
+        a_vote(past, START + 7 * SPAN, tool, "skip")
+    await happen(dsn, connection, past)
+    receiver.received.clear()
+    async with delivering(dsn):
+        await until_row(connection, id_, lambda one: one.lag == 0)
+    new = [(one.id_for(id_), one.body) for one in await told(connection) if one.position > 9]
+    assert new and arrived(receiver) == new
+
+
+async def test_positions_of_another_history_are_another_window(dsn: str, connection: Connection) -> None:
+    """A plan that a deliverer keeps is of the events that it was made of, though others take their positions and span."""
+    past: Past = []
+    tool = a_tool(past, "alpha", START)
+    a_vote(past, START, tool, "ship")
+    await happen(dsn, connection, past)
+    before = await window_after(connection, 0, 2)
+    await go_back(connection, 1)
+    await take_views_back(connection)
+    past.clear()
+    a_vote(past, START + SPAN / 5, tool, "skip")
+    await happen(dsn, connection, past)
+    after = await window_after(connection, 0, 2)
+    assert before is not None and after is not None
+    assert (before.after, before.until, before.begins) == (after.after, after.until, after.begins) and before != after

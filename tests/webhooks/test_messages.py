@@ -176,9 +176,10 @@ async def test_a_window_is_whole_spans(dsn: str, connection: Connection, monkeyp
     a_vote(past, START + 2 * SPAN, tool, "ship")
     await happen(dsn, connection, past)
     begins = START + SPAN
-    assert await spans.window_after(connection, 1, 8) == Window(1, 7, begins)
-    assert await spans.window_after(connection, 4, 8) == Window(1, 7, begins)
-    assert await spans.window_after(connection, 7, 8) == Window(7, 8, START + 2 * SPAN)
+    ended = {row["position"]: row["recorded_at"] for row in await connection.fetch("select * from log.events")}
+    assert await spans.window_after(connection, 1, 8) == Window(1, 7, begins, ended[7])
+    assert await spans.window_after(connection, 4, 8) == Window(1, 7, begins, ended[7])
+    assert await spans.window_after(connection, 7, 8) == Window(7, 8, START + 2 * SPAN, ended[8])
 
 
 async def test_an_issue_that_has_gone_out_is_told(dsn: str, connection: Connection) -> None:

@@ -14,6 +14,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from events.log.archive.state import FileBroken
 from events.log.export import FORMAT, Chain, Manifest, line
 from events.log.store import NO_META, RecordedRow
 
@@ -39,10 +40,6 @@ _DELTAS: Final = {"position": "DELTA_BINARY_PACKED", "recorded_at": "DELTA_BINAR
 
 _manifests = msgspec.json.Decoder(Manifest)
 _encode = msgspec.json.Encoder().encode
-
-
-class FileBroken(Exception):
-    """An archive isn't what was written; the message is one sentence that names it."""
 
 
 class Writer:
@@ -128,13 +125,14 @@ class Reader:
         for group in range(self._file.num_row_groups):
             bounds = self._file.metadata.row_group(group).column(0).statistics
             if bounds is not None and bounds.min <= last and bounds.max >= first:
-                found += [row for row in self._group(group) if first <= row.position <= last]
+                found += self._group(group, max(0, first - bounds.min), last + 1 - max(first, bounds.min))
         return found
 
-    def _group(self, group: int) -> list[RecordedRow]:
+    def _group(self, group: int, offset: int = 0, length: int | None = None) -> list[RecordedRow]:
+        """Return the events of a row group, or so many of them: its positions follow each other."""
         try:
-            columns = [column.to_pylist() for column in self._file.read_row_group(group).columns]
-            return [_row(*values) for values in zip(*columns, strict=True)]
+            rows = self._file.read_row_group(group).slice(offset, length)
+            return [_row(*values) for values in zip(*(column.to_pylist() for column in rows.columns), strict=True)]
         except (pa.ArrowException, OSError, ValueError, TypeError) as error:
             raise self._broken(error) from None
 

@@ -180,6 +180,11 @@ class _Object(io.RawIOBase):
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         return self._at
 
+    def readall(self) -> bytes:
+        found = self._bucket.read(self._name, self._at, self._size) if self._at < self._size else b""
+        self._at += len(found)
+        return found
+
     def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
         end = min(self._at + len(buffer), self._size)
         if end <= self._at:

@@ -3,22 +3,23 @@
 -- bodies take their place (`events/log/citus.sql`): its planner joins a distributed table with others in few ways.
 --
 -- log.taken            the events of a window, (low, high], without those passed over; of these types alone, if they are named
--- log.changes_taken    the changes of tallies in a window
+-- log.changes_taken    the changes of tallies in a window; both refuse a window of which a part is in the archive
 -- log.entries_taken    the public entries of a window
--- log.of_stream        one stream
--- log.between_streams  the streams of an id, or of any other range
+-- log.of_stream        one stream, archived ballots too
+-- log.between_streams  the streams of an id, archived ballots too
 -- log.at_position      one event
 
 create function log.taken(low bigint, high bigint, dropped bigint[] default '{}', types text[] default null)
 returns setof log.recorded_events language sql stable parallel safe as $$
     select r.stream, r.version, r.position, r.type, r.schema_version, r.data, r.meta, r.recorded_at from log.recorded_events r
     where r.position > low and r.position <= high and r.position <> all(dropped) and (types is null or r.type = any(types))
+      and (select log.must_be_here(low, high))
 $$;
 
 create function log.changes_taken(low bigint, high bigint, dropped bigint[] default '{}')
 returns setof log.tally_changes language sql stable parallel safe as $$
     select c.stream, c.position, c.recorded_at, c.type, c.voter, c.tool, c.plus, c.minus from log.tally_changes c
-    where c.position > low and c.position <= high and c.position <> all(dropped)
+    where c.position > low and c.position <= high and c.position <> all(dropped) and (select log.must_be_here(low, high))
 $$;
 
 create function log.entries_taken(low bigint, high bigint)
@@ -29,11 +30,17 @@ $$;
 create function log.of_stream(stream uuid) returns setof log.recorded_events language sql stable parallel safe as $$
     select r.stream, r.version, r.position, r.type, r.schema_version, r.data, r.meta, r.recorded_at from log.recorded_events r
     where r.stream = of_stream.stream
+    union all
+    select a.stream, a.version, a.position, a.type, a.schema_version, a.data, a.meta, a.recorded_at
+    from log.archived_between(of_stream.stream, of_stream.stream) a
 $$;
 
 create function log.between_streams(low uuid, high uuid) returns setof log.recorded_events language sql stable parallel safe as $$
     select r.stream, r.version, r.position, r.type, r.schema_version, r.data, r.meta, r.recorded_at from log.recorded_events r
     where r.stream between low and high
+    union all
+    select a.stream, a.version, a.position, a.type, a.schema_version, a.data, a.meta, a.recorded_at
+    from log.archived_between(low, high) a
 $$;
 
 create function log.at_position(place bigint) returns setof log.recorded_events language sql stable parallel safe as $$

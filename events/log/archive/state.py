@@ -1,0 +1,154 @@
+"""What is known of each archived part, and the locks by which those who change or read one keep out of each other's way."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from time import monotonic
+from typing import Any, Final, Literal, TypeAlias
+
+import asyncpg
+import msgspec
+from asyncpg import Connection, Pool
+
+Database: TypeAlias = "Connection[Any] | Pool[Any]"
+
+State = Literal["written", "packed", "loaded"]
+
+ARCHIVED: Final = "BP002"
+"""The error's code of a statement that needs events of a packed part."""
+
+_COLUMNS: Final = "a.part, a.first_position, a.last_position, a.place, a.name, a.bytes, a.chain, a.state"
+_READ: Final = f"select {_COLUMNS} from log.archives a order by a.part"  # noqa: S608 - a constant
+_READ_BETWEEN: Final = (
+    f"select {_COLUMNS} from log.archives a"  # noqa: S608 - a constant
+    " where a.last_position >= $1 and a.first_position <= $2 and a.state <> 'written' order by a.part"
+)
+_READ_PART: Final = "select p.part, p.first_position, p.last_position from log.parts p where p.part = $1"
+_KEEP: Final = """
+insert into log.archives (part, first_position, last_position, first_at, last_at, place, name, bytes, chain)
+values ($1, $2, $3, log.time_of($2), log.time_of($3), $4, $5, $6, $7)
+on conflict (part) do update set place = excluded.place, name = excluded.name, bytes = excluded.bytes, chain = excluded.chain,
+                                 written_at = now()
+"""
+_SWAP: Final = "select log.swap_part($1, $2, $3, $4)"
+
+_CHANGING: Final = 0x61726368
+_READING: Final = 0x72656164
+
+SWAP_SECONDS: Final = 120.0
+"""For how long a swap is tried again and again, until nobody holds the log for a moment."""
+
+
+class Archive(msgspec.Struct, frozen=True):
+    """A part that was written to a file: its positions, where the file is, its hash chain, and what the database holds."""
+
+    part: int
+    first: int
+    last: int
+    place: str
+    name: str
+    bytes: int
+    chain: str
+    state: State
+
+    @property
+    def path(self) -> str:
+        """Return where the file is."""
+        return f"{self.place}/{self.name}"
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A part of the log, and its positions."""
+
+    part: int
+    first: int
+    last: int
+
+
+class FileBroken(Exception):
+    """A part's file isn't what was written; the message is one sentence that names it."""
+
+
+class ArchiveRefused(Exception):
+    """A part can't be archived, or brought back; the message is one sentence that says why, and what to do."""
+
+
+async def read_all(database: Database) -> Sequence[Archive]:
+    """Return all parts that were ever written to a file and are known to be there."""
+    return [Archive(*row) for row in await database.fetch(_READ)]
+
+
+async def read_between(database: Database, first: int, last: int) -> Sequence[Archive]:
+    """Return the archived parts that hold some of the positions from one to another, be they packed or loaded."""
+    return [Archive(*row) for row in await database.fetch(_READ_BETWEEN, first, last)]
+
+
+async def read_one(database: Database, part: int) -> Archive | None:
+    """Return one part's archive; None if it was never written."""
+    return next((one for one in await read_all(database) if one.part == part), None)
+
+
+async def read_part(database: Database, part: int) -> Part:
+    """Return a part of the log. Raises ArchiveRefused for a number that none has."""
+    row = await database.fetchrow(_READ_PART, part)
+    if row is None:
+        raise ArchiveRefused(f"The log has no part {part}: `ballotpress events parts` lists them")
+    return Part(*row)
+
+
+async def keep(connection: "Connection[Any]", part: Part, place: str, name: str, size: int, chain: str) -> None:
+    """Note where a part's file is; what the database holds stays as it is."""
+    await connection.execute(_KEEP, part.part, part.first, part.last, place, name, size, chain)
+
+
+@contextlib.asynccontextmanager
+async def changing(connection: "Connection[Any]", part: int) -> AsyncIterator[None]:
+    """Be the only one that changes a part for a while; waits for whoever does."""
+    await connection.execute("select pg_advisory_lock($1, $2)", _CHANGING, part)
+    try:
+        yield
+    finally:
+        await _unlock(connection, "select pg_advisory_unlock($1, $2)", _CHANGING, part)
+
+
+@contextlib.asynccontextmanager
+async def unless_in_use(connection: "Connection[Any]", part: int) -> AsyncIterator[bool]:
+    """Keep readers away from a loaded part for a while; yields whether that worked, as it doesn't while there are some."""
+    free: bool = await connection.fetchval("select pg_try_advisory_lock($1, $2)", _READING, part)
+    try:
+        yield free
+    finally:
+        if free:
+            await _unlock(connection, "select pg_advisory_unlock($1, $2)", _READING, part)
+
+
+async def begin_reading(connection: "Connection[Any]", part: int) -> None:
+    """Let nobody take a part away until `end_reading`, or the session's end."""
+    await connection.execute("select pg_advisory_lock_shared($1, $2)", _READING, part)
+
+
+async def end_reading(connection: "Connection[Any]", part: int) -> None:
+    """Let others take a part away."""
+    await _unlock(connection, "select pg_advisory_unlock_shared($1, $2)", _READING, part)
+
+
+async def _unlock(connection: "Connection[Any]", statement: str, key: int, part: int) -> None:
+    if not connection.is_closed():
+        await connection.execute(statement, key, part)
+
+
+async def swap(connection: "Connection[Any]", part: int, taken: str, aside: str, becomes: State) -> None:
+    """Put a table in a part's place. Raises ArchiveRefused if somebody holds the log for minutes."""
+    end = monotonic() + SWAP_SECONDS
+    while True:
+        try:
+            await connection.execute(_SWAP, part, taken, aside, becomes)
+        except (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError, asyncpg.DeadlockDetectedError):
+            if monotonic() > end:
+                raise ArchiveRefused(
+                    f"Somebody's transaction holds the log for minutes, so part {part} stays as it was: see"
+                    " `ballotpress status`, then try again"
+                ) from None
+            await asyncio.sleep(0.2)
+        else:
+            return

@@ -1,0 +1,167 @@
+"""`ballotpress events parts|archive|unarchive`: let old parts of the log be in files, and bring them back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import rich_click as click
+
+from services.cli.database import asynchronous, connected
+from services.cli.options import Whole, json_option
+from services.cli.terminal import show
+from services.embedded.start import find_settings
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+    from events.log.archive.state import Archive
+
+PART: Final = Whole(0, 2**31 - 1)
+
+READ_PARTS: Final = """
+select p.part, p.first_position as first, least(p.last_position, h.position) as last, h.position > p.last_position as full,
+       pg_total_relation_size(to_regclass(format('log.events_%s', p.part))) as bytes, a.state, a.place || '/' || a.name as file
+from log.parts p cross join log.head h left join log.archives a on a.part = p.part
+where p.first_position <= greatest(h.position, 1) order by p.part
+"""
+
+# From where on the log is still to be read by position: webhooks tell of what comes after theirs, caches are purged, and the
+# next issue of the newsletter tells of what happened since the last.
+NEEDED_FROM: Final = """
+select least(
+    (select min(s.position) from webhooks.subscriptions s),
+    (select g.position from purge.progress g),
+    (select max(i.to_position) from newsletter.issues i where i.number > 0),
+    (select log.position_at(s.scanned_to) from integrity.scans s where s.scanned_to is not null),
+    (select h.position from log.head h)) + 1
+"""
+
+
+class PartLine(msgspec.Struct, frozen=True):
+    """A part of the log that has events: its positions, its bytes here, and where its file is, if it has one.
+
+    `state` is `written` (all of it is here as well), `packed` (little of it is), or `loaded` (for somebody who reads it).
+    """
+
+    part: int
+    first: int
+    last: int
+    full: bool
+    bytes: int
+    state: str | None
+    file: str | None
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Read each file whole, and say whether it is what was archived.")
+@json_option
+@asynchronous
+async def parts(check: bool, as_json: bool) -> int:
+    """List the parts of the log, and which of them are in the archive."""
+    async with connected(find_settings()) as connection:
+        found = [PartLine(**row) for row in await connection.fetch(READ_PARTS)]
+        wrong = await _wrong(connection) if check else []
+    lines = [_text(part) for part in found] + [f"WRONG: {line}" for line in wrong]
+    show(as_json, {"parts": found, "wrong": wrong}, *lines)
+    return 1 if wrong else 0
+
+
+@click.command()
+@click.argument("part", type=PART)
+@click.option("--to", "place", required=True, metavar="DIR|s3://BUCKET/PREFIX", help="Where its file is kept.")
+@click.option(
+    "--spool", type=click.Path(path_type=Path), metavar="DIR", help="Where the file is made first.  [default: TMPDIR]"
+)
+@click.option("--young", is_flag=True, help="Archive it though some of its events are younger than 45 days.")
+@json_option
+@asynchronous
+async def archive(part: int, place: str, spool: Path | None, young: bool, as_json: bool) -> None:
+    """Write PART (a number of `events parts`) to a Parquet file, read that back, and keep little of it in the database.
+
+    What stays is enough for every vote, correction and page; a rebuild loads the part for as long as it reads it. Nothing is
+    taken away before the file was read back and found right. If this is cut short, run it again.
+
+    A bucket's address and keys come from AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+    """
+    settings = find_settings()
+    from events.log.archive import packing
+    from events.log.archive.places import place_of
+    from events.log.archive.present import give_all_back
+    from services.clock import now
+
+    async with connected(settings) as connection:
+        await give_all_back(connection)
+        before = await _bytes(connection, part)
+        needed_from = await connection.fetchval(NEEDED_FROM)
+        kept = await packing.archive(
+            connection, part, place_of(place), now, _say, needed_from=needed_from, young=young, spool=spool
+        )
+        after = await _bytes(connection, part)
+    show(
+        as_json,
+        kept,
+        f"Archived part {part} ({kept.first} to {kept.last}): {kept.path}, {_size(kept.bytes)}",
+        _freed(before, after),
+    )
+
+
+@click.command()
+@click.argument("part", type=PART)
+@json_option
+@asynchronous
+async def unarchive(part: int, as_json: bool) -> None:
+    """Bring all of PART back into the database, checked by its hash. Its file stays where it is."""
+    settings = find_settings()
+    from events.log.archive import present
+
+    async with connected(settings) as connection:
+        archive = await present.unarchive(connection, part)
+    show(as_json, archive, f"Brought part {part} back from {archive.path}, which stays there")
+
+
+async def _wrong(connection: "Connection[Any]") -> list[str]:
+    """Return what is wrong with the files of the archive."""
+    import asyncio
+
+    from events.log.archive import reading, state
+    from events.log.archive.places import PlaceUnusable, place_of
+
+    def look(one: "Archive") -> str | None:
+        try:
+            reading.check(place_of(one.place), one.name, one.chain)
+        except (PlaceUnusable, state.FileBroken) as error:
+            return f"part {one.part}: {error}"
+        return None
+
+    found = [await asyncio.to_thread(look, one) for one in await state.read_all(connection)]
+    return [line for line in found if line is not None]
+
+
+async def _bytes(connection: "Connection[Any]", part: int) -> int:
+    """Return what a part takes here: its table, and what is kept of archived ballots."""
+    found: int | None = await connection.fetchval(
+        "select pg_total_relation_size(to_regclass(format('log.events_%s', $1::integer)))"
+        " + pg_total_relation_size('log.archived_ballots') + pg_total_relation_size('log.archived_times')",
+        part,
+    )
+    return found or 0
+
+
+def _say(what: str) -> None:
+    click.echo(f"{what.capitalize()} …", err=True)
+
+
+def _freed(before: int, after: int) -> str:
+    return (
+        f"The database holds {_size(after)} for it, where it held {_size(before)}. Copy the file: it is a part of the log now"
+    )
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e6:,.1f} MB"
+
+
+def _text(part: PartLine) -> str:
+    how = "" if part.full else ", not full yet"
+    where = f", {part.state}: {part.file}" if part.state else ""
+    return f"{part.part}: {part.first} to {part.last}{how}, {_size(part.bytes)} here{where}"

@@ -1,0 +1,258 @@
+"""A part of the log in the archive: nothing is lost, and whatever goes by stream or voter goes on as before."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from events import ballots
+from events.commands.ballots import CastVote
+from events.log.archive import packing, reading, state
+from events.log.archive.places import Folder, PlaceUnusable, place_of
+from events.log.archive.present import Present, give_all_back, unarchive
+from events.log.archive.state import ArchiveRefused, FileBroken
+from events.log.committer import Committer
+from events.log.store import READ_LASTS
+from services.clock import now
+from tests.support.archiving import ALL, SIZE, archive, of_voters
+from tests.support.store import BUCKET, KEYS, Store
+
+KEPT = "select count(*) from log.events_0 where type in ('VoteCast', 'VoteRetracted')"
+LEFT = "select relname from pg_class where relname ~ '^events_[0-9]+_(kept|gone|whole)$' and relkind = 'r'"
+
+
+async def streams_of(connection: Any) -> list[Any]:
+    """Return every stream of the log."""
+    return [row["stream"] for row in await connection.fetch("select distinct stream from log.events order by 1")]
+
+
+def files_in(folder: Path) -> int:
+    """Return the number of files in a folder."""
+    return len([*folder.iterdir()])
+
+
+async def test_decisions_find_every_streams_last_event(connection: Any, tmp_path: Path) -> None:
+    """Whatever is archived, the last event of each stream is the one that it was, and a voter has all of its events."""
+    streams = await streams_of(connection)
+    lasts, of_all = await connection.fetch(READ_LASTS, streams), await of_voters(connection)
+    for part in (0, 1):
+        await archive(connection, tmp_path, part)
+        assert await connection.fetch(READ_LASTS, streams) == lasts
+        assert await of_voters(connection) == of_all
+    assert await connection.fetchval(KEPT) == 0
+    assert await connection.fetch(LEFT) == []
+
+
+async def test_votes_go_on_from_archived_ones(connection: Any, committer: Committer, tmp_path: Path) -> None:
+    """A vote that changes one in the archive says what it takes the place of, with the next version; the same again is none."""
+    await archive(connection, tmp_path)
+    row = await connection.fetchrow(
+        "select b.stream, b.version, b.data->>'voter' as voter, b.data->>'tool' as tool, b.position"
+        " from log.archived_ballots o cross join lateral log.archived_ballots_of(o.owner) b"
+        " where b.type = 'VoteCast' and b.data->>'choice' = 'ship'"
+        " and not exists (select from log.events e where e.stream = b.stream)"
+        " and not exists (select from log.archived_ballots_of(o.owner) n where n.stream = b.stream and n.version > b.version)"
+        " limit 1"
+    )
+    slug = await connection.fetchval("select data->>'slug' from log.events where data->>'tool' = $1 limit 1", row["tool"])
+    same = await committer.submit(CastVote(row["voter"], slug, "ship"))
+    assert (same.value.previous, same.position) == ("ship", row["position"])
+    changed = await committer.submit(CastVote(row["voter"], slug, "skip"))
+    assert changed.value.previous == "ship"
+    stream = ballots.stream(row["voter"], row["tool"])
+    assert stream == row["stream"]
+    last = (await connection.fetch(READ_LASTS, [stream]))[0]
+    assert (last["version"], last["position"]) == (row["version"] + 1, changed.position)
+
+
+async def test_a_time_is_a_position_as_ever(connection: Any, tmp_path: Path) -> None:
+    """Times of archived positions are exact."""
+    rows = await connection.fetch("select position, recorded_at, log.position_at(recorded_at) as at from log.events order by 1")
+    before = await connection.fetchval("select log.position_at($1)", rows[0]["recorded_at"] - timedelta(microseconds=1))
+    await archive(connection, tmp_path)
+    for row in rows[::7]:
+        assert await connection.fetchval("select log.time_of($1)", row["position"]) == row["recorded_at"]
+        assert await connection.fetchval("select log.position_at($1)", row["recorded_at"]) == row["at"]
+    assert before == await connection.fetchval("select log.position_at($1)", rows[0]["recorded_at"] - timedelta(days=1)) == 0
+
+
+async def test_a_mark_of_an_archived_event_still_holds(connection: Any, tmp_path: Path) -> None:
+    """Nobody who knew an event takes the log for one that went back because the event was archived."""
+    marks = await connection.fetch("select position, recorded_at, stream from log.events where position % 40 = 0")
+    await archive(connection, tmp_path)
+    for mark in marks:
+        assert await connection.fetchval("select log.holds($1, $2, $3)", *mark)
+        assert not await connection.fetchval("select log.holds($1, $2 + interval '1 second', $3)", *mark)
+
+
+async def test_what_comes_back_is_what_was_there(connection: Any, tmp_path: Path) -> None:
+    """A part that is brought back is row by row what it was, with its key, its indexes and its guard; so it is in a bucket."""
+    rows = await connection.fetch(ALL)
+    indexes = "select indexname, indexdef from pg_indexes where tablename = 'events_0' order by 1"
+    before = await connection.fetch(indexes)
+    await archive(connection, tmp_path)
+    assert (await connection.fetchval("select count(*) from log.events")) < len(rows)
+    await unarchive(connection, 0)
+    assert await connection.fetch(ALL) == rows
+    assert await connection.fetch(indexes) == before
+    assert await connection.fetchval("select count(*) from log.archived_ballots") == 0
+    assert await connection.fetch(LEFT) == []
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="append-only"):
+        await connection.execute("delete from log.events_0")
+    assert (await state.read_all(connection))[0].state == "written"
+    with pytest.raises(ArchiveRefused, match="isn't in the archive"):
+        await unarchive(connection, 0)
+
+
+async def test_a_bucket_serves_as_a_folder_does(connection: Any, s3: Store) -> None:
+    """The same goes through an S3-compatible store, and nothing that is kept names its keys."""
+    rows = await connection.fetch(ALL)
+    kept = await archive(connection, f"s3://{BUCKET}/logs")
+    with place_of(kept.place).open(kept.name) as file:
+        assert kept.place == f"s3://{BUCKET}/logs" and len(file.read()) == kept.bytes
+    assert all(value not in repr(kept) for name, value in KEYS.items() if name != "AWS_REGION")
+    async with connection.transaction(isolation="repeatable_read"):
+        assert [row.position async for row in reading.entries(connection, 5, SIZE + 5)] == [*range(5, SIZE + 6)]
+    await unarchive(connection, 0)
+    assert await connection.fetch(ALL) == rows
+
+
+async def test_what_is_away_is_said(connection: Any, tmp_path: Path) -> None:
+    """Whoever needs archived events by position is told which they are and how they are loaded."""
+    await archive(connection, tmp_path)
+    assert await connection.fetchval("select log.must_be_here($1, $2)", SIZE, SIZE + 5)
+    with pytest.raises(asyncpg.PostgresError, match="positions 1 to 200 are in the archive") as away:
+        await connection.execute("select log.must_be_here($1, $2)", SIZE - 1, SIZE)
+    assert away.value.sqlstate == state.ARCHIVED
+
+
+@pytest.mark.parametrize(
+    ("part", "options", "words"),
+    [
+        (7, {}, "no part 7"),
+        (2, {}, "isn't full yet"),
+        (0, {"needed_from": SIZE}, "still to read from 200"),
+        (0, {"young": False}, "events of the last 45 days"),
+    ],
+)
+async def test_a_part_that_is_needed_stays(
+    connection: Any, tmp_path: Path, part: int, options: dict[str, Any], words: str
+) -> None:
+    """A part that isn't full, is young, or is still to be read isn't archived, and no file is written."""
+    with pytest.raises(ArchiveRefused, match=words):
+        await archive(connection, tmp_path / "kept", part, **options)
+    assert not (tmp_path / "kept").exists()
+
+
+async def test_a_view_that_is_behind_holds_a_part_back(connection: Any, tmp_path: Path) -> None:
+    """What follows the log by position must have passed the part."""
+    await connection.execute("create schema slow; create table slow.checkpoint as select 5::bigint as position")
+    with pytest.raises(ArchiveRefused, match="view slow has come to position 5"):
+        await archive(connection, tmp_path)
+
+
+async def test_a_file_that_comes_back_wrong_leaves_all_as_it_was(
+    connection: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A place that loses or changes a byte is noticed before anything is taken away."""
+    rows = await connection.fetch(ALL)
+    real = Folder.write
+
+    def spoil(self: Folder, name: str, source: Path) -> None:
+        source.write_bytes(source.read_bytes()[:-200])
+        real(self, name, source)
+
+    monkeypatch.setattr(Folder, "write", spoil)
+    with pytest.raises(FileBroken, match="parquet"):
+        await archive(connection, tmp_path)
+    assert await connection.fetch(ALL) == rows and not await state.read_all(connection)
+
+
+async def test_a_part_whose_file_is_gone_or_changed_stays_packed(connection: Any, tmp_path: Path) -> None:
+    """Loading says what is wrong with the file and leaves everything as it is; once the file is mended, it works."""
+    rows, streams = await connection.fetch(ALL), await streams_of(connection)
+    kept = await archive(connection, tmp_path)
+    lasts = await connection.fetch(READ_LASTS, streams)
+    file = tmp_path / kept.name
+    content = file.read_bytes()
+    for spoiled, error, words in (
+        (None, PlaceUnusable, "isn't there: put it back"),
+        (content[:-9], FileBroken, "changed or cut short"),
+        (content[:3000] + bytes([content[3000] ^ 1]) + content[3001:], FileBroken, "changed or cut short"),
+    ):
+        file.unlink(missing_ok=True) if spoiled is None else file.write_bytes(spoiled)
+        with pytest.raises(error, match=words):
+            await unarchive(connection, 0)
+        assert (await state.read_all(connection))[0].state == "packed"
+        assert await connection.fetch(LEFT) == [] and await connection.fetch(READ_LASTS, streams) == lasts
+    file.write_bytes(content)
+    await unarchive(connection, 0)
+    assert await connection.fetch(ALL) == rows
+
+
+async def test_the_file_of_another_part_is_refused(connection: Any, tmp_path: Path) -> None:
+    """A whole file of ours with other events is told by its hash."""
+    first, second = await archive(connection, tmp_path, 0), await archive(connection, tmp_path, 1)
+    (tmp_path / second.name).rename(tmp_path / first.name)
+    with pytest.raises(FileBroken, match="isn't the file that was archived"):
+        await unarchive(connection, 0)
+
+
+async def test_two_at_once_archive_a_part_once(dsn: str, connection: Any, tmp_path: Path) -> None:
+    """The second waits for the first, and is told that it is done."""
+    other = await asyncpg.connect(dsn)
+    found = await asyncio.gather(*(archive(one, tmp_path) for one in (connection, other)), return_exceptions=True)
+    await other.close()
+    assert sorted(type(one).__name__ for one in found) == ["Archive", "ArchiveRefused"]
+    assert files_in(tmp_path) == 1
+
+
+async def test_a_run_that_fails_anywhere_is_taken_up(connection: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever step a run ends at, the log is whole, and the next run does all of it."""
+    rows, streams = await connection.fetch(ALL), await streams_of(connection)
+    lasts = await connection.fetch(READ_LASTS, streams)
+
+    class Power(BaseException):
+        pass
+
+    for step in ("writing", "storing", "reading it back", "packing"):
+
+        def report(what: str, step: str = step) -> None:
+            if what == step:
+                raise Power
+
+        with pytest.raises(Power):
+            await packing.archive(connection, 0, Folder(tmp_path), now, report, needed_from=2**62, young=True)
+        assert await connection.fetch(ALL) == rows and await connection.fetch(READ_LASTS, streams) == lasts
+    await connection.execute("select log.prepare_packing(0)")  # a run that ended before the swap leaves this
+    await archive(connection, tmp_path)
+    assert await connection.fetch(READ_LASTS, streams) == lasts and await connection.fetch(LEFT) == []
+    assert files_in(tmp_path) == 1
+
+
+async def test_a_part_is_there_for_as_long_as_somebody_reads(dsn: str, connection: Any, tmp_path: Path) -> None:
+    """Two readers have a part while either reads, and nothing shows that it ever was away. What a kill leaves is given back."""
+    rows, of_all = await connection.fetch(ALL), await of_voters(connection)
+    for part in (0, 1):
+        await archive(connection, tmp_path, part)
+    async with Present(dsn) as first:
+        await first.ensure(0, 10)
+        assert [row.state for row in await state.read_all(connection)] == ["loaded", "packed"]
+        assert await of_voters(connection) == of_all
+        async with Present(dsn) as second:
+            await second.ensure(0, SIZE + 1)
+            assert await connection.fetch(ALL) == rows
+            await first.ensure(SIZE, SIZE + 10)
+            assert await connection.fetch(ALL) == rows
+        assert [row.state for row in await state.read_all(connection)] == ["packed", "loaded"]
+    assert [row.state for row in await state.read_all(connection)] == ["packed", "packed"]
+    assert await connection.fetch(LEFT) == [] and await of_voters(connection) == of_all
+    killed = Present(dsn)
+    await killed.ensure(0, 5)
+    killed._connection.terminate()
+    while (await state.read_all(connection))[0].state == "loaded":
+        await give_all_back(connection)
+    assert await connection.fetch(LEFT) == [] and await of_voters(connection) == of_all
