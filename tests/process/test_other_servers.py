@@ -22,10 +22,13 @@ from cryptography.x509.oid import NameOID
 from redis import Redis
 
 from events.log.postgres import session_settings
+from services.replicas import look
+from services.replicas.readers import replicas_of
 from services.status.read import LAST_TICK
 from tests.support import servers
 from tests.support.http import serving
 from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_for
+from tests.support.runners import until
 from tests.support.settings import environ
 
 PASSWORD = "p@ss/w:rd"
@@ -131,6 +134,18 @@ async def test_a_pooler_is_refused_in_one_sentence(
             assert done.returncode == 1
             assert done.stderr.startswith("ballotpress: DATABASE_URL leads to a pooler such as pgbouncer"), done.stderr
             assert done.stderr.count("\n") == 1
+
+
+async def test_a_pooler_before_a_replica_is_named(postgres: servers.Postgres, dsn: str, tmp_path: Path) -> None:
+    """A replica behind a pgbouncer isn't read from, and what to do is said: no session there is what it should be."""
+    with pgbouncer(postgres.folder, dsn, tmp_path / "pgbouncer.log", drops_settings=True) as pooled:
+        (replica,) = replicas_of(pooled, 2)
+
+        async def is_named() -> bool:
+            await replica.look()
+            return replica.why == look.POOLER
+
+        await until(is_named)
 
 
 def ran(environment: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
