@@ -1,4 +1,4 @@
-"""Group commit: many commands, one transaction, each decided under the head's lock.
+"""Group commit: many commands, one transaction, each decided as under the head's lock.
 
 No decision can lose a race, no answer is given before its events are durable, and no command spoils another.
 """
@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 import asyncpg
 from asyncpg import Connection
 
-from events.log import history, large, postgres, store
+from events.log import conditional, history, large, postgres, store
 from events.log.command import Command, Receipt
 from events.log.course import Course
 from events.log.event import Recorded, Registry
 from events.log.tasks import end
 from events.log.traced import BatchTrace, CommandsTrace
-from events.log.transaction import Known, ListingBehind, Outcome, decide_and_append, follow_all
+from events.log.transaction import Appended, Known, ListingBehind, Outcome, decide_and_append, follow_all
 
 V = TypeVar("V")
 
@@ -57,7 +57,9 @@ class Committer:
         tracing: CommandsTrace | None = None,
         patience: float = 2.0,
         pace: float = 0.003,
+        pace_each: float = 0.0002,
         enough: int = 32,
+        without_lock: bool = True,
         largest_batch: int = 512,
         longest_queue: int = 20_000,
     ) -> None:
@@ -68,6 +70,10 @@ class Committer:
         self._trace: BatchTrace | None = None
         self._patience = patience
         self._pace = pace
+        self._pace_each = pace_each
+        self._last_size = 0
+        self._chances = conditional.Chances()
+        self._goes_without_lock = without_lock
         self._enough = enough
         self._largest_batch = largest_batch
         self._longest_queue = longest_queue
@@ -126,6 +132,7 @@ class Committer:
             await self._let_gather(began)
             began = monotonic()
             self._in_flight = self._gather()
+            self._last_size = len(self._in_flight)
             if not self._queue:
                 self._arrived.clear()
             if not self._in_flight:
@@ -171,8 +178,8 @@ class Committer:
         return receipt
 
     async def _let_gather(self, began: float) -> None:
-        """Under load, let more commands gather: a batch costs as much as dozens of votes. After an idle moment none waits."""
-        rest = began + self._pace - monotonic()
+        """Under load, let more commands gather: a batch costs as much as dozens of votes. A lone caller never waits."""
+        rest = began + min(self._pace, self._pace_each * (self._last_size - 1)) - monotonic()
         if rest > 0 and len(self._queue) < self._enough:
             await asyncio.sleep(rest)
 
@@ -250,6 +257,22 @@ class Committer:
         """Decide and append a batch in one transaction; return each command's receipt or refusal."""
         self._is_committing = False
         connection = await self._connect()
+        if not connection.is_in_transaction() and self._may_go_without_lock(commands):
+            try:
+                return self._took(
+                    *await conditional.append(
+                        connection, self._registry, self._known, commands, self._chances, self._about_to_commit
+                    )
+                )
+            except (conditional.NeedsLock, conditional.Lost):
+                self._is_committing = False
+        return await self._commit_under_lock(connection, commands)
+
+    def _may_go_without_lock(self, commands: Sequence[Command[Any]]) -> bool:
+        return self._goes_without_lock and self._chances.good_for(len(commands)) and all(map(conditional.is_plain, commands))
+
+    async def _commit_under_lock(self, connection: "Connection[Any]", commands: Sequence[Command[Any]]) -> list[Outcome]:
+        """Decide a batch while nobody else can append."""
         if not connection.is_in_transaction():  # one begun with the last commit ends with its session
             await connection.execute("begin")
         if commands[0].seconds is not None:  # exclusive, and allowed to hold the head for longer than a batch of votes
@@ -265,11 +288,20 @@ class Committer:
             await history.note(connection, error.mark, "the log")
             self._known = Known(self._registry)
             return await self._commit(commands)
+        self._about_to_commit()
+        # If more commands wait, this commit begins their transaction too, which saves its `begin` a round trip.
+        goes_on = self._queue and not self._may_go_without_lock([waiting.command for waiting in self._queue])
+        await connection.execute("commit and chain" if goes_on else "commit")
+        return self._took(outcomes, appended)
+
+    def _about_to_commit(self) -> None:
+        """Note that what is sent next may commit the batch."""
         self._is_committing = True
         if self._trace is not None:
             self._trace.committing()
-        # If more commands wait, this commit begins their transaction too, which saves its `begin` a round trip.
-        await connection.execute("commit and chain" if self._queue else "commit")
+
+    def _took(self, outcomes: list[Outcome], appended: Appended | None) -> list[Outcome]:
+        """Tell of what was committed; return the outcomes."""
         if appended is not None:
             self._known.mark = appended.mark
             self._on_commit(appended.events)

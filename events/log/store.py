@@ -75,6 +75,9 @@ from batch, unnest($1::uuid[], $2::integer[], $3::smallint[], $4::text[], $5::te
 select recorded_at from batch
 """
 
+# The append of a batch if what it was decided on still stands, in `events.log.conditional`.
+APPEND_IF = "select * from log.append_if($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+
 LOCK_HEAD = "select position, extra as listing_position from log.lock_and_read('{}')"
 
 READ_STREAMS_SINCE = "select stream from log.events where position > $1"

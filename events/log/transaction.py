@@ -108,7 +108,9 @@ class Batch:
 
     def __init__(self, listing: Listing, position: int) -> None:
         self.listing = listing
-        self.position = position
+        self.start = self.position = position
+        self.is_joined = False
+        """Whether a command was decided on the event of another one."""
         self.past = Streams()
         self.found: Any = None
         self.events: list[Recorded[Any]] = []
@@ -130,7 +132,10 @@ class Batch:
             if kept[0] != key.fingerprint:
                 raise KeyReused(key.key)
             return cast("Receipt[Any]", msgspec.json.decode(kept[1], type=command.receipt_type))
-        decision = command.decide(self.past.see(reads, self.listing, self.found))
+        seen = self.past.see(reads, self.listing, self.found)
+        if self.events and any(last is not None and last.position > self.start for last in seen.lasts):
+            self.is_joined = True
+        decision = command.decide(seen)
         encoded = [encode(event) for _, event in decision.events]
         appended = len(encoded)
         receipt = Receipt(self.position + appended if appended else decision.position, appended, decision.value)
@@ -175,13 +180,18 @@ async def decide_and_append(
     Brings the listing up to the head. Raises ListingBehind if that takes too long, WentBack, and whatever the server raises.
     """
     batch, named = await _read(connection, registry, known, commands)
+    return decide(batch, commands, named), await _append(connection, known, batch)
+
+
+def decide(batch: Batch, commands: Sequence[Command[Any]], named: Sequence[Reads | Exception]) -> list[Outcome]:
+    """Decide every command in turn, given what each reads; return its receipt or refusal."""
     outcomes: list[Outcome] = []
     for command, reads in zip(commands, named, strict=True):
         try:
             outcomes.append(reads if isinstance(reads, Exception) else batch.decide(command, reads))
         except Exception as error:
             outcomes.append(error)
-    return outcomes, await _append(connection, known, batch)
+    return outcomes
 
 
 async def follow(connection: "Connection[Any]", registry: Registry, known: Known, most: int, until: int) -> bool:
@@ -208,14 +218,14 @@ async def _read(
 ) -> tuple[Batch, list[Reads | Exception]]:
     """Lock the head and read all that the commands name; return what each of them names, or why it is refused."""
     listing = known.listing
-    streams, named = _name(commands, listing)
+    streams, named = name(commands, listing)
     position, listing_position, rows = await _lock_and_read(connection, streams, known.mark)
     if listing_position < listing.position:
         listing = known.listing = registry.listing()
     if listing_position != listing.position:  # the streams may have been named after a listing of the past
         if await follow(connection, registry, known, MOST_UNDER_LOCK, position) and listing_position > listing.position:
             raise ListingBehind
-        streams, named = _name(commands, listing)
+        streams, named = name(commands, listing)
         rows = await connection.fetch(store.READ_LASTS, streams)
     batch = Batch(listing, position)
     for row in rows:
@@ -224,7 +234,7 @@ async def _read(
     return batch, named
 
 
-def _name(commands: Sequence[Command[Any]], listing: Listing) -> tuple[list[UUID], list[Reads | Exception]]:
+def name(commands: Sequence[Command[Any]], listing: Listing) -> tuple[list[UUID], list[Reads | Exception]]:
     """Ask every command what it reads; return the streams whose last events are needed, and each command's answer."""
     streams: dict[UUID, None] = {}
     named: list[Reads | Exception] = []
@@ -297,7 +307,7 @@ async def _append(connection: "Connection[Any]", known: Known, batch: Batch) -> 
         known.room = await parts.make_room(connection, batch.position)
     if batch.streams:
         recorded_at = await connection.fetchval(
-            store.APPEND, batch.streams, _once(batch.versions), _once(batch.schema_versions), _once(batch.types), batch.data,
+            store.APPEND, batch.streams, once(batch.versions), once(batch.schema_versions), once(batch.types), batch.data,
             batch.metas if any(batch.metas) else [], batch.listing_position,
         )  # fmt: skip
         appended = Appended(batch.events, history.Mark(batch.position, recorded_at, batch.streams[-1]))
@@ -305,9 +315,9 @@ async def _append(connection: "Connection[Any]", known: Known, batch: Batch) -> 
     return appended
 
 
-def _once(values: list[V]) -> list[V]:
+def once(values: list[V]) -> list[V]:
     """Return values that are all alike as one, others as they are: asyncpg's work for each value is a third of a vote's."""
-    return values[:1] if values.count(values[0]) == len(values) else values
+    return values[:1] if len(values) > 1 and values.count(values[0]) == len(values) else values
 
 
 async def keep_beside(connection: "Connection[Any]", batch: Batch) -> None:

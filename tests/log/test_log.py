@@ -285,7 +285,7 @@ async def test_a_session_that_ends_in_the_commit_is_not_tried_again(committer: C
 
 async def test_no_batch_goes_without_a_transaction(dsn: str, connection: Any) -> None:
     """A session that ends after a commit has begun the next batch's transaction takes it along: the batch begins its own."""
-    async with patient(dsn, largest_batch=1) as committer:
+    async with patient(dsn, largest_batch=1, without_lock=False) as committer:
         await add_tools(committer, "a")
         voted, given_up = (committer.submit(CastVote(new_id(), "a", "ship")) for _ in range(2))
         given_up.cancel()
