@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
@@ -237,10 +238,20 @@ def _reading(api: Api, path: str, header: str | None = None) -> Callable[[], flo
 
 
 def _append(sides: Sides, folder: Path) -> list[Line]:
-    def appending(side: Side, callers: int) -> Callable[[], float]:
-        return lambda: side.evaluate(APPEND, side.env["DATABASE_URL"], str(callers), str(SECONDS))
+    """Measure votes of one process, and of several with one caller each."""
 
-    return [_turns(f"votes appended, {n} callers", [appending(side, n) for side in sides]) for n in (1, 64, 256)]
+    def appending(side: Side, callers: int, processes: int = 1) -> Callable[[], float]:
+        words = (APPEND, side.env["DATABASE_URL"], str(callers), str(SECONDS))
+
+        def run() -> float:
+            with ThreadPoolExecutor(processes) as pool:
+                return sum(pool.map(lambda _: side.evaluate(*words), range(processes)))
+
+        return run
+
+    return [_turns(f"votes appended, {n} callers", [appending(side, n) for side in sides]) for n in (1, 4, 16, 64, 256)] + [
+        _turns(f"votes appended, {n} processes of one caller", [appending(side, 1, n) for side in sides]) for n in (2, 4)
+    ]
 
 
 def _replay(sides: Sides, folder: Path) -> list[Line]:

@@ -269,6 +269,18 @@ async def test_effects_go_with_their_events(committer: Committer, connection: An
     assert tried[-1] == "NeedsLock"
 
 
+async def test_a_part_that_others_filled_in_between_costs_no_vote(
+    committer: Committer, happens: list[Meddling], tried: list[str], connection: Any
+) -> None:
+    """A vote whose place others took, up to the last one that there is a part for, gets the first one of the next part."""
+    await warm(committer)
+    left = 30 - await head(connection)
+    vote = VoteCast(voter=new_id(), tool=new_id(), choice="ship")
+    happens.append(does(append(*((ids.stream_named("test", str(n)), vote) for n in range(left)))))
+    receipt = await committer.submit(Meddled(new_id(), "a", "skip"))
+    assert (receipt.position, tried[-1]) == (31, "NeedsLock")
+
+
 async def test_racing_processes_are_one_history(dsn: str, connection: Any) -> None:
     """Lone callers of four processes on three voters: each vote names the one before it, and each receipt its own event.
 

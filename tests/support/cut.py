@@ -1,4 +1,4 @@
-"""A way to PostgreSQL that breaks when told to: before a statement is at the server, under way, or before its answer is back."""
+"""A way to PostgreSQL that breaks when told to: before a statement reaches it, under way, or before its answer is back."""
 
 import asyncio
 import tempfile
