@@ -57,7 +57,7 @@ class Committer:
         tracing: CommandsTrace | None = None,
         patience: float = 2.0,
         pace: float = 0.003,
-        pace_each: float = 0.0002,
+        pace_each: float = 0.0005,
         enough: int = 32,
         without_lock: bool = True,
         largest_batch: int = 512,
