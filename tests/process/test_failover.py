@@ -1,4 +1,6 @@
-"""A failover to a synchronous standby under load: no acknowledged vote is lost, and every process goes on by itself.
+"""A failover to a standby under load: every process goes on by itself.
+
+A synchronous one loses no acknowledged vote. One that lacks the last votes is found out by every process.
 
 BALLOTPRESS_FAILOVERS says how many there are of each kind (default 1); BALLOTPRESS_FAILOVERS_FILE is where their seconds go.
 """
@@ -11,17 +13,23 @@ import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from time import monotonic
 
 import asyncpg
+import httpx
 import pytest
 
+from events.commands.ballots import CastVote
 from tests.support import standbys
-from tests.support.processes import COMMAND, PATIENCE
+from tests.support.catalogs import new_id
+from tests.support.http import wait_until_ready
+from tests.support.log import add_tools, patient
+from tests.support.processes import COMMAND, PATIENCE, free_port, started
 from tests.support.runners import until
 from tests.support.settings import LOG_KEY
+from tests.support.shown import addresses, look, shows_alike
 from tests.support.standbys import Pair, value
 from tests.support.streams import Stream, streaming
 from tests.support.survival import Cluster, Load, all_is_well, load, populate
@@ -29,6 +37,13 @@ from tests.support.survival import Cluster, Load, all_is_well, load, populate
 pytestmark = pytest.mark.postgres
 
 FAILOVERS = int(os.environ.get("BALLOTPRESS_FAILOVERS", "1"))
+
+LOST = 40
+"""Votes that are acknowledged and lost."""
+MOST_UNEVEN = 5
+"""Addresses whose answer tells the time."""
+LAST = "select position from log.head"
+BOTH = "select least((select min(position) from cards_4.checkpoint), (select position from log.head))"
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +169,95 @@ async def take_back(pair: Pair, cluster: Cluster) -> None:
     assert process is not None
     cluster.adopt(**{f"server{pair.standby}": process})
     await pair.wait_for_standby(synchronous=True)
+
+
+@pytest.mark.timeout(600)
+async def test_a_lost_tail_is_found_by_every_process(fleet: Cluster) -> None:
+    """An asynchronous standby takes over without the last votes: caches, ETags, views and worker go by the log as it is.
+
+    Every address is answered as by a process that never knew the lost votes. `status` and readiness say what is gone and what
+    to do; the signer signs no other history than it did.
+    """
+    pair = fleet.pair
+    await pair.wait_for_standby(synchronous=False)
+    async with load(fleet) as voting:
+        await voting.acknowledges(30)
+    await stands_at(fleet, pair.one(pair.standby, "site"), await value(fleet.dsn, LAST))
+    fleet.kill(f"server{pair.standby}")
+    kept = await value(fleet.dsn, LAST)
+    assert isinstance(kept, int)
+    async with patient(fleet.dsn) as committer:
+        await add_tools(committer, "lost-tool")
+        for n in range(LOST):
+            await committer.submit(CastVote(new_id(), ("lost-tool", "tool-0", "tool-1", "tool-2")[n % 4], "ship"))
+    lost = await value(fleet.dsn, LAST)
+    await stands_at(fleet, fleet.dsn, lost)
+    await until(lambda: signs(fleet, lost))
+    clients = [httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) for port in fleet.ports]
+    past = [f"/v1/tools/tool-{n}?position={kept + more}" for n in range(3) for more in (1, 5, LOST // 2)]
+    asked = [*addresses("tool-1", "lost-tool"), *past]
+    known = [{address: await look(client, address) for address in asked} for client in clients]
+    assert sum(shown.status == 200 for shown in known[0].values()) > len(asked) // 2
+    assert known[0]["/v1/tools/lost-tool"].status == 200
+
+    fleet.kill(f"server{pair.primary}")
+    fleet.start(f"server{pair.standby}")
+    await pair.promote()
+    await asyncio.to_thread(fleet.ready)
+    with another_api(fleet) as address:
+        async with httpx.AsyncClient(base_url=address, timeout=PATIENCE) as fresh:
+            for votes in (5, LOST + 10):  # fewer than were lost; then positions beyond all that were known
+                async with load(fleet) as after:
+                    await after.acknowledges(votes)
+                await stands_at(fleet, fleet.dsn, await value(fleet.dsn, LAST))
+                for client, before in list(zip(clients, known, strict=True))[: 1 if votes < LOST else 2]:
+                    assert await shows_alike(client, fresh, before) <= MOST_UNEVEN
+                await all_is_well(fleet, after)
+    assert (await look(clients[0], "/v1/tools/lost-tool")).status == 404
+    await says_what_to_do(fleet, clients[0], kept)
+    signed = await value(fleet.dsn, "select max(size) from proof.checkpoints")
+    assert isinstance(signed, int) and signed <= kept, "another history was signed"
+    for client in clients:
+        await client.aclose()
+
+
+@contextmanager
+def another_api(fleet: Cluster) -> Iterator[str]:
+    """Run an API process that knows nothing of the past; give its address."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    with started((*COMMAND, "api", "--port", str(port)), fleet.environ, fleet.folder / "output"):
+        wait_until_ready(address, fleet.said)
+        yield address
+
+
+async def stands_at(fleet: Cluster, dsn: str, position: object) -> None:
+    """Wait until a database has the log and the cards up to a position."""
+
+    async def reached() -> bool:
+        seen = await value(dsn, BOTH)
+        return isinstance(seen, int) and isinstance(position, int) and seen >= position
+
+    await until(reached)
+
+
+async def signs(fleet: Cluster, position: object) -> bool:
+    """Tell whether the log is signed up to a position."""
+    return await value(fleet.dsn, "select max(size) from proof.checkpoints") == position
+
+
+async def says_what_to_do(fleet: Cluster, client: httpx.AsyncClient, kept: int) -> None:
+    """`status` and readiness name the rewind and the signer's doubt; the worker holds the newsletter, and knows the new log."""
+    ready = (await client.get("/health/ready")).json()
+    assert ready["status"] == "degraded"
+    assert f"history: the log went back from {kept + LOST + 1} to {kept}" in str(ready["reasons"])
+    command = (*COMMAND, "status")
+    done = await asyncio.to_thread(
+        subprocess.run, command, env=fleet.environ, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert f"! The log went back from {kept + LOST + 1} to {kept}: {LOST + 1} positions are gone" in done.stdout, done.stdout
+    assert "`ballotpress digest resume`" in done.stdout
+    assert "! The public log isn't signed any more" in done.stdout
+    assert await value(fleet.dsn, "select paused_at is not null from newsletter.schedule")
+    noticed = await value(fleet.dsn, "select string_agg(distinct noticed_by, ', ') from log.rewinds")
+    assert "the worker" in str(noticed) or "the cards" in str(noticed), noticed
