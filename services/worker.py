@@ -17,7 +17,7 @@ from arq.worker import Worker
 
 from events.log import postgres
 from events.log.leftovers import remove_leftovers
-from events.log.parts import make_room_ahead
+from events.log.parts import keep, make_room_ahead
 from events.log.store import clear_old_receipts
 from services import valkey
 from services.integrity import decisions
@@ -108,6 +108,7 @@ def create_worker(settings: Settings, mailroom: Mailroom, desk: Desk, erasures: 
             cron(_clear_sessions, minute=22, run_at_startup=True),
             cron(_forget_marks, minute={2, 32}, run_at_startup=True),
             cron(_forget_unconfirmed, minute=37),
+            cron(_keep_parts, minute=52),
             cron(_keep_sizes, minute=11, run_at_startup=True),
             cron(_make_room, minute=set(range(60)), second=15, run_at_startup=True, keep_result=0),
             cron(_remove_leftovers, hour=3, minute=47),
@@ -206,6 +207,14 @@ async def _make_room(ctx: dict[str, Any]) -> None:
     connection = await postgres.connect(ctx["database_url"], "worker", seconds=60)
     try:
         await make_room_ahead(connection, ctx["log_part_size"])
+    finally:
+        await connection.close()
+
+
+async def _keep_parts(ctx: dict[str, Any]) -> int:
+    connection = await postgres.connect(ctx["database_url"], "worker", seconds=240)
+    try:
+        return await keep(connection)
     finally:
         await connection.close()
 

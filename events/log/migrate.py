@@ -38,7 +38,8 @@ _RECORD: Final = "insert into public.ballotpress_migrations (number, digest) val
 _UNFINISHED: Final = """
 select format('%I.%I', n.nspname, c.relname) as name
 from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
-where not i.indisvalid and i.indrelid = 'log.events'::regclass
+where not i.indisvalid and c.relkind = 'i'
+  and i.indrelid = any(array(select relid::oid from pg_partition_tree('log.events')) || 'log.events'::regclass::oid)
 """
 
 

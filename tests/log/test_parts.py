@@ -12,9 +12,11 @@ from events.catalog import ToolUnlisted
 from events.commands.ballots import CastVote
 from events.log import ids, parts
 from events.log.committer import Committer
+from tests.support.before_parts import fill
 from tests.support.catalogs import new_id
 from tests.support.log import add_tools, append, patient
 from tests.support.parts import make_small
+from tests.support.servers import locked
 
 SIZE = 10
 READ_PARTS = "select part, first_position, last_position from log.parts order by part"
@@ -129,3 +131,48 @@ async def test_appends_go_by_indexes_of_a_part_that_was_empty(small: Any, dsn: s
     await small.execute("select pg_stat_clear_snapshot()")
     assert await small.fetchval("select count(*) from log.events_1") > 100
     assert await small.fetch(READ_SCANS) == before
+
+
+READ_INDEXES = """
+select c.relname as name, pg_relation_size(c.oid) as bytes, i.indisvalid and i.indisready as is_whole
+from pg_index i join pg_class c on c.oid = i.indexrelid join log.parts p on i.indrelid = to_regclass('log.events_' || p.part)
+order by 1
+"""
+
+
+async def test_a_full_part_is_packed_once(small: Any, dsn: str) -> None:
+    """The keys of full parts are written anew without the gaps that votes left; the part at the head is left alone."""
+    await make_small(small, 3_000)
+    await small.execute("select log.make_room(6500)")
+    await fill(small, 6_500)
+    before = {row["name"]: row["bytes"] for row in await small.fetch(READ_INDEXES)}
+    assert await parts.keep(small) == 4
+    rows = await small.fetch(READ_INDEXES)
+    after = {row["name"]: row["bytes"] for row in rows}
+    assert all(row["is_whole"] for row in rows) and after.keys() == before.keys()
+    assert after["events_0_pkey"] < 0.8 * before["events_0_pkey"]
+    assert {name for name in after if after[name] != before[name]} <= {
+        f"events_{n}_{key}" for n in (0, 1) for key in ("pkey", "position_key")
+    }
+    assert await parts.keep(small) == 0
+    assert await small.fetchval("select reltuples from pg_class where oid = 'log.events'::regclass") == 6_500
+
+
+async def test_a_packing_that_was_cut_short_is_done_anew(small: Any, dsn: str) -> None:
+    """What a killed packing leaves is an index that nobody uses: it is dropped, and the next one ends."""
+    await make_small(small, 1_000)
+    await small.execute("select log.make_room(1500)")
+    await fill(small, 1_500)
+    killed, other = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+    async with locked(dsn, "select * from log.events_0 limit 1"):
+        packing = asyncio.create_task(parts.keep(killed))
+        while not await small.fetch("select from pg_stat_progress_create_index where phase like 'waiting%'"):
+            await asyncio.sleep(0.02)
+        assert await parts.keep(other) == 0  # one does it
+        await small.execute("select pg_terminate_backend($1)", killed.get_server_pid())
+        with pytest.raises((asyncpg.PostgresError, ConnectionError, asyncpg.InterfaceError)):
+            await packing
+    assert not all(row["is_whole"] for row in await small.fetch(READ_INDEXES))
+    assert await parts.keep(small) == 2
+    assert all(row["is_whole"] for row in await small.fetch(READ_INDEXES))
+    await other.close()

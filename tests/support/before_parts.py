@@ -49,7 +49,7 @@ SET_HEAD: Final = "update log.head set position = $1, recorded_at = '2026-06-01'
 
 async def fill(connection: "asyncpg.Connection[Any]", events: int) -> None:
     """Write the first events of a log."""
-    await connection.execute(FILL, events)
+    await connection.execute(FILL, events)  # the streams come in no order, as voters do
     await connection.execute(SET_HEAD, events)
 
 

@@ -54,6 +54,7 @@ async def fill_year(dsn: str, events: int, tools: int = 5_000) -> int:
     await connection.execute("alter table log.events enable trigger events_append_only")
     await connection.execute(FUNCTIONS)
     head: int = await connection.fetchval("select position from log.head")
+    await connection.execute("select log.make_room($1)", head + events)
     step = 364 * 86_400 * 1_000_000 / events
     for start in range(0, events, AT_ONCE * BLOCK):
         end = min(events, start + AT_ONCE * BLOCK)
