@@ -1,7 +1,7 @@
 """The log's parts: `log.events` is partitioned by ranges of positions, and a part is there before its first event is.
 
 Whoever appends makes sure of that under the head's lock, so no vote is ever refused for want of a part. A clock makes parts
-ahead, so that an append hardly ever has to.
+ahead, so that an append hardly ever has to, and packs those that are full.
 """
 
 from typing import Any, Final, TypeAlias
@@ -31,8 +31,8 @@ async def make_room_ahead(database: Database, size: int = PART_SIZE) -> int:
 
 _LOCK_KEY: Final = 0x7061636B
 
-# A full part never changes again, so its keys need no room for what comes between their entries. `packed` is said of an index once
-# it was made anew; what a build that was cut short left is no use to anybody.
+# A full part never changes again, so its keys need no room for what comes between their entries. `packed` is said of an index
+# once it was made anew; what a build that was cut short left is no use to anybody.
 READ_UNPACKED: Final = """
 select c.oid::regclass::text as part, n.nspname || '.' || quote_ident(x.relname) as index, i.indisvalid as is_whole
 from log.parts p
