@@ -1,6 +1,7 @@
-"""The web process: its routes and their wiring as a Litestar application, served inside this process.
+"""The web process: its routes and their wiring as a Litestar application, served by granian inside this process.
 
-So there is one process to signal, stop or kill, and no worker that could outlive its parent.
+So there is one process to signal, stop or kill, and no worker that could outlive its parent; it is no slower than granian's own
+processes.
 """
 
 import asyncio
@@ -8,12 +9,15 @@ import gc
 import resource
 import signal
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from types import ModuleType
 from typing import Any, Final
 
 import uvloop
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
 from litestar import Litestar
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
@@ -77,24 +81,26 @@ from services.web import (
     your_data,
 )
 from services.web.http import assets
+from services.web.http.admission import ArrivalLoop
 from services.web.http.answers import Answer, EmptyAnswer
 from services.web.http.call import Call as HttpCall
 from services.web.http.doorkeeper import Doorkeeper
-from services.web.http.edge import Edge, body_limits
+from services.web.http.edge import HEAD_LIMIT, Edge, body_limits
 from services.web.http.endpoints import Dispatch
 from services.web.http.openapi import documentation
 from services.web.http.problems import add_kinds
-from services.web.http.server import Server
 from services.web.refusals import REFUSALS, refusal
 from services.web.site import Call, Site
 
-# A connection holds a place as long as its answer lasts, streams too; others wait.
+# A connection holds a place as long as its answer lasts, streams too; granian's own limit is 128, and others would wait.
 BACKLOG: Final = 1024
 MOST_AT_ONCE: Final = 4096
 CROWDED: Final = MOST_AT_ONCE * 7 // 8
 NETWORK_CONNECTIONS: Final = MOST_AT_ONCE // 16
 """A network's share of the places, once so many connections are open that they run short."""
 STOP_SECONDS: Final = 5
+HEAD_MILLISECONDS: Final = 8_000
+"""How long a head may take, from the connection's opening or the answer before it: so a silent connection ends as well."""
 YOUNG_OBJECTS: Final = 20_000
 """So many objects are made between two looks for garbage: the usual 700 are those of a few requests that are under way."""
 
@@ -154,19 +160,19 @@ def run(settings: Settings, host: str, port: int) -> None:
     configure(settings.log_format)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file, and the usual limit is 1,024
-    uvloop.run(serve(settings, host, port))
+    uvloop.run(serve(settings, host, port), loop_factory=ArrivalLoop)
 
 
 async def serve(settings: Settings, host: str, port: int) -> None:
     """Serve inside a running event loop."""
     app = create_app(settings)
     site: Site = app.state.site
-    server, loop = Server(app.asgi_handler, host, port, backlog=BACKLOG, most=MOST_AT_ONCE), asyncio.get_running_loop()
+    server, loop = _server(app, host, port), asyncio.get_running_loop()
 
     def stop() -> None:
         site.live.close()  # streams never end by themselves, and the server waits for requests under way
         site.followers.close()
-        server.stop()
+        server.stop()  # type: ignore[no-untyped-call]
 
     def leave() -> None:
         """Say so in every answer for a while, so that proxies and callers go elsewhere; a second signal ends the wait."""
@@ -180,7 +186,25 @@ async def serve(settings: Settings, host: str, port: int) -> None:
     async with app.lifespan(), running(doorkeeper.run()):
         gc.freeze()  # what is loaded now stays: collections needn't look at it again
         gc.set_threshold(YOUNG_OBJECTS)
-        await server.serve(STOP_SECONDS)
+        with suppress(TimeoutError):  # granian raises it when it has cut a caller off
+            await server.serve()
+
+
+def _server(app: Litestar, host: str, port: int) -> Server:
+    server = Server(
+        app.asgi_handler,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGINL,  # the lifespan is ours, so that errors at the start are raised here
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=BACKLOG,
+        backpressure=MOST_AT_ONCE,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS, max_buffer_size=HEAD_LIMIT),
+        log_enabled=False,
+    )
+    server.workers_kill_timeout = STOP_SECONDS
+    return server
 
 
 @asynccontextmanager

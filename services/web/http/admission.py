@@ -5,8 +5,16 @@ cost is better spent on a fresher one. And no more than so many requests are und
 is taken beyond that waits for the log in vain. Health, metrics and operators are never refused.
 """
 
+import asyncio
 from collections import deque
-from typing import Final
+from collections.abc import Callable
+from contextvars import Context, ContextVar, copy_context
+from time import perf_counter
+from typing import Final, TypeVarTuple
+
+import uvloop
+
+A = TypeVarTuple("A")
 
 OLDEST_SECONDS: Final = 1.0
 MOST_WRITES: Final = 512
@@ -20,6 +28,26 @@ FORGET_SECONDS: Final = 2.5
 SPANS: Final = 5
 ALWAYS: Final = ("/health/", "/metrics", "/v1/ops/", "/ops")
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_arrived: ContextVar[float] = ContextVar("arrived", default=0.0)
+
+
+class ArrivalLoop(uvloop.Loop):
+    """An event loop that remembers when other threads, of which the server's is one, handed it a callback."""
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[*A], object], *args: *A, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Schedule a callback; in its context, and in that of the tasks it makes, the time of this call stands."""
+        context = copy_context() if context is None else context.copy()
+        context.run(_arrived.set, perf_counter())
+        return super().call_soon_threadsafe(callback, *args, context=context)
+
+
+def waited(now: float) -> float:
+    """Return how many seconds the present request had to wait for the event loop; 0 where nobody noted it."""
+    arrived = _arrived.get()
+    return now - arrived if arrived else 0.0
 
 
 class _Span:

@@ -20,7 +20,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import HTTPResponseStartEvent, HTTPScope, Message, Receive, Scope, Send
 
 from services.logs import request_id as logged_request_id
-from services.web.http.admission import Admission, Place, Sampler
+from services.web.http.admission import Admission, Place, Sampler, waited
 from services.web.http.answers import Answer, EmptyAnswer
 from services.web.http.call import Site
 from services.web.http.endpoints import BODY_LIMIT, Dispatch, Operation
@@ -117,7 +117,7 @@ class Edge:
         extra["more_headers"] = ()
         method = scope["method"] if scope["method"] in METHODS else OTHER
         span = None if self._tracing is None else self._tracing.begin(head)
-        place = self._admission.enter(method, scope["path"], started, started - extra.get("arrived", started))
+        place = self._admission.enter(method, scope["path"], started, waited(started))
         extra["is_head"] = is_head = method == "HEAD"
         outgoing = _Outgoing(send, extra, self._headers_for(scope, head, request_id), place, is_head=is_head)
         if is_head:
