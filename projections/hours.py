@@ -1,4 +1,4 @@
-"""Read tallies of the past: whole hours from the tables, the rest of one hour from the log, never beyond the checkpoint.
+"""Read tallies of the past: days and hours from the tables, the rest of one hour from the log, never beyond the checkpoint.
 
 Counted is what the site showed then. Corrected leaves out voters disqualified as of the checkpoint.
 """
@@ -49,9 +49,15 @@ side as materialized (
     from asked a where a.position - a.begun > a.ended - a.position
 ),
 hours as (
-    select coalesce(sum(case when $3 then h.corrected_ship else h.ship end), 0) as ship,
-           coalesce(sum(case when $3 then h.corrected_skip else h.skip end), 0) as skip
-    from side s join {hours}.hours h on h.tool = $1 and h.hour < s.until
+    select coalesce(sum(case when $3 then p.corrected_ship else p.ship end), 0) as ship,
+           coalesce(sum(case when $3 then p.corrected_skip else p.skip end), 0) as skip
+    from (select s.until, (s.until at time zone 'UTC')::date as day from side s) s
+    cross join lateral (
+        select d.ship, d.skip, d.corrected_ship, d.corrected_skip from {hours}.daily d where d.tool = $1 and d.day < s.day
+        union all
+        select h.ship, h.skip, h.corrected_ship, h.corrected_skip
+        from {hours}.hours h where h.tool = $1 and h.day = s.day and h.hour < s.until
+    ) p
 ),
 changes as (
     select t.plus, t.minus
@@ -76,12 +82,21 @@ AS_OF = named(_TALLY.replace("{asked}", _AT_TIME))
 AT = named(_TALLY.replace("{asked}", _AT_POSITION))
 
 # The changes of each period; the row without a period sums up everything before the first.
-CHANGES = named("""
+_BY_HOUR = named("""
 select case when h.hour >= $2 then date_trunc($4, h.hour, 'UTC') end as period,
        sum(case when $5 then h.corrected_ship else h.ship end)::bigint as ship,
        sum(case when $5 then h.corrected_skip else h.skip end)::bigint as skip
 from {hours}.hours h
 where h.tool = $1 and h.hour < $3
+group by period
+""")
+_BY_DAY = named("""
+select case when d.day >= ($2::timestamptz at time zone 'UTC')::date
+            then date_trunc($4, d.day::timestamp at time zone 'UTC', 'UTC') end as period,
+       sum(case when $5 then d.corrected_ship else d.ship end)::bigint as ship,
+       sum(case when $5 then d.corrected_skip else d.skip end)::bigint as skip
+from {hours}.daily d
+where d.tool = $1 and d.day < ($3::timestamptz at time zone 'UTC')::date
 group by period
 """)
 
@@ -109,5 +124,5 @@ async def changes(
 
     `start` and `end` are beginnings of periods; weeks begin on Monday (ISO 8601).
     """
-    rows = await pool.fetch(CHANGES, tool, start, end, every, corrected)
+    rows = await pool.fetch(_BY_HOUR if every == "hour" else _BY_DAY, tool, start, end, every, corrected)
     return {row["period"]: (row["ship"], row["skip"]) for row in rows}

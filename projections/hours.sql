@@ -1,19 +1,42 @@
 -- Hours: the changes of each tool's tally in each hour (UTC), twice: as counted then, and corrected, without the votes of voters
--- disqualified now. A tally as of a time is a sum of hours and the rest of one hour from the log.
+-- disqualified now. A tally as of a time is a sum of days, of hours, and the rest of one hour from the log.
+--
+-- Most tools have few votes in an hour, so the hours of a day share a row: a third of the bytes that a row an hour takes, and a
+-- twelfth of the rows that a year is summed from.
 
--- tables: changes by hour, with the positions of the first and the last of them, and the disqualified voters
-create table hours (
-    tool           text        not null collate "C",
-    hour           timestamptz not null,
-    ship           bigint      not null,
-    skip           bigint      not null,
-    corrected_ship bigint      not null,
-    corrected_skip bigint      not null,
-    first_position bigint      not null,
-    last_position  bigint      not null,
-    constraint hours_pkey primary key (tool, hour)
+-- tables: a row a tool and day with changes. `hours`, in order, are {hour, ship, skip, first position, last position}, positions
+-- counted from the row's. `voided` are {hour, ship, skip}: by how much counted is more than corrected; null where nowhere
+create table days (
+    first_position bigint  not null,
+    day            date    not null,
+    ship           integer not null,
+    skip           integer not null,
+    tool           text    not null collate "C",
+    hours          integer[] not null,
+    voided         integer[],
+    constraint days_pkey primary key (tool, day)
 );
-create index hours_hour_idx on hours (hour);
+
+-- What is read of them. `n` is the number of hours since 1970. Who asks for a time names days as well, which have the index.
+create view hours as
+select d.tool, d.day, (d.day - date '1970-01-01') * 24 + h.hour as n,
+       (d.day + h.hour * interval '1 hour') at time zone 'UTC' as hour, d.hours[h.i][2] as ship, d.hours[h.i][3] as skip,
+       d.hours[h.i][2] - coalesce(v.ship, 0) as corrected_ship, d.hours[h.i][3] - coalesce(v.skip, 0) as corrected_skip,
+       d.first_position + d.hours[h.i][4] as first_position, d.first_position + d.hours[h.i][5] as last_position
+from days d
+cross join lateral unnest(d.hours[:][1:1]) with ordinality as h(hour, i)
+left join lateral (
+    select d.voided[o.i][2] as ship, d.voided[o.i][3] as skip
+    from unnest(d.voided[:][1:1]) with ordinality as o(hour, i) where o.hour = h.hour
+) v on d.voided is not null;
+
+create view daily as
+select d.tool, d.day, d.ship, d.skip, d.ship - coalesce(v.ship, 0) as corrected_ship, d.skip - coalesce(v.skip, 0) as corrected_skip
+from days d
+left join lateral (
+    select sum(d.voided[o.i][2]) as ship, sum(d.voided[o.i][3]) as skip
+    from unnest(d.voided[:][1:1]) with ordinality as o(hour, i)
+) v on d.voided is not null;
 
 create table disqualified (
     voter text not null collate "C",
@@ -41,7 +64,9 @@ create table trends_begin (
     constraint trends_begin_only_row check (only_row)
 );
 
--- indexes: what the lists are read from; no step needs them, so a rebuild makes them at its end
+-- indexes: what the lists are read from; no step needs them, so a rebuild makes them at its end. Live, the step `trends` is glad of
+-- the first
+create index if not exists days_day_idx on days (day);
 create index if not exists trends_net_idx on trends ((-net), slug) where listed;
 create index if not exists trends_category_idx on trends (category, (-net), slug) where listed;
 create index if not exists trends_before_idx on trends (log.settled_place(before_ship, before_skip), slug)
@@ -54,19 +79,26 @@ select t.name, t.total
 from (
     select coalesce(sum(ship), 0)::bigint as ship, coalesce(sum(skip), 0)::bigint as skip,
            coalesce(sum(corrected_ship), 0)::bigint as corrected_ship, coalesce(sum(corrected_skip), 0)::bigint as corrected_skip
-    from hours
+    from daily
 ) s
+cross join (
+    select coalesce(sum(c.ship - c.skip) filter (where c.is_of_week), 0)::bigint as net,
+           coalesce(sum(c.ship + c.skip) filter (where not c.is_of_week), 0)::bigint as before
+    from (
+        select d.tool, d.ship, d.skip, d.day > b.day as is_of_week
+        from days d cross join (select (hour at time zone 'UTC')::date as day from trends_begin) b where d.day <> b.day
+        union all
+        select h.tool, h.ship, h.skip, h.hour >= b.hour
+        from trends_begin b join hours h on h.day = (b.hour at time zone 'UTC')::date
+    ) c
+    join trends t on t.tool = c.tool
+) w
 cross join lateral (
     values ('ship', s.ship), ('skip', s.skip), ('corrected ship', s.corrected_ship), ('corrected skip', s.corrected_skip),
            ('disqualified voters', (select count(*) from disqualified)), ('tools', (select count(*) from trends)),
-           ('votes of the last 7 days missing from the trends', (
-               select coalesce(sum(h.ship - h.skip), 0)::bigint from hours h join trends t on t.tool = h.tool
-               where h.hour >= (select b.hour from trends_begin b)
-           ) - (select coalesce(sum(t.net), 0)::bigint from trends t)),
-           ('votes before the last 7 days missing from the trends', (
-               select coalesce(sum(h.ship + h.skip), 0)::bigint from hours h join trends t on t.tool = h.tool
-               where h.hour < (select b.hour from trends_begin b)
-           ) - (select coalesce(sum(t.before_ship + t.before_skip), 0)::bigint from trends t))
+           ('votes of the last 7 days missing from the trends', w.net - (select coalesce(sum(net), 0)::bigint from trends)),
+           ('votes before the last 7 days missing from the trends',
+            w.before - (select coalesce(sum(before_ship + before_skip), 0)::bigint from trends))
 ) as t(name, total);
 
 -- changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated, ToolAdded): votes twice, voters, and tools
@@ -126,41 +158,6 @@ from (
 ) e
 where t.tool = e.data->>'tool';
 
--- step voters (VoterDisqualified, VoterReinstated): take back, or give back, the votes of a voter before this window, in their own hours
-with last_word as (
-    select distinct on (e.data->>'voter') e.data->>'voter' as voter, e.type
-    from log.taken($1, $2, $3, '{VoterDisqualified, VoterReinstated}') e
-    order by e.data->>'voter', e.position desc
-),
-gone as (
-    insert into disqualified (voter)
-    select l.voter from last_word l where l.type = 'VoterDisqualified' order by l.voter
-    on conflict (voter) do nothing
-    returning voter
-),
-back as (
-    delete from disqualified d using last_word l where d.voter = l.voter and l.type = 'VoterReinstated' returning d.voter
-),
-changed as (
-    select voter, -1 as sign from gone union all select voter, 1 from back
-)
-insert into hours as h (tool, hour, ship, skip, corrected_ship, corrected_skip, first_position, last_position)
-select e.data->>'tool', date_trunc('hour', e.recorded_at, 'UTC'), 0, 0,
-       sum(c.sign * (coalesce(e.data->>'choice' = 'ship', false)::integer - coalesce(e.data->>'previous' = 'ship', false)::integer)),
-       sum(c.sign * (coalesce(e.data->>'choice' = 'skip', false)::integer - coalesce(e.data->>'previous' = 'skip', false)::integer)),
-       min(e.position), max(e.position)
-from changed c
-cross join lateral (
-    -- Not log.tally_changes: for each voter that would also read disqualifications, by another index.
-    select r.data, r.recorded_at, r.position from log.between_streams(log.first_stream(c.voter), log.last_stream(c.voter)) r
-    where r.data->>'voter' = c.voter and r.position <= $1 and r.position <> all($3::bigint[]) and r.type in ('VoteCast', 'VoteRetracted')
-    offset 0 -- keeps this a look-up of each voter's range; joined freely, the planner would read the whole log
-) e
-group by 1, 2
-order by 1, 2
-on conflict (tool, hour) do update
-set corrected_ship = h.corrected_ship + excluded.corrected_ship, corrected_skip = h.corrected_skip + excluded.corrected_skip;
-
 -- step trends (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): the window's changes come in, and the hours that are 7 days old go; before `changes`, so that `hours` are those before the window
 with begin as materialized (
     select l.hour, log.position_at(l.hour - interval '1 microsecond') as before
@@ -182,7 +179,9 @@ changes as (
     union all
     select h.tool, h.ship, h.skip, -1, 1
     from hours h
-    where h.hour >= (select b.hour from trends_begin b) and h.hour < (select b.hour from begin b)
+    where h.day >= (select (b.hour at time zone 'UTC')::date from trends_begin b)
+      and h.day <= (select (b.hour at time zone 'UTC')::date from begin b)
+      and h.hour >= (select b.hour from trends_begin b) and h.hour < (select b.hour from begin b)
 )
 insert into trends as t (tool, slug, category, listed, net, before_ship, before_skip)
 select k.tool, k.slug, k.category, k.listed, d.net, d.ship, d.skip
@@ -202,88 +201,156 @@ on conflict (tool) do update
 set net = t.net + excluded.net, before_ship = t.before_ship + excluded.before_ship,
     before_skip = t.before_skip + excluded.before_skip;
 
--- step changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): counted, all of them; corrected, votes of voters not disqualified at the window's end
-insert into hours as h (tool, hour, ship, skip, corrected_ship, corrected_skip, first_position, last_position)
-select c.tool, date_trunc('hour', c.recorded_at, 'UTC'),
-       count(*) filter (where c.plus = 'ship') - count(*) filter (where c.minus = 'ship'),
-       count(*) filter (where c.plus = 'skip') - count(*) filter (where c.minus = 'skip'),
-       count(*) filter (where c.own and c.plus = 'ship') - count(*) filter (where c.own and c.minus = 'ship'),
-       count(*) filter (where c.own and c.plus = 'skip') - count(*) filter (where c.own and c.minus = 'skip'),
-       min(c.position), max(c.position)
-from (
-    select t.tool, t.position, t.recorded_at, t.plus, t.minus, d.voter is null and t.type in ('VoteCast', 'VoteRetracted') as own
-    from log.changes_taken($1, $2, $3) t left join disqualified d on d.voter = t.voter
-) c
-group by 1, 2
-order by 1, 2
-on conflict (tool, hour) do update
-set ship = h.ship + excluded.ship, skip = h.skip + excluded.skip,
-    corrected_ship = h.corrected_ship + excluded.corrected_ship, corrected_skip = h.corrected_skip + excluded.corrected_skip,
-    last_position = excluded.last_position;
+-- step changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): the window's changes come to the hours of their days. Void
+-- are those that no ballot made, and those of voters who are out at its end. Of who is out since it, or in again, so are the ballots
+-- before it, or no more
+with last_word as (
+    select distinct on (e.data->>'voter') e.data->>'voter' as voter, e.type
+    from log.taken($1, $2, $3, '{VoterDisqualified, VoterReinstated}') e
+    order by e.data->>'voter', e.position desc
+),
+turned as materialized (
+    select l.voter, case l.type when 'VoterDisqualified' then 1 else -1 end as sign
+    from last_word l left join disqualified d on d.voter = l.voter
+    where (l.type = 'VoterDisqualified') <> (d.voter is not null)
+),
+changed (tool, n, ship, skip, void_ship, void_skip, first_position, last_position) as materialized (
+    select c.tool, c.n, sum(c.ship)::integer, sum(c.skip)::integer, sum(c.void * c.ship)::integer, sum(c.void * c.skip)::integer,
+           min(c.position), max(c.position)
+    from (
+        select t.tool, floor(date_part('epoch', t.recorded_at) / 3600)::integer as n, t.position,
+               (t.plus is not distinct from 'ship')::integer - (t.minus is not distinct from 'ship')::integer as ship,
+               (t.plus is not distinct from 'skip')::integer - (t.minus is not distinct from 'skip')::integer as skip,
+               (t.type not in ('VoteCast', 'VoteRetracted') or (d.voter is null) = (o.voter is not null))::integer as void
+        from log.changes_taken($1, $2, $3) t
+        left join disqualified d on d.voter = t.voter
+        left join turned o on o.voter = t.voter
+    ) c
+    group by c.n, c.tool
+    union all
+    select e.data->>'tool', floor(date_part('epoch', e.recorded_at) / 3600)::integer, 0, 0,
+           o.sign * ((e.data->>'choice' is not distinct from 'ship')::integer - (e.data->>'previous' is not distinct from 'ship')::integer),
+           o.sign * ((e.data->>'choice' is not distinct from 'skip')::integer - (e.data->>'previous' is not distinct from 'skip')::integer),
+           null, null
+    from turned o
+    cross join lateral (
+        -- Not log.tally_changes: for each voter that would also read disqualifications, by another index.
+        select r.data, r.recorded_at from log.between_streams(log.first_stream(o.voter), log.last_stream(o.voter)) r
+        where r.data->>'voter' = o.voter and r.position <= $1 and r.position <> all($3::bigint[])
+          and r.type in ('VoteCast', 'VoteRetracted')
+        offset 0 -- keeps this a look-up of each voter's range; joined freely, the planner would read the whole log
+    ) e
+),
+stood as (
+    select h.tool, h.n, h.ship, h.skip, h.ship - h.corrected_ship, h.skip - h.corrected_skip, h.first_position, h.last_position
+    from (select distinct c.tool, date '1970-01-01' + c.n / 24 as day from changed c) t
+    cross join lateral (
+        select x.* from hours x where x.tool = t.tool and x.day = t.day
+        offset 0 -- keeps this a look-up of each tool's day
+    ) h
+),
+hourly as (
+    select c.tool, c.n, sum(c.ship)::integer as ship, sum(c.skip)::integer as skip, sum(c.void_ship)::integer as void_ship,
+           sum(c.void_skip)::integer as void_skip, min(c.first_position) as first_position, max(c.last_position) as last_position,
+           min(min(c.first_position)) over (partition by c.tool, c.n / 24) as begins
+    from (select * from changed union all select * from stood) c
+    group by c.tool, c.n
+)
+insert into days (first_position, day, ship, skip, tool, hours, voided)
+select h.begins, date '1970-01-01' + h.n / 24, sum(h.ship), sum(h.skip), h.tool,
+       array_agg(array[h.n % 24, h.ship, h.skip, (h.first_position - h.begins)::integer, (h.last_position - h.begins)::integer]
+                 order by h.n),
+       array_agg(array[h.n % 24, h.void_ship, h.void_skip] order by h.n) filter (where h.void_ship <> 0 or h.void_skip <> 0)
+from hourly h
+group by h.tool, h.n / 24, h.begins
+order by h.tool, h.n / 24
+on conflict (tool, day) do update
+set first_position = excluded.first_position, ship = excluded.ship, skip = excluded.skip, hours = excluded.hours,
+    voided = excluded.voided;
 
--- parts: each range's changes by hour; `own` are those of ballots alone, whoever's they are
+-- step voters (VoterDisqualified, VoterReinstated): who is out; after `changes`, which must see who was out before
+with last_word as (
+    select distinct on (e.data->>'voter') e.data->>'voter' as voter, e.type
+    from log.taken($1, $2, $3, '{VoterDisqualified, VoterReinstated}') e
+    order by e.data->>'voter', e.position desc
+),
+back as (
+    delete from disqualified d using last_word l where d.voter = l.voter and l.type = 'VoterReinstated'
+)
+insert into disqualified (voter)
+select l.voter from last_word l where l.type = 'VoterDisqualified' order by l.voter
+on conflict (voter) do nothing;
+
+-- parts: each range's changes by hour; void are those alone that no ballot made
 create unlogged table part_hours (
-    tool           text        not null collate "C",
-    hour           timestamptz not null,
-    ship           bigint      not null,
-    skip           bigint      not null,
-    own_ship       bigint      not null,
-    own_skip       bigint      not null,
-    first_position bigint      not null,
-    last_position  bigint      not null
+    tool           text    not null collate "C",
+    n              integer not null,
+    ship           integer not null,
+    skip           integer not null,
+    void_ship      integer not null,
+    void_skip      integer not null,
+    first_position bigint  not null,
+    last_position  bigint  not null
 );
 
 -- part changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): as the step, for a range
-insert into part_hours (tool, hour, ship, skip, own_ship, own_skip, first_position, last_position)
-select c.tool, to_timestamp(c.hour * 3600::float8), sum(c.ship), sum(c.skip), sum(c.own * c.ship), sum(c.own * c.skip),
-       min(c.position), max(c.position)
+insert into part_hours (tool, n, ship, skip, void_ship, void_skip, first_position, last_position)
+select c.tool, c.n, sum(c.ship), sum(c.skip), sum(c.void * c.ship), sum(c.void * c.skip), min(c.position), max(c.position)
 from (
-    select t.tool, floor(date_part('epoch', t.recorded_at) / 3600)::integer as hour, t.position,
+    select t.tool, floor(date_part('epoch', t.recorded_at) / 3600)::integer as n, t.position,
            (t.plus is not distinct from 'ship')::integer - (t.minus is not distinct from 'ship')::integer as ship,
            (t.plus is not distinct from 'skip')::integer - (t.minus is not distinct from 'skip')::integer as skip,
-           (t.type in ('VoteCast', 'VoteRetracted'))::integer as own
+           (t.type not in ('VoteCast', 'VoteRetracted'))::integer as void
     from log.changes_taken($1, $2, $3) t
 ) c
-group by c.hour, c.tool;
+group by c.n, c.tool;
 
--- merged changes: the ranges' hours, which two ranges share at most at their ends
-insert into hours (tool, hour, ship, skip, corrected_ship, corrected_skip, first_position, last_position)
-select p.tool, p.hour, sum(p.ship)::bigint, sum(p.skip)::bigint, sum(p.own_ship)::bigint, sum(p.own_skip)::bigint,
-       min(p.first_position), max(p.last_position)
-from part_hours p
-group by p.tool, p.hour
-order by p.tool, p.hour;
+-- merged bare: the key is made when the rows are there
+alter table days drop constraint days_pkey;
 
--- merged voters: then the ballots of the voters who are disqualified at the end are taken back
-with gone as (
-    insert into disqualified (voter)
-    select l.voter
-    from (
-        select distinct on (e.data->>'voter') e.data->>'voter' as voter, e.type
-        from log.taken($1, $2, $3, '{VoterDisqualified, VoterReinstated}') e
-        order by e.data->>'voter', e.position desc
-    ) l
-    where l.type = 'VoterDisqualified'
-    order by l.voter
-    returning voter
-)
-update hours h
-set corrected_ship = h.corrected_ship - d.ship, corrected_skip = h.corrected_skip - d.skip
-from (
-    select e.data->>'tool' as tool, date_trunc('hour', e.recorded_at, 'UTC') as hour,
-           sum((e.data->>'choice' is not distinct from 'ship')::integer - (e.data->>'previous' is not distinct from 'ship')::integer) as ship,
-           sum((e.data->>'choice' is not distinct from 'skip')::integer - (e.data->>'previous' is not distinct from 'skip')::integer) as skip
-    from gone g
+-- merged changes: the ranges' hours, and all ballots of the voters who are out at the end
+with last_word as (
+    select distinct on (e.data->>'voter') e.data->>'voter' as voter, e.type
+    from log.taken($1, $2, $3, '{VoterDisqualified, VoterReinstated}') e
+    order by e.data->>'voter', e.position desc
+),
+changed as (
+    select p.tool, p.n, p.ship, p.skip, p.void_ship, p.void_skip, p.first_position, p.last_position from part_hours p
+    union all
+    select e.data->>'tool', floor(date_part('epoch', e.recorded_at) / 3600)::integer, 0, 0,
+           ((e.data->>'choice' is not distinct from 'ship')::integer - (e.data->>'previous' is not distinct from 'ship')::integer),
+           ((e.data->>'choice' is not distinct from 'skip')::integer - (e.data->>'previous' is not distinct from 'skip')::integer),
+           null, null
+    from last_word o
     cross join lateral (
-        select r.data, r.recorded_at, r.position from log.between_streams(log.first_stream(g.voter), log.last_stream(g.voter)) r
-        where r.data->>'voter' = g.voter and r.position <= $2 and r.position <> all($3::bigint[]) and r.type in ('VoteCast', 'VoteRetracted')
+        -- Not log.tally_changes: for each voter that would also read disqualifications, by another index.
+        select r.data, r.recorded_at from log.between_streams(log.first_stream(o.voter), log.last_stream(o.voter)) r
+        where r.data->>'voter' = o.voter and r.position <= $2 and r.position <> all($3::bigint[])
+          and r.type in ('VoteCast', 'VoteRetracted')
         offset 0 -- keeps this a look-up of each voter's range; joined freely, the planner would read the whole log
     ) e
-    group by 1, 2
-) d
-where h.tool = d.tool and h.hour = d.hour;
+    where o.type = 'VoterDisqualified'
+),
+hourly as (
+    select c.tool, c.n, sum(c.ship)::integer as ship, sum(c.skip)::integer as skip, sum(c.void_ship)::integer as void_ship,
+           sum(c.void_skip)::integer as void_skip, min(c.first_position) as first_position, max(c.last_position) as last_position,
+           min(min(c.first_position)) over (partition by c.tool, c.n / 24) as begins
+    from changed c
+    group by c.tool, c.n
+)
+insert into days (first_position, day, ship, skip, tool, hours, voided)
+select h.begins, date '1970-01-01' + h.n / 24, sum(h.ship), sum(h.skip), h.tool,
+       array_agg(array[h.n % 24, h.ship, h.skip, (h.first_position - h.begins)::integer, (h.last_position - h.begins)::integer]
+                 order by h.n),
+       array_agg(array[h.n % 24, h.void_ship, h.void_skip] order by h.n) filter (where h.void_ship <> 0 or h.void_skip <> 0)
+from hourly h
+group by h.tool, h.n / 24, h.begins
+order by h.tool, h.n / 24;
 
--- merged trends: of all hours
+-- merged keyed: and now it is
+alter table days add constraint days_pkey primary key (tool, day);
+
+-- merged trends: of all days, and the hours of that day in which the last 7 began
 with begin as materialized (
     insert into trends_begin (hour)
     select l.hour
@@ -292,15 +359,19 @@ with begin as materialized (
         from log.taken($1, $2, $3, '{VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated}') e
         order by e.position desc limit 1
     ) l
-    returning hour
+    returning hour, (hour at time zone 'UTC')::date as day
 )
 update trends t
 set net = d.net, before_ship = d.ship, before_skip = d.skip
 from (
-    select h.tool, coalesce(sum(h.ship - h.skip) filter (where h.hour >= b.hour), 0)::bigint as net,
-           coalesce(sum(h.ship) filter (where h.hour < b.hour), 0)::bigint as ship,
-           coalesce(sum(h.skip) filter (where h.hour < b.hour), 0)::bigint as skip
-    from hours h cross join begin b
-    group by h.tool
+    select c.tool, coalesce(sum(c.ship - c.skip) filter (where c.is_of_week), 0) as net,
+           coalesce(sum(c.ship) filter (where not c.is_of_week), 0) as ship,
+           coalesce(sum(c.skip) filter (where not c.is_of_week), 0) as skip
+    from (
+        select d.tool, d.ship, d.skip, d.day > b.day as is_of_week from days d cross join begin b where d.day <> b.day
+        union all
+        select h.tool, h.ship, h.skip, h.hour >= b.hour from begin b join hours h on h.day = b.day
+    ) c
+    group by c.tool
 ) d
 where t.tool = d.tool;

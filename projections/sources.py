@@ -81,10 +81,18 @@ async def _last(connection: "Connection[Any]", row: RowDifference, position: int
     return [one for one in (right.get("last_position", right.get("position")),) if one is not None]
 
 
-async def _hour(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
-    if row.right is None:  # in such an hour nothing changed the tally
+async def _cell(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
+    if row.right is None:  # in such ten minutes nobody voted
         return []
     first, last = row.right["first_position"], row.right["last_position"]
+    return _in_order(await connection.fetch(OF_TALLY, row.key["tool"], first - 1, last, MOST))
+
+
+async def _day(connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
+    if row.right is None:  # on such a day nothing changed the tally
+        return []
+    first = row.right["first_position"]
+    last = first + row.right["hours"][-1][-1]
     return _in_order(await connection.fetch(OF_TALLY, row.key["tool"], first - 1, last, MOST))
 
 
@@ -148,7 +156,7 @@ SOURCES: Mapping[str, Source] = {
     "categories": _category,
     "pairs": _streams(lambda key: [ids.stream_of(key["left_tool"]), ids.stream_of(key["right_tool"])]),
     "tallies": _tally,
-    "hours": _hour,
+    "days": _day,
     "disqualified": _stream("voter"),
     "trends": _trend,
     "trends_begin": _last_vote,
@@ -163,7 +171,7 @@ SOURCES: Mapping[str, Source] = {
     "standings": _tally,
     "judgements": _stream("tool"),
     "verdicts": _last,
-    "cells": _hour,
+    "cells": _cell,
     "ticks": _last,
     "announcements": _last,
     "kept": _last_vote,

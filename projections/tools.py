@@ -125,7 +125,9 @@ _BY_TREND = named("""
 with stale as materialized (
     select h.tool, sum(h.ship - h.skip)::bigint as net
     from {hours}.hours h
-    where h.hour >= (select b.hour from {hours}.trends_begin b)
+    where h.day >= (select (b.hour at time zone 'UTC')::date from {hours}.trends_begin b)
+      and h.day <= ((now() - interval '7 days') at time zone 'UTC')::date
+      and h.hour >= (select b.hour from {hours}.trends_begin b)
       and h.hour < date_trunc('hour', now(), 'UTC') - interval '7 days'
     group by h.tool
 )

@@ -53,7 +53,7 @@ IMPERSONAL: Final = (
         events=("CorrectionRecorded", "BallotsVoided", "BallotsRestored"),
         tables=(
             "{cards}.tallies",
-            "{hours}.hours",
+            "{hours}.days",
             "{hours}.trends",
             "{hours}.trends_begin",
             "{reviews}.acts",

@@ -82,8 +82,8 @@ async def test_the_command_lists_counted_changed_retracted_and_voided_votes(
 DRIFTS = {
     "update cards_4.tallies set ship = 77": "! The site says 77 ship / 0 skip (view cards, at position 5), the log 2 ship",
     "delete from cards_4.tallies": "! The site says 0 ship / 0 skip (view cards, at position 5)",
-    "update hours_3.hours set ship = 7": "! The site says 7 ship / 0 skip (view hours, at position 5)",
-    "update hours_3.hours set corrected_skip = 9": "! The site says 2 ship / 9 skip (view hours, at position 5)",
+    "update hours_4.days set ship = 7": "! The site says 7 ship / 0 skip (view hours, at position 5)",
+    "update hours_4.days set voided = '{{0,0,-9}}'": "! The site says 2 ship / 9 skip (view hours, at position 5)",
 }
 
 

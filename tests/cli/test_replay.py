@@ -87,22 +87,22 @@ DRIFTS = {
         "delete from cards_4.pairs",
         "insert into cards_4.pairs values ('x', 'y', 1)",
     ],
-    "hours.hours": [
-        "update hours_3.hours set corrected_skip = corrected_skip + 1",
-        "delete from hours_3.hours",
-        "insert into hours_3.hours values ('x', '2026-01-01', 0, 0, 0, 0, 1, 1)",
+    "hours.days": [
+        "update hours_4.days set voided = '{{0,1,1}}' where voided is null",
+        "delete from hours_4.days",
+        "insert into hours_4.days values (1, '2026-01-01', 0, 0, 'x', '{}')",
     ],
     "hours.disqualified": [
-        "update hours_3.disqualified set voter = 'x'",
-        "delete from hours_3.disqualified",
-        "insert into hours_3.disqualified values ('x')",
+        "update hours_4.disqualified set voter = 'x'",
+        "delete from hours_4.disqualified",
+        "insert into hours_4.disqualified values ('x')",
     ],
     "hours.trends": [
-        "update hours_3.trends set net = 7",
-        "delete from hours_3.trends",
-        "insert into hours_3.trends values ('x', 'x', 'x', true, 0)",
+        "update hours_4.trends set net = 7",
+        "delete from hours_4.trends",
+        "insert into hours_4.trends values ('x', 'x', 'x', true, 0)",
     ],
-    "hours.trends_begin": ["update hours_3.trends_begin set hour = now()", "delete from hours_3.trends_begin"],
+    "hours.trends_begin": ["update hours_4.trends_begin set hour = now()", "delete from hours_4.trends_begin"],
     "bookmarks.bookmarks": [
         "update bookmarks_1.bookmarks set position = 1",
         "delete from bookmarks_1.bookmarks",

@@ -224,15 +224,31 @@ class Hours:
 
     def tables(self) -> Tables:
         """Return the rows."""
-        hours = {key: {**row, "corrected_ship": 0, "corrected_skip": 0} for key, row in self._hours.items()}
+        corrected = dict.fromkeys(self._hours, (0, 0))
         for voter, changes in self._votes.items():
             if (voter,) not in self._disqualified:
                 for key, ship, skip in changes:
-                    hours[key]["corrected_ship"] += ship
-                    hours[key]["corrected_skip"] += skip
+                    corrected[key] = (corrected[key][0] + ship, corrected[key][1] + skip)
         begin = {} if self._begin is None else {(True,): {"only_row": True, "hour": self._begin}}
         trends = {(tool,): {**row, "net": self._net(tool), **self._before(tool)} for tool, row in self._tools.items()}
-        return {"hours": hours, "disqualified": self._disqualified, "trends": trends, "trends_begin": begin}
+        days = self._days(corrected)
+        return {"days": days, "disqualified": self._disqualified, "trends": trends, "trends_begin": begin}
+
+    def _days(self, corrected: Mapping[Key, tuple[int, int]]) -> dict[Key, Row]:
+        """Return a row a tool and day, with its hours in order."""
+        days: dict[Key, Row] = {}
+        for (tool, hour), row in sorted(self._hours.items()):
+            first = row["first_position"]
+            no_hours: Row = {"ship": 0, "skip": 0, "first_position": first, "hours": [], "voided": None}
+            day = days.setdefault((tool, hour.date()), {"tool": tool, "day": hour.date(), **no_hours})
+            begins = day["first_position"]
+            day["ship"] += row["ship"]
+            day["skip"] += row["skip"]
+            day["hours"].append([hour.hour, row["ship"], row["skip"], first - begins, row["last_position"] - begins])
+            voided = [row["ship"] - corrected[tool, hour][0], row["skip"] - corrected[tool, hour][1]]
+            if voided != [0, 0]:
+                day["voided"] = [*(day["voided"] or ()), [hour.hour, *voided]]
+        return days
 
     def _before(self, tool: str) -> Row:
         rows = [row for (of, hour), row in self._hours.items() if of == tool and self._begin and hour < self._begin]

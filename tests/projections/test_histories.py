@@ -115,11 +115,13 @@ async def must_count_ballots(connection: Connection, told: dict[str, Tables]) ->
     for tool in TOOLS:
         standing = [choice for (voter, on), choice in ballots.items() if on == tool and allowed[voter]]
         right = (standing.count("ship"), standing.count("skip"))
-        hours = [row for row in told["hours"].get("hours", {}).values() if row["tool"] == tool]
+        days = [row for row in told["hours"].get("days", {}).values() if row["tool"] == tool]
+        hours, voided = ([hour for row in days for hour in row[name] or ()] for name in ("hours", "voided"))
         tally = told["cards"].get("tallies", {}).get((tool,), {"ship": 0, "skip": 0})
         assert (tally["ship"], tally["skip"]) == right
-        assert tuple(sum(row[c] for row in hours) for c in ("ship", "skip")) == right
-        assert tuple(sum(row[c] for row in hours) for c in ("corrected_ship", "corrected_skip")) == right
+        assert tuple(sum(row[c] for row in days) for c in ("ship", "skip")) == right
+        assert tuple(sum(hour[c] for hour in hours) for c in (1, 2)) == right
+        assert tuple(sum(hour[c] for hour in voided) for c in (1, 2)) == (0, 0)
 
 
 @pytest.mark.timeout(1200 + 3 * EXAMPLES)

@@ -52,7 +52,7 @@ from generate_series(3, $1::integer) n
 """)
 BEGIN = named("insert into {hours}.trends_begin (hour) values (date_trunc('hour', now(), 'UTC') - interval '7 days')")
 LET_HOURS_PASS = named("""
-update {hours}.hours h set hour = h.hour - interval '8 days' from {hours}.trends t where t.tool = h.tool and t.slug = $1
+update {hours}.days d set day = d.day - 8 from {hours}.trends t where t.tool = d.tool and t.slug = $1
 """)
 LET_BEGIN_PASS = named("update {hours}.trends_begin set hour = hour - interval '8 days'")
 FILL_VERDICTS = named("""
@@ -75,7 +75,7 @@ TABLES = (
     "{cards}.pairs",
     "{cards}.tools",
     "{hours}.trends",
-    "{hours}.hours",
+    "{hours}.days",
     "{verdicts}.verdicts",
 )
 

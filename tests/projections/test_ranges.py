@@ -159,12 +159,12 @@ async def test_an_event_that_fails_is_found_by_windows(dsn: str, connection: Any
 
 async def test_verify_by_ranges_leaves_nothing(year: str, long: Any) -> None:
     """A verify by several jobs finds a wrong row, and its parts are gone with it; those of a killed one go with the next."""
-    await long.execute("create schema hours_3_parts_99; create table hours_3_parts_99.ranges ()")
-    wrong = "update {}.hours set ship = ship {} 1 where hour = (select min(hour) from {}.hours)"
+    await long.execute("create schema hours_4_parts_99; create table hours_4_parts_99.ranges ()")
+    wrong = "update {}.days set ship = ship {} 1 where day = (select min(day) from {}.days)"
     hours = BY_NAME["hours"]
     await long.execute(wrong.format(hours.schema, "+", hours.schema))
     found = await verify(year, hours, REGISTRY, SOURCES, jobs=Jobs(3), window=PACE.window)
-    assert [(table.table, {*table.rows[0].key}) for table in found.tables] == [("hours", {"tool", "hour"})]
+    assert [(table.table, {*table.rows[0].key}) for table in found.tables] == [("days", {"tool", "day"})]
     await long.execute(wrong.format(hours.schema, "-", hours.schema))
     for projection in IN_RANGES:
         assert (await verify(year, projection, REGISTRY, SOURCES, jobs=Jobs(2), window=PACE.window)).tables == []

@@ -50,16 +50,18 @@ FILL_STANDINGS = named("""
 insert into {verdicts}.standings
 select 't' || n, 'Category', n % 7 > 0, n, 0, 0, 0, 0, null, null, null, n, now() from generate_series(1, $1::integer) n
 """)
-# Votes on each tool in five hours of this week; and of 500 tools those in an hour that was within seven days of the last vote,
+# Votes on each tool on five days of this week; and of 500 tools those in an hour that was within seven days of the last vote,
 # and is not within seven days of now.
 FILL_HOURS = named("""
 with now as (select date_trunc('hour', now(), 'UTC') as hour),
      begin as (insert into {hours}.trends_begin (hour) select hour - interval '7 days 1 hour' from now)
-insert into {hours}.hours
-select 't' || n, hour - h * interval '1 hour', 2, 1, 0, 0, n, n
-from now, generate_series(1, $1::integer) n, generate_series(1, 5) h
+insert into {hours}.days (tool, day, ship, skip, first_position, hours)
+select 't' || n, (hour at time zone 'UTC')::date - d, 2, 1, n, '{{0, 2, 1, 0, 0}}'
+from now, generate_series(1, $1::integer) n, generate_series(1, 5) d
 union all
-select 't' || 40 * n, hour - interval '7 days 1 hour', 2, 1, 0, 0, n, n from now, generate_series(1, $1::integer / 40) n
+select 't' || 40 * n, (old at time zone 'UTC')::date, 2, 1, n,
+       array[array[date_part('hour', old at time zone 'UTC')::integer, 2, 1, 0, 0]]
+from (select hour - interval '7 days 1 hour' as old from now) o, generate_series(1, $1::integer / 40) n
 """)
 TABLES = ("{search}.documents", "{search}.words", "{cards}.tallies", "{cards}.places", "{hours}.trends", "{verdicts}.standings")
 
@@ -138,7 +140,7 @@ async def test_common_words_find_the_best_of_all(many: Connection) -> None:
 async def test_an_hour_that_leaves_the_week_costs_a_look_up_of_each_tool(many: Connection) -> None:
     """Between two votes an hour may grow older than seven days: its tools are placed anew, without reading the whole table."""
     await many.execute(FILL_HOURS, TOOLS)
-    for table in ("{hours}.hours", "{hours}.trends_begin"):
+    for table in ("{hours}.days", "{hours}.trends_begin"):
         await many.execute(f"vacuum analyze {named(table)}")
     stale = TOOLS // 40
     by_trend = tools.ORDERS["trending"].page(None, None, PAGE)
