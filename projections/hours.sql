@@ -17,9 +17,9 @@ create table days (
     constraint days_pkey primary key (tool, day)
 );
 
--- What is read of them. `n` is the number of hours since 1970. Who asks for a time names days as well, which have the index.
+-- What is read of them; `n` is the hour's number in its day. Who asks for a time names days as well, which have the index.
 create view hours as
-select d.tool, d.day, (d.day - date '1970-01-01') * 24 + h.hour as n,
+select d.tool, d.day, h.hour::integer as n,
        (d.day + h.hour * interval '1 hour') at time zone 'UTC' as hour, d.hours[h.i][2] as ship, d.hours[h.i][3] as skip,
        d.hours[h.i][2] - coalesce(v.ship, 0) as corrected_ship, d.hours[h.i][3] - coalesce(v.skip, 0) as corrected_skip,
        d.first_position + d.hours[h.i][4] as first_position, d.first_position + d.hours[h.i][5] as last_position
@@ -214,9 +214,9 @@ turned as materialized (
     from last_word l left join disqualified d on d.voter = l.voter
     where (l.type = 'VoterDisqualified') <> (d.voter is not null)
 ),
-changed (tool, n, ship, skip, void_ship, void_skip, first_position, last_position) as materialized (
-    select c.tool, c.n, sum(c.ship)::integer, sum(c.skip)::integer, sum(c.void * c.ship)::integer, sum(c.void * c.skip)::integer,
-           min(c.position), max(c.position)
+changed (tool, day, n, ship, skip, void_ship, void_skip, first_position, last_position) as materialized (
+    select c.tool, date '1970-01-01' + c.n / 24, c.n % 24, sum(c.ship)::integer, sum(c.skip)::integer,
+           sum(c.void * c.ship)::integer, sum(c.void * c.skip)::integer, min(c.position), max(c.position)
     from (
         select t.tool, floor(date_part('epoch', t.recorded_at) / 3600)::integer as n, t.position,
                (t.plus is not distinct from 'ship')::integer - (t.minus is not distinct from 'ship')::integer as ship,
@@ -228,9 +228,12 @@ changed (tool, n, ship, skip, void_ship, void_skip, first_position, last_positio
     ) c
     group by c.n, c.tool
     union all
-    select e.data->>'tool', floor(date_part('epoch', e.recorded_at) / 3600)::integer, 0, 0,
-           o.sign * ((e.data->>'choice' is not distinct from 'ship')::integer - (e.data->>'previous' is not distinct from 'ship')::integer),
-           o.sign * ((e.data->>'choice' is not distinct from 'skip')::integer - (e.data->>'previous' is not distinct from 'skip')::integer),
+    select e.data->>'tool', (e.recorded_at at time zone 'UTC')::date,
+           date_part('hour', e.recorded_at at time zone 'UTC')::integer, 0, 0,
+           o.sign * ((e.data->>'choice' is not distinct from 'ship')::integer
+                     - (e.data->>'previous' is not distinct from 'ship')::integer),
+           o.sign * ((e.data->>'choice' is not distinct from 'skip')::integer
+                     - (e.data->>'previous' is not distinct from 'skip')::integer),
            null, null
     from turned o
     cross join lateral (
@@ -242,28 +245,28 @@ changed (tool, n, ship, skip, void_ship, void_skip, first_position, last_positio
     ) e
 ),
 stood as (
-    select h.tool, h.n, h.ship, h.skip, h.ship - h.corrected_ship, h.skip - h.corrected_skip, h.first_position, h.last_position
-    from (select distinct c.tool, date '1970-01-01' + c.n / 24 as day from changed c) t
+    select h.tool, h.day, h.n, h.ship, h.skip, h.ship - h.corrected_ship, h.skip - h.corrected_skip, h.first_position, h.last_position
+    from (select distinct c.tool, c.day from changed c) t
     cross join lateral (
         select x.* from hours x where x.tool = t.tool and x.day = t.day
         offset 0 -- keeps this a look-up of each tool's day
     ) h
 ),
 hourly as (
-    select c.tool, c.n, sum(c.ship)::integer as ship, sum(c.skip)::integer as skip, sum(c.void_ship)::integer as void_ship,
+    select c.tool, c.day, c.n, sum(c.ship)::integer as ship, sum(c.skip)::integer as skip, sum(c.void_ship)::integer as void_ship,
            sum(c.void_skip)::integer as void_skip, min(c.first_position) as first_position, max(c.last_position) as last_position,
-           min(min(c.first_position)) over (partition by c.tool, c.n / 24) as begins
-    from (select * from changed union all select * from stood) c
-    group by c.tool, c.n
+           min(min(c.first_position)) over (partition by c.day, c.tool) as begins
+    from (select * from changed union all select * from stood order by day, tool, n) c
+    group by c.day, c.tool, c.n
 )
 insert into days (first_position, day, ship, skip, tool, hours, voided)
-select h.begins, date '1970-01-01' + h.n / 24, sum(h.ship), sum(h.skip), h.tool,
-       array_agg(array[h.n % 24, h.ship, h.skip, (h.first_position - h.begins)::integer, (h.last_position - h.begins)::integer]
+select min(h.begins), h.day, sum(h.ship), sum(h.skip), h.tool,
+       array_agg(array[h.n, h.ship, h.skip, (h.first_position - h.begins)::integer, (h.last_position - h.begins)::integer]
                  order by h.n),
-       array_agg(array[h.n % 24, h.void_ship, h.void_skip] order by h.n) filter (where h.void_ship <> 0 or h.void_skip <> 0)
+       array_agg(array[h.n, h.void_ship, h.void_skip] order by h.n) filter (where h.void_ship <> 0 or h.void_skip <> 0)
 from hourly h
-group by h.tool, h.n / 24, h.begins
-order by h.tool, h.n / 24
+group by h.day, h.tool
+order by h.day, h.tool
 on conflict (tool, day) do update
 set first_position = excluded.first_position, ship = excluded.ship, skip = excluded.skip, hours = excluded.hours,
     voided = excluded.voided;
@@ -284,6 +287,7 @@ on conflict (voter) do nothing;
 -- parts: each range's changes by hour; void are those alone that no ballot made
 create unlogged table part_hours (
     tool           text    not null collate "C",
+    day            date    not null,
     n              integer not null,
     ship           integer not null,
     skip           integer not null,
@@ -294,8 +298,9 @@ create unlogged table part_hours (
 );
 
 -- part changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): as the step, for a range
-insert into part_hours (tool, n, ship, skip, void_ship, void_skip, first_position, last_position)
-select c.tool, c.n, sum(c.ship), sum(c.skip), sum(c.void * c.ship), sum(c.void * c.skip), min(c.position), max(c.position)
+insert into part_hours (tool, day, n, ship, skip, void_ship, void_skip, first_position, last_position)
+select c.tool, date '1970-01-01' + c.n / 24, c.n % 24, sum(c.ship), sum(c.skip), sum(c.void * c.ship), sum(c.void * c.skip),
+       min(c.position), max(c.position)
 from (
     select t.tool, floor(date_part('epoch', t.recorded_at) / 3600)::integer as n, t.position,
            (t.plus is not distinct from 'ship')::integer - (t.minus is not distinct from 'ship')::integer as ship,
@@ -315,11 +320,14 @@ with last_word as (
     order by e.data->>'voter', e.position desc
 ),
 changed as (
-    select p.tool, p.n, p.ship, p.skip, p.void_ship, p.void_skip, p.first_position, p.last_position from part_hours p
+    select p.tool, p.day, p.n, p.ship, p.skip, p.void_ship, p.void_skip, p.first_position, p.last_position from part_hours p
     union all
-    select e.data->>'tool', floor(date_part('epoch', e.recorded_at) / 3600)::integer, 0, 0,
-           ((e.data->>'choice' is not distinct from 'ship')::integer - (e.data->>'previous' is not distinct from 'ship')::integer),
-           ((e.data->>'choice' is not distinct from 'skip')::integer - (e.data->>'previous' is not distinct from 'skip')::integer),
+    select e.data->>'tool', (e.recorded_at at time zone 'UTC')::date,
+           date_part('hour', e.recorded_at at time zone 'UTC')::integer, 0, 0,
+           ((e.data->>'choice' is not distinct from 'ship')::integer
+            - (e.data->>'previous' is not distinct from 'ship')::integer),
+           ((e.data->>'choice' is not distinct from 'skip')::integer
+            - (e.data->>'previous' is not distinct from 'skip')::integer),
            null, null
     from last_word o
     cross join lateral (
@@ -332,20 +340,20 @@ changed as (
     where o.type = 'VoterDisqualified'
 ),
 hourly as (
-    select c.tool, c.n, sum(c.ship)::integer as ship, sum(c.skip)::integer as skip, sum(c.void_ship)::integer as void_ship,
+    select c.tool, c.day, c.n, sum(c.ship)::integer as ship, sum(c.skip)::integer as skip, sum(c.void_ship)::integer as void_ship,
            sum(c.void_skip)::integer as void_skip, min(c.first_position) as first_position, max(c.last_position) as last_position,
-           min(min(c.first_position)) over (partition by c.tool, c.n / 24) as begins
-    from changed c
-    group by c.tool, c.n
+           min(min(c.first_position)) over (partition by c.day, c.tool) as begins
+    from (select * from changed order by day, tool, n) c
+    group by c.day, c.tool, c.n
 )
 insert into days (first_position, day, ship, skip, tool, hours, voided)
-select h.begins, date '1970-01-01' + h.n / 24, sum(h.ship), sum(h.skip), h.tool,
-       array_agg(array[h.n % 24, h.ship, h.skip, (h.first_position - h.begins)::integer, (h.last_position - h.begins)::integer]
+select min(h.begins), h.day, sum(h.ship), sum(h.skip), h.tool,
+       array_agg(array[h.n, h.ship, h.skip, (h.first_position - h.begins)::integer, (h.last_position - h.begins)::integer]
                  order by h.n),
-       array_agg(array[h.n % 24, h.void_ship, h.void_skip] order by h.n) filter (where h.void_ship <> 0 or h.void_skip <> 0)
+       array_agg(array[h.n, h.void_ship, h.void_skip] order by h.n) filter (where h.void_ship <> 0 or h.void_skip <> 0)
 from hourly h
-group by h.tool, h.n / 24, h.begins
-order by h.tool, h.n / 24;
+group by h.day, h.tool
+order by h.day, h.tool;
 
 -- merged keyed: and now it is
 alter table days add constraint days_pkey primary key (tool, day);

@@ -64,6 +64,14 @@ except ImportError:
 print(uvloop.run(fill_year(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
 """
 
+VIEWS = """
+try:
+    from projections.registry import PROJECTIONS
+except ImportError:
+    from projections import PROJECTIONS
+print(*(projection.name for projection in PROJECTIONS))
+"""
+
 
 class Side(msgspec.Struct, frozen=True):
     """A checkout, and the environment of its processes, which names a database of their own and the checkout's modules."""
@@ -81,9 +89,12 @@ class Side(msgspec.Struct, frozen=True):
 
     def evaluate(self, program: str, *words: str) -> float:
         """Run a program with this checkout's modules; return the number it prints."""
+        return float(self.print(program, *words))
+
+    def print(self, program: str, *words: str) -> str:
+        """Run a program with this checkout's modules; return what it prints."""
         command = (self._python, "-P", "-c", program, *words)
-        done = subprocess.run(command, env=self.env, check=True, capture_output=True, text=True)
-        return float(done.stdout)
+        return subprocess.run(command, env=self.env, check=True, capture_output=True, text=True).stdout
 
     @property
     def _python(self) -> str:
@@ -268,7 +279,10 @@ def _replay(sides: Sides, folder: Path) -> list[Line]:
             dsn = side.env["DATABASE_URL"]
             assert wait_for(lambda dsn=dsn: asyncio.run(views_caught_up(dsn)), seconds=1200), "the views did not catch up"
     again = ("replay", "--dry-run", "--pause", "0")
+    ours, theirs = sides
+    both = [timed(ours, *again, "--jobs", "2", *_views_of(theirs)), timed(theirs, *again)]
     lines = [
+        _turns("rebuilding every view that both have: 2 jobs against all of the other's replay", both, 3, seconds=True),
         _turns("rebuilding the tallies (cards)", [timed(side, *again, "cards") for side in sides], 5, seconds=True),
         _turns("rebuilding every view", [timed(side, *again) for side in sides], 5, seconds=True),
         _turns("verify of everything", [timed(side, "verify") for side in sides], 3, seconds=True),
@@ -279,6 +293,11 @@ def _replay(sides: Sides, folder: Path) -> list[Line]:
             _turns(f"{name}, 200 tools one after another", [_asking(api, path) for api in apis], 5, seconds=True)
             for name, path in asked
         ]
+
+
+def _views_of(side: Side) -> list[str]:
+    """Return the names of a side's views."""
+    return side.print(VIEWS).split()
 
 
 def _asking(api: Api, path: str) -> Callable[[], float]:

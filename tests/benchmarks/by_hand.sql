@@ -68,27 +68,43 @@ select l.voter from (
 ) l where l.type = 'VoterDisqualified';
 
 -- hours
-insert into hours
-select d.tool, date_trunc('hour', d.recorded_at, 'UTC'),
-       sum((d.plus is not distinct from 'ship')::integer - (d.minus is not distinct from 'ship')::integer),
-       sum((d.plus is not distinct from 'skip')::integer - (d.minus is not distinct from 'skip')::integer),
-       coalesce(sum((d.plus is not distinct from 'ship')::integer - (d.minus is not distinct from 'ship')::integer)
-                filter (where d.vote and q.voter is null), 0),
-       coalesce(sum((d.plus is not distinct from 'skip')::integer - (d.minus is not distinct from 'skip')::integer)
-                filter (where d.vote and q.voter is null), 0),
-       min(d.position), max(d.position)
+alter table days drop constraint days_pkey;
+
+-- hours
+insert into days (first_position, day, ship, skip, tool, hours, voided)
+select min(h.begins), h.day, sum(h.ship), sum(h.skip), h.tool,
+       array_agg(array[h.n, h.ship, h.skip, (h.first_position - h.begins)::integer, (h.last_position - h.begins)::integer]
+                 order by h.n),
+       array_agg(array[h.n, h.void_ship, h.void_skip] order by h.n) filter (where h.void_ship <> 0 or h.void_skip <> 0)
 from (
-    select e.data->>'tool' as tool, e.data->>'voter' as voter, e.data->>'choice' as plus, e.data->>'previous' as minus,
-           e.recorded_at, e.position, true as vote
-    from log.events e where e.type in ('VoteCast', 'VoteRetracted')
-    union all
-    select b.ballot->>0, e.data->>'voter', case when e.type = 'VoterReinstated' then b.ballot->>1 end,
-           case when e.type = 'VoterDisqualified' then b.ballot->>1 end, e.recorded_at, e.position, false
-    from log.events e cross join lateral jsonb_array_elements(e.data->'ballots') as b(ballot)
-    where e.type in ('VoterDisqualified', 'VoterReinstated')
-) d
-left join disqualified q on q.voter = d.voter
-group by 1, 2;
+    select c.tool, c.day, c.n, sum(c.ship)::integer as ship, sum(c.skip)::integer as skip,
+           sum(c.void * c.ship)::integer as void_ship, sum(c.void * c.skip)::integer as void_skip,
+           min(c.position) as first_position, max(c.position) as last_position,
+           min(min(c.position)) over (partition by c.day, c.tool) as begins
+    from (
+        select d.tool, date '1970-01-01' + d.hour / 24 as day, d.hour % 24 as n, d.position,
+               (d.plus is not distinct from 'ship')::integer - (d.minus is not distinct from 'ship')::integer as ship,
+               (d.plus is not distinct from 'skip')::integer - (d.minus is not distinct from 'skip')::integer as skip,
+               (not d.vote or q.voter is not null)::integer as void
+        from (
+            select e.data->>'tool' as tool, e.data->>'voter' as voter, e.data->>'choice' as plus, e.data->>'previous' as minus,
+                   floor(date_part('epoch', e.recorded_at) / 3600)::integer as hour, e.position, true as vote
+            from log.events e where e.type in ('VoteCast', 'VoteRetracted')
+            union all
+            select b.ballot->>0, e.data->>'voter', case when e.type = 'VoterReinstated' then b.ballot->>1 end,
+                   case when e.type = 'VoterDisqualified' then b.ballot->>1 end,
+                   floor(date_part('epoch', e.recorded_at) / 3600)::integer, e.position, false
+            from log.events e cross join lateral jsonb_array_elements(e.data->'ballots') as b(ballot)
+            where e.type in ('VoterDisqualified', 'VoterReinstated')
+        ) d
+        left join disqualified q on q.voter = d.voter
+    ) c
+    group by c.day, c.tool, c.n
+) h
+group by h.day, h.tool;
+
+-- hours
+alter table days add constraint days_pkey primary key (tool, day);
 
 -- hours
 insert into trends_begin
@@ -100,10 +116,15 @@ order by e.position desc limit 1;
 insert into trends
 select e.data->>'tool', e.data->>'slug', e.data->>'category', true, coalesce(h.net, 0), coalesce(h.ship, 0), coalesce(h.skip, 0)
 from log.events e left join (
-    select h.tool, sum(h.ship - h.skip) filter (where h.hour >= b.hour) as net, sum(h.ship) filter (where h.hour < b.hour) as ship,
-           sum(h.skip) filter (where h.hour < b.hour) as skip
-    from hours h cross join trends_begin b
-    group by h.tool
+    select c.tool, sum(c.ship - c.skip) filter (where c.late) as net, sum(c.ship) filter (where not c.late) as ship,
+           sum(c.skip) filter (where not c.late) as skip
+    from (
+        select d.tool, d.ship, d.skip, d.day > (b.hour at time zone 'UTC')::date as late
+        from days d cross join trends_begin b where d.day <> (b.hour at time zone 'UTC')::date
+        union all
+        select h.tool, h.ship, h.skip, h.hour >= b.hour from trends_begin b join hours h on h.day = (b.hour at time zone 'UTC')::date
+    ) c
+    group by c.tool
 ) h on h.tool = e.data->>'tool'
 where e.type = 'ToolAdded';
 

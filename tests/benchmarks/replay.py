@@ -14,12 +14,13 @@ import uvloop
 
 from events.registry import REGISTRY
 from projections import hours
-from projections.engine.folding import PAUSE_SECONDS, Pace
+from projections.engine.folding import PAUSE_SECONDS, Jobs, Pace
 from projections.engine.projection import Projection, only_one
 from projections.engine.rebuild import Rebuild
 from projections.engine.verify import verify
 from projections.registry import PROJECTIONS
 from projections.sources import SOURCES
+from services.cli.folding import each_in_turn
 from services.migrate import migrate
 from services.web.http.auth import VisitorTokens
 from tests.benchmarks import by_hand
@@ -36,6 +37,11 @@ TOOLS = 5_000
 VOTES_A_SECOND = 200
 READS_A_SECOND = 100
 
+SIZE = """
+select sum(pg_total_relation_size(c.oid))::float8 from pg_class c
+where c.relkind = 'r' and c.relnamespace = to_regnamespace($1)::oid
+"""
+
 Request = tuple[str, str, str, bytes]
 
 
@@ -48,7 +54,15 @@ def measure(events: int | None = None) -> list[Row]:
         memory = _memory(small, large, valkey, events)
         speeds = uvloop.run(_speeds(large))
         with site(large, valkey, server.folder) as api:
-            return [*speeds, memory, *uvloop.run(_meanwhile(large, api.port)), *uvloop.run(_past(large))]
+            sizes = uvloop.run(_sizes(large))
+            return [
+                *speeds,
+                *uvloop.run(_jobs(large)),
+                *sizes,
+                memory,
+                *uvloop.run(_meanwhile(large, api.port)),
+                *uvloop.run(_past(large)),
+            ]
 
 
 async def _year(server: servers.Postgres, name: str, events: int) -> str:
@@ -60,11 +74,11 @@ async def _year(server: servers.Postgres, name: str, events: int) -> str:
     return dsn
 
 
-async def rebuild(dsn: str, projection: Projection, pause: float = 0.0) -> tuple[float, float]:
+async def rebuild(dsn: str, projection: Projection, pause: float = 0.0, jobs: Jobs | None = None) -> tuple[float, float]:
     """Rebuild one view and switch; give the seconds in all, and when the switch began."""
     began = monotonic()
     async with only_one(dsn, projection):
-        rebuild = Rebuild(dsn, projection, REGISTRY, pace=Pace(pause=pause))
+        rebuild = Rebuild(dsn, projection, REGISTRY, pace=Pace(pause=pause), jobs=jobs)
         await rebuild.prepare()
         await rebuild.catch_up()
         switching = monotonic()
@@ -98,6 +112,44 @@ async def _speeds(dsn: str) -> list[Row]:
             f"{all_ours:.1f} s against {all_hand:.1f} s; {each}"),
         Row("verify of everything, against the rebuild's time", 1.5, min(verified) / all_ours,
             f"{min(verified):.1f} s against {all_ours:.1f} s", at_least=False),
+    ]  # fmt: skip
+
+
+async def _jobs(dsn: str, pairs: int = 3) -> list[Row]:
+    """Rebuild and verify everything by two jobs and by one, and make the same tables by hand in two sessions, in turn."""
+    alone = await by_hand.make(dsn)
+    hand, rebuilt, verified = [], {1: list[float](), 2: list[float]()}, {1: list[float](), 2: list[float]()}
+    for _ in range(pairs):
+        hand.append(await by_hand.side_by_side(dsn, alone))
+        for jobs in (2, 1):
+            rebuilt[jobs].append(await _timed(_all(jobs, lambda p, shared: rebuild(dsn, p, jobs=shared))))
+            verified[jobs].append(await _timed(_all(jobs, lambda p, shared: verify(dsn, p, REGISTRY, SOURCES, jobs=shared))))
+    two, one = min(rebuilt[2]), min(rebuilt[1])
+    return [
+        Row("rebuilding every view by 2 jobs, against by 1", 0.6, two / one, f"{two:.1f} s against {one:.1f} s",
+            at_least=False),
+        Row("rebuilding every view by 2 jobs, against the best statements in two sessions", 0.8, min(hand) / two,
+            f"{two:.1f} s against {min(hand):.1f} s"),
+        Row("verify of everything by 2 jobs, against by 1", 0.6, min(verified[2]) / min(verified[1]),
+            f"{min(verified[2]):.1f} s against {min(verified[1]):.1f} s", at_least=False),
+    ]  # fmt: skip
+
+
+async def _all(jobs: int, work: Callable[[Projection, Jobs], Awaitable[Any]]) -> None:
+    """Do the work on every view as the commands do: as many at once as there are jobs."""
+    shared = Jobs(jobs)
+    await each_in_turn(lambda projection: work(projection, shared), PROJECTIONS, jobs)
+
+
+async def _sizes(dsn: str) -> list[Row]:
+    """Give the bytes an event of the view `hours`, with its indexes, and of all views, as a rebuild left them."""
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        head = await pool.fetchval("select position from log.head")
+        each = {p.name: await pool.fetchval(SIZE, p.schema) / head for p in PROJECTIONS}
+    said = ", ".join(f"{name} {size:.1f}" for name, size in each.items())
+    return [
+        Row("bytes an event of the view `hours`", 35, each["hours"], f"all views {sum(each.values()):.0f}: {said}", "B",
+            at_least=False),
     ]  # fmt: skip
 
 
