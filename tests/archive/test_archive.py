@@ -85,7 +85,7 @@ async def test_a_mark_of_an_archived_event_still_holds(connection: Any, tmp_path
     await archive(connection, tmp_path)
     for mark in marks:
         assert await connection.fetchval("select log.holds($1, $2, $3)", *mark)
-        assert not await connection.fetchval("select log.holds($1, $2 + interval '1 second', $3)", *mark)
+        assert not await connection.fetchval("select log.holds($1, $2::timestamptz + interval '1 second', $3)", *mark)
 
 
 async def test_what_comes_back_is_what_was_there(connection: Any, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 -- log.whole   the last position below which a reader misses nothing. On one server that is the head. On several, the head of a batch can
 --             be seen a moment before all its events (`events/log/citus.sql`), so whoever keeps a place in the log, and reads on from
 --             there by itself, asks here and not at the head. A window needn't: it counts its events.
--- log.holds   as before, an archived ballot by its time, which no other batch has; its plan is kept by the session, so whoever locks the head can afford to call it.
+-- log.holds   as before, an archived ballot by its time, which no other batch has. Its plan is kept by the session, so whoever locks
+--             the head can afford to call it.
 
 create function log.whole() returns table ("position" bigint) language sql stable parallel safe as $$
     select h.position from log.head h
