@@ -1,5 +1,6 @@
 """A voter's choice on a tool: ship, skip, or none."""
 
+from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
@@ -55,6 +56,16 @@ def retract_vote(state: Choice | None, voter: str, tool: str) -> list[Event]:
 def pseudonym(voter: str, tool: str) -> str:
     """Return the name of a voter on one tool, as anybody may see it: it leads neither to the voter nor to its other votes."""
     return sha256(f"ballotpress ballot v1\n{voter}\n{tool}".encode()).hexdigest()[:32]
+
+
+def public_entry(event: Event, recorded_at: datetime) -> str:
+    """Return the line that strangers may read of a ballot's event; `log.public_entries` makes the same in the database."""
+    if not isinstance(event, VoteCast | VoteRetracted):
+        raise TypeError(f"{type(event).__name__} is no event of a ballot")
+    said = [f'"type":"{type(event).__name__}"', f'"minute":{int(recorded_at.timestamp()) // 60}', f'"tool":"{event.tool}"']
+    said.append(f'"ballot":"{pseudonym(event.voter, event.tool)}"')
+    said += [f'"{name}":"{choice}"' for name in ("choice", "previous") if (choice := getattr(event, name, None)) is not None]
+    return "{" + ",".join(said) + "}"
 
 
 def stream(voter: str, tool: str) -> UUID:

@@ -2,19 +2,24 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from asyncpg import Connection, Pool
 
+from events import ballots
+from events.log.event import Registry
 from projections.registry import named
 
-# A voter's streams are one range of the primary key. A name is missing where the cards passed over the tool's event.
+_EVENTS: Final = Registry(ballots.EVENTS)
+
+# A voter's streams are one range of the primary key. A name is missing where the cards passed over the tool's event, and an
+# archived ballot's entry is made from what stayed of it.
 ENTRIES = named("""
 select e.position, e.recorded_at, e.data->>'tool' as tool, e.data->>'choice' as choice, p.entry,
-       t.slug, t.name, coalesce(t.listed, false) as listed
+       t.slug, t.name, coalesce(t.listed, false) as listed, e.type, e.data
 from log.between_streams(log.first_stream($1), log.last_stream($1)) e
-cross join lateral log.entries_taken(e.position - 1, e.position) p
+left join lateral log.entries_taken(e.position - 1, e.position) p on true
 left join {cards}.tools t on t.tool = e.data->>'tool'
 where e.type in ('VoteCast', 'VoteRetracted') and e.data->>'voter' = $1
 order by e.position desc limit $2
@@ -38,7 +43,15 @@ class OwnEntry(msgspec.Struct, frozen=True):
 
 async def entries(database: "Connection[Any] | Pool[Any]", voter: str, limit: int) -> Sequence[OwnEntry]:
     """Return up to `limit` entries of all ballots of a voter, newest first."""
-    return [OwnEntry(*row) for row in await database.fetch(ENTRIES, voter, limit)]
+    return [_own(*row) for row in await database.fetch(ENTRIES, voter, limit)]
+
+
+def _own(
+    position: int, at: datetime, tool: str, choice: str | None, entry: str | None, slug: str | None, name: str | None,
+    listed: bool, type_: str, data: str,
+) -> OwnEntry:  # fmt: skip
+    made = entry or ballots.public_entry(_EVENTS.decode(type_, 1, data), at)
+    return OwnEntry(position, at, tool, choice, made, slug, name, listed)
 
 
 async def is_out(database: "Connection[Any] | Pool[Any]", voter: str) -> bool:

@@ -4,7 +4,7 @@ The manifest's hash is a chain: a line's hash is the SHA-256 of the hash before 
 line without its newline. The vault is not exported.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version
@@ -89,16 +89,17 @@ async def export(
     progress: Progress,
     first: int = 1,
     last: int | None = None,
+    read: Callable[["asyncpg.Connection[Any]", int, int], AsyncIterator[RecordedRow]] = entries,
 ) -> Manifest:
     """Write one snapshot of the log, whole unless positions are named.
 
-    Raises LogBroken, and writes no manifest, if a position is missing.
+    `read` returns the events from one position to another. Raises LogBroken, and writes no manifest, if a position is missing.
     """
     chain = Chain()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         head: int = await connection.fetchval("select position from log.whole()")
         end = max(first - 1, head if last is None else min(last, head))
-        async for entry in entries(connection, first, end):
+        async for entry in read(connection, first, end):
             text = line(entry)
             out.write(text + b"\n")
             chain.take(text)

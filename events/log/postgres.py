@@ -51,6 +51,12 @@ WATCH_SECONDS: Final = 5.0
 logger = logging.getLogger(__name__)
 
 
+class EventsArchived(asyncpg.PostgresError):
+    """A statement needs events that are in the archive alone (`log.must_be_here`); asyncpg knows it by its code."""
+
+    sqlstate = "BP002"
+
+
 class PoolerBetween(Exception):
     """A pooler stands before the server and drops what a session asks for, so that no promise of ours would hold."""
 

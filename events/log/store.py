@@ -38,18 +38,27 @@ select position, type, schema_versionFIELDS from log.recorded_events
 where type = any('{TYPES}') and position > $1 and position <= $3 order by position limit $2
 """
 
-READ_ROWS = ROWS + " where position > $1 order by position limit $2"
-READ_STREAM_ROWS = ROWS + " where stream = $3 and position > $1 order by version limit $2"
+READ_ROWS = ROWS + " where position > $1 and (select log.must_be_here($1, $1 + $2)) order by position limit $2"
+READ_STREAM_ROWS = (
+    ROWS.replace("log.recorded_events", "log.of_stream($3::uuid)") + " where position > $1 order by version limit $2"
+)
 
 # Of these types; like a search, it covers a limited number of positions.
-READ_ROWS_OF = ROWS + " where position > $1 and position <= $1 + $4 and type = any($3::text[]) order by position limit $2"
+OF_TYPES = """
+where position > $1 and position <= $1 + $4 and type = any($3::text[])
+  and (select case when exists (select from log.usual_types u where u.type = any($3)) then log.must_be_here($1, $1 + $4)
+                   else true end)
+order by position limit $2
+"""
+READ_ROWS_OF = ROWS + OF_TYPES
 READ_STREAM_ROWS_OF = READ_STREAM_ROWS.replace("order by", "and type = any($4::text[]) order by")
 
 # The newest first. Types have no index, so a search covers a limited number of positions and says where it stopped.
 SEARCH_ROWS = (
     ROWS
     + """
-where position < $1 and position >= $1 - $2 and ($3::text is null or type = $3)
+where position < $1 and position >= $1 - $2 and (select log.must_be_here($1 - $2 - 1, $1 - 1))
+  and ($3::text is null or type = $3)
   and ($4::text is null or strpos(data::text, $4) > 0 or strpos(stream::text, $4) > 0)
 order by position desc limit $5
 """

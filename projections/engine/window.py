@@ -23,7 +23,8 @@ group by type, schema_version
 union all
 select type, schema_version, null from log.usual_types
 union all
-select null, null, count(*) from log.recorded_events where position > $1 and position <= $2 and position <> all($3::bigint[])
+select null, null, count(*) from log.recorded_events
+where position > $1 and position <= $2 and position <> all($3::bigint[]) and (select log.must_be_here($1, $2))
 """
 
 # Whoever folds a window must carry the totals on, or the drift watch takes it for a checkpoint moved by hand.

@@ -60,6 +60,7 @@ SENTENCES: Final = {
     "projections.engine.runner:Halted": "Position {error.position} can't be folded ({error}); the live views are unchanged",
     "events.log.postgres:PoolerBetween": "{error}",
     "events.log.primary:NoPrimary": "{error}",
+    "events.log.postgres:EventsArchived": "{error}: {error.hint}",
     "asyncpg:DiskFullError": "PostgreSQL's disk is full: free some space, then try again; nothing live was changed ({error})",
     "asyncpg:LockNotAvailableError": "Somebody's transaction holds what this needs: see `ballotpress status`, then try again",
     "asyncpg:QueryCanceledError": "PostgreSQL stopped this: see `ballotpress status`, then try again ({error})",
@@ -78,9 +79,6 @@ SENTENCES: Final = {
 }
 """The first match holds. Exceptions stand by name, since a module that isn't loaded can't have raised anything."""
 
-ARCHIVED: Final = "BP002"
-"""The error's code of a statement that needs archived events; as in `events.log.archive.state`, which isn't loaded for it."""
-
 
 def sentence(error: Exception) -> str | None:
     """Return the line to show for a failure; None for a defect of the program."""
@@ -88,8 +86,6 @@ def sentence(error: Exception) -> str | None:
         error = error.exceptions[0]
     if isinstance(error, FileNotFoundError | PermissionError) and error.filename is None:  # a socket's, not a file's
         error = ConnectionError(error.strerror)
-    if getattr(error, "sqlstate", None) == ARCHIVED:
-        return f"{error}: {getattr(error, 'hint', '')}"
     for name, text in SENTENCES.items():
         module, _, attribute = name.partition(":")
         kind = getattr(sys.modules.get(module), attribute, None)

@@ -87,6 +87,7 @@ async def export_(file: str, first: int, last: int | None) -> None:
 
     The vault (keys, addresses) is not in it: once imported elsewhere, sealed texts read as erased.
     """
+    from events.log.archive.reading import entries
     from events.log.export import export
     from services.clock import now
 
@@ -94,7 +95,7 @@ async def export_(file: str, first: int, last: int | None) -> None:
         raise click.UsageError(f"--to {last} is before --from {first}")
     async with reachable_database(_say) as settings, connected(settings) as connection:
         with written(file) as out, progress("Exporting") as advance:
-            manifest = await export(connection, out, now, advance, first, last)
+            manifest = await export(connection, out, now, advance, first, last, entries)
     click.echo(f"Exported {counted(manifest.events, 'event')} to {'stdout' if file == '-' else file}", err=file == "-")
 
 
@@ -133,10 +134,10 @@ async def import_(file: str, as_json: bool) -> None:
 
 async def _show_after(connection: "Connection[Any]", after: int, as_json: bool) -> int | None:
     """Print the events after a position; return the last position printed."""
+    from events.log.archive.reading import read_on
     from events.log.export import line
-    from events.log.store import read_rows
 
-    rows = await read_rows(connection, after, AT_ONCE)
+    rows = await read_on(connection, after, AT_ONCE)
     if not rows:
         return None
     write = line if as_json else _for_people

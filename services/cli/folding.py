@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -53,6 +53,16 @@ def chosen(named: Sequence["Projection"]) -> Sequence["Projection"]:
     from projections.registry import PROJECTIONS
 
     return list(dict.fromkeys(named)) or PROJECTIONS
+
+
+@contextlib.asynccontextmanager
+async def whole_log(settings: Settings) -> AsyncIterator[None]:
+    """Have the archived parts of the log at hand. Raises PlaceUnusable, FileBroken, ArchiveRefused."""
+    from events.log.archive.present import Present
+
+    async with Present(settings.database_url) as present:
+        await present.ensure(0, 2**63 - 1)
+        yield
 
 
 def jobs_option(command: Callable[..., T]) -> Callable[..., T]:

@@ -18,6 +18,7 @@ from services.cli.folding import (
     rows_differ,
     shown_progress,
     slugs_in,
+    whole_log,
 )
 from services.cli.options import Whole, json_option
 from services.cli.terminal import show
@@ -82,7 +83,8 @@ async def replay(
         await _roll_back(settings.database_url, rollback, as_json)
         return
     plan = Plan(settings, chosen(projection), pause / 1000, jobs, dry_run, keep_previous, as_json)
-    replayed = await _rebuild(plan)
+    async with whole_log(settings):
+        replayed = await _rebuild(plan)
     if as_json:
         show(as_json, {"replayed": list(replayed.values())})
 

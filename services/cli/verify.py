@@ -17,6 +17,7 @@ from services.cli.folding import (
     rows_differ,
     shown_progress,
     slugs_in,
+    whole_log,
 )
 from services.cli.options import json_option
 from services.cli.terminal import show
@@ -44,7 +45,8 @@ async def verify(projection: "tuple[Projection, ...]", jobs: int, as_json: bool)
     If rows differ, they are listed and the status is 1. Nothing is changed; `ballotpress replay` mends.
     """
     settings = find_settings()
-    diffs = await _compared(settings.database_url, chosen(projection), jobs)
+    async with whole_log(settings):
+        diffs = await _compared(settings.database_url, chosen(projection), jobs)
     slugs = await slugs_in(settings, diffs.values())
     verified = [Verified(name, diff) for name, diff in diffs.items()]
     wrong = [one.projection for one in verified if one.diff.tables]

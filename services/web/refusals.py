@@ -15,8 +15,11 @@ from events.catalog import ToolNotListed
 from events.commands.webhooks import TooManyWebhooks, WebhookUnknown
 from events.erasure import VisitorIsErased
 from events.integrity import CohortChanged, CohortHeld, CohortUnknown
+from events.log.archive.places import PlaceUnusable
+from events.log.archive.state import ArchiveRefused, FileBroken
 from events.log.committer import LogUnavailable
 from events.log.event import UnknownEvent
+from events.log.postgres import EventsArchived
 from events.log.transaction import KeyReused
 from events.log.vault import Erased
 from events.quarantine import NothingPassed
@@ -43,6 +46,8 @@ from services.web.public_tree import NotSignedYet, TileAway, TooManyWaitForProof
 from services.web.puzzles import PuzzleUnsolved
 from services.web.site import Call
 from services.web.wait import TooManyWait, ViewsBehind
+
+ARCHIVE_AWAY: Final = "This is in the archive, which can't be read at the moment; try again."
 
 REFUSALS: Final[dict[type[Exception], Kind]] = {
     ToolNotListed: Kind(404, "tool-not-listed", "Not found", "No listed tool has this slug."),
@@ -99,6 +104,17 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
     NotSignedYet: Kind(503, "not-signed-yet", "Temporarily unavailable", retry_after=1),
     TooManyWaitForProof: Kind(503, "too-many-wait-for-proof", "Temporarily unavailable", retry_after=1),
     TileAway: Kind(503, "tile-away", "Temporarily unavailable", retry_after=5),
+    EventsArchived: Kind(
+        503,
+        "archived",
+        "In the archive",
+        "This would need old events one by one, and they are in the archive: ask for a whole hour, or an operator to bring them"
+        " back.",
+        retry_after=3600,
+    ),
+    PlaceUnusable: Kind(503, "archive-away", "Temporarily unavailable", ARCHIVE_AWAY, retry_after=60),
+    FileBroken: Kind(503, "archive-broken", "Temporarily unavailable", ARCHIVE_AWAY, retry_after=60),
+    ArchiveRefused: Kind(503, "archive-unreadable", "Temporarily unavailable", ARCHIVE_AWAY, retry_after=60),
     PackBroken: Kind(
         503, "pack-broken", "Temporarily unavailable", "The log's entries aren't those that were signed.", retry_after=60
     ),

@@ -1,6 +1,7 @@
 """A part of the log in the archive: nothing is lost, and whatever goes by stream or voter goes on as before."""
 
 import asyncio
+import io
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,25 @@ import pytest
 
 from events import ballots
 from events.commands.ballots import CastVote
+from events.commands.voters import CorrectVoters
+from events.log import store
 from events.log.archive import packing, reading, state
 from events.log.archive.places import Folder, PlaceUnusable, place_of
 from events.log.archive.present import Present, give_all_back, unarchive
 from events.log.archive.state import ArchiveRefused, FileBroken
 from events.log.committer import Committer
+from events.log.export import export
+from events.log.postgres import EventsArchived
 from events.log.store import READ_LASTS
+from events.log.transfer import LogBroken
+from projections import own_ballots, proof
+from projections.cards import tallies_at_head
+from projections.engine.runner import Halted
 from services.clock import now
-from tests.support.archiving import ALL, SIZE, archive, of_voters
+from services.person import own
+from tests.support.archiving import ALL, SIZE, VOTERS, archive, of_voters
+from tests.support.catalogs import new_id
+from tests.support.runners import CARDS, catch_up, catch_up_all, must_be_right
 from tests.support.store import BUCKET, KEYS, Store
 
 KEPT = "select count(*) from log.events_0 where type in ('VoteCast', 'VoteRetracted')"
@@ -120,13 +132,90 @@ async def test_a_bucket_serves_as_a_folder_does(connection: Any, s3: Store) -> N
     assert await connection.fetch(ALL) == rows
 
 
+async def test_readers_by_position_are_told(connection: Any, tmp_path: Path) -> None:
+    """A page or a follower that would miss archived ballots is told; what isn't about ballots is read as ever."""
+    before = await store.read_on(connection, 0, 500, types=["ToolAdded", "ToolBookmarked"])
+    stream = await connection.fetchval("select stream from log.events where type = 'VoteRetracted' and position < 150 limit 1")
+    of_stream = await store.read_rows(connection, 0, 500, stream)
+    await archive(connection, tmp_path)
+    assert await store.read_on(connection, 0, 500, types=["ToolAdded", "ToolBookmarked"]) == before
+    assert await store.read_rows(connection, 0, 500, stream) == of_stream
+    assert (await store.read_rows(connection, SIZE, 5))[0].position == SIZE + 1
+    for read in (
+        store.read_rows(connection, SIZE - 1, 5),
+        store.read_on(connection, 0, 5),
+        store.read_on(connection, 0, 500, types=["VoteCast"]),
+        store.search_rows(connection, SIZE + 5, 10, None, None, 20),
+    ):
+        with pytest.raises(EventsArchived):
+            await read
+
+
+async def test_an_export_and_a_tail_read_the_files(connection: Any, tmp_path: Path) -> None:
+    """The export of a log of which parts are archived is the one that it was before; so are its events one after another."""
+    before, after = io.BytesIO(), io.BytesIO()
+    whole = await export(connection, before, now, lambda _, __: None)
+    for part in (0, 1):
+        await archive(connection, tmp_path, part)
+    again = await export(connection, after, now, lambda _, __: None, read=reading.entries)
+    assert (again.sha256, again.events) == (whole.sha256, whole.events)
+    seen: list[int] = []
+    while rows := await reading.read_on(connection, len(seen), 70):
+        seen += [row.position for row in rows]
+    assert seen == [*range(1, whole.events + 1)]
+    with pytest.raises(LogBroken, match="position"):
+        await export(connection, io.BytesIO(), now, lambda _, __: None)
+
+
+async def test_public_entries_are_those_of_before(connection: Any, tmp_path: Path) -> None:
+    """Strangers read the same entries, and a visitor its own, of archived ballots too; these even with the file away."""
+    entries = await proof.entries(connection, 0, 2 * SIZE)
+    own = [await own_ballots.entries(connection, voter, 100) for voter in VOTERS]
+    kept = await archive(connection, tmp_path)
+    assert await proof.entries(connection, 0, 2 * SIZE) == entries
+    assert await proof.entries(connection, 11, 12) == entries[11:12]
+    (tmp_path / kept.name).unlink()
+    assert [await own_ballots.entries(connection, voter, 100) for voter in VOTERS] == own
+    with pytest.raises(PlaceUnusable):
+        await proof.entries(connection, 0, SIZE)
+    assert await proof.entries(connection, SIZE, SIZE + 10) == entries[SIZE : SIZE + 10]
+
+
+async def test_corrections_and_copies_need_no_file(dsn: str, connection: Any, committer: Committer, tmp_path: Path) -> None:
+    """Voters with archived ballots are taken out and brought back, and the views are those of a log that was never archived."""
+    copies = [await own.read_own(connection, voter) for voter in VOTERS]
+    for part in (0, 1):
+        kept = await archive(connection, tmp_path, part)
+        (tmp_path / kept.name).rename(tmp_path / f"away-{part}")
+    assert [await own.read_own(connection, voter) for voter in VOTERS] == copies
+    for reinstate in (False, True, False):
+        await committer.submit(
+            CorrectVoters(new_id(), VOTERS[:20], "one hand", tallies_at_head, reinstate=reinstate, operator="shell")
+        )
+        await catch_up_all(dsn)
+    for archived in await state.read_all(connection):
+        (tmp_path / f"away-{archived.part}").rename(tmp_path / archived.name)
+    async with Present(dsn) as present:
+        await present.ensure(0, 2 * SIZE)
+        await must_be_right(connection, dsn)
+
+
+async def test_a_view_that_needs_archived_events_halts_and_says_so(dsn: str, connection: Any, tmp_path: Path) -> None:
+    """A fold without the files stops at the first archived event and names the way out; it takes no hole for the log's end."""
+    await archive(connection, tmp_path)
+    await connection.execute(f"update {CARDS.schema}.checkpoint set position = 50")  # noqa: S608 - our own name
+    with pytest.raises(Halted, match="in the archive"):
+        await catch_up(dsn, CARDS)
+
+
 async def test_what_is_away_is_said(connection: Any, tmp_path: Path) -> None:
     """Whoever needs archived events by position is told which they are and how they are loaded."""
     await archive(connection, tmp_path)
     assert await connection.fetchval("select log.must_be_here($1, $2)", SIZE, SIZE + 5)
-    with pytest.raises(asyncpg.PostgresError, match="positions 1 to 200 are in the archive") as away:
-        await connection.execute("select log.must_be_here($1, $2)", SIZE - 1, SIZE)
-    assert away.value.sqlstate == state.ARCHIVED
+    for needs in ("log.must_be_here($1, $2)", "count(*) from log.taken($1, $2)", "count(*) from log.changes_taken($1, $2)"):
+        with pytest.raises(EventsArchived, match="positions 1 to 200 are in the archive") as away:
+            await connection.fetch(f"select {needs}", SIZE - 1, SIZE)
+        assert away.value.hint == "`ballotpress events unarchive 0` brings them back"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Read events of archived parts from their files, where they belong among those of the database."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from asyncpg import Connection
@@ -10,7 +10,7 @@ from events.log import transfer
 from events.log.archive import state
 from events.log.archive.places import Place, place_of
 from events.log.archive.state import Archive, ArchiveRefused, FileBroken
-from events.log.store import RecordedRow
+from events.log.store import RecordedRow, read_rows
 
 if TYPE_CHECKING:
     from events.log.archive.parquet import Reader
@@ -51,6 +51,19 @@ def read_some(archive: Archive, first: int, last: int) -> list[RecordedRow]:
     must_be_able()
     with place_of(archive.place).open(archive.name) as file:
         return opened(file, archive.path, archive.chain).between(first, last)
+
+
+async def read_on(connection: "Connection[Any]", after: int, limit: int) -> Sequence[RecordedRow]:
+    """Return up to `limit` events above a position, in order, those of packed parts from their files.
+
+    Raises PlaceUnusable, FileBroken, ArchiveRefused.
+    """
+    for archive in await state.read_between(connection, after + 1, after + limit):
+        if archive.state == "packed" and archive.first <= after + 1:
+            return await asyncio.to_thread(read_some, archive, after + 1, min(after + limit, archive.last))
+        if archive.state == "packed":
+            return await read_rows(connection, after, archive.first - 1 - after)
+    return await read_rows(connection, after, limit)
 
 
 async def entries(connection: "Connection[Any]", first: int, last: int) -> AsyncIterator[RecordedRow]:

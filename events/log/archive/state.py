@@ -4,18 +4,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from time import monotonic
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 import asyncpg
 import msgspec
-from asyncpg import Connection, Pool
+from asyncpg import Connection
 
-Database: TypeAlias = "Connection[Any] | Pool[Any]"
+from events.log.reads import Reads
 
 State = Literal["written", "packed", "loaded"]
-
-ARCHIVED: Final = "BP002"
-"""The error's code of a statement that needs events of a packed part."""
 
 _COLUMNS: Final = "a.part, a.first_position, a.last_position, a.place, a.name, a.bytes, a.chain, a.state"
 _READ: Final = f"select {_COLUMNS} from log.archives a order by a.part"  # noqa: S608 - a constant
@@ -73,22 +70,22 @@ class ArchiveRefused(Exception):
     """A part can't be archived, or brought back; the message is one sentence that says why, and what to do."""
 
 
-async def read_all(database: Database) -> Sequence[Archive]:
+async def read_all(database: Reads) -> Sequence[Archive]:
     """Return all parts that were ever written to a file and are known to be there."""
     return [Archive(*row) for row in await database.fetch(_READ)]
 
 
-async def read_between(database: Database, first: int, last: int) -> Sequence[Archive]:
+async def read_between(database: Reads, first: int, last: int) -> Sequence[Archive]:
     """Return the archived parts that hold some of the positions from one to another, be they packed or loaded."""
     return [Archive(*row) for row in await database.fetch(_READ_BETWEEN, first, last)]
 
 
-async def read_one(database: Database, part: int) -> Archive | None:
+async def read_one(database: Reads, part: int) -> Archive | None:
     """Return one part's archive; None if it was never written."""
     return next((one for one in await read_all(database) if one.part == part), None)
 
 
-async def read_part(database: Database, part: int) -> Part:
+async def read_part(database: Reads, part: int) -> Part:
     """Return a part of the log. Raises ArchiveRefused for a number that none has."""
     row = await database.fetchrow(_READ_PART, part)
     if row is None:
