@@ -1,5 +1,6 @@
 """`ballotpress events parts|archive|unarchive`: let old parts of the log be in files, and bring them back."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -148,7 +149,9 @@ async def _bytes(connection: "Connection[Any]", part: int) -> int:
 
 
 def _say(what: str) -> None:
-    click.echo(f"{what.capitalize()} …", err=True)
+    """Tell a terminal what is done next."""
+    if sys.stderr.isatty():
+        click.echo(f"{what.capitalize()} …", err=True)
 
 
 def _freed(before: int, after: int) -> str:

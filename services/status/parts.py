@@ -6,19 +6,21 @@ from typing import Any, Final
 import msgspec
 from asyncpg import Connection
 
-SINCE: Final = 53
-"""The migration from which on the log is in parts."""
+SINCE: Final = 54
+"""The migration from which on the log is in parts, and parts may be in the archive."""
 
 # What `log.parts` says beside what the server's catalog says. The first part of an older log has no lower bound.
 READ_PARTS: Final = """
 select m.name, m.first_position, m.last_position, h.position between m.first_position and m.last_position as is_head,
        m.oid is not null as is_there,
        exists (select from pg_inherits i where i.inhrelid = m.oid and i.inhparent = w.oid and not i.inhdetachpending)
-           as is_attached
+           as is_attached,
+       coalesce(a.state <> 'written', false) as is_archived
 from (
     select p.*, format('log.events_%s', p.part) as name, to_regclass(format('log.events_%s', p.part)) as oid from log.parts p
 ) m
 cross join log.head h
+left join log.archives a on a.part = m.part
 join pg_class w on w.oid = to_regclass('log.events') and w.relkind = 'p'
 order by m.part
 """
@@ -34,7 +36,7 @@ order by 1
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A part of the log, its positions, whether the head is in it, and whether it is there and where it must be."""
+    """A part of the log, its positions, whether the head is in it, whether it is there and where it must be, and archived."""
 
     name: str
     first_position: int
@@ -42,6 +44,7 @@ class Part(msgspec.Struct, frozen=True):
     is_head: bool
     is_there: bool
     is_attached: bool
+    is_archived: bool = False
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -61,7 +64,9 @@ def said(log: Parts) -> Iterator[str]:
     """Return a line on the parts."""
     for head in (part for part in log.parts if part.is_head):
         where = f"the head in {head.name} (positions {head.first_position} to {head.last_position})"
-        yield f"{len(log.parts)} of the log, {where}; room to {log.parts[-1].last_position}"
+        archived = sum(part.is_archived for part in log.parts)
+        many = f"{len(log.parts)} of the log" + (f" ({archived} in the archive)" if archived else "")
+        yield f"{many}, {where}; room to {log.parts[-1].last_position}"
 
 
 def wrong(log: Parts) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from events.log import ids
 from events.log.store import NO_META, RecordedRow
 from tests.support import servers
 from tests.support.archiving import fill
+from tests.support.shell import Shell
 from tests.support.store import Store, store
 
 FIRST = 501
@@ -43,6 +45,12 @@ async def dsn(postgres: servers.Postgres, archiving: str) -> AsyncIterator[str]:
     """A log of two full parts and a begun one, of the test's own."""
     async with servers.database(postgres, archiving) as dsn:
         yield dsn
+
+
+@pytest.fixture
+def shell(tmp_path: Path, dsn: str, valkey_url: str) -> Shell:
+    """A shell on the test's own database."""
+    return Shell(tmp_path / "home", dsn, valkey_url)
 
 
 @pytest.fixture(scope="session")
