@@ -152,6 +152,11 @@ begin
     order by e.position desc limit number;
 end $$;
 
+create or replace function log.time_of(place bigint) returns timestamptz language plpgsql stable as $$
+begin
+    return (select e.recorded_at from log.events e where e.position = place);
+end $$;
+
 -- The table itself, for what is made of events as they were written.
 create or replace function log.rows_taken(low bigint, high bigint) returns setof log.events language plpgsql stable as $$
 begin

@@ -42,14 +42,14 @@ update webhooks.subscriptions set leased_until = now() + make_interval(secs => $
 where id = $1 and lease = $2 and is_on returning id, url, kinds, position, part, failures
 """
 TOLD: Final = """
-with seen as (select e.recorded_at as at, e.stream from log.head h left join log.events e on e.position = $3)
+with seen as (select e.recorded_at as at, e.stream from log.head h left join lateral log.at_position($3) e on true)
 update webhooks.subscriptions
 set position = $3, part = $4, failures = 0, failed = null, failed_at = null, delivered_at = now(),
     seen_position = case when s.at is null then 0 else $3 end, seen_at = s.at, seen_stream = s.stream
 from seen s where id = $1 and lease = $2
 """
 ADVANCE: Final = """
-with seen as (select e.recorded_at as at, e.stream from log.head h left join log.events e on e.position = $3)
+with seen as (select e.recorded_at as at, e.stream from log.head h left join lateral log.at_position($3) e on true)
 update webhooks.subscriptions
 set position = $3, part = 0, seen_position = case when s.at is null then 0 else $3 end, seen_at = s.at, seen_stream = s.stream
 from seen s where id = $1 and lease = $2

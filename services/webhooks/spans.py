@@ -43,7 +43,7 @@ spans as (
            least(log.position_at(b.ends - interval '1 microsecond'), $3) as until
     from bounds b
 )
-select s.after, s.until, s.begins, e.recorded_at as ended from spans s left join log.events e on e.position = s.until
+select s.after, s.until, s.begins, e.recorded_at as ended from spans s left join lateral log.at_position(s.until) e on true
 """  # noqa: S608
 
 

@@ -133,7 +133,7 @@ async def test_no_place_in_the_log_is_passed_over(spread_dsn: str) -> None:
     async with late(spread_dsn, [listed, erased], [vote(new_id(), tool)], listing=1) as servers:
         await servers[1].commit()  # the last position is there, the two before it are not
         assert await store.read_on(connection, 1, 100) == ((), 1)
-        assert (await connection.fetchrow(READ_ERASED, 1))["position"] == 1
+        assert (await connection.fetchrow(READ_ERASED, 1, 0))["position"] == 1
         mark = await history.mark_of_head(connection)
         assert mark is not None and mark.position == 1
         known = Known(REGISTRY)
@@ -142,7 +142,7 @@ async def test_no_place_in_the_log_is_passed_over(spread_dsn: str) -> None:
         await servers[0].commit()
         rows, through = await store.read_on(connection, 1, 100)
         assert ([row.position for row in rows], through) == ([2, 3, 4], 4)
-        row = await connection.fetchrow(READ_ERASED, 1)
+        row = await connection.fetchrow(READ_ERASED, 1, 0)
         assert (row["position"], row["persons"]) == (4, [person])
         await follow_all(connection, REGISTRY, known)
         assert known.listing.position == 2
