@@ -1,8 +1,8 @@
 """Every statement of the product, planned and run once on a server with Citus, each rolled back: which ones it refuses.
 
 By hand, in a checkout: `DATABASE_URL=… python -m tests.support.citus_probe`, on a database after `ballotpress migrate --citus`
-that holds some events. It also tells how often a head is seen before its events, if votes come in meanwhile. `docs/citus.md` says
-how to set up three nodes. On plain PostgreSQL it runs as well, and refuses nothing.
+that holds some events. It also tells how often a head is seen before its events, if votes come in meanwhile. `docs/citus.md`
+says how to set up three nodes. On plain PostgreSQL it runs as well, and refuses nothing.
 """
 
 import asyncio
