@@ -128,7 +128,7 @@ class Readers:
         if self._used is None:
             return True
         with suppress(*postgres.FAILED):
-            await self._looks.fetchval(_HEAD)
+            await self._in_time(self._looks.fetchval(_HEAD))
             self._leave(self._used, "it has less than it had")
             return True
         return False
@@ -139,14 +139,19 @@ class Readers:
             return
         self._hurried = monotonic()
         with suppress(*postgres.FAILED):
-            await self._looks.fetchval(look.HAND_ON)
+            await self._in_time(self._looks.fetchval(look.HAND_ON))
 
     async def await_less(self, position: int) -> int:
         """Read at the primary from now on, if that has a position which the replica hasn't; return the primary's head."""
-        head: int = await self._primary.fetchval(_HEAD)
+        head: int = await self._in_time(self._looks.fetchval(_HEAD))
         if position <= head and self._used is not None:
             self._leave(self._used, f"a reader waits for position {position}")
         return head
+
+    async def _in_time(self, asked: Awaitable[T]) -> T:
+        """Return what the primary says. Raises TimeoutError: where a server hangs asyncpg itself waits on."""
+        async with asyncio.timeout(LOOK_SECONDS):
+            return await asked
 
     def standings(self) -> list[Standing]:
         """Return how each replica stands."""
@@ -171,7 +176,7 @@ class Readers:
         while True:
             at = monotonic()
             try:
-                self.primary = await look.at_primary(self._looks)
+                self.primary = await self._in_time(look.at_primary(self._looks))
                 self._written.note(at, self.primary.written)
             except (*postgres.FAILED, postgres.PoolerBetween):
                 self.primary = None
@@ -199,7 +204,7 @@ class Readers:
         """Return whether the primary has a replica's last event; True while nobody can tell."""
         if self.primary is not None and replica.at is not None:
             with suppress(*postgres.FAILED):
-                return await history.holds(self._looks, replica.at.mark)
+                return await self._in_time(history.holds(self._looks, replica.at.mark))
         return True
 
     def _may_go_to(self, replica: Replica) -> bool:

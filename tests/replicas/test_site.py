@@ -158,10 +158,16 @@ def test_pages_are_served_while_the_primary_is_away(site: Site, cluster: Cluster
     voter = site.visitor()
     assert wait_for(lambda: site.anyone.get(f"/v1/tools/{tool}").json()["community"]["total"] == 1)
     assert wait_for(lambda: used(site, cluster))
+    serving = used(site, cluster)
+    assert serving is not None
     with frozen(cluster.primary_pid()):
         for path in (f"/v1/tools/{tool}", f"/tools/{tool}", "/v1/tools?sort=community", "/leaderboard", "/sitemap.xml"):
             assert site.anyone.get(path).status_code == 200, path
         assert voter.put(f"/v1/tools/{tool}/vote", {"choice": "ship"}).status_code == 503
+        assert site.anyone.get("/health/ready").json()["status"] == "degraded"
+        assert site.anyone.get("/v1/categories", after=10**15).status_code == 503
+        with serving.frozen():
+            assert wait_for(lambda: site.anyone.get(f"/v1/tools/{tool}").status_code == 200)
     assert wait_for(lambda: voter.put(f"/v1/tools/{tool}/vote", {"choice": "ship"}).status_code == 200)
 
 
