@@ -148,6 +148,20 @@ async def _hold_up(readers: Readers, cluster: Cluster, seen: list[int]) -> None:
     await used.says("select pg_wal_replay_resume()")
 
 
+async def test_a_replica_a_little_behind_is_waited_for(ours: Cluster, readers: Open, dsn: str) -> None:
+    """Where all that comes is replayed a tenth of a second later, who goes there from the primary goes not back by that."""
+    async with readers() as made, counting(made, dsn) as seen:
+        for _ in range(ROUNDS):
+            await until(lambda: elsewhere(made))
+            for replica in ours.replicas:
+                await replica.delay("100ms")
+            await goes_on(seen)
+            assert await made.doubt()
+            await goes_on(seen)
+        await until(lambda: elsewhere(made))
+        await goes_on(seen)
+
+
 async def test_one_that_was_promoted_is_left(ours: Cluster, readers: Open) -> None:
     """It takes writes of its own, so that it soon holds another log: it is named, and the other replica is read from."""
     async with readers() as made:

@@ -31,7 +31,6 @@ class Replica:
         self.folder = folder
         self._primary = primary
         self._process: Process | None = None
-        self._is_delayed = False
 
     def dsn(self, database: str = "postgres") -> str:
         """Name a database there."""
@@ -42,7 +41,6 @@ class Replica:
         self.kill()
         standbys.clone(self._primary, self.folder)
         self._set("max_standby_streaming_delay", "100ms")
-        self._is_delayed = False
         self.start()
 
     def start(self) -> None:
@@ -57,12 +55,10 @@ class Replica:
             process.kill()
             process.wait()
 
-    def delay(self) -> None:
-        """Have it take nothing new for an hour."""
-        self.kill()
-        self._set("recovery_min_apply_delay", "1h")
-        self._is_delayed = True
-        self.start()
+    async def delay(self, by: str) -> None:
+        """Have it take what is committed so much later."""
+        self._set("recovery_min_apply_delay", by)
+        await self.says("select pg_reload_conf()")
 
     def _set(self, name: str, value: str) -> None:
         with (self.folder / "data" / "postgresql.auto.conf").open("a") as settings:
@@ -71,7 +67,8 @@ class Replica:
     async def mend(self) -> None:
         """Let it run and follow, whatever was done to it."""
         self.start()
-        if self._is_delayed or not await self.says("select pg_is_in_recovery()"):
+        await self.delay("0")
+        if not await self.says("select pg_is_in_recovery()"):
             self.make()
         await self.says("select pg_wal_replay_resume()")
 
