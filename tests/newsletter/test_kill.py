@@ -1,6 +1,7 @@
 """Any process may be killed: each planned reader has exactly one mail, or is listed as uncertain, and the accounts add up.
 
-BALLOTPRESS_KILL_ROUNDS says how many rounds; each kills workers, PostgreSQL, Valkey or the relay a few times.
+BALLOTPRESS_KILL_ROUNDS says how many rounds (default 3, one behind a replica); each kills workers, PostgreSQL, its replica,
+Valkey, the relay or an API process a few times.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
 import asyncpg
 import pytest
@@ -22,17 +23,20 @@ from services.newsletter import issues, ledger
 from services.newsletter.schedule import schedule_of
 from services.newsletter.subscribers import new_person
 from services.settings import read_settings
-from tests.support import servers
+from tests.support import servers, standbys
+from tests.support.http import wait_until_ready
 from tests.support.log import patient
 from tests.support.processes import PATIENCE, Fleet, free_port
 from tests.support.runners import catch_up_all
 from tests.support.settings import environ
+from tests.support.standbys import Pair
 
 pytestmark = pytest.mark.postgres
 
 ROUNDS = int(os.environ.get("BALLOTPRESS_KILL_ROUNDS", "3"))
 READERS = 600
 LEASE_SECONDS = 3
+API = ("-P", "-m", "services.cli", "api", "--port")
 MOST_UNCERTAIN = 100
 CAP = 400
 """Digests of a day: an issue takes more than one."""
@@ -40,18 +44,26 @@ ATTEMPTED = "select count(*) from newsletter.mails where issue > 0 and state not
 
 
 class SendingFleet(Fleet):
-    """Everything that sends: a PostgreSQL, a Valkey, a relay that keeps what it gets, and two workers."""
+    """Everything that sends: a PostgreSQL, a Valkey, a relay that keeps what it gets, and two workers.
 
-    def __init__(self, folder: Path) -> None:
-        port = free_port()
+    A replicated one has a synchronous standby, and two API processes.
+    """
+
+    def __init__(self, pair: Pair, *, replicated: bool) -> None:
+        port, folder = free_port(), pair.folders[0]
         self.kept = folder / "kept"
+        self.pair, self.replicated = pair, replicated
+        self.ports = [free_port(), free_port()] if replicated else []
         starts = {
-            "postgres": lambda: servers.restart_postgres(folder),
+            "postgres": lambda: pair.start(0),
             "valkey": lambda: servers.start_valkey(folder),
             "sink": lambda: self.command("-m", "tests.support.sink", str(port), str(self.kept)),
             "worker 1": lambda: self.command("-P", "-m", "services.cli", "worker"),
             "worker 2": lambda: self.command("-P", "-m", "services.cli", "worker"),
+            **{f"api {port}": partial(self.command, *API, str(port)) for port in self.ports},
         }
+        if replicated:
+            starts["standby"] = lambda: pair.start(1)
         more = {
             "SMTP_URL": f"smtp://127.0.0.1:{port}",
             "BALLOTPRESS_MAIL_LEASE_SECONDS": str(LEASE_SECONDS),
@@ -59,20 +71,34 @@ class SendingFleet(Fleet):
             "BALLOTPRESS_MAILS_PER_DAY": str(CAP),
             "BALLOTPRESS_DIGEST_ZONE": f"Etc/GMT{now().hour - 12:+d}",  # where it is about noon, so that no day ends meanwhile
         }
-        dsn = servers.Postgres(folder).dsn()
+        dsn = pair.dsn() if replicated else pair.one(0)
         super().__init__(folder, environ(dsn, f"unix://{folder}/valkey.sock", folder, **more), starts)
         self.settings = read_settings(self.environ)
         self.sent_before = 0
 
+    def adopt_servers(self) -> None:
+        """Take in the servers, which run already; behind a replica all that is done waits for it from now on."""
+        if self.replicated:
+            self.pair.clone()
+            asyncio.run(self.pair.wait_for_standby(synchronous=True))
+        running = zip(("postgres", "standby"), self.pair.processes, strict=True)
+        self.adopt(**{name: process for name, process in running if process is not None})
 
-@pytest.fixture
-def fleet() -> Iterator[SendingFleet]:
+    def serves(self) -> None:
+        """Wait until the API processes serve, if there are any."""
+        for port in self.ports:
+            wait_until_ready(f"http://127.0.0.1:{port}", self.said)
+
+
+@pytest.fixture(params=[False, True], ids=["alone", "with a replica"])
+def fleet(request: pytest.FixtureRequest) -> Iterator[SendingFleet]:
     """A fleet of its own, with so many readers in its database."""
-    with servers.postgres_folder() as folder:
-        made = SendingFleet(folder)
+    with standbys.pair() as pair:
+        made = SendingFleet(pair, replicated=request.param)
         try:
-            made.start("postgres", "valkey", "sink")
+            made.start("valkey", "sink")
             asyncio.run(populate(made))
+            made.adopt_servers()
             yield made
         finally:
             made.end()
@@ -140,7 +166,7 @@ def test_one_mail_each_or_uncertain_whatever_is_killed(fleet: SendingFleet) -> N
     """
     seed = random.randrange(2**32)
     chance = random.Random(seed)
-    for round_ in range(ROUNDS):
+    for round_ in range(max(1, ROUNDS // 3) if fleet.replicated else ROUNDS):
         fleet.start()
         number = asyncio.run(plan(fleet))
         for _ in range(chance.randint(1, 3)):
@@ -150,6 +176,7 @@ def test_one_mail_each_or_uncertain_whatever_is_killed(fleet: SendingFleet) -> N
             time.sleep(chance.uniform(0, 0.5))
             fleet.start()
         assert_one_each(fleet, number, f"seed {seed}, round {round_}")
+    fleet.serves()
 
 
 def assert_one_each(fleet: SendingFleet, number: int, context: str) -> None:

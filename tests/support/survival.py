@@ -17,11 +17,11 @@ from services.migrate import migrate
 from services.status.views import read_views
 from services.web.http.auth import VisitorTokens
 from tests.oracle.compare import differences
-from tests.support import servers
+from tests.support import servers, standbys
 from tests.support.catalogs import new_id
 from tests.support.http import wait_until_ready
 from tests.support.log import add_tools, patient
-from tests.support.processes import PATIENCE, Fleet, Process, free_port
+from tests.support.processes import COMMAND, PATIENCE, Fleet, Process, free_port, started, wait_for
 from tests.support.runners import until
 from tests.support.settings import SECRET_KEY, UNLIMITED, environ
 from tests.support.standbys import Pair
@@ -80,6 +80,41 @@ async def populate(pair: Pair, *, replicated: bool) -> None:
     if replicated:
         await asyncio.to_thread(pair.clone)
         await pair.wait_for_standby(synchronous=True)
+
+
+@asynccontextmanager
+async def database(
+    server: servers.Postgres, template: str, valkey_url: str, kept: Path, *, replicated: bool
+) -> AsyncIterator[str]:
+    """Give a migrated database; a replicated one has a synchronous standby, and is served by two API processes."""
+    if not replicated:
+        async with servers.database(server, template) as dsn:
+            yield dsn
+        return
+    with standbys.pair() as pair:
+        await servers.execute(pair.one(0), "create database site")
+        await migrate(pair.one(0, "site"))
+        await asyncio.to_thread(pair.clone)
+        await pair.wait_for_standby(synchronous=True)
+        output, given = kept / "output", environ(pair.dsn("site"), valkey_url)
+        ports = [free_port(), free_port()]
+        apis = [(*COMMAND, "api", "--port", str(port)) for port in ports]
+        with started(apis[0], given, output), started(apis[1], given, output):
+            await asyncio.to_thread(both_live, ports)
+            yield pair.dsn("site")
+            await asyncio.to_thread(both_live, ports)
+
+
+def both_live(ports: Sequence[int]) -> None:
+    """Wait until API processes answer; without a projector they don't get ready."""
+
+    def answers(port: int) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/health/live", timeout=PATIENCE).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    assert wait_for(lambda: all(map(answers, ports)))
 
 
 class Acknowledged(msgspec.Struct, frozen=True):

@@ -10,12 +10,15 @@ import signal
 import sys
 import time
 from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from events.commands.webhooks import ReplayWebhook, SwitchWebhook
 from services.webhooks.messages import KINDS
 from services.webhooks.subscriptions import new_webhook, read_one
+from tests.support import servers, survival
 from tests.support.catalogs import new_id
 from tests.support.log import patient
 from tests.support.processes import PATIENCE
@@ -26,6 +29,15 @@ pytestmark = pytest.mark.postgres
 
 ROUNDS = int(os.environ.get("BALLOTPRESS_KILL_ROUNDS", "1"))
 TOOLS = 20
+
+
+@pytest.fixture(params=[False, True], ids=["alone", "with a replica"])
+async def dsn(
+    request: pytest.FixtureRequest, postgres: servers.Postgres, template: str, valkey_url: str, tmp_path: Path
+) -> AsyncIterator[str]:
+    """A database alone; and one behind a synchronous replica, with two API processes."""
+    async with survival.database(postgres, template, valkey_url, tmp_path, replicated=request.param) as dsn:
+        yield dsn
 
 
 async def deliverer(dsn: str) -> Process:
