@@ -20,7 +20,7 @@ create function log.append_if(
 )
 returns table (n integer, version integer, "position" bigint, type text, schema_version smallint, data jsonb, extra bigint,
                holds boolean, recorded_at timestamptz)
-language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile as $$
 #variable_conflict use_column
 declare
     before log.head;
@@ -34,10 +34,7 @@ begin
         select h.position, h.recorded_at,
                h.listing_position = listing and (unmoved is null or h.position = unmoved)
                and (cardinality(to_streams) = 0 or h.position + cardinality(to_streams) <= room)
-               and (mark_position = 0 or exists (
-                   select from log.events e
-                   where e.position = mark_position and e.recorded_at = mark_at and e.stream = mark_stream
-               ))
+               and log.holds(mark_position, mark_at, mark_stream)
                and positions = array(
                    select coalesce(e.position, 0)
                    from generate_subscripts(streams, 1) as s(n) left join log.lasts(streams) e on e.n = s.n order by s.n
@@ -47,10 +44,7 @@ begin
         if not stands then
             return query
             select 0, 0, h.position, ''::text, 0::smallint, null::jsonb, h.listing_position,
-                   mark_position = 0 or exists (
-                       select from log.events e
-                       where e.position = mark_position and e.recorded_at = mark_at and e.stream = mark_stream
-                   ), null::timestamptz
+                   log.holds(mark_position, mark_at, mark_stream), null::timestamptz
             from log.head h
             union all
             select e.n, e.version, e.position, e.type, e.schema_version, e.data, null::bigint, null::boolean, null::timestamptz
