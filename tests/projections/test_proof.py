@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import random
-import subprocess
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -278,14 +277,6 @@ async def test_the_root_is_the_logs_alone(
         await target.close()
 
 
-def dump_and_restore(source: str, target: str) -> None:
-    """Copy a database into an empty one, as `pg_dump` writes it."""
-    programs = servers.postgres_programs()
-    dump = subprocess.run([programs / "pg_dump", source], stdout=subprocess.PIPE, check=True).stdout
-    restoring = [programs / "psql", "--quiet", "--set=ON_ERROR_STOP=1", target]
-    subprocess.run(restoring, input=dump, stdout=subprocess.DEVNULL, check=True)
-
-
 async def test_a_restored_dump_and_rewrapped_keys_leave_the_tree_as_it_was(
     connection: Connection, dsn: str, committer: Committer, postgres: servers.Postgres
 ) -> None:
@@ -296,7 +287,7 @@ async def test_a_restored_dump_and_rewrapped_keys_leave_the_tree_as_it_was(
     right = await proof.tiles(connection, [(0, 0)])
     assert await Vault([base64.b64encode(bytes(range(32))).decode(), VAULT_KEY]).rewrap(connection)
     async with servers.database(postgres) as other:
-        dump_and_restore(dsn, other)
+        servers.dump_and_restore(dsn, other)
         target = await asyncpg.connect(other)
         assert await proof.tiles(target, [(0, 0)]) == right
         anew = await rebuild(target, other, PROOF, [7])

@@ -163,6 +163,13 @@ async def make_template(server: Postgres) -> None:
     await migrate(server.dsn(TEMPLATE))
 
 
+def dump_and_restore(source: str, target: str) -> None:
+    """Copy a database into an empty one, as `pg_dump` writes it."""
+    dump = subprocess.run([postgres_programs() / "pg_dump", source], stdout=subprocess.PIPE, check=True).stdout
+    restoring = [postgres_programs() / "psql", "--quiet", "--set=ON_ERROR_STOP=1", target]
+    subprocess.run(restoring, input=dump, stdout=subprocess.DEVNULL, check=True)
+
+
 def content(file: Path) -> bytes:
     """Return what a server's file holds; nothing of one that it has removed meanwhile, nor of a folder or socket."""
     try:
