@@ -10,9 +10,15 @@ from typing import Any
 import asyncpg
 import pytest
 
+from events.commands.ballots import CastVote
 from events.log import hosts, postgres, primary
+from events.log.committer import Committer, LogUnavailable
 from events.log.primary import NoPrimary
+from events.registry import REGISTRY
+from services.migrate import migrate
 from tests.support import servers, standbys
+from tests.support.catalogs import new_id
+from tests.support.log import add_tools, patient
 from tests.support.runners import until
 from tests.support.standbys import Pair
 
@@ -153,3 +159,35 @@ async def test_sessions_leave_a_primary_that_takes_no_writes_any_more(pair: Pair
 async def closed(session: "asyncpg.Connection[Any]") -> bool:
     """Tell whether a session was ended."""
     return session.is_closed()
+
+
+async def test_a_repeated_vote_is_not_acknowledged_by_reading_it(pair: Pair) -> None:
+    """A vote whose wait for the standby was cut off can be read, yet a failover would lose it: to repeat it waits, too."""
+    dsn = pair.one(pair.primary, "voting")
+    await servers.execute(pair.one(pair.primary), "create database voting")
+    await migrate(dsn)
+    async with patient(dsn) as committer:
+        await add_tools(committer, "a")
+    await pair.wait_for_standby(synchronous=True)
+    vote = CastVote(new_id(), "a", "ship")
+    with pair.frozen(pair.standby):
+        async with Committer(dsn, REGISTRY, patience=60) as cut_off:
+            asked = cut_off.submit(vote)
+            await until(lambda: cut_wait_off(dsn))
+            with pytest.raises(LogUnavailable):
+                await asked
+        assert await standbys.value(dsn, "select position from log.head") == 2
+        async with Committer(dsn, REGISTRY, patience=3) as another:
+            with pytest.raises(LogUnavailable):
+                await another.submit(vote)
+    async with patient(dsn) as committer:
+        receipt = await committer.submit(vote)
+    assert (receipt.position, receipt.appended) == (2, 0)
+    await pair.wait_for_standby(synchronous=False)
+
+
+async def cut_wait_off(dsn: str) -> bool:
+    """End the session that waits for the standby; tell whether there was one."""
+    waits = "application_name = 'ballotpress-log' and wait_event = 'SyncRep'"
+    ended = await standbys.value(dsn, f"select count(pg_terminate_backend(pid)) from pg_stat_activity where {waits}")  # noqa: S608
+    return bool(ended)
