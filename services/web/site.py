@@ -60,6 +60,7 @@ from services.web.http.endpoints import PATH_PATTERNS, PATH_TAILS
 from services.web.http.limits import Limits
 from services.web.http.metrics import Load, Metrics, SpansSent
 from services.web.http.networks import LOCAL, Network, Networks, Share
+from services.web.http.patience import Patience
 from services.web.http.problems import TooManyRequests
 from services.web.http.puzzles import Puzzles
 from services.web.http.spent import Spent
@@ -118,6 +119,7 @@ class Site:
         self.metrics = Metrics()
         self.tracing = open_tracing(settings, "api")
         self.admission = Admission()
+        self.patience = Patience()
         self.look = look_of(settings)
         check_mails(self.look)
         self.drawings = Drawings()

@@ -34,7 +34,7 @@ async def limited(call: Call, vote: VoteChoice) -> VoteAnswer:
     return _ANSWER
 
 
-@endpoint("PUT", "/bench/{tool}/unlimited", by=ANYONE, takes=VoteChoice, gives=VoteAnswer)
+@endpoint("PUT", "/bench/{tool}/unlimited", by=ANYONE, takes=VoteChoice, gives=VoteAnswer, counted=False)
 async def unlimited(call: Call, vote: VoteChoice) -> VoteAnswer:
     """Do all that a vote does but append it and count it against limits."""
     require_visitor(call.head, call.site.tokens)

@@ -8,7 +8,7 @@ is taken beyond that waits for the log in vain. Health, metrics and operators ar
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, ContextVar
 from time import perf_counter
 from typing import Final, TypeVarTuple
 
@@ -33,15 +33,21 @@ _arrived: ContextVar[float] = ContextVar("arrived", default=0.0)
 
 
 class ArrivalLoop(uvloop.Loop):
-    """An event loop that remembers when other threads, of which the server's is one, handed it a callback."""
+    """An event loop that remembers when the server, which has threads of its own, handed it a request."""
 
     def call_soon_threadsafe(
         self, callback: Callable[[*A], object], *args: *A, context: Context | None = None
     ) -> asyncio.Handle:
-        """Schedule a callback; in its context, and in that of the tasks it makes, the time of this call stands."""
-        context = copy_context() if context is None else context.copy()
-        context.run(_arrived.set, perf_counter())
-        return super().call_soon_threadsafe(callback, *args, context=context)
+        """Schedule a callback; if it has a context, the time of this call stands there, and in the tasks that it makes."""
+        if context is None:
+            return super().call_soon_threadsafe(callback, *args)
+        return super().call_soon_threadsafe(_note_and_call, perf_counter(), callback, args, context=context)
+
+
+def _note_and_call(arrived: float, callback: Callable[[*A], object], args: tuple[*A]) -> None:
+    """Call a callback in whose context the time of its coming stands; the next one's stands there when that is called."""
+    _arrived.set(arrived)
+    callback(*args)
 
 
 def waited(now: float) -> float:

@@ -20,6 +20,7 @@ from services.web.http.counters import Headers
 from services.web.http.cursors import Cursors
 from services.web.http.metrics import Metrics
 from services.web.http.networks import Network, Networks
+from services.web.http.patience import TOO_SLOW, Patience
 from services.web.http.problems import BadInput, BodyBroken, BodyTooSlow
 from services.web.http.theme import Theme
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 BODY_SECONDS: Final = 8.0
 LEAST_PACE: Final = 512 * 1024
 """Bytes a second at which what has come of a body must have come, once `BODY_SECONDS` are over."""
-_TOO_SLOW: Final = "The body didn't arrive in time."
 KEY: Final = r"^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$"
 _KEY: Final = re.compile(KEY.encode("ascii"))
 
@@ -48,6 +48,7 @@ class Site(Protocol):
     metrics: Metrics
     tracing: "Tracing | None"
     admission: Admission
+    patience: Patience
     theme: Theme
     is_leaving: bool
 
@@ -180,39 +181,43 @@ class Call(Request[None, None, State]):
 
     async def read_body(self) -> bytes:
         """Read the whole body from the connection and keep it as `body_bytes`. Raises BodyTooLarge, BodyTooSlow, BodyBroken."""
-        task, loop, chunks = cast("asyncio.Task[object]", asyncio.current_task()), asyncio.get_running_loop(), list[bytes]()
-        began = loop.time()
-        patience: asyncio.TimerHandle
-
-        def give_up() -> None:
-            nonlocal patience
-            until = began + BODY_SECONDS + sum(map(len, chunks)) / LEAST_PACE
-            if until > loop.time():  # a large body comes at its pace; a silent one gets no more time for its length
-                patience = loop.call_at(until, give_up)
-            else:
-                task.cancel(_TOO_SLOW)
-
-        # asyncio.timeout does the same at three times the cost, and every vote has a body.
-        patience = loop.call_later(BODY_SECONDS, give_up)
+        body, patience = _Body(), self.site.patience
+        patience.begin(body)
         try:
-            self.body_bytes = await self._received(chunks)
+            self.body_bytes = await body.read(self.receive)
         except asyncio.CancelledError as error:
-            if error.args != (_TOO_SLOW,):
+            if error.args != (TOO_SLOW,):
                 raise
-            task.uncancel()
-            raise BodyTooSlow(_TOO_SLOW) from None
+            body.task.uncancel()
+            raise BodyTooSlow(TOO_SLOW) from None
         finally:
-            patience.cancel()
+            patience.end(body)
         return self.body_bytes
 
-    async def _received(self, chunks: list[bytes]) -> bytes:
+
+class _Body:
+    """A body on its way, read by the present task."""
+
+    __slots__ = ("_began", "_chunks", "task")
+
+    def __init__(self) -> None:
+        self.task = cast("asyncio.Task[object]", asyncio.current_task())
+        self._began = asyncio.get_running_loop().time()
+        self._chunks: list[bytes] = []
+
+    def is_late(self, now: float) -> bool:
+        """Tell whether more should have come: a large body comes at its pace, a silent one gets no more time for its length."""
+        return now > self._began + BODY_SECONDS + sum(map(len, self._chunks)) / LEAST_PACE
+
+    async def read(self, receive: Receive) -> bytes:
+        """Return the whole body."""
         while True:
-            message = await self.receive()
+            message = await receive()
             if message["type"] != "http.request":
                 raise BodyBroken("")
-            chunks.append(message["body"])
+            self._chunks.append(message["body"])
             if not message.get("more_body"):
-                return b"".join(chunks) if len(chunks) > 1 else chunks[0]
+                return b"".join(self._chunks)
 
 
 AnyCall = TypeVar("AnyCall", bound=Call)
