@@ -284,7 +284,8 @@ insert into disqualified (voter)
 select l.voter from last_word l where l.type = 'VoterDisqualified' order by l.voter
 on conflict (voter) do nothing;
 
--- parts: each range's changes by hour; void are those alone that no ballot made
+-- parts: each range's changes by hour, of which void are those alone that no ballot made; and when its last event that changed a tally was
+create unlogged table part_last (position bigint not null, recorded_at timestamptz not null);
 create unlogged table part_hours (
     tool           text    not null collate "C",
     day            date    not null,
@@ -309,6 +310,12 @@ from (
     from log.changes_taken($1, $2, $3) t
 ) c
 group by c.n, c.tool;
+
+-- part last (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): …
+insert into part_last (position, recorded_at)
+select e.position, e.recorded_at
+from log.taken($1, $2, $3, '{VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated}') e
+order by e.position desc limit 1;
 
 -- merged bare: the key is made when the rows are there
 alter table days drop constraint days_pkey;
@@ -361,12 +368,7 @@ alter table days add constraint days_pkey primary key (tool, day);
 -- merged trends: of all days, and the hours of that day in which the last 7 began
 with begin as materialized (
     insert into trends_begin (hour)
-    select l.hour
-    from (
-        select date_trunc('hour', e.recorded_at, 'UTC') - interval '7 days' as hour
-        from log.taken($1, $2, $3, '{VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated}') e
-        order by e.position desc limit 1
-    ) l
+    select date_trunc('hour', l.recorded_at, 'UTC') - interval '7 days' from part_last l order by l.position desc limit 1
     returning hour, (hour at time zone 'UTC')::date as day
 )
 update trends t

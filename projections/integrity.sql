@@ -143,7 +143,8 @@ select b.at, g.votes
 from begin b cross join (select coalesce(sum(votes), 0) as votes from gone) g
 on conflict (only_row) do update set since = excluded.since, gone = k.gone + excluded.gone;
 
--- parts: each range's counts since 43 days before the last of all ranges, by that one's time; and the number of votes before
+-- parts: each range's counts. Of votes that are older than 43 days where the ranges end, by the time of the last vote there, the number is
+-- enough: they are a cell of no tool, before all others. And when the last vote of each range was
 create unlogged table part_cells (
     tool           text        not null collate "C",
     at             timestamptz not null,
@@ -154,41 +155,38 @@ create unlogged table part_cells (
     first_position bigint      not null,
     last_position  bigint      not null
 );
-create unlogged table part_gone (votes bigint not null);
+create unlogged table part_last (position bigint not null, recorded_at timestamptz not null);
 
--- part votes (VoteCast): as the step, for what will be kept of a range; `$4` is where the ranges end
+-- part last (VoteCast): the last vote of a range
+insert into part_last (position, recorded_at)
+select e.position, e.recorded_at from log.taken($1, $2, $3, '{VoteCast}') e order by e.position desc limit 1;
+
+-- part votes (VoteCast): as the step, for a range; the ranges end at `$4`, and where no vote is just before that, none is old
 insert into part_cells (tool, at, ship, skip, young_ship, young_skip, first_position, last_position)
 select c.tool, c.at, count(*) filter (where c.is_ship), count(*) filter (where not c.is_ship),
        count(*) filter (where c.is_ship and c.is_young), count(*) filter (where not c.is_ship and c.is_young),
        min(c.position), max(c.position)
 from (
-    select e.data->>'tool' as tool, date_bin('10 minutes', e.recorded_at, timestamptz '2000-01-01 00:00+00') as at,
+    select case when o.is_old then '' else e.data->>'tool' end as tool,
+           case when o.is_old then '-infinity'
+                else date_bin('10 minutes', e.recorded_at, timestamptz '2000-01-01 00:00+00') end as at,
            e.data->>'choice' = 'ship' as is_ship,
-           coalesce(log.made_at(e.data->>'voter') > extract(epoch from e.recorded_at) * 1000 - 600000, false) as is_young,
+           case when o.is_old then false
+                else coalesce(log.made_at(e.data->>'voter') > extract(epoch from e.recorded_at) * 1000 - 600000, false) end as is_young,
            e.position
-    from log.taken(greatest($1, (
-        select log.position_at(date_trunc('day', l.recorded_at, 'UTC') - interval '43 days' - interval '1 microsecond')
-        from log.taken(0, $4, $3, '{VoteCast}') l order by l.position desc limit 1
-    )), $2, $3, '{VoteCast}') e
+    from log.taken($1, $2, $3, '{VoteCast}') e
+    cross join lateral (select coalesce(e.recorded_at < (
+        select date_trunc('day', l.recorded_at, 'UTC') - interval '43 days'
+        from log.taken($4 - 10000, $4, $3, '{VoteCast}') l order by l.position desc limit 1
+    ), false) as is_old) o
 ) c
 group by c.tool, c.at;
 
--- part gone (VoteCast): the others are counted alone
-insert into part_gone (votes)
-select count(*)
-from log.taken($1, least($2, (
-    select log.position_at(date_trunc('day', l.recorded_at, 'UTC') - interval '43 days' - interval '1 microsecond')
-    from log.taken(0, $4, $3, '{VoteCast}') l order by l.position desc limit 1
-)), $3, '{VoteCast}') e;
-
--- merged votes: counts of the ranges, which two of them share at most at their ends; a range that was folded for an earlier end has too many
+-- merged votes: all votes that are older now; a range that was folded for an earlier end has some of them in cells
 insert into kept (since, gone)
-select b.at, (select coalesce(sum(g.votes), 0) from part_gone g)
-             + (select coalesce(sum(p.ship + p.skip), 0) from part_cells p where p.at < b.at)
+select b.at, (select coalesce(sum(p.ship + p.skip), 0) from part_cells p where p.at < b.at)
 from (
-    select date_trunc('day', e.recorded_at, 'UTC') - interval '43 days' as at
-    from log.taken($1, $2, $3, '{VoteCast}') e
-    order by e.position desc limit 1
+    select date_trunc('day', l.recorded_at, 'UTC') - interval '43 days' as at from part_last l order by l.position desc limit 1
 ) b;
 
 -- merged old: what is kept of them

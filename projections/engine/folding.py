@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from asyncpg import Connection
 
+from events.log.archive.present import Present
 from events.log.event import Registry
 from projections.engine.projection import Projection, live_position
 from projections.engine.runner import Advanced, advance
@@ -74,15 +75,22 @@ class Folding:
         self._folded = 0
 
     async def nearly(self) -> None:
-        """Fold until few events are left. Raises Halted at an event that fails."""
-        while True:
-            start, target = await places(self._connection, self._work.projection)
-            if target - start <= self._work.pace.nearly:
-                return
-            async with self._work.jobs.room:
-                began = monotonic()
-                await self._window(target)
-                await asyncio.sleep(self._work.pace.rest(monotonic() - began))
+        """Fold until few events are left, archived ones too. Raises Halted at an event that fails, and ArchiveUnusable."""
+        async with Present(self._work.dsn) as present:
+            while await self._further(present):
+                pass
+
+    async def _further(self, present: Present) -> bool:
+        """Fold a window, unless few events are left; return whether it did."""
+        start, target = await places(self._connection, self._work.projection)
+        if target - start <= self._work.pace.nearly:
+            return False
+        async with self._work.jobs.room:
+            began = monotonic()
+            await present.ensure(start, min(start + self._work.pace.window, target))
+            await self._window(target)
+            await asyncio.sleep(self._work.pace.rest(monotonic() - began))
+        return True
 
     async def rest(self) -> int:
         """Fold to the live checkpoint, which the caller holds, and return its position."""

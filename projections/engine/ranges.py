@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 from asyncpg import Connection
 
+from events.log.archive.present import Present
 from events.log.tasks import end
 from projections.engine import window
 from projections.engine.folding import Progress, Work, places
@@ -122,14 +123,16 @@ class Ranges:
         """Fold ranges, as long as there are any, on a connection of its own."""
         connection = await connect_patiently(self._work.dsn, self._schema)
         try:
-            while left:
-                async with self._work.jobs.room:
-                    if not left:
-                        return
-                    began = monotonic()
-                    await self._range(connection, left.popleft(), dropped)
-                    report()
-                    await asyncio.sleep(self._work.pace.rest(monotonic() - began))
+            async with Present(self._work.dsn) as present:
+                while left:
+                    async with self._work.jobs.room:
+                        if left:
+                            began = monotonic()
+                            low = left.popleft()
+                            await present.ensure(low, low + self._size)
+                            await self._range(connection, low, dropped)
+                            report()
+                            await asyncio.sleep(self._work.pace.rest(monotonic() - began))
         finally:
             await connection.close()
 

@@ -3,7 +3,8 @@
 -- bodies take their place (`events/log/citus.sql`): its planner joins a distributed table with others in few ways.
 --
 -- log.taken            the events of a window, (low, high], without those passed over; of these types alone, if they are named
--- log.changes_taken    the changes of tallies in a window; both refuse a window of which a part is in the archive
+-- log.changes_taken    the changes of tallies in a window; both refuse a window of which a part is in the archive, unless no ballots
+--                      are asked for: all others stay
 -- log.entries_taken    the public entries of a window
 -- log.of_stream        one stream, archived ballots too
 -- log.between_streams  the streams of an id, archived ballots too
@@ -13,7 +14,7 @@ create function log.taken(low bigint, high bigint, dropped bigint[] default '{}'
 returns setof log.recorded_events language sql stable parallel safe as $$
     select r.stream, r.version, r.position, r.type, r.schema_version, r.data, r.meta, r.recorded_at from log.recorded_events r
     where r.position > low and r.position <= high and r.position <> all(dropped) and (types is null or r.type = any(types))
-      and (select log.must_be_here(low, high))
+      and (not types && '{VoteCast, VoteRetracted}' and types is not null or (select log.must_be_here(low, high)))
 $$;
 
 create function log.changes_taken(low bigint, high bigint, dropped bigint[] default '{}')
