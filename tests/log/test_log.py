@@ -295,3 +295,16 @@ async def test_no_batch_goes_without_a_transaction(dsn: str, connection: Any) ->
         await asyncio.sleep(0.1)  # until the end of the session is heard of
         receipts = await asyncio.gather(*(committer.submit(CastVote(new_id(), "a", "ship")) for _ in range(3)))
     assert [receipt.position for receipt in receipts] == [3, 4, 5]
+
+
+async def test_a_lone_caller_never_rests(dsn: str) -> None:
+    """Batches keep apart by the size of the last one, so that a single command makes the next one wait for nobody."""
+    async with patient(dsn, pace=3600, pace_each=3600) as committer:
+        await add_tools(committer, "a")
+        receipts = [await committer.submit(CastVote(new_id(), "a", "ship")) for _ in range(3)]
+        assert [receipt.position for receipt in receipts] == [2, 3, 4]
+        await asyncio.gather(*(committer.submit(CastVote(new_id(), "a", "ship")) for _ in range(2)))
+        resting = committer.submit(CastVote(new_id(), "a", "ship"))
+        await asyncio.sleep(0.2)
+        assert not resting.done()
+        resting.cancel()
