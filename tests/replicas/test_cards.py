@@ -93,14 +93,13 @@ async def test_cards_stay_as_they_are_where_nobody_can_tell(
     await ours.in_step()
     await late.delay("1h")
     await vote(committer, dsn, 0 if has_log else 1)
-    late.kill()
     nowhere = dsn.replace(str(ours.primary.folder), "/nowhere")
     async with reading(nowhere, replicas_of(ours.url(servers.name_of(dsn)), 1)) as made:
-        await until(lambda: elsewhere(made))
         cards = Cards(pool, None, made)
-        await until(lambda: _shows(cards, 2))
-        first.kill()
-        late.start()
+        with late.frozen():
+            await until(lambda: _reads_at(made, first))
+            await until(lambda: _shows(cards, 2))
+            first.kill()
         await until(lambda: _reads_at(made, late))
         assert (await changes(made, State("", 0), 100)).state.position < cards.position
         assert await shown(cards) == 2
