@@ -83,13 +83,15 @@ async def at_primary(connection: Reads) -> AtPrimary:
 def why_apart(replica: AtReplica, primary: AtPrimary | None) -> str | None:
     """Return why a server can't be read from as a replica of the primary, however far it is; None if it can.
 
-    Without a primary to compare with, any server that follows one counts as right.
+    While there is no primary to compare with any server counts as right: one that was promoted will be the next.
     """
-    if primary is not None and replica.system != primary.system:
+    if primary is None:
+        return None
+    if replica.system != primary.system:
         return "it is no replica of the server that DATABASE_URL names"
     if replica.follows:
         return None
-    if primary is not None and replica.started == primary.started:
+    if replica.started == primary.started:
         return IS_PRIMARY
     return "it was promoted: it takes writes beside the server that DATABASE_URL names"
 

@@ -160,6 +160,7 @@ class Readers:
     async def run(self) -> None:
         """Look at all servers, and choose, until cancelled."""
         await self._looks
+        await self._look_at_primary()
         chosen = random.sample(self.replicas, len(self.replicas))  # so that processes share them
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -174,13 +175,16 @@ class Readers:
 
     async def _watch_primary(self) -> None:
         while True:
-            at = monotonic()
-            try:
-                self.primary = await self._in_time(look.at_primary(self._looks))
-                self._written.note(at, self.primary.written)
-            except (*postgres.FAILED, postgres.PoolerBetween):
-                self.primary = None
             await asyncio.sleep(PACE_SECONDS)
+            await self._look_at_primary()
+
+    async def _look_at_primary(self) -> None:
+        at = monotonic()
+        try:
+            self.primary = await self._in_time(look.at_primary(self._looks))
+            self._written.note(at, self.primary.written)
+        except (*postgres.FAILED, postgres.PoolerBetween):
+            self.primary = None
 
     async def _watch(self, replica: Replica) -> None:
         while True:

@@ -29,7 +29,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """How a replica stands: whether it is read from (`used`), how many processes do, how far it is behind, why it is left out.
 
     `lag` counts events, `lag_seconds` is how long the first change that it lacks has waited. Both are null of one that can't be
-    looked at. `is_wrong` of a replica that an operator should see to.
+    looked at or takes writes. `is_wrong` of a replica that an operator should see to.
     """
 
     name: str
@@ -164,12 +164,13 @@ class Replica:
     def standing(self, primary: AtPrimary | None) -> Standing:
         """Return how it stands."""
         at = self.at
+        is_behind = at is not None and at.follows
         return Standing(
             name=self.name,
             used=self.is_used,
             readers=0 if at is None else at.readers,
-            lag=None if at is None or primary is None else max(0, primary.position - at.position),
-            lag_seconds=None if at is None else self.lag_seconds,
+            lag=None if at is None or primary is None or not is_behind else max(0, primary.position - at.position),
+            lag_seconds=self.lag_seconds if is_behind else None,
             why=self.why,
             is_wrong=self.why not in (None, look.IS_PRIMARY),
         )

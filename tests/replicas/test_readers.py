@@ -13,11 +13,12 @@ import asyncpg
 import pytest
 
 from events.log.history import Mark
+from services.migrate import migrate
 from services.replicas import look
 from services.replicas.look import AtPrimary, AtReplica
 from services.replicas.readers import Readers, replicas_of
 from services.replicas.replica import Replica, Written
-from tests.support import servers
+from tests.support import servers, standbys
 from tests.support.replicas import Cluster, Open, reading
 from tests.support.runners import until
 
@@ -42,11 +43,30 @@ async def at_primary(readers: Readers) -> bool:
 
 
 @asynccontextmanager
+async def reading_on(readers: Readers, statement: str) -> AsyncIterator[list[int]]:
+    """Read a number over and over; give what was read. None of it fails, and none is less than one before."""
+    seen: list[int] = []
+    is_over = False
+
+    async def read() -> None:
+        while not is_over:
+            seen.append(await readers.fetchval(statement))
+            await asyncio.sleep(0.001)
+
+    task = asyncio.create_task(read())
+    try:
+        yield seen
+    finally:
+        is_over = True
+        await task
+        assert seen == sorted(seen)
+
+
+@asynccontextmanager
 async def counting(readers: Readers, dsn: str) -> AsyncIterator[list[int]]:
-    """Count at the primary, and read what was counted, a reader after the other; give what each of one reader saw."""
+    """Count at the primary, and read what was counted."""
     writer = await asyncpg.connect(dsn)
     await writer.execute(MAKE)
-    seen: list[int] = []
     is_over = False
 
     async def count() -> None:
@@ -54,20 +74,14 @@ async def counting(readers: Readers, dsn: str) -> AsyncIterator[list[int]]:
             await writer.execute(RAISE)
             await asyncio.sleep(0.002)
 
-    async def read() -> None:
-        while not is_over:
-            seen.append(await readers.fetchval(READ))
-            await asyncio.sleep(0.001)
-
-    tasks = [asyncio.create_task(count()), asyncio.create_task(read())]
+    task = asyncio.create_task(count())
     try:
-        yield seen
+        async with reading_on(readers, READ) as seen:
+            yield seen
     finally:
         is_over = True
-        found = await asyncio.gather(*tasks, return_exceptions=True)
+        await task
         await writer.close()
-        assert found == [None, None]
-        assert seen == sorted(seen)
 
 
 async def goes_on(seen: list[int], by: int = 20) -> None:
@@ -221,6 +235,23 @@ async def test_what_a_replica_lacks_or_cannot_do_is_read_at_the_primary(ours: Cl
         with pytest.raises(asyncpg.DataError):
             await made.fetchval("select $1::integer", "one")
         assert made.are_elsewhere
+
+
+async def test_a_failover_fails_no_read() -> None:
+    """A primary that is killed, and a replica that is promoted in its place: who reads there reads on, and forward."""
+    with standbys.pair() as both:
+        await migrate(both.one(0))
+        await asyncio.to_thread(both.clone)
+        await both.wait_for_standby(synchronous=True)
+        async with reading(both.dsn(), replicas_of(both.dsn(query="sslmode=disable"), 1)) as made:
+            await until(lambda: elsewhere(made))
+            async with reading_on(made, "select position from log.head") as seen:
+                both.kill(0)
+                await goes_on(seen)
+                await both.promote()
+                await until(lambda: at_primary(made))
+                await goes_on(seen)
+            assert [one.why for one in made.standings()][1] == look.IS_PRIMARY
 
 
 async def test_reads_go_on_without_a_primary(ours: Cluster, dsn: str) -> None:
