@@ -20,6 +20,7 @@ import msgspec
 from asyncpg import Connection
 
 from events.log import history, postgres
+from events.log.archive.present import Present
 from events.registry import REGISTRY
 from projections.engine.verify import verify
 from projections.registry import PROJECTIONS
@@ -146,7 +147,9 @@ async def drill(folder: Path, target: Target, identity: Any, say: Say) -> Drill:
         head = await head_of(url)
         await migrate(url)
         say("Verifying the views")
-        views = [await _verified(url, projection) for projection in PROJECTIONS]
+        async with Present(url) as present:  # a backup needs the files of the parts that were archived by its day
+            await present.ensure(0, 2**63 - 1)
+            views = [await _verified(url, projection) for projection in PROJECTIONS]
         connection = await postgres.connect(url, "restore", seconds=600)
         try:
             proof = await _proven(connection, live)

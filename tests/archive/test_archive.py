@@ -22,7 +22,7 @@ from events.log.export import export
 from events.log.postgres import EventsArchived
 from events.log.store import READ_LASTS
 from events.log.transfer import LogBroken
-from projections import own_ballots, proof
+from projections import history, hours, own_ballots, proof
 from projections.cards import tallies_at_head
 from projections.engine.runner import Halted
 from services.clock import now
@@ -198,6 +198,24 @@ async def test_corrections_and_copies_need_no_file(dsn: str, connection: Any, co
     async with Present(dsn) as present:
         await present.ensure(0, 2 * SIZE)
         await must_be_right(connection, dsn)
+
+
+async def test_whole_hours_of_the_past_need_no_file(dsn: str, connection: Any, tmp_path: Path) -> None:
+    """A tally at the end of an hour that is archived is told as before; within it, that its votes are in the archive."""
+    tool = await connection.fetchval("select data->>'tool' from log.events where type = 'ToolAdded' limit 1")
+    times = [row["recorded_at"] for row in await connection.fetch("select recorded_at from log.events order by position")]
+    whole = [times[0].replace(minute=0, second=0, microsecond=0) + timedelta(hours=hours) for hours in (0, 1, 2)]
+    before = [await hours.as_of(connection, tool, time, corrected=corrected) for time in whole for corrected in (False, True)]
+    for part in (0, 1):
+        await archive(connection, tmp_path, part)
+    after = [await hours.as_of(connection, tool, time, corrected=corrected) for time in whole for corrected in (False, True)]
+    assert after == before
+    with pytest.raises(EventsArchived):
+        await hours.as_of(connection, tool, times[90], corrected=False)
+    with pytest.raises(EventsArchived):
+        await hours.at(connection, tool, 91)
+    with pytest.raises(EventsArchived):
+        await history.read_changes(connection, tool, 2 * SIZE, [])
 
 
 async def test_a_view_that_needs_archived_events_halts_and_says_so(dsn: str, connection: Any, tmp_path: Path) -> None:

@@ -167,8 +167,8 @@ begin
 end $$;
 
 create function log.must_be_here(low bigint, high bigint) returns boolean language sql stable parallel safe as $$
-    select case when exists (select from log.archives a
-                             where a.state = 'packed' and a.last_position > low and a.first_position <= high)
+    select case when low < high and exists (select from log.archives a
+                                            where a.state = 'packed' and a.last_position > low and a.first_position <= high)
                 then log.refuse_archived(low, high) else true end
 $$;
 
