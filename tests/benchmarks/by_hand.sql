@@ -270,8 +270,8 @@ where e.type in ('ToolAdded', 'ComparisonAnnounced') and t.tool is not null and 
 
 -- proof
 insert into tiles
-select 0, s.position - 1 >> 8, string_agg(s.leaf, ''::bytea)
-from (select position, sha256('\x00'::bytea || convert_to(entry, 'UTF8')) as leaf from log.public_entries order by position) s
+select 0, s.position - 1 >> 8, string_agg(s.leaf, ''::bytea order by s.position)
+from (select position, sha256('\x00'::bytea || convert_to(entry, 'UTF8')) as leaf from log.public_entries) s
 group by s.position - 1 >> 8;
 
 -- proof

@@ -266,6 +266,9 @@ async def test_a_moved_checkpoint_is_named_and_mended(shell: Shell, dsn: str, co
         said = json.loads(ran.out)
         wrong = {one["projection"] for one in said["verified"] if one["diff"]["tables"]}
         assert wrong == {"cards", "hours"}, said
+        side_by_side = json.loads(shell("verify", "--json", "--jobs", "4", status=1).out)
+        assert [one["projection"] for one in side_by_side["verified"]] == [one["projection"] for one in said["verified"]]
+        assert {one["projection"] for one in side_by_side["verified"] if one["diff"]["tables"]} == wrong
         shell("replay", "cards", "hours", status=0)
         shell("verify", status=0)
         await until(lambda: at_head(connection))
@@ -313,6 +316,8 @@ async def test_two_replays_of_one_view(shell: Shell, dsn: str) -> None:
     """The second is told so in one line; another view may be replayed meanwhile."""
     async with only_one(dsn, CARDS):
         shell("replay", "cards").failed("Another replay of cards is running")
+        shell("replay", "bookmarks", "cards", "--jobs", "2").failed("Another replay of cards is running")
+        shell("replay", "--jobs", "0").failed("--jobs", status=2)
         shell("replay", "hours", status=0)
         with pytest.raises(RebuildRunning):
             async with only_one(dsn, CARDS):
@@ -347,13 +352,13 @@ async def test_killed_at_any_moment_nothing_is_lost(year: str, long: Any, valkey
     shell = Shell(tmp_path, year, valkey_url)
     right = {p.schema: await tables(long, p.schema) for p in PROJECTIONS}
     moments = random.Random(4)
-    for _ in range(4):
-        with shell.started("replay", "--pause", "30"):
+    for jobs in ("1", "2", "1", "3"):
+        with shell.started("replay", "--pause", "30", "--jobs", jobs):
             await asyncio.sleep(moments.uniform(0.4, 2.2))
         await asyncio.sleep(0.05)
         assert {p.schema: await tables(long, p.schema) for p in PROJECTIONS} == right
-    said = shell("replay", "--json").json()
-    assert [one["switched"] for one in said["replayed"]] == [True] * len(PROJECTIONS)
+    said = shell("replay", "--json", "--jobs", "3").json()
+    assert [(one["projection"], one["switched"]) for one in said["replayed"]] == [(p.name, True) for p in PROJECTIONS]
     assert all(one["diff"]["tables"] == [] for one in said["replayed"])
     assert {p.schema: await tables(long, p.schema) for p in PROJECTIONS} == right
     assert await long.fetchval(SCRATCH) == 0
