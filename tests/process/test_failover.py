@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -182,7 +182,7 @@ async def test_a_lost_tail_is_found_by_every_process(fleet: Cluster) -> None:
     await pair.wait_for_standby(synchronous=False)
     async with load(fleet) as voting:
         await voting.acknowledges(30)
-    await stands_at(fleet, pair.one(pair.standby, "site"), await value(fleet.dsn, LAST))
+    await stands_at(pair.one(pair.standby, "site"), await value(fleet.dsn, LAST))
     fleet.kill(f"server{pair.standby}")
     kept = await value(fleet.dsn, LAST)
     assert isinstance(kept, int)
@@ -191,7 +191,7 @@ async def test_a_lost_tail_is_found_by_every_process(fleet: Cluster) -> None:
         for n in range(LOST):
             await committer.submit(CastVote(new_id(), ("lost-tool", "tool-0", "tool-1", "tool-2")[n % 4], "ship"))
     lost = await value(fleet.dsn, LAST)
-    await stands_at(fleet, fleet.dsn, lost)
+    await stands_at(fleet.dsn, lost)
     await until(lambda: signs(fleet, lost))
     clients = [httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) for port in fleet.ports]
     past = [f"/v1/tools/tool-{n}?position={kept + more}" for n in range(3) for more in (1, 5, LOST // 2)]
@@ -200,19 +200,21 @@ async def test_a_lost_tail_is_found_by_every_process(fleet: Cluster) -> None:
     assert sum(shown.status == 200 for shown in known[0].values()) > len(asked) // 2
     assert known[0]["/v1/tools/lost-tool"].status == 200
 
-    fleet.kill(f"server{pair.primary}")
-    fleet.start(f"server{pair.standby}")
-    await pair.promote()
-    await asyncio.to_thread(fleet.ready)
-    with another_api(fleet) as address:
-        async with httpx.AsyncClient(base_url=address, timeout=PATIENCE) as fresh:
-            for votes in (5, LOST + 10):  # fewer than were lost; then positions beyond all that were known
-                async with load(fleet) as after:
-                    await after.acknowledges(votes)
-                await stands_at(fleet, fleet.dsn, await value(fleet.dsn, LAST))
-                for client, before in list(zip(clients, known, strict=True))[: 1 if votes < LOST else 2]:
+    with ExitStack() as asleep:  # one sleeps through all of it, and wakes when the log has passed what it knew
+        asleep.enter_context(fleet.frozen("api0"))
+        fleet.kill(f"server{pair.primary}")
+        fleet.start(f"server{pair.standby}")
+        await pair.promote()
+        with another_api(fleet) as address:
+            async with httpx.AsyncClient(base_url=address, timeout=PATIENCE) as fresh:
+                for votes in (5, LOST + 10):
+                    async with load(fleet, apis=(1,)) as after:
+                        await after.acknowledges(votes)
+                    await stands_at(fleet.dsn, await value(fleet.dsn, LAST))
+                    await all_is_well(fleet, after)
+                asleep.close()
+                for client, before in zip(clients, known, strict=True):
                     assert await shows_alike(client, fresh, before) <= MOST_UNEVEN
-                await all_is_well(fleet, after)
     assert (await look(clients[0], "/v1/tools/lost-tool")).status == 404
     await says_what_to_do(fleet, clients[0], kept)
     signed = await value(fleet.dsn, "select max(size) from proof.checkpoints")
@@ -231,7 +233,7 @@ def another_api(fleet: Cluster) -> Iterator[str]:
         yield address
 
 
-async def stands_at(fleet: Cluster, dsn: str, position: object) -> None:
+async def stands_at(dsn: str, position: object) -> None:
     """Wait until a database has the log and the cards up to a position."""
 
     async def reached() -> bool:
