@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 import uvloop
 
+from events.log import parts
 from events.registry import REGISTRY
 from projections import history, hours, served
 from projections.engine.verify import verify
@@ -60,11 +61,14 @@ _SIZES = {"GROWN": 30_000_000, "BASE": 10_000_000}
 
 
 async def _year(server: servers.Postgres, name: str, events: int) -> str:
-    """Make a log of so many events, and its views; give its DSN."""
+    """Make a log of so many events, packed as the worker does, and its views; give its DSN."""
     await servers.execute(server.dsn(), f"create database {name}")
     dsn = server.dsn(name)
     await migrate(dsn)
     await fill_year(dsn, events, TOOLS)
+    connection = await asyncpg.connect(dsn)
+    await parts.keep(connection)
+    await connection.close()
     await catch_up_all(dsn)
     return dsn
 
@@ -115,6 +119,7 @@ async def _explain(pool: "asyncpg.Pool[Any]", tool: str) -> None:
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
         position = await served.position_of(connection, None)  # type: ignore[arg-type]
         dropped = await served.dropped_of(connection, "cards")  # type: ignore[arg-type]
+        await history.read_changes(connection, tool, position, dropped)  # type: ignore[arg-type]
         await history.read_history(connection, tool, position, dropped)  # type: ignore[arg-type]
 
 
