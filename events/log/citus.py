@@ -25,6 +25,12 @@ begin
     execute format('alter database %I set citus.enable_unsafe_triggers = on', current_database());
 end $$
 """
+# Some statements ask it beside the events, so each server needs it; nothing of a spread log is ever in the archive.
+_ON_SERVERS: Final = """
+select run_command_on_workers($$
+    create or replace function log.must_be_here(low bigint, high bigint) returns boolean
+    language sql immutable as 'select true' $$)
+"""
 _SPREAD: Final = "select create_distributed_table('log.events', 'stream', shard_count := $1)"
 
 
@@ -46,6 +52,12 @@ async def is_spread(connection: "Connection[Any]") -> bool:
 
 async def renew(connection: "Connection[Any]") -> None:
     """Put the functions for Citus in the place of those that a migration made, in its own transaction: none is ever missing."""
+    await make_functions(connection)
+    await connection.execute(_ON_SERVERS)
+
+
+async def make_functions(connection: "Connection[Any]") -> None:
+    """Make the functions by which a spread log is read; what this does is plain PostgreSQL."""
     await connection.execute(_sql("citus.sql"))
 
 
@@ -58,6 +70,7 @@ async def spread(connection: "Connection[Any]", shards: int = SHARDS) -> bool:
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
         if await is_spread(connection):
+            await renew(connection)
             return False
         if head := await connection.fetchval("select position from log.head for update"):
             raise LogNotEmpty(
@@ -67,6 +80,7 @@ async def spread(connection: "Connection[Any]", shards: int = SHARDS) -> bool:
         await connection.execute("set local citus.enable_unsafe_triggers = on")  # the one that refuses changes, on every server
         await prepare(connection)
         await connection.execute(_SPREAD, shards)
+        await connection.execute(_ON_SERVERS)
         await connection.execute(_SET)
     return True
 
@@ -74,7 +88,7 @@ async def spread(connection: "Connection[Any]", shards: int = SHARDS) -> bool:
 async def prepare(connection: "Connection[Any]") -> None:
     """Give an empty log the table and the functions that Citus needs; what this does is plain PostgreSQL."""
     await connection.execute(_sql("citus_table.sql"))
-    await renew(connection)
+    await make_functions(connection)
 
 
 async def _must_be_able(connection: "Connection[Any]") -> None:

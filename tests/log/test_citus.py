@@ -86,10 +86,10 @@ async def test_each_function_that_reads_the_log_is_opaque(spread_connection: Con
 
 
 async def test_the_functions_are_renewed_by_running_them_again(spread_connection: Connection) -> None:
-    """A later migration puts plain functions there; `renew` takes them away again, however often it runs."""
+    """A later migration puts plain functions there; what `migrate` runs after it takes them away again, however often."""
     async with spread_connection.transaction():
-        await citus.renew(spread_connection)
-        await citus.renew(spread_connection)
+        await citus.make_functions(spread_connection)
+        await citus.make_functions(spread_connection)
     assert await spread_connection.fetch(READERS) == []
 
 
