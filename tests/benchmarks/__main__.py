@@ -18,7 +18,7 @@ from tests.support.processes import kill_all, wait_for
 
 GROUPS = (
     "append", "http", "lag", "pages", "caching", "crawl", "finding", "replay", "emails", "newsletter", "integrity", "proof",
-    "tree", "replicas", "umadb", "growth", "archive",
+    "tree", "replicas", "umadb", "growth", "archive", "processes",
 )  # fmt: skip
 
 

@@ -15,18 +15,13 @@ from tests.benchmarks.world import durable_postgres, new_database
 from tests.support import nginx, servers
 
 PAGES = (("a compare page", "/compare/tool-1-vs-tool-2"), ("a tool's page", "/tools/tool-1"), ("the home page", "/"))
-# A measurement is one caller, who asks for more than one caller may.
-NO_LIMITS = {
-    "rate=50r/s": "rate=1000000r/s",
-    "limit_conn ballotpress_connections 100": "limit_conn ballotpress_connections 10000",
-}
 
 
 def measure(seconds: float = 3, runs: int = 3, votes: int = 50) -> list[Row]:
     """Measure every row about the cache."""
     with durable_postgres() as server, servers.valkey() as (valkey, _):
         dsn = asyncio.run(new_database(server, "caching"))
-        with site(dsn, valkey, server.folder) as api, nginx.before(server.folder, api.port, NO_LIMITS) as port:
+        with site(dsn, valkey, server.folder) as api, nginx.before(server.folder, api.port, nginx.UNHURRIED) as port:
             front = Api(port, api.process, server.folder, scheme="https")
             rows = [_ratio(api, front, name, path, seconds, runs) for name, path in PAGES]
             return [*rows, *_effects(api, port, votes)]

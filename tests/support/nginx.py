@@ -5,7 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,13 @@ import pytest
 
 from tests.support.processes import free_port, started, wait_for
 
-SHIPPED = Path(__file__).parents[2] / "docs" / "nginx" / "ballotpress.conf"
+DOCS = Path(__file__).parents[2] / "docs"
+SHIPPED = DOCS / "nginx" / "ballotpress.conf"
+UNHURRIED = {
+    "rate=50r/s": "rate=1000000r/s",
+    "limit_conn ballotpress_connections 100": "limit_conn ballotpress_connections 10000",
+}
+"""Changes without which callers that all come from one address are held up."""
 
 MAIN = """
 daemon off;
@@ -65,6 +71,14 @@ def write(folder: Path, api: int, port: int, plain: int, changes: Mapping[str, s
     main = folder / "nginx.conf"
     main.write_text(MAIN.format(folder=folder, user="user root;" if os.getuid() == 0 else ""))
     return main
+
+
+def several(ports: Sequence[int]) -> dict[str, str]:
+    """Return the change by which nginx stands before several APIs: the line of docs/scaling.md, once for each port."""
+    line = re.search(r"^ *server 127\.0\.0\.1:8000 .*;$", (DOCS / "scaling.md").read_text(), re.MULTILINE)
+    assert line
+    lines = [line[0].strip().replace(":8000", f":{port}") for port in ports]
+    return {f"server 127.0.0.1:{ports[0]};": "\n    ".join(lines), **UNHURRIED}
 
 
 @contextmanager
