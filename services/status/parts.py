@@ -35,7 +35,7 @@ order by 1
 """
 
 
-class Part(msgspec.Struct, frozen=True):
+class LogPart(msgspec.Struct, frozen=True):
     """A part of the log, its positions, whether the head is in it, whether it is there and where it must be, and archived."""
 
     name: str
@@ -50,13 +50,13 @@ class Part(msgspec.Struct, frozen=True):
 class Parts(msgspec.Struct, frozen=True):
     """The parts that the log must have, and the tables of the log that don't refuse to be changed."""
 
-    parts: Sequence[Part] = ()
+    parts: Sequence[LogPart] = ()
     changeable: Sequence[str] = ()
 
 
 async def read_parts(connection: "Connection[Any]") -> Parts:
     """Return the parts of the log."""
-    found = [Part(**row) for row in await connection.fetch(READ_PARTS)]
+    found = [LogPart(**row) for row in await connection.fetch(READ_PARTS)]
     return Parts(found, [row["name"] for row in await connection.fetch(READ_CHANGEABLE)])
 
 

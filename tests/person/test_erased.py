@@ -27,7 +27,7 @@ HERE = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
 TABLES = """
 select n.nspname || '.' || c.relname as name, quote_ident(n.nspname) || '.' || quote_ident(c.relname) as quoted
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind = 'r' and n.nspname not in ('pg_catalog', 'information_schema')
+where c.relkind in ('r', 'p') and not c.relispartition and n.nspname not in ('pg_catalog', 'information_schema')
 """
 TOOL = "ollama"
 BOUNCED = "insert into newsletter.bounces (reader, report, kind, code) values ($1, 'x', 'soft', '4.2.2')"
