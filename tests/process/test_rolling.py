@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import ssl
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from tests.support.settings import SECRET_KEY, UNLIMITED, environ
 
 DEPLOYS = int(os.environ.get("BALLOTPRESS_TEST_DEPLOYS", "1"))
 OLD_RELEASE = os.environ.get("BALLOTPRESS_TEST_OLD_RELEASE")
-RELEASES = (COMMAND, COMMAND if OLD_RELEASE is None else (Path(OLD_RELEASE, ".venv", "bin", "ballotpress"),))
+RELEASES = (COMMAND, COMMAND if OLD_RELEASE is None else (str(Path(OLD_RELEASE, ".venv", "bin", "ballotpress")),))
 TOOLS = ("one", "two", "three", "four")
 DRAIN_SECONDS = 2
 
@@ -119,12 +120,17 @@ def calling(port: int, tools: Sequence[str]) -> Iterator[list[Caller]]:
             caller.end()
 
 
-async def prepared(server: servers.Postgres, template: str) -> str:
-    """Make a database with tools; return its DSN."""
-    await servers.execute(server.dsn(), f"create database of_deploys template {template}")
-    async with patient(server.dsn("of_deploys")) as committer:
+async def prepared(server: servers.Postgres, valkey_url: str) -> str:
+    """Make a database with tools, migrated by each release in its turn; return its DSN."""
+    dsn = server.dsn("of_deploys")
+    await servers.execute(server.dsn(), "create database of_deploys")
+    for release in reversed(RELEASES):
+        await asyncio.to_thread(
+            subprocess.run, (*release, "migrate"), env=environ(dsn, valkey_url), check=True, capture_output=True
+        )
+    async with patient(dsn) as committer:
         await add_tools(committer, *TOOLS)
-    return server.dsn("of_deploys")
+    return dsn
 
 
 async def ballots(dsn: str) -> int:
@@ -141,18 +147,17 @@ def went_on(callers: Sequence[Caller], votes: int = 20) -> None:
     assert wait_for(lambda: all(caller.votes >= n + votes for caller, n in zip(callers, before, strict=True)))
 
 
-def test_a_rolling_deploy_behind_nginx_loses_no_request(
-    postgres: servers.Postgres, template: str, valkey_url: str, tmp_path: Path
-) -> None:
+def test_a_rolling_deploy_behind_nginx_loses_no_request(postgres: servers.Postgres, valkey_url: str, tmp_path: Path) -> None:
     """While each process is replaced in turn, every answer is a 200, and each vote that was answered is in the log once."""
     nginx.program()
-    database = asyncio.run(prepared(postgres, template))
+    database = asyncio.run(prepared(postgres, valkey_url))
     more = {**UNLIMITED, "BALLOTPRESS_TRUSTED_PROXIES": "127.0.0.1", "BALLOTPRESS_DRAIN_SECONDS": str(DRAIN_SECONDS)}
     env = environ(database, valkey_url, **more)
     apis = Servers(env, 2)
     with ExitStack() as stack:
         stack.callback(apis.end)
-        stack.enter_context(started((*COMMAND, "projector"), env))
+        for release in set(RELEASES):
+            stack.enter_context(started((*release, "projector"), env))
         for port in apis.ports:
             apis.start(port, RELEASES[0])
         front = stack.enter_context(nginx.before(tmp_path, apis.ports[0], nginx.several(apis.ports)))
