@@ -9,12 +9,13 @@ from events.log.traced import WindowsTrace
 from events.registry import REGISTRY
 from projections.engine import notify
 from projections.engine.projection import Projection
-from projections.engine.runner import Runner
+from projections.engine.runner import Rests, Runner
 from projections.registry import PROJECTIONS
 
-# Seconds between two windows under load: cards show votes, the others may follow in larger windows.
-PACES = {"cards": 0.03}
-PACE = 0.08
+# Cards show votes, and the tree is signed once a second. The others follow a log that grows fast in larger windows, unless
+# somebody waits for them.
+RESTS = {"cards": Rests(0.03), "proof": Rests(0.08, an_event=0.01, most=0.25)}
+REST = Rests(0.08, an_event=0.01, most=0.5)
 
 
 class Tracing(WindowsTrace, Protocol):
@@ -34,17 +35,23 @@ async def follow_log(
 ) -> None:
     """Keep every projection, or these alone, up with the log until cancelled."""
     bell = notify.Bell(dsn, notify.VIEWS)
-    told = None
     if tracing is not None:
-        tracing.tell, told = bell.say, tracing.hear
+        tracing.tell = bell.say
     runners = [
-        Runner(dsn, p, REGISTRY, clock=clock, on_advance=bell.ring, tracing=tracing, pace=PACES.get(p.name, PACE))
+        Runner(dsn, p, REGISTRY, clock=clock, on_advance=bell.ring, tracing=tracing, rests=RESTS.get(p.name, REST))
         for p in projections
     ]
 
     def wake() -> None:
         for runner in runners:
             runner.wake.set()
+
+    def told(words: str) -> None:
+        if notify.HURRY in words.split():
+            for runner in runners:
+                runner.hurry.set()
+        if tracing is not None:
+            tracing.hear(words)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(bell.run())

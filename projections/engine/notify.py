@@ -14,6 +14,9 @@ logger = logging.getLogger(__name__)
 LOG = "ballotpress_log"
 VIEWS = "ballotpress_views"
 
+HURRY: Final = "hurry"
+"""The word that somebody waits for the views, which may rest longer otherwise."""
+
 MOST_WORDS: Final = 80
 """A notification holds 8,000 bytes; a word has 70 at most."""
 
@@ -30,6 +33,7 @@ class Bell:
         self._pace = pace
         self._rung = asyncio.Event()
         self._words: list[str] = []
+        self._hurries = False
 
     def ring(self) -> None:
         """Ask for a notification soon."""
@@ -41,6 +45,11 @@ class Bell:
             self._words.append(word)
         self._rung.set()
 
+    def hurry(self) -> None:
+        """Ask for a notification that says that somebody waits."""
+        self._hurries = True
+        self._rung.set()
+
     async def run(self) -> None:
         """Send notifications until cancelled; a lost one delays its listeners until their next poll."""
         while True:
@@ -50,14 +59,19 @@ class Bell:
                     while True:
                         await self._rung.wait()
                         self._rung.clear()
-                        words, self._words = self._words, []
-                        await connection.execute("select pg_notify($1, $2)", self._channel, " ".join(words))
+                        await connection.execute("select pg_notify($1, $2)", self._channel, self._said())
                         await asyncio.sleep(self._pace)
                 finally:
                     connection.terminate()
             except Exception as error:  # whatever a dying connection raises: nobody starts a bell that has ended
                 logger.info("cannot ring %s: %r", self._channel, error)
                 await asyncio.sleep(0.5)
+
+    def _said(self) -> str:
+        """Return what is to be said, and forget it."""
+        words, self._words = [*([HURRY] if self._hurries else []), *self._words], []
+        self._hurries = False
+        return " ".join(words)
 
 
 async def listen(dsn: str, channel: str, heard: Callable[[], None], told: Callable[[str], None] | None = None) -> None:

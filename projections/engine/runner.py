@@ -7,6 +7,7 @@ the moment the lock is free, and a stalled one loses its lock to the server's ti
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from time import monotonic, time_ns
 from typing import Any
@@ -48,6 +49,24 @@ HAS_WORK = """
 select h.position <> c.position or not c.caught_up or not log.holds(c.seen_position, c.seen_at, c.seen_stream)
 from log.head h, checkpoint c
 """
+
+
+class Rests(msgspec.Struct, frozen=True):
+    """Seconds between two windows: `least`, or so many for each event of the last one, but not more than `most`.
+
+    Windows that are further apart are larger, and cost less a vote.
+    """
+
+    least: float = 0.02
+    an_event: float = 0.0
+    most: float = 0.0
+
+    def after(self, events: int) -> float:
+        """Return the seconds to rest after a window of so many events, when nobody waits for the view."""
+        return max(self.least, min(self.most, self.an_event * events))
+
+
+AT_LEAST = Rests()
 
 
 class Advanced(msgspec.Struct, frozen=True):
@@ -129,7 +148,10 @@ async def _advance(
 
 
 class Runner:
-    """Runs one projection. Its owner sets `wake` when the log has grown; `on_advance` is called after each window."""
+    """Runs one projection. Its owner sets `wake` when the log has grown; `on_advance` is called after each window.
+
+    It sets `hurry` when somebody waits for the view: the rest after a window ends then.
+    """
 
     def __init__(
         self,
@@ -141,20 +163,22 @@ class Runner:
         on_advance: Callable[[], None] = lambda: None,
         tracing: WindowsTrace | None = None,
         largest: int = 20_000,
-        pace: float = 0.02,
+        rests: Rests = AT_LEAST,
         poll: float = 0.5,
         look_every: float = 20.0,
         scrub_every: float = 1.0,
     ) -> None:
         self.projection = projection
         self.wake = asyncio.Event()
+        self.hurry = asyncio.Event()
         self._dsn = dsn
         self._registry = registry
         self._on_advance = on_advance
         self._tracing = tracing
         self._clock = clock
         self._largest = self._size = largest
-        self._pace = pace
+        self._rests = rests
+        self._folded = 0
         self._poll = poll
         self._look_every = look_every
         self._next_look = 0.0
@@ -165,12 +189,12 @@ class Runner:
 
     async def run(self) -> None:
         """Follow the log until cancelled; every failure is logged, and tried again."""
-        pause = self._pace
+        pause = self._rests.least
         while True:
             try:
                 connection = await connect(self._dsn, self.projection.schema)
                 try:
-                    pause = self._pace
+                    pause = self._rests.least
                     await self._follow(connection)
                 finally:
                     connection.terminate()
@@ -203,25 +227,26 @@ class Runner:
         return behind
 
     async def _turn(self, connection: "Connection[Any]") -> None:
-        began = time_ns()
+        began, self._folded = time_ns(), 0
         advanced = await advance(connection, self.projection, self._registry, self._size)
         if advanced.start is None or advanced.end is None or advanced.end == advanced.start:
             return
+        self._folded = advanced.end - advanced.start
         self._size = self._largest
         if self._tracing is not None:
             self._tracing.folded(self.projection.name, advanced.start, advanced.end, began)
         self._on_advance()
         if advanced.head is not None and advanced.end < advanced.head:
             self.wake.set()
+            self.hurry.set()  # it is far behind
 
     async def _wait(self) -> None:
-        # Windows a little apart are larger, and cost less a vote, than windows as fast as can be.
-        await asyncio.sleep(self._pace)
-        try:
-            async with asyncio.timeout(self._poll):
-                await self.wake.wait()
-        except TimeoutError:
-            pass
+        """Rest, and wait for the log to grow."""
+        await asyncio.sleep(self._rests.least)
+        await _within(self._rests.after(self._folded) - self._rests.least, self.hurry)
+        self.hurry.clear()
+        self._folded = 0
+        await _within(self._poll, self.wake)
 
     async def _scrub(self, connection: "Connection[Any]") -> None:
         """Compare a part of the tables with the log, now and then; look at once if that says something new.
@@ -260,3 +285,10 @@ class Runner:
             logger.error("%s halted at position %d: %s", self.projection.schema, halt.position, halt)
             if (lost := await connection.fetchrow(LOST_MARK)) is not None:
                 await history.note(connection, history.Mark(*lost), self.projection.schema)
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Wait for an event, but not longer than so many seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -6,10 +6,12 @@ without the others.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+from events.ballots import VoteCast, VoteRetracted
 from events.log.event import Recorded
+from projections.engine.notify import Bell
 from projections.tally import Tally, TallyChange, changes
 
 MOST_CHANGES: Final = 50_000
@@ -95,3 +97,16 @@ class Ahead:
                 self._sums.pop(tool, None)
             else:
                 self._sums[tool] = after
+
+
+def telling(ahead: Ahead, bell: Bell) -> Callable[[Sequence[Recorded[Any]]], None]:
+    """Return what takes in what was committed, and rings the bell of the log: views rest longer between ballots alone."""
+
+    def committed(events: Sequence[Recorded[Any]]) -> None:
+        ahead.take(events)
+        if all(isinstance(recorded.event, VoteCast | VoteRetracted) for recorded in events):
+            bell.ring()
+        else:
+            bell.hurry()
+
+    return committed

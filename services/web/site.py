@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 import asyncpg
 import structlog
@@ -14,7 +13,6 @@ from events.commands.erasure import Erasure
 from events.log import postgres
 from events.log.command import IdempotencyKey, Receipt
 from events.log.committer import Committer, LogUnavailable
-from events.log.event import Recorded
 from events.log.reads import Reads
 from events.log.store import Log
 from events.log.tasks import end
@@ -44,6 +42,7 @@ from services.starting import await_schema
 from services.status.processes import Life, read_processes, said_wrong
 from services.tracing.opening import open_tracing
 from services.web import path_parameters
+from services.web.ahead import telling
 from services.web.badge_hosts import BadgeHosts
 from services.web.card_cache import Cards
 from services.web.drawings import Drawings
@@ -229,14 +228,11 @@ class Site:
         """Run the committer and the tasks that keep this process in step with the log and the views."""
         dsn = self.settings.database_url
         rung = notify.Bell(dsn, notify.LOG)
+        self.views.hurry = rung.hurry
         commands, told = None, None
         if self.tracing is not None:
             commands, told = self.tracing.commands, self.tracing.refreshes.hear
             commands.tell = rung.say
-
-        def committed(events: Sequence[Recorded[Any]]) -> None:
-            self.cards.ahead.take(events)
-            rung.ring()
 
         tasks = [
             *([] if self.readers is None else [asyncio.create_task(self.readers.run())]),
@@ -256,7 +252,7 @@ class Site:
             asyncio.create_task(await_schema(dsn, "API")),
         ]
         try:
-            async with Committer(dsn, REGISTRY, on_commit=committed, tracing=commands) as self.committer:
+            async with Committer(dsn, REGISTRY, on_commit=telling(self.cards.ahead, rung), tracing=commands) as self.committer:
                 self.checks.add(log_check(self.database, self.committer.course), servers_check(dsn))
                 self.metrics.registry.register(Batches(self.committer.course))
                 yield

@@ -1,7 +1,7 @@
 """How far the views are: waiting for a position, and the checks of their health."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, NamedTuple
@@ -44,6 +44,8 @@ class ViewProgress:
     """Waits for the views, so that callers see their own writes. One task looks for all who wait."""
 
     def __init__(self, reads: Reads, readers: Readers | None = None) -> None:
+        self.hurry: Callable[[], None] = lambda: None
+        """Called while somebody waits: views that rest longer than they must are to go on."""
         self._reads = reads
         self._readers = readers
         self._moved = asyncio.Event()
@@ -84,6 +86,7 @@ class ViewProgress:
                 asked, self._waiters = self._waiters, []
                 self._waiters += await self._tell(asked)
                 if self._waiters:
+                    self.hurry()
                     with suppress(TimeoutError):
                         async with asyncio.timeout(self._pause):
                             await self._moved.wait()

@@ -17,6 +17,7 @@ from events.log.ids import stream_named
 from events.registry import REGISTRY
 from projections.engine import notify
 from projections.engine.projection import connect
+from projections.engine.runner import Rests
 from projections.registry import PROJECTIONS
 from services.migrate import migrate
 from tests.oracle import compare
@@ -106,7 +107,7 @@ async def test_wakes_by_poll(dsn: str, connection: Any, committer: Committer) ->
 async def test_two_runners_share_the_work(dsn: str, connection: Any, committer: Committer) -> None:
     """Two runners a projection, both awake all the time, count nothing twice; when one is cancelled the other goes on."""
     await add_three_tools(committer)
-    pairs = [runner(dsn, projection, poll=0.001, pace=0.0) for projection in PROJECTIONS for _ in range(2)]
+    pairs = [runner(dsn, projection, poll=0.001, rests=Rests(0.0)) for projection in PROJECTIONS for _ in range(2)]
     history = History(committer)
     async with running(*pairs) as tasks:
         for _ in range(5):
