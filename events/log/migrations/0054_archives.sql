@@ -3,7 +3,7 @@
 -- log.archives          a row a part that was written to a file: where it is, and the hash chain of its events. Its state says what
 --                       this database holds. `written`: all of the part. `packed`: what follows. `loaded`: all of it, for as long as
 --                       somebody reads it. Only `packed` changes what anybody sees.
--- log.archived_ballots  the ballots of a packed part, a row a voter: nearly all events are ballots, and whoever decides on one, takes
+-- log.archived_ballots  the ballots of a packed part, by voter: nearly all events are ballots, and whoever decides on one, takes
 --                       a voter's out, or tells a visitor what is kept of it, asks by voter. All other events stay in log.events.
 -- log.archived_tools    numbers for the tools that they are on.
 -- log.archived_times    the times of all events of a packed part, 1,024 positions a row, so that a position is a time as ever.
@@ -30,7 +30,8 @@ create table log.archives (
 
 -- `owner` and `rest` are the two halves of the voter's id; a ballot's stream begins with the first of them. `ballots` has 19 bytes
 -- an event: 8 of the stream's second half, 4 of the position from the part's first, 4 of the tool's number, 2 of the version, and
--- one that says which choice took the place of which.
+-- one that says which choice took the place of which. A row has at most 64 of them, so it is never stored apart, and a vote of
+-- somebody with very many takes no longer than it may under the head's lock.
 create table log.archived_ballots (
     owner   bigint  not null,
     rest    bigint  not null,
@@ -121,23 +122,50 @@ begin
     return low;
 end $$;
 
+create function log.ballot_type(kind integer) returns text language sql immutable parallel safe as $$
+    select case when kind >= 3 then 'VoteCast' else 'VoteRetracted' end collate "C"
+$$;
+
+create function log.ballot_data(voter text, tool_number integer, kind integer) returns jsonb language sql stable parallel safe as $$
+    select jsonb_strip_nulls(jsonb_build_object(
+        'voter', voter, 'tool', (select t.tool from log.archived_tools t where t.number = tool_number),
+        'choice', log.choice_name(kind / 3), 'previous', log.choice_name(kind % 3)))
+$$;
+
 -- The ballots of packed parts, as the log's other events are read: those beside one owner, and of it alone.
 create function log.archived_ballots_of(asked bigint)
 returns table (stream uuid, version integer, "position" bigint, type text, schema_version smallint, data jsonb, meta jsonb,
                recorded_at timestamptz)
 language sql stable as $$
-    select u.stream, u.version, a.first_position + u.place,
-           case when u.kind >= 3 then 'VoteCast' else 'VoteRetracted' end collate "C", 1::smallint,
-           jsonb_strip_nulls(jsonb_build_object(
-               'voter', log.id_of(log.of_halves(b.owner, b.rest)),
-               'tool', (select t.tool from log.archived_tools t where t.number = u.tool),
-               'choice', log.choice_name(u.kind / 3), 'previous', log.choice_name(u.kind % 3))),
+    select u.stream, u.version, a.first_position + u.place, log.ballot_type(u.kind), 1::smallint,
+           log.ballot_data(log.id_of(log.of_halves(b.owner, b.rest)), u.tool, u.kind),
            null::jsonb, log.time_of(a.first_position + u.place)
     from log.archived_ballots b
     join log.archives a on a.part = b.part and a.state = 'packed'
     cross join lateral log.unpack(b.owner, b.ballots) u
     where b.owner = asked
 $$;
+
+-- The last of them of one stream. Rows without its bytes aren't unpacked, and the newest that has it ends the search.
+create function log.archived_last(asked uuid)
+returns table (version integer, "position" bigint, type text, schema_version smallint, data jsonb)
+language plpgsql stable rows 1 as $$
+declare
+    packed record;
+begin
+    for packed in
+        select a.first_position, b.owner, b.rest, b.ballots
+        from log.archived_ballots b join log.archives a on a.part = b.part and a.state = 'packed'
+        where b.owner = log.first_half(asked) and position(substring(uuid_send(asked) from 9) in b.ballots) > 0
+        order by b.part desc, substring(b.ballots from 9 for 4) desc
+    loop
+        return query
+        select u.version, packed.first_position + u.place, log.ballot_type(u.kind), 1::smallint,
+               log.ballot_data(log.id_of(log.of_halves(packed.owner, packed.rest)), u.tool, u.kind)
+        from log.unpack(packed.owner, packed.ballots) u where u.stream = asked order by u.version desc limit 1;
+        exit when found;
+    end loop;
+end $$;
 
 -- Those of a range of streams beside one owner, which is any range that an id's own streams make. Another range is refused.
 create function log.archived_between(low uuid, high uuid)
@@ -213,9 +241,9 @@ begin
            string_agg(substring(uuid_send(p.stream) from 9) || int4send((p.position - packed.first_position)::integer)
                       || int4send(p.tool) || int2send(p.version::smallint) || set_byte('\x00'::bytea, 0, p.kind),
                       ''::bytea order by p.position)
-    from packing p
-    group by 1, 2
-    order by 1, 2;
+    from (select *, row_number() over (partition by voter order by position) - 1 as n from packing) p
+    group by 1, 2, p.n / 64
+    order by 1, 2, min(p.position);
     execute format($q$
         insert into log.archived_times (first_position, times)
         select min(e.position), array_agg(e.recorded_at order by e.position)
@@ -307,9 +335,8 @@ language sql stable as $$
              from log.recorded_events r where r.stream = s.stream order by r.version desc limit 1)
             union all
             (select b.version, b.position, b.type, b.schema_version, b.data
-             from log.archived_ballots_of(log.first_half(s.stream)) b
-             where b.stream = s.stream and (select exists (select from log.archives a where a.state = 'packed'))
-             order by b.version desc limit 1)
+             from log.archived_last(s.stream) b
+             where (select exists (select from log.archives a where a.state = 'packed')))
         ) l
         order by l.version desc limit 1
     ) e
