@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
+from asyncpg import Connection
 
 from events.log import postgres
 from events.log.tasks import end
@@ -40,6 +41,7 @@ PARTIAL: Final = ".partial"
 TRUST: Final = "local all all trust\n"
 """Who replays needs no password: its socket is in a folder that nobody else enters, and it takes no other connections."""
 RESTORED: Final = "this database was restored from a backup, and mails may have gone out since"
+READ_ARCHIVED_AT: Final = "select log.time_of($1) from log.archives a where $1 between a.first_position and a.last_position"
 NOT_REACHED: Final = "recovery ended before configured recovery target was reached"
 
 
@@ -241,15 +243,29 @@ async def is_replayed(url: str) -> bool:
 
 
 async def transaction_of(url: str, position: int) -> str:
-    """Return the transaction that appended the event at a position. Raises BackupUnusable if the log ends before it."""
+    """Return the transaction that appended the event at a position.
+
+    Raises BackupUnusable if the log ends before it, or if its part was ever archived, and so written by another transaction.
+    """
     connection = await postgres.connect(url, "restore", seconds=60)
     try:
+        await _must_be_as_appended(connection, position)
         found: str | None = await connection.fetchval("select xmin::text from log.events where position = $1", position)
     finally:
         await connection.close()
     if found is None:
         raise BackupUnusable(f"The archived WAL ends before position {position}: restore to the end, or to an earlier moment")
     return found
+
+
+async def _must_be_as_appended(connection: "Connection[Any]", position: int) -> None:
+    if not await connection.fetchval("select to_regclass('log.archives') is not null"):
+        return
+    if at := await connection.fetchval(READ_ARCHIVED_AT, position):
+        raise BackupUnusable(
+            f"Position {position} is in a part that was archived, so it isn't known which transaction appended it: restore to"
+            f" a time after {at:%Y-%m-%dT%H:%M:%S.%fZ}, when it was recorded"
+        )
 
 
 async def hold_mails(url: str) -> None:

@@ -363,22 +363,3 @@ async def test_a_part_is_there_for_as_long_as_somebody_reads(dsn: str, connectio
     while (await state.read_all(connection))[0].state == "loaded":
         await give_all_back(connection)
     assert await connection.fetch(LEFT) == [] and await of_voters(connection) == of_all
-
-
-async def test_a_voter_with_many_archived_ballots_decides_on_few_of_them(
-    dsn: str, connection: Any, committer: Committer, tmp_path: Path
-) -> None:
-    """However many ballots one voter has, they lie in small rows, and the last of each stream is found in any of them."""
-    voter = new_id()
-    for slug in ("one", "two"):
-        for number in range(SIZE):
-            await committer.submit(CastVote(voter, slug, ("ship", "skip")[number % 2]))
-    await catch_up_all(dsn)
-    streams = await streams_of(connection)
-    lasts = await connection.fetch(READ_LASTS, streams)
-    for part in (2, 3):
-        await archive(connection, tmp_path, part)
-        assert await connection.fetch(READ_LASTS, streams) == lasts
-    rows = await connection.fetch("select length(ballots) / 19 as ballots from log.archived_ballots where owner = $1",
-                                  await connection.fetchval("select log.first_half(log.uuid_of($1))", voter))  # fmt: skip
-    assert max(row["ballots"] for row in rows) == 64 and sum(row["ballots"] for row in rows) > 300

@@ -28,10 +28,12 @@ Report = Callable[[str], None]
 YOUNG_DAYS: Final = 45
 """Bought votes are looked for in the last 43 days, by position."""
 
-# Everything that follows the log by position keeps how far it has come in a table `checkpoint`.
+# Everything that follows the log by position keeps how far it has come in a table `checkpoint`. A comparison's is temporary:
+# nobody else may read it, and it loads the parts that it needs.
 _CHECKPOINTS: Final = """
 select c.oid::regclass::text as name from pg_class c
-join pg_attribute a on a.attrelid = c.oid and a.attname = 'position' where c.relname = 'checkpoint' and c.relkind = 'r'
+join pg_attribute a on a.attrelid = c.oid and a.attname = 'position'
+where c.relname = 'checkpoint' and c.relkind = 'r' and c.relpersistence <> 't'
 order by 1
 """
 _IS_OLD: Final = "select log.time_of($1) < now() - make_interval(days => $2)"
