@@ -1,6 +1,8 @@
 """Signatures: a stranger's verifier accepts it, and no change to a signed part goes unnoticed."""
 
 import base64
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import dkim
@@ -16,8 +18,13 @@ from emails.message import prepare, single
 from emails.rendering import render, render_shared
 from tests.support.mails import CONTENT, LIST_ID, READER, SENDER, SINGLE_MAILS, WHEN
 
-RSA = rsa.generate_private_key(65537, 2048)
 DIGEST = prepare(render_shared(CONTENT), SENDER, LIST_ID).fill(READER)
+
+
+@cache
+def key() -> rsa.RSAPrivateKey:
+    """Return the key that signs; it is made when a test needs it."""
+    return rsa.generate_private_key(65537, 2048)
 
 
 def pem(key: Any) -> bytes:
@@ -27,7 +34,7 @@ def pem(key: Any) -> bytes:
 
 def verified(message: bytes) -> bool:
     """Verify by dkimpy, with the public keys that the domain's DNS would give."""
-    public = RSA.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    public = key().public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     records = {
         b"r1._domainkey.example.com.": b"v=DKIM1; k=rsa; p=" + base64.b64encode(public),
     }
@@ -36,7 +43,7 @@ def verified(message: bytes) -> bool:
 
 def rsa_signed(message: bytes) -> bytes:
     """Sign with the RSA key."""
-    return Signer("example.com", "r1", pem(RSA)).sign(message)
+    return Signer("example.com", "r1", pem(key())).sign(message)
 
 
 def test_a_stranger_accepts_the_signature() -> None:
@@ -83,16 +90,17 @@ def test_any_white_space_is_canonical(body: str, header: str) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        b"",
-        b"nonsense",
-        pem(ec.generate_private_key(ec.SECP256R1())),
-        RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1),
+        lambda: b"",
+        lambda: b"nonsense",
+        lambda: pem(ec.generate_private_key(ec.SECP256R1())),
+        lambda: key().public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1),
     ],
+    ids=["empty", "nonsense", "other kind", "public"],
 )
-def test_a_key_that_cannot_sign_is_refused_at_the_start(wrong: bytes) -> None:
+def test_a_key_that_cannot_sign_is_refused_at_the_start(wrong: Callable[[], bytes]) -> None:
     """A wrong key stops the start, not the first mail."""
     with pytest.raises(KeyRefused):
-        Signer("example.com", "r1", wrong)
+        Signer("example.com", "r1", wrong())
 
 
 @pytest.mark.parametrize("name", [b"Feedback-ID", b"CFBL-Address", b"CFBL-Feedback-ID"])

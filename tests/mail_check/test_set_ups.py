@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from emails.dkim import public_key
 from services.clock import now
 from services.mail_check import dmarc, names, spf
 from services.mail_check.dns import Resolver
@@ -27,7 +26,7 @@ from tests.support.mail_setups import (
     faults,
     issue,
     key,
-    pem,
+    record,
     relaying,
     setup,
     signed,
@@ -69,7 +68,7 @@ class Broken(NamedTuple):
 SPF = (DOMAIN, "TXT")
 DMARC = (f"_dmarc.{DOMAIN}", "TXT")
 GOOD_SPF = f"v=spf1 ip4:{ADDRESS} -all"
-RECORD = key().record
+RECORD = record()
 INCLUDES = "v=spf1 " + " ".join(f"include:{number}.spf.example.com" for number in range(11)) + f" ip4:{ADDRESS} -all"
 NESTED = {(f"{number}.spf.example.com", "TXT"): ['"v=spf1 ip4:203.0.113.1 -all"'] for number in range(11)}
 VOIDS = "v=spf1 a:gone1.example.com a:gone2.example.com a:gone3.example.com -all"
@@ -121,7 +120,7 @@ BROKEN = [
         (KEY_NAME, "TXT", RECORD),
     ),
     Broken(
-        "another DKIM key", {(KEY_NAME, "TXT"): [cut(public_key(pem(1)).record)]}, {}, "dkim", "wrong", "has another key",
+        "another DKIM key", {(KEY_NAME, "TXT"): [cut(record(1))]}, {}, "dkim", "wrong", "has another key",
         (KEY_NAME, "TXT", RECORD),
     ),
     Broken(
@@ -129,7 +128,7 @@ BROKEN = [
         (KEY_NAME, "TXT", RECORD),
     ),
     Broken(
-        "two DKIM keys", {(KEY_NAME, "TXT"): [cut(RECORD), cut(public_key(pem(1)).record)]}, {}, "dkim", "wrong",
+        "two DKIM keys", {(KEY_NAME, "TXT"): [cut(RECORD), cut(record(1))]}, {}, "dkim", "wrong",
         "has 2 text records", (KEY_NAME, "TXT", RECORD),
     ),
     Broken(

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.support import calling
 from tests.support.processes import PATIENCE, Instance, wait_for
 from tests.support.shell import Ran, run_inside
 
@@ -29,7 +29,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 
 def call(site: Instance, method: str, path: str, body: Any = None) -> tuple[int, str]:
     """Call the API."""
-    answer = httpx.request(method, f"http://127.0.0.1:{site.port}{path}", json=body, timeout=PATIENCE)
+    answer = calling.request(method, f"http://127.0.0.1:{site.port}{path}", json=body, timeout=PATIENCE)
     return answer.status_code, answer.text
 
 

@@ -6,6 +6,7 @@ import email.policy
 from collections.abc import Iterator
 from datetime import timedelta
 from email.message import EmailMessage
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -26,9 +27,21 @@ from tests.support.mails import notes_of
 from tests.support.newsroom import Newsroom, unwatched
 from tests.support.postfix import Postfix, postfix
 
-KEY = rsa.generate_private_key(65537, 2048)
-PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-PUBLIC = base64.b64encode(KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+@cache
+def key() -> rsa.RSAPrivateKey:
+    """Return the key that signs; it is made when a test needs it."""
+    return rsa.generate_private_key(65537, 2048)
+
+
+def private() -> bytes:
+    """Return it as an operator keeps it."""
+    return key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def public() -> bytes:
+    """Return its public half as DNS tells it."""
+    return base64.b64encode(key().public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 @pytest.fixture
@@ -50,7 +63,7 @@ async def test_postfix_delivers_a_digest_as_it_was_sent(room: Newsroom, server: 
     await room.sign(tmp_path)
     number = await room.send_now()
     async with Relay(f"smtp://127.0.0.1:{server.port}", 2) as relay:
-        transport = RelayTransport(relay, Signer("verdicts.example", "r1", PEM))
+        transport = RelayTransport(relay, Signer("verdicts.example", "r1", private()))
         await Sender(
             room.database,
             room.letters,
@@ -73,7 +86,7 @@ async def test_postfix_delivers_a_digest_as_it_was_sent(room: Newsroom, server: 
 
 def verified(raw: bytes) -> bool:
     """Return whether the signature of a delivered mail verifies."""
-    return bool(dkim.verify(raw.replace(b"\n", b"\r\n"), dnsfunc=lambda name, timeout=5: b"v=DKIM1; k=rsa; p=" + PUBLIC))
+    return bool(dkim.verify(raw.replace(b"\n", b"\r\n"), dnsfunc=lambda name, timeout=5: b"v=DKIM1; k=rsa; p=" + public()))
 
 
 async def test_a_postfix_that_refuses_our_greeting_costs_no_reader(room: Newsroom) -> None:

@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
 
@@ -64,9 +64,23 @@ def issue(
     return Authority(built.sign(signing.key, hashes.SHA256()), key)
 
 
-ROOT = issue("Root")
-BETWEEN = issue("Between", ROOT)
-SIGNER = issue("sns.amazonaws.com", BETWEEN, host="sns.amazonaws.com")
+# Keys of RSA take long to make: none is made before a test needs it, since every worker imports this.
+@cache
+def root() -> Authority:
+    """Return the authority that is trusted."""
+    return issue("Root")
+
+
+@cache
+def between() -> Authority:
+    """Return the authority that the trusted one vouches for."""
+    return issue("Between", root())
+
+
+@cache
+def signer() -> Authority:
+    """Return who signs for SNS."""
+    return issue("sns.amazonaws.com", between(), host="sns.amazonaws.com")
 
 
 def pem(of: Authority) -> bytes:
@@ -77,10 +91,10 @@ def pem(of: Authority) -> bytes:
 class Web:
     """What lies where, and what was asked for."""
 
-    def __init__(self, signer: bytes, **more: bytes | Exception) -> None:
+    def __init__(self, served: bytes, **more: bytes | Exception) -> None:
         self.asked: list[str] = []
-        between = BETWEEN.certificate.public_bytes(serialization.Encoding.DER)
-        self._found: dict[str, bytes | Exception] = {URL: signer, ISSUER: between, **more}
+        issuer = between().certificate.public_bytes(serialization.Encoding.DER)
+        self._found: dict[str, bytes | Exception] = {URL: served, ISSUER: issuer, **more}
 
     def __call__(self, url: str) -> bytes:
         """Fetch."""
@@ -93,7 +107,7 @@ class Web:
 
 def signers(web: Callable[[str], bytes]) -> sns.Signers:
     """Trust the tests' own authority."""
-    return sns.Signers(web, lambda: Store([ROOT.certificate]))
+    return sns.Signers(web, lambda: Store([root().certificate]))
 
 
 def message(key: rsa.RSAPrivateKey, version: str = "2") -> dict[str, Any]:
@@ -116,9 +130,9 @@ def message(key: rsa.RSAPrivateKey, version: str = "2") -> dict[str, Any]:
 @pytest.mark.parametrize("version", ["1", "2"])
 async def test_amazons_messages_are_verified_and_read(version: str) -> None:
     """A bounce signed by Amazon is read; changed, old, of another topic, or of an unknown version it is refused."""
-    right = message(SIGNER.key, version)
-    signer = await signers(Web(pem(SIGNER))).of(right, AT)
-    sns.verify(sns.read_signed(right, (TOPIC,), AT), signer, AT)
+    right = message(signer().key, version)
+    known = await signers(Web(pem(signer()))).of(right, AT)
+    sns.verify(sns.read_signed(right, (TOPIC,), AT), known, AT)
     (report,) = read_ses(right)
     assert (report.kind, report.recipient, report.code) == ("hard", "ada@example.com", "5.1.1")
     unversioned = {name: value for name, value in right.items() if name != "SignatureVersion"}
@@ -132,61 +146,61 @@ async def test_amazons_messages_are_verified_and_read(version: str) -> None:
         (unversioned, AT),
     ):
         with pytest.raises(sns.NotSigned):
-            sns.verify(sns.read_signed(wrong, (TOPIC,), when), signer, when)
+            sns.verify(sns.read_signed(wrong, (TOPIC,), when), known, when)
     late = AT + timedelta(days=31)
     with pytest.raises(sns.NotSigned, match="valid now"):
-        sns.verify(sns.read_signed({**right, "Timestamp": late.isoformat()}, (TOPIC,), late), signer, late)
+        sns.verify(sns.read_signed({**right, "Timestamp": late.isoformat()}, (TOPIC,), late), known, late)
 
 
 @pytest.mark.parametrize(
     "served",
-    [pem(issue("sns.amazonaws.com", host="sns.amazonaws.com")),
-     pem(issue("sns.amazonaws.com", BETWEEN, host="evil.example")),
-     pem(issue("sns.amazonaws.com", BETWEEN, host="sns.us-east-1.amazonaws.com")),
-     pem(issue("sns.amazonaws.com", issue("Stranger"), host="sns.amazonaws.com")),
-     pem(issue("sns.amazonaws.com", BETWEEN, host="sns.amazonaws.com", until=AT - timedelta(days=1))),
-     pem(issue("sns.amazonaws.com", BETWEEN, host="sns.amazonaws.com", bits=1024)),
-     pem(issue("sns.amazonaws.com", SIGNER, host="sns.amazonaws.com")),
-     b"<Error/>", b""],
+    [lambda: pem(issue("sns.amazonaws.com", host="sns.amazonaws.com")),
+     lambda: pem(issue("sns.amazonaws.com", between(), host="evil.example")),
+     lambda: pem(issue("sns.amazonaws.com", between(), host="sns.us-east-1.amazonaws.com")),
+     lambda: pem(issue("sns.amazonaws.com", issue("Stranger"), host="sns.amazonaws.com")),
+     lambda: pem(issue("sns.amazonaws.com", between(), host="sns.amazonaws.com", until=AT - timedelta(days=1))),
+     lambda: pem(issue("sns.amazonaws.com", between(), host="sns.amazonaws.com", bits=1024)),
+     lambda: pem(issue("sns.amazonaws.com", signer(), host="sns.amazonaws.com")),
+     lambda: b"<Error/>", lambda: b""],
     ids=["self-signed", "other host", "other region", "other authority", "expired", "short", "no authority", "xml", "empty"],
 )  # fmt: skip
-async def test_a_certificate_that_no_authority_gave_to_sns_is_refused(served: bytes) -> None:
+async def test_a_certificate_that_no_authority_gave_to_sns_is_refused(served: Callable[[], bytes]) -> None:
     """The chain must lead to a trusted root, and the name must be one of SNS in the topic's region."""
     with pytest.raises(sns.NotSigned):
-        await signers(Web(served)).of(message(SIGNER.key), AT)
+        await signers(Web(served())).of(message(signer().key), AT)
 
 
 @pytest.mark.parametrize("host", ["sns.eu-west-1.amazonaws.com", "sns-signing.eu-west-1.amazonaws.com"])
 async def test_the_names_of_a_region_are_known(host: str) -> None:
     """Newer regions sign under names of their own."""
-    assert await signers(Web(pem(issue("x", BETWEEN, host=host)))).of(message(SIGNER.key), AT)
+    assert await signers(Web(pem(issue("x", between(), host=host)))).of(message(signer().key), AT)
 
 
 async def test_an_issuer_is_fetched_from_an_authority_alone() -> None:
     """Whatever address a certificate names as its issuer's: only authorities of Amazon's are asked."""
-    web = Web(pem(issue("sns.amazonaws.com", BETWEEN, host="sns.amazonaws.com", issuer="http://169.254.169.254/latest.cer")))
+    web = Web(pem(issue("sns.amazonaws.com", between(), host="sns.amazonaws.com", issuer="http://169.254.169.254/latest.cer")))
     with pytest.raises(sns.NotSigned):
-        await signers(web).of(message(SIGNER.key), AT)
+        await signers(web).of(message(signer().key), AT)
     assert web.asked == [URL]
 
 
 async def test_a_certificate_is_kept_and_one_that_is_away_is_no_refusal() -> None:
     """A certificate is fetched once. Amazon's 404 refuses the message; a network that fails asks SNS to send it again."""
-    web = Web(pem(SIGNER))
+    web = Web(pem(signer()))
     known = signers(web)
     for _ in range(2):
-        await known.of(message(SIGNER.key), AT)
+        await known.of(message(signer().key), AT)
     assert web.asked == [URL, ISSUER]
     with pytest.raises(sns.NotSigned):
-        await signers(Web(b"", **{URL: HTTPError(URL, 404, "", {}, None)})).of(message(SIGNER.key), AT)  # type: ignore[arg-type]
+        await signers(Web(b"", **{URL: HTTPError(URL, 404, "", {}, None)})).of(message(signer().key), AT)  # type: ignore[arg-type]
     for error in (TimeoutError(), OSError(), HTTPError(URL, 503, "", {}, None)):  # type: ignore[arg-type]
         with pytest.raises(sns.CertificateAway):
-            await signers(Web(b"", **{URL: error})).of(message(SIGNER.key), AT)
+            await signers(Web(b"", **{URL: error})).of(message(signer().key), AT)
 
 
 async def test_a_message_that_cannot_count_makes_us_fetch_nothing(dsn: str, valkey_url: str) -> None:
     """Of another topic or type, old, or half: it is refused for what it says, before any certificate is fetched."""
-    web, right = Web(pem(SIGNER)), {**message(SIGNER.key), "Timestamp": now().isoformat()}
+    web, right = Web(pem(signer())), {**message(signer().key), "Timestamp": now().isoformat()}
     given = settings(dsn, valkey_url, newsletter=Newsletter(ses_topics=(TOPIC,)))
     transport = partial(httpx.ASGITransport, client=("192.0.2.7", 4321))
     wrong: tuple[dict[str, Any], ...] = (

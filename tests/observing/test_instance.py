@@ -5,9 +5,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests.support import calling
 from tests.support.busy_day import SECRET, Day, Mail, receiving
 from tests.support.collector import Collector, collecting
 from tests.support.http import Caller, Site
@@ -51,7 +51,7 @@ def instance(collector: Collector, mail: Mail) -> Iterator[Instance]:
 @pytest.fixture(scope="module")
 def site(instance: Instance) -> Iterator[Site]:
     """Its site, with the operator that `up` made."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{instance.port}", timeout=PATIENCE) as client:
+    with calling.Client(base_url=f"http://127.0.0.1:{instance.port}", timeout=PATIENCE) as client:
         site = Site(client)
         site.operator = Caller(client, (instance.home / "operator.token").read_text().strip())
         yield site

@@ -12,6 +12,7 @@ import pytest
 
 from services.embedded.servers import ServerMissing, package_folder
 from tests.packaging.project import LOCK, PYPROJECT, Built, uv
+from tests.support import calling
 from tests.support.processes import Instance, wait_for
 
 
@@ -45,7 +46,7 @@ def test_an_installed_wheel_comes_up_to_a_first_vote_and_a_first_mail(installed:
     """`ballotpress up` of the wheel takes a vote and files a confirmation mail; stopped, it leaves nothing running."""
     assert installed.command("--version").stdout.split()[-1] == PYPROJECT["project"]["version"]
     installed.start().ready()
-    with httpx.Client(base_url=f"http://127.0.0.1:{installed.port}", timeout=30) as site:
+    with calling.Client(base_url=f"http://127.0.0.1:{installed.port}", timeout=30) as site:
         token = site.post("/v1/visitors").json()["token"]
         bearer = {"Authorization": f"Bearer {token}"}
         vote = site.put("/v1/tools/ollama/vote", json={"choice": "ship"}, headers=bearer)

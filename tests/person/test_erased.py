@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
-import httpx
 import pytest
 from redis import Redis
 
 from services.person.table import KEPT
+from tests.support import calling
 from tests.support.http import Caller, Site
 from tests.support.processes import PATIENCE, Instance, wait_for
 from tests.support.reviewing import report, submit
@@ -175,7 +175,7 @@ def test_nothing_of_an_erased_person_is_anywhere(instance: Instance) -> None:
 
     A third isn't erased, and hers is found.
     """
-    with httpx.Client(base_url=f"http://127.0.0.1:{instance.port}", timeout=PATIENCE) as client:
+    with calling.Client(base_url=f"http://127.0.0.1:{instance.port}", timeout=PATIENCE) as client:
         site = Site(client)
         site.operator = Caller(client, (instance.home / "operator.token").read_text().strip())
         ada, eve, zoe = (lives(instance, site, name) for name in ("ada", "eve", "zoe"))

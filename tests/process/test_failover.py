@@ -22,7 +22,7 @@ import httpx
 import pytest
 
 from events.commands.ballots import CastVote
-from tests.support import standbys
+from tests.support import calling, standbys
 from tests.support.catalogs import new_id
 from tests.support.http import wait_until_ready
 from tests.support.log import add_tools, patient
@@ -193,7 +193,7 @@ async def test_a_lost_tail_is_found_by_every_process(fleet: Cluster) -> None:
     lost = await value(fleet.dsn, LAST)
     await stands_at(fleet.dsn, lost)
     await until(lambda: signs(fleet, lost))
-    clients = [httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) for port in fleet.ports]
+    clients = [calling.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) for port in fleet.ports]
     past = [f"/v1/tools/tool-{n}?position={kept + more}" for n in range(3) for more in (1, 5, LOST // 2)]
     asked = [*addresses("tool-1", "lost-tool"), *past]
     known = [{address: await look(client, address) for address in asked} for client in clients]
@@ -206,7 +206,7 @@ async def test_a_lost_tail_is_found_by_every_process(fleet: Cluster) -> None:
         fleet.start(f"server{pair.standby}")
         await pair.promote()
         with another_api(fleet) as address:
-            async with httpx.AsyncClient(base_url=address, timeout=PATIENCE) as fresh:
+            async with calling.AsyncClient(base_url=address, timeout=PATIENCE) as fresh:
                 for votes in (5, LOST + 10):
                     async with load(fleet, apis=(1,)) as after:
                         await after.acknowledges(votes)

@@ -15,7 +15,7 @@ from services.proof.checkpoint import sign
 from services.proof.note import Signer
 from services.proof.packs import ENTRIES
 from services.proof.signer import Keys
-from tests.support import go, go_witness
+from tests.support import calling, go, go_witness
 from tests.support.http import serving
 from tests.support.live_log import Live, stranger
 from tests.support.log import go_back, take_views_back
@@ -132,7 +132,7 @@ async def test_a_witness_in_go_that_is_ahead_stops_the_signer(
 def fetched(url: str, path: str) -> str:
     """Return what a site answers; nothing if it doesn't, or by a refusal."""
     try:
-        answer = httpx.get(f"{url}{path}")
+        answer = calling.get(f"{url}{path}")
     except httpx.TransportError:
         return ""
     return answer.text if answer.status_code == 200 else ""

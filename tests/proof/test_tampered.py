@@ -20,7 +20,7 @@ from projections.registry import PROJECTIONS
 from services.proof import verify
 from services.proof.memory import Memory
 from services.proof.signer import Keys, Signing
-from tests.support import go, servers
+from tests.support import calling, go, servers
 from tests.support.live_log import living
 from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_for
 from tests.support.runners import catch_up
@@ -105,7 +105,7 @@ async def served(dsn: str, past: Past, folder: Path) -> AsyncIterator[str]:
 def answers(url: str) -> bool:
     """Return whether a site serves its checkpoint."""
     try:
-        return httpx.get(f"{url}/log/1/checkpoint").status_code == 200
+        return calling.get(f"{url}/log/1/checkpoint").status_code == 200
     except httpx.TransportError:
         return False
 

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
 import pytest
 
+from tests.support import calling
 from tests.support.http import Site
 from tests.support.processes import PATIENCE, wait_for
 from tests.support.replicas import Cluster, Replica, frozen
@@ -55,7 +55,7 @@ def reading(site: Site, *paths: str) -> Iterator[list[int]]:
     is_over = threading.Event()
 
     def read() -> None:
-        with httpx.Client(base_url=site.client.base_url, timeout=PATIENCE) as client:
+        with calling.Client(base_url=site.client.base_url, timeout=PATIENCE) as client:
             while not is_over.is_set():
                 answers = [client.get(path) for path in paths]
                 wrong.extend((answer.url, answer.status_code, answer.text) for answer in answers if answer.status_code != 200)

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from tests.support import calling
 from tests.support.catalogs import tool
 from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_for
 from tests.support.settings import LOG_KEY, UNLIMITED, environ
@@ -29,7 +30,7 @@ def wait_until_ready(base_url: str, said: Callable[[], str]) -> None:
 
     def is_ready() -> bool:
         try:
-            return httpx.get(f"{base_url}/health/ready", timeout=PATIENCE).status_code == 200
+            return calling.get(f"{base_url}/health/ready", timeout=PATIENCE).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -54,7 +55,7 @@ def serving(dsn: str, valkey_url: str, log: Path, **more: str) -> Iterator["Site
     base_url = f"http://127.0.0.1:{port}"
     with started((*COMMAND, "api", "--port", str(port)), environment, log), started((*COMMAND, "projector"), environment, log):
         wait_until_ready(base_url, lambda: log.read_text()[-2000:])
-        with httpx.Client(base_url=base_url, timeout=PATIENCE) as client:
+        with calling.Client(base_url=base_url, timeout=PATIENCE) as client:
             yield Site(client)
 
 

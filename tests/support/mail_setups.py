@@ -41,6 +41,17 @@ def pem(number: int) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
+@cache
+def record(number: int = 0) -> str:
+    """Return the record that publishes a key; a key takes long to read, too."""
+    return public_key(pem(number)).record
+
+
+@cache
+def _signer(domain: str, number: int) -> Signer:
+    return Signer(domain, SELECTOR, pem(number))
+
+
 def cut(text: str) -> str:
     """Return a text as a zone file writes it, in strings of 255 bytes at most."""
     return " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
@@ -55,14 +66,14 @@ def zone() -> Zone:
         (GREETS, "A"): [ADDRESS],
         (REVERSE, "PTR"): [f"{GREETS}."],
         (RELAY, "A"): ["127.0.0.1"],
-        (KEY_NAME, "TXT"): [cut(public_key(pem(0)).record)],
+        (KEY_NAME, "TXT"): [cut(record())],
         (f"_dmarc.{DOMAIN}", "TXT"): [cut(f"v=DMARC1; p=quarantine; rua=mailto:dmarc@{DOMAIN}")],
     }
 
 
 def key(domain: str = DOMAIN) -> DkimKey:
     """Return the key that signs, for a domain."""
-    return DkimKey(domain=domain, selector=SELECTOR, record=public_key(pem(0)).record, bits=2048)
+    return DkimKey(domain=domain, selector=SELECTOR, record=record(), bits=2048)
 
 
 def issue(feedback_id: str | None = FEEDBACK_ID, list_id: str = f"digest.{DOMAIN}", **content: Any) -> bytes:
@@ -78,7 +89,7 @@ def good_specimen() -> Specimen:
 
 def signed(message: bytes, number: int = 0, domain: str = DOMAIN) -> Specimen:
     """Return an issue signed by a key."""
-    return Specimen(Signer(domain, SELECTOR, pem(number)).sign(message))
+    return Specimen(_signer(domain, number).sign(message))
 
 
 def setup(port: int, scheme: str = "smtp+starttls", **more: Any) -> Setup:

@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import httpx
 from playwright.sync_api import Page
 
-from tests.support import node, npm
+from tests.support import calling, node, npm
 from tests.support.processes import free_port, started, wait_for
 from tests.support.settings import clean_environ
 
@@ -34,7 +33,7 @@ class RealProvider:
 
     def move(self, **groups: Sequence[str]) -> None:
         """Give people other groups."""
-        httpx.post(f"{self.issuer}/people", json=groups).raise_for_status()
+        calling.post(f"{self.issuer}/people", json=groups).raise_for_status()
 
     def sign_in(self, page: Page, name: str) -> None:
         """Say at the provider's pages who one is, and agree to what the site asks for."""

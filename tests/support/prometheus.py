@@ -13,6 +13,7 @@ import httpx
 import pytest
 import yaml
 
+from tests.support import calling
 from tests.support.processes import PATIENCE, free_port, started, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +92,7 @@ def watching(target: str, folder: Path) -> Iterator[Prometheus]:
     options = {"config.file": file, "storage.tsdb.path": folder / "data", "web.listen-address": f"127.0.0.1:{port}"}
     command = (program("prometheus"), *(f"--{name}={value}" for name, value in options.items()), EXEMPLARS)
     address = f"http://127.0.0.1:{port}/api/v1"
-    with started(command, {}, folder / "prometheus.log"), httpx.Client(base_url=address, timeout=PATIENCE) as client:
+    with started(command, {}, folder / "prometheus.log"), calling.Client(base_url=address, timeout=PATIENCE) as client:
         made = Prometheus(client)
 
         def has_asked() -> bool:

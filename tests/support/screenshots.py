@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Browser, Page
 
+from tests.support import calling
 from tests.support.browser import SCHEMES, WIDTHS, browsing, serving, sign_in
 from tests.support.processes import Instance
 
@@ -87,7 +88,7 @@ def _fill(base: str, token: str) -> None:
     """Have readers vote, each tool liked as a fixed draw says, and review; most reviews are approved."""
     draw = random.Random(11)
     operator = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=base, timeout=30) as client:
+    with calling.Client(base_url=base, timeout=30) as client:
         tools = [card["slug"] for card in client.get("/v1/tools?limit=100").json()["items"]]
         readers = [_reader(client) for _ in range(READERS)]
         for tool in tools:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from tests.support import calling
 from tests.support.processes import PATIENCE
 
 
@@ -58,7 +59,7 @@ def streaming(base: str, *tools: str, headers: Mapping[str, str] | None = None) 
     stream = Stream()
     query = "&".join(f"tool={tool}" for tool in tools)
     with (
-        httpx.Client(base_url=base, timeout=PATIENCE) as client,
+        calling.Client(base_url=base, timeout=PATIENCE) as client,
         client.stream("GET", f"/v1/tallies/live?{query}", headers=dict(headers or {})) as answer,
     ):
         assert answer.status_code == 200, answer.read()

@@ -17,7 +17,7 @@ from services.migrate import migrate
 from services.status.views import read_views
 from services.web.http.auth import VisitorTokens
 from tests.oracle.compare import differences
-from tests.support import servers, standbys
+from tests.support import calling, servers, standbys
 from tests.support.catalogs import new_id
 from tests.support.http import wait_until_ready
 from tests.support.log import add_tools, patient
@@ -110,7 +110,7 @@ def both_live(ports: Sequence[int]) -> None:
 
     def answers(port: int) -> bool:
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/health/live", timeout=PATIENCE).status_code == 200
+            return calling.get(f"http://127.0.0.1:{port}/health/live", timeout=PATIENCE).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -139,7 +139,7 @@ class Load:
     async def caller(self, number: int) -> None:
         """Vote until told to stop; the vote under way is carried through."""
         tokens, rng = VisitorTokens((SECRET_KEY,)), random.Random(number)
-        async with httpx.AsyncClient(timeout=5) as client:
+        async with calling.AsyncClient(timeout=5) as client:
             while self.running:
                 voter = new_id()
                 slug, choice = f"tool-{rng.randrange(TOOLS)}", rng.choice(["ship", "skip"])

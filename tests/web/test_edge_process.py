@@ -12,10 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-import httpx
 import pytest
 
-from tests.support import servers, wire
+from tests.support import calling, servers, wire
 from tests.support.log import add_tools, patient
 from tests.support.processes import COMMAND, PATIENCE, free_port, wait_for
 from tests.support.runners import catch_up_all
@@ -289,7 +288,7 @@ def test_a_follower_of_the_log_is_let_go_when_the_process_stops(api: tuple[int, 
     """Its stream ends cleanly, by the last chunk, and the process with it."""
     port, process = api
     headers = {"Authorization": f"Bearer {OPERATOR}", "Accept": "application/x-ndjson"}
-    with httpx.stream("GET", f"http://127.0.0.1:{port}/v1/ops/events", headers=headers, timeout=PATIENCE) as answer:
+    with calling.stream("GET", f"http://127.0.0.1:{port}/v1/ops/events", headers=headers, timeout=PATIENCE) as answer:
         pieces = answer.iter_raw()
         assert next(pieces) == b"\n"
         process.send_signal(signal.SIGTERM)

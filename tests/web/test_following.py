@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from services.web.following import AT_ONCE, NETWORK_FOLLOWERS
+from tests.support import calling
 from tests.support.http import OPERATOR_TOKENS, Site, assert_problem, pointers
 from tests.support.processes import PATIENCE, wait_for
 
@@ -21,7 +22,7 @@ def following(site: Site, accept: str, headers: Mapping[str, str] | None = None,
     """Follow the log for a while."""
     sent = {"Authorization": f"Bearer {OPERATOR_TOKENS['read']}", "Accept": accept, **(headers or {})}
     with (
-        httpx.Client(base_url=site.client.base_url, timeout=PATIENCE) as client,
+        calling.Client(base_url=site.client.base_url, timeout=PATIENCE) as client,
         client.stream("GET", "/v1/ops/events", params=query, headers=sent) as answer,
     ):
         yield answer

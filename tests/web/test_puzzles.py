@@ -14,7 +14,7 @@ from services.clock import fresh_id
 from services.integrity.puzzle import read_switched
 from services.settings import OperatorToken
 from services.web.http.puzzles import SECONDS, Puzzles
-from tests.support import servers
+from tests.support import calling, servers
 from tests.support.catalogs import import_tools
 from tests.support.http import Caller, Site, assert_problem, pointers, wait_until_ready
 from tests.support.openapi import DOCUMENT
@@ -139,7 +139,7 @@ def test_all_processes_ask_and_take_alike(
     base = f"http://127.0.0.1:{port}"
     with (
         started((*COMMAND, "api", "--port", str(port)), environment, tmp_path / "output"),
-        httpx.Client(base_url=base, timeout=PATIENCE) as second,
+        calling.Client(base_url=base, timeout=PATIENCE) as second,
     ):
         wait_until_ready(base, lambda: (tmp_path / "output").read_text()[-2000:])
         site.operator.put(f"/v1/ops/tools/{tool}/puzzle", {})

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.support import calling
 from tests.support.http import Site, assert_problem, pointers
 from tests.support.processes import PATIENCE
 from tests.support.reviewing import decide, queue, report, shown, submit
@@ -107,7 +107,7 @@ def test_a_review_is_reported_without_script(site: Site, tool: str, review: str)
     form = f"/tools/{tool}/reviews/{review}/report"
     assert form in site.anyone.get(f"/tools/{tool}").text
     assert "What is wrong with it?" in site.anyone.get(form).text
-    with httpx.Client(base_url=site.client.base_url, follow_redirects=True, timeout=PATIENCE) as browser:
+    with calling.Client(base_url=site.client.base_url, follow_redirects=True, timeout=PATIENCE) as browser:
         page = browser.post(f"{form}s", data={"ground": "fake", "words": WORDS}, headers={"Sec-Fetch-Site": "same-origin"})
     assert "A moderator will look at that review." in page.text
     found = reported(site, review, site.head())

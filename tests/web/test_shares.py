@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from ipaddress import ip_network
 from typing import Any
 
-import httpx
 import pytest
 from redis.asyncio import Redis
 
@@ -21,7 +20,7 @@ from services.web.http.local_counts import Bound, LocalCounts
 from services.web.http.networks import Networks, Places, Share
 from services.web.http.problems import TooManyRequests
 from services.web.wait import MOST_WAITERS, NETWORK_WAITERS, TooManyWait, ViewProgress, ViewsBehind
-from tests.support import servers
+from tests.support import calling, servers
 from tests.support.http import Caller, Site, serving
 from tests.support.processes import PATIENCE
 from tests.support.routes import Route
@@ -261,7 +260,7 @@ def test_one_network_does_not_take_all_places_of_viewers(site: Site, tool: str) 
     """The fourth stream of a network is 503, another network's is served, and a place left is free again."""
     path = f"/v1/tallies/live?tool={tool}"
     base = str(site.client.base_url)
-    with httpx.Client(base_url=base, timeout=PATIENCE) as http:
+    with calling.Client(base_url=base, timeout=PATIENCE) as http:
         streams = [http.stream("GET", path, headers=from_("203.0.113.5")) for _ in range(3)]
         assert [stream.__enter__().status_code for stream in streams] == [200] * 3
         assert http.get(path, headers=from_("203.0.113.6")).status_code == 503

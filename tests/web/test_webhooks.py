@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from standardwebhooks import Webhook as Verifier
 
 from services.clock import now
 from services.settings import OperatorToken
 from services.webhooks.messages import KINDS
+from tests.support import calling
 from tests.support.http import Caller, Site, assert_problem, pointers
 from tests.support.receiver import received, receiving
 from tests.support.settings import settings
@@ -157,6 +157,6 @@ async def test_the_page_does_it_all(dsn: str, valkey_url: str) -> None:
 def test_metrics_count_webhooks(site: Site, operator: Caller) -> None:
     """Those that are on, fail, or went off are counted; none is named."""
     made = add(operator)
-    text = httpx.get(f"{site.client.base_url}/metrics").text
+    text = calling.get(f"{site.client.base_url}/metrics").text
     assert 'ballotpress_webhooks{of="on"} 1.0' in text and 'ballotpress_webhooks{of="gone_off"} 0.0' in text
     assert 'ballotpress_webhook_lag_events{of="furthest"}' in text and made["webhook"]["id"] not in text

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from tests.support import calling
 from tests.support.browser import Other, Windows, browsing, serving
 from tests.support.catalogs import tool
 from tests.support.processes import PATIENCE, Instance
@@ -76,7 +76,7 @@ def token(instance: Instance) -> str:
 def own_tool(base: str, token: str) -> str:
     """A tool that no other test votes on."""
     slug = f"own-{next(_numbers)}"
-    with httpx.Client(base_url=base, timeout=PATIENCE, headers={"Authorization": f"Bearer {token}"}) as operator:
+    with calling.Client(base_url=base, timeout=PATIENCE, headers={"Authorization": f"Bearer {token}"}) as operator:
         assert operator.post("/v1/ops/catalog", json={"tools": [tool(slug)]}).status_code == 200
         head = operator.get("/v1/ops/status").json()["head"]["position"]
         assert operator.get(f"/v1/tools/{slug}?after={head}").status_code == 200
@@ -108,7 +108,7 @@ def votes(base: str) -> Callable[[str, str, int], None]:
     """Casts votes of so many new visitors on a tool."""
 
     def cast(tool: str, choice: str, count: int) -> None:
-        with httpx.Client(base_url=base, timeout=PATIENCE) as client:
+        with calling.Client(base_url=base, timeout=PATIENCE) as client:
             for _ in range(count):
                 client.cookies.clear()
                 token = client.post("/v1/visitors").json()["token"]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import asyncpg
-import httpx
 from playwright.sync_api import Page
 
 from services.mail_check import store
 from services.mail_check.lines import Line, Record, right, unknown, wrong
 from services.web.app import PAGES
+from tests.support import calling
 from tests.support.accessibility import CONTRAST, EVERY_VIEW, VIEWS, faults_of
 from tests.support.browser import SCHEMES, Windows, sign_in
 from tests.support.processes import PATIENCE, Instance
@@ -99,7 +99,7 @@ def test_operators_pages_have_no_violation(window: Windows, base: str, token: st
     """Operators' pages are accessible and fit the window."""
     page = window()
     hook = {"url": "https://hooks.example/" + "a-long-way/" * 20, "note": "the shop"}
-    with httpx.Client(headers={"Authorization": f"Bearer {token}"}) as operator:
+    with calling.Client(headers={"Authorization": f"Bearer {token}"}) as operator:
         assert operator.post(f"{base}/v1/ops/webhooks", json=hook).status_code == 201
     sign_in(page, base, token)
     faults = [fault for path in OPERATORS for fault in _faults(page, base, path)]
@@ -150,7 +150,7 @@ def test_a_reported_review_is_accessible_on_each_of_its_pages(window: Windows, b
 
 
 def _reported_review(base: str, token: str) -> str:
-    with httpx.Client(base_url=base, timeout=PATIENCE) as client:
+    with calling.Client(base_url=base, timeout=PATIENCE) as client:
         client.headers["Authorization"] = f"Bearer {client.post('/v1/visitors').json()['token']}"
         client.cookies.clear()
         body = {"verdict": "ship", "body": "A review that somebody reports.", "ties": "given", "display_name": "Ada"}

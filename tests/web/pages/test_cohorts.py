@@ -5,11 +5,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import asyncpg
-import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
 from services.integrity.cohorts import Cohort
+from tests.support import calling
 from tests.support.accessibility import EVERY_VIEW, faults_of
 from tests.support.browser import Windows, sign_in
 from tests.support.cohorts import suspect
@@ -32,7 +32,7 @@ def suspects(instance: Instance, base: str, votes: Callable[[str, str, int], Non
 
     def made(tool: str) -> Cohort:
         votes(tool, "ship", 5)
-        assert wait_for(lambda: httpx.get(f"{base}/v1/tools/{tool}").json()["community"]["ship"] >= 5)
+        assert wait_for(lambda: calling.get(f"{base}/v1/tools/{tool}").json()["community"]["ship"] >= 5)
         with ThreadPoolExecutor(1) as beside:  # the browser's event loop runs in this thread
             return beside.submit(asyncio.run, keep(tool)).result()
 

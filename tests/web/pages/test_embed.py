@@ -3,10 +3,10 @@
 import gzip
 from collections.abc import Callable
 
-import httpx
 from playwright.sync_api import expect
 
 from services.web.http.assets import STATIC
+from tests.support import calling
 from tests.support.browser import Other, Windows
 from tests.support.processes import free_port
 
@@ -50,12 +50,12 @@ def test_another_site_shows_takes_and_counts_votes(
 
 def test_a_site_that_is_not_admitted_gets_nothing(window: Windows, base: str, other: Other) -> None:
     """The browser keeps the answers from a site whose origin isn't configured."""
-    answer = httpx.get(f"{base}/v1/tools/ollama", headers={"Origin": f"http://127.0.0.1:{free_port()}"})
+    answer = calling.get(f"{base}/v1/tools/ollama", headers={"Origin": f"http://127.0.0.1:{free_port()}"})
     assert "access-control-allow-origin" not in answer.headers
 
 
 def test_the_script_stays_under_its_name_and_is_asked_for_again(base: str) -> None:
     """It may be kept for an hour; unchanged it is a 304."""
-    answer = httpx.get(f"{base}/embed.js")
+    answer = calling.get(f"{base}/embed.js")
     assert answer.headers["cache-control"] == "public, max-age=3600"
-    assert httpx.get(f"{base}/embed.js", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    assert calling.get(f"{base}/embed.js", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304

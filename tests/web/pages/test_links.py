@@ -8,6 +8,7 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 
 import httpx
 
+from tests.support import calling
 from tests.support.heads import Head
 from tests.support.processes import PATIENCE
 
@@ -65,7 +66,7 @@ def test_every_link_leads_somewhere(base: str) -> None:
     titles: dict[str, set[str]] = {}
     wrong: list[str] = []
     walked = 0
-    with httpx.Client(base_url=base, timeout=PATIENCE) as client:
+    with calling.Client(base_url=base, timeout=PATIENCE) as client:
         for path, found_at, answer in walk(client):
             walked += 1
             assert walked < MOST, path

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable
 
-import httpx
 import pytest
 
+from tests.support import calling
 from tests.support.processes import PATIENCE
 from tests.support.streams import streaming
 
@@ -21,7 +21,7 @@ def test_every_tool_asked_for_is_told_at_once_as_its_community_object(base: str)
     assert {event.data["tool"] for event in told} == {"stackwarden-pull-request-reviewer", "plinthcast"}
     for event in told:
         tool = event.data.pop("tool")
-        assert event.data == httpx.get(f"{base}/v1/tools/{tool}").json()["community"]
+        assert event.data == calling.get(f"{base}/v1/tools/{tool}").json()["community"]
         assert event.data.keys() == COMMUNITY
 
 
@@ -68,12 +68,12 @@ def test_who_comes_back_is_told_what_changed_and_nothing_else(base: str, votes: 
 )
 def test_what_cannot_be_watched_is_refused(base: str, query: str, status: int) -> None:
     """Unknown tools, none at all, or too many are refused as problems."""
-    answer = httpx.get(f"{base}/v1/tallies/live?{query}")
+    answer = calling.get(f"{base}/v1/tallies/live?{query}")
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
 
 
 def test_head_of_the_stream_ends(base: str) -> None:
     """HEAD answers the headers and ends."""
-    answer = httpx.head(f"{base}/v1/tallies/live?tool=ollama", timeout=PATIENCE)
+    answer = calling.head(f"{base}/v1/tallies/live?tool=ollama", timeout=PATIENCE)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream")

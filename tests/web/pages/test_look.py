@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 
-import httpx
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect
 
+from tests.support import calling
 from tests.support.browser import Other, Windows, sign_in
 from tests.support.catalogs import opinion, tool
 from tests.support.processes import PATIENCE, Instance, wait_for
@@ -19,7 +19,7 @@ DASHES = "path => getComputedStyle(path).strokeDasharray"
 def test_charts_are_legible_on_a_phone(window: Windows, base: str, votes: Callable[..., None]) -> None:
     """At 360 pixels every word of a chart is drawn at 11 pixels or more, inside the window."""
     votes("errandloom", "ship", 2)
-    wait_for(lambda: "<figure" in httpx.get(f"{base}/tools/errandloom").text)
+    wait_for(lambda: "<figure" in calling.get(f"{base}/tools/errandloom").text)
     page = window(viewport={"width": 360, "height": 800})
     page.goto(f"{base}/tools/errandloom")
     words = page.locator("svg.chart text").evaluate_all(
@@ -48,14 +48,14 @@ def test_a_first_vote_is_refused_nowhere(window: Windows, base: str) -> None:
 
 def total(base: str, tool: str) -> int:
     """Return how many votes a tool has; other tests vote on the same site."""
-    votes: int = httpx.get(f"{base}/v1/tools/{tool}").json()["community"]["total"]
+    votes: int = calling.get(f"{base}/v1/tools/{tool}").json()["community"]["total"]
     return votes
 
 
 def test_no_votes_is_said_once(window: Windows, base: str) -> None:
     """A tool without votes says so in one sentence; a provisional figure is smaller than one that stands."""
     page = window()
-    tools = httpx.get(f"{base}/v1/tools?limit=100").json()["items"]
+    tools = calling.get(f"{base}/v1/tools?limit=100").json()["items"]
     page.goto(f"{base}/tools/{next(tool['slug'] for tool in tools if tool['community']['total'] == 0)}")
     shown = page.locator(".tally").inner_text()
     assert shown.count("No votes yet") == 1
@@ -72,7 +72,7 @@ def test_a_verdict_says_whether_it_is_settled(window: Windows, base: str, votes:
         votes(FRESH, "ship", count)
         expect(badge).to_have_text(words)
         expect(badge).to_have_class("badge ship")
-    wait_for(lambda: "Ship, settled" in httpx.get(f"{base}/tools/{FRESH}").text)
+    wait_for(lambda: "Ship, settled" in calling.get(f"{base}/tools/{FRESH}").text)
     page.goto(f"{base}/tools?sort=settled")
     expect(page.locator("li", has=page.locator(f'a[href="/tools/{FRESH}"]'))).to_contain_text("Readers: Ship, settled")
     page.get_by_role("link", name="What “so far” and “settled” mean").click()
@@ -83,7 +83,7 @@ def test_a_verdict_says_whether_it_is_settled(window: Windows, base: str, votes:
 def test_a_chart_draws_both_bands_apart(window: Windows, base: str, votes: Callable[..., None]) -> None:
     """The settled band lies around the other and has an outline of its own, so no colour need tell them apart."""
     votes("framewick", "ship", 10)
-    wait_for(lambda: "<figure" in httpx.get(f"{base}/tools/framewick").text)
+    wait_for(lambda: "<figure" in calling.get(f"{base}/tools/framewick").text)
     page = window(viewport={"width": 360, "height": 800})
     page.goto(f"{base}/tools/framewick")
     settled, single = page.locator("svg path.settled"), page.locator("svg path.band")
@@ -126,8 +126,8 @@ def longest(instance: Instance, base: str) -> tuple[str, str]:
         for side in ("left", "right")
     ]  # fmt: skip
     operator = {"Authorization": f"Bearer {(instance.home / 'operator.token').read_text().strip()}"}
-    httpx.post(f"{base}/v1/ops/catalog", json={"tools": both}, headers=operator, timeout=PATIENCE).raise_for_status()
-    wait_for(lambda: httpx.get(f"{base}/v1/tools/longest-right").is_success)
+    calling.post(f"{base}/v1/ops/catalog", json={"tools": both}, headers=operator, timeout=PATIENCE).raise_for_status()
+    wait_for(lambda: calling.get(f"{base}/v1/tools/longest-right").is_success)
     return "longest-left", "longest-right"
 
 
@@ -201,10 +201,10 @@ def test_a_refused_site_finds_the_cause_in_the_console(window: Windows, base: st
 def test_reviews_are_approved_key_by_key(window: Windows, base: str, token: str) -> None:
     """`a` goes to the first review, and each further one approves and goes on; approved ones offer only to be rejected."""
     for n in range(3):
-        made = httpx.post(f"{base}/v1/visitors").json()["token"]
+        made = calling.post(f"{base}/v1/visitors").json()["token"]
         review = {"verdict": "ship", "body": f"A review that somebody must read, number {n}."}
         headers = {"Authorization": f"Bearer {made}"}
-        httpx.post(f"{base}/v1/tools/prompt-vs-prompt/reviews", json=review, headers=headers).raise_for_status()
+        calling.post(f"{base}/v1/tools/prompt-vs-prompt/reviews", json=review, headers=headers).raise_for_status()
     page = window()
     sign_in(page, base, token)
     wait_for(partial(_are_waiting, page, base))

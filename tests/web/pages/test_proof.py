@@ -9,12 +9,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from services.proof import verify
 from services.web.http.theme import STATIC
+from tests.support import calling
 from tests.support.accessibility import EVERY_VIEW, faults_of
 from tests.support.browser import Windows
 
@@ -217,7 +217,7 @@ def test_without_script_all_of_it_is_there(
         page.get_by_role("link", name="Save proof").click()
     assert download.value.suggested_filename == f"{own_tool}.tlog-proof"
     download.value.save_as(tmp_path / "vote.tlog-proof")
-    vkey = httpx.get(f"{base}/log/1/log.vkey").text.strip()
+    vkey = calling.get(f"{base}/log/1/log.vkey").text.strip()
     words = ["--proof", str(tmp_path / "vote.tlog-proof"), "--key", vkey, "--visitor"]
     assert verify.main([*words, str(visitor)]) == 0
     assert verify.main([*words, "AZAZAZAZAZAZAZAZAZAZAZ"]) != 0

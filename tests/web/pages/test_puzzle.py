@@ -1,9 +1,9 @@
 """A vote that brings work along, in a real browser: on a page of ours, on another site, and without scripts."""
 
-import httpx
 import pytest
 from playwright.sync_api import expect
 
+from tests.support import calling
 from tests.support.browser import Other, Windows
 from tests.support.processes import PATIENCE
 
@@ -11,7 +11,7 @@ from tests.support.processes import PATIENCE
 @pytest.fixture
 def puzzled(base: str, token: str, own_tool: str) -> str:
     """A tool of the test's own, whose votes bring work along."""
-    with httpx.Client(base_url=base, timeout=PATIENCE, headers={"Authorization": f"Bearer {token}"}) as operator:
+    with calling.Client(base_url=base, timeout=PATIENCE, headers={"Authorization": f"Bearer {token}"}) as operator:
         assert operator.put(f"/v1/ops/tools/{own_tool}/puzzle", json={}).status_code == 200
         head = operator.get("/v1/ops/status").json()["head"]["position"]
         assert operator.get(f"/v1/tools/{own_tool}?after={head}").status_code == 200

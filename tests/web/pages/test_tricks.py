@@ -4,9 +4,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.support import calling
 from tests.support.processes import Instance
 
 TRICKS = (
@@ -38,15 +38,15 @@ def test_catalog_fields_are_text(base: str, instance: Instance, number: int) -> 
     """Pages of tools with tricks in every field have the same elements and attributes as those of plain ones."""
     token = (Path(instance.home) / "operator.token").read_text().strip()
     for slug, text in ((f"plain-{number}", "plain words"), (f"tricky-{number}", TRICKS[number])):
-        answer = httpx.post(
+        answer = calling.post(
             f"{base}/v1/ops/catalog", json=catalog(slug, text), headers={"Authorization": f"Bearer {token}"}, timeout=20
         )
         assert answer.status_code == 200, answer.text
-        head = httpx.get(f"{base}/v1/ops/status", headers={"Authorization": f"Bearer {token}"}).json()["head"]["position"]
-        httpx.get(f"{base}/v1/tools?after={head}")
+        head = calling.get(f"{base}/v1/ops/status", headers={"Authorization": f"Bearer {token}"}).json()["head"]["position"]
+        calling.get(f"{base}/v1/tools?after={head}")
     for path in ("/tools/{}-a", "/compare/{0}-a-vs-{0}-b"):
-        plain = _skeleton(httpx.get(base + path.format(f"plain-{number}")).text)
-        tricky = _skeleton(httpx.get(base + path.format(f"tricky-{number}")).text)
+        plain = _skeleton(calling.get(base + path.format(f"plain-{number}")).text)
+        tricky = _skeleton(calling.get(base + path.format(f"tricky-{number}")).text)
         assert tricky == plain
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.support import calling
 from tests.support.accessibility import VIEWS, faults_of
 from tests.support.browser import Windows, refusing_cookies, sign_in
 from tests.support.processes import PATIENCE, Instance, wait_for
@@ -67,7 +67,7 @@ def test_what_the_script_shows_is_what_the_server_renders(window: Windows, base:
 
 
 def _is_counted(base: str, tool: str, counts: dict[str, int]) -> bool:
-    community = httpx.get(f"{base}/v1/tools/{tool}").json()["community"]
+    community = calling.get(f"{base}/v1/tools/{tool}").json()["community"]
     return {name: community[name] for name in counts} == counts
 
 
@@ -123,7 +123,7 @@ def test_a_browser_that_refuses_cookies_is_told_why_nothing_counts(
         ballot(page, own_tool, "ship")
         place = page.locator(f"#vote-{own_tool} [role=status]" if has_scripts else "h1")
         expect(place).to_contain_text("Your browser refused our cookie")
-    assert httpx.get(f"{base}/v1/tools/{own_tool}").json()["community"]["total"] == 0
+    assert calling.get(f"{base}/v1/tools/{own_tool}").json()["community"]["total"] == 0
 
 
 def test_double_clicks_and_going_back_count_once(window: Windows, base: str, own_tool: str) -> None:
@@ -142,7 +142,7 @@ def test_double_clicks_and_going_back_count_once(window: Windows, base: str, own
     expect(plain.locator(".flash")).to_contain_text("counted")
     plain.get_by_role("link", name="Your vote").click()
     expect(plain.locator(f'#vote-{own_tool} button[value="skip"]')).to_have_attribute("aria-pressed", "true")
-    assert httpx.get(f"{base}/v1/tools/{own_tool}").json()["community"]["total"] == 2
+    assert calling.get(f"{base}/v1/tools/{own_tool}").json()["community"]["total"] == 2
 
 
 def test_a_review_is_written_moderated_by_keys_and_shown_as_text(window: Windows, base: str, token: str) -> None:
@@ -252,7 +252,7 @@ def _link_in_outbox(page: Page, base: str, path: str) -> str:
     while time.monotonic() < deadline:
         page.goto(f"{base}/outbox")
         for href in page.locator('main a[href^="/outbox/"]').evaluate_all("links => links.map(link => link.href)"):
-            text = httpx.get(href).text.replace("=\r\n", "").replace("=\n", "").replace("=3D", "=")
+            text = calling.get(href).text.replace("=\r\n", "").replace("=\n", "").replace("=3D", "=")
             if found := re.search(rf"https?://[^\s<>\"]+{path}\?token=[\w.~-]+", text):
                 return base + found[0][found[0].index(path) :]
         time.sleep(0.5)

@@ -2,10 +2,10 @@
 
 import re
 
-import httpx
 import pytest
 from playwright.sync_api import Request
 
+from tests.support import calling
 from tests.support.browser import Windows
 
 
@@ -24,28 +24,28 @@ def test_a_compare_page_is_at_most_40_kb_in_4_requests(window: Windows, base: st
 
 
 def _size(url: str) -> int:
-    with httpx.stream("GET", url, headers={"Accept-Encoding": "gzip"}) as answer:
+    with calling.stream("GET", url, headers={"Accept-Encoding": "gzip"}) as answer:
         assert answer.headers["content-encoding"] == "gzip"
         return sum(len(chunk) for chunk in answer.iter_raw())
 
 
 def test_static_files_are_kept_for_ever_under_names_that_change(base: str) -> None:
     """A page names its style and script by their content, and they are immutable; an unknown name is 404."""
-    names = re.findall(r'"(/static/[^"]+)"', httpx.get(base).text)
+    names = re.findall(r'"(/static/[^"]+)"', calling.get(base).text)
     assert len(names) == 2
     for name in names:
         assert re.fullmatch(r"/static/\w+\.[0-9a-f]{12}\.(css|js)", name)
-        assert "immutable" in httpx.get(base + name).headers["cache-control"]
-    assert httpx.get(f"{base}/static/site.000000000000.css").status_code == 404
+        assert "immutable" in calling.get(base + name).headers["cache-control"]
+    assert calling.get(f"{base}/static/site.000000000000.css").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/compare/ollama-vs-llama-cpp", "/tools/ollama", "/"])
 def test_a_page_that_is_there_already_is_not_sent_again(base: str, path: str) -> None:
     """A page carries an ETag and answers 304, whoever asks: a visitor's cookie changes nothing of it."""
-    first = httpx.get(base + path)
+    first = calling.get(base + path)
     assert first.headers["cache-control"].startswith("public")
-    assert httpx.get(base + path, headers={"If-None-Match": first.headers["etag"]}).status_code == 304
-    token = httpx.post(f"{base}/v1/visitors").json()["token"]
-    own = httpx.get(base + path, headers={"Cookie": f"ballotpress_visitor={token}"})
+    assert calling.get(base + path, headers={"If-None-Match": first.headers["etag"]}).status_code == 304
+    token = calling.post(f"{base}/v1/visitors").json()["token"]
+    own = calling.get(base + path, headers={"Cookie": f"ballotpress_visitor={token}"})
     assert (own.headers["etag"], own.headers["vary"]) == (first.headers["etag"], first.headers["vary"])
     assert "Cookie" not in first.headers["vary"]
