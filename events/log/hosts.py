@@ -86,6 +86,10 @@ def one(dsn: str, host: Host) -> str:
     if host.port is not None:
         options["port"] = str(host.port)
     user, at, _ = parts.netloc.rpartition("@")
+    if ":" in host.name and not host.is_folder:  # in the query asyncpg takes what follows a colon for a port
+        del options["host"]
+        port = f":{options.pop('port')}" if host.port is not None else ""
+        at += f"[{quote(host.name, safe=':')}]{port}"
     return f"{parts.scheme}://{user}{at}{parts.path}?{urlencode(options, quote_via=quote)}"
 
 

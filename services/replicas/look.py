@@ -35,9 +35,9 @@ from pg_control_system() s cross join log.head h
 """
 
 # What views have committed lies in memory for up to half a second before it is sent to anybody: this has it written now.
-HAND_ON: Final = "select (pg_logical_emit_message(true, 'ballotpress', '') - '0/0'::pg_lsn)::bigint"
-"""Returns a place in the log of changes that has all that was to be seen before."""
+_HAND_ON: Final = "select (pg_logical_emit_message(true, 'ballotpress', '') - '0/0'::pg_lsn)::bigint, position from log.head"
 REPLAYED: Final = "select coalesce((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, 0)"
+HEAD: Final = "select position from log.head"
 
 
 class AtReplica(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +78,20 @@ async def at_replica(connection: Reads, name: str) -> AtReplica:
 async def at_primary(connection: Reads) -> AtPrimary:
     """Look at the server that takes writes. Raises ObjectNotInPrerequisiteStateError at one that takes none."""
     return AtPrimary(*await connection.fetchrow(_PRIMARY))
+
+
+async def hand_on(connection: Reads) -> tuple[int, int]:
+    """Have all that was to be seen before written, and return how much that is and the position of the log's head."""
+    written, position = await connection.fetchrow(_HAND_ON)
+    return written, position
+
+
+def lacks(replica: AtReplica, primary: AtPrimary | None) -> bool:
+    """Tell whether a server has fewer events than the primary had, though its log of changes is as long.
+
+    Then that is another one: an old primary that follows without `pg_rewind`, or a replica of a server that was promoted.
+    """
+    return primary is not None and replica.replayed >= primary.written and replica.position < primary.position
 
 
 def why_apart(replica: AtReplica, primary: AtPrimary | None) -> str | None:

@@ -9,7 +9,7 @@ from events.log.reads import Reads
 from services.replicas import look
 from services.replicas.look import AtPrimary
 from services.replicas.readers import replicas_of
-from services.replicas.replica import Replica, Standing
+from services.replicas.replica import AHEAD_SECONDS, Replica, Standing
 from services.settings import Settings
 
 TRIES: Final = 3
@@ -45,6 +45,17 @@ async def _look(replica: Replica, at: AtPrimary | None, primary: Reads) -> None:
             break
         await asyncio.sleep(PAUSE_SECONDS)
     seen = replica.at
-    lacks = seen is not None and at is not None and seen.replayed < at.written
-    is_held = seen is None or at is None or await history.holds(primary, seen.mark)
-    replica.judge(at, seen.quiet_seconds if seen is not None and lacks else 0.0, is_held=is_held)
+    is_behind = seen is not None and at is not None and seen.replayed < at.written
+    lag = seen.quiet_seconds if seen is not None and is_behind else 0.0
+    replica.judge(at, lag, is_held=await _is_held(replica, at, primary))
+    if replica.is_doubted:  # a commit is sent before it is told
+        await asyncio.sleep(AHEAD_SECONDS)
+        await replica.look()
+        replica.judge(at, lag, is_held=await _is_held(replica, at, primary))
+
+
+async def _is_held(replica: Replica, at: AtPrimary | None, primary: Reads) -> bool:
+    """Return whether a replica's history is the primary's."""
+    if replica.at is None or at is None:
+        return True
+    return not look.lacks(replica.at, at) and await history.holds(primary, replica.at.mark)

@@ -18,6 +18,7 @@ import asyncpg
 from asyncpg import Connection, Pool
 
 from events.log import history, hosts, postgres
+from events.log.reads import Reads
 from services.replicas import look
 from services.replicas.look import AtPrimary
 from services.replicas.replica import LOOK_SECONDS, PACE_SECONDS, Replica, Standing, Written
@@ -27,11 +28,12 @@ T = TypeVar("T")
 
 TURN_SECONDS: Final = 0.25
 """So long at most reads wait until a replica has what the primary showed."""
+DRAIN_SECONDS: Final = 5.0
+"""So long at most they wait for those that are under way at a primary that is slow."""
 PAUSE_SECONDS: Final = 1.0
 """A replica that was left is not gone back to before so long."""
 HURRY_SECONDS: Final = 0.02
 """The primary isn't hurried more often."""
-_HEAD: Final = "select position from log.head"
 
 # Beside what makes any server count as away: what a replica lacks that hasn't seen the last migration.
 ELSEWHERE: Final = (*postgres.UNAVAILABLE, asyncpg.SyntaxOrAccessError, asyncpg.InvalidSchemaNameError)
@@ -60,6 +62,7 @@ class Readers:
         self._used: Replica | None = None
         self._turned: asyncio.Event | None = None
         self._hurried = 0.0
+        self._patience = TURN_SECONDS
         self._busy = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -128,7 +131,7 @@ class Readers:
         if self._used is None:
             return True
         with suppress(*postgres.FAILED):
-            await self._in_time(self._looks.fetchval(_HEAD))
+            await self._in_time(self._looks.fetchval(look.HEAD))
             self._leave(self._used, "it has less than it had")
             return True
         return False
@@ -139,14 +142,16 @@ class Readers:
             return
         self._hurried = monotonic()
         with suppress(*postgres.FAILED):
-            await self._in_time(self._looks.fetchval(look.HAND_ON))
+            await self._in_time(look.hand_on(self._looks))
 
-    async def await_less(self, position: int) -> int:
-        """Read at the primary from now on, if that has a position which the replica hasn't; return the primary's head."""
-        head: int = await self._in_time(self._looks.fetchval(_HEAD))
-        if position <= head and self._used is not None:
+    async def ask_primary(self, ask: Callable[[Reads], Awaitable[T]]) -> T:
+        """Return what the primary answers, wherever else is read. Raises TimeoutError if that takes long."""
+        return await self._in_time(ask(self._looks))
+
+    def await_less(self, position: int) -> None:
+        """Read at the primary from now on, since its views have a position that those of the replica haven't."""
+        if self._used is not None:
             self._leave(self._used, f"a reader waits for position {position}")
-        return head
 
     async def _in_time(self, asked: Awaitable[T]) -> T:
         """Return what the primary says. Raises TimeoutError: where a server hangs asyncpg itself waits on."""
@@ -196,9 +201,11 @@ class Readers:
 
     async def _look(self, replica: Replica) -> None:
         """Look at a replica; leave it, or go to it if nothing is read elsewhere."""
+        before = self.primary
         await replica.look()
         lag = 0.0 if replica.at is None else self._written.lag(replica.at.replayed)
-        replica.judge(self.primary, lag, is_held=await self._holds(replica))
+        lacks = replica.at is not None and look.lacks(replica.at, before)
+        replica.judge(self.primary, lag, is_held=not lacks and await self._holds(replica))
         if replica.why is not None:
             self._leave(replica, replica.why, is_gone=replica.at is None)
         elif self._used is None and self._turned is None and self._may_go_to(replica):
@@ -219,12 +226,12 @@ class Readers:
         """Read at a replica from now on, if it soon has all that was to be seen at the primary; reads wait for that."""
         self._turned = asyncio.Event()
         try:
+            if self.primary is not None:
+                await self._drain()
             async with asyncio.timeout(TURN_SECONDS):
                 if self.primary is not None:
-                    await self._idle.wait()
-                    handed_on = await self._looks.fetchval(look.HAND_ON)
-                    while await replica.replayed() < handed_on:
-                        await asyncio.sleep(0.005)
+                    written, position = await look.hand_on(self._looks)
+                    await replica.catch_up(written, position)
                 await replica.begin(leave_as_it_is)
             self._used = replica
             logger.info("reads go to the replica %s", replica.name)
@@ -233,6 +240,16 @@ class Readers:
         finally:
             self._turned.set()
             self._turned = None
+
+    async def _drain(self) -> None:
+        """Wait until no read is under way at the primary; longer each time in vain, since a slow one needs replicas most."""
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._idle.wait()
+        except TimeoutError:
+            self._patience = min(2 * self._patience, DRAIN_SECONDS)
+            raise
+        self._patience = TURN_SECONDS
 
 
 def replicas_of(url: str, limit: float) -> list[Replica]:

@@ -100,7 +100,7 @@ class Replica:
             self._drop_session()
 
     def judge(self, primary: AtPrimary | None, lag_seconds: float, *, is_held: bool) -> None:
-        """Say whether it can be read from, after a look; `is_held`: its log's last event is one of the primary's."""
+        """Say whether it can be read from, after a look; `is_held`: its history is the primary's, as far as it goes."""
         if (at := self.at) is None:
             return
         self.lag_seconds = lag_seconds
@@ -108,15 +108,22 @@ class Replica:
         self.why = look.why_apart(at, primary)
         if self.why is None and self.lag_seconds > self._limit:
             self.why = f"it is more than {self._limit:g} s behind"
-        if self.why is None and self._ahead_since is not None and monotonic() - self._ahead_since > AHEAD_SECONDS:
-            self.why = "its log ends in an event that the primary doesn't have: make the replica anew"
+        if self.why is None and self._ahead_since is not None and monotonic() - self._ahead_since >= AHEAD_SECONDS:
+            self.why = "its history is not the primary's: make the replica anew"
 
-    async def replayed(self) -> int:
-        """Return how far it has replayed. Raises the database's errors."""
+    @property
+    def is_doubted(self) -> bool:
+        """Tell whether its history wasn't the primary's at the last look, though that may be but for a moment."""
+        return self._ahead_since is not None
+
+    async def catch_up(self, size: int, position: int) -> None:
+        """Wait until so much is replayed. Raises the database's errors; ConnectionError if the position isn't there then."""
         if self._session is None:
             raise ConnectionError(self.name)
-        size: int = await self._session.fetchval(look.REPLAYED)
-        return size
+        while await self._session.fetchval(look.REPLAYED) < size:
+            await asyncio.sleep(0.005)
+        if await self._session.fetchval(look.HEAD) < position:
+            raise ConnectionError(f"{self.name} has another history")
 
     async def begin(self, reset: Callable[["Connection[Any]"], Awaitable[None]]) -> None:
         """Make ready to be read from."""

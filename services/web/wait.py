@@ -111,7 +111,10 @@ class ViewProgress:
         if self._readers is None or not found.follows or not missed:
             return found
         if too_long := [one.position for one in missed if one.began < late]:
-            return found._replace(head=await self._readers.await_less(min(too_long)), follows=False)
+            there = await self._readers.ask_primary(reached)
+            if min(too_long) <= there.lowest:
+                self._readers.await_less(min(too_long))
+            return found._replace(head=there.head, follows=False)
         await self._readers.hurry()
         self._pause = REPLICA_LOOK_SECONDS
         return found

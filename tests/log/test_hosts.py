@@ -64,6 +64,14 @@ def test_one_host_of_a_url_has_a_url() -> None:
     assert hosts.of(second) == (Host("b", 6432),) and not hosts.read(second).must_search
 
 
+def test_one_address_of_ipv6_stands_in_brackets() -> None:
+    """After `host=` asyncpg would take what follows its first colon for a port, and go to this machine."""
+    given = "postgresql://u:p%40@[2001:db8::1]:6432,[::1],b/d?sslmode=require"
+    first, second, _ = (hosts.one(given, host) for host in hosts.of(given))
+    assert first == "postgresql://u:p%40@[2001:db8::1]:6432/d?sslmode=require"
+    assert second == "postgresql://u:p%40@[::1]/d?sslmode=require"
+
+
 def test_a_name_in_a_sentence() -> None:
     """Hosts are told with their ports."""
     assert [str(host) for host in (Host("a"), Host("a", 1), Host("::1", 2), Host("/run/x", 5432))] == [

@@ -10,13 +10,16 @@ from events.commands.ballots import CastVote
 from events.log import history
 from events.log.committer import Committer
 from projections.cards import State, changes
+from services.replicas.once import read_standings
 from services.replicas.readers import Readers, replicas_of
 from services.web.card_cache import Cards
+from services.web.wait import ViewProgress, ViewsBehind
 from tests.support import servers
 from tests.support.catalogs import new_id
 from tests.support.log import add_tools, go_back, take_views_back
 from tests.support.replicas import Cluster, Open, Replica, reading
 from tests.support.runners import catch_up_all, until
+from tests.support.settings import settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -70,8 +73,8 @@ async def test_a_replica_behind_is_no_log_that_went_back(
             await replica.says("select pg_wal_replay_pause()")
         await vote(committer, dsn, 2)
         assert await shown(cards) == 3
-        head = await made.await_less(cards.position + 1)
-        assert await shown(cards) == 5 and cards.position == head
+        made.await_less(cards.position + 1)
+        assert await shown(cards) == 5
         assert not made.are_elsewhere
         for replica in ours.replicas:
             await replica.says("select pg_wal_replay_resume()")
@@ -146,3 +149,52 @@ async def test_a_replica_that_holds_what_the_primary_lost_is_left(
         await go_back(connection, 3)
         await until(lambda: says(made, "make the replica anew"))
         assert not made.are_elsewhere
+
+
+async def test_one_of_another_history_is_left(
+    ours: Cluster, dsn: str, committer: Committer, connection: "asyncpg.Connection[Any]"
+) -> None:
+    """An old primary that follows without `pg_rewind` has all events but the next, and a longer log of changes.
+
+    Who reads there is brought away, and who comes later never goes there; `status` says so.
+    """
+    astray = ours.replicas[0]
+    await add_tools(committer, "a")
+    await vote(committer, dsn, 1)
+    await ours.in_step()
+    await astray.go_astray()
+    url = ours.url(servers.name_of(dsn), astray)
+    try:
+        async with reading(dsn, replicas_of(url, 1)) as made:
+            await until(lambda: elsewhere(made))
+            await vote(committer, dsn, 1)
+            await until(lambda: says(made, "make the replica anew"))
+            assert not made.are_elsewhere
+        async with reading(dsn, replicas_of(url, 1)) as made:
+            await until(lambda: _reads_until(made, "make the replica anew"))
+            assert made.counts["replica"] == 0
+        (standing,) = await read_standings(settings(dsn, "redis://unused", read_database_url=url), connection)
+        assert standing.why is not None and "make the replica anew" in standing.why
+    finally:
+        astray.make()
+
+
+async def _reads_until(readers: Readers, why: str) -> bool:
+    await readers.fetchval("select 1")
+    return await says(readers, why)
+
+
+async def test_views_that_are_behind_everywhere_send_nobody_to_the_primary(
+    ours: Cluster, readers: Open, dsn: str, committer: Committer
+) -> None:
+    """While no projector runs the primary has no more to show than the replica: who waits there waits in vain, and alone."""
+    await add_tools(committer, "a")
+    await catch_up_all(dsn)
+    await ours.in_step()
+    async with readers() as made:
+        await until(lambda: elsewhere(made))
+        cast_at = (await committer.submit(CastVote(new_id(), "a", "ship"))).position
+        before = made.counts["primary"]
+        with pytest.raises(ViewsBehind):
+            await ViewProgress(made, made).reach(cast_at)
+        assert made.are_elsewhere and made.counts["primary"] == before

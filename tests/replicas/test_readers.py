@@ -176,6 +176,21 @@ async def test_a_replica_a_little_behind_is_waited_for(ours: Cluster, readers: O
         await goes_on(seen)
 
 
+async def test_a_primary_that_is_slow_is_left_for_a_replica(readers: Open) -> None:
+    """Where every read takes long, more than can be at once, those who come wait until the others have ended."""
+    async with readers() as made:
+        await until(lambda: elsewhere(made))
+        assert await made.doubt()
+        slow = [asyncio.create_task(_read_slowly(made)) for _ in range(12)]
+        await until(lambda: elsewhere(made))
+        await asyncio.gather(*slow)
+
+
+async def _read_slowly(readers: Readers) -> None:
+    while not readers.are_elsewhere:
+        await readers.fetchval("select pg_sleep(0.6)")
+
+
 async def test_one_that_was_promoted_is_left(ours: Cluster, readers: Open) -> None:
     """It takes writes of its own, so that it soon holds another log: it is named, and the other replica is read from."""
     async with readers() as made:

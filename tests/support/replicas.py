@@ -80,6 +80,16 @@ class Replica:
         """Let it take writes beside the primary."""
         assert await self.says("select pg_promote()")
 
+    async def go_astray(self) -> None:
+        """Follow as an old primary does that was made a standby without `pg_rewind`: its changes are others, and more."""
+        await self.promote()
+        for _ in range(3):
+            await self.says("select pg_logical_emit_message(true, 'astray', '')")
+            await self.says("select pg_switch_wal()")
+        self.kill()
+        (self.folder / "data" / "standby.signal").touch()
+        self.start()
+
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Freeze it for a while."""
@@ -121,9 +131,9 @@ class Cluster:
         """Return the primary's process."""
         return int((self.primary.folder / "data" / "postmaster.pid").read_text().split()[0])
 
-    def url(self, database: str) -> str:
-        """Name a database at the replicas, as an operator would."""
-        hosts = ",".join(str(replica.folder) for replica in self.replicas)
+    def url(self, database: str, *chosen: Replica) -> str:
+        """Name a database at the replicas, or at some, as an operator would."""
+        hosts = ",".join(str(replica.folder) for replica in chosen or self.replicas)
         return f"postgresql://postgres@/{database}?host={hosts}&port=5432"
 
     async def mend(self) -> None:
