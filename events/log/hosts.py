@@ -66,6 +66,8 @@ def of(dsn: str) -> tuple[Host, ...]:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     ports = options.get("port", "")
     if named := parts.netloc.rpartition("@")[2]:
+        if ports and "," in named:
+            raise HostsMalformed("names ports apart from its hosts: name them together, as in HOST:PORT,HOST:PORT")
         found = [_host(*_divided(word)) for word in named.split(",")]
     elif named := options.get("host", ""):
         words = named.split(",")
@@ -114,6 +116,13 @@ def _ports(words: str, hosts: int) -> list[str]:
 def _host(name: str, port: str) -> Host:
     if not (name := unquote(name)):
         raise HostsMalformed("names a host that is empty: is there a comma too many?")
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        if not name.startswith("/"):
+            raise HostsMalformed(
+                "names a host that can be none: is there a dot too many, or a part of over 63 letters?"
+            ) from None
     port = unquote(port)
     if port and not (port.isdecimal() and port.isascii() and 0 < int(port) < 65536):
         raise HostsMalformed("names a port that isn't a number from 1 to 65535")

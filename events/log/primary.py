@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 STAYS_SECONDS: Final = 5.0
 """So long after all hosts were asked, the one that was found is asked alone."""
 
+LOOKUP_SECONDS: Final = 1.0
+"""So long the addresses of a name are waited for, so that a name that can't be looked up keeps nobody from the other hosts."""
+
 MOMENT: Final = 0.5
 """Seconds that the other hosts have to say that they take writes too, once one has said so."""
 
@@ -189,7 +192,8 @@ async def addresses(host: Host) -> tuple[Host, ...]:
     if host.is_address:
         return (host,)
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host.name, host.port or 5432, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(LOOKUP_SECONDS):
+            found = await asyncio.get_running_loop().getaddrinfo(host.name, host.port or 5432, type=socket.SOCK_STREAM)
     except OSError:
         return (host,)
     several = tuple(dict.fromkeys(Host(str(entry[4][0]), host.port) for entry in found))

@@ -38,6 +38,9 @@ def test_hosts_stand_in_their_order(dsn: str, found: tuple[Host, ...]) -> None:
         ("postgresql://a:65536/d", "names a port that isn't a number from 1 to 65535"),
         ("postgresql:///d?host=a,b&port=1,2,3", "names 2 hosts and 3 ports: give one port, or one for each host"),
         ("postgresql://a,b/d?target_session_attrs=standby", "asks for target_session_attrs=standby: votes are written"),
+        ("postgresql://a,b/d?port=1,2", "names ports apart from its hosts"),
+        ("postgresql://u:p@a..b,c/d", "names a host that can be none"),
+        (f"postgresql:///d?host={'x' * 64}.example", "names a host that can be none"),
         ("postgresql://a,b/d?target_session_attrs=rw", "asks for target_session_attrs=rw: votes are written"),
     ],
 )

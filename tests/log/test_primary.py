@@ -3,9 +3,11 @@
 import asyncio
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import asyncpg
 import pytest
@@ -19,6 +21,7 @@ from services.migrate import migrate
 from tests.support import servers, standbys
 from tests.support.catalogs import new_id
 from tests.support.log import add_tools, patient
+from tests.support.processes import PATIENCE
 from tests.support.runners import until
 from tests.support.standbys import Pair
 
@@ -112,6 +115,25 @@ async def test_every_address_of_a_name_is_tried(pair: Pair, monkeypatch: pytest.
     assert await folder_of(dsn) == str(main)
     with pytest.raises(NoPrimary, match=r"database\.example"):
         await folder_of(f"{dsn}&sslmode=verify-full")
+
+
+async def test_a_name_that_can_not_be_looked_up_keeps_nobody(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the server of names doesn't answer for one host, the others are asked without it."""
+    is_over, real = threading.Event(), socket.getaddrinfo
+
+    def look_up(name: str, *more: Any, **options: Any) -> Any:
+        if name == "mute.example" and not is_over.wait(PATIENCE):
+            raise AssertionError("it was waited for to the end")
+        return real("localhost" if name == "mute.example" else name, *more, **options)
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    try:
+        main = pair.folders[pair.primary]
+        url = f"postgresql://postgres@mute.example:1,{quote(str(main), safe='')}:5432/postgres"
+        connection = await postgres.connect(url, "test")
+        await connection.close()
+    finally:
+        is_over.set()
 
 
 async def test_localhost_stands_for_its_addresses() -> None:
