@@ -47,11 +47,15 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 class Jobs:
-    """Room for so many backends that work at once, over all the views that are folded side by side."""
+    """Room for so many backends that work at once, over all the views that are folded side by side.
+
+    `hands` are those that fold ranges: each has connections of its own, which the server has for votes, too.
+    """
 
     def __init__(self, number: int = 1) -> None:
         self.number = number
         self.room = asyncio.Semaphore(number)
+        self.hands = asyncio.Semaphore(number)
 
 
 class Work(msgspec.Struct, frozen=True):

@@ -24,22 +24,24 @@ from projections.engine.runner import TRANSIENT
 FEWEST = 2
 """Ranges below which a log is folded window by window."""
 
-# Unlogged, as the parts are: after a crash of the server both are empty. The mark of a range is its last event's.
+# Unlogged, as the parts are: after a crash of the server both are empty. The mark of a range is its last event's. `target` is
+# where the ranges ended that it was one of, which it knows: a live view that was made anew meanwhile may be short of that.
 MAKE = """
 create unlogged table ranges (
-    low bigint not null, high bigint not null, dropped bigint[] not null, seen_at timestamptz, seen_stream uuid
+    low bigint not null, high bigint not null, target bigint not null, dropped bigint[] not null,
+    seen_at timestamptz, seen_stream uuid
 );
 """
 HAS = "select to_regclass('ranges') is not null"
 DONE = "select low from ranges order by low"
 FIT = """
-select coalesce(bool_and(r.low % $1 = 0 and r.high = r.low + $1 and r.dropped = $2
+select coalesce(bool_and(r.low % $1 = 0 and r.high = r.low + $1 and r.target <= $3 and r.dropped = $2
                          and (r.seen_at is null or log.holds(r.high, r.seen_at, r.seen_stream))), true)
 from ranges r
 """
 MARK = """
-insert into ranges (low, high, dropped, seen_at, seen_stream)
-select $1, $2, $3, e.recorded_at, e.stream from (select $2::bigint as high) w left join log.events e on e.position = w.high
+insert into ranges (low, high, target, dropped, seen_at, seen_stream)
+select $1, $2, $4, $3, e.recorded_at, e.stream from (select $2::bigint as high) w left join log.events e on e.position = w.high
 """
 OURS = """
 select format('%I.%I', n.nspname, c.relname) as name
@@ -102,14 +104,14 @@ class Ranges:
             self._work.report(Progress(self._projection.name, self._done * self._size, self._target, rate))
 
         crew = min(self._work.jobs.number, len(left))
-        await side_by_side(*(self._take(left, dropped, report) for _ in range(crew)))
+        await side_by_side(*(self._lend_a_hand(left, dropped, report) for _ in range(crew)))
         async with self._work.jobs.room:
             return await self._merge(connection, dropped)
 
     async def _prepare(self, connection: "Connection[Any]", dropped: Sequence[int]) -> None:
         """Make the tables of parts; keep those of a fold that was cut short if they are of this log, cut as now."""
         if await connection.fetchval(HAS):
-            if await connection.fetchval(FIT, self._size, dropped):
+            if await connection.fetchval(FIT, self._size, dropped, self._target):
                 return
             await forget(connection)
         maker = await connect_patiently(self._work.dsn, self._schema)
@@ -118,6 +120,12 @@ class Ranges:
                 await maker.execute(MAKE + self._projection.part_tables)
         finally:
             await maker.close()
+
+    async def _lend_a_hand(self, left: deque[int], dropped: Sequence[int], report: Any) -> None:
+        """Fold ranges once a hand is free: until then other views have all of them."""
+        async with self._work.jobs.hands:
+            if left:
+                await self._take(left, dropped, report)
 
     async def _take(self, left: deque[int], dropped: Sequence[int], report: Any) -> None:
         """Fold ranges, as long as there are any, on a connection of its own."""
@@ -143,7 +151,7 @@ class Ranges:
             for part in self._projection.parts:
                 if part.concerns(present):
                     await _execute(connection, part.sql, (*self._projection.window(low, high, dropped), self._target))
-            await connection.execute(MARK, low, high, dropped)
+            await connection.execute(MARK, low, high, dropped, self._target)
 
     async def _merge(self, connection: "Connection[Any]", dropped: Sequence[int]) -> bool:
         """Make the tables of all parts, in one transaction; return whether they pass over what is dropped now."""
@@ -177,6 +185,8 @@ async def begin(connection: "Connection[Any]", work: Work, schema: str) -> None:
     have parts, which stand in `schema`."""
     if (ranges := await _needed(connection, work, schema)) is not None:
         await ranges.fold(connection)
+    else:
+        await forget(connection)  # those of a replay that was cut short when the live view was further than it is
 
 
 async def _needed(connection: "Connection[Any]", work: Work, schema: str) -> Ranges | None:

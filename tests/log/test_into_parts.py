@@ -36,6 +36,8 @@ def older(postgres: servers.Postgres) -> str:
         connection = await asyncpg.connect(dsn)
         await fill(connection, EVENTS)
         await connection.execute("grant select on log.events to pg_monitor")
+        await connection.execute("create index by_type on log.events (type)")
+        await connection.execute("create unique index apart on log.events (position, type)")
         await connection.execute("create view public.cast_votes as select * from log.events where type = 'VoteCast'")
         await connection.close()
 
@@ -59,6 +61,8 @@ async def must_be_in_parts(connection: Any) -> None:
     events = await connection.fetchval("select count(*) from log.events")
     for table in ("public.cast_votes", "log.recorded_events", "log.public_entries", "log.tally_changes"):
         assert await connection.fetchval(f"select count(*) from {table}") == events, table  # noqa: S608
+    like = "select count(*) from pg_inherits i where i.inhparent = 'log.by_type'::regclass"
+    assert await connection.fetchval(like) == await connection.fetchval("select count(*) from log.parts")
     granted = "select has_table_privilege('pg_monitor', 'log.events', 'select')"
     assert await connection.fetchval(granted) is True
     for table in ("events", "events_0", "events_1"):

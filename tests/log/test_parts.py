@@ -60,6 +60,19 @@ async def test_an_append_makes_the_part_that_is_missing(voting: Committer, small
     assert attached == [(f"events_{n}", f"FOR VALUES FROM ('{first}') TO ('{last + 1}')") for n, first, last in made]
 
 
+async def test_an_operators_index_goes_on_with_the_parts(voting: Committer, small: Any) -> None:
+    """An index of any name on the whole log, made as the manual says, keeps no part from being made; each part has its like."""
+    await small.execute('create index "By type" on only log.events (type)')
+    await small.execute("create index by_type_0 on log.events_0 (type)")
+    await small.execute('alter index log."By type" attach partition log.by_type_0')
+    await vote(voting, 30)
+    like = """
+    select array_agg(i.inhrelid::regclass::text order by 1) from pg_inherits i where i.inhparent = 'log."By type"'::regclass
+    """
+    named = ["log.by_type_0", *(f'log."events_{n}_By type"' for n in (1, 2, 3))]
+    assert sorted(await small.fetchval(like)) == sorted(named)
+
+
 async def test_committers_that_lack_a_part_at_once_make_it_once(dsn: str, small: Any) -> None:
     """Processes that append side by side, and the clock that makes parts ahead, agree on the parts."""
     async with patient(dsn) as one, patient(dsn) as two:

@@ -74,6 +74,33 @@ async def test_ranges_make_what_windows_made(year: str, long: Any, jobs: int) ->
         await rebuild.abandon()
 
 
+async def test_jobs_share_their_connections(year: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several views at once no more ranges have connections than there are jobs: the server's are for votes, too."""
+    at_work, most = 0, 0
+    real = ranges.Ranges._take
+
+    async def counted(self: ranges.Ranges, *arguments: Any) -> None:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        await real(self, *arguments)
+        at_work -= 1
+
+    monkeypatch.setattr(ranges.Ranges, "_take", counted)
+    jobs = Jobs(2)
+    rebuilds = [Rebuild(year, projection, REGISTRY, pace=PACE, jobs=jobs) for projection in IN_RANGES]
+    await ranges.side_by_side(*(_built(rebuild) for rebuild in rebuilds))
+    assert most == jobs.number
+    for rebuild in rebuilds:
+        assert (await rebuild.compare()).tables == []
+        await rebuild.abandon()
+
+
+async def _built(rebuild: Rebuild) -> None:
+    await rebuild.prepare()
+    await rebuild.catch_up()
+
+
 async def test_killed_at_any_moment_the_ranges_that_are_done_stay(year: str, long: Any) -> None:
     """SIGKILL at random moments of a replay of all views: the next goes on with the missing ranges, and comes to the same."""
     moments = random.Random(7)
@@ -129,6 +156,27 @@ async def test_ranges_of_another_kind_are_folded_anew(year: str, long: Any, chan
     await rebuild.catch_up()
     assert (await rebuild.compare()).tables == []
     await rebuild.abandon()
+
+
+@pytest.mark.parametrize("windows", [7, 1], ids=["fewer ranges", "no ranges"])
+async def test_ranges_of_a_view_that_was_further_are_folded_anew(year: str, long: Any, windows: int) -> None:
+    """A live view that was made anew since is short of where they end: nothing beyond its position comes into the tables."""
+    for projection in IN_RANGES:
+        live = f"{projection.schema}.checkpoint"
+        rebuild = Rebuild(year, projection, REGISTRY, pace=PACE, report=_stop_after(9))
+        await rebuild.prepare()
+        with pytest.raises(Stopped):
+            await rebuild.catch_up()
+        at = await long.fetchval(f"select position from {live}")  # noqa: S608
+        await long.execute(f"update {live} set position = $1", windows * PACE.window)  # noqa: S608
+        rebuild = Rebuild(year, projection, REGISTRY, pace=PACE)
+        assert await rebuild.prepare() is True
+        await rebuild.catch_up()
+        await long.execute(f"update {live} set position = $1", at)  # noqa: S608
+        assert await long.fetchval(PARTS) == 0
+        await rebuild.catch_up()
+        assert (await rebuild.compare()).tables == []
+        await rebuild.abandon()
 
 
 def _stop_after(ranges: int) -> Any:

@@ -49,6 +49,11 @@ create function log.is_in_parts() returns boolean language sql stable as $$
     select relkind = 'p' from pg_class where oid = to_regclass('log.events')
 $$;
 
+-- The name of a part's index, from the whole's: an operator's own may have any name.
+create function log.part_index(of_whole text, part text) returns text language sql immutable as $$
+    select left(part || '_' || regexp_replace(of_whole, '^events_', ''), 63)
+$$;
+
 -- An empty table that is fit for a part's place: it has each of the parent's indexes, under the same name but for the table's, a key of
 -- its own, and refuses changes by itself.
 create function log.make_part_table(name text) returns void language plpgsql as $$
@@ -63,8 +68,8 @@ begin
         from pg_index i join pg_class c on c.oid = i.indexrelid
         where i.indrelid = to_regclass('log.events') and not i.indisunique
     loop
-        execute replace(replace(of_whole.definition, ' ON ONLY log.events ', format(' ON log.%I ', name)),
-                        of_whole.name, replace(of_whole.name, 'events_', name || '_'));
+        execute replace(of_whole.definition, format(' %I ON ONLY log.events ', of_whole.name),
+                        format(' %I ON log.%I ', log.part_index(of_whole.name, name), name));
     end loop;
     execute format('create trigger events_append_only before update or delete or truncate on log.%I'
                    ' for each statement execute function log.refuse_change()', name);
@@ -168,14 +173,14 @@ begin
                        case when old.is_grantable then ' with grant option' else '' end);
     end loop;
     for old in
-        select c.relname as name, 'events_0' || substring(c.relname from 7) as renamed, pg_get_indexdef(c.oid) as definition,
-               i.indisprimary as is_key, i.indisunique as is_unique
+        select c.relname as name, log.part_index(c.relname, 'events_0') as renamed, pg_get_indexdef(c.oid) as definition,
+               i.indisunique as is_unique
         from pg_index i join pg_class c on c.oid = i.indexrelid where i.indrelid = 'log.events_0'::regclass
     loop
         execute format('alter index log.%I rename to %I', old.name, old.renamed);
-        if old.is_unique and not old.is_key then
-            execute format('alter table log.events add constraint %I unique (position)', old.name);
-        elsif not old.is_key then
+        if old.name = 'events_position_key' then
+            alter table log.events add constraint events_position_key unique (position);
+        elsif not old.is_unique then  -- the key is the first part's, as is what an operator made unique
             execute replace(old.definition, ' log.events_0 ', ' log.events ');
         end if;
     end loop;

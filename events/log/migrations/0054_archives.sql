@@ -304,7 +304,8 @@ declare
     index_name text;
 begin
     for index_name in
-        select c.relname from pg_index i join pg_class c on c.oid = i.indexrelid where i.indrelid = ('log.' || was)::regclass
+        select c.relname from pg_index i join pg_class c on c.oid = i.indexrelid
+        where i.indrelid = ('log.' || was)::regclass and starts_with(c.relname, was || '_')
     loop
         execute format('alter index log.%I rename to %I', index_name, becomes || substring(index_name from length(was) + 1));
     end loop;
