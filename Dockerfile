@@ -2,13 +2,15 @@
 # Every package comes by requirements.lock, uv and setuptools among them: one whose hash is wrong or missing ends the build.
 
 FROM python:3.11.14-slim AS build
+# What the image has besides: "--extra otel --extra archive" for a log whose old parts are archived.
+ARG EXTRAS="--extra otel"
 WORKDIR /src
 COPY pyproject.toml requirements.lock ./
 RUN sed -n '/^uv==/,/[^\]$/p' requirements.lock > uv.lock \
     && pip install --no-cache-dir --disable-pip-version-check --require-hashes -r uv.lock
 RUN python -m venv --without-pip /opt/ballotpress \
     && uv pip install --no-cache --compile-bytecode --python /opt/ballotpress/bin/python \
-        --require-hashes --constraints requirements.lock -r pyproject.toml --extra otel
+        --require-hashes --constraints requirements.lock -r pyproject.toml ${EXTRAS}
 COPY LICENSE README.md ./
 COPY emails emails
 COPY events events

@@ -82,11 +82,23 @@ async def migrate(connection: "Connection[Any]", part_size: int = PART_SIZE) -> 
     await connection.execute(_SET_PART_SIZE, str(part_size))
     ran = 0
     while True:
-        together, are_more = await _run_together(connection)
+        together, are_more = await _run_together_again(connection)
         ran += together
         if not are_more:
             return ran
         ran += await _run_beside(connection)
+
+
+async def _run_together_again(connection: "Connection[Any]") -> tuple[int, bool]:
+    """Run the missing migrations that are one transaction, anew where a process that reads beside it ended it by a deadlock."""
+    until = monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return await _run_together(connection)
+        except asyncpg.DeadlockDetectedError:
+            if monotonic() > until:
+                raise
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def _run_together(connection: "Connection[Any]") -> tuple[int, bool]:

@@ -30,6 +30,8 @@ LOOKUP_SECONDS: Final = 1.0
 MOMENT: Final = 0.5
 """Seconds that the other hosts have to say that they take writes too, once one has said so."""
 
+WHAT_TO_DO: Final = "Start the primary; if it is gone for good, promote a standby (docs/operating.md, A failover)"
+
 # A promotion begins a new timeline, which the names of WAL files tell at once; a copy of the server has the same identifier.
 _LOOK: Final = """
 select (select c.system_identifier from pg_control_system() c) as system,
@@ -246,7 +248,7 @@ def _refusal(hosts: Sequence[Host], tasks: Sequence["asyncio.Task[Session]"]) ->
         ):
             return error or NoPrimary("asked no host")
     said = "; ".join(f"{host} {_said(error)}" for host, error in zip(hosts, errors, strict=True))
-    return NoPrimary(f"no host of DATABASE_URL takes writes: {said}")
+    return NoPrimary(f"no host of DATABASE_URL takes writes: {said}. {WHAT_TO_DO}")
 
 
 def _said_of(task: "asyncio.Task[Session]") -> str:

@@ -12,7 +12,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "projector": ("projector",),
     "worker": ("worker",),
     "settings": ("settings",),
-    "migrate": ("migrate",),
+    "migrate": ("migrate", "migrate --citus"),
     "catalog import": ("catalog import catalog.json", "catalog import catalog.json --json"),
     "replay": ("replay --dry-run", "replay cards --keep-previous", "replay --rollback cards"),
     "verify": ("verify", "verify cards hours --json"),

@@ -36,7 +36,7 @@ def projector() -> None:
 
 @click.command()
 def worker() -> None:
-    """Compile and send the newsletter when it is due, and clear old receipts and sign-ups."""
+    """Do what is due: the newsletter, webhooks, calls to caches, room in the log; clear what is out of date."""
     settings = find_settings()
     from services import logs
     from services.starting import require_vault_keys

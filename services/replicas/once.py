@@ -24,7 +24,9 @@ async def read_standings(settings: Settings, primary: Reads) -> list[Standing]:
     replicas = replicas_of(settings.read_database_url, settings.read_lag_seconds)
     try:
         at = await _at_primary(primary)
-        await asyncio.gather(*(_look(replica, at, primary) for replica in replicas))
+        await asyncio.gather(*(_look(replica, at) for replica in replicas))
+        for replica in replicas:  # one after the other, for they ask by one session
+            await _judge(replica, at, primary)
         return [replica.standing(at) for replica in replicas]
     finally:
         for replica in replicas:
@@ -37,13 +39,17 @@ async def _at_primary(primary: Reads) -> AtPrimary | None:
     return None
 
 
-async def _look(replica: Replica, at: AtPrimary | None, primary: Reads) -> None:
-    """Look until a replica has what the primary had; if it never has, it lags by as long as nothing came."""
+async def _look(replica: Replica, at: AtPrimary | None) -> None:
+    """Look until a replica has what the primary had, or has had its chances."""
     for _ in range(TRIES):
         await replica.look()
         if replica.at is None or at is None or replica.at.replayed >= at.written:
             break
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _judge(replica: Replica, at: AtPrimary | None, primary: Reads) -> None:
+    """Say how a replica stands; one that never had what the primary had lags by as long as nothing came."""
     seen = replica.at
     is_behind = seen is not None and at is not None and seen.replayed < at.written
     lag = seen.quiet_seconds if seen is not None and is_behind else 0.0

@@ -73,7 +73,8 @@ select h.position, nullif(h.recorded_at, '-infinity') as recorded_at,
 from log.head h
 """
 
-# The sessions that wait for a lock, hold one that others wait for, or have a transaction open for too long.
+# The sessions that wait for a lock, hold one that others wait for, or have a transaction open for too long. A commit that
+# waits for a synchronous standby has none to be ended: it is told of as votes that wait.
 READ_TRANSACTIONS = """
 with activity as (
     select a.pid, a.application_name, a.state, a.backend_type, a.wait_event_type, a.wait_event,
@@ -86,7 +87,7 @@ select a.pid, a.application_name as application, coalesce(a.state, 'unknown') as
        a.wait_event_type || '/' || a.wait_event as waits_on, a.waits_for,
        array(select b.pid from activity b where a.pid = any(b.waits_for) order by b.pid) as blocks
 from activity a
-where (a.backend_type = 'client backend' and a.age_seconds > $1)
+where (a.backend_type = 'client backend' and a.age_seconds > $1 and a.wait_event is distinct from 'SyncRep')
    or (a.age_seconds > $2 and cardinality(a.waits_for) > 0)
    or (a.age_seconds > $2 and exists (select from activity b where a.pid = any(b.waits_for)))
 order by a.age_seconds desc

@@ -69,4 +69,6 @@ async def no_room(connection: "Connection[Any]") -> str | None:
 def _said(error: Exception) -> str:
     if isinstance(error, asyncpg.DiskFullError):
         return DISK_FULL
-    return f"the last votes could not be recorded: {error or type(error).__name__}"
+    if isinstance(error, TimeoutError):
+        return "the last votes could not be recorded: PostgreSQL did not answer in time"
+    return f"the last votes could not be recorded: {str(error) or type(error).__name__}"

@@ -117,6 +117,8 @@ async def test_what_comes_back_is_what_was_there(connection: Any, tmp_path: Path
     assert (await state.read_all(connection))[0].state == "written"
     with pytest.raises(ArchiveRefused, match="isn't in the archive"):
         await unarchive(connection, 0)
+    with pytest.raises(ArchiveRefused, match="The log has no part 7"):
+        await unarchive(connection, 7)
 
 
 async def test_a_bucket_serves_as_a_folder_does(connection: Any, s3: Store) -> None:

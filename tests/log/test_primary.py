@@ -96,7 +96,8 @@ async def test_where_nobody_takes_writes_each_host_is_named(pair: Pair, hung: Pa
         await folder_of(named(standby, Path("/nonexistent"), hung))
     assert str(refused.value) == (
         f"no host of DATABASE_URL takes writes: {standby}:5432 is a standby or read-only; "
-        f"/nonexistent:5432 can't be reached (No such file or directory); {hung}:5432 does not answer"
+        f"/nonexistent:5432 can't be reached (No such file or directory); {hung}:5432 does not answer. "
+        "Start the primary; if it is gone for good, promote a standby (docs/operating.md, A failover)"
     )
     assert isinstance(refused.value, postgres.UNAVAILABLE)
     with pytest.raises(NoPrimary, match=r"refuses .* does not exist"):

@@ -195,3 +195,8 @@ def test_an_operator_is_told_of_each_replica(site: Site, cluster: Cluster, shell
     metrics = site.anyone.get("/metrics").text
     assert f'ballotpress_replica_wrong{{replica="{name}"}} 1.0' in metrics
     assert f'ballotpress_replica_lag_events{{replica="{name}"}}' not in metrics
+
+
+def test_a_shell_looks_at_both_replicas(cluster: Cluster, shell: Shell) -> None:
+    """`status` asks the primary about each replica in turn, and says of both that nothing keeps anybody from them."""
+    assert shell("status").stdout.count(" behind; read by ") == len(cluster.replicas)

@@ -130,6 +130,7 @@ async def unarchive(connection: "Connection[Any]", part: int, place: Callable[[s
     """
     archive = await state.read_one(connection, part)
     if archive is None or archive.state == "written":
+        await state.read_part(connection, part)  # which knows of a number that no part has
         raise ArchiveRefused(f"Part {part} isn't in the archive: all of it is in the database")
     await state.begin_reading(connection, part)
     try:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Final, NamedTuple
 
+from events.log.primary import NoPrimary
 from events.log.reads import Reads
 
 PATIENCE_SECONDS: Final = 1.0
@@ -78,5 +79,7 @@ async def _ask(check: Check) -> str | None:
             return await check.ask()
     except TimeoutError:
         return f"no answer within {PATIENCE_SECONDS:g} s"
+    except NoPrimary:
+        return "no host of DATABASE_URL takes writes: start the primary, or promote a standby"
     except Exception as error:  # a check that fails is an answer
         return type(error).__name__
