@@ -199,4 +199,4 @@ def test_an_operator_is_told_of_each_replica(site: Site, cluster: Cluster, shell
 
 def test_a_shell_looks_at_both_replicas(cluster: Cluster, shell: Shell) -> None:
     """`status` asks the primary about each replica in turn, and says of both that nothing keeps anybody from them."""
-    assert shell("status").stdout.count(" behind; read by ") == len(cluster.replicas)
+    assert shell("status").out.count(" behind; read by ") == len(cluster.replicas)
