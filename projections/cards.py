@@ -136,19 +136,27 @@ left join lateral (
 ) p on true
 """)
 
-# Of another generation than $2, nothing but the state is read: all that is known of it is out of date.
+# Of another generation than $2, nothing but the state is read: all that is known of it is out of date. In order, changes
+# are read from indexes, though the plan is made for any $1. The mark is asked for once, not for each change.
 CHANGES = named("""
 select c.generation, c.position as as_of, c.seen_position, c.seen_at, c.seen_stream,
-       (select count(*) from log.rewinds) as rewinds, log.holds($4, $5, $6) as holds,
+       (select count(*) from log.rewinds) as rewinds, (select log.holds($4, $5, $6)) as holds,
        d.kind, d.tool, d.ship, d.skip, d.position
 from {cards}.checkpoint c
 left join lateral (
-    select 'tally' as kind, y.tool, y.ship, y.skip, y.position
-    from {cards}.tallies y where y.position > $1 and c.generation = $2
-    union all
-    select 'tool', t.tool, null, null, t.position from {cards}.tools t where t.position > $1 and c.generation = $2
-    union all
-    select 'tool', r.tool, null, null, r.position from {cards}.panel r where r.position > $1 and c.generation = $2
+    (
+        select 'tally' as kind, y.tool, y.ship, y.skip, y.position
+        from {cards}.tallies y where y.position > $1 and c.generation = $2
+        order by y.position limit $3
+    )
+    union all (
+        select 'tool', t.tool, null, null, t.position from {cards}.tools t where t.position > $1 and c.generation = $2
+        order by t.position limit $3
+    )
+    union all (
+        select 'tool', r.tool, null, null, r.position from {cards}.panel r where r.position > $1 and c.generation = $2
+        order by r.position limit $3
+    )
     limit $3
 ) d on c.position > $1
 """)
