@@ -112,8 +112,9 @@ class Folding:
             self._work.report(Progress(self._work.projection.name, advanced.end, target, rate))
 
     async def _advance(self, target: int) -> Advanced:
+        # The live view has what is below `target`: a hole there stays one, and who holds its checkpoint mustn't wait for it.
         work = self._work
-        return await advance(self._connection, work.projection, work.registry, work.pace.window, target)
+        return await advance(self._connection, work.projection, work.registry, work.pace.window, target, patience=0)
 
 
 async def places(connection: "Connection[Any]", projection: Projection) -> tuple[int, int]:
