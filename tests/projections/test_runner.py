@@ -88,8 +88,8 @@ async def test_wakes_by_bell(dsn: str, connection: Any) -> None:
         await cards_at_head(connection)
         advanced.clear()
         await History(committer).vote(VOTERS[0], 0, "ship")
+        await cards_at_head(connection)  # first: the bell for the tools may still ring
         await advanced.wait()
-        assert await at_head(connection, [CARDS.schema])
     for task in ringing:
         task.cancel()
     await asyncio.gather(*ringing, return_exceptions=True)
