@@ -206,7 +206,7 @@ async def test_whole_hours_of_the_past_need_no_file(dsn: str, connection: Any, t
     """A tally at the end of an hour that is archived is told as before; within it, that its votes are in the archive."""
     tool = await connection.fetchval("select data->>'tool' from log.events where type = 'ToolAdded' limit 1")
     times = [row["recorded_at"] for row in await connection.fetch("select recorded_at from log.events order by position")]
-    whole = [times[0].replace(minute=0, second=0, microsecond=0) + timedelta(hours=hours) for hours in (0, 1, 2)]
+    whole = [times[0].replace(minute=0, second=0, microsecond=0) + timedelta(hours=after) for after in (0, 1, 2)]
     before = [await hours.as_of(connection, tool, time, corrected=corrected) for time in whole for corrected in (False, True)]
     for part in (0, 1):
         await archive(connection, tmp_path, part)

@@ -29,8 +29,10 @@ def packaged_files() -> set[str]:
 
 
 def instructions(name: str) -> Iterator[str]:
-    """Return the Dockerfile's instructions of this name, each without its name and as one line."""
+    """Return the Dockerfile's instructions of this name, each without its name, as one line, with its arguments' defaults."""
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    for argument, usual in re.findall(r'^ARG (\w+)="(.*)"$', text, re.MULTILINE):
+        text = text.replace(f"${{{argument}}}", usual)
     for line in text.splitlines():
         if line.startswith(f"{name} "):
             yield line.removeprefix(f"{name} ").strip()
