@@ -22,7 +22,7 @@ class Watched(Cards):
     """Cards that note when which position was in them."""
 
     def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
-        super().__init__(pool, "bench", monotonic)
+        super().__init__(pool)
         self.seen: list[tuple[float, int]] = []
 
     def _take(self, changes: cards.Changes) -> None:
