@@ -206,7 +206,7 @@ class _Body:
         self._chunks: list[bytes] = []
 
     def is_late(self, now: float) -> bool:
-        """Tell whether more should have come: a large body comes at its pace, a silent one gets no more time for its length."""
+        """Return whether more should have come. A large body has its pace; a silent one gets no more time for its length."""
         return now > self._began + BODY_SECONDS + sum(map(len, self._chunks)) / LEAST_PACE
 
     async def read(self, receive: Receive) -> bytes:
