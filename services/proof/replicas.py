@@ -5,15 +5,17 @@ from typing import Any, Final
 
 from asyncpg import Connection
 
+from events.log.wal import WRITTEN
+
 HIDDEN_SECONDS: Final = 10.0
 """So old must be what is signed while there are standbys of which our role may not see how far they are."""
 
-_READ: Final = """
-select (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint as written,
+_READ: Final = f"""
+select {WRITTEN} as written,
        (min(flush_lsn) filter (where state = 'streaming') - '0/0'::pg_lsn)::bigint as flushed,
        count(*) filter (where state is null) as hidden
 from pg_stat_replication
-"""
+"""  # noqa: S608 - made of our own expression
 
 
 class Replicas:

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from events.log import postgres
+from events.log import postgres, wal
 from events.log.history import Mark
 from events.log.reads import Reads
 
@@ -22,21 +22,21 @@ LOOKS: Final = "ballotpress-looks"
 # A process keeps one such session, so their number is that of the processes that read there.
 _REPLICA: Final = f"""
 select set_config('application_name', $1, false) as name, pg_is_in_recovery() as follows, s.system_identifier as system,
-       pg_postmaster_start_time() as started, coalesce((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, 0) as replayed,
+       pg_postmaster_start_time() as started, {wal.REPLAYED} as replayed,
        coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 0)::float8 as quiet_seconds,
        h.position, e.recorded_at, e.stream,
        (select count(*) from pg_stat_activity where application_name = '{READS}') as readers
 from pg_control_system() s cross join log.head h left join lateral log.at_position(h.position) e on true
 """  # noqa: S608 - made of our own names
-_PRIMARY: Final = """
+_PRIMARY: Final = f"""
 select s.system_identifier as system, pg_postmaster_start_time() as started,
-       (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint as written, h.position
+       {wal.WRITTEN} as written, h.position
 from pg_control_system() s cross join log.head h
-"""
+"""  # noqa: S608 - made of our own names
 
 # What views have committed lies in memory for up to half a second before it is sent to anybody: this has it written now.
 _HAND_ON: Final = "select (pg_logical_emit_message(true, 'ballotpress', '') - '0/0'::pg_lsn)::bigint, position from log.head"
-REPLAYED: Final = "select coalesce((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, 0)"
+REPLAYED: Final = f"select {wal.REPLAYED}"
 HEAD: Final = "select position from log.head"
 
 

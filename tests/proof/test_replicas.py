@@ -40,6 +40,11 @@ def receiving(postgres: servers.Postgres, folder: Path) -> Iterator["subprocess.
         process.wait(PATIENCE)
 
 
+async def one_streams(connection: "asyncpg.Connection[Any]") -> bool:
+    """Tell whether a standby receives what is written."""
+    return bool(await connection.fetchval("select count(*) from pg_stat_replication where state = 'streaming'"))
+
+
 async def test_what_a_standby_lacks_is_not_signed(
     postgres: servers.Postgres, connection: "asyncpg.Connection[Any]", committer: Committer, dsn: str, tmp_path: Path
 ) -> None:
@@ -51,12 +56,8 @@ async def test_what_a_standby_lacks_is_not_signed(
         sizes = [one.size for one in await signed(connection)]
         return bool(sizes) and sizes[-1] == await connection.fetchval("select position from log.head")
 
-    async def streams() -> bool:
-        state = await connection.fetchval("select state from pg_stat_replication where application_name = 'pg_receivewal'")
-        return bool(state == "streaming")
-
     with receiving(postgres, tmp_path / "wal") as standby:
-        await until(streams)
+        await until(lambda: one_streams(connection))
         await grow(committer, dsn, 3)
         await until(is_signed)
         standby.send_signal(signal.SIGSTOP)
@@ -74,17 +75,29 @@ async def test_what_a_standby_lacks_is_not_signed(
     assert await is_signed()
 
 
+async def test_all_is_signed_after_a_backup_too(
+    postgres: servers.Postgres, connection: "asyncpg.Connection[Any]", tmp_path: Path
+) -> None:
+    """A backup ends with a new file of the WAL, and nothing is written after it: a standby lacks nothing then."""
+    replicas = Replicas(0)
+
+    async def all_is_safe() -> bool:
+        return await replicas.safe(connection, 5, 0.0) == 5
+
+    with receiving(postgres, tmp_path / "wal"):
+        await until(lambda: one_streams(connection))
+        await connection.execute("select pg_logical_emit_message(true, '', 'the end of a backup')")
+        await connection.execute("select pg_switch_wal()")
+        await until(all_is_safe)
+
+
 async def test_where_a_standby_can_not_be_seen_age_decides(
     postgres: servers.Postgres, connection: "asyncpg.Connection[Any]", tmp_path: Path
 ) -> None:
     """A role that may not look at standbys signs what is ten seconds old."""
     await connection.execute("create role plain login")
     with receiving(postgres, tmp_path / "wal"):
-
-        async def connected() -> bool:
-            return bool(await connection.fetchval("select count(*) from pg_stat_replication where state = 'streaming'"))
-
-        await until(connected)
+        await until(lambda: one_streams(connection))
         await connection.execute("set role plain")
         replicas = Replicas(0)
         assert await replicas.safe(connection, 5, 100.0) == 0

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
-from events.log import postgres
+from events.log import postgres, wal
 from events.log.tasks import end
 from services.replicas.readers import Readers
 from services.replicas.replica import Replica as Known
@@ -20,8 +20,8 @@ from tests.support.runners import until
 Open = Callable[[], AbstractAsyncContextManager[Readers]]
 """Opens what a process reads through."""
 
-_WRITTEN = "select pg_current_wal_insert_lsn()::text"
-_HAS = "select pg_last_wal_replay_lsn() >= '{}'::pg_lsn"
+_WRITTEN = f"select {wal.WRITTEN}"
+_HAS = f"select {wal.REPLAYED} >="
 
 
 class Replica:
@@ -144,9 +144,13 @@ class Cluster:
 
     async def in_step(self) -> None:
         """Wait until both replicas have all that the primary has now."""
-        written = await standbys.value(self.primary.dsn(), _WRITTEN)
+        written = await self.says(_WRITTEN)
         for replica in self.replicas:
-            await until(lambda replica=replica: replica.says(_HAS.format(written)))
+            await until(lambda replica=replica: replica.says(f"{_HAS} {written}"))
+
+    async def says(self, statement: str) -> object:
+        """Return what a statement says at the primary."""
+        return await standbys.value(self.primary.dsn(), statement)
 
     def used(self, readers: Readers) -> Replica:
         """Return the replica that is read from."""

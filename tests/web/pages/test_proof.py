@@ -83,7 +83,7 @@ def _flip(proofs: Proofs) -> None:
 
 def _other_ballot(proofs: Proofs) -> None:
     for proof in proofs["entries"]:
-        proof["entry"] = re.sub(r'"ballot":"..', '"ballot":"00', proof["entry"])
+        proof["entry"] = re.sub(r'"ballot":"(.)', lambda first: f'"ballot":"{"01"[first[1] == "0"]}', proof["entry"])
 
 
 def _other_minute(proofs: Proofs) -> None:
