@@ -11,8 +11,10 @@ import hypothesis
 import pytest
 
 from events.log.committer import Committer
-from tests.support import scratch, servers, sharing
+from tests.support import scratch, servers, sharing, survival
 from tests.support.log import patient
+from tests.support.standbys import Pair
+from tests.support.survival import Place
 
 scratch.use()
 signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, it is ignored, by what we start too
@@ -74,10 +76,26 @@ def template(postgres: servers.Postgres) -> str:
     return servers.TEMPLATE
 
 
+@pytest.fixture(scope="session")
+def pair() -> Iterator[Pair]:
+    """One server with a synchronous replica for the session, which nobody kills."""
+    with survival.followed() as pair:
+        yield pair
+
+
 @pytest.fixture
-async def dsn(postgres: servers.Postgres, template: str) -> AsyncIterator[str]:
+def place(request: pytest.FixtureRequest, postgres: servers.Postgres, template: str) -> Place:
+    """Where a test's database is made: alone, but for one that is run behind a replica as well."""
+    if not getattr(request, "param", False):
+        return Place(postgres)
+    pair, valkey_url, folder = map(request.getfixturevalue, ("pair", "valkey_url", "tmp_path"))
+    return Place(servers.Postgres(pair.folders[0]), pair, valkey_url, folder / "apis")
+
+
+@pytest.fixture
+async def dsn(place: Place) -> AsyncIterator[str]:
     """A migrated database of the test's own."""
-    async with servers.database(postgres, template) as dsn:
+    async with place.database() as dsn:
         yield dsn
 
 

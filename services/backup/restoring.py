@@ -120,6 +120,7 @@ async def recovered(supervisor: Supervisor, folder: Path, backup: Backup, target
         async with _replaying(supervisor, data, account, sockets, target) as serving:
             supervisor.say(f"Replaying the WAL up to {target}")
             await _until_replayed(serving, url, supervisor.home, target)
+            await _wait_for_nobody(url)
             yield url
     except BaseException:
         shutil.rmtree(data, ignore_errors=True)
@@ -204,6 +205,7 @@ async def _replaying(
         "restore_command": "false",  # all that was archived lies in pg_wal, where the server's user may read it
         "recovery_target_action": "promote",
         "archive_mode": "off",
+        "synchronous_standby_names": "",
         **target.settings(),
     }
     server = program_of(supervisor.home, program("postgres").parent, data, account, sockets, more)
@@ -266,6 +268,15 @@ async def _must_be_as_appended(connection: "Connection[Any]", position: int) -> 
             f"Position {position} is in a part that was archived, so it isn't known which transaction appended it: restore to"
             f" a time after {at:%Y-%m-%dT%H:%M:%S.%fZ}, when it was recorded"
         )
+
+
+async def _wait_for_nobody(url: str) -> None:
+    """Have commits wait for no standby, whatever the backup's settings say: none follows a restored server yet."""
+    connection = await postgres.connect(url, "restore", seconds=60)
+    try:
+        await connection.execute("alter system set synchronous_standby_names = ''")
+    finally:
+        await connection.close()
 
 
 async def hold_mails(url: str) -> None:

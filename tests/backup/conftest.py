@@ -25,7 +25,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def live(folder: Path, valkey_url: str) -> AsyncIterator[Site]:
-    """A database whose WAL is archived."""
-    async with site(folder, valkey_url) as made:
+async def live(request: pytest.FixtureRequest, folder: Path, valkey_url: str) -> AsyncIterator[Site]:
+    """A database whose WAL is archived; behind a replica too, where a test is run so as well."""
+    async with site(folder, valkey_url, replicated=getattr(request, "param", False)) as made:
         yield made

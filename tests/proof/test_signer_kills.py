@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from events.log.wal import WRITTEN
 from services.proof import published
 from services.proof.checkpoint import Checkpoint
 from services.proof.memory import Memory
-from tests.support import servers, survival
+from tests.support import survival
 from tests.support.processes import PATIENCE
 from tests.support.runners import until
 from tests.support.signing import grow, must_be_consistent, sign, signed, signer
@@ -28,15 +27,6 @@ pytestmark = pytest.mark.postgres
 
 FLUSHED = f"select count(*) = 0 from pg_stat_replication where flush_lsn - '0/0' < {WRITTEN}"  # noqa: S608 - our own expression
 ROUNDS = int(os.environ.get("BALLOTPRESS_KILL_ROUNDS", "6"))
-
-
-@pytest.fixture(params=[False, True], ids=["alone", "with a replica"])
-async def dsn(
-    request: pytest.FixtureRequest, postgres: servers.Postgres, template: str, valkey_url: str, tmp_path: Path
-) -> AsyncIterator[str]:
-    """A database alone; and one behind a synchronous replica, with two API processes."""
-    async with survival.database(postgres, template, valkey_url, tmp_path, replicated=request.param) as dsn:
-        yield dsn
 
 
 async def flushed(connection: "asyncpg.Connection[Any]") -> None:
@@ -70,6 +60,7 @@ async def signed_whole(connection: "asyncpg.Connection[Any]", dsn: str, folder: 
     await until(is_signed)
 
 
+@survival.BOTH_WAYS
 async def test_a_killed_signer_leaves_one_history(
     connection: "asyncpg.Connection[Any]", committer: Committer, dsn: str, tmp_path: Path
 ) -> None:

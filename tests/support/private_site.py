@@ -2,20 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
 
+from events.log import postgres
 from services.backup.archive import keep_archive
+from services.embedded.account import server_account
 from services.embedded.home import keep_keys, opened_home
 from services.embedded.postgres import start_postgres
 from services.migrate import migrate
 from services.settings import Settings
+from tests.support import servers, standbys
 from tests.support.processes import PATIENCE
 from tests.support.settings import settings
+from tests.support.survival import two_apis
 
+BOTH_WAYS = pytest.mark.parametrize("live", [False, True], ids=["alone", "with a replica"], indirect=True)
+"""Runs a test on a database alone, and once more behind a synchronous replica, with two API processes beside it."""
 CAUGHT_UP = """
 select coalesce(bool_or(r.flush_lsn >= pg_current_wal_flush_lsn()), false) from pg_stat_replication r
 where r.application_name = 'ballotpress/backup'
@@ -25,10 +32,11 @@ where r.application_name = 'ballotpress/backup'
 class Site:
     """A home folder with a running database, and the folder of its backups."""
 
-    def __init__(self, given: Settings, database: "asyncpg.Pool[Any]", backups: Path) -> None:
+    def __init__(self, given: Settings, database: "asyncpg.Pool[Any]", backups: Path, *, is_replicated: bool) -> None:
         self.settings = given
         self.database = database
         self.backups = backups
+        self.is_replicated = is_replicated
 
     async def archived(self) -> None:
         """Wait until all that was committed is in the archive."""
@@ -38,14 +46,30 @@ class Site:
 
 
 @asynccontextmanager
-async def site(folder: Path, valkey_url: str) -> AsyncIterator[Site]:
-    """Run a database whose WAL is archived for a while."""
+async def site(folder: Path, valkey_url: str, *, replicated: bool = False) -> AsyncIterator[Site]:
+    """Run a database whose WAL is archived for a while; a replicated one waits for a replica, and has two API processes."""
     home, backups = folder / "home", folder / "backups"
-    async with opened_home(home, lambda line: None) as supervisor:
+    async with opened_home(home, lambda line: None) as supervisor, AsyncExitStack() as stack:
         url = await start_postgres(supervisor, keep_keys(home)["POSTGRES_PASSWORD"])
         await migrate(url)
+        if replicated:
+            url = await stack.enter_async_context(_replicated(url, home, folder / "replica"))
+            await stack.enter_async_context(two_apis(url, valkey_url, folder / "apis", BALLOTPRESS_HOME=str(home)))
         supervisor.publish({"DATABASE_URL": url, "REDIS_URL": valkey_url})
         given = settings(url, valkey_url, home=home, base_url="https://verdicts.example", archive_folder=backups)
         await keep_archive(supervisor, given)
-        async with asyncpg.create_pool(url, min_size=0, max_size=6, server_settings={"timezone": "UTC"}) as pool:
-            yield Site(given, pool, backups)
+        async with postgres.pool(url, "web", size=6, seconds=PATIENCE) as pool:
+            yield Site(given, pool, backups, is_replicated=replicated)
+
+
+@asynccontextmanager
+async def _replicated(url: str, home: Path, replica: Path) -> AsyncIterator[str]:
+    """Have all commits of a home folder's database wait for a replica, for a while; give a URL that names both servers."""
+    standbys.copy(f"{url}&application_name={standbys.STANDBY}", replica, server_account(home / "postgres"))
+    process = servers.restart_postgres(replica)
+    try:
+        await standbys.follows(url, synchronous=True)
+        yield url.replace("&port=", f",{replica}&port=") + "&target_session_attrs=read-write"
+    finally:
+        process.kill()
+        process.wait()

@@ -107,12 +107,12 @@ def start_postgres(folder: Path, **settings: str) -> Process:
     return process
 
 
-def restart_postgres(folder: Path) -> Process:
+def restart_postgres(folder: Path, **settings: str) -> Process:
     """Start a server where one was killed, whose children hold its memory for a moment."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            return start_postgres(folder)
+            return start_postgres(folder, **settings)
         except AssertionError:
             if time.monotonic() > deadline:
                 raise

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import asyncpg
 
-from services.embedded.account import own, server_account
+from services.embedded.account import Account, own, server_account
 from tests.support import servers
 from tests.support.processes import PATIENCE, Process
 
@@ -25,8 +25,9 @@ _STATE = "select max(sync_state) from pg_stat_replication where state = 'streami
 class Pair:
     """Two servers, of which one takes writes and the other follows it."""
 
-    def __init__(self, *folders: Path) -> None:
+    def __init__(self, *folders: Path, **settings: str) -> None:
         self.folders = folders
+        self._settings = settings
         self.processes: list[Process | None] = [None, None]
         self.primary = 0
 
@@ -46,7 +47,7 @@ class Pair:
 
     def start(self, number: int) -> Process:
         """Start one of the two, also where it was killed just now."""
-        process = self.processes[number] = servers.restart_postgres(self.folders[number])
+        process = self.processes[number] = servers.restart_postgres(self.folders[number], **self._settings)
         return process
 
     def clone(self) -> None:
@@ -84,11 +85,7 @@ class Pair:
 
     async def wait_for_standby(self, *, synchronous: bool) -> None:
         """Let commits wait for the standby from now on, or not; return once it streams."""
-        name, wanted = (f"'{STANDBY}'", "sync") if synchronous else ("''", "async")
-        await servers.execute(self.one(self.primary), f"alter system set synchronous_standby_names = {name}")
-        await servers.execute(self.one(self.primary), "select pg_reload_conf()")
-        while await value(self.one(self.primary), _STATE) != wanted:
-            await asyncio.sleep(0.05)
+        await follows(self.one(self.primary), synchronous=synchronous)
 
     def end(self) -> None:
         """Kill both."""
@@ -110,16 +107,27 @@ async def value(dsn: str, statement: str) -> object:
         await connection.close()
 
 
+async def follows(primary: str, *, synchronous: bool) -> None:
+    """Let a server's commits wait for its standby from now on, or not; return once it streams."""
+    name, wanted = (f"'{STANDBY}'", "sync") if synchronous else ("''", "async")
+    await servers.execute(primary, f"alter system set synchronous_standby_names = {name}")
+    await servers.execute(primary, "select pg_reload_conf()")
+    while await value(primary, _STATE) != wanted:
+        await asyncio.sleep(0.05)
+
+
 def clone(primary: Path, folder: Path) -> None:
     """Copy a running server's data into a folder, as those of a standby that will follow it."""
-    own(folder, server_account(primary))
+    copy(f"host={primary} user=postgres application_name={STANDBY}", folder, server_account(primary))
+
+
+def copy(source: str, folder: Path, account: Account | None) -> None:
+    """Copy the data of a running server into a folder of its user's, as those of a standby that will follow it."""
+    own(folder, account)
     shutil.rmtree(folder / "data", ignore_errors=True)
-    command = (
-        *(servers.postgres_programs() / "pg_basebackup", "-D", folder / "data", "-R", "-X", "stream", "-c", "fast"),
-        *("-d", f"host={primary} user=postgres application_name={STANDBY}"),
-    )
-    user = servers.as_user(server_account(primary))
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **user)
+    command = (servers.postgres_programs() / "pg_basebackup", "-D", folder / "data", "-R", "-X", "stream", "-c", "fast")
+    user = servers.as_user(account)
+    done = subprocess.run((*command, "-d", source), capture_output=True, text=True, check=False, cwd="/", **user)
     assert done.returncode == 0, done.stderr
     # It is the first to be asked for its own commits once it takes writes; nobody follows it yet.
     with (folder / "data" / "postgresql.auto.conf").open("a") as settings:
@@ -127,11 +135,11 @@ def clone(primary: Path, folder: Path) -> None:
 
 
 @contextmanager
-def pair() -> Iterator[Pair]:
-    """Run a primary for a while; its standby is made by `clone`."""
+def pair(**settings: str) -> Iterator[Pair]:
+    """Run a primary for a while, with these settings; its standby is made by `clone`."""
     with servers.postgres_folder() as first:
         second = Path(tempfile.mkdtemp(prefix="bp-"))
-        both = Pair(first, second)
+        both = Pair(first, second, **settings)
         try:
             both.start(0)
             yield both

@@ -2,14 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from time import monotonic
 
 import asyncpg
 import httpx
 import msgspec
+import pytest
 
 from events.registry import REGISTRY
 from projections.registry import PROJECTIONS
@@ -26,6 +27,8 @@ from tests.support.runners import until
 from tests.support.settings import SECRET_KEY, UNLIMITED, environ
 from tests.support.standbys import Pair
 
+BOTH_WAYS = pytest.mark.parametrize("place", [False, True], ids=["alone", "with a replica"], indirect=True)
+"""Runs a test on a server alone, and once more behind a synchronous replica, with two API processes beside it."""
 TOOLS = 20
 EVERY_VOTE = "select position, type, data->>'voter' as voter, data->>'choice' as choice from log.events order by position"
 
@@ -82,27 +85,49 @@ async def populate(pair: Pair, *, replicated: bool) -> None:
         await pair.wait_for_standby(synchronous=True)
 
 
-@asynccontextmanager
-async def database(
-    server: servers.Postgres, template: str, valkey_url: str, kept: Path, *, replicated: bool
-) -> AsyncIterator[str]:
-    """Give a migrated database; a replicated one has a synchronous standby, and is served by two API processes."""
-    if not replicated:
-        async with servers.database(server, template) as dsn:
-            yield dsn
-        return
-    with standbys.pair() as pair:
-        await servers.execute(pair.one(0), "create database site")
-        await migrate(pair.one(0, "site"))
+class Place:
+    """A server on which tests make their databases: alone, or followed by a synchronous replica."""
+
+    def __init__(self, server: servers.Postgres, pair: Pair | None = None, valkey_url: str = "", output: Path = Path()) -> None:
+        self.server = server
+        self._pair, self._valkey_url, self._output = pair, valkey_url, output
+
+    @asynccontextmanager
+    async def database(self, template: str = servers.TEMPLATE) -> AsyncIterator[str]:
+        """Give a copy of a template for a while; one that is replicated is served by two API processes meanwhile."""
+        async with servers.database(self.server, template) as dsn:
+            if self._pair is None:
+                yield dsn
+                return
+            dsn = self._pair.dsn(servers.name_of(dsn))
+            async with two_apis(dsn, self._valkey_url, self._output):
+                yield dsn
+
+
+@contextmanager
+def followed() -> Iterator[Pair]:
+    """Run a server for a while, with a template; each commit waits for its replica."""
+
+    async def prepare(pair: Pair) -> None:
+        await servers.make_template(servers.Postgres(pair.folders[0]))
         await asyncio.to_thread(pair.clone)
         await pair.wait_for_standby(synchronous=True)
-        output, given = kept / "output", environ(pair.dsn("site"), valkey_url)
-        ports = [free_port(), free_port()]
-        apis = [(*COMMAND, "api", "--port", str(port)) for port in ports]
-        with started(apis[0], given, output), started(apis[1], given, output):
-            await asyncio.to_thread(both_live, ports)
-            yield pair.dsn("site")
-            await asyncio.to_thread(both_live, ports)
+
+    with standbys.pair(fsync="off", full_page_writes="off") as pair:
+        asyncio.run(prepare(pair))
+        yield pair
+
+
+@asynccontextmanager
+async def two_apis(dsn: str, valkey_url: str, output: Path, **more: str) -> AsyncIterator[list[int]]:
+    """Serve a database by two API processes for a while, which live at the end as well; give their ports."""
+    given = environ(dsn, valkey_url, **UNLIMITED) | more
+    ports = [free_port(), free_port()]
+    apis = [(*COMMAND, "api", "--port", str(port)) for port in ports]
+    with started(apis[0], given, output), started(apis[1], given, output):
+        await asyncio.to_thread(both_live, ports)
+        yield ports
+        await asyncio.to_thread(both_live, ports)
 
 
 def both_live(ports: Sequence[int]) -> None:

@@ -10,15 +10,13 @@ import signal
 import sys
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from events.commands.webhooks import ReplayWebhook, SwitchWebhook
 from services.webhooks.messages import KINDS
 from services.webhooks.subscriptions import new_webhook, read_one
-from tests.support import servers, survival
+from tests.support import survival
 from tests.support.catalogs import new_id
 from tests.support.log import patient
 from tests.support.processes import PATIENCE
@@ -29,15 +27,6 @@ pytestmark = pytest.mark.postgres
 
 ROUNDS = int(os.environ.get("BALLOTPRESS_KILL_ROUNDS", "1"))
 TOOLS = 20
-
-
-@pytest.fixture(params=[False, True], ids=["alone", "with a replica"])
-async def dsn(
-    request: pytest.FixtureRequest, postgres: servers.Postgres, template: str, valkey_url: str, tmp_path: Path
-) -> AsyncIterator[str]:
-    """A database alone; and one behind a synchronous replica, with two API processes."""
-    async with survival.database(postgres, template, valkey_url, tmp_path, replicated=request.param) as dsn:
-        yield dsn
 
 
 async def deliverer(dsn: str) -> Process:
@@ -52,6 +41,7 @@ async def sends_on(receiver: Receiver) -> None:
         await asyncio.sleep(0.02)
 
 
+@survival.BOTH_WAYS
 async def test_at_least_once_in_order_and_nothing_after_off(dsn: str, connection: Connection) -> None:
     """Two deliverers are killed in turn, in the midst of sending, until all is told; then again from the beginning."""
     seed = random.randrange(2**32)
