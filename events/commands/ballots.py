@@ -9,7 +9,7 @@ from events.log import ids
 from events.log.command import Command, Decision, Reads, Receipt, Seen
 
 
-class Vote(msgspec.Struct, frozen=True):
+class Vote(msgspec.Struct, frozen=True, gc=False):
     """The outcome of a vote: the choice now and before, and the position of this voter's last earlier event (0: none)."""
 
     tool: str

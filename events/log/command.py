@@ -16,7 +16,7 @@ from events.log.event import Event, Recorded
 V = TypeVar("V")
 
 
-class Reads(msgspec.Struct, frozen=True):
+class Reads(msgspec.Struct, frozen=True, gc=False):
     """The streams a command needs: the last event of each in `lasts`, every event of each in `wholes`."""
 
     lasts: Sequence[UUID] = ()
@@ -30,7 +30,7 @@ class Found(msgspec.Struct, frozen=True):
     events: Sequence[Recorded[Any]] = ()
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """What the log holds for one command: `lasts` and `wholes` in the order of `reads`, None or empty where there is no event.
 
     Events decided earlier in the same batch are in it. `found` is the value of the command's look-up.
@@ -50,7 +50,7 @@ class Effect(msgspec.Struct, frozen=True):
     args: tuple[Any, ...] = ()
 
 
-class Decision(msgspec.Struct, Generic[V], frozen=True):
+class Decision(msgspec.Struct, Generic[V], frozen=True, gc=False):
     """A rule's decision: events with their streams, the caller's answer, and the effects that go with them.
 
     `position` is that of the last earlier event concerned; the receipt names it when nothing is appended.
@@ -63,7 +63,7 @@ class Decision(msgspec.Struct, Generic[V], frozen=True):
     meta: dict[str, Any] | None = None
 
 
-class Receipt(msgspec.Struct, Generic[V], frozen=True):
+class Receipt(msgspec.Struct, Generic[V], frozen=True, gc=False):
     """The answer to a command: the position of the last event concerned, the number of events appended, the rule's value."""
 
     position: int | None
@@ -79,7 +79,7 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
     fingerprint: bytes
 
 
-class Command(msgspec.Struct, Generic[V], frozen=True, kw_only=True):
+class Command(msgspec.Struct, Generic[V], frozen=True, kw_only=True, gc=False):
     """A request to the log: subclasses name what they read and decide on it; `decide` never sees a connection.
 
     An `exclusive` command is a batch of its own and may look things up with SQL under the head's lock. A large one (`is_large`)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from events.log import history, store
 from events.log.command import Command, Reads, Receipt
 from events.log.event import Registry
-from events.log.transaction import Appended, Batch, Known, Outcome, decide, name, once
+from events.log.transaction import Appended, Batch, Known, Outcome, decide, name
 
 SMALL: Final = 8
 """Commands of a batch that is always decided on a guess: if it is wrong, two round trips are still half of the locked way's."""
@@ -100,8 +100,7 @@ class _Draft:
         batch = self.batch
         return (
             self.streams, self.positions, known.listing.position, batch.start if batch.is_joined else None, known.room,
-            *history.place(known.mark), batch.streams, once(batch.versions), once(batch.schema_versions), once(batch.types),
-            batch.data, batch.metas if any(batch.metas) else [],
+            *history.place(known.mark), *batch.columns(),
         )  # fmt: skip
 
     def appended(self, row: Record) -> tuple[list[Outcome], Appended | None]:
@@ -112,7 +111,7 @@ class _Draft:
         if moved:
             batch.events = [replace(recorded, position=recorded.position + moved) for recorded in batch.events]
             self.outcomes = [_moved(outcome, moved) for outcome in self.outcomes]
-        mark = history.Mark(batch.position + moved, row["recorded_at"], batch.streams[-1])
+        mark = history.Mark(batch.position + moved, row["recorded_at"], batch.events[-1].stream)
         return self.outcomes, Appended(batch.events, mark)
 
 
@@ -158,7 +157,7 @@ async def _send(
     draft.decide(commands)
     if draft.batch.position > known.room:  # parts are made under the lock
         raise NeedsLock
-    if draft.batch.streams:
+    if draft.batch.events:
         about_to_commit()
     rows: list[Record] = await connection.fetch(store.APPEND_IF, *draft.arguments(known))
     return rows

@@ -14,7 +14,7 @@ E_co = TypeVar("E_co", bound="Event", covariant=True)
 S = TypeVar("S")
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A fact. Subclasses are named in the past tense.
 
     A field that may be None has that default and is left out of `data` when it is None: Python and SQL read an absent key as
@@ -24,7 +24,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     schema_version: ClassVar[int] = 1
 
 
-class Recorded(msgspec.Struct, Generic[E_co], frozen=True):
+class Recorded(msgspec.Struct, Generic[E_co], frozen=True, gc=False):
     """An event as the log holds it: its place in its stream (`version`, from 1) and in the log (`position`, from 1)."""
 
     stream: UUID

@@ -56,7 +56,7 @@ class Draft(msgspec.Struct, frozen=True):
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to record."""
-        return not self.batch.streams and not self.batch.new_keys
+        return not self.batch.events and not self.batch.new_keys
 
 
 async def append(
@@ -101,11 +101,11 @@ async def _draft(connection: "Connection[Any]", registry: Registry, command: Com
 
 async def _write_down(connection: "Connection[Any]", batch: Batch, done: int, report: Report) -> None:
     """Write the events of a batch beside the log, but for the first `done` of them."""
-    of = len(batch.streams)
-    rows = zip(
-        range(1, of + 1), batch.streams, batch.versions, batch.schema_versions, batch.types, batch.data, batch.metas,
-        strict=True,
-    )  # fmt: skip
+    of = len(batch.events)
+    rows = (
+        (n, each.stream, each.version, each.event.schema_version, type(each.event).__name__, data, meta)
+        for n, (each, data, meta) in enumerate(zip(batch.events, batch.data, batch.metas, strict=True), 1)
+    )
     rest = islice(rows, done, None)
     while part := list(islice(rest, AT_ONCE)):
         await connection.copy_records_to_table("large_batch", schema_name="pg_temp", columns=COLUMNS, records=part)
@@ -141,8 +141,8 @@ async def _take(connection: "Connection[Any]", command: Command[Any], draft: Dra
             receipt = replace(receipt, value=last.value)
         listing = None if batch.listing_position is None else batch.listing_position + moved
         await parts.make_room(connection, batch.position + moved)
-        await connection.execute(store.TAKE_LARGE, len(batch.streams), listing)
-        receipt = replace(receipt, position=batch.position + moved, appended=len(batch.streams))
+        await connection.execute(store.TAKE_LARGE, len(batch.events), listing)
+        receipt = replace(receipt, position=batch.position + moved, appended=len(batch.events))
     if command.key is not None and batch.new_keys:
         batch.keep(command.key, receipt)
     await keep_beside(connection, batch)

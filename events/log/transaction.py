@@ -12,7 +12,7 @@ from asyncpg import Connection, Record
 
 from events.log import history, parts, postgres, store
 from events.log.command import Command, Decision, Effect, IdempotencyKey, Reads, Receipt, Seen
-from events.log.event import Event, Listing, Recorded, Registry, UnknownEvent, encode
+from events.log.event import Listing, Recorded, Registry, UnknownEvent, encode
 
 Outcome = Receipt[Any] | Exception
 
@@ -114,10 +114,6 @@ class Batch:
         self.past = Streams()
         self.found: Any = None
         self.events: list[Recorded[Any]] = []
-        self.streams: list[UUID] = []
-        self.versions: list[int] = []
-        self.schema_versions: list[int] = []
-        self.types: list[str] = []
         self.data: list[str] = []
         self.metas: list[str | None] = []
         self.effects: list[Effect] = []
@@ -133,8 +129,8 @@ class Batch:
                 raise KeyReused(key.key)
             return cast("Receipt[Any]", msgspec.json.decode(kept[1], type=command.receipt_type))
         seen = self.past.see(reads, self.listing, self.found)
-        if self.events and any(last is not None and last.position > self.start for last in seen.lasts):
-            self.is_joined = True
+        if self.events and not self.is_joined:
+            self.is_joined = self._is_of_batch(seen.lasts)
         decision = command.decide(seen)
         encoded = [encode(event) for _, event in decision.events]
         appended = len(encoded)
@@ -145,6 +141,24 @@ class Batch:
         self.take(decision, encoded)
         return receipt
 
+    def _is_of_batch(self, lasts: Sequence[Recorded[Any] | None]) -> bool:
+        # Mostly there is none, and that is known for less than `any` costs.
+        return lasts.count(None) < len(lasts) and any(last is not None and last.position > self.start for last in lasts)
+
+    def columns(self) -> tuple[list[Any], ...]:
+        """Return the events as the columns that the statements of the append take: values that are all alike as one.
+
+        asyncpg's work for each value is a third of a vote's.
+        """
+        return (
+            [recorded.stream for recorded in self.events],
+            once([recorded.version for recorded in self.events]),
+            once([recorded.event.schema_version for recorded in self.events]),
+            once([type(recorded.event).__name__ for recorded in self.events]),
+            self.data,
+            self.metas if any(self.metas) else [],
+        )
+
     def keep(self, key: IdempotencyKey, receipt: Receipt[Any]) -> None:
         """Keep a receipt under a caller's key."""
         self.keys[key.scope, key.key] = (key.fingerprint, msgspec.json.encode(receipt).decode())
@@ -153,23 +167,16 @@ class Batch:
         """Take a decision's events, with the data they were encoded to, and its effects."""
         meta = None if decision.meta is None else msgspec.json.encode(decision.meta).decode()
         for (stream, event), data in zip(decision.events, encoded, strict=True):
-            self._take(stream, event, data, meta)
+            version = self.past.next_version(stream)
+            self.position += 1
+            recorded = Recorded(stream, version, self.position, event)
+            self.past.take(recorded)
+            self.events.append(recorded)
+            self.data.append(data)
+            self.metas.append(meta)
+            if isinstance(event, self.listing.types):
+                self.listing_position = self.position
         self.effects.extend(decision.effects)
-
-    def _take(self, stream: UUID, event: Event, data: str, meta: str | None) -> None:
-        version = self.past.next_version(stream)
-        self.position += 1
-        recorded = Recorded(stream, version, self.position, event)
-        self.past.take(recorded)
-        self.events.append(recorded)
-        self.streams.append(stream)
-        self.versions.append(version)
-        self.schema_versions.append(event.schema_version)
-        self.types.append(type(event).__name__)
-        self.data.append(data)
-        self.metas.append(meta)
-        if isinstance(event, self.listing.types):
-            self.listing_position = self.position
 
 
 async def decide_and_append(
@@ -305,18 +312,15 @@ async def _append(connection: "Connection[Any]", known: Known, batch: Batch) -> 
     appended = None
     if batch.position > known.room:
         known.room = await parts.make_room(connection, batch.position)
-    if batch.streams:
-        recorded_at = await connection.fetchval(
-            store.APPEND, batch.streams, once(batch.versions), once(batch.schema_versions), once(batch.types), batch.data,
-            batch.metas if any(batch.metas) else [], batch.listing_position,
-        )  # fmt: skip
-        appended = Appended(batch.events, history.Mark(batch.position, recorded_at, batch.streams[-1]))
+    if batch.events:
+        recorded_at = await connection.fetchval(store.APPEND, *batch.columns(), batch.listing_position)
+        appended = Appended(batch.events, history.Mark(batch.position, recorded_at, batch.events[-1].stream))
     await keep_beside(connection, batch)
     return appended
 
 
 def once(values: list[V]) -> list[V]:
-    """Return values that are all alike as one, others as they are: asyncpg's work for each value is a third of a vote's."""
+    """Return values that are all alike as one, others as they are."""
     return values[:1] if len(values) > 1 and values.count(values[0]) == len(values) else values
 
 
