@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import asyncpg
@@ -153,11 +153,10 @@ def pool(
     )  # fmt: skip
 
 
-def servers_of(dsn: str) -> tuple[Sequence[str], Sequence[str]]:
-    """Return what each of several hosts was when this process asked last; and of each that was left behind, a sentence."""
+def servers_of(dsn: str) -> primary.Servers:
+    """Return what each of several hosts was when this process asked last; nothing of a URL that names one."""
     address = hosts.read(dsn)
-    known = primary.of(dsn, address) if address.must_search else None
-    return ((), ()) if known is None else (known.seen, known.left)
+    return primary.of(dsn, address).servers if address.must_search else primary.Servers()
 
 
 async def watch(dsn: str) -> None:

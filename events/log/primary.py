@@ -1,7 +1,8 @@
 """Find the server that takes writes among the hosts of a URL, and leave one that was left behind.
 
 Every host is asked at once, with a time-out of its own, so that one that hangs holds nobody up. Of several that take writes
-that of the latest timeline holds: each promotion begins a new one. Who has seen a timeline goes to no earlier one any more.
+that of the latest timeline holds: each promotion begins a new one. Who has seen a timeline goes to no earlier one any more, and
+who knows a log goes to no server that holds another.
 """
 
 import asyncio
@@ -9,15 +10,16 @@ import logging
 import socket
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from uuid import UUID
 from weakref import WeakKeyDictionary, WeakSet
 
 import asyncpg
-import msgspec
 from asyncpg import Connection
 from asyncpg.connect_utils import SessionAttribute
 
 from events.log.hosts import Address, Host
+from events.log.identity import NotOne, Server, pick
 
 logger = logging.getLogger(__name__)
 
@@ -37,22 +39,11 @@ _LOOK: Final = """
 select (select c.system_identifier from pg_control_system() c) as system,
        ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer as timeline
 """
+_LOG: Final = "select i.id, h.position > 0 from log.identity i cross join log.head h"
 
 
 class NoPrimary(ConnectionError):
     """No host of the URL takes writes; the text says of each why not."""
-
-
-class Server(msgspec.Struct, frozen=True):
-    """A server that takes writes. Timeline 0: it doesn't let us see which."""
-
-    host: Host
-    system: int = 0
-    timeline: int = 0
-
-    def has_left(self, other: "Server") -> bool:
-        """Tell whether it took over from another."""
-        return self.system == other.system and self.timeline > other.timeline > 0
 
 
 class LeftBehind(ConnectionError):
@@ -61,6 +52,25 @@ class LeftBehind(ConnectionError):
     def __init__(self, server: Server, latest: Server) -> None:
         super().__init__(_says_of_two(server, latest))
         self.server = server
+
+
+class Stranger(ConnectionError):
+    """A server takes writes that neither is a copy of ours nor holds our log."""
+
+    def __init__(self, server: Server, ours: Server) -> None:
+        super().__init__(_says_of_strange(ours))
+        self.server = server
+
+
+class Servers(NamedTuple):
+    """What each host was when all were asked last; and a sentence about each that is to be stopped, or to be named no more.
+
+    `left` take writes though another has taken over from them, `strange` take writes and hold another log.
+    """
+
+    seen: Sequence[str] = ()
+    left: Sequence[str] = ()
+    strange: Sequence[str] = ()
 
 
 class Session(Connection):
@@ -84,13 +94,11 @@ class Primary:
         self._address = address
         self._wanted = SessionAttribute("read-write" if address.attributes == "any" else address.attributes)
         self._chosen: Server | None = None
+        self._known: Server | None = None
         self._latest: dict[int, Server] = {}
         self._searched_at = float("-inf")
         self._sessions: WeakSet[Session] = WeakSet()
-        self.seen: Sequence[str] = ()
-        """What each host was when all were asked last."""
-        self.left: Sequence[str] = ()
-        """A sentence about each server that takes writes though another has taken over from it."""
+        self.servers = Servers()
 
     async def open(self, *, timeout: float, **options: Any) -> Session:  # noqa: ASYNC109 - asyncpg's name, which its pools use
         """Open a session at the server that takes writes. Raises NoPrimary, and refusals of another kind as they are."""
@@ -119,9 +127,9 @@ class Primary:
             await _one_and_a_moment(tasks)
             if not (sessions := _opened(tasks)):
                 raise _refusal(hosts, tasks)
-            self.seen = [f"{host} {_said_of(task)}" for host, task in zip(hosts, tasks, strict=True)]
             chosen = self._choose(sessions)
-            self._tell(_errors(tasks), [session.server for session in sessions])
+            seen = [f"{host} {_said_of(task)}" for host, task in zip(hosts, tasks, strict=True)]
+            self._tell(seen, _errors(tasks), [session.server for session in sessions])
             return chosen
         except BaseException:
             for session in _opened(tasks):
@@ -131,37 +139,48 @@ class Primary:
             await _end(tasks)
 
     def _choose(self, sessions: Sequence[Session]) -> Session:
-        """Take the session at the latest timeline, the first of these; end the others, and all at servers left behind."""
-        chosen = max(sessions, key=lambda session: session.server.timeline)
+        """Take the session at the server that holds our log; end the others, and all at those left behind. Raises NoPrimary."""
+        try:
+            picked = pick([session.server for session in sessions], self._known)
+        except NotOne as error:
+            raise NoPrimary(_says_of_several(error.servers)) from None
+        chosen = next(session for session in sessions if session.server is picked)
         for session in sessions:
             if session is not chosen:
                 session.terminate()
         if self._chosen != chosen.server:
             logger.info("%s takes writes, on timeline %d", chosen.server.host, chosen.server.timeline)
         self._chosen, self._searched_at = chosen.server, monotonic()
+        if chosen.server.log is not None:
+            self._known = chosen.server
         if chosen.server.timeline:
             self._latest[chosen.server.system] = chosen.server
         self._leave()
         return chosen
 
-    def _tell(self, errors: Sequence[BaseException | None], servers: Sequence[Server]) -> None:
-        """Keep what is to be said of servers that were left behind; log what is new of it."""
+    def _tell(self, seen: Sequence[str], errors: Sequence[BaseException | None], servers: Sequence[Server]) -> None:
+        """Keep what is to be said of the servers; log what is new of those that shouldn't be among them."""
         assert self._chosen is not None  # noqa: S101 - one has just been chosen
-        refused = [f"{error.server.host} {error}" for error in errors if isinstance(error, LeftBehind)]
-        left = [f"{one.host} {_says_of_two(one, self._chosen)}" for one in servers if self._chosen.has_left(one)]
-        before, self.left = self.left, [*refused, *left]
-        for one in self.left:
-            if one not in before:
-                logger.warning("%s", one)
+        chosen, before = self._chosen, {*self.servers.left, *self.servers.strange}
+        left = [f"{error.server.host} {error}" for error in errors if isinstance(error, LeftBehind)]
+        left += [f"{one.host} {_says_of_two(one, chosen)}" for one in servers if chosen.has_left(one)]
+        strange = [f"{error.server.host} {error}" for error in errors if isinstance(error, Stranger)]
+        strange += [f"{one.host} {_says_of_strange(chosen)}" for one in servers if one.family != chosen.family]
+        self.servers = Servers(seen, left, strange)
+        for said in (*left, *strange):
+            if said not in before:
+                logger.warning("%s", said)
 
     def _leave(self) -> None:
         """End the sessions at servers that the chosen one has taken over from, and at those that take no writes any more."""
         for session in list(self._sessions):
-            if not session.is_closed() and (
-                session.is_demoted or (self._chosen is not None and self._chosen.has_left(session.server))
-            ):
-                logger.warning("a session at %s is ended: it takes writes no more", session.server.host)
+            if not session.is_closed() and (session.is_demoted or self._is_past(session.server)):
+                logger.warning("a session at %s is ended: the log isn't written there", session.server.host)
                 session.terminate()
+
+    def _is_past(self, server: Server) -> bool:
+        """Tell whether the chosen server has taken over from another, or that one holds another log."""
+        return self._chosen is not None and (self._chosen.has_left(server) or server.is_strange_to(self._chosen))
 
     async def _attempt(self, host: Host, seconds: float, options: dict[str, Any]) -> Session:
         async with asyncio.timeout(seconds):
@@ -170,16 +189,19 @@ class Primary:
             )
             try:
                 session.server = await _server(session, host)
-                self._must_not_be_left(session.server)
+                self._must_be_ours(session.server)
             except BaseException:
                 session.terminate()
                 raise
         return session
 
-    def _must_not_be_left(self, server: Server) -> None:
+    def _must_be_ours(self, server: Server) -> None:
+        """Check that a server wasn't left behind, and doesn't hold another log. Raises LeftBehind, Stranger."""
         latest = self._latest.get(server.system)
         if latest is not None and latest.has_left(server):
             raise LeftBehind(server, latest)
+        if self._known is not None and server.is_strange_to(self._known):
+            raise Stranger(server, self._known)
 
     async def _hosts(self) -> tuple[Host, ...]:
         """Return what to try: for a name with several addresses each of these, as libpq does, if TLS needn't check the name."""
@@ -206,9 +228,18 @@ async def _server(session: Session, host: Host) -> Server:
     try:
         row = await session.fetchrow(_LOOK)
     except asyncpg.PostgresError:  # hosted servers may refuse to tell
-        return Server(host)
+        return Server(host, 0, 0, *await _log(session))
     assert row is not None  # noqa: S101 - the statement returns one row
-    return Server(host, row["system"] or 0, row["timeline"])
+    return Server(host, row["system"] or 0, row["timeline"], *await _log(session))
+
+
+async def _log(session: Session) -> tuple[UUID | None, bool]:
+    """Return the identity of a server's log, and whether it has events; None where there is none, or of an earlier release."""
+    try:
+        row = await session.fetchrow(_LOG)
+    except asyncpg.PostgresError:
+        return None, False
+    return (None, False) if row is None else (row[0], row[1])
 
 
 async def _one_and_a_moment(tasks: Sequence["asyncio.Task[Session]"]) -> None:
@@ -261,7 +292,7 @@ def _said(error: BaseException | None) -> str:
     match error:
         case TimeoutError():
             return "does not answer"
-        case LeftBehind():
+        case LeftBehind() | Stranger():
             return str(error)
         case asyncpg.TargetServerAttributeNotMatched():
             return "is a standby or read-only"
@@ -274,6 +305,18 @@ def _says_of_two(old: Server, new: Server) -> str:
     return (
         f"takes writes on timeline {old.timeline}, which {new.host} has left by timeline {new.timeline}:"
         " stop it, so that nobody writes there"
+    )
+
+
+def _says_of_strange(ours: Server) -> str:
+    return f"takes writes, but is no copy of {ours.host}: nothing is written there. Take it out of DATABASE_URL"
+
+
+def _says_of_several(servers: Sequence[Server]) -> str:
+    names = ", ".join(str(one.host) for one in servers)
+    return (
+        f"several hosts of DATABASE_URL take writes and are no copies of each other: {names}."
+        " Name only the one with your log, and its standbys"
     )
 
 

@@ -16,6 +16,7 @@ IMPERSONAL: Final = (
             "log.head",
             "log.rewinds",
             "log.named_ballots",
+            "log.identity",
             "import.events",
             "import.progress",
         ),

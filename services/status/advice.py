@@ -38,6 +38,7 @@ LEFTOVER_SECONDS: Final = 48 * 3600.0
 MANY_FAILURES: Final = 3
 """Failures of a webhook in a row of which an operator is told."""
 TWO_SERVERS: Final = "stop it and make a standby of it: see *A failover* in docs/operating.md"
+STRANGE_SERVER: Final = "if it is the right one after all, start every process anew: see *A failover* in docs/operating.md"
 REPLICA_ADVICE: Final = (
     "no reader misses anything, for the primary is read from: mend it, or take it out of READ_DATABASE_URL"
     " (docs/operating.md, Reads by replicas)"
@@ -53,6 +54,8 @@ def problems(status: Status) -> Iterator[Problem]:
         yield Problem(what, "read what to check in docs/operating.md, then let it go on: `ballotpress digest resume`")
     for said_of_it in status.left_behind:
         yield Problem(f"Of two servers that take writes one was taken over from: {said_of_it}", TWO_SERVERS)
+    for said_of_it in status.strange:
+        yield Problem(f"A server of DATABASE_URL isn't ours: {said_of_it}", STRANGE_SERVER)
     yield from _schema_problems(status.schema)
     if said := said_room(status.room):
         yield said

@@ -22,6 +22,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from events.log import history, leftovers, migrate, postgres
+from events.log.primary import Servers
 from events.log.vault import Vault
 from projections.engine.projection import IS_TAKEN, LOCK_CLASS, Projection
 from projections.registry import PROJECTIONS
@@ -176,8 +177,10 @@ async def read_status(
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(LIMIT_PART)
         status = await _read_parts(connection, schedule, queue, vault)
-    servers, left = ((), ()) if dsn is None else postgres.servers_of(dsn)
-    status = msgspec.structs.replace(status, room=disk_room(data), servers=servers, left_behind=left, replicas=replicas)
+    found = Servers() if dsn is None else postgres.servers_of(dsn)
+    status = msgspec.structs.replace(
+        status, room=disk_room(data), servers=found.seen, left_behind=found.left, strange=found.strange, replicas=replicas
+    )
     return msgspec.structs.replace(status, problems=list(advice.problems(status)))
 
 
