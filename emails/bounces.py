@@ -13,7 +13,6 @@ from email.utils import getaddresses
 from typing import Final, Literal
 
 import msgspec
-from flufl.bounce import all_failures
 
 from emails import xarf
 from emails.parts import children, field, fields, own_parts, text_of, whole_text
@@ -209,6 +208,8 @@ def _address(block: Message) -> str | None:
 
 def _odd_notice(mail: Message) -> Report | None:
     """Read a notice in words; None if it doesn't say that something failed, unknown if it is still being tried."""
+    from flufl.bounce import all_failures  # a module for each mail system's notices, and most come in the standard form
+
     temporary, permanent = all_failures(mail)
     words = _words(mail)
     said = f"{field(mail, 'Subject')}\n{_notice_of(mail)}"

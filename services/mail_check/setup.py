@@ -3,7 +3,7 @@
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import SMTP
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Final, Literal
 
 import msgspec
@@ -12,7 +12,6 @@ from publicsuffixlist import PublicSuffixList
 Known = Literal["set", "looked up"]
 
 ASK_AGAIN: Final = "run this again in a minute; if it stays so, name other DNS servers in BALLOTPRESS_DNS_SERVERS"
-_SUFFIXES: Final = PublicSuffixList(only_icann=False)
 
 
 class DkimKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,4 +79,9 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
 def organisation(domain: str) -> str:
     """Return the organisational domain (RFC 7489 3.2): the part of a domain that somebody registered."""
-    return _SUFFIXES.privatesuffix(domain.lower()) or domain.lower()
+    return _suffixes().privatesuffix(domain.lower()) or domain.lower()
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList(only_icann=False)  # read when it is first asked: ten thousand lines

@@ -9,11 +9,12 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from services.mail_check.dns import LooksUp
+if TYPE_CHECKING:
+    from services.mail_check.dns import LooksUp
 
 RELAY: Final = ""
 """The name that stands for the relay itself, and so for everybody."""
@@ -148,7 +149,7 @@ class Providers:
             self._known.popitem(last=False)
 
 
-def exchanges_from(dns: LooksUp) -> LookUp:
+def exchanges_from(dns: "LooksUp") -> LookUp:
     """Return a look-up of MX hosts by DNS. It raises OSError where nobody can be believed."""
 
     async def look_up(domain: str) -> Sequence[str]:
