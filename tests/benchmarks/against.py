@@ -1,7 +1,8 @@
 """Measure this checkout against another one, in pairs within one run: `python -m tests.benchmarks.against FOLDER [PART …]`.
 
 FOLDER is a checkout of another revision with its `.venv`: `git worktree add FOLDER REVISION && make -C FOLDER install`.
-Both serve from one PostgreSQL and one Valkey, with a database each, and take turns. Parts: votes, cpu, reads, append, replay.
+Both serve from one PostgreSQL and one Valkey, with a database each, and take turns. Parts: votes, cpu, reads, append, replay;
+and `jobs`, which is `replay` by two jobs alone, against the other's replay and against the same tables made by hand.
 A ratio above 1 says that this checkout is faster, but for `cpu`: there it costs more. `BALLOTPRESS_BENCH_EVENTS` sets how long
 the replayed log is (1 million), `_PAIRS` and `_SECONDS` how often and how long all others are measured (8, 5).
 """
@@ -23,8 +24,10 @@ import msgspec
 from redis import Redis
 
 from services.status.views import views_caught_up
+from tests.benchmarks import by_hand
 from tests.benchmarks.accounting import Account, Costs
 from tests.benchmarks.http import Api, Voting, tokens
+from tests.benchmarks.replay import rebuild_all, timed
 from tests.benchmarks.table import machine
 from tests.benchmarks.world import durable_postgres
 from tests.support import servers
@@ -127,7 +130,7 @@ async def _databases(server: servers.Postgres, part: str, other: Path, valkey: s
     await servers.execute(server.dsn(), f"create database {theirs}")
     side = Side(other, _environ(other, dsn, valkey))
     side.run("migrate")
-    if part == "replay":
+    if part in ("jobs", "replay"):
         side.evaluate(FILL_YEAR, dsn, os.environ.get("BALLOTPRESS_BENCH_EVENTS", "1_000_000"), str(TOOLS))
     else:
         side.evaluate(FILL, dsn)
@@ -265,27 +268,49 @@ def _append(sides: Sides, folder: Path) -> list[Line]:
     ]
 
 
-def _replay(sides: Sides, folder: Path) -> list[Line]:
-    def timed(side: Side, *words: str) -> Callable[[], float]:
-        def run() -> float:
-            began = monotonic()
-            side.run(*words)
-            return monotonic() - began
+_AGAIN = ("replay", "--dry-run", "--pause", "0")
 
-        return run
 
+def _timed(side: Side, *words: str) -> Callable[[], float]:
+    def run() -> float:
+        began = monotonic()
+        side.run(*words)
+        return monotonic() - began
+
+    return run
+
+
+def _follow(sides: Sides) -> None:
+    """Let each side's views follow the log to its end."""
     for side in sides:
         with started(side.command("projector"), side.env):
             dsn = side.env["DATABASE_URL"]
-            assert wait_for(lambda dsn=dsn: asyncio.run(views_caught_up(dsn)), seconds=1200), "the views did not catch up"
-    again = ("replay", "--dry-run", "--pause", "0")
+            assert wait_for(lambda dsn=dsn: asyncio.run(views_caught_up(dsn)), seconds=3600), "the views did not catch up"
+
+
+def _jobs(sides: Sides, folder: Path) -> list[Line]:
+    """Measure two jobs against one, and against the best statements for the same tables in two sessions."""
+    _follow(sides)
     ours, theirs = sides
-    both = [timed(ours, *again, "--jobs", "2", *_views_of(theirs)), timed(theirs, *again)]
+    dsn = ours.env["DATABASE_URL"]
+    alone = asyncio.run(by_hand.make(dsn))
+    both = [_timed(ours, *_AGAIN, "--jobs", "2", *_views_of(theirs)), _timed(theirs, *_AGAIN)]
+    hand = [
+        lambda: asyncio.run(timed(rebuild_all(dsn, jobs=2))),
+        lambda: asyncio.run(by_hand.side_by_side(dsn, alone)),
+    ]
+    return [
+        _turns("rebuilding every view that both have: 2 jobs against all of the other's replay", both, PAIRS, seconds=True),
+        _turns("rebuilding every view: 2 jobs against the best statements in two sessions", hand, PAIRS, seconds=True),
+    ]
+
+
+def _replay(sides: Sides, folder: Path) -> list[Line]:
+    _follow(sides)
     lines = [
-        _turns("rebuilding every view that both have: 2 jobs against all of the other's replay", both, 3, seconds=True),
-        _turns("rebuilding the tallies (cards)", [timed(side, *again, "cards") for side in sides], 5, seconds=True),
-        _turns("rebuilding every view", [timed(side, *again) for side in sides], 5, seconds=True),
-        _turns("verify of everything", [timed(side, "verify") for side in sides], 3, seconds=True),
+        _turns("rebuilding the tallies (cards)", [_timed(side, *_AGAIN, "cards") for side in sides], 5, seconds=True),
+        _turns("rebuilding every view", [_timed(side, *_AGAIN) for side in sides], 5, seconds=True),
+        _turns("verify of everything", [_timed(side, "verify") for side in sides], 3, seconds=True),
     ]
     with _serving(sides, folder) as apis:
         asked = ("tally as of a time", "tally?as_of=2026-07-01T12:34:56Z"), ("its history", "tally/history?every=day")
@@ -312,7 +337,7 @@ def _asking(api: Api, path: str) -> Callable[[], float]:
 
 
 _MEASURES: dict[str, Callable[[Sides, Path], list[Line]]] = {
-    "votes": _votes, "cpu": _cpu, "reads": _reads, "append": _append, "replay": _replay,
+    "votes": _votes, "cpu": _cpu, "reads": _reads, "append": _append, "replay": _replay, "jobs": _jobs,
 }  # fmt: skip
 
 

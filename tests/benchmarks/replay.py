@@ -122,8 +122,8 @@ async def _jobs(dsn: str, pairs: int = 3) -> list[Row]:
     for _ in range(pairs):
         hand.append(await by_hand.side_by_side(dsn, alone))
         for jobs in (2, 1):
-            rebuilt[jobs].append(await _timed(_all(jobs, lambda p, shared: rebuild(dsn, p, jobs=shared))))
-            verified[jobs].append(await _timed(_all(jobs, lambda p, shared: verify(dsn, p, REGISTRY, SOURCES, jobs=shared))))
+            rebuilt[jobs].append(await timed(rebuild_all(dsn, jobs)))
+            verified[jobs].append(await timed(_all(jobs, lambda p, shared: verify(dsn, p, REGISTRY, SOURCES, jobs=shared))))
     two, one = min(rebuilt[2]), min(rebuilt[1])
     return [
         Row("rebuilding every view by 2 jobs, against by 1", 0.6, two / one, f"{two:.1f} s against {one:.1f} s",
@@ -133,6 +133,11 @@ async def _jobs(dsn: str, pairs: int = 3) -> list[Row]:
         Row("verify of everything by 2 jobs, against by 1", 0.6, min(verified[2]) / min(verified[1]),
             f"{min(verified[2]):.1f} s against {min(verified[1]):.1f} s", at_least=False),
     ]  # fmt: skip
+
+
+async def rebuild_all(dsn: str, jobs: int) -> None:
+    """Rebuild every view and switch, by so many jobs."""
+    await _all(jobs, lambda projection, shared: rebuild(dsn, projection, jobs=shared))
 
 
 async def _all(jobs: int, work: Callable[[Projection, Jobs], Awaitable[Any]]) -> None:
@@ -247,17 +252,17 @@ async def _past(dsn: str, samples: int = 60) -> list[Row]:
         times = [now - timedelta(days=n * 37 % 364, seconds=n * 997 % 86_400) for n in range(samples)]
         for corrected in (False, True):
             seconds = [
-                await _timed(hours.as_of(pool, tool, time, corrected=corrected))
-                for tool, time in zip(tools, times, strict=True)
+                await timed(hours.as_of(pool, tool, time, corrected=corrected)) for tool, time in zip(tools, times, strict=True)
             ]
             rows.append(_past_row(f"tally as of a time, {'corrected' if corrected else 'counted'}, p99", seconds))
         year = now - timedelta(days=365)
-        seconds = [await _timed(hours.changes(pool, tool, year, now, "day", corrected=False)) for tool in tools]
+        seconds = [await timed(hours.changes(pool, tool, year, now, "day", corrected=False)) for tool in tools]
         rows.append(_past_row("history of a tally over a year, p99", seconds))
     return rows
 
 
-async def _timed(work: Awaitable[Any]) -> float:
+async def timed(work: Awaitable[Any]) -> float:
+    """Return the seconds that some work takes."""
     began = monotonic()
     await work
     return monotonic() - began
