@@ -125,6 +125,8 @@ class Site:
         own_hour = settings.newsletter.hour if settings.pace.own_hour else None
         self.theme = Theme(settings.identity, FILTERS, GLOBALS | {"base_url": settings.base_url, "own_hour": own_hour})
         self.is_leaving = False
+        self.is_migrated = False
+        """Whether the database was seen to have this release's schema."""
         self.metrics.registry.register(Load(self.admission))
         if self.tracing is not None:
             self.metrics.registry.register(SpansSent(self.tracing.spans))
@@ -249,7 +251,7 @@ class Site:
             asyncio.create_task(self._follow_reviews()),
             asyncio.create_task(Life(dsn, "api").run()),
             asyncio.create_task(postgres.watch(dsn)),
-            asyncio.create_task(await_schema(dsn, "API")),
+            asyncio.create_task(self._await_schema()),
         ]
         try:
             async with Committer(dsn, REGISTRY, on_commit=telling(self.cards.ahead, rung), tracing=commands) as self.committer:
@@ -262,6 +264,10 @@ class Site:
             await end(*tasks, *self._carrying)
             await self.marks.write()
             await self.badge_hosts.write()
+
+    async def _await_schema(self) -> None:
+        await await_schema(self.settings.database_url, "API")
+        self.is_migrated = True
 
     async def _listing_read(self) -> str | None:
         return None if self.committer.is_ready else "this process still reads which tools are listed"

@@ -51,6 +51,7 @@ class Site(Protocol):
     patience: Patience
     theme: Theme
     is_leaving: bool
+    is_migrated: bool
 
     async def reach(self, position: int, network: Network) -> None:
         """Wait until the views have reached a position."""

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from events.log.primary import NoPrimary
 from events.log.reads import Reads
+from services.web.http.problems import LACKING
 
 PATIENCE_SECONDS: Final = 1.0
 FRESH_SECONDS: Final = 1.0
@@ -81,5 +82,7 @@ async def _ask(check: Check) -> str | None:
         return f"no answer within {PATIENCE_SECONDS:g} s"
     except NoPrimary:
         return "no host of DATABASE_URL takes writes: start the primary, or promote a standby"
+    except LACKING:
+        return "the database lacks what this needs; run `ballotpress migrate`"
     except Exception as error:  # a check that fails is an answer
         return type(error).__name__

@@ -25,11 +25,13 @@ from services.web.http.answers import Answer, EmptyAnswer
 from services.web.http.call import Site
 from services.web.http.endpoints import BODY_LIMIT, Dispatch, Operation
 from services.web.http.problems import (
+    LACKING,
     BadInput,
     BodyTooLarge,
     HeadTooLarge,
     NotFound,
     Overloaded,
+    Unmigrated,
     Unread,
     kind_of,
     problem_answer,
@@ -170,6 +172,8 @@ class Edge:
         if outgoing.status:
             self._log.error("answer broken off", exc_info=error)
             raise error
+        if isinstance(error, LACKING) and not self._site.is_migrated:
+            error = Unmigrated(str(error))
         status = kind_of(error).status
         if status == 500:
             self._log.error("request failed", route=scope.get("path_template", "unmatched"), exc_info=error)

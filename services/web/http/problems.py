@@ -118,6 +118,10 @@ class Overloaded(Refusal):
     """The process has more to do than it can in time."""
 
 
+class Unmigrated(Refusal):
+    """The database lacks what this release needs, since `migrate` was not run on it."""
+
+
 class NotFromHere(Refusal):
     """Another site posted the form."""
 
@@ -138,6 +142,15 @@ UNAVAILABLE = Kind(
 )
 UNEXPECTED = Kind(500, "internal", "Internal error", "Something went wrong here; the request id says where to look.")
 
+LACKING = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedObjectError,
+    asyncpg.InvalidSchemaNameError,
+)
+"""What a statement raises in a database that `migrate` was not run on; in any other it is a defect."""
+
 KINDS: dict[type[Exception], Kind] = {
     BadInput: Kind(400, "bad-input", "Bad input"),
     NoToken: Kind(401, "unauthorized", "Token required"),
@@ -151,6 +164,13 @@ KINDS: dict[type[Exception], Kind] = {
     TooManyRequests: Kind(429, "too-many-requests", "Too many requests"),
     Overloaded: Kind(
         503, "overloaded", "Too busy", "More requests came than can be answered in time; try again in a moment.", retry_after=1
+    ),
+    Unmigrated: Kind(
+        503,
+        "unmigrated",
+        "Not ready yet",
+        "The database lacks what this release needs: once an operator ran `ballotpress migrate`, the site goes on by itself.",
+        retry_after=5,
     ),
     NotFromHere: Kind(403, "cross-origin", "Not from here", "This form was sent from another site, so nothing was done."),
     CookieRefused: Kind(
