@@ -5,7 +5,7 @@ moved checkpoint, shows within a minute. `verify` finds the row.
 """
 
 import random
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -39,11 +39,6 @@ def encode(totals: Totals) -> str:
 def decode(text: str | None) -> Totals | None:
     """Read totals as the checkpoint keeps them."""
     return None if text is None else _totals.decode(text)
-
-
-def add(totals: Totals, changes: Iterable[Any]) -> Totals:
-    """Add a window's changes, rows of (name, change), to totals."""
-    return {**totals, **{name: totals.get(name, 0) + (change or 0) for name, change in changes}}
 
 
 async def look(connection: "Connection[Any]", projection: Projection, dropped: Sequence[int]) -> tuple[str | None, str | None]:

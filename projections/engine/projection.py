@@ -238,6 +238,8 @@ async def connect(dsn: str, schema: str, role: str | None = None, patience: int 
         statement_timeout=f"{patience}s",
         synchronous_commit="off",
         max_parallel_workers_per_gather="0",  # one core: the site needs the others
+        # A runner's windows are alike, and the server would plan most statements anew for each: by its guess a window is large.
+        plan_cache_mode="auto" if role else "force_generic_plan",
     )
 
 

@@ -29,11 +29,15 @@ logger = logging.getLogger(__name__)
 TRANSIENT = (*UNAVAILABLE, asyncpg.UndefinedTableError, window.CheckpointMoved)
 
 LOCK_CHECKPOINT = """
-select position, caught_up, seen_position, seen_at, seen_stream from checkpoint for update skip locked
+select c.position, c.caught_up, h.position as head, log.holds(c.seen_position, c.seen_at, c.seen_stream) as holds
+from checkpoint c cross join log.head h for update of c skip locked
 """
 
-# Not in the statement that locks: a row that it waited for is newer than what it sees of the log.
-READ_HEAD = "select h.position, log.holds($1, $2, $3) as holds from log.head h"
+# A row that another runner has just moved is newer than what the statement that locked it saw of the log: before a halt, both
+# are looked at once more.
+READ_HEAD = """
+select h.position as head, log.holds(c.seen_position, c.seen_at, c.seen_stream) as holds from checkpoint c cross join log.head h
+"""
 
 LOST_MARK = """
 select seen_position, seen_at, seen_stream from checkpoint
@@ -134,10 +138,7 @@ async def _advance(
         row = await connection.fetchrow(LOCK_CHECKPOINT)
         if row is None:
             return Advanced(None, None, None)
-        start = row["position"]
-        ((head, holds),) = await connection.fetch(READ_HEAD, row["seen_position"], row["seen_at"], row["seen_stream"])
-        if head < start or not holds:
-            raise Halted(start, window.LogWentBack("its last event isn't in the log any more"))
+        start, head = row["position"], await _head(connection, row)
         end = min(head, start + largest, head if until is None else until)
         if end > start:
             dropped = await window.dropped_positions(connection, projection)
@@ -145,6 +146,16 @@ async def _advance(
         if end == head and not row["caught_up"]:
             await connection.execute("update checkpoint set caught_up = true")
         return Advanced(start, end, head)
+
+
+async def _head(connection: "Connection[Any]", locked: asyncpg.Record) -> int:
+    """Return the log's head, given the checkpoint as it was locked. Raises Halted if the log went back."""
+    start, seen = locked["position"], locked
+    if seen["head"] < start or not seen["holds"]:
+        (seen,) = await connection.fetch(READ_HEAD)
+    if seen["head"] < start or not seen["holds"]:
+        raise Halted(start, window.LogWentBack("its last event isn't in the log any more"))
+    return int(seen["head"])
 
 
 class Runner:

@@ -10,7 +10,6 @@ from asyncpg import Connection
 
 from events import quarantine
 from events.log.event import Registry
-from projections.engine.drift import add, decode, encode
 from projections.engine.projection import Projection
 
 # Nearly all events are of the log's usual types. They are counted in the index of positions alone: all events (the row without
@@ -27,19 +26,24 @@ select null, null, count(*) from log.recorded_events
 where position > $1 and position <= $2 and position <> all($3::bigint[]) and (select log.must_be_here($1, $2))
 """
 
-# Whoever folds a window must carry the totals on, or the drift watch takes it for a checkpoint moved by hand.
-READ_TOTALS = "select totals from checkpoint where totals_position = $1"
-
-# An event that an operator dropped may be missing: then the mark stays at the one before.
+# `:changes` are the rows (name, change) of a view's own statement. Whoever folds a window must carry the totals on, or the
+# drift watch takes it for a checkpoint moved by hand. Of an event that an operator dropped the mark stays at the one before: it
+# may be missing.
 MOVE_CHECKPOINT = """
+with changed (name, change) as (:changes)
 update checkpoint
 set position = $2, halted_position = null, halted_error = null, halted_since = null,
-    totals = coalesce($3, totals), totals_position = case when $3 is null then totals_position else $2 end,
+    totals = case when totals_position = $1 then totals || coalesce((
+        select jsonb_object_agg(c.name, coalesce((totals->>c.name)::bigint, 0) + coalesce(c.change, 0)::bigint) from changed c
+    ), '{}') else totals end,
+    totals_position = case when totals_position = $1 then $2 else totals_position end,
     seen_position = coalesce(e.position, seen_position), seen_at = coalesce(e.recorded_at, seen_at),
     seen_stream = coalesce(e.stream, seen_stream)
 from (select $2::bigint as position) w left join log.at_position($2) e on true
 where checkpoint.position = $1
 """
+
+NO_CHANGES = "select '', 0 where false"
 
 DROPPED = """
 select (data->>'position')::bigint as position
@@ -93,15 +97,19 @@ async def apply(
     for step in projection.steps:
         if step.concerns(present):
             await connection.execute(step.sql, *places)
-    totals = decode(await connection.fetchval(READ_TOTALS, start))
-    if totals is not None and projection.changes.concerns(present):
-        totals = add(totals, await connection.fetch(projection.changes.sql, *places))
-    await move(connection, projection, start, end, None if totals is None else encode(totals))
+    if projection.changes.concerns(present):
+        await _move(connection, projection, projection.changes.sql, *places)
+    else:
+        await move(connection, projection, start, end)
 
 
-async def move(connection: "Connection[Any]", projection: Projection, start: int, end: int, totals: str | None = None) -> None:
-    """Move the checkpoint from one position to another, with its totals if there are any. Raises CheckpointMoved."""
-    if await connection.execute(MOVE_CHECKPOINT, start, end, totals) != "UPDATE 1":
+async def move(connection: "Connection[Any]", projection: Projection, start: int, end: int) -> None:
+    """Move the checkpoint from one position to another past events that change no total. Raises CheckpointMoved."""
+    await _move(connection, projection, NO_CHANGES, start, end)
+
+
+async def _move(connection: "Connection[Any]", projection: Projection, changes: str, *places: int | Sequence[int]) -> None:
+    if await connection.execute(MOVE_CHECKPOINT.replace(":changes", changes), *places) != "UPDATE 1":
         raise CheckpointMoved(projection.name)
 
 

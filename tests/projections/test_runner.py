@@ -17,7 +17,7 @@ from events.log.ids import stream_named
 from events.registry import REGISTRY
 from projections.engine import notify
 from projections.engine.projection import connect
-from projections.engine.runner import Rests
+from projections.engine.runner import Rests, advance
 from projections.registry import PROJECTIONS
 from services.migrate import migrate
 from tests.oracle import compare
@@ -94,6 +94,18 @@ async def test_wakes_by_bell(dsn: str, connection: Any) -> None:
     for task in ringing:
         task.cancel()
     await asyncio.gather(*ringing, return_exceptions=True)
+
+
+async def test_windows_are_planned_once(dsn: str, committer: Committer) -> None:
+    """A runner's statements are planned at their first window, and never for a window by itself."""
+    await add_three_tools(committer)
+    session, history = await connect(dsn, CARDS.schema), History(committer)
+    for choice in ("ship", "skip") * 4:
+        await history.vote(VOTERS[0], 0, choice)
+        assert (await advance(session, CARDS, REGISTRY, 20_000)).end is not None
+    planned = await session.fetchval("select sum(custom_plans) from pg_prepared_statements where statement like '%tallies%'")
+    await session.close()
+    assert planned == 0
 
 
 async def test_wakes_by_poll(dsn: str, connection: Any, committer: Committer) -> None:
