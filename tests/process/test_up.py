@@ -25,6 +25,8 @@ from services.embedded.supervisor import Supervisor
 from services.person.table import IMPERSONAL, KEPT
 from tests.support import servers
 from tests.support.processes import PATIENCE, Instance, open_files, processes_naming, wait_for
+from tests.support.settings import SECRET_KEY, VAULT_KEY
+from tests.support.standbys import Pair
 
 pytestmark = pytest.mark.server
 
@@ -37,6 +39,9 @@ STEPS = (
 )
 """What every start says on its way, each in a line."""
 
+BOTH_WAYS = pytest.mark.parametrize("instance", [False, True], ids=["alone", "with a replica"], indirect=True)
+"""Runs a test with servers of `up`'s own, and once more on given ones: behind a replica, beside another machine's `up`."""
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user can only be tried out as root")
 
 
@@ -48,7 +53,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def instance() -> Iterator[Instance]:
+def alone() -> Iterator[Instance]:
     """The `up` of this file, on a home folder that lives as long as it; nothing of it outlives the tests."""
     with tempfile.TemporaryDirectory(prefix="test-") as folder:
         instance = Instance(Path(folder) / "home")
@@ -56,6 +61,48 @@ def instance() -> Iterator[Instance]:
             yield instance
         finally:
             instance.stop()
+
+
+class Beside(Instance):
+    """An `up` on given servers, on which another machine's runs as well."""
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        given = {"BALLOTPRESS_SECRET_KEYS": SECRET_KEY, "BALLOTPRESS_VAULT_KEYS": VAULT_KEY, **environ}
+        super().__init__(folder / "home", **given)
+        self.other = Instance(folder / "other", **given)
+
+    def ready(self) -> Instance:
+        """Wait until both can serve; the other was never ended meanwhile."""
+        if self.other.process is None:
+            self.other.start()
+        self.other.ready()
+        return super().ready()
+
+    def stop(self) -> None:
+        """End everything of both."""
+        self.other.stop()
+        super().stop()
+
+
+@pytest.fixture(scope="module")
+def behind(pair: Pair, valkey_url: str) -> Iterator[Instance]:
+    """An `up` beside another machine's, on a database behind a synchronous replica, at which both read."""
+    with tempfile.TemporaryDirectory(prefix="test-") as folder:
+        asyncio.run(servers.execute(pair.one(0), "create database of_two_homes"))
+        dsn, replica = pair.dsn("of_two_homes"), pair.one(pair.standby, "of_two_homes")
+        instance = Beside(Path(folder), DATABASE_URL=dsn, READ_DATABASE_URL=replica, REDIS_URL=valkey_url)
+        try:
+            yield instance
+        finally:
+            instance.stop()
+            asyncio.run(servers.execute(pair.one(0), "drop database of_two_homes with (force)"))
+
+
+@pytest.fixture
+def instance(request: pytest.FixtureRequest) -> Instance:
+    """The `up` that a test is about: alone with its servers, or on those of two machines."""
+    found: Instance = request.getfixturevalue("behind" if getattr(request, "param", False) else "alone")
+    return found
 
 
 @pytest.fixture
@@ -90,16 +137,18 @@ def guards(instance: Instance) -> list[int]:
     return processes_naming(instance.home, b"embedded.guard")
 
 
+@BOTH_WAYS
 def test_an_up_killed_while_it_starts_leaves_nothing(instance: Instance) -> None:
     """An `up` killed at any moment of its start leaves nothing running; nothing stops the next one, which says each step."""
-    for moment in (0.15, 0.4, 0.8, random.uniform(0.2, 2.0)):
+    has_servers = "DATABASE_URL" in instance.environ
+    for moment in (0.4, random.uniform(0.2, 2.0)) if has_servers else (0.15, 0.4, 0.8, random.uniform(0.2, 2.0)):
         instance.start()
         time.sleep(moment)
         instance.signal(signal.SIGKILL)
         assert instance.left() == [], f"killed after {moment} s"
     instance.start().ready()
     said = instance.output.read_text().splitlines()
-    places = [said.index(step) for step in STEPS]
+    places = [said.index(step) for step in (STEPS[2:] if has_servers else STEPS)]
     assert places == sorted(places), said
 
 
@@ -221,7 +270,11 @@ def test_a_wrong_password_is_refused(shared: Instance) -> None:
         asyncio.run(asyncpg.connect(url, timeout=PATIENCE))
 
 
-@pytest.mark.parametrize("server", ["postgres", "valkey", "projector", "worker", "api"])
+@pytest.mark.parametrize(
+    ("instance", "server"),
+    [*((False, server) for server in ("postgres", "valkey", "projector", "worker", "api")), (True, "worker"), (True, "api")],
+    indirect=["instance"],
+)
 def test_what_dies_is_started_again(shared: Instance, server: str) -> None:
     """A killed process is back, and the instance serves again."""
     killed = shared.pid(server)
@@ -230,6 +283,7 @@ def test_what_dies_is_started_again(shared: Instance, server: str) -> None:
     assert wait_for(lambda: answers(shared) and shared.status("/health/ready") == 200)
 
 
+@BOTH_WAYS
 def test_a_killed_up_leaves_nothing_and_the_next_one_works(shared: Instance) -> None:
     """After SIGKILL of `up`, and of its guard before, nothing runs any more; the next `up` serves what was there."""
     (killed,) = guards(shared)

@@ -1,6 +1,10 @@
-"""Ranges of the log folded side by side: kept when cut short, given up for windows at an event that fails, gone when done."""
+"""Ranges of the log folded side by side: kept when cut short, given up for windows at an event that fails, gone when done.
+
+BALLOTPRESS_KILL_ROUNDS says how many runs are killed (default 3), a third as many behind a replica.
+"""
 
 import asyncio
+import os
 import random
 import subprocess
 import sys
@@ -19,10 +23,10 @@ from projections.engine.runner import Halted
 from projections.engine.verify import verify
 from projections.registry import PROJECTIONS
 from projections.sources import SOURCES
-from services.migrate import migrate
-from tests.support import doomed_replay, servers
+from tests.support import doomed_replay
 from tests.support.histories import VOTERS, History, add_three_tools
 from tests.support.runners import APPEND_UNKNOWN, Connection, catch_up, catch_up_all, tables
+from tests.support.survival import BOTH_WAYS, Place
 from tests.support.year import fill_year
 
 BY_NAME = {projection.name: projection for projection in PROJECTIONS}
@@ -30,25 +34,26 @@ IN_RANGES = [projection for projection in PROJECTIONS if projection.parts]
 PACE = Pace(pause=0, window=doomed_replay.WINDOW)
 PARTS = "select count(*) from pg_class where relkind = 'r' and (relname like 'part\\_%' or relname = 'ranges')"
 SCRATCH = "select count(*) from pg_namespace where nspname ~ '_(next|parts_[0-9]+)$'"
-EVENTS = 40_000
+EVENTS = 24_000
+RANGES = EVENTS // doomed_replay.WINDOW
+ROUNDS = int(os.environ.get("BALLOTPRESS_KILL_ROUNDS", "3"))
 
 
 class Stopped(Exception):
     """A replay was stopped."""
 
 
-@pytest.fixture(scope="module")
-def year(postgres: servers.Postgres) -> str:
+async def fill(dsn: str) -> None:
+    """Write a short year's log, and bring the views to its head."""
+    await fill_year(dsn, EVENTS, 50)
+    await catch_up_all(dsn)
+
+
+@pytest.fixture
+async def year(place: Place) -> AsyncIterator[str]:
     """A database with a short year's log, and views at its head."""
-
-    async def make() -> None:
-        await servers.execute(postgres.dsn(), "create database year_of_ranges")
-        await migrate(postgres.dsn("year_of_ranges"))
-        await fill_year(postgres.dsn("year_of_ranges"), EVENTS, 50)
-        await catch_up_all(postgres.dsn("year_of_ranges"))
-
-    asyncio.run(make())
-    return postgres.dsn("year_of_ranges")
+    async with place.database(await place.filled("year_of_ranges", fill)) as dsn:
+        yield dsn
 
 
 @pytest.fixture
@@ -67,7 +72,7 @@ async def test_ranges_make_what_windows_made(year: str, long: Any, jobs: int) ->
         rebuild = Rebuild(year, projection, REGISTRY, pace=PACE, report=told.append, jobs=Jobs(jobs))
         await rebuild.prepare()
         await rebuild.catch_up()
-        assert [one.position for one in told][:9] == [PACE.window * n for n in range(1, 10)]
+        assert [one.position for one in told][:RANGES] == [PACE.window * n for n in range(1, RANGES + 1)]
         assert await long.fetchval(PARTS) == 0
         assert await tables(long, projection.next_schema) == await tables(long, projection.schema)
         assert (await rebuild.compare()).tables == []
@@ -101,13 +106,14 @@ async def _built(rebuild: Rebuild) -> None:
     await rebuild.catch_up()
 
 
-async def test_killed_at_any_moment_the_ranges_that_are_done_stay(year: str, long: Any) -> None:
+@BOTH_WAYS
+async def test_killed_at_any_moment_the_ranges_that_are_done_stay(place: Place, year: str, long: Any) -> None:
     """SIGKILL at random moments of a replay of all views: the next goes on with the missing ranges, and comes to the same."""
     moments = random.Random(7)
-    for _ in range(3):
+    for _ in range(ROUNDS // 3 if place.is_replicated else ROUNDS):
         command = [sys.executable, "-m", "tests.support.doomed_replay", year, "2"]
         process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
-        for _ in range(moments.randrange(2, 25)):
+        for _ in range(moments.randrange(2, 12)):
             assert process.stdout is not None and await process.stdout.readline(), "it ended before it was killed"
         process.kill()
         await process.communicate()
@@ -118,7 +124,7 @@ async def test_killed_at_any_moment_the_ranges_that_are_done_stay(year: str, lon
         await rebuild.prepare()
         await rebuild.catch_up()
         if done is not None:
-            assert len([one for one in told if one.position <= 9 * PACE.window]) == 9 - done
+            assert len([one for one in told if one.position <= RANGES * PACE.window]) == RANGES - done
         assert await tables(long, projection.next_schema) == await tables(long, projection.schema)
         await rebuild.abandon()
     assert await long.fetchval(SCRATCH) == 0
@@ -158,12 +164,12 @@ async def test_ranges_of_another_kind_are_folded_anew(year: str, long: Any, chan
     await rebuild.abandon()
 
 
-@pytest.mark.parametrize("windows", [7, 1], ids=["fewer ranges", "no ranges"])
+@pytest.mark.parametrize("windows", [RANGES - 2, 1], ids=["fewer ranges", "no ranges"])
 async def test_ranges_of_a_view_that_was_further_are_folded_anew(year: str, long: Any, windows: int) -> None:
     """A live view that was made anew since is short of where they end: nothing beyond its position comes into the tables."""
     for projection in IN_RANGES:
         live = f"{projection.schema}.checkpoint"
-        rebuild = Rebuild(year, projection, REGISTRY, pace=PACE, report=_stop_after(9))
+        rebuild = Rebuild(year, projection, REGISTRY, pace=PACE, report=_stop_after(RANGES))
         await rebuild.prepare()
         with pytest.raises(Stopped):
             await rebuild.catch_up()

@@ -2,10 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import asyncpg
 import httpx
@@ -22,6 +23,7 @@ from tests.support import calling, servers, standbys
 from tests.support.catalogs import new_id
 from tests.support.http import wait_until_ready
 from tests.support.log import add_tools, patient
+from tests.support.parts import make_small
 from tests.support.processes import COMMAND, PATIENCE, Fleet, Process, free_port, started, wait_for
 from tests.support.runners import until
 from tests.support.settings import SECRET_KEY, UNLIMITED, environ
@@ -30,6 +32,8 @@ from tests.support.standbys import Pair
 BOTH_WAYS = pytest.mark.parametrize("place", [False, True], ids=["alone", "with a replica"], indirect=True)
 """Runs a test on a server alone, and once more behind a synchronous replica, with two API processes beside it."""
 TOOLS = 20
+PART = 40
+"""Positions in a part: a kill finds parts being made."""
 EVERY_VOTE = "select position, type, data->>'voter' as voter, data->>'choice' as choice from log.events order by position"
 
 
@@ -74,10 +78,13 @@ class Cluster(Fleet):
 
 
 async def populate(pair: Pair, *, replicated: bool) -> None:
-    """Make the site's database, with its tools; behind a replica commits wait for it."""
+    """Make the site's database, with its tools, and parts that votes soon fill; behind a replica commits wait for it."""
     dsn = pair.one(0, "site")
     await servers.execute(pair.one(0), "create database site")
     await migrate(dsn)
+    connection = await asyncpg.connect(dsn)
+    await make_small(connection, PART)
+    await connection.close()
     async with patient(dsn) as committer:
         await add_tools(committer, *(f"tool-{n}" for n in range(TOOLS)))
     if replicated:
@@ -91,6 +98,22 @@ class Place:
     def __init__(self, server: servers.Postgres, pair: Pair | None = None, valkey_url: str = "", output: Path = Path()) -> None:
         self.server = server
         self._pair, self._valkey_url, self._output = pair, valkey_url, output
+        self.ports: Sequence[int] = ()
+        """Where the API processes of the database serve; none that is alone has any."""
+
+    @property
+    def is_replicated(self) -> bool:
+        """Whether a replica follows."""
+        return self._pair is not None
+
+    async def filled(self, name: str, fill: Callable[[str], Awaitable[None]], base: str = servers.TEMPLATE) -> str:
+        """Make a template of another one and fill it, unless that was done here before; return its name."""
+        if not await standbys.value(self.server.dsn(), f"select true from pg_database where datname = '{name}'"):  # noqa: S608
+            async with servers.database(self.server, base) as dsn:
+                await fill(dsn)
+                copy = f"create database {name} template {servers.name_of(dsn)} strategy file_copy"
+                await servers.execute(self.server.dsn(), copy)
+        return name
 
     @asynccontextmanager
     async def database(self, template: str = servers.TEMPLATE) -> AsyncIterator[str]:
@@ -100,7 +123,7 @@ class Place:
                 yield dsn
                 return
             dsn = self._pair.dsn(servers.name_of(dsn))
-            async with two_apis(dsn, self._valkey_url, self._output):
+            async with two_apis(dsn, self._valkey_url, self._output) as self.ports:
                 yield dsn
 
 
@@ -204,8 +227,15 @@ class Load:
 @asynccontextmanager
 async def load(cluster: Cluster, callers: int = 6, apis: tuple[int, ...] = (0, 1)) -> AsyncIterator[Load]:
     """Keep voting meanwhile."""
-    load = Load([cluster.ports[number] for number in apis])
-    tasks = [asyncio.create_task(load.caller(n)) for n in range(callers)]
+    async with voting([cluster.ports[number] for number in apis], callers) as load:
+        yield load
+
+
+@asynccontextmanager
+async def voting(ports: Sequence[int], callers: int = 3) -> AsyncIterator[Load]:
+    """Keep voting at these API processes meanwhile; where there is none, nobody votes."""
+    load = Load(ports)
+    tasks = [asyncio.create_task(load.caller(n)) for n in range(callers if ports else 0)]
     try:
         yield load
     finally:
@@ -221,14 +251,19 @@ async def all_is_well(cluster: Cluster, load: Load) -> None:
         return all(state.lag == 0 for state in await read_views(connection))
 
     await until(caught_up)
-    events = await connection.fetch(EVERY_VOTE)
-    assert [e["position"] for e in events] == list(range(1, len(events) + 1))
-    cast = [e for e in events if e["type"] == "VoteCast"]
-    assert len({e["voter"] for e in cast}) == len(cast), "a retried vote was appended twice"
-    logged = {e["position"]: e for e in cast}
-    assert load.unexpected == [], f"what was said is in {cluster.folder}"
-    for vote in load.acknowledged:
-        assert (logged[vote.position]["voter"], logged[vote.position]["choice"]) == (vote.voter, vote.choice)
+    await all_are_logged(connection, load)
     for projection in PROJECTIONS:
         assert await differences(connection, projection, REGISTRY) == []
     await connection.close()
+
+
+async def all_are_logged(connection: "asyncpg.Connection[Any]", load: Load, since: int = 0) -> None:
+    """Assert that positions are dense, and that every acknowledged vote is in the log once, after a position."""
+    events = await connection.fetch(EVERY_VOTE)
+    assert [e["position"] for e in events] == list(range(1, len(events) + 1))
+    cast = [e for e in events[since:] if e["type"] == "VoteCast"]
+    assert len({e["voter"] for e in cast}) == len(cast), "a retried vote was appended twice"
+    logged = {e["position"]: e for e in cast}
+    assert load.unexpected == []
+    for vote in load.acknowledged:
+        assert (logged[vote.position]["voter"], logged[vote.position]["choice"]) == (vote.voter, vote.choice)
