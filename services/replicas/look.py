@@ -94,6 +94,11 @@ def lacks(replica: AtReplica, primary: AtPrimary | None) -> bool:
     return primary is not None and replica.replayed >= primary.written and replica.position < primary.position
 
 
+def is_ahead(replica: AtReplica, primary: AtPrimary) -> bool:
+    """Tell whether a server has changes that the primary, looked at afterwards, never wrote: then they are another one's."""
+    return replica.follows and replica.replayed > primary.written
+
+
 def why_apart(replica: AtReplica, primary: AtPrimary | None) -> str | None:
     """Return why a server can't be read from as a replica of the primary, however far it is; None if it can.
 

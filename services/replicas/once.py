@@ -64,4 +64,6 @@ async def _is_held(replica: Replica, at: AtPrimary | None, primary: Reads) -> bo
     """Return whether a replica's history is the primary's."""
     if replica.at is None or at is None:
         return True
+    if look.is_ahead(replica.at, at) and (now := await _at_primary(primary)) is not None and look.is_ahead(replica.at, now):
+        return False
     return not look.lacks(replica.at, at) and await history.holds(primary, replica.at.mark)

@@ -41,6 +41,10 @@ ELSEWHERE: Final = (*postgres.UNAVAILABLE, asyncpg.SyntaxOrAccessError, asyncpg.
 logger = logging.getLogger(__name__)
 
 
+class PrimaryLeft(Exception):
+    """A read waits at a primary that doesn't answer, and reads have gone elsewhere."""
+
+
 async def leave_as_it_is(connection: "Connection[Any]") -> None:
     """Leave a connection as it is: our statements set nothing, and asyncpg's reset costs a round trip each time."""
 
@@ -66,6 +70,8 @@ class Readers:
         self._busy = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._left = asyncio.get_running_loop().create_future()
+        self._ending: set[asyncio.Future[Any]] = set()
 
     async def fetch(self, query: str, /, *args: Any) -> list[Any]:
         """Return the rows of a statement."""
@@ -85,28 +91,49 @@ class Readers:
         return self._used is not None
 
     async def _ask(self, statement: "Callable[[Pool[Any]], Awaitable[T]]") -> T:
-        while self._turned is not None:
-            await self._turned.wait()
-        if (replica := self._used) is not None:
-            try:
-                self.counts["replica"] += 1
-                return await replica.ask(statement)
-            except ELSEWHERE as error:
-                if isinstance(error, ValueError) or (isinstance(error, TimeoutError) and self._used is replica):
-                    raise  # an argument that doesn't fit, or a statement that is slow by itself
-                self._leave_for(replica, error)
-        return await self._ask_primary(statement)
+        while True:
+            while self._turned is not None:
+                await self._turned.wait()
+            if (replica := self._used) is not None:
+                try:
+                    self.counts["replica"] += 1
+                    return await replica.ask(statement)
+                except ELSEWHERE as error:
+                    if isinstance(error, ValueError) or (isinstance(error, TimeoutError) and self._used is replica):
+                        raise  # an argument that doesn't fit, or a statement that is slow by itself
+                    self._leave_for(replica, error)
+            with suppress(PrimaryLeft):
+                return await self._ask_primary(statement)
 
     async def _ask_primary(self, statement: "Callable[[Pool[Any]], Awaitable[T]]") -> T:
+        """Return what the primary says. Raises PrimaryLeft once reads have gone elsewhere because it doesn't answer."""
         self.counts["primary"] += 1
         self._busy += 1
         self._idle.clear()
+        asked = asyncio.ensure_future(statement(self._primary))
         try:
-            return await statement(self._primary)
+            await asyncio.wait((asked, self._left), return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                return asked.result()
+            self.counts["again"] += 1
+            raise PrimaryLeft
         finally:
+            self._let_end(asked)
             self._busy -= 1
             if not self._busy:
                 self._idle.set()
+
+    def _let_end(self, asked: "asyncio.Future[Any]") -> None:
+        """End a read without waiting for that: where a server hangs asyncpg waits for its word on it."""
+        if not asked.done():
+            asked.cancel()
+            self._ending.add(asked)
+            asked.add_done_callback(self._ending.discard)
+
+    def _leave_primary(self) -> None:
+        """Have those who wait at the primary ask again, at the replica."""
+        left, self._left = self._left, asyncio.get_running_loop().create_future()
+        left.set_result(None)
 
     def _leave_for(self, replica: Replica, error: BaseException) -> None:
         """Leave a replica for an error of a statement there."""
@@ -212,9 +239,13 @@ class Readers:
             await self._turn_to(replica)
 
     async def _holds(self, replica: Replica) -> bool:
-        """Return whether the primary has a replica's last event; True while nobody can tell."""
+        """Return whether the primary has all that a replica has, and its last event; True while nobody can tell."""
         if self.primary is not None and replica.at is not None:
             with suppress(*postgres.FAILED):
+                if look.is_ahead(replica.at, self.primary):
+                    await self._look_at_primary()
+                    if self.primary is None or look.is_ahead(replica.at, self.primary):
+                        return self.primary is None
                 return await self._in_time(history.holds(self._looks, replica.at.mark))
         return True
 
@@ -234,6 +265,8 @@ class Readers:
                     await replica.catch_up(written, position)
                 await replica.begin(leave_as_it_is)
             self._used = replica
+            if self.primary is None:
+                self._leave_primary()
             logger.info("reads go to the replica %s", replica.name)
         except postgres.FAILED:
             replica.not_before = monotonic() + PAUSE_SECONDS

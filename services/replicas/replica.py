@@ -117,8 +117,11 @@ class Replica:
         return self._ahead_since is not None
 
     async def catch_up(self, size: int, position: int) -> None:
-        """Wait until so much is replayed. Raises the database's errors; ConnectionError if the position isn't there then."""
-        if self._session is None:
+        """Wait until so much is replayed, which was written after the last look.
+
+        Raises the database's errors; ConnectionError if it had more then, or hasn't the position now: its history is another.
+        """
+        if self._session is None or self.at is None or self.at.replayed >= size:
             raise ConnectionError(self.name)
         while await self._session.fetchval(look.REPLAYED) < size:
             await asyncio.sleep(0.005)

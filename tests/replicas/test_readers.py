@@ -16,11 +16,13 @@ from events.log.history import Mark
 from services.migrate import migrate
 from services.replicas import look
 from services.replicas.look import AtPrimary, AtReplica
+from services.replicas.once import read_standings
 from services.replicas.readers import Readers, replicas_of
 from services.replicas.replica import Replica, Written
 from tests.support import servers, standbys
-from tests.support.replicas import Cluster, Open, reading
+from tests.support.replicas import Cluster, Open, frozen, reading
 from tests.support.runners import until
+from tests.support.settings import settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -189,6 +191,36 @@ async def test_a_primary_that_is_slow_is_left_for_a_replica(readers: Open) -> No
 async def _read_slowly(readers: Readers) -> None:
     while not readers.are_elsewhere:
         await readers.fetchval("select pg_sleep(0.6)")
+
+
+async def test_a_primary_that_freezes_is_left_for_a_replica(ours: Cluster, readers: Open) -> None:
+    """Who reads there, when every machine of it stands still, is answered by a replica, and not only whoever comes later."""
+    async with readers() as made:
+        await until(lambda: elsewhere(made))
+        assert await made.doubt()
+        slow = [asyncio.create_task(made.fetchval("select pg_is_in_recovery() from pg_sleep(0.2)")) for _ in range(8)]
+        with frozen(ours.primary_pid()):
+            slow += [asyncio.create_task(made.fetchval(FOLLOWS)) for _ in range(8)]
+            assert set(await asyncio.gather(*slow)) == {True}
+            assert await made.fetchval(FOLLOWS)
+        await until(lambda: elsewhere(made))
+
+
+async def test_one_that_went_its_own_way_with_the_same_events_is_not_read_from(ours: Cluster, readers: Open, dsn: str) -> None:
+    """An old primary that follows without `pg_rewind` holds the log's last event, but not what was made of it: it is left."""
+    stray = ours.replicas[0]
+    await stray.go_astray()
+    database = servers.name_of(dsn)
+    await servers.execute(dsn, MAKE)
+    async with reading(dsn, replicas_of(ours.url(database, stray), 1)) as made:
+        await until(lambda: _says(made, "its history is not the primary's"))
+        assert not made.are_elsewhere and made.counts["replica"] == 0
+        assert await made.fetchval(READ) == 0
+    connection = await asyncpg.connect(dsn)
+    shown = await read_standings(settings(dsn, "", read_database_url=ours.url(database, stray)), connection)
+    await connection.close()
+    assert [one.is_wrong for one in shown] == [True]
+    stray.make()
 
 
 async def test_one_that_was_promoted_is_left(ours: Cluster, readers: Open) -> None:
