@@ -26,7 +26,7 @@ SENTENCES: Final = {
     "events.commands.webhooks:WebhookUnknown": "There is no such webhook: see `ballotpress webhooks list`",
     "events.commands.webhooks:TooManyWebhooks": "There are as many webhooks as there can be: remove one first",
     "services.webhooks.target:TargetRefused": "The address {error}",
-    "events.quarantine:NotHalted": "No projection has halted at position {error}: see `ballotpress quarantine list`",
+    "events.quarantine:NotHalted": "No view has halted at position {error}: see `ballotpress quarantine list`",
     "events.quarantine:NothingPassed": "{error} can pass over no event: run a release that knows the one there",
     "services.newsletter.issues:IssueUnknown": "There is no issue {error}",
     "services.newsletter.records:FileUnreadable": "{error}",

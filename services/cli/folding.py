@@ -34,7 +34,7 @@ LINE_EVERY = 5.0
 class ProjectionName(click.ParamType["Projection"]):
     """The name of a projection."""
 
-    name = "projection"
+    name = "view"
 
     def convert(self, value: "str | Projection", param: click.Parameter | None, ctx: click.Context | None) -> "Projection":
         """Return the projection of this name."""
@@ -44,7 +44,7 @@ class ProjectionName(click.ParamType["Projection"]):
         if not isinstance(value, str):
             return value
         if value not in names:
-            self.fail(f"there is no projection {value!r}; there are {', '.join(names)}", param, ctx)
+            self.fail(f"there is no view {value!r}; there are {', '.join(names)}", param, ctx)
         return names[value]
 
 

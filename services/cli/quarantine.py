@@ -32,16 +32,16 @@ class Halted(msgspec.Struct, frozen=True):
 
 @click.group()
 def quarantine() -> None:
-    """Show where a projection has halted, and let it pass over an event."""
+    """Show where a view has halted, and let it pass over an event."""
 
 
 @quarantine.command("list")
 @json_option
 @asynchronous
 async def list_(as_json: bool) -> None:
-    """List the projections that have halted, each with its position, its error and the event there."""
+    """List the views that have halted, each with its position, its error and the event there."""
     halted = await _halted(find_settings())
-    show(as_json, {"halted": halted}, *(map(_text, halted) if halted else ["No projection has halted"]))
+    show(as_json, {"halted": halted}, *(map(_text, halted) if halted else ["No view has halted"]))
 
 
 @quarantine.command()
@@ -50,7 +50,7 @@ async def list_(as_json: bool) -> None:
 @json_option
 @asynchronous
 async def drop(position: int, reason: str, as_json: bool) -> None:
-    """Let each projection that has halted at POSITION pass over the event there, now and in every rebuild.
+    """Let each view that has halted at POSITION pass over the event there, now and in every rebuild.
 
     The tree over the public log (`proof`) has a leaf for every event, so it can pass over none.
     """

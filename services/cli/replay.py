@@ -47,7 +47,7 @@ class Replayed(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@click.argument("projection", nargs=-1, type=ProjectionName())
+@click.argument("projection", metavar="[VIEW]...", nargs=-1, type=ProjectionName())
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option("--keep-previous", is_flag=True, help="Keep the present tables, for --rollback.")
 @click.option(
@@ -59,7 +59,7 @@ class Replayed(msgspec.Struct, frozen=True):
     help="Shortest rest after a window, in milliseconds; a window that took longer is followed by as long a rest. 0: no rest.",
 )
 @jobs_option
-@click.option("--rollback", type=ProjectionName(), metavar="PROJECTION", help="Go back to the tables kept from before.")
+@click.option("--rollback", type=ProjectionName(), metavar="VIEW", help="Go back to the tables kept from before.")
 @json_option
 @asynchronous
 async def replay(
@@ -71,13 +71,13 @@ async def replay(
     rollback: "Projection | None",
     as_json: bool,
 ) -> None:
-    """Rebuild each PROJECTION (all of them, if none is named) from the log. The site serves reads and votes throughout.
+    """Rebuild each VIEW (all of them, if none is named) from the log. The site serves reads and votes throughout.
 
     The views are built beside the live ones. What differs is shown by table and key, and then the new ones take their place.
     If it is stopped or killed before that, nothing has changed; run again, it goes on from where it was.
     """
     if rollback is not None and (projection or dry_run or keep_previous):
-        raise click.UsageError("--rollback goes with no other projection, nor with --dry-run or --keep-previous")
+        raise click.UsageError("--rollback goes with no other view, nor with --dry-run or --keep-previous")
     settings = find_settings()
     if rollback is not None:
         await _roll_back(settings.database_url, rollback, as_json)

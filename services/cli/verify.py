@@ -35,12 +35,12 @@ class Verified(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@click.argument("projection", nargs=-1, type=ProjectionName())
+@click.argument("projection", metavar="[VIEW]...", nargs=-1, type=ProjectionName())
 @jobs_option
 @json_option
 @asynchronous
 async def verify(projection: "tuple[Projection, ...]", jobs: int, as_json: bool) -> int:
-    """Fold the log afresh, and compare each PROJECTION (all of them, if none is named) with it, by key.
+    """Fold the log afresh, and compare each VIEW (all of them, if none is named) with it, by key.
 
     If rows differ, they are listed and the status is 1. Nothing is changed; `ballotpress replay` mends.
     """

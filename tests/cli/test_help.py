@@ -39,6 +39,7 @@ def test_every_command_has_help(words: tuple[str, ...]) -> None:
     assert "--help" in ran.output
     lines = [line.strip() for line in ran.output.splitlines()]
     assert all(f"ballotpress {example}" in lines for example in EXAMPLES.get(" ".join(words), ()))
+    assert not re.search(r"projections?\b", ran.output, re.IGNORECASE), "operators say view (docs/glossary.md)"
 
 
 def test_every_example_parses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

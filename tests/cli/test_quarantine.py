@@ -91,7 +91,7 @@ async def test_the_tree_over_the_log_passes_over_nothing(shell: Shell, halted: i
 
 async def test_nothing_is_dropped_where_nothing_halted(shell: Shell, connection: Any) -> None:
     """A drop at any other position, or at none, is refused and appends nothing."""
-    assert shell("quarantine", "list").out == "No projection has halted\n"
+    assert shell("quarantine", "list").out == "No view has halted\n"
     before = await connection.fetchval("select position from log.head")
     shell("quarantine", "drop", "3", "--reason", "x").failed("position 3")
     shell("quarantine", "drop", "0", "--reason", "x").failed("POSITION", status=2)

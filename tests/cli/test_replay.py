@@ -301,7 +301,7 @@ async def test_previous_tables_come_back_caught_up(shell: Shell, dsn: str, conne
     assert await connection.fetchval(SCRATCH) == 0
     shell("replay", "--rollback", "cards").failed("No earlier tables of cards")
     shell("replay", "--rollback", "cards", "--dry-run").failed("--rollback goes with", status=2)
-    shell("replay", "nothing").failed("there is no projection 'nothing'", status=2)
+    shell("replay", "nothing").failed("there is no view 'nothing'", status=2)
 
 
 @pytest.mark.usefixtures("full")
