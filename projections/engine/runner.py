@@ -141,8 +141,7 @@ async def _advance(
         start, head = row["position"], await _head(connection, row)
         end = min(head, start + largest, head if until is None else until)
         if end > start:
-            dropped = await window.dropped_positions(connection, projection)
-            await window.apply(connection, projection, registry, start, end, dropped)
+            await window.apply(connection, projection, registry, start, end)
         if end == head and not row["caught_up"]:
             await connection.execute("update checkpoint set caught_up = true")
         return Advanced(start, end, head)

@@ -66,8 +66,7 @@ async def _settle(
         for projection, position in zip(projections, positions, strict=True):
             if position < furthest:
                 await work_in(holder, projection.schema)
-                left_out = await window.dropped_positions(holder, projection)
-                await window.apply(holder, projection, registry, position, furthest, left_out)
+                await window.apply(holder, projection, registry, position, furthest)
     return None
 
 

@@ -6,7 +6,7 @@ A window counts its events and checks their types: a hole, an unknown type or a 
 from collections.abc import Sequence
 from typing import Any
 
-from asyncpg import Connection
+from asyncpg import Connection, Record
 
 from events import quarantine
 from events.log.event import Registry
@@ -44,6 +44,15 @@ where checkpoint.position = $1
 """
 
 NO_CHANGES = "select '', 0 where false"
+
+# The same of a window of which nothing was dropped, nearly every one, together with the positions that were.
+LOOK = (
+    COUNT_TYPES
+    + """
+union all
+select 'dropped', null, (data->>'position')::bigint from log.recorded_events where stream = $4 and type = 'EventDropped'
+"""
+)
 
 DROPPED = """
 select (data->>'position')::bigint as position
@@ -84,14 +93,19 @@ async def apply(
     registry: Registry,
     start: int,
     end: int,
-    dropped: Sequence[int],
+    dropped: Sequence[int] | None = None,
 ) -> None:
     """Fold `(start, end]` into the tables of the search_path, and move their checkpoint with its totals.
+
+    What is `dropped` is what operators let the view pass over now, unless it is said.
 
     Must run in a transaction that holds the checkpoint's lock. Raises HoleInLog, EventTypeUnknown, CheckpointMoved, or what the
     statements raise.
     """
-    present = await types(connection, registry, start, end, dropped)
+    if dropped is None:
+        present, dropped = await look(connection, projection, registry, start, end)
+    else:
+        present = await types(connection, registry, start, end, dropped)
     # All dropped positions, since a step may look back at events of an earlier window.
     places = projection.window(start, end, dropped)
     for step in projection.steps:
@@ -113,10 +127,28 @@ async def _move(connection: "Connection[Any]", projection: Projection, changes: 
         raise CheckpointMoved(projection.name)
 
 
+async def look(
+    connection: "Connection[Any]", projection: Projection, registry: Registry, start: int, end: int
+) -> tuple[set[str], Sequence[int]]:
+    """Return the types of a window's events, and the positions to pass over now. Raises HoleInLog or EventTypeUnknown."""
+    stream = None if projection.whole else quarantine.stream(projection.name)
+    rows = await connection.fetch(LOOK, start, end, [], stream)
+    dropped = sorted(row["events"] for row in rows if row["type"] == "dropped")
+    if any(start < position <= end for position in dropped):
+        return await types(connection, registry, start, end, dropped), dropped
+    return _known([row for row in rows if row["type"] != "dropped"], registry, start, end - start), dropped
+
+
 async def types(connection: "Connection[Any]", registry: Registry, start: int, end: int, dropped: Sequence[int]) -> set[str]:
     """Return the types of a window's events. Raises HoleInLog or EventTypeUnknown."""
+    rows = await connection.fetch(COUNT_TYPES, start, end, dropped)
+    return _known(rows, registry, start, end - start - sum(start < position <= end for position in dropped))
+
+
+def _known(rows: Sequence[Record], registry: Registry, start: int, expected: int) -> set[str]:
+    """Return the types that were counted after a position. Raises HoleInLog or EventTypeUnknown."""
     counts, usual, total = {}, [], 0
-    for row in await connection.fetch(COUNT_TYPES, start, end, dropped):
+    for row in rows:
         if row["type"] is None:
             total = row["events"]
         elif row["events"] is None:
@@ -127,7 +159,6 @@ async def types(connection: "Connection[Any]", registry: Registry, start: int, e
     if unknown := present - set(registry.known):
         names = ", ".join(f"{type_} version {version}" for type_, version in sorted(unknown))
         raise EventTypeUnknown(f"{names}: not known to this release")
-    expected = end - start - sum(start < position <= end for position in dropped)
     if total != expected:
         raise HoleInLog(f"of {expected} positions after {start}, the log holds {total}")
     return {type_ for type_, _ in present}
