@@ -29,10 +29,11 @@ from tests.support.log import add_tools, patient
 from tests.support.processes import COMMAND, PATIENCE, free_port, started
 from tests.support.runners import until
 from tests.support.settings import LOG_KEY
+from tests.support.shell import Shell
 from tests.support.shown import addresses, look, shows_alike
 from tests.support.standbys import Pair, value
 from tests.support.streams import Stream, streaming
-from tests.support.survival import Cluster, Load, all_is_well, load, populate
+from tests.support.survival import PART, Cluster, Load, all_is_well, load, populate
 
 pytestmark = pytest.mark.postgres
 
@@ -42,6 +43,7 @@ LOST = 40
 """Votes that are acknowledged and lost."""
 MOST_UNEVEN = 5
 """Addresses whose answer tells the time."""
+SCRATCH = "select count(*) from pg_namespace where nspname ~ '_(next|prev|gone|swap)$'"
 LAST = "select position from log.head"
 BOTH = "select least((select min(position) from cards_4.checkpoint), (select position from log.head))"
 
@@ -169,6 +171,30 @@ async def take_back(pair: Pair, cluster: Cluster) -> None:
     assert process is not None
     cluster.adopt(**{f"server{pair.standby}": process})
     await pair.wait_for_standby(synchronous=True)
+
+
+@pytest.mark.timeout(600 + 120 * FAILOVERS)
+async def test_what_was_going_on_is_done_again(fleet: Cluster, tmp_path: Path) -> None:
+    """A replay and an archiving in whose midst the primary dies go on, or end in a line; done again, all is right."""
+    shell = Shell(fleet.folder / "home", fleet.dsn, "")
+    shell.environ = dict(fleet.environ)
+    replay, archive = ("replay", "--jobs", "2", "--pause", "300"), ("events", "archive", "0", "--young", "--to", str(tmp_path))
+    async with load(fleet, callers=2) as voting:
+        await voting.acknowledges(3 * PART)
+        for _ in range(FAILOVERS):
+            with shell.started(*replay) as one, shell.started(*archive) as other:
+                await asyncio.sleep(random.uniform(0.5, 2.5))
+                async with taken_over(fleet, "killed"):
+                    for process in (one, other):
+                        _, said = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
+                        assert not process.returncode or said.splitlines()[-1].startswith(b"ballotpress: "), said.decode()
+            for words in (archive, replay):
+                again = await asyncio.to_thread(shell.process, *words)
+                assert again.status == 0 or "in the archive already" in again.err, again.err
+            await take_back(fleet.pair, fleet)
+            assert (await asyncio.to_thread(shell.process, "events", "unarchive", "0")).status == 0
+    assert await value(fleet.dsn, SCRATCH) == 0
+    await all_is_well(fleet, voting)
 
 
 @pytest.mark.timeout(600)
