@@ -1,7 +1,7 @@
 """Any process may be killed: each planned reader has exactly one mail, or is listed as uncertain, and the accounts add up.
 
 BALLOTPRESS_KILL_ROUNDS says how many rounds (default 3, one behind a replica); each kills workers, PostgreSQL, its replica,
-Valkey, the relay or an API process a few times.
+Valkey, the relay or an API process a few times. Behind a replica each ends with a failover amid the send.
 """
 
 import asyncio
@@ -83,6 +83,17 @@ class SendingFleet(Fleet):
             asyncio.run(self.pair.wait_for_standby(synchronous=True))
         running = zip(("postgres", "standby"), self.pair.processes, strict=True)
         self.adopt(**{name: process for name, process in running if process is not None})
+
+    def fail_over(self) -> None:
+        """Kill the primary, let its replica take over, and make a replica of the old one."""
+        names = ("postgres", "standby")
+        self.kill(names[self.pair.primary])
+        asyncio.run(self.pair.promote())
+        self.pair.clone()
+        cloned = self.pair.processes[self.pair.standby]
+        assert cloned is not None
+        self.adopt(**{names[self.pair.standby]: cloned})
+        asyncio.run(self.pair.wait_for_standby(synchronous=True))
 
     def serves(self) -> None:
         """Wait until the API processes serve, if there are any."""
@@ -175,6 +186,8 @@ def test_one_mail_each_or_uncertain_whatever_is_killed(fleet: SendingFleet) -> N
             fleet.kill(victim)
             time.sleep(chance.uniform(0, 0.5))
             fleet.start()
+        if fleet.replicated:
+            fleet.fail_over()
         assert_one_each(fleet, number, f"seed {seed}, round {round_}")
     fleet.serves()
 
