@@ -10,10 +10,10 @@ import pytest
 
 from events.log import ids
 from events.log.store import NO_META, RecordedRow
-from tests.support import servers
 from tests.support.archiving import fill
 from tests.support.shell import Shell
 from tests.support.store import Store, store
+from tests.support.survival import Place
 
 FIRST = 501
 EVENTS = 1_000
@@ -34,16 +34,10 @@ def s3(moto: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     return moto
 
 
-@pytest.fixture(scope="session")
-def archiving(postgres: servers.Postgres, template: str) -> str:
-    """A database with a log of two full parts and a begun one, to be cloned."""
-    return servers.filled(postgres, "template_archiving", template, fill)
-
-
 @pytest.fixture
-async def dsn(postgres: servers.Postgres, archiving: str) -> AsyncIterator[str]:
+async def dsn(place: Place) -> AsyncIterator[str]:
     """A log of two full parts and a begun one, of the test's own."""
-    async with servers.database(postgres, archiving) as dsn:
+    async with place.database(await place.filled("template_archiving", fill)) as dsn:
         yield dsn
 
 

@@ -10,11 +10,12 @@ from services.integrity import scan
 from tests.support import bought, servers
 from tests.support.bought import Log
 from tests.support.runners import catch_up_all
+from tests.support.survival import Place
 
 
 @asynccontextmanager
-async def _copy(postgres: servers.Postgres, template: str) -> AsyncIterator[Log]:
-    async with servers.database(postgres, template) as dsn:
+async def _copy(place: Place, template: str) -> AsyncIterator[Log]:
+    async with place.database(template) as dsn:
         connection = await asyncpg.connect(dsn)
         try:
             yield Log(dsn, connection)
@@ -22,8 +23,7 @@ async def _copy(postgres: servers.Postgres, template: str) -> AsyncIterator[Log]
             await connection.close()
 
 
-@pytest.fixture(scope="session")
-def bought_log(postgres: servers.Postgres, template: str) -> str:
+async def bought_log(place: Place) -> str:
     """Name a database whose log holds bought votes, with views at its head."""
 
     async def fill(dsn: str) -> None:
@@ -32,28 +32,23 @@ def bought_log(postgres: servers.Postgres, template: str) -> str:
         await connection.close()
         await catch_up_all(dsn)
 
-    return servers.filled(postgres, "bought", template, fill)
-
-
-@pytest.fixture(scope="session")
-def scanned_log(postgres: servers.Postgres, bought_log: str) -> str:
-    """Name a database with that log, scanned."""
-
-    async def fill(dsn: str) -> None:
-        await scan.scan(dsn, 0.01)
-
-    return servers.filled(postgres, "scanned", bought_log, fill)
+    return await place.filled("bought", fill)
 
 
 @pytest.fixture
-async def log(postgres: servers.Postgres, bought_log: str) -> AsyncIterator[Log]:
+async def log(place: Place) -> AsyncIterator[Log]:
     """That log."""
-    async with _copy(postgres, bought_log) as made:
+    async with _copy(place, await bought_log(place)) as made:
         yield made
 
 
 @pytest.fixture
-async def scanned(postgres: servers.Postgres, scanned_log: str) -> AsyncIterator[Log]:
-    """That log, scanned."""
-    async with _copy(postgres, scanned_log) as made:
+async def scanned(postgres: servers.Postgres, template: str) -> AsyncIterator[Log]:
+    """That log, scanned, on a server alone."""
+
+    async def fill(dsn: str) -> None:
+        await scan.scan(dsn, 0.01)
+
+    alone = Place(postgres)
+    async with _copy(alone, await alone.filled("scanned", fill, await bought_log(alone))) as made:
         yield made

@@ -27,6 +27,7 @@ from tests.support.log import add_tools
 from tests.support.processes import PATIENCE, start
 from tests.support.runners import catch_up_all
 from tests.support.settings import environ
+from tests.support.survival import BOTH_WAYS
 
 VOTERS = int(os.environ.get("BALLOTPRESS_VOIDED", "60"))
 
@@ -122,6 +123,7 @@ async def test_a_voter_who_changed_its_mind_is_no_part(
     assert await out(connection, voters) == set(voters) - {voters[1], voters[2]}
 
 
+@BOTH_WAYS
 async def test_a_killed_void_is_taken_up_where_it_stopped(
     dsn: str, valkey_url: str, connection: Any, cohort: Cohort, voters: list[str]
 ) -> None:

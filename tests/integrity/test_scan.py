@@ -19,6 +19,7 @@ from tests.support.bought import Log
 from tests.support.processes import start
 from tests.support.runners import Connection, catch_up, catch_up_all, until
 from tests.support.settings import environ
+from tests.support.survival import BOTH_WAYS
 
 INTEGRITY = next(p for p in PROJECTIONS if p.name == "integrity")
 FINDS = "select id, tool, choice, span, begins, ends, votes, scores, p, seen from integrity.finds order by id"
@@ -96,6 +97,7 @@ async def test_several_scans_at_once_do_the_work_once(log: Log) -> None:
     assert await kept(log.connection) == before
 
 
+@BOTH_WAYS
 async def test_a_scan_that_is_killed_is_done_again(log: Log, scanned: Log, valkey_url: str) -> None:
     """Killed at some moment, a scan leaves what it had finished; the next finds the rest."""
     process = start((sys.executable, "-m", "services.cli", "integrity", "scan"), environ(log.dsn, valkey_url))
