@@ -1,4 +1,7 @@
-"""The commands on subscriptions to webhooks: no event, since nothing that anybody sees changes, but whole or not at all."""
+"""The commands on subscriptions to webhooks: no event, since nothing that anybody sees changes, but whole or not at all.
+
+Each notes what its operator did (`by`), where it changed something.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -29,20 +32,36 @@ where s.subscription = $1 and (s.ends_at <= now() or s.made_at < (
     select min(n.made_at) from (select made_at from webhooks.secrets where subscription = $1
                                 order by made_at desc limit {MOST_SECRETS}) n))
 """  # noqa: S608 - a constant
-SWITCH_ON: Final = """
-update webhooks.subscriptions set is_on = true, off_reason = null, off_at = null, failures = 0, not_before = now()
-where id = $1 and not is_on
-"""
-SWITCH_OFF: Final = """
-update webhooks.subscriptions set is_on = false, off_reason = $2, off_at = now(), failures = 0 where id = $1 and is_on
-"""
+# Of an address its host alone is noted: the rest may be as good as a secret.
+HOST: Final = "substring(url from '//([^/?#]*)') as host"
+SWITCH_ON: Final = f"""
+with switched as (
+    update webhooks.subscriptions set is_on = true, off_reason = null, off_at = null, failures = 0, not_before = now()
+    where id = $1 and not is_on returning {HOST}
+)
+select operators.note($2, 'turned-webhook-on', $1, s.host) from switched s
+"""  # noqa: S608 - a constant
+SWITCH_OFF: Final = f"""
+with switched as (
+    update webhooks.subscriptions set is_on = false, off_reason = $3, off_at = now(), failures = 0
+    where id = $1 and is_on returning {HOST}
+)
+select operators.note($2, 'turned-webhook-off', $1, s.host, $4) from switched s
+"""  # noqa: S608 - a constant
 # Whoever delivers now loses its lease, so that it can't take the cursor further from where it was.
-MOVE: Final = """
-update webhooks.subscriptions s
-set position = least($2::bigint - 1, h.position), part = 0, not_before = now(), lease = null, leased_until = null
-from log.head h where s.id = $1
-"""
-REMOVE: Final = "delete from webhooks.subscriptions where id = $1"
+MOVE: Final = f"""
+with moved as (
+    update webhooks.subscriptions s
+    set position = least($2::bigint - 1, h.position), part = 0, not_before = now(), lease = null, leased_until = null
+    from log.head h where s.id = $1 returning {HOST}
+)
+select operators.note($3, 'replayed-webhook', $1, m.host || ' from position ' || $2 || ' on') from moved m
+"""  # noqa: S608 - a constant
+REMOVE: Final = f"""
+with removed as (delete from webhooks.subscriptions where id = $1 returning {HOST})
+select operators.note($2, 'removed-webhook', $1, r.host) from removed r
+"""  # noqa: S608 - a constant
+NOTE: Final = f"select operators.note($2, $3, $1, s.host) from (select {HOST} from webhooks.subscriptions where id = $1) s"  # noqa: S608
 
 
 class WebhookUnknown(Exception):
@@ -76,13 +95,15 @@ class AddWebhook(Command[str], frozen=True, kw_only=True):
         if seen.found >= MOST:
             raise TooManyWebhooks
         add = Effect(ADD, (self.id, self.url, list(self.kinds), self.note, self.by))
-        return Decision(events=[], value=self.id, effects=[self.keep, add, Effect(ADD_SECRET, (self.id, self.sealed))])
+        noted = Effect(NOTE, (self.id, self.by, "added-webhook"))
+        return Decision(events=[], value=self.id, effects=[self.keep, add, Effect(ADD_SECRET, (self.id, self.sealed)), noted])
 
 
 class _OfWebhook(Command[None], frozen=True, kw_only=True):
     """A command on a subscription that there is."""
 
     id: str
+    by: str
 
     exclusive = True
 
@@ -102,13 +123,17 @@ class _OfWebhook(Command[None], frozen=True, kw_only=True):
 
 
 class SwitchWebhook(_OfWebhook, frozen=True, kw_only=True):
-    """Turn a subscription off for a reason, or (without one) on again: what happened meanwhile is then told."""
+    """Turn a subscription off, for a reason if there is one, or on again: what happened meanwhile is then told."""
 
-    off_reason: str | None = None
+    on: bool
+    reason: str = ""
 
     def effects(self) -> list[Effect]:
         """Return what it does."""
-        return [Effect(SWITCH_ON, (self.id,)) if self.off_reason is None else Effect(SWITCH_OFF, (self.id, self.off_reason))]
+        if self.on:
+            return [Effect(SWITCH_ON, (self.id, self.by))]
+        why = f"{self.by} turned it off{': ' if self.reason else ''}{self.reason}"
+        return [Effect(SWITCH_OFF, (self.id, self.by, why, self.reason))]
 
 
 class ReplayWebhook(_OfWebhook, frozen=True, kw_only=True):
@@ -118,7 +143,7 @@ class ReplayWebhook(_OfWebhook, frozen=True, kw_only=True):
 
     def effects(self) -> list[Effect]:
         """Return what it does."""
-        return [Effect(MOVE, (self.id, self.position))]
+        return [Effect(MOVE, (self.id, self.position, self.by))]
 
 
 class RotateSecret(_OfWebhook, frozen=True, kw_only=True):
@@ -130,7 +155,8 @@ class RotateSecret(_OfWebhook, frozen=True, kw_only=True):
     def effects(self) -> list[Effect]:
         """Return what it does."""
         ends = Effect(END_SECRETS, (self.id, self.hours))
-        return [ends, Effect(ADD_SECRET, (self.id, self.sealed)), Effect(DROP_SECRETS, (self.id,))]
+        noted = Effect(NOTE, (self.id, self.by, "rotated-secret"))
+        return [ends, Effect(ADD_SECRET, (self.id, self.sealed)), Effect(DROP_SECRETS, (self.id,)), noted]
 
 
 class RemoveWebhook(_OfWebhook, frozen=True, kw_only=True):
@@ -138,4 +164,4 @@ class RemoveWebhook(_OfWebhook, frozen=True, kw_only=True):
 
     def effects(self) -> list[Effect]:
         """Return what it does."""
-        return [Effect(REMOVE, (self.id,)), vault.destroy(self.id)]
+        return [Effect(REMOVE, (self.id, self.by)), vault.destroy(self.id)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import rich_click as click
 
-from services.cli.database import asynchronous, connected
+from services.cli.database import asynchronous, connected, operator_of
 from services.cli.options import Whole, json_option
 from services.cli.terminal import show
 from services.embedded.start import find_settings
@@ -89,6 +89,7 @@ async def archive(part: int, place: str, spool: Path | None, young: bool, as_jso
     from events.log.archive.places import place_of
     from events.log.archive.present import give_all_back
     from services.clock import now
+    from services.operators import acts
 
     async with connected(settings) as connection:
         await give_all_back(connection)
@@ -97,6 +98,7 @@ async def archive(part: int, place: str, spool: Path | None, young: bool, as_jso
         kept = await packing.archive(
             connection, part, place_of(place), now, _say, needed_from=needed_from, young=young, spool=spool
         )
+        await acts.note(connection, operator_of(settings), "archived-part", f"part {part}", kept.path)
         after = await _bytes(connection, part)
     show(
         as_json,
@@ -114,9 +116,11 @@ async def unarchive(part: int, as_json: bool) -> None:
     """Bring all of PART back into the database, checked by its hash. Its file stays where it is."""
     settings = find_settings()
     from events.log.archive import present
+    from services.operators import acts
 
     async with connected(settings) as connection:
         archive = await present.unarchive(connection, part)
+        await acts.note(connection, operator_of(settings), "unarchived-part", f"part {part}", archive.path)
     show(as_json, archive, f"Brought part {part} back from {archive.path}, which stays there")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import rich_click as click
 
@@ -23,6 +23,8 @@ Edition = Literal["weekly", "monthly"]
 edition_option = click.option(
     "--edition", type=click.Choice(["weekly", "monthly"]), default="weekly", show_default=True, help="The edition."
 )
+RESOLVED: Final[dict[str | None, str]] = {None: "retried-mails", "resend": "resent-mails", "drop": "dropped-mails"}
+"""The acts that settle mails, by what is done with the uncertain ones; None: with those that were refused."""
 issue_argument = click.argument("number", type=Whole(min=1), metavar="ISSUE")
 
 
@@ -228,10 +230,13 @@ async def resolve(
         await _settle_by(settings, number, logs, as_json)
         return
     from services.newsletter import holds, issues, ledger
+    from services.operators import acts
 
-    async with connected(settings) as connection:
+    async with connected(settings) as connection, connection.transaction():
         await issues.issue(connection, number)
         resolved = await holds.retry(connection, number) if how is None else await ledger.resolve(connection, number, how)
+        if resolved:
+            await acts.note(connection, operator_of(settings), RESOLVED[how], f"issue {number}", counted(resolved, "mail"))
     await _ring(settings)
     done = "dropped" if how == "drop" else "will be sent again"
     show(as_json, {"resolved": resolved, "how": how or refused}, f"{counted(resolved, 'mail')} {done}")
@@ -243,11 +248,14 @@ async def _settle_by(settings: Settings, number: int, logs: tuple[Path, ...], as
     from services.newsletter import issues
     from services.newsletter.relayed import settle
     from services.newsletter.sent_marks import marks_of
+    from services.operators import acts
 
     marks, record = marks_of(settings), read_relay_log(logs, now())
-    async with connected(settings) as connection:
+    async with connected(settings) as connection, connection.transaction():
         await marks.must_be_known(connection)
         settled = await settle(connection, marks.folder, number, record, now())
+        about = f"{settled.accepted} taken, {settled.freed} sent again"
+        await acts.note(connection, operator_of(settings), "settled-by-record", f"issue {number}", about)
         if not settled.unknown:
             await issues.issue(connection, number)
     await _ring(settings)
@@ -315,7 +323,7 @@ async def cancel(number: int, yes: bool) -> None:
     from services.newsletter import issues, ledger
 
     async with connected(settings) as connection:
-        stopped = await issues.cancel(connection, number)
+        stopped = await issues.cancel(connection, number, operator_of(settings))
         one, counts = await issues.issue(connection, number), await ledger.accounts(connection, number)
     if one.state == "cancelled":
         click.echo(f"Issue {number} is cancelled; {counted(stopped, 'mail')} not sent")
@@ -332,10 +340,13 @@ async def marks_lost(yes: bool) -> None:
     confirm("Are the send marks lost for good? Without them only the relay's record tells what was sent.", yes)
     from services.newsletter import ledger
     from services.newsletter.sent_marks import LOST, forget_folder
+    from services.operators import acts
 
-    async with connected(find_settings()) as connection:
+    settings = find_settings()
+    async with connected(settings) as connection, connection.transaction():
         await ledger.hold(connection, LOST)
         await forget_folder(connection)
+        await acts.note(connection, operator_of(settings), "gave-marks-up", "send marks")
     click.echo("The newsletter is held: settle what is in doubt by the relay's record, then `ballotpress digest resume`")
 
 

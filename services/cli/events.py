@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import rich_click as click
 
 from services.cli.archive import archive, parts, unarchive
-from services.cli.database import asynchronous, connected
+from services.cli.database import asynchronous, connected, operator_of
 from services.cli.files import written
 from services.cli.options import Whole, json_option
 from services.cli.terminal import counted, must_be_read, progress, show
@@ -115,6 +115,7 @@ async def import_(file: str, as_json: bool) -> None:
     from events.log.export import import_ as load
     from events.registry import REGISTRY
     from services.migrate import name_ballots
+    from services.operators import acts
 
     with _opened(file) as (source, size):
         if is_homeless():
@@ -123,6 +124,7 @@ async def import_(file: str, as_json: bool) -> None:
             with progress("Importing") as advance:
                 position = await load(connection, REGISTRY, source, size, advance)
             await name_ballots(settings.database_url, connection)
+            await acts.note(connection, operator_of(settings), "imported-log", "log", counted(position, "event"))
     show(
         as_json,
         {"imported": position, "position": position},

@@ -2,7 +2,7 @@
 
 import rich_click as click
 
-from services.cli.database import asynchronous, connected
+from services.cli.database import asynchronous, connected, operator_of
 from services.cli.options import json_option
 from services.cli.terminal import counted, progress, show
 from services.embedded.start import find_settings
@@ -44,8 +44,10 @@ async def rewrap(as_json: bool) -> None:
     """
     settings = find_settings()
     from events.log.vault import Vault
+    from services.operators import acts
 
     async with connected(settings, seconds=60) as connection:
+        await acts.note(connection, operator_of(settings), "rewraps-keys", "vault")  # first: it may be stopped half-way
         with progress("Rewrapping keys") as advance:
             rewrapped = await Vault(settings.vault_keys).rewrap(connection, advance)
     show(as_json, {"rewrapped": rewrapped}, f"Rewrapped {counted(rewrapped, 'key')}; all are under the newest vault key")

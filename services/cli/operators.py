@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from services.operators.export import Form
     from services.operators.log import Action, Asked, Database
 
-KINDS: Final = ("reviews", "votes", "catalog", "readers", "erasures", "quarantine", "proof", "sessions", "mail")
+KINDS: Final = (
+    "reviews", "votes", "catalog", "readers", "erasures", "quarantine", "proof", "sessions", "mail", "webhooks", "upkeep",
+)  # fmt: skip
 _MOST_SESSIONS: Final = 1_000
 _MOST_ACTIONS: Final = 10_000_000
 _TIME: Final = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])

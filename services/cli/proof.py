@@ -138,10 +138,12 @@ async def resume(note: str, as_json: bool) -> None:
     It must be signed by this log's key, and the log must still hold what it says.
     """
     settings = find_settings(needs_keys=False, signs_log=True)
+    from services.operators import acts
     from services.proof.recovery import resume as take_up
 
-    async with connected(settings, seconds=60) as connection:
+    async with connected(settings, seconds=60) as connection, connection.transaction():
         checkpoint = await take_up(connection, _keys(settings), _read(note))
+        await acts.note(connection, operator_of(settings), "resumed-signing", checkpoint.origin, str(checkpoint.size))
     said = f"The log goes on from {checkpoint}"
     show(as_json, {"origin": checkpoint.origin, "size": checkpoint.size}, said)
 
@@ -215,10 +217,12 @@ def witness() -> None:
 async def add(vkey: str, url: str, as_json: bool) -> None:
     """Ask the witness of key VKEY, at the prefix URL, for a cosignature each minute from now on."""
     settings = find_settings(needs_keys=False)
+    from services.operators import acts
     from services.proof import witnesses
 
-    async with connected(settings, seconds=60) as connection:
+    async with connected(settings, seconds=60) as connection, connection.transaction():
         name = await witnesses.add(connection, vkey, url)
+        await acts.note(connection, operator_of(settings), "added-witness", name)
     show(as_json, {"witness": name}, f"{name} is asked from now on; `ballotpress proof witness list` says how it answers")
 
 
@@ -229,11 +233,13 @@ async def add(vkey: str, url: str, as_json: bool) -> None:
 async def remove(name: str, as_json: bool) -> None:
     """Ask the witness NAME no more, and forget what it said of the log. One that the policy names is asked again."""
     settings = find_settings(needs_keys=False)
+    from services.operators import acts
     from services.proof import witnesses
 
-    async with connected(settings, seconds=60) as connection:
+    async with connected(settings, seconds=60) as connection, connection.transaction():
         if not await witnesses.remove(connection, name):
             raise click.ClickException(f"There is no witness {name}: see `ballotpress proof witness list`")
+        await acts.note(connection, operator_of(settings), "removed-witness", name)
     show(as_json, {"witness": name}, f"{name} is asked no more")
 
 

@@ -8,7 +8,7 @@ import msgspec
 import rich_click as click
 
 from projections.engine.verify import Diff
-from services.cli.database import asynchronous
+from services.cli.database import asynchronous, connected, operator_of
 from services.cli.folding import (
     ProjectionName,
     chosen,
@@ -80,7 +80,7 @@ async def replay(
         raise click.UsageError("--rollback goes with no other view, nor with --dry-run or --keep-previous")
     settings = find_settings()
     if rollback is not None:
-        await _roll_back(settings.database_url, rollback, as_json)
+        await _roll_back(settings, rollback, as_json)
         return
     plan = Plan(settings, chosen(projection), pause / 1000, jobs, dry_run, keep_previous, as_json)
     async with whole_log(settings):
@@ -143,6 +143,7 @@ async def _one(plan: Plan, rebuild: "Rebuild") -> Replayed:
         if switches:
             await rebuild.catch_up()
             await rebuild.switch(keep_previous=kept)
+            await _note(settings, "rebuilt-view", replayed.projection, _differs(found))
     return replayed
 
 
@@ -161,29 +162,41 @@ async def _cleaned_up(rebuild: "Rebuild", dry_run: bool) -> AsyncIterator[None]:
             await rebuild.abandon()
 
 
+def _differs(diff: Diff) -> str:
+    return rows_differ(diff.count) if diff.tables else "nothing differs"
+
+
 def _lines(replayed: Replayed) -> Iterator[str]:
     name, diff = replayed.projection, replayed.diff
     again = ", going on where an earlier replay stopped" if replayed.resumed else ""
-    differs = rows_differ(diff.count) if diff.tables else "nothing differs"
-    yield f"{name}: rebuilt to position {diff.position}{again}; {differs}"
+    yield f"{name}: rebuilt to position {diff.position}{again}; {_differs(diff)}"
     yield from difference_lines(diff, replayed.slugs)
     if replayed.switched:
         kept = f"; back with `ballotpress replay --rollback {name}`" if replayed.kept_previous else ""
         yield f"{name}: switching to the rebuilt tables{kept}"
 
 
-async def _roll_back(dsn: str, projection: "Projection", as_json: bool) -> None:
+async def _note(settings: Settings, kind: str, view: str, about: str = "") -> None:
+    """Note what an operator did to a view."""
+    from services.operators import acts
+
+    async with connected(settings, seconds=60) as connection:
+        await acts.note(connection, operator_of(settings), kind, view, about)
+
+
+async def _roll_back(settings: Settings, projection: "Projection", as_json: bool) -> None:
     from events.registry import REGISTRY
     from projections.engine.projection import only_one
     from projections.engine.rebuild import roll_back
     from services.proof.replayed import contradiction
 
-    name = projection.name
+    name, dsn = projection.name, settings.database_url
     with shown_progress("Catching up") as report:
         async with only_one(dsn, projection):
             if (belied := await contradiction(dsn, projection, projection.previous_schema)) is not None:
                 raise belied
             position = await roll_back(dsn, projection, REGISTRY, report)
+            await _note(settings, "rolled-view-back", name)
     show(
         as_json,
         {"projection": name, "position": position},

@@ -86,8 +86,7 @@ async def off(webhook: str, reason: str | None, as_json: bool) -> None:
     settings = find_settings(needs_keys=False)
     from events.commands.webhooks import SwitchWebhook
 
-    why = f"{operator_of(settings)} turned it off{'' if reason is None else f': {reason}'}"
-    await submit(settings, SwitchWebhook(id=webhook, off_reason=why))
+    await submit(settings, SwitchWebhook(id=webhook, by=operator_of(settings), on=False, reason=reason or ""))
     await _show_now(settings, webhook, as_json, seconds=PATIENCE)
 
 
@@ -100,7 +99,7 @@ async def on(webhook: str, as_json: bool) -> None:
     settings = find_settings(needs_keys=False)
     from events.commands.webhooks import SwitchWebhook
 
-    await submit(settings, SwitchWebhook(id=webhook))
+    await submit(settings, SwitchWebhook(id=webhook, by=operator_of(settings), on=True))
     await _show_now(settings, webhook, as_json)
 
 
@@ -114,7 +113,7 @@ async def replay(webhook: str, position: int, as_json: bool) -> None:
     settings = find_settings(needs_keys=False)
     from events.commands.webhooks import ReplayWebhook
 
-    await submit(settings, ReplayWebhook(id=webhook, position=position))
+    await submit(settings, ReplayWebhook(id=webhook, by=operator_of(settings), position=position))
     found = await _show_now(settings, webhook, as_json)
     if found.position < position - 1:
         click.echo(f"The log ends before {position:,}: nothing is sent again, and what comes next is sent as ever", err=True)
@@ -134,7 +133,8 @@ async def rotate(webhook: str, hours: int, as_json: bool) -> None:
     from services.webhooks import operations
 
     async with connected(settings, seconds=60) as connection, committer_of(settings) as committer:
-        made = await operations.rotate(connection, committer, Vault(settings.vault_keys), webhook, hours)
+        vault, by = Vault(settings.vault_keys), operator_of(settings)
+        made = await operations.rotate(connection, committer, vault, webhook, hours, by)
     before = f"Those before it sign for {counted(hours, 'hour')} more" if hours else "Those before it sign no more"
     _show_made(as_json, made, before)
 
@@ -169,7 +169,7 @@ async def remove(webhook: str, yes: bool, as_json: bool) -> None:
     confirm(f"Remove the webhook {webhook} and destroy its secrets?", yes)
     from events.commands.webhooks import RemoveWebhook
 
-    await submit(settings, RemoveWebhook(id=webhook))
+    await submit(settings, RemoveWebhook(id=webhook, by=operator_of(settings)))
     show(as_json, {"id": webhook}, "Nothing is sent there any more")
 
 

@@ -23,16 +23,14 @@ returning 1
 ASK: Final = "update newsletter.mail_check set asked_at = now(), begun_at = null"
 WAIVE: Final = """
 with waived as (update newsletter.mail_check set waived_at = now(), waived_by = $1, waived_for = $2)
-insert into operators.acts (position, operator, kind, subject, about)
-select h.position, $1, 'waived-mail-check', 'mail check', $2 from log.head h
+select operators.note($1, 'waived-mail-check', 'mail check', reason_ => $2)
 """
 UNWAIVE: Final = """
 with taken_back as (
     update newsletter.mail_check set waived_at = null, waived_by = null, waived_for = null
     where waived_at is not null returning 1
 )
-insert into operators.acts (position, operator, kind, subject)
-select h.position, $1, 'took-waiver-back', 'mail check' from taken_back, log.head h
+select operators.note($1, 'took-waiver-back', 'mail check') from taken_back
 """
 # A line keeps since when it is in its state; the subjects of an earlier release go.
 KEEP: Final = """

@@ -72,12 +72,8 @@ with resumed as (
     update newsletter.holds
     set refused = 0, held_at = null, probe_at = null, at = now(), believed_at = case when held_for = '{DOUBTED}' then now() end
     where held_at is not null and ($1::text is null or provider = $1) returning provider
-),
-noted as (
-    insert into operators.acts (position, operator, kind, subject)
-    select h.position, $2, 'resumed-hold', coalesce(nullif(r.provider, ''), '{RELAY_NAME}') from resumed r, log.head h
 )
-select provider from resumed
+select r.provider, operators.note($2, 'resumed-hold', coalesce(nullif(r.provider, ''), '{RELAY_NAME}')) from resumed r
 """  # noqa: S608
 
 # Three statements that bring the mails in line with the holds: those refused in the last three days wait with the others; those

@@ -24,6 +24,7 @@ from services.newsletter.own_hours import OwnHours, stage
 from services.newsletter.pace import transaction
 from services.newsletter.periods import SERVE_LATE, DueWork, Edition, Standing, editions_of, keep, keep_early, said_late, stand
 from services.newsletter.schedule import Schedule
+from services.operators import acts
 
 if TYPE_CHECKING:
     from services.tracing.mails import Mails
@@ -136,7 +137,10 @@ async def compile_issue(
     try:
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
-            return await compile_within(connection, dsn, edition, due_at, at, operator=operator, extra=extra)
+            number = await compile_within(connection, dsn, edition, due_at, at, operator=operator, extra=extra)
+            if number is not None and operator is not None:
+                await acts.note(connection, operator, "sent-issue", f"issue {number}")
+            return number
     finally:
         connection.terminate()
 
@@ -316,16 +320,18 @@ with stopped as (
     where issue = $1 and state in ('pending', 'deferred') returning 1
 ),
 closed as (
-    update newsletter.issues set state = 'cancelled', settled_at = now() where number = $1 and state in ('compiled', 'planned')
+    update newsletter.issues set state = 'cancelled', settled_at = now()
+    where number = $1 and state in ('compiled', 'planned') returning number
 )
-select count(*) from stopped
+select s.mails, (select operators.note($2, 'cancelled-issue', 'issue ' || c.number, s.mails::text) from closed c)
+from (select count(*) as mails from stopped) s
 """
 
 
-async def cancel(database: Database, number: int) -> int:
+async def cancel(database: Database, number: int, operator: str) -> int:
     """Stop an issue; return the number of mails not sent. Raises IssueUnknown."""
     await issue(database, number)
-    stopped: int = await database.fetchval(CANCEL, number)
+    stopped: int = await database.fetchval(CANCEL, number, operator)
     return stopped
 
 
@@ -334,8 +340,7 @@ with switched as (
     update newsletter.schedule set paused_at = case when $1 then coalesce(paused_at, now()) end, held = null,
         resumed_at = case when $1 then resumed_at else now() end
 )
-insert into operators.acts (position, operator, kind, subject)
-select h.position, $2, case when $1 then 'paused-digests' else 'resumed-digests' end, 'digests' from log.head h
+select operators.note($2, case when $1 then 'paused-digests' else 'resumed-digests' end, 'digests')
 """
 
 

@@ -8,14 +8,27 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-Kind = Literal["reviews", "votes", "catalog", "readers", "erasures", "quarantine", "proof", "sessions", "mail", "others"]
+Kind = Literal[
+    "reviews",
+    "votes",
+    "catalog",
+    "readers",
+    "erasures",
+    "quarantine",
+    "proof",
+    "sessions",
+    "mail",
+    "webhooks",
+    "upkeep",
+    "others",
+]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-LOGGED: Final = frozenset(KINDS) - {"sessions", "mail"}
-"""The kinds of events. The others are of acts, which are no events."""
+LOGGED: Final = frozenset(KINDS) - {"sessions", "mail", "webhooks", "upkeep"}
+"""The kinds of events. The others are of acts alone, which are no events."""
 
 SCOPES: Final[Mapping[Kind, str]] = {
     "reviews": "moderate", "votes": "voters", "catalog": "catalog", "readers": "digest", "sessions": "operators",
-    "mail": "digest",
+    "mail": "digest", "webhooks": "webhooks", "upkeep": "read",
 }  # fmt: skip
 """The scope that opens a kind, beside `read`, which opens all that stands in the log; whose isn't named, `read` alone opens."""
 
@@ -32,6 +45,11 @@ class Deed(msgspec.Struct, frozen=True):
 
 def _count(number: int, one: str) -> str:
     return f"{number:,} {one}{'' if number == 1 else 's'}"
+
+
+def _often(data: Data) -> str:
+    """Return how often an act was repeated, and until when; nothing if it wasn't."""
+    return f", {data['times']:,} times until {data['last_at']:%H:%M} UTC" if data["times"] > 1 else ""
 
 
 def _why(data: Data) -> str | None:
@@ -89,14 +107,44 @@ DEEDS: Final[Mapping[str, Deed]] = {
     "EventDropped": Deed("quarantine", lambda d, tool: f"let {d['projection']} skip position {d['position']}"),
     "LogKeyAdded": Deed("proof", lambda d, tool: "had the log signed with one more key"),
     "LogRestarted": Deed("proof", lambda d, tool: f"began the log anew after {_count(d['common'], 'event')} of {d['former']}"),
-    "signed-in": Deed("sessions", lambda d, tool: f"signed in by {'a token' if d['about'] == 'token' else 'the provider'}"),
-    "signed-out": Deed("sessions", lambda d, tool: "signed out, or ended a session of their own"),
+    "signed-in": Deed(
+        "sessions", lambda d, tool: f"signed in by {'a token' if d['about'] == 'token' else 'the provider'}{_often(d)}"
+    ),
+    "signed-out": Deed("sessions", lambda d, tool: f"signed out, or ended a session of their own{_often(d)}"),
     "ended-session": Deed("sessions", lambda d, tool: f"ended a session of {d['about']}"),
     "resumed-hold": Deed("mail", lambda d, tool: f"let the held mails of {d['subject']} go on"),
-    "waived-mail-check": Deed("mail", lambda d, tool: "let the first issue go though lines are red", lambda d: d["about"]),
+    "waived-mail-check": Deed("mail", lambda d, tool: "let the first issue go though lines are red"),
     "took-waiver-back": Deed("mail", lambda d, tool: "let the first issue wait for the mail check again"),
     "paused-digests": Deed("mail", lambda d, tool: "paused the newsletter"),
     "resumed-digests": Deed("mail", lambda d, tool: "let the newsletter go on"),
+    "sent-issue": Deed("mail", lambda d, tool: f"had {d['subject']} sent"),
+    "cancelled-issue": Deed(
+        "mail", lambda d, tool: f"cancelled {d['subject']}, of which {_count(int(d['about']), 'mail')} had not gone"
+    ),
+    "retried-mails": Deed("mail", lambda d, tool: f"had {d['about']} of {d['subject']} sent again that had been refused"),
+    "resent-mails": Deed("mail", lambda d, tool: f"had {d['about']} of {d['subject']} sent again that had been uncertain"),
+    "dropped-mails": Deed("mail", lambda d, tool: f"dropped {d['about']} of {d['subject']} that had been uncertain"),
+    "settled-by-record": Deed(
+        "mail", lambda d, tool: f"settled the mails of {d['subject']} by the relay's record: {d['about']}"
+    ),
+    "gave-marks-up": Deed("mail", lambda d, tool: "gave the send marks up for lost"),
+    "switched-puzzle-on": Deed("votes", lambda d, tool: f"asked work of each vote on {d['about']}"),
+    "switched-puzzle-off": Deed("votes", lambda d, tool: f"asked no more work of votes on {d['about']}"),
+    "added-webhook": Deed("webhooks", lambda d, tool: f"had {d['about']} told of what happens"),
+    "turned-webhook-off": Deed("webhooks", lambda d, tool: f"turned the webhook to {d['about']} off"),
+    "turned-webhook-on": Deed("webhooks", lambda d, tool: f"turned the webhook to {d['about']} on"),
+    "replayed-webhook": Deed("webhooks", lambda d, tool: f"had messages sent again to {d['about']}"),
+    "rotated-secret": Deed("webhooks", lambda d, tool: f"gave the webhook to {d['about']} a new secret"),
+    "removed-webhook": Deed("webhooks", lambda d, tool: f"removed the webhook to {d['about']}"),
+    "added-witness": Deed("proof", lambda d, tool: f"had {d['subject']} asked to witness the log"),
+    "removed-witness": Deed("proof", lambda d, tool: f"had {d['subject']} asked no more to witness the log"),
+    "resumed-signing": Deed("proof", lambda d, tool: f"had {d['subject']} signed on from {d['about']} entries"),
+    "rebuilt-view": Deed("upkeep", lambda d, tool: f"rebuilt the view {d['subject']}: {d['about']}"),
+    "rolled-view-back": Deed("upkeep", lambda d, tool: f"brought the view {d['subject']} back that was kept from before"),
+    "archived-part": Deed("upkeep", lambda d, tool: f"archived {d['subject']} of the log in {d['about']}"),
+    "unarchived-part": Deed("upkeep", lambda d, tool: f"brought {d['subject']} of the log back from {d['about']}"),
+    "imported-log": Deed("upkeep", lambda d, tool: f"imported a log of {d['about']}"),
+    "rewraps-keys": Deed("upkeep", lambda d, tool: "had all personal keys wrapped under the newest vault key"),
 }
 # fmt: on
 
@@ -106,7 +154,7 @@ TYPES: Final[Mapping[Kind, tuple[str, ...]]] = {
 """The types of events of each kind. Others of an operator's are `others`, and have the type's own name for words."""
 
 ACTS: Final[Mapping[Kind, tuple[str, ...]]] = {
-    kind: tuple(type_ for type_, deed in DEEDS.items() if deed.kind == kind) for kind in KINDS if kind not in LOGGED
+    kind: tuple(type_ for type_, deed in DEEDS.items() if deed.kind == kind and type_[0].islower()) for kind in KINDS
 }
 """The acts of each kind."""
 

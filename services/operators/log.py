@@ -27,8 +27,10 @@ _PAGES: Final = {
     **dict.fromkeys(("signed-in", "signed-out", "ended-session"), "/ops/sessions"),
     **dict.fromkeys(("waived-mail-check", "took-waiver-back"), "/ops/mail"),
     "resumed-hold": "/ops/holds",
+    **dict.fromkeys(DONE["votes"], "/ops/puzzles"),
+    **dict.fromkeys(DONE["webhooks"], "/ops/webhooks"),
 }
-"""The pages that acts lead to; the newsletter's pause has none."""
+"""The pages that acts lead to; what else is done to the mail or at a shell has none."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _COLUMNS: Final = (
     "e.position, e.recorded_at as at, e.meta->>'operator' as operator, e.type, e.data::text as data, e.stream, 0::bigint as act"
@@ -61,10 +63,10 @@ where e.position < $1 and e.position > $2 and ($4::text is null or e.operator = 
 {_NEWEST}
 """  # noqa: S608
 ACTS: Final = """
-select a.position, a.at, a.operator, a.kind as type, a.about, a.subject, a.id as act
+select a.position, a.at, a.operator, a.kind as type, a.about, a.subject, a.reason, a.times, a.last_at, a.id as act
 from operators.acts a
 where (a.position, a.id) < ($1, $2) and a.position >= $3 and ($5::text is null or a.operator = $5)
-  and ($6::text is null or a.subject = $6) and ($7::timestamptz is null or a.at >= $7)
+  and ($6::text[] is null or a.subject = any($6)) and ($7::timestamptz is null or a.at >= $7)
   and ($8::timestamptz is null or a.at < $8) and (a.kind = any($9::text[]) or (a.kind = any($10::text[]) and a.operator = $11))
 order by a.position desc, a.id desc limit $4
 """
@@ -144,7 +146,7 @@ async def read(database: Database, asked: Asked, below: Place, limit: int) -> Se
     thing = None if asked.about is None else await _thing(database, asked.about)
     low, high = await _bounds(database, asked)
     events = await _events(database, asked, thing, min(below.position + (below.act > 0), high), low, limit)
-    acts = await _acts(database, asked, below, limit)
+    acts = await _acts(database, asked, thing, below, limit)
     found = list(islice(merge(events, acts, key=lambda row: (-row["position"], -row["act"])), limit))
     tools = await _tools(database, [row for row in found if not row["act"]])
     return [_act(row) if row["act"] else _event(row, tools) for row in found]
@@ -200,7 +202,9 @@ async def _events(
     return await database.fetch(OF_BOTH, *bounds, asked.operator, types)
 
 
-async def _acts(database: Database, asked: Asked, below: Place, limit: int) -> Sequence[Mapping[str, Any]]:
+async def _acts(
+    database: Database, asked: Asked, thing: _Thing | None, below: Place, limit: int
+) -> Sequence[Mapping[str, Any]]:
     all_types, own_types = (
         [type_ for kind in kinds & DONE.keys() for type_ in DONE[kind]] for kinds in (asked.kinds, asked.own)
     )
@@ -208,7 +212,8 @@ async def _acts(database: Database, asked: Asked, below: Place, limit: int) -> S
         return []
     whose = (all_types, own_types, asked.viewer)
     bounds = (below.position, below.act, 0, limit)
-    return await database.fetch(ACTS, *bounds, asked.operator, asked.about, asked.since, asked.until, *whose)
+    about = None if thing is None else [name for name in (asked.about, thing.owner) if name is not None]
+    return await database.fetch(ACTS, *bounds, asked.operator, about, asked.since, asked.until, *whose)
 
 
 async def _tools(database: Database, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, tuple[str, str]]:
@@ -242,7 +247,7 @@ def _event(row: Mapping[str, Any], tools: Mapping[str, tuple[str, str]]) -> Acti
 
 
 def _act(row: Mapping[str, Any]) -> Action:
-    kind, what, reason = tell(row["type"], {"about": row["about"], "subject": row["subject"]}, None)
+    kind, what, reason = tell(row["type"], row, None)
     return Action(
         position=row["position"],
         at=row["at"],
@@ -250,7 +255,7 @@ def _act(row: Mapping[str, Any]) -> Action:
         kind=kind,
         type=row["type"],
         what=what,
-        reason=reason,
+        reason=reason or None,
         subject=row["subject"],
         link=_PAGES.get(row["type"]),
         place=str(Place(row["position"], row["act"])),

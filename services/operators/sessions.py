@@ -29,8 +29,7 @@ with begun as (
     insert into operators.sessions (id, secret, operator, how, rests_on, issuer, subject, groups, browser, network, ends_at)
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now() + $11::interval) returning id, operator, how
 )
-insert into operators.acts (position, operator, kind, subject, about)
-select h.position, b.operator, 'signed-in', b.id, b.how from begun b, log.head h
+select operators.note(b.operator, 'signed-in', b.id, b.how) from begun b
 """
 _LIVE: Final = "s.ended_at is null and s.ends_at > now() and s.seen_at > now() - $1::interval"
 _ROW: Final = "s.id, s.operator, s.how, s.rests_on, s.issuer, s.groups, s.browser, s.network, s.began_at, s.seen_at, s.ends_at"
@@ -52,13 +51,9 @@ with ended as (
     where ended_at is null and ends_at > now() and ($1::text[] is null or id = any($1)) and ($2::text is null or operator = $2)
       and id is distinct from $4
     returning id, operator
-),
-noted as (
-    insert into operators.acts (position, operator, kind, subject, about)
-    select h.position, $3, case when e.operator = $3 then 'signed-out' else 'ended-session' end, e.id, e.operator
-    from ended e, log.head h
 )
-select id from ended
+select e.id, operators.note($3, case when e.operator = $3 then 'signed-out' else 'ended-session' end, e.id, e.operator)
+from ended e
 """
 CROWDED: Final = """
 select id from operators.sessions where operator = $1 and ended_at is null order by seen_at desc, began_at desc offset $2

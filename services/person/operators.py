@@ -58,8 +58,8 @@ KEPT: Final = (
     ),
     Kept(
         name="Sign-ins of operators, and what they switched",
-        what="That you signed in, signed out, or ended a session; paused or resumed the newsletter, or let held mails go;"
-        " waived the mail check and for what, or took that back.",
+        what="That you signed in or out, how often within an hour, or ended a session; what you did to the newsletter and its"
+        " mails, the mail check, puzzles, webhooks, witnesses, views, parts of the log, and keys; and for what reason.",
         about="operators",
         when="operate",
         ground="interest",
@@ -67,6 +67,6 @@ KEPT: Final = (
         found="the name",
         fate="expires",
         copies="beside",
-        tables={"operators.acts": "id position at operator kind subject about"},
+        tables={"operators.acts": "id position at operator kind subject about reason times last_at"},
     ),
 )

@@ -33,10 +33,13 @@ _MEDIA: Final[dict[Form, str]] = {"jsonl": "application/x-ndjson", "csv": "text/
 _TITLES: Final[dict[Kind, str]] = {
     "reviews": "Readers' reviews", "votes": "Votes and voters", "catalog": "The catalog", "readers": "Subscribers",
     "erasures": "Erasures and copies of data", "quarantine": "Quarantine", "proof": "The public log",
-    "sessions": "Signing in and out", "mail": "Mail and the newsletter",
+    "sessions": "Signing in and out", "mail": "Mail and the newsletter", "webhooks": "Webhooks",
+    "upkeep": "Views, parts of the log, and keys",
 }  # fmt: skip
 
-Filtered = Literal["reviews", "votes", "catalog", "readers", "erasures", "quarantine", "proof", "sessions", "mail"]
+Filtered = Literal[
+    "reviews", "votes", "catalog", "readers", "erasures", "quarantine", "proof", "sessions", "mail", "webhooks", "upkeep"
+]
 Name = Annotated[str, Meta(max_length=120)]
 About = Annotated[str, Meta(max_length=120)]
 Day = Annotated[str, Meta(pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$(?!\n)")]
@@ -98,7 +101,8 @@ async def get_actions(call: Call, query: ActionsQuery) -> Answer:
     """Return what operators did, newest first, as far as the caller's scopes open it.
 
     `read` opens all that stands in the log; without it, `moderate`, `voters`, `catalog` and `digest` each open their own kind.
-    `operators` opens sign-ins and ended sessions, `digest` also what was done to the mail.
+    `operators` opens sign-ins and ended sessions, `digest` also what was done to the mail, `webhooks` what was done to
+    those, and `read` the upkeep of views, log and keys.
     With `Accept: application/x-ndjson` or `text/csv` all is sent, as a file.
     """
     since, until = _moment("since", query.since), _moment("until", query.until)

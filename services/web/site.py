@@ -139,14 +139,14 @@ class Site:
         self._changes = Limit("changes", settings.changes_per_day or settings.writes_per_minute, 24 * 3600, is_lent=False)
         self._copies = Limit("copies", COPIES_PER_HOUR, 3600, is_lent=False)
         self._reviews = Share("reviews", settings.reviews_per_hour or max(1, settings.new_visitors_per_hour // 10), 3600)
-        self._guesses = Share("guesses", max(1, settings.network_writes_per_minute // 20), 600)
+        few = max(1, settings.network_writes_per_minute // 20)
+        self._guesses, self._sign_ins = Share("guesses", few, 600), Share("sign-ins", few, 600)
         self.signers = Signers()
         self.poster = Poster(allow_loopback=settings.webhook_loopback)
         self.mail_tokens = MailTokens(settings.secret_keys, settings.newsletter.retired_keys)
         self.schedule = schedule_of(settings.newsletter)
         self._carrying: set[asyncio.Task[None]] = set()
-        self._finder: Finder | None = None
-        self._finder_of = 0
+        self._finder: tuple[int, Finder] | None = None
         self._signups = Share("sign-ups", settings.newsletter.signups_per_hour, 3600)
         self._first_signups = Share("first-sign-ups", 1, 3600)
         self._further_signups = Limit("further-sign-ups", -(-settings.newsletter.signups_in_all_per_hour // 2), 3600)
@@ -324,6 +324,10 @@ class Site:
             return False
         return True
 
+    async def limit_sign_in(self, network: Network) -> Headers:
+        """Count an operator's sign-in, whatever comes of it: a program calls with its token. Raises TooManyRequests."""
+        return await self.limits.take(*self._sign_ins.counters(network))
+
     async def limit_review(self, network: Network) -> Headers:
         """Count a review, an edit or a report of one, that a moderator will have to read. Raises TooManyRequests."""
         return await self.limits.take(*self._reviews.counters(network))
@@ -376,10 +380,9 @@ class Site:
 
     async def finder(self) -> Finder:
         """Return what finds a person by an address; read once, and again when the log went back."""
-        if self._finder is None or self._finder_of != self.cards.rewinds:
-            self._finder_of = self.cards.rewinds
-            self._finder = await self.vault.finder(self.database)
-        return self._finder
+        if self._finder is None or self._finder[0] != self.cards.rewinds:
+            self._finder = self.cards.rewinds, await self.vault.finder(self.database)
+        return self._finder[1]
 
     async def limit_new_visitor(self, network: Network) -> Headers:
         """Count a visitor that is about to be created. Raises TooManyRequests."""

@@ -141,7 +141,7 @@ async def get_webhook(call: Call) -> Webhook:
 @endpoint("DELETE", "/v1/ops/webhooks/{webhook}", by=_SCOPE, gives=RemovedWebhook)
 async def delete_webhook(call: Call) -> RemovedWebhook:
     """Remove a webhook, and destroy its secrets."""
-    await call.site.committer.submit(RemoveWebhook(id=call.path["webhook"], key=call.key))
+    await call.site.committer.submit(RemoveWebhook(id=call.path["webhook"], by=call.operator, key=call.key))
     return RemovedWebhook(call.path["webhook"])
 
 
@@ -157,15 +157,15 @@ async def put_state(call: Call, state: WebhookState) -> Webhook:
 @endpoint("POST", "/v1/ops/webhooks/{webhook}/replay", by=_SCOPE, takes=WebhookReplay, gives=Webhook)
 async def post_replay(call: Call, replay: WebhookReplay) -> Webhook:
     """Send the messages from a position on, equal in every byte and id to those that were sent before."""
-    await call.site.committer.submit(ReplayWebhook(id=call.path["webhook"], position=replay.position, key=call.key))
-    return await read_one(call.site.database, call.path["webhook"])
+    id_ = call.path["webhook"]
+    await call.site.committer.submit(ReplayWebhook(id=id_, by=call.operator, position=replay.position, key=call.key))
+    return await read_one(call.site.database, id_)
 
 
 @endpoint("POST", "/v1/ops/webhooks/{webhook}/secret", by=_SCOPE, takes=NewSecret, gives=Made, statuses=(201,))
 async def post_secret(call: Call, new: NewSecret) -> Made:
     """Sign under a new secret, which is in this answer and in no other, and under those before for some hours more."""
-    site = call.site
-    return await operations.rotate(site.database, site.committer, site.vault, call.path["webhook"], new.hours, call.key)
+    return await _rotate(call, call.path["webhook"], new.hours)
 
 
 @endpoint("POST", "/v1/ops/webhooks/{webhook}/test", by=_SCOPE, gives=TrialAnswer)
@@ -193,9 +193,13 @@ async def _switch(call: Call, id_: str, *, on: bool, reason: str) -> Webhook:
     """Turn a webhook on or off, and wait a moment for what is in flight. Raises WebhookUnknown, BadInput."""
     if reason:
         check_line("/reason", reason)
-    why = f"{call.operator} turned it off{': ' if reason else ''}{reason}"
-    await call.site.committer.submit(SwitchWebhook(id=id_, off_reason=None if on else why, key=call.key))
+    await call.site.committer.submit(SwitchWebhook(id=id_, by=call.operator, on=on, reason=reason, key=call.key))
     return await operations.when_quiet(call.site.database, id_, 0 if on else QUIET_SECONDS)
+
+
+async def _rotate(call: Call, id_: str, hours: int) -> Made:
+    site = call.site
+    return await operations.rotate(site.database, site.committer, site.vault, id_, hours, call.operator, call.key)
 
 
 async def _trial(call: Call, id_: str) -> Reply:
@@ -236,16 +240,16 @@ async def webhook_form(call: Call, form: DoForm) -> Answer:
     """Do what a button of a webhook says."""
     site, id_ = call.site, call.path["webhook"]
     if form.do == "rotate":
-        return await _show(call, made=await operations.rotate(site.database, site.committer, site.vault, id_, ROTATION_HOURS))
+        return await _show(call, made=await _rotate(call, id_, ROTATION_HOURS))
     if form.do == "test":
         return await _show(call, tried=await _trial(call, id_))
     if form.do == "remove":
-        await site.committer.submit(RemoveWebhook(id=id_))
+        await site.committer.submit(RemoveWebhook(id=id_, by=call.operator))
         return back("/ops/webhooks", None, "removed")
     if form.do == "replay":
         if form.position is None:
             raise BadInput.at("/position", "is missing: from which position on?")
-        await site.committer.submit(ReplayWebhook(id=id_, position=form.position))
+        await site.committer.submit(ReplayWebhook(id=id_, by=call.operator, position=form.position))
     else:
         await _switch(call, id_, on=form.do == "on", reason=form.reason)
     return back("/ops/webhooks", None, form.do)

@@ -47,10 +47,10 @@ async def add(
 
 
 async def rotate(
-    database: Database, committer: Committer, vault: Vault, id_: str, hours: int, key: IdempotencyKey | None = None
+    database: Database, committer: Committer, vault: Vault, id_: str, hours: int, by: str, key: IdempotencyKey | None = None
 ) -> Made:
     """Give a subscription a new secret; those before it sign for some hours more. Raises WebhookUnknown."""
-    await committer.submit(await new_secret(database, vault, id_, hours, key))
+    await committer.submit(await new_secret(database, vault, id_, hours, by, key))
     return await _made(database, vault, id_)
 
 

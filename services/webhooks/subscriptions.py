@@ -94,9 +94,11 @@ def new_webhook(
     return AddWebhook(id=id_, url=url, kinds=kinds, note=note, by=by, sealed=sealed, keep=keep, key=key)
 
 
-async def new_secret(database: Database, vault: Vault, id_: str, hours: int, key: IdempotencyKey | None = None) -> RotateSecret:
+async def new_secret(
+    database: Database, vault: Vault, id_: str, hours: int, by: str, key: IdempotencyKey | None = None
+) -> RotateSecret:
     """Return the command that gives a subscription a new secret. Raises WebhookUnknown."""
     await read_one(database, id_)
     owner = await vault.key_of(database, id_)
     sealed = owner.seal(_FIELD, spell_secret(secrets.token_bytes(SECRET_BYTES)))
-    return RotateSecret(id=id_, sealed=sealed, hours=hours, key=key)
+    return RotateSecret(id=id_, by=by, sealed=sealed, hours=hours, key=key)

@@ -26,6 +26,7 @@ from events.registry import REGISTRY
 from projections.registry import PROJECTIONS
 from tests.support.archiving import ALL, SIZE, SLUGS, VOTERS, archive, of_voters
 from tests.support.catalogs import new_id
+from tests.support.deeds import deeds_of
 from tests.support.runners import catch_up_all
 from tests.support.shell import Shell
 from tests.support.store import BUCKET, KEYS, Store
@@ -51,6 +52,7 @@ async def test_an_operator_archives_and_brings_back(shell: Shell, connection: An
     back = shell("events", "unarchive", "0", status=0)
     assert back.out.startswith("Brought part 0 back from") and await connection.fetch(ALL) == rows
     assert "written: " in shell("events", "parts").out
+    assert await deeds_of(connection, "shell") == ["unarchived-part", "archived-part"]
     shell("events", "unarchive", "0").failed("isn't in the archive")
     assert shell("events", "archive", "0", "--to", str(folder), "--young", "--json").json()["state"] == "packed"
 

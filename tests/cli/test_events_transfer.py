@@ -17,6 +17,7 @@ from events.log.export import ImportRefused, export, import_
 from events.log.transfer import LogBroken, LogNotEmpty
 from events.registry import REGISTRY
 from services.clock import now
+from tests.support.deeds import deeds_of
 from tests.support.processes import COMMAND, Instance
 from tests.support.settings import clean_environ
 from tests.support.shell import Ran, Shell, Vote, run_inside
@@ -66,6 +67,7 @@ async def test_export_import_export_is_byte_identical(
     assert names(tmp_path) == ["catalog.json", "log.jsonl"]
     imported = shell("events", "import", str(file), "--json", DATABASE_URL=empty)
     assert imported.json() == {"imported": 10, "position": 10}
+    assert (await deeds_of(target, "shell"))[0] == "imported-log"
     again = shell("events", "export", "-", DATABASE_URL=empty, status=0)
     assert again.bytes.split(b"\n")[:10] == lines[:10]
     assert await target.fetchrow(HEAD) == await connection.fetchrow(HEAD)

@@ -7,6 +7,7 @@ import pytest
 from services.integrity.cohorts import Cohort
 from tests.support.catalogs import new_id
 from tests.support.cohorts import out, suspect
+from tests.support.deeds import deeds_of
 from tests.support.shell import Follow, Shell, Vote
 
 pytestmark = pytest.mark.usefixtures("catalog")
@@ -46,6 +47,7 @@ async def test_a_cohort_is_listed_shown_voided_and_given_back(
     assert await out(connection, voters) == set()
     operators = await connection.fetchval("select array_agg(distinct meta->>'operator') from log.events where data ? 'cohort'")
     assert operators == ["shell"]
+    assert (await deeds_of(connection, "shell")).count("CohortDecided") == 2
 
 
 async def test_a_cohort_is_dismissed_or_watched(shell: Shell, connection: Any, cohort: Cohort, voters: list[str]) -> None:

@@ -12,6 +12,7 @@ from projections.engine.runner import Halted, advance
 from projections.registry import PROJECTIONS, SHOWN
 from projections.runner import follow_log
 from services.clock import now
+from tests.support.deeds import deeds_of
 from tests.support.processes import PATIENCE
 from tests.support.runners import APPEND_UNKNOWN
 from tests.support.shell import Follow, Shell
@@ -71,6 +72,7 @@ async def test_a_dropped_event_is_passed(shell: Shell, halted: int, connection: 
         await asyncio.wait([projector])
     said = await connection.fetchrow("select data->>'reason', meta->>'operator' from log.events where type = 'EventDropped'")
     assert tuple(said) == ("made by a later release", "shell")
+    assert await deeds_of(connection, "shell") == ["EventDropped"] * len(SHOWN)
     shell("quarantine", "drop", str(halted), "--reason", "x").failed("proof can pass over no event", "run a release that knows")
 
 

@@ -259,7 +259,7 @@ async def test_a_later_issue_begins_with_a_probe(room: Newsroom) -> None:
     number, _ = await planned_for(room, addresses(10, "gmail.com"))
     room.sink.rcpt = refusing("gmail.com")
     await room.deliver()
-    await issues.cancel(room.database, number)
+    await issues.cancel(room.database, number, "ed")
     assert await held(room) == {"google": 0}
     await is_probed(room)
     room.sink.rcpt = says_250

@@ -240,7 +240,7 @@ async def test_a_cancelled_issue_stops(room: Newsroom) -> None:
     """Mails not yet sent never are, and the next issue covers the same period."""
     await room.import_tools(catalogs.tool())
     number, _ = await planned(room, 2)
-    assert await issues.cancel(room.database, number) == 2
+    assert await issues.cancel(room.database, number, "ed") == 2
     await room.deliver()
     assert await room.accounts(number) == {"cancelled": 2}
     another = await room.send_now(extra=True)

@@ -17,6 +17,7 @@ from services.proof.checkpoint import read_checkpoint
 from services.proof.memory import Memory
 from services.proof.note import Signer, read_vkey
 from services.proof.signer import Keys
+from tests.support.deeds import deeds_of
 from tests.support.log import go_back
 from tests.support.runners import catch_up
 from tests.support.settings import LOG_KEY
@@ -67,6 +68,7 @@ async def test_an_imported_log_goes_on_from_the_note(
     status = shell("proof", "status")
     assert status.status == 1 and f"proof resume {tmp_path}" in status.out
     assert shell("proof", "resume", str(tmp_path / "checkpoint"), "--json").json()["size"] == 5
+    assert await deeds_of(connection, "shell") == ["resumed-signing"]
     assert await sign(signer(dsn, tmp_path), dsn)
     found = await signed(connection)
     assert found[0] == old and [one.size for one in found] == [5, 7]
@@ -115,6 +117,7 @@ async def test_a_lost_end_is_declared_and_a_new_log_begins(
     finally:
         following.cancel()
     assert ran == {"origin": "site.test/log/2", "position": 7, "common": 5}
+    assert await deeds_of(connection, "shell") == ["LogRestarted"]
     entry = json.loads((await proof.entries(connection, 6, 7))[0])
     assert (entry["type"], entry["data"]) == (
         LogRestarted.__name__,
@@ -159,6 +162,7 @@ async def test_a_new_key_is_announced_and_both_sign_for_a_while(
     assert await sign(signer(dsn, tmp_path), dsn)
     (old,) = shell("proof", "key", "--json").json()["vkeys"]
     made = shell("proof", "key", "--new", "--json").json()
+    assert await deeds_of(connection, "shell") == ["LogKeyAdded"]
     seeds = [base64.b64decode(one) for one in made["BALLOTPRESS_LOG_KEY"].split(",")]
     assert seeds[1] == SEED and Keys(seeds).vkeys(ORIGIN) == [made["vkey"], old]
     assert await sign(signer(dsn, tmp_path, seeds[0]), dsn)

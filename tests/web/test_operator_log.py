@@ -284,7 +284,12 @@ def test_every_event_that_an_operator_can_cause_has_words() -> None:
     """Each kind but one has its types, each scope is one of ours, and no type is told that isn't an event."""
     names = {type_.__name__ for type_ in _subclasses(Event)}
     assert {type_ for type_ in DEEDS if type_[0].isupper()} <= names
-    assert all(TYPES[kind] for kind in LOGGED - {"others"}) and set(KINDS) == LOGGED | {"sessions", "mail"}
+    assert all(TYPES[kind] for kind in LOGGED - {"others"}) and set(KINDS) == LOGGED | {
+        "sessions",
+        "mail",
+        "webhooks",
+        "upkeep",
+    }
     assert set(SCOPES.values()) <= ALL_SCOPES
 
 

@@ -1,12 +1,15 @@
 """Operators' sessions: what they rest on, who sees and ends them, and that an end holds at once everywhere."""
 
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 from typing import Any
 
 import httpx
 import pytest
 
 from services.clock import fresh_id
+from services.operators import log
+from services.operators.deeds import KINDS
 from services.operators.sessions import MOST_OF_ONE, Session, Sessions, clear, end
 from services.setting_groups import SigningIn
 from services.settings import OperatorToken, Settings
@@ -65,6 +68,35 @@ async def test_signing_in_begins_a_session_and_signing_out_ends_it(http: httpx.A
         ("bob", "signed-in", "token"),
         ("bob", "signed-out", "bob"),
     ]
+
+
+async def test_sign_ins_of_an_hour_are_one_line(http: httpx.AsyncClient, connection: Any) -> None:
+    """A program that signs in every minute fills no log, nor do the sessions that they crowd out; another hour is another."""
+    for _ in range(MOST_OF_ONE + 2):
+        assert (await http.post("/ops/sign-in", data={"token": BOB.token})).status_code == 303
+    read = "select kind, times from operators.acts where operator = 'bob' order by id"
+    assert [tuple(row) for row in await connection.fetch(read)] == [("signed-in", MOST_OF_ONE + 2), ("signed-out", 2)]
+    told = await log.read(connection, log.Asked(kinds=frozenset(KINDS)), log.TOP, 10)
+    assert f"signed in by a token, {MOST_OF_ONE + 2} times until " in told[-1].what
+    await connection.execute("update operators.acts set at = at - interval '61 minutes'")
+    await http.post("/ops/sign-in", data={"token": BOB.token})
+    await http.post("/ops/sign-in", data={"token": ANN.token})
+    assert await connection.fetchval("select count(*) from operators.acts where kind = 'signed-in'") == 3
+
+
+@pytest.mark.parametrize("token", [BOB.token, "not-a-token-of-anybody"])
+async def test_sign_ins_by_a_token_are_limited(dsn: str, valkey_url: str, token: str) -> None:
+    """A network has as many as wrong tokens, whatever comes of them; then it is told to wait, and others sign in as ever."""
+    proxies = (ip_network("192.0.2.0/24"),)
+    few = settings(dsn, valkey_url, operator_tokens=(ANN, BOB), network_writes_per_minute=100, trusted_proxies=proxies)
+    async with client(few) as http:
+        http.headers.update(BROWSER | {"x-forwarded-for": f"203.0.{len(token)}.7"})
+        answers = [await http.post("/ops/sign-in", data={"token": token}) for _ in range(7)]
+        assert [answer.status_code for answer in answers[:5]] == [303 if token == BOB.token else 403] * 5
+        assert answers[-1].status_code == 429 and int(answers[-1].headers["retry-after"]) > 0
+        assert (await http.post("/ops/sign-in", data={"token": ANN.token})).status_code == 429
+        elsewhere = {"x-forwarded-for": "203.0.113.200"}
+        assert (await http.post("/ops/sign-in", data={"token": ANN.token}, headers=elsewhere)).status_code == 303
 
 
 async def test_a_session_ends_with_what_it_rests_on(connection: Any, given: Settings) -> None:

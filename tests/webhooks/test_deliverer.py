@@ -47,7 +47,7 @@ async def subscribe(dsn: str, url: str, position: int | None = 1) -> str:
     async with patient(dsn) as committer:
         await committer.submit(new_webhook(VAULT, id_, url, KINDS, "", "op"))
         if position is not None:
-            await committer.submit(ReplayWebhook(id=id_, position=position))
+            await committer.submit(ReplayWebhook(id=id_, by="op", position=position))
     return id_
 
 
@@ -115,7 +115,7 @@ async def test_everything_is_told_in_order_and_again_by_position(dsn: str, conne
         for one in receiver.received:
             Verifier(secret).verify(one.body, one.headers)
         receiver.received.clear()
-        await submit(dsn, ReplayWebhook(id=id_, position=whole[2].position))
+        await submit(dsn, ReplayWebhook(id=id_, by="op", position=whole[2].position))
         await until_row(connection, id_, lambda one: one.lag == 0)
         assert arrived(receiver) == [pair for pair, one in zip(wanted, whole, strict=True) if one.position >= whole[2].position]
 
@@ -137,7 +137,7 @@ async def test_secrets_are_sealed_and_two_sign_while_one_is_replaced(
     """No table holds a secret; while it is replaced both verify, and it goes with its webhook's key."""
     whole = await a_past(dsn, connection, 1)
     id_ = await subscribe(dsn, receiver.url())
-    await submit(dsn, await new_secret(connection, VAULT, id_, 24))
+    await submit(dsn, await new_secret(connection, VAULT, id_, 24, "op"))
     new, old = await read_secrets(connection, VAULT, id_)
     rows = await connection.fetch(
         "select s::text as row from webhooks.secrets s union all select k::text from log.idempotency k"
@@ -148,13 +148,13 @@ async def test_secrets_are_sealed_and_two_sign_while_one_is_replaced(
     for secret in (new, old):
         Verifier(secret).verify(receiver.received[0].body, receiver.received[0].headers)
     for _ in range(5):
-        await submit(dsn, await new_secret(connection, VAULT, id_, 24))
+        await submit(dsn, await new_secret(connection, VAULT, id_, 24, "op"))
     assert len(await read_secrets(connection, VAULT, id_)) == 4
-    await submit(dsn, RemoveWebhook(id=id_))
+    await submit(dsn, RemoveWebhook(id=id_, by="op"))
     assert await connection.fetchval("select count(*) from vault.keys where owner = $1", id_) == 0
     assert await read_all(connection) == []
     with pytest.raises(WebhookUnknown):
-        await submit(dsn, RemoveWebhook(id=id_))
+        await submit(dsn, RemoveWebhook(id=id_, by="op"))
 
 
 async def test_a_webhook_goes_off_after_failures_in_a_row_and_on_again(
@@ -172,7 +172,7 @@ async def test_a_webhook_goes_off_after_failures_in_a_row_and_on_again(
         await asyncio.sleep(1.5)
         assert len(receiver.received) == count == 5
         receiver.answer = lambda received: "ok"
-        await submit(dsn, SwitchWebhook(id=id_))
+        await submit(dsn, SwitchWebhook(id=id_, by="op", on=True))
         on = await until_row(connection, id_, lambda one: one.lag == 0)
     assert on.is_on and on.failures == 0 and on.failed is None
     assert list(dict.fromkeys(arrived(receiver))) == [(one.id_for(id_), one.body) for one in whole]
@@ -230,7 +230,7 @@ async def test_after_off_nothing_arrives(dsn: str, connection: Connection, recei
     id_ = await subscribe(dsn, receiver.url("late"))
     async with delivering(dsn):
         await until(lambda: receiver.received)
-        await submit(dsn, SwitchWebhook(id=id_, off_reason="op turned it off"))
+        await submit(dsn, SwitchWebhook(id=id_, by="op", on=False))
         off = await until_row(connection, id_, lambda one: not one.in_flight)
         count = len(receiver.received)
         await asyncio.sleep(1.5)

@@ -61,8 +61,8 @@ async def test_at_least_once_in_order_and_nothing_after_off(dsn: str, connection
         try:
             for round_ in range(ROUNDS):
                 receiver.received.clear()
-                await committer.submit(ReplayWebhook(id=id_, position=1))
-                await committer.submit(SwitchWebhook(id=id_))
+                await committer.submit(ReplayWebhook(id=id_, by="op", position=1))
+                await committer.submit(SwitchWebhook(id=id_, by="op", on=True))
                 end = time.monotonic() + PATIENCE
                 while (await read_one(connection, id_)).lag:
                     assert time.monotonic() < end, (seed, round_)
@@ -76,11 +76,11 @@ async def test_at_least_once_in_order_and_nothing_after_off(dsn: str, connection
                 places = [wanted.index(one) for one in arrived]
                 assert places == sorted(places), (seed, round_, places)
                 assert set(places) == set(range(len(wanted))), (seed, round_)
-            await committer.submit(ReplayWebhook(id=id_, position=1))
+            await committer.submit(ReplayWebhook(id=id_, by="op", position=1))
             receiver.received.clear()
             while not receiver.received:
                 await asyncio.sleep(0.01)
-            await committer.submit(SwitchWebhook(id=id_, off_reason="enough"))
+            await committer.submit(SwitchWebhook(id=id_, by="op", on=False, reason="enough"))
             running[0].send_signal(signal.SIGKILL)
             while (await read_one(connection, id_)).in_flight:
                 await asyncio.sleep(0.01)

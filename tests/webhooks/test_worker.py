@@ -36,7 +36,7 @@ async def test_a_worker_delivers_and_finishes_what_it_sends(
         receiver.answer = lambda received: "ok" if len(receiver.received) == 1 else "late"
         async with patient(dsn) as committer:
             await committer.submit(new_webhook(VAULT, id_, receiver.url(), KINDS, "", "op"))
-            await committer.submit(ReplayWebhook(id=id_, position=1))
+            await committer.submit(ReplayWebhook(id=id_, by="op", position=1))
         variables = environ(dsn, valkey_url, tmp_path, BALLOTPRESS_WEBHOOK_LOOPBACK="on")
         command = (sys.executable, "-P", "-m", "services.cli", "worker")
         worker = await asyncio.create_subprocess_exec(*command, env=variables)
