@@ -1,15 +1,15 @@
 """Speaking to the provider: JSON by https, within ten seconds, of bounded size, and never where a redirect leads."""
 
 import asyncio
-import ssl
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-import certifi
 import httpcore2 as httpcore
 import msgspec
+
+from services.authorities import trusted
 
 DEADLINE: Final = 10.0
 """Seconds for name, connection, TLS, request and answer."""
@@ -37,13 +37,6 @@ def is_address(url: object) -> bool:
         return False
     is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
     return is_safe and has_port and bool(parts.hostname) and "@" not in parts.netloc and not parts.fragment
-
-
-def trusted() -> ssl.SSLContext:
-    """Return the settings of TLS: this machine's authorities, which may be a company's own, and the public ones."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
 
 
 class Web:

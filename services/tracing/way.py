@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpcore2 as httpcore
 
-from services.operators.fetching import trusted
+from services.authorities import trusted
 from services.setting_groups import Tracing
 
 PATIENCE_SECONDS: Final = 2.0
