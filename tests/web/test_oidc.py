@@ -5,25 +5,19 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
-import jwt
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from services.operators import fetching
 from services.operators import provider as providers
 from services.setting_groups import GroupScopes
-from services.settings import OperatorToken, Settings
-from tests.support.oidc import CLIENT, FIRST, Key, Provider, providing
+from services.settings import Settings
+from tests.support.oidc import CLIENT, Provider, providing
+from tests.support.oidc_browser import TOKEN, Browser, browsing, failures, said
 from tests.support.settings import settings
-from tests.support.sites import client
-
-BROWSER = {"sec-fetch-site": "same-origin", "accept": "text/html"}
-TOKEN = OperatorToken(name="robot", scopes=frozenset({"read"}), token="token-of-a-robot-in-the-tests")
 
 
 @pytest.fixture
@@ -39,73 +33,12 @@ def given(dsn: str, valkey_url: str, provider: Provider) -> Settings:
     return settings(dsn, valkey_url, operator_tokens=(TOKEN,), signing_in=provider.given)
 
 
-class Browser:
-    """A browser that keeps cookies as browsers do, for the site in the test's own process."""
-
-    def __init__(self, http: httpx.AsyncClient, provider: Provider) -> None:
-        self.http = http
-        self.provider = provider
-        self.cookies: dict[str, str] = {}
-
-    async def get(self, path: str) -> httpx.Response:
-        """Open a page."""
-        return self._kept(await self.http.get(path, headers=self._headers()))
-
-    async def post(self, path: str, data: Mapping[str, str]) -> httpx.Response:
-        """Send a form."""
-        return self._kept(await self.http.post(path, data=dict(data), headers=self._headers()))
-
-    def _headers(self) -> dict[str, str]:
-        return BROWSER | {"cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
-
-    def _kept(self, answer: httpx.Response) -> httpx.Response:
-        for header in answer.headers.get_list("set-cookie"):
-            name, _, value = header.partition(";")[0].partition("=")
-            self.cookies[name] = value
-            if "Max-Age=0" in header:
-                del self.cookies[name]
-        self.http.cookies.clear()
-        return answer
-
-    async def begin(self, path: str = "/ops/sign-in/oidc") -> str:
-        """Be sent to the provider; return the state."""
-        sent = await self.get(path)
-        assert sent.status_code == 303, sent.text
-        return self.provider.begun(sent.headers["location"])
-
-    async def back(self, state: str, **query: str) -> httpx.Response:
-        """Be sent back."""
-        right = {"code": "right", "state": state, "iss": self.provider.issuer, "session_state": "of keycloak"}
-        return await self.get(f"/ops/sign-in/back?{httpx.QueryParams(right | query)}")
-
-    async def sign_in(self) -> httpx.Response:
-        """Sign in, all the way."""
-        return await self.back(await self.begin())
-
-
-@asynccontextmanager
-async def browsing(given: Settings, provider: Provider) -> AsyncIterator[Browser]:
-    """Run the site, and open a browser."""
-    async with client(given) as http:
-        yield Browser(http, provider)
-
-
 @pytest.fixture
 async def browser(given: Settings, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Browser]:
     """A browser."""
     monkeypatch.setattr(providers, "PAUSE_SECONDS", 0.0)
     async with browsing(given, provider) as made:
         yield made
-
-
-def said(answer: httpx.Response) -> str:
-    """Return the text of a page's message."""
-    return html.unescape(answer.text.split('role="alert">')[1].split("</p>")[0])
-
-
-async def failures(connection: Any) -> list[str]:
-    """Return why sign-ins failed."""
-    return [row["why"] for row in await connection.fetch("select why from operators.failed_sign_ins order by why")]
 
 
 async def test_a_group_opens_its_scopes(browser: Browser, provider: Provider, connection: Any) -> None:
@@ -134,101 +67,6 @@ async def test_signing_in_leads_to_the_page_that_was_asked_for(browser: Browser,
     for to in ("//evil.example", "https://evil.example/ops", "/ops/sign-out", "/ops%2F..%2F..", "/tools"):
         answer = await browser.back(await browser.begin(f"/ops/sign-in/oidc?to={to}"))
         assert 'content="0;url=/ops/reviews"' in answer.text
-
-
-def _hmac_with_the_public_key(claims: Mapping[str, Any]) -> str:
-    """Return a token that a verifier takes which lets the token choose the algorithm."""
-    public = FIRST.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    head, body = (jwt.utils.base64url_encode(json.dumps(part).encode()) for part in ({"alg": "HS256", "kid": "first"}, claims))
-    signed = jwt.get_algorithm_by_name("HS256").sign(head + b"." + body, public)
-    return b".".join((head, body, jwt.utils.base64url_encode(signed))).decode()
-
-
-NOW = int(time.time())
-OTHER = Key("first")
-
-
-WRONG_CLAIMS: tuple[tuple[dict[str, Any], str], ...] = (
-    ({"aud": "another-site"}, "was made for another site"),
-    ({"aud": [CLIENT, "another-site"]}, "was made for another site"),
-    ({"aud": [CLIENT, "another-site"], "azp": "another-site"}, "was made for another site"),
-    ({"azp": "another-site"}, "was made for another site"),
-    ({"iss": "https://evil.example"}, "is another provider's"),
-    ({"exp": NOW - 3600}, "is too old"),
-    ({"iat": NOW + 3600, "exp": NOW + 7200}, "of a time that hasn't come yet"),
-    ({"nonce": "another"}, "of another sign-in"),
-    ({"nonce": None}, "of another sign-in"),
-    ({"nonce": 7}, "of another sign-in"),
-    ({"sub": ""}, "names nobody"),
-    ({"sub": None}, "lacks something"),
-    ({"sub": "s" * 256}, "names nobody"),
-    ({"sub": "a\0b"}, "names nobody"),
-    ({"sub": "a\ud800"}, "names nobody"),
-    ({"exp": None}, "lacks something"),
-    ({"iat": None}, "lacks something"),
-    ({"exp": float("inf")}, "isn't the provider's, or lacks something"),
-    ({"exp": "soon"}, "isn't the provider's, or lacks something"),
-)
-
-
-async def test_an_id_token_with_a_wrong_claim_is_refused(browser: Browser, provider: Provider, connection: Any) -> None:
-    """Nobody gets in, the page says what is wrong, and it is counted."""
-    for claims, words in WRONG_CLAIMS:
-        provider.claims = claims
-        answer = await browser.sign_in()
-        assert (answer.status_code, words in said(answer)) == (403, True), (claims, said(answer))
-    assert await connection.fetchval("select count(*) from operators.sessions") == 0
-    assert await connection.fetchval("select sum(failed) from operators.failed_sign_ins") == len(WRONG_CLAIMS)
-    assert await failures(connection) == ["ID token refused"]
-
-
-NOT_SIGNED: tuple[tuple[Callable[[Mapping[str, Any]], Any], str], ...] = (
-    (lambda claims: jwt.encode(claims, None, algorithm="none", headers={"kid": "first"}), "in a way that isn't believed"),
-    (_hmac_with_the_public_key, "in a way that isn't believed"),
-    (OTHER.sign, "isn't the provider's"),
-    (Key("unknown").sign, "under a key that the provider doesn't show"),
-    (Key("first", "ES256").sign, "under a key that the provider doesn't show"),
-    (lambda claims: FIRST.sign(claims)[:-4] + "AAAA", "isn't the provider's"),
-    (lambda claims: FIRST.sign(claims, crit=["exp"]), "can't be read"),
-    (lambda claims: "not a token", "can't be read"),
-    (lambda claims: "a.b.c", "can't be read"),
-    (lambda claims: FIRST.sign({**claims, "x": "y" * 70_000}), "it sent no ID token"),
-    (lambda claims: None, "it sent no ID token"),
-)
-
-
-async def test_a_token_that_the_provider_did_not_sign_is_refused(browser: Browser, provider: Provider) -> None:
-    """No algorithm, one of shared secrets with the public key, another's key, a changed token: nobody gets in."""
-    for sign, words in NOT_SIGNED:
-        provider.sign = sign
-        answer = await browser.sign_in()
-        assert (answer.status_code, words in said(answer)) == (403, True), (words, said(answer))
-    assert "ballotpress_ops" not in browser.cookies
-
-
-async def test_keys_are_renewed_when_they_change(browser: Browser, provider: Provider) -> None:
-    """A token under a new key is believed once the provider shows it; a weak key and one for encryption never are."""
-    assert (await browser.sign_in()).status_code == 200
-    second, weak = Key("second", "ES256"), Key("weak", bits=1024)
-    provider.keys, provider.sign = [second], second.sign
-    assert (await browser.sign_in()).status_code == 200
-    provider.keys, provider.sign = [weak], lambda claims: jwt.encode(dict(claims), weak.private, "RS256", {"kid": "weak"})
-    with pytest.warns(jwt.InsecureKeyLengthWarning):
-        refused = await browser.sign_in()
-    assert "under a key that the provider doesn't show" in said(refused)
-    provider.answers["keys"] = lambda: (200, json.dumps({"keys": [FIRST.shown() | {"use": "enc"}]}).encode(), {})
-    provider.sign = Key("third").sign
-    assert (await browser.sign_in()).status_code == 403
-
-
-async def test_unknown_keys_don_t_drive_the_site_to_ask_without_end(given: Settings, provider: Provider) -> None:
-    """However many tokens name unknown keys, the provider is asked for its keys once in ten seconds."""
-    async with browsing(given, provider) as browser:
-        provider.sign = Key("unknown").sign
-        for _ in range(5):
-            assert (await browser.sign_in()).status_code == 403
-        assert provider.asked.count("keys") == 1
-        assert provider.asked.count(".well-known/openid-configuration") == 1
 
 
 async def test_a_state_is_taken_once_and_in_its_own_browser(

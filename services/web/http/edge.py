@@ -4,10 +4,8 @@ Request ids, security headers, CORS, HEAD, limits on bodies, refusals, the acces
 because each layer of middleware costs every vote. Exceptions end here and nowhere else.
 """
 
-import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from itertools import count
 from logging import DEBUG
 from secrets import token_hex
@@ -36,13 +34,13 @@ from services.web.http.problems import (
     kind_of,
     problem_answer,
 )
+from services.web.http.receiving import answer_and_drain, counted
 from services.web.http.shared import is_shared
 
 SLOW_SECONDS: Final = 1.0
 METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
 OTHER: Final = "_OTHER"  # OpenTelemetry's word for any other, which callers spell as they like: logs and metrics hold it too
 HEAD_LIMIT: Final = 32 * 1024
-DRAIN_SECONDS: Final = 2.0
 
 _EXPOSED: Final = b"ETag, Link, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
 CSP: Final = b"content-security-policy"
@@ -72,7 +70,6 @@ _NORMAL: Final = re.compile(
 )
 # The characters of a host and a port (RFC 3986, 3.2).
 _HOST: Final = re.compile(rb"[A-Za-z0-9!$&'()*+,;=\-._~:\[\]@%]*")
-_DRAINED_BYTES: Final = 4 * 1024 * 1024
 _CLOSE: Final = (b"connection", b"close")
 _CHUNKS: Final = b"transfer-encoding"
 
@@ -183,7 +180,7 @@ class Edge:
             outgoing.close()
         answer = self._refusal(error, request_id, scope, dict(scope["headers"]))
         if isinstance(error, BodyTooLarge) and not outgoing.is_head:
-            await _answer_and_drain(answer, scope, receive, outgoing.send)
+            await answer_and_drain(answer, scope, receive, outgoing.send)
         else:
             await answer(scope, receive, outgoing.send)
 
@@ -197,7 +194,7 @@ class Edge:
         """Refuse a body over its endpoint's limit: by its announced length, else by counting. Raises BodyTooLarge."""
         length = head.get(b"content-length")
         if length is None:
-            return receive if scope["method"] == "GET" else _counted(receive, self._limit_of(scope))
+            return receive if scope["method"] == "GET" else counted(receive, self._limit_of(scope))
         if len(length) > 4 and int(length[:20]) > self._limit_of(scope):
             raise BodyTooLarge(f"A body may have {self._limit_of(scope)} bytes here.")
         return receive
@@ -343,21 +340,6 @@ def body_limits(routes: Sequence[HTTPRouteHandler]) -> dict[str, int]:
     return {operation.path: operation.max_body for operation in operations if operation.max_body != BODY_LIMIT}
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
-    total = 0
-
-    async def counting() -> Any:
-        nonlocal total
-        message = await receive()
-        if message["type"] == "http.request":
-            total += len(message["body"])
-            if total > limit:
-                raise BodyTooLarge(f"A body may have {limit} bytes here.")
-        return message
-
-    return counting
-
-
 def _check_head(scope: HTTPScope, head: Mapping[bytes, bytes]) -> None:
     """Refuse a head that is too large, or that two servers could read in two ways. Raises BadInput, HeadTooLarge.
 
@@ -375,31 +357,3 @@ def _check_head(scope: HTTPScope, head: Mapping[bytes, bytes]) -> None:
         raise BadInput.at("/Host", "must be sent once")
     if head.get(_CHUNKS, b"chunked").lower() != b"chunked":
         raise BadInput.at("/Transfer-Encoding", "must be chunked, or left out")
-
-
-async def _answer_and_drain(answer: Answer, scope: HTTPScope, receive: Receive, send: Send) -> None:
-    """Send the whole answer at once, and end it when the caller has stopped sending, or after a moment.
-
-    A connection closed while the caller still writes would lose the refusal; one kept open would hold a place for nothing.
-    """
-
-    async def hold(message: Message) -> None:
-        if message["type"] == "http.response.body":
-            message = {"type": "http.response.body", "body": message["body"], "more_body": True}
-        await send(message)
-
-    await answer(scope, receive, hold)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            await _drain(receive)
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _drain(receive: Receive) -> None:
-    """Read on until the body ends, is very large, or breaks off."""
-    left = _DRAINED_BYTES
-    while left > 0:
-        message = await receive()
-        if message["type"] != "http.request" or not message.get("more_body"):
-            return
-        left -= len(message["body"])
