@@ -78,7 +78,8 @@ def wrong(log: Parts) -> Iterator[tuple[str, str]]:
         elif not part.is_attached:
             bounds = f"from ({part.first_position}) to ({part.last_position + 1})"
             mend = f"alter table log.events attach partition {part.name} for values {bounds}"
-            yield f"A part of the log was taken off: {which}", f"find out by whom; in psql it comes back by: {mend}"
+            stop = "stop the API processes until it is back: who voted in it may vote again, and counts twice"
+            yield f"A part of the log was taken off: {which}", f"{stop}; find out by whom; in psql it comes back by: {mend}"
     for name in log.changeable:
         trigger = f"create or replace trigger events_append_only before update or delete or truncate on {name}"
         mend = f"{trigger} for each statement execute function log.refuse_change()"

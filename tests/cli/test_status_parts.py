@@ -49,6 +49,16 @@ async def test_a_part_that_is_not_as_it_must_be_is_found(connection: Any, sql: s
     assert await wrong(connection) == []
 
 
+async def test_votes_are_to_stop_while_a_part_is_off(connection: Any) -> None:
+    """Who decides can't see the ballots in it: the advice begins with the processes that take votes."""
+    await make_small(connection, 10)
+    await connection.execute("select log.make_room(25)")
+    await connection.execute("alter table log.events detach partition log.events_1")
+    problems = (await read_status(connection, MONDAY)).problems
+    (advice,) = (problem.advice for problem in problems if "taken off" in problem.what)
+    assert advice.startswith("stop the API processes until it is back")
+
+
 async def test_a_part_that_is_gone_is_found(connection: Any) -> None:
     """A table that somebody dropped is named, with the positions that it held."""
     await make_small(connection, 10)
