@@ -17,10 +17,10 @@ from events.log.event import Registry
 from events.log.transaction import Appended, Batch, Known, Outcome, decide, name
 
 SMALL: Final = 8
-"""Commands of a batch that is always decided on a guess: if it is wrong, two round trips are still half of the locked way's."""
+"""Commands of a batch that is always decided on a guess: if it is wrong, two round trips are still half of the locked way's.
 
-LARGEST: Final = 64
-"""Commands of a batch that is decided on a guess while guesses are right: a larger one gains nothing by it."""
+A larger one is decided on a guess while guesses are right.
+"""
 
 SHORTEST_REST: Final = 1.0
 LONGEST_REST: Final = 64.0
@@ -64,7 +64,7 @@ class Chances:
 
     def good_for(self, size: int) -> bool:
         """Return whether a batch of so many commands is worth a try."""
-        return self.lost.is_over and (size <= SMALL or (size <= LARGEST and self.wrong.is_over))
+        return self.lost.is_over and (size <= SMALL or self.wrong.is_over)
 
     def take_wrong(self, size: int) -> None:
         """Note that the guess about a batch of so many commands was wrong."""

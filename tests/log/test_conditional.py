@@ -117,6 +117,22 @@ async def test_a_first_vote_takes_one_statement(committer: Committer, tried: lis
     assert tried[1:3] == ["appended", "appended"]
 
 
+async def test_a_crowds_first_votes_take_one_statement(dsn: str, tried: list[str], connection: Any) -> None:
+    """A large batch is decided on a guess too; after a wrong one it takes the lock, and a voter's change is what it is."""
+    await connection.execute("select log.make_room(1000)")
+    async with patient(dsn) as committer:
+        await warm(committer)
+        tried.clear()
+        voters = [new_id() for _ in range(100)]
+        for choice, previous in (("ship", None), ("skip", "ship"), (None, "skip")):
+            receipts = await asyncio.gather(*(committer.submit(CastVote(voter, "a", choice)) for voter in voters))
+            assert {(receipt.appended, receipt.value.previous) for receipt in receipts} == {(1, previous)}
+            assert [receipt.position for receipt in receipts] == [
+                *range(await head(connection) - 99, await head(connection) + 1)
+            ]
+    assert tried == ["appended", "appended"]  # a guess that was right, one that was wrong, and none
+
+
 async def test_another_ones_vote_in_between_costs_nothing(
     committer: Committer, happens: list[Meddling], tried: list[str], connection: Any
 ) -> None:

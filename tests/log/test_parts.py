@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from events import ballots
 from events.catalog import ToolUnlisted
 from events.commands.ballots import CastVote
 from events.log import ids, parts
@@ -136,6 +137,7 @@ async def test_appends_go_by_indexes_of_a_part_that_was_empty(small: Any, dsn: s
     """A statement that was planned while a part was known to be empty doesn't pass over all of it once it is full."""
     await parts.make_room_ahead(small, 200)
     await small.execute("vacuum analyze log.events")
+    await small.execute("select pg_stat_force_next_flush()")  # the scans by which the parts' indexes were made
     before = await small.fetch(READ_SCANS)
     async with patient(dsn) as committer:
         await add_tools(committer, "a")
@@ -189,3 +191,44 @@ async def test_a_packing_that_was_cut_short_is_done_anew(small: Any, dsn: str) -
     assert await parts.keep(small) == 2
     assert all(row["is_whole"] for row in await small.fetch(READ_INDEXES))
     await other.close()
+
+
+READ_PROBES = "select relname, idx_scan from pg_stat_xact_user_tables where relname ~ '^events_[0-9]+$'"
+
+
+@pytest.mark.parametrize("asked", ["log.stand($1, array_fill(0::bigint, array[80]))", "count(*) = 0 from log.lasts($1)"])
+async def test_a_full_part_is_asked_once_for_many_new_streams(small: Any, voting: Committer, asked: str) -> None:
+    """Where a batch's streams end is asked of each full part by one search, not by one for each new voter's stream."""
+    await vote(voting, 69)
+    voters = [new_id() for _ in range(40)]
+    streams = [stream for voter in voters for stream in (ids.stream_of(voter), ballots.stream(voter, new_id()))]
+    await small.execute("set enable_seqscan = off")
+    async with small.transaction():
+        before = dict(await small.fetch(READ_PROBES))
+        assert await small.fetchval(f"select {asked}", streams) is True
+        after = dict(await small.fetch(READ_PROBES))
+    assert {part: after[part] - before.get(part, 0) for part in after} == {f"events_{n}": 1 for n in range(7)}
+
+
+PLAIN_LASTS = """
+select distinct on (e.stream) array_position($1, e.stream), e.version, e.position from log.events e
+where e.stream = any($1) order by e.stream, e.version desc
+"""
+
+
+async def test_the_end_of_a_stream_is_found_in_whatever_part(voting: Committer, small: Any) -> None:
+    """Streams that go on from part to part, begin in any of them or nowhere end where a plain look at all events says."""
+    voters = [new_id() for _ in range(9)]
+    for n in range(60):
+        await voting.submit(CastVote(voters[n * n % 7], "a", ("ship", "skip", None)[n % 3]))
+    tool = await small.fetchval("select data->>'tool' from log.events where type = 'ToolAdded'")
+    streams = [stream for voter in voters for stream in (ids.stream_of(voter), ballots.stream(voter, tool))]
+    expected = sorted(map(tuple, await small.fetch(PLAIN_LASTS, streams)))
+    found = await small.fetch("select n, version, position from log.lasts($1)", streams)
+    assert len(expected) == 4 and sorted(map(tuple, found)) == expected
+    positions = dict.fromkeys(range(1, len(streams) + 1), 0) | {n: position for n, _, position in expected}
+    stand = "select log.stand($1, $2)"
+    assert await small.fetchval(stand, streams, [*positions.values()]) is True
+    assert await small.fetchval(stand, streams, [0] * len(streams)) is False
+    new = [stream for n, stream in enumerate(streams, 1) if not positions[n]]
+    assert await small.fetchval(stand, new, [0] * len(new)) is True

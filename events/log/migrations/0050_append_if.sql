@@ -8,6 +8,8 @@
 --                `recorded_at` (`extra` is the listing's position; `holds` says whether the log has the mark's event) and the last
 --                events. The head must be `unmoved` where a command was decided on the event of another one of the same batch.
 --
+-- log.stand (0066) says whether streams end where they are expected to.
+--
 -- As exact as a decision under the lock: the check reads head and streams in one snapshot, and the update asks for the very head
 -- that the check saw, so nobody appended in between. If somebody did, a second try has the lock before it checks.
 -- (stream, version) stays unique, and positions dense, because who appends holds the head's row until the commit, here as there.
@@ -35,10 +37,7 @@ begin
                h.listing_position = listing and (unmoved is null or h.position = unmoved)
                and (cardinality(to_streams) = 0 or h.position + cardinality(to_streams) <= room)
                and log.holds(mark_position, mark_at, mark_stream)
-               and positions = array(
-                   select coalesce(e.position, 0)
-                   from generate_subscripts(streams, 1) as s(n) left join log.lasts(streams) e on e.n = s.n order by s.n
-               )
+               and log.stand(streams, positions)
         into before.position, before.recorded_at, stands
         from log.head h;
         if not stands then
