@@ -23,14 +23,13 @@ LOOKS: Final = "ballotpress-looks"
 _REPLICA: Final = f"""
 select set_config('application_name', $1, false) as name, pg_is_in_recovery() as follows, s.system_identifier as system,
        pg_postmaster_start_time() as started, {wal.REPLAYED} as replayed,
-       coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 0)::float8 as quiet_seconds,
-       h.position, e.recorded_at, e.stream,
+       pg_last_xact_replay_timestamp() as committed, h.position, e.recorded_at, e.stream,
        (select count(*) from pg_stat_activity where application_name = '{READS}') as readers
 from pg_control_system() s cross join log.head h left join lateral log.at_position(h.position) e on true
 """  # noqa: S608 - made of our own names
 _PRIMARY: Final = f"""
 select s.system_identifier as system, pg_postmaster_start_time() as started,
-       {wal.WRITTEN} as written, h.position
+       {wal.WRITTEN} as written, h.position, clock_timestamp() as at
 from pg_control_system() s cross join log.head h
 """  # noqa: S608 - made of our own names
 
@@ -41,7 +40,7 @@ HEAD: Final = "select position from log.head"
 
 
 class AtReplica(msgspec.Struct, frozen=True, kw_only=True):
-    """A replica at one moment: how far it has replayed, for how long nothing came, and its log's last event.
+    """A replica at one moment: how far it has replayed, when that was committed, and its log's last event.
 
     `follows` is false of a server that takes writes itself.
     """
@@ -50,19 +49,20 @@ class AtReplica(msgspec.Struct, frozen=True, kw_only=True):
     system: int
     started: datetime
     replayed: int
-    quiet_seconds: float
+    committed: datetime | None
     position: int
     mark: Mark | None
     readers: int
 
 
 class AtPrimary(msgspec.Struct, frozen=True):
-    """The server that takes writes at one moment: how much it has written, and the position of the log's head."""
+    """The server that takes writes at one moment of its clock: how much it has written, and the position of the log's head."""
 
     system: int
     started: datetime
     written: int
     position: int
+    at: datetime
 
 
 async def at_replica(connection: Reads, name: str) -> AtReplica:
@@ -71,7 +71,7 @@ async def at_replica(connection: Reads, name: str) -> AtReplica:
     at: datetime | None = row["recorded_at"]
     stream: UUID | None = row["stream"]
     mark = None if at is None or stream is None else Mark(row["position"], at, stream)
-    plain = ("follows", "system", "started", "replayed", "quiet_seconds", "position", "readers")
+    plain = ("follows", "system", "started", "replayed", "committed", "position", "readers")
     return AtReplica(**{name: row[name] for name in plain}, mark=mark)
 
 
@@ -84,6 +84,11 @@ async def hand_on(connection: Reads) -> tuple[int, int]:
     """Have all that was to be seen before written, and return how much that is and the position of the log's head."""
     written, position = await connection.fetchrow(_HAND_ON)
     return written, position
+
+
+def quiet_seconds(replica: AtReplica, primary: AtPrimary) -> float:
+    """Return for how long a replica has got nothing. Both times are the primary's: clocks of two machines may differ."""
+    return 0.0 if replica.committed is None else max(0.0, (primary.at - replica.committed).total_seconds())
 
 
 def lacks(replica: AtReplica, primary: AtPrimary | None) -> bool:

@@ -51,8 +51,9 @@ async def _look(replica: Replica, at: AtPrimary | None) -> None:
 async def _judge(replica: Replica, at: AtPrimary | None, primary: Reads) -> None:
     """Say how a replica stands; one that never had what the primary had lags by as long as nothing came."""
     seen = replica.at
-    is_behind = seen is not None and at is not None and seen.replayed < at.written
-    lag = seen.quiet_seconds if seen is not None and is_behind else 0.0
+    lag = 0.0
+    if seen is not None and at is not None and seen.replayed < at.written:
+        lag = look.quiet_seconds(seen, at)
     replica.judge(at, lag, is_held=await _is_held(replica, at, primary))
     if replica.is_doubted:  # a commit is sent before it is told
         await asyncio.sleep(AHEAD_SECONDS)

@@ -125,8 +125,7 @@ class Site:
         own_hour = settings.newsletter.hour if settings.pace.own_hour else None
         self.theme = Theme(settings.identity, FILTERS, GLOBALS | {"base_url": settings.base_url, "own_hour": own_hour})
         self.is_leaving = False
-        self.is_migrated = False
-        """Whether the database was seen to have this release's schema."""
+        self.is_migrated = False  # it wasn't seen yet that the database has this release's schema
         self.metrics.registry.register(Load(self.admission))
         if self.tracing is not None:
             self.metrics.registry.register(SpansSent(self.tracing.spans))
@@ -235,7 +234,6 @@ class Site:
         if self.tracing is not None:
             commands, told = self.tracing.commands, self.tracing.refreshes.hear
             commands.tell = rung.say
-
         tasks = [
             *([] if self.readers is None else [asyncio.create_task(self.readers.run())]),
             asyncio.create_task(rung.run()),

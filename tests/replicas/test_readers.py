@@ -5,7 +5,7 @@ import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from services.replicas.once import read_standings
 from services.replicas.readers import Readers, replicas_of
 from services.replicas.replica import Replica, Written
 from tests.support import servers, standbys
+from tests.support.processes import PATIENCE
 from tests.support.replicas import Cluster, Open, frozen, reading
 from tests.support.runners import until
 from tests.support.settings import settings
@@ -193,9 +194,9 @@ async def _read_slowly(readers: Readers) -> None:
         await readers.fetchval("select pg_sleep(0.6)")
 
 
-async def test_a_primary_that_freezes_is_left_for_a_replica(ours: Cluster, readers: Open) -> None:
-    """Who reads there, when every machine of it stands still, is answered by a replica, and not only whoever comes later."""
-    async with readers() as made:
+async def test_a_primary_that_freezes_is_left_for_a_replica(ours: Cluster, dsn: str) -> None:
+    """Who reads there, when every process of it stands still, is answered by a replica, and not only whoever comes later."""
+    async with reading(dsn, replicas_of(ours.url(servers.name_of(dsn)), 3600), seconds=PATIENCE) as made:
         await until(lambda: elsewhere(made))
         assert await made.doubt()
         slow = [asyncio.create_task(made.fetchval("select pg_is_in_recovery() from pg_sleep(0.2)")) for _ in range(8)]
@@ -311,13 +312,13 @@ async def test_reads_go_on_without_a_primary(ours: Cluster, dsn: str) -> None:
         assert made.are_elsewhere
 
 
-ONE = AtPrimary(1, datetime(2026, 1, 1, tzinfo=UTC), 500, 9)
+ONE = AtPrimary(1, datetime(2026, 1, 1, tzinfo=UTC), 500, 9, datetime(2026, 1, 3, tzinfo=UTC))
 
 
 def seen(**fields: Any) -> AtReplica:
     """Return what a look at a replica in step finds, but for some of it."""
     plain = {
-        "follows": True, "system": 1, "started": datetime(2026, 1, 2, tzinfo=UTC), "replayed": 500, "quiet_seconds": 0.0,
+        "follows": True, "system": 1, "started": datetime(2026, 1, 2, tzinfo=UTC), "replayed": 500, "committed": None,
         "position": 9, "mark": Mark(9, datetime(2026, 1, 1, tzinfo=UTC), UUID(int=1)), "readers": 0,
     }  # fmt: skip
     return AtReplica(**{**plain, **fields})
@@ -351,6 +352,14 @@ async def test_a_history_of_its_own_is_told_from_a_commit_not_yet_told(monkeypat
     monkeypatch.setattr("services.replicas.replica.AHEAD_SECONDS", -1.0)
     replica.judge(ONE, 0.0, is_held=False)
     assert replica.why is not None and "make the replica anew" in replica.why
+
+
+@pytest.mark.parametrize(
+    ("committed", "seconds"), [(None, 0), (ONE.at - timedelta(seconds=3), 3), (ONE.at + timedelta(hours=1), 0)]
+)
+def test_how_long_nothing_came_is_told_by_the_primary_s_clock(committed: datetime | None, seconds: float) -> None:
+    """A replica's own clock may differ by hours: what it shows is when the primary committed, and is compared with that."""
+    assert look.quiet_seconds(seen(committed=committed), ONE) == seconds
 
 
 def test_lag_is_how_long_the_first_that_is_lacking_has_waited() -> None:

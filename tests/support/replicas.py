@@ -172,9 +172,9 @@ def cluster(**settings: str) -> Iterator[Cluster]:
 
 
 @asynccontextmanager
-async def reading(dsn: str, replicas: Sequence[Known]) -> AsyncIterator[Readers]:
-    """Read as a process does, for a while."""
-    async with postgres.pool(dsn, "web", size=10, seconds=5) as primary:
+async def reading(dsn: str, replicas: Sequence[Known], seconds: float = 5) -> AsyncIterator[Readers]:
+    """Read as a process does, for a while; a read at the primary, and a connection there, may take so many seconds."""
+    async with postgres.pool(dsn, "web", size=10, seconds=seconds, connect_seconds=seconds) as primary:
         readers = Readers(dsn, primary, replicas)
         task = asyncio.create_task(readers.run())
         try:

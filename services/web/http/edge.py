@@ -51,13 +51,7 @@ _OF_PAGES: Final = (
 )
 # What depends on who asks: the request's own id, and whether its origin may read the answer.
 _OF_ONE: Final = frozenset(
-    {
-        b"vary",
-        b"x-request-id",
-        b"access-control-allow-origin",
-        b"access-control-allow-credentials",
-        b"access-control-expose-headers",
-    }
+    b"vary x-request-id access-control-allow-origin access-control-allow-credentials access-control-expose-headers".split()
 )
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _FOR_US_ALONE: Final = (b"cross-origin-resource-policy", b"same-origin")
