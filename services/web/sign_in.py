@@ -49,7 +49,7 @@ async def sign_in_page(call: Call, query: SignInQuery) -> Answer:
 async def sign_in_form(call: Call) -> Answer:
     """Sign an operator in by a token; wrong ones are counted with those of programs."""
     call.site.refuse_guesses(call.network)
-    call.add_headers(await call.site.limit_sign_in(call.network))
+    call.add_limits(await call.site.limit_sign_in(call.network))
     form = await read_form(call, SignIn)
     if not call.site.settings.signing_in.by_token:
         return show_sign_in(call, form.to, "Here nobody signs in by a token.", status=403)

@@ -60,7 +60,6 @@ from services.web.http.limits import Limits
 from services.web.http.metrics import Load, Metrics, SpansSent
 from services.web.http.networks import LOCAL, Network, Networks, Share
 from services.web.http.patience import Patience
-from services.web.http.problems import TooManyRequests
 from services.web.http.puzzles import Puzzles
 from services.web.http.spent import Spent
 from services.web.http.theme import Theme
@@ -68,6 +67,7 @@ from services.web.live import Live
 from services.web.log_check import Batches, log_check, servers_check
 from services.web.public_tree import PublicTree
 from services.web.replica_check import watch_replicas
+from services.web.sign_ups import SignUps
 from services.web.wait import ViewProgress, clock_check, history_check, schema_check, view_checks
 from services.webhooks.posting import Poster
 
@@ -146,9 +146,7 @@ class Site:
         self.schedule = schedule_of(settings.newsletter)
         self._carrying: set[asyncio.Task[None]] = set()
         self._finder: tuple[int, Finder] | None = None
-        self._signups = Share("sign-ups", settings.newsletter.signups_per_hour, 3600)
-        self._first_signups = Share("first-sign-ups", 1, 3600)
-        self._further_signups = Limit("further-sign-ups", -(-settings.newsletter.signups_in_all_per_hour // 2), 3600)
+        self._sign_ups = SignUps(settings.newsletter)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -307,20 +305,8 @@ class Site:
         return await self.limits.take(*self._network_writes.counters(network))
 
     async def limit_signup(self, network: Network) -> Headers:
-        """Count a sign-up. Raises TooManyRequests.
-
-        A network's first of an hour is never refused because of others. All further ones share half of the hour's mails, so
-        that few networks that ask a lot leave the other half to those that have not asked yet.
-        """
-        own = self._signups.counters(network)
-        return await self.limits.take(*own, *(() if await self._is_first_signup(network) else [(self._further_signups, "all")]))
-
-    async def _is_first_signup(self, network: Network) -> bool:
-        try:
-            await self.limits.take(*self._first_signups.counters(network))
-        except TooManyRequests:
-            return False
-        return True
+        """Count a sign-up. Raises TooManyRequests."""
+        return await self._sign_ups.take(self.limits, network)
 
     async def limit_sign_in(self, network: Network) -> Headers:
         """Count an operator's sign-in, whatever comes of it: a program calls with its token. Raises TooManyRequests."""
