@@ -19,10 +19,11 @@ from tests.support import calling, go, go_witness
 from tests.support.http import serving
 from tests.support.live_log import Live, stranger
 from tests.support.log import go_back, take_views_back
-from tests.support.processes import COMMAND, started, wait_for
+from tests.support.processes import wait_for
 from tests.support.settings import LOG_KEY, UNLIMITED
 from tests.support.shell import Shell
 from tests.support.signing import SEED
+from tests.support.stem import forked
 from tests.support.tampers import disarm
 
 pytestmark = pytest.mark.postgres
@@ -51,8 +52,10 @@ class Place(NamedTuple):
     def unready(self, port: int | None) -> Iterator[None]:
         """Run the site at a port, though it isn't ready."""
         environment, output = self.shell.environ | UNLIMITED, self.folder / "output"
-        api, projector = (*COMMAND, "api", "--port", str(port)), (*COMMAND, "projector")
-        with started(api, environment, output), started(projector, environment, output):
+        with (
+            forked("api", "--port", str(port), environ=environment, output=output),
+            forked("projector", environ=environment, output=output),
+        ):
             yield
 
 

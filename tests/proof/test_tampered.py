@@ -22,11 +22,12 @@ from services.proof.memory import Memory
 from services.proof.signer import Keys, Signing
 from tests.support import calling, go, servers
 from tests.support.live_log import living
-from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_for
+from tests.support.processes import PATIENCE, free_port, wait_for
 from tests.support.runners import catch_up
 from tests.support.settings import environ
 from tests.support.shell import Shell
 from tests.support.signing import VIEW, sign
+from tests.support.stem import forked
 from tests.support.tampers import (
     EVENTS,
     SHORTER,
@@ -97,7 +98,7 @@ async def served(dsn: str, past: Past, folder: Path) -> AsyncIterator[str]:
     port = free_port()
     environment = environ(dsn, past.valkey_url, BALLOTPRESS_PACK_DIR=str(folder / "packs"))
     url = f"http://127.0.0.1:{port}"
-    with started((*COMMAND, "api", "--port", str(port)), environment, folder / "output"):
+    with forked("api", "--port", str(port), environ=environment, output=folder / "output"):
         assert wait_for(lambda: answers(url)), (folder / "output").read_text()[-2000:]
         yield url
 

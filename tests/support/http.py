@@ -10,8 +10,9 @@ import httpx
 
 from tests.support import calling
 from tests.support.catalogs import tool
-from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_for
+from tests.support.processes import PATIENCE, free_port, wait_for
 from tests.support.settings import LOG_KEY, UNLIMITED, environ
+from tests.support.stem import forked
 
 SCOPES = ("catalog", "moderate", "voters", "digest", "read", "webhooks", "quarantine", "operators")
 OPERATOR_TOKENS = {scope: f"token-of-the-{scope}-operator" for scope in SCOPES} | {"all": "token-of-every-operation"}
@@ -53,7 +54,10 @@ def serving(dsn: str, valkey_url: str, log: Path, **more: str) -> Iterator["Site
     environment = environ(dsn, valkey_url, **UNLIMITED, **own, **files) | more
     port = free_port()
     base_url = f"http://127.0.0.1:{port}"
-    with started((*COMMAND, "api", "--port", str(port)), environment, log), started((*COMMAND, "projector"), environment, log):
+    with (
+        forked("api", "--port", str(port), environ=environment, output=log),
+        forked("projector", environ=environment, output=log),
+    ):
         wait_until_ready(base_url, lambda: log.read_text()[-2000:])
         with calling.Client(base_url=base_url, timeout=PATIENCE) as client:
             yield Site(client)
