@@ -34,7 +34,7 @@ LOST = 3
 VKEY = Keys((SEED,)).vkeys(ORIGIN)[0]
 
 
-class Place(NamedTuple):
+class Ground(NamedTuple):
     """Where a site of the test's own lives: its database, its folder, and a shell on both."""
 
     dsn: str
@@ -60,11 +60,11 @@ class Place(NamedTuple):
 
 
 @pytest.fixture
-def place(dsn: str, valkey_url: str, tmp_path: Path) -> Place:
+def ground(dsn: str, valkey_url: str, tmp_path: Path) -> Ground:
     """A site that doesn't run yet."""
     shell = Shell(tmp_path / "home", dsn, valkey_url)
     shell.environ |= {"BALLOTPRESS_LOG_KEY": LOG_KEY, "BALLOTPRESS_CHECKPOINT_FILE": str(tmp_path / "checkpoint")}
-    return Place(dsn, valkey_url, tmp_path, shell)
+    return Ground(dsn, valkey_url, tmp_path, shell)
 
 
 def votes(live: Live, count: int) -> str:
@@ -88,17 +88,17 @@ def cosigned(live: Live, vkey: str) -> bool:
 
 
 async def test_a_witness_in_go_cosigns_what_a_site_publishes(
-    connection: "asyncpg.Connection[Any]", place: Place, tmp_path: Path
+    connection: "asyncpg.Connection[Any]", ground: Ground, tmp_path: Path
 ) -> None:
     """Readers who ask for it find its line right, by its key or by a policy; one that begins anew is gone on with."""
     program = go.build("witness", tmp_path)
     policy = tmp_path / "policy"
-    with place.serving() as live:
+    with ground.serving() as live:
         live.site.add_tool(slug="alpha")
         votes(live, 2)
         for _ in range(2):  # the second time it has forgotten everything, and we have not
             with go_witness.running(program, VKEY) as witness:
-                place.shell("proof", "witness", "add", witness.vkey, witness.url, status=0)
+                ground.shell("proof", "witness", "add", witness.vkey, witness.url, status=0)
                 await ask_witnesses(connection)
                 assert wait_for(lambda: cosigned(live, witness.vkey)), (tmp_path / "output").read_text()[-2000:]
                 policy.write_text(f"log {VKEY}\nwitness w {witness.vkey}\ngroup all-of-them all w\nquorum all-of-them\n")
@@ -106,29 +106,29 @@ async def test_a_witness_in_go_cosigns_what_a_site_publishes(
                     status, said = stranger(tmp_path, live.url, *words)
                     assert (status, "and cosigned by 1" in said) == (0, True), said
             votes(live, 1)
-        (listed,) = place.shell("proof", "witness", "list", "--json").json()["witnesses"]
+        (listed,) = ground.shell("proof", "witness", "list", "--json").json()["witnesses"]
         assert listed["failed"] is None
         status, said = stranger(tmp_path, live.url, "--witness", witness.vkey)
         assert (status, "lacks cosignatures" in said) == (2, True), said
 
 
 async def test_a_witness_in_go_that_is_ahead_stops_the_signer(
-    connection: "asyncpg.Connection[Any]", place: Place, tmp_path: Path
+    connection: "asyncpg.Connection[Any]", ground: Ground, tmp_path: Path
 ) -> None:
     """It cosigned more of this log than the site knows: nothing is signed until an operator has looked."""
     program = go.build("witness", tmp_path)
     ahead = sign(ORIGIN, 5000, b"r" * 32, [Signer(ORIGIN, SEED)])
-    with place.serving() as live, go_witness.running(program, VKEY) as witness:
+    with ground.serving() as live, go_witness.running(program, VKEY) as witness:
         live.site.add_tool(slug="alpha")
         before = votes(live, 1)
         assert witness.add(0, [], ahead.note)[0] == 200
-        place.shell("proof", "witness", "add", witness.vkey, witness.url, status=0)
+        ground.shell("proof", "witness", "add", witness.vkey, witness.url, status=0)
         await ask_witnesses(connection)
-        assert wait_for(lambda: "knows 5000 positions" in place.shell("proof", "status").out)
+        assert wait_for(lambda: "knows 5000 positions" in ground.shell("proof", "status").out)
         live.site.visitor().vote("alpha", "skip")
-        assert "knows 5000 positions" in place.shell("proof", "status", status=1).out
+        assert "knows 5000 positions" in ground.shell("proof", "status", status=1).out
         assert live.note() == before
-        place.shell("proof", "witness", "remove", "witness.example/w1", status=0)
+        ground.shell("proof", "witness", "remove", "witness.example/w1", status=0)
         assert votes(live, 1) != before
 
 
@@ -142,13 +142,13 @@ def fetched(url: str, path: str) -> str:
 
 
 async def test_a_log_that_began_anew_is_served_beside_the_old_one(
-    connection: "asyncpg.Connection[Any]", place: Place, tmp_path: Path
+    connection: "asyncpg.Connection[Any]", ground: Ground, tmp_path: Path
 ) -> None:
     """Who knew the lost end is told of the loss, by status 3; who knew only what is left finds all right; and so again."""
     early, late = tmp_path / "early", tmp_path / "late"
     early.mkdir()
     late.mkdir()
-    with place.serving() as live:
+    with ground.serving() as live:
         live.site.add_tool(slug="alpha")
         kept = verify.read_note(votes(live, 3))
         assert stranger(early, live.url)[0] == 0
@@ -156,10 +156,10 @@ async def test_a_log_that_began_anew_is_served_beside_the_old_one(
         assert stranger(late, live.url)[0] == 0
     await go_back(connection, kept.size + 1)
     await take_views_back(connection)
-    with place.unready(live.site.client.base_url.port):
+    with ground.unready(live.site.client.base_url.port):
         assert wait_for(lambda: fetched(live.url, "/log/1/checkpoint"))
-        assert wait_for(lambda: place.shell("proof", "status").status == 1)
-        made = place.shell("proof", "restart", "--reason", "the disk burned", "--yes", "--json").json()
+        assert wait_for(lambda: ground.shell("proof", "status").status == 1)
+        made = ground.shell("proof", "restart", "--reason", "the disk burned", "--yes", "--json").json()
         common = made["common"]  # the last of the signed sizes that are left
         assert made["origin"] == f"{HOST}/log/2" and kept.size <= common <= kept.size + 1
         assert wait_for(lambda: fetched(live.url, "/log/2/checkpoint"))
@@ -177,17 +177,17 @@ async def test_a_log_that_began_anew_is_served_beside_the_old_one(
             assert stranger(tmp_path, live.url, "--key", key, "--old", tmp_path / "lost.note")[0] == 3
 
 
-async def test_a_new_key_is_learnt_from_the_old_one(place: Place, tmp_path: Path) -> None:
+async def test_a_new_key_is_learnt_from_the_old_one(ground: Ground, tmp_path: Path) -> None:
     """While both sign, who trusts either finds all right; who came then goes on when the new one is alone."""
     reader = tmp_path / "reader"
     reader.mkdir()
-    with place.serving() as live:
+    with ground.serving() as live:
         live.site.add_tool(slug="alpha")
         votes(live, 2)
         assert stranger(reader, live.url)[0] == 0
-        made = place.shell("proof", "key", "--new", "--json").json()
+        made = ground.shell("proof", "key", "--new", "--json").json()
         live.signed()
-    with place.serving(BALLOTPRESS_LOG_KEY=made["BALLOTPRESS_LOG_KEY"]) as live:
+    with ground.serving(BALLOTPRESS_LOG_KEY=made["BALLOTPRESS_LOG_KEY"]) as live:
         assert votes(live, 1).count("— ") == 2
         assert live.vkey() == made["vkey"]
         for number, key in enumerate((VKEY, made["vkey"])):
@@ -196,7 +196,7 @@ async def test_a_new_key_is_learnt_from_the_old_one(place: Place, tmp_path: Path
             status, said = stranger(folder, live.url, "--key", key)
             assert status == 0, said
         assert comes_back(reader, live)[0] == 0
-    with place.serving(BALLOTPRESS_LOG_KEY=made["BALLOTPRESS_LOG_KEY"].partition(",")[0]) as live:
+    with ground.serving(BALLOTPRESS_LOG_KEY=made["BALLOTPRESS_LOG_KEY"].partition(",")[0]) as live:
         assert votes(live, 1).count("— ") == 1
         for folder in (reader, tmp_path / "0", tmp_path / "1"):
             status, said = comes_back(folder, live)
@@ -220,12 +220,12 @@ from log.head h, generate_series(1, $1) n
 
 
 async def test_packs_and_exports_of_a_long_log_are_taken(
-    connection: "asyncpg.Connection[Any]", place: Place, tmp_path: Path
+    connection: "asyncpg.Connection[Any]", ground: Ground, tmp_path: Path
 ) -> None:
     """A stranger fetches the full pack, which is made for that; an export is right without a network, whole and in part."""
     await connection.execute(FILL, ENTRIES + 10)
     await connection.execute("update log.head set position = $1, recorded_at = now()", ENTRIES + 10)
-    with place.serving() as live:
+    with ground.serving() as live:
         live.site.add_tool(slug="alpha")
         part = verify.read_note(votes(live, 1)).size
         votes(live, 2)
@@ -234,11 +234,11 @@ async def test_packs_and_exports_of_a_long_log_are_taken(
         assert len(list((tmp_path / "packs").iterdir())) == 1
     file = tmp_path / "log.jsonl"
     for to in ((), ("--to", str(part)), ("--to", str(part + 1))):
-        place.shell("proof", "export", str(file), *to, status=0)
+        ground.shell("proof", "export", str(file), *to, status=0)
         status, said = stranger(tmp_path, file, "--key", VKEY)
         assert status == 0, said
     unsigned = tmp_path / "unsigned.jsonl"
-    refused = place.shell("proof", "export", str(unsigned), "--to", "1", status=1)
+    refused = ground.shell("proof", "export", str(unsigned), "--to", "1", status=1)
     assert "first checkpoint covers" in refused.err
     assert not unsigned.exists()
 
@@ -249,11 +249,13 @@ update proof_1.tiles set hashes = set_bit(hashes, 38405, 1 - get_bit(hashes, 384
 SWAP = "update log.events set recorded_at = recorded_at + $1::interval where position = 150"
 
 
-async def test_what_was_tampered_with_and_mended_is_kept_by_nobody(connection: "asyncpg.Connection[Any]", place: Place) -> None:
+async def test_what_was_tampered_with_and_mended_is_kept_by_nobody(
+    connection: "asyncpg.Connection[Any]", ground: Ground
+) -> None:
     """A proof that doesn't lead to the signed root isn't given, a tile isn't kept; mended, the same process serves both."""
     await connection.execute(FILL, 600)
     await connection.execute("update log.head set position = 600, recorded_at = now()")
-    with place.serving() as live:
+    with ground.serving() as live:
         live.site.add_tool(slug="alpha")
         note = verify.read_note(votes(live, 1))
         await disarm(connection)
