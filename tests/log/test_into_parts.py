@@ -27,6 +27,19 @@ where c.oid = any(select $1::regclass union select i.indexrelid from pg_index i 
 """
 
 
+POLICY = """
+create policy own on log.events as restrictive for select to pg_monitor, public using (version > 0 and type <> 'x')
+"""
+RIGHTS = (
+    "select attname, attacl from pg_attribute where attrelid = $1::text::regclass and attacl is not null",
+    "select relrowsecurity from pg_class where oid = $1::text::regclass and relrowsecurity",
+    "select polname, polcmd, polpermissive, polroles, pg_get_expr(polqual, polrelid) as using"
+    " from pg_policy where polrelid = $1::text::regclass",
+    "select p.pubname, r.prattrs, pg_get_expr(r.prqual, r.prrelid) as rows"
+    " from pg_publication_rel r join pg_publication p on p.oid = r.prpubid where r.prrelid = $1::text::regclass",
+)
+
+
 @pytest.fixture(scope="module")
 def older(postgres: servers.Postgres) -> str:
     """The name of a database as the release before left it, with some events."""
@@ -36,6 +49,10 @@ def older(postgres: servers.Postgres) -> str:
         connection = await asyncpg.connect(dsn)
         await fill(connection, EVENTS)
         await connection.execute("grant select on log.events to pg_monitor")
+        await connection.execute("grant select (position) on log.events to pg_read_all_stats with grant option")
+        await connection.execute("alter table log.events enable row level security")
+        await connection.execute(POLICY)
+        await connection.execute("create publication told for table log.events (position, type) where (version > 1)")
         await connection.execute("create index by_type on log.events (type)")
         await connection.execute("create unique index apart on log.events (position, type)")
         await connection.execute("create view public.cast_votes as select * from log.events where type = 'VoteCast'")
@@ -65,6 +82,9 @@ async def must_be_in_parts(connection: Any) -> None:
     assert await connection.fetchval(like) == await connection.fetchval("select count(*) from log.parts")
     granted = "select has_table_privilege('pg_monitor', 'log.events', 'select')"
     assert await connection.fetchval(granted) is True
+    for statement in RIGHTS:
+        of_parts = await connection.fetch(statement, "log.events")
+        assert of_parts and of_parts == await connection.fetch(statement, "log.events_0")
     for table in ("events", "events_0", "events_1"):
         with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="append-only"):
             await connection.execute(f"truncate log.{table}")

@@ -54,13 +54,19 @@ create function log.part_index(of_whole text, part text) returns text language s
     select left(part || '_' || regexp_replace(of_whole, '^events_', ''), 63)
 $$;
 
--- An empty table that is fit for a part's place: it has each of the parent's indexes, under the same name but for the table's, a key of
--- its own, and refuses changes by itself.
-create function log.make_part_table(name text) returns void language plpgsql as $$
+-- An empty table that is fit for a part's place, but for its indexes: it refuses changes by itself.
+create function log.make_bare_part_table(name text) returns void language plpgsql as $$
+begin
+    execute format('create table log.%I (like log.events including all excluding indexes)', name);
+    execute format('create trigger events_append_only before update or delete or truncate on log.%I'
+                   ' for each statement execute function log.refuse_change()', name);
+end $$;
+
+-- Gives it each of the parent's indexes, under the same name but for the table's, and a key of its own.
+create function log.index_part_table(name text) returns void language plpgsql as $$
 declare
     of_whole record;
 begin
-    execute format('create table log.%I (like log.events including all excluding indexes)', name);
     execute format('alter table log.%I add constraint %I primary key (stream, version)', name, name || '_pkey');
     execute format('alter table log.%I add constraint %I unique (position)', name, name || '_position_key');
     for of_whole in
@@ -71,8 +77,12 @@ begin
         execute replace(of_whole.definition, format(' %I ON ONLY log.events ', of_whole.name),
                         format(' %I ON log.%I ', log.part_index(of_whole.name, name), name));
     end loop;
-    execute format('create trigger events_append_only before update or delete or truncate on log.%I'
-                   ' for each statement execute function log.refuse_change()', name);
+end $$;
+
+create function log.make_part_table(name text) returns void language plpgsql as $$
+begin
+    perform log.make_bare_part_table(name);
+    perform log.index_part_table(name);
 end $$;
 
 create function log.make_part(first bigint, last bigint) returns void language plpgsql as $$
@@ -172,6 +182,7 @@ begin
                        case old.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(old.grantee)) end,
                        case when old.is_grantable then ' with grant option' else '' end);
     end loop;
+    perform log.carry_rights('log.events_0', 'log.events');
     for old in
         select c.relname as name, log.part_index(c.relname, 'events_0') as renamed, pg_get_indexdef(c.oid) as definition,
                i.indisunique as is_unique
@@ -195,6 +206,49 @@ begin
     end loop;
     for old in select p.oid::regprocedure as replaced from pg_proc p where was.reltype = any(p.proargtypes::oid[]) loop
         execute format('drop function %s', old.replaced);
+    end loop;
+end $$;
+
+-- Carries what operators may have put on a table to another: rights on columns, row security with its policies, and publications.
+-- What can't be carried, such as a publication of somebody else's, is said as a warning and keeps nobody from going on.
+create function log.carry_rights(from_table regclass, to_table regclass) returns void language plpgsql as $$
+declare
+    statement text;
+begin
+    for statement in
+        select format('grant %s (%I) on %s to %s%s', g.privilege_type, a.attname, to_table,
+                      case g.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end,
+                      case when g.is_grantable then ' with grant option' else '' end)
+        from pg_attribute a cross join lateral aclexplode(a.attacl) g where a.attrelid = from_table
+        union all
+        select format('alter table %s enable row level security', to_table)
+        from pg_class c where c.oid = from_table and c.relrowsecurity
+        union all
+        select format('alter table %s force row level security', to_table)
+        from pg_class c where c.oid = from_table and c.relforcerowsecurity
+        union all
+        select format('create policy %I on %s as %s for %s to %s', p.polname, to_table,
+                      case when p.polpermissive then 'permissive' else 'restrictive' end,
+                      case p.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update'
+                                    when 'd' then 'delete' else 'all' end,
+                      (select string_agg(case r.role when 0 then 'public' else quote_ident(pg_get_userbyid(r.role)) end, ', ')
+                       from unnest(p.polroles) as r(role)))
+            || coalesce(' using (' || pg_get_expr(p.polqual, p.polrelid) || ')', '')
+            || coalesce(' with check (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')', '')
+        from pg_policy p where p.polrelid = from_table
+        union all
+        select format('alter publication %I add table %s', p.pubname, to_table)
+            || coalesce(' (' || (select string_agg(quote_ident(a.attname), ', ' order by n.n)
+                                 from unnest(r.prattrs::int2[]) with ordinality n(attnum, n)
+                                 join pg_attribute a on a.attrelid = from_table and a.attnum = n.attnum) || ')', '')
+            || coalesce(' where (' || pg_get_expr(r.prqual, r.prrelid) || ')', '')
+        from pg_publication_rel r join pg_publication p on p.oid = r.prpubid where r.prrelid = from_table
+    loop
+        begin
+            execute statement;
+        exception when others then
+            raise warning 'not carried to the log in parts: % (%)', statement, sqlerrm;
+        end;
     end loop;
 end $$;
 
