@@ -4,9 +4,10 @@ Tables and checkpoint live in one schema, named after projection and version, an
 schema: the connection's search_path says where they work, so that a rebuild runs the same text beside the live tables.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence, Set
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
@@ -17,6 +18,7 @@ from asyncpg import Connection
 
 from events import quarantine
 from events.log import postgres
+from events.log.store import ALLOW_SECONDS
 
 # Every projection's checkpoint.
 # `generation` is new with every rebuild, so that caches and cursors can tell.
@@ -53,6 +55,13 @@ _CREATE_LOCK = 0x70726F6A
 
 # A comparison of whole tables takes as long as the log is long.
 PATIENCE_SECONDS = 24 * 3600
+
+HELD_SECONDS = 2.0
+"""For how long a stalled projector may hold up others."""
+HELD_BY_OPERATOR = 10.0
+"""For how long a stalled rebuild or comparison may hold up the live view."""
+IDLE_SECONDS = 600.0
+AWAKE_SECONDS = 0.5
 
 LOCK_CLASS = 0x6270  # of the advisory locks on rebuilds; the second key is a hash of the schema's name
 
@@ -222,8 +231,11 @@ async def create_missing(connection: "Connection[Any]", projections: Iterable[Pr
     return made
 
 
-async def connect(dsn: str, schema: str, role: str | None = None, patience: int = 60) -> "Connection[Any]":
-    """Open a connection that works in a schema, with the projector's time-outs; a statement may take `patience` seconds.
+async def connect(
+    dsn: str, schema: str, role: str | None = None, patience: int = 60, idle: float = HELD_SECONDS
+) -> "Connection[Any]":
+    """Open a connection that works in a schema, with the projector's time-outs; a statement may take `patience` seconds, and
+    a transaction rest for `idle` between two.
 
     Its commits are asynchronous: after a crash of the server tables and checkpoint roll back together, and the window is folded
     again. Without a `role` the connection counts as a runner of the schema's projection.
@@ -233,7 +245,7 @@ async def connect(dsn: str, schema: str, role: str | None = None, patience: int 
         role or schema,
         seconds=patience + 10,
         search_path=schema,
-        idle_in_transaction_session_timeout="2000",
+        idle_in_transaction_session_timeout=_milliseconds(idle),
         lock_timeout="2000",
         statement_timeout=f"{patience}s",
         synchronous_commit="off",
@@ -244,10 +256,14 @@ async def connect(dsn: str, schema: str, role: str | None = None, patience: int 
 
 
 async def connect_patiently(dsn: str, schema: str) -> "Connection[Any]":
-    """Open a connection for rebuilding or comparing in a schema."""
-    connection = await connect(dsn, schema, "replay", PATIENCE_SECONDS)
+    """Open a connection for rebuilding or comparing in a schema. Its transactions hold up nobody, unless they `lock_live`."""
+    connection = await connect(dsn, schema, "replay", PATIENCE_SECONDS, IDLE_SECONDS)
     await connection.execute(ROOM)
     return connection
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1000))
 
 
 async def work_in(connection: "Connection[Any]", schema: str) -> None:
@@ -274,13 +290,35 @@ async def holding_live(dsn: str, projection: Projection) -> AsyncIterator[None]:
     try:
         async with connection.transaction():
             await lock_live(connection, projection)
-            yield
+            async with _awake(connection):
+                yield
     finally:
         await connection.close()
 
 
+@asynccontextmanager
+async def _awake(connection: "Connection[Any]") -> AsyncIterator[None]:
+    """Let a transaction not rest while its process is alive, however long the block takes; of one that stalls it is ended."""
+    done = asyncio.Event()
+
+    async def ask() -> None:
+        while not done.is_set():
+            await connection.execute("select")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(AWAKE_SECONDS):
+                    await done.wait()
+
+    task = asyncio.create_task(ask())
+    try:
+        yield
+    finally:
+        done.set()
+        await task
+
+
 async def lock_live(connection: "Connection[Any]", projection: Projection) -> None:
-    """Lock the live checkpoint until the transaction ends; readers don't wait."""
+    """Lock the live checkpoint until the transaction ends, which may not rest for long; readers don't wait."""
+    await connection.execute(ALLOW_SECONDS, _milliseconds(HELD_BY_OPERATOR))
     await connection.execute(await _formatted(connection, "select from %I.checkpoint for update", projection.schema))
 
 

@@ -71,6 +71,8 @@ SENTENCES: Final = {
     "asyncpg:UndefinedColumnError": "The database lacks a column: run `ballotpress migrate` first ({error})",
     "asyncpg:UndefinedFunctionError": "The database lacks a function: run `ballotpress migrate` first ({error})",
     "asyncpg:DeadlockDetectedError": "Somebody's transaction was in the way, and this one was undone: try again",
+    "asyncpg:IdleInTransactionSessionTimeoutError": "This process got no time for so long that PostgreSQL let go of what it"
+    " held; nothing live was changed: try again when the machine is less busy",
     "asyncpg:PostgresError": "PostgreSQL failed: {error}",
     "asyncpg:InterfaceError": "PostgreSQL cannot be used: {error}",
     "asyncpg:InternalClientError": "PostgreSQL cannot be used: {error}",
