@@ -53,6 +53,6 @@ def _archived(archive: state.Archive, first: int, last: int) -> dict[int, bytes]
     """Return the entries of a part's ballots, by position."""
     return {
         row.position: ballots.public_entry(_BALLOTS.decode(row.type, 1, bytes(row.data)), row.recorded_at).encode()
-        for row in reading.read_some(archive, first, last)
+        for row in reading.read_some(archive, range(first, last + 1))
         if row.type in _BALLOTS.types
     }

@@ -1,14 +1,15 @@
 """Fold the log, in large windows, into tables that nobody reads yet: for a rebuild, a comparison, or a roll-back."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
 from time import monotonic
 from typing import Any
 
 import msgspec
 from asyncpg import Connection
 
-from events.log.archive.present import Present
+from events.log.archive.present import Present, Reader
 from events.log.event import Registry
 from projections.engine.projection import Projection, live_position
 from projections.engine.runner import Advanced, advance
@@ -59,7 +60,7 @@ class Jobs:
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What is folded, and how: each of several views has its own, with the jobs that they share."""
+    """What is folded, and how: each of several views has its own, with the jobs and the archived parts that they share."""
 
     dsn: str
     projection: Projection
@@ -67,6 +68,14 @@ class Work(msgspec.Struct, frozen=True):
     pace: Pace
     report: Report
     jobs: Jobs
+    present: Present | None = None
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Reader]:
+        """Let somebody read the log of this view, archived parts too: together with others, or alone."""
+        shared = Present(self.dsn) if self.present is None else nullcontext(self.present)
+        async with shared as present, present.reader(self.projection.name) as reader:
+            yield reader
 
 
 class Folding:
@@ -79,19 +88,19 @@ class Folding:
         self._folded = 0
 
     async def nearly(self) -> None:
-        """Fold until few events are left, archived ones too. Raises Halted at an event that fails, and ArchiveUnusable."""
-        async with Present(self._work.dsn) as present:
-            while await self._further(present):
+        """Fold until few events are left, archived ones too. Raises Halted at an event that fails, and FileBroken."""
+        async with self._work.reading() as reader:
+            while await self._further(reader):
                 pass
 
-    async def _further(self, present: Present) -> bool:
-        """Fold a window, unless few events are left; return whether it did."""
+    async def _further(self, reader: Reader) -> bool:
+        """Fold a window, unless few events are left and none of them is archived; return whether it did."""
         start, target = await places(self._connection, self._work.projection)
-        if target - start <= self._work.pace.nearly:
+        if target - start <= self._work.pace.nearly and (start >= target or not await reader.is_archived(start, target)):
             return False
+        await reader.ensure(start, min(start + self._work.pace.window, target))
         async with self._work.jobs.room:
             began = monotonic()
-            await present.ensure(start, min(start + self._work.pace.window, target))
             await self._window(target)
             await asyncio.sleep(self._work.pace.rest(monotonic() - began))
         return True

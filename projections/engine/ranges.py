@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 from asyncpg import Connection
 
-from events.log.archive.present import Present
+from events.log.archive.present import Reader
 from events.log.tasks import end
 from projections.engine import window
 from projections.engine.folding import Progress, Work, places
@@ -122,25 +122,27 @@ class Ranges:
             await maker.close()
 
     async def _lend_a_hand(self, left: deque[int], dropped: Sequence[int], report: Any) -> None:
-        """Fold ranges once a hand is free: until then other views have all of them."""
-        async with self._work.jobs.hands:
-            if left:
-                await self._take(left, dropped, report)
+        """Fold ranges once a hand is free: until then other views have all. Nobody keeps one while it waits for the archive."""
+        async with self._work.reading() as reader:
+            while left:
+                await reader.ensure(left[0], left[0] + self._size)
+                async with self._work.jobs.hands:
+                    if left:
+                        await self._take(reader, left, dropped, report)
 
-    async def _take(self, left: deque[int], dropped: Sequence[int], report: Any) -> None:
-        """Fold ranges, as long as there are any, on a connection of its own."""
+    async def _take(self, reader: Reader, left: deque[int], dropped: Sequence[int], report: Any) -> None:
+        """Fold ranges, as long as there are any at hand, on a connection of its own."""
         connection = await connect_patiently(self._work.dsn, self._schema)
         try:
-            async with Present(self._work.dsn) as present:
-                while left:
-                    async with self._work.jobs.room:
-                        if left:
-                            began = monotonic()
-                            low = left.popleft()
-                            await present.ensure(low, low + self._size)
-                            await self._range(connection, low, dropped)
-                            report()
-                            await asyncio.sleep(self._work.pace.rest(monotonic() - began))
+            while left and await reader.has(low := left[0], low + self._size):
+                if not left or left[0] != low:  # another hand took it
+                    continue
+                left.popleft()
+                async with self._work.jobs.room:
+                    began = monotonic()
+                    await self._range(connection, low, dropped)
+                    report()
+                    await asyncio.sleep(self._work.pace.rest(monotonic() - began))
         finally:
             await connection.close()
 

@@ -13,6 +13,7 @@ import asyncpg
 from asyncpg import Connection
 
 from events.log import postgres
+from events.log.archive.present import Present
 from events.log.event import Registry
 from projections.engine import ranges, verify
 from projections.engine.folding import Folding, Jobs, Pace, Report, Work
@@ -42,7 +43,10 @@ class NothingKept(Exception):
 
 
 class Rebuild:
-    """One rebuild of one projection; its caller holds `only_one`. `sources` finds the events behind a row that differs."""
+    """One rebuild of one projection; its caller holds `only_one`. `sources` finds the events behind a row that differs.
+
+    `present` loads archived parts, also for others that are rebuilt beside it.
+    """
 
     def __init__(
         self,
@@ -54,10 +58,11 @@ class Rebuild:
         report: Report = lambda _: None,
         sources: Mapping[str, verify.Source] = {},
         jobs: Jobs | None = None,
+        present: Present | None = None,
     ) -> None:
         self.projection = projection
         self._dsn = dsn
-        self._work = Work(dsn, projection, registry, pace, report, jobs or Jobs())
+        self._work = Work(dsn, projection, registry, pace, report, jobs or Jobs(), present)
         self._sources = sources
 
     async def prepare(self) -> bool:

@@ -10,7 +10,9 @@ import msgspec
 from asyncpg import Connection
 from msgspec.structs import replace
 
+from events.log.archive.present import Present
 from events.log.event import Registry
+from events.log.postgres import EventsArchived
 from projections.engine import ranges
 from projections.engine.folding import WINDOW, Folding, Jobs, Pace, Report, Work
 from projections.engine.projection import Projection, connect_patiently, holding_live, live_position
@@ -104,16 +106,18 @@ async def verify(
     report: Report = lambda _: None,
     jobs: Jobs | None = None,
     window: int = WINDOW,
+    present: Present | None = None,
 ) -> Diff:
     """Return the differences between the live tables and the log, with some of the events behind each row.
 
-    `sources` finds the events for a row of each table. Raises Halted at an event that can't be folded.
+    `sources` finds the events for a row of each table. `present` loads archived parts, also for other views that are compared
+    beside this one. Raises Halted at an event that can't be folded.
     """
     connection = await connect_patiently(dsn, "pg_temp")
     try:
         await projection.make_tables(connection)
         schema = await connection.fetchval(TEMPORARY)
-        work = Work(dsn, projection, registry, Pace(pause=0, window=window), report, jobs or Jobs())
+        work = Work(dsn, projection, registry, Pace(pause=0, window=window), report, jobs or Jobs(), present)
         await ranges.begin_temporary(connection, work)
         await Folding(connection, work).nearly()
         async with work.jobs.room:
@@ -168,4 +172,12 @@ async def _with_events(
 ) -> TableDifference:
     if (source := sources.get(table.table)) is None:  # the checkpoint's
         return table
-    return replace(table, rows=[replace(row, events=await source(connection, row, position)) for row in table.rows])
+    return replace(table, rows=[replace(row, events=await _behind(source, connection, row, position)) for row in table.rows])
+
+
+async def _behind(source: Source, connection: "Connection[Any]", row: RowDifference, position: int) -> Sequence[int]:
+    """Return some of the events behind a row; none if they are looked for in the archive."""
+    try:
+        return await source(connection, row, position)
+    except EventsArchived:
+        return ()

@@ -22,6 +22,8 @@ from asyncpg import Connection
 from events.log import history, postgres
 from events.log.archive.present import Present
 from events.registry import REGISTRY
+from projections.engine.folding import Jobs
+from projections.engine.ranges import side_by_side
 from projections.engine.verify import verify
 from projections.registry import PROJECTIONS
 from projections.sources import SOURCES
@@ -147,9 +149,7 @@ async def drill(folder: Path, target: Target, identity: Any, say: Say) -> Drill:
         head = await head_of(url)
         await migrate(url)
         say("Verifying the views")
-        async with Present(url) as present:  # a backup needs the files of the parts that were archived by its day
-            await present.ensure(0, 2**63 - 1)
-            views = [await _verified(url, projection) for projection in PROJECTIONS]
+        views = await _all_verified(url)
         connection = await postgres.connect(url, "restore", seconds=600)
         try:
             proof = await _proven(connection, live)
@@ -227,8 +227,15 @@ async def _known_of(settings: Settings | None) -> _Live | None:
         await connection.close()
 
 
-async def _verified(url: str, projection: Any) -> ViewResult:
-    diff = await verify(url, projection, REGISTRY, SOURCES)
+async def _all_verified(url: str) -> list[ViewResult]:
+    """Compare all views. A backup needs the files of the parts that were archived by its day."""
+    jobs = Jobs()
+    async with Present(url, [projection.name for projection in PROJECTIONS]) as present:
+        return await side_by_side(*(_verified(url, projection, jobs, present) for projection in PROJECTIONS))
+
+
+async def _verified(url: str, projection: Any, jobs: Jobs, present: Present) -> ViewResult:
+    diff = await verify(url, projection, REGISTRY, SOURCES, jobs=jobs, present=present)
     if not diff.tables:
         return ViewResult(projection.name, True, f"equal to the log up to position {diff.position}")
     return ViewResult(projection.name, False, f"{diff.count} rows differ from the log up to position {diff.position}")

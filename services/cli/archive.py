@@ -26,15 +26,21 @@ from log.parts p cross join log.head h left join log.archives a on a.part = p.pa
 where p.first_position <= greatest(h.position, 1) order by p.part
 """
 
-# From where on the log is still to be read by position: webhooks tell of what comes after theirs, caches are purged, and the
-# next issue of the newsletter tells of what happened since the last.
-NEEDED_FROM: Final = """
-select least(
-    (select min(s.position) from webhooks.subscriptions s),
-    (select g.position from purge.progress g),
-    (select max(i.to_position) from newsletter.issues i where i.number > 0),
-    (select log.position_at(s.scanned_to) from integrity.scans s where s.scanned_to is not null),
-    (select h.position from log.head h)) + 1
+# Who reads the log by position outside the views, how far each has come, and what lets it come further.
+READERS: Final = """
+select 'The webhook ' || s.id || case when s.is_on then '' else ', which is switched off,' end as who, s.position,
+       case when s.is_on then 'wait until it was told (`ballotpress webhooks show ' || s.id || '`)'
+            else 'switch it on, `ballotpress webhooks on ' || s.id || '`, and wait' end
+       || ', or take it away: `ballotpress webhooks remove ' || s.id || '`' as advice
+from webhooks.subscriptions s
+union all
+select 'The purge of caches', g.position, 'wait for it, and see `ballotpress status`' from purge.progress g
+union all
+select 'The newsletter', i.position, 'wait until the next issue has told of what happened since'
+from (select max(to_position) as position from newsletter.issues where number > 0) i
+union all
+select 'The search for bought votes', s.position, 'wait for it, and see `ballotpress status`'
+from (select log.position_at(scanned_to) as position from integrity.scans where scanned_to is not null) s
 """
 
 
@@ -80,7 +86,8 @@ async def archive(part: int, place: str, spool: Path | None, young: bool, as_jso
     """Write PART (a number of `events parts`) to a Parquet file, read that back, and keep little of it in the database.
 
     What stays is enough for every vote, correction and page; a rebuild loads the part for as long as it reads it. Nothing is
-    taken away before the file was read back and found right. If this is cut short, run it again.
+    taken away before the file was read back and found right. If this is cut short, run it again. Of a part that is archived
+    already, the file is written again if it is lost or broken, or is to be kept elsewhere: what stayed is enough for that.
 
     A bucket's address and keys come from AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
     """
@@ -91,13 +98,12 @@ async def archive(part: int, place: str, spool: Path | None, young: bool, as_jso
     from services.clock import now
     from services.operators import acts
 
+    filing = packing.Filing(place_of(place), now, _say, spool)
     async with connected(settings) as connection:
         await give_all_back(connection)
         before = await _bytes(connection, part)
-        needed_from = await connection.fetchval(NEEDED_FROM)
-        kept = await packing.archive(
-            connection, part, place_of(place), now, _say, needed_from=needed_from, young=young, spool=spool
-        )
+        readers = [packing.Reader(*row) for row in await connection.fetch(READERS) if row["position"] is not None]
+        kept = await packing.archive(connection, part, filing, readers=readers, young=young)
         await acts.note(connection, operator_of(settings), "archived-part", f"part {part}", kept.path)
         after = await _bytes(connection, part)
     show(
@@ -129,11 +135,11 @@ async def _wrong(connection: "Connection[Any]") -> list[str]:
     import asyncio
 
     from events.log.archive import reading, state
-    from events.log.archive.places import PlaceUnusable, place_of
+    from events.log.archive.places import PlaceUnusable
 
     def look(one: "Archive") -> str | None:
         try:
-            reading.check(place_of(one.place), one.name, one.chain)
+            reading.check_all(one)
         except (PlaceUnusable, state.FileBroken) as error:
             return f"part {one.part}: {error}"
         return None

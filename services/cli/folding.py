@@ -15,6 +15,7 @@ from services.cli.terminal import bar
 from services.settings import Settings
 
 if TYPE_CHECKING:
+    from events.log.archive.present import Present
     from projections.engine.folding import Progress
     from projections.engine.projection import Projection
     from projections.engine.verify import Diff, RowDifference
@@ -56,13 +57,22 @@ def chosen(named: Sequence["Projection"]) -> Sequence["Projection"]:
 
 
 @contextlib.asynccontextmanager
-async def whole_log(settings: Settings) -> AsyncIterator[None]:
-    """Have the archived parts of the log at hand. Raises PlaceUnusable, FileBroken, ArchiveRefused."""
-    from events.log.archive.present import Present
+async def archived_parts(
+    settings: Settings, projections: Sequence["Projection"], jobs: int
+) -> "AsyncIterator[tuple[Present, int]]":
+    """Yield what loads archived parts for some projections, and how many of those are to be on their way at once.
 
-    async with Present(settings.database_url) as present:
-        await present.ensure(0, 2**63 - 1)
-        yield
+    Those are all of them where there are such parts, so that they go through each together and it is loaded once.
+    """
+    from events.log.archive import state
+    from events.log.archive.present import Present, give_all_back
+
+    async with connected(settings) as connection:
+        await give_all_back(connection)
+        together = any(one.state != "written" for one in await state.read_all(connection))
+    expected = [projection.name for projection in projections] if together else []
+    async with Present(settings.database_url, expected) as present:
+        yield present, len(projections) if together else jobs
 
 
 def jobs_option(command: Callable[..., T]) -> Callable[..., T]:
@@ -85,7 +95,7 @@ def by_length(projections: Sequence["Projection"], jobs: int) -> Sequence["Proje
 async def each_in_turn(
     work: Callable[["Projection"], Awaitable[T]], projections: Sequence["Projection"], jobs: int
 ) -> Mapping[str, T]:
-    """Return what the work on each projection comes to, by name; as many are at work as there are jobs.
+    """Return what the work on each projection comes to, by name; as many are on their way at once as there are `jobs`.
 
     The first that fails ends the others and is raised.
     """

@@ -11,6 +11,7 @@ from projections.engine.verify import Diff
 from services.cli.database import asynchronous, connected, operator_of
 from services.cli.folding import (
     ProjectionName,
+    archived_parts,
     chosen,
     difference_lines,
     each_in_turn,
@@ -18,7 +19,6 @@ from services.cli.folding import (
     rows_differ,
     shown_progress,
     slugs_in,
-    whole_log,
 )
 from services.cli.options import Whole, json_option
 from services.cli.terminal import show
@@ -83,8 +83,7 @@ async def replay(
         await _roll_back(settings, rollback, as_json)
         return
     plan = Plan(settings, chosen(projection), pause / 1000, jobs, dry_run, keep_previous, as_json)
-    async with whole_log(settings):
-        replayed = await _rebuild(plan)
+    replayed = await _rebuild(plan)
     if as_json:
         show(as_json, {"replayed": list(replayed.values())})
 
@@ -109,15 +108,18 @@ async def _rebuild(plan: Plan) -> Mapping[str, Replayed]:
     from projections.sources import SOURCES
 
     dsn, pace, jobs = plan.settings.database_url, Pace(pause=plan.pause), Jobs(plan.jobs)
+    together = archived_parts(plan.settings, plan.projections, plan.jobs)
     with shown_progress("Replaying") as report:
+        async with together as (present, many):
 
-        async def one(projection: "Projection") -> Replayed:
-            async with only_one(dsn, projection):
-                return await _one(
-                    plan, Rebuild(dsn, projection, REGISTRY, pace=pace, report=report, sources=SOURCES, jobs=jobs)
-                )
+            async def one(projection: "Projection") -> Replayed:
+                async with only_one(dsn, projection):
+                    rebuild = Rebuild(
+                        dsn, projection, REGISTRY, pace=pace, report=report, sources=SOURCES, jobs=jobs, present=present
+                    )
+                    return await _one(plan, rebuild)
 
-        return await each_in_turn(one, plan.projections, plan.jobs)
+            return await each_in_turn(one, plan.projections, many)
 
 
 async def _one(plan: Plan, rebuild: "Rebuild") -> Replayed:

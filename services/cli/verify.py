@@ -10,6 +10,7 @@ from projections.engine.verify import Diff
 from services.cli.database import asynchronous
 from services.cli.folding import (
     ProjectionName,
+    archived_parts,
     chosen,
     difference_lines,
     each_in_turn,
@@ -17,11 +18,11 @@ from services.cli.folding import (
     rows_differ,
     shown_progress,
     slugs_in,
-    whole_log,
 )
 from services.cli.options import json_option
 from services.cli.terminal import show
 from services.embedded.start import find_settings
+from services.settings import Settings
 
 if TYPE_CHECKING:
     from projections.engine.projection import Projection
@@ -45,8 +46,7 @@ async def verify(projection: "tuple[Projection, ...]", jobs: int, as_json: bool)
     If rows differ, they are listed and the status is 1. Nothing is changed; `ballotpress replay` mends.
     """
     settings = find_settings()
-    async with whole_log(settings):
-        diffs = await _compared(settings.database_url, chosen(projection), jobs)
+    diffs = await _compared(settings, chosen(projection), jobs)
     slugs = await slugs_in(settings, diffs.values())
     verified = [Verified(name, diff) for name, diff in diffs.items()]
     wrong = [one.projection for one in verified if one.diff.tables]
@@ -57,16 +57,19 @@ async def verify(projection: "tuple[Projection, ...]", jobs: int, as_json: bool)
     return 1 if wrong else 0
 
 
-async def _compared(dsn: str, projections: "Sequence[Projection]", jobs: int) -> Mapping[str, Diff]:
+async def _compared(settings: Settings, projections: "Sequence[Projection]", jobs: int) -> Mapping[str, Diff]:
     """Return the difference of each projection from the log."""
     from events.registry import REGISTRY
     from projections.engine.folding import Jobs
     from projections.engine.verify import verify as compare
     from projections.sources import SOURCES
 
-    shared = Jobs(jobs)
+    dsn, shared = settings.database_url, Jobs(jobs)
     with shown_progress("Verifying") as report:
-        return await each_in_turn(lambda p: compare(dsn, p, REGISTRY, SOURCES, report, shared), projections, jobs)
+        async with archived_parts(settings, projections, jobs) as (present, many):
+            return await each_in_turn(
+                lambda p: compare(dsn, p, REGISTRY, SOURCES, report, shared, present=present), projections, many
+            )
 
 
 def _advice(wrong: Sequence[str]) -> str:

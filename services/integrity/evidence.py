@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from events.ballots import pseudonym
+from events.log.archive.reading import read_at
 from projections.registry import named
 from services.integrity import cohorts
 from services.integrity.cohorts import Cohort, Database, Vote
@@ -24,6 +25,15 @@ SEVERAL: Final = 3
 """What fewer voters share is nobody's business."""
 AGES: Final = {"1 minute": 60.0, "10 minutes": 600.0, "1 hour": 3600.0, "1 day": 86400.0, "1 week": 604800.0, "1 month": 2.6e6}
 GAPS: Final = {"1 s": 1.0, "5 s": 5.0, "30 s": 30.0, "2 min": 120.0, "10 min": 600.0, "1 h": 3600.0, "6 h": 21600.0}
+
+
+class _OfVoter(msgspec.Struct, frozen=True):
+    """The part of a vote that is asked for here."""
+
+    voter: str
+
+
+_voters: Final = msgspec.json.Decoder(_OfVoter)
 
 
 class Bucket(msgspec.Struct, frozen=True):
@@ -74,16 +84,24 @@ select at, case $2 when 'ship' then ship else skip end as votes from {integrity}
 _KEPT: Final = named("""
 select coalesce((select since from {integrity}.kept), '-infinity') as since, (select min(at) from {integrity}.ticks) as first
 """)
-# How old visitors were when they voted: some votes of the whole site, evenly picked from the day before.
-_SITE_AGES: Final = named("""
-select extract(epoch from e.recorded_at)::float8 - log.made_at(e.data->>'voter') / 1000.0 as age
+# Some positions of the day before, evenly picked.
+_DAY_BEFORE: Final = named("""
+select p.position
 from (
     select coalesce((select max(last_position) from {integrity}.ticks where at < $1::timestamptz - interval '1 day'), 0) as low,
            coalesce((select max(last_position) from {integrity}.ticks where at < $1), 0) as high
 ) b
 cross join lateral generate_series(b.low + 1, b.high, greatest(1, (b.high - b.low) / 400)) as p(position)
-join lateral log.at_position(p.position) e on e.type = 'VoteCast'
+order by 1
 """)
+_AGES: Final = """
+select extract(epoch from e.recorded_at)::float8 - log.made_at(e.data->>'voter') / 1000.0 as age
+from unnest($1::bigint[]) as p(position)
+join lateral log.at_position(p.position) e on e.type = 'VoteCast'
+union all
+select extract(epoch from v.at)::float8 - log.made_at(v.voter) / 1000.0
+from unnest($2::text[], $3::timestamptz[]) as v(voter, at)
+"""
 # What else voters have voted on, and how many ballots they have in all.
 _BALLOTS: Final = named("""
 select t.slug, r.tool, count(*) as voters
@@ -106,14 +124,14 @@ async def read(database: Database, cohort: Cohort) -> Evidence:
     votes = await cohorts.votes(database, cohort.tool, cohort.choice, cohort.begins, cohort.ends)
     voters = [vote.voter for vote in votes if vote.stands]
     bucket, histogram = await _histogram(database, cohort)
-    site_ages = await database.fetch(_SITE_AGES, cohort.begins)
+    site_ages = await _site_ages(database, cohort.begins)
     ballots = await database.fetch(_BALLOTS, voters[:MOST_ASKED])
     marked = await marks_of(database, [vote.position for vote in votes])
     others = [Shared(row["slug"], row["voters"]) for row in ballots if row["tool"] != cohort.tool]
     return Evidence(
         bucket_seconds=int(bucket.total_seconds()),
         histogram=histogram,
-        ages=_shares(AGES, [vote.age for vote in votes], [float(row["age"]) for row in site_ages if row["age"] is not None]),
+        ages=_shares(AGES, [vote.age for vote in votes], site_ages),
         spacing=_spacing(votes),
         shared=[other for other in others if other.voters >= SEVERAL][:8],
         networks=sorted(Counter(marked.values()).values(), reverse=True)[:5] if marked else None,
@@ -122,6 +140,18 @@ async def read(database: Database, cohort: Cohort) -> Evidence:
         ballots=sum(row["voters"] for row in ballots) * len(voters) // max(1, len(voters[:MOST_ASKED])),
         tools=len(ballots),
     )
+
+
+async def _site_ages(database: Database, before: datetime) -> list[float]:
+    """Return how old visitors were when they voted: some votes of the whole site, of the day before. Archived ones too.
+
+    Raises PlaceUnusable, FileBroken, ArchiveRefused.
+    """
+    positions = [row["position"] for row in await database.fetch(_DAY_BEFORE, before)]
+    archived = [row for row in await read_at(database, positions) if row.type == "VoteCast"]
+    voters = [_voters.decode(row.data).voter for row in archived]
+    rows = await database.fetch(_AGES, positions, voters, [row.recorded_at for row in archived])
+    return [float(row["age"]) for row in rows if row["age"] is not None]
 
 
 def frame(begins: datetime, ends: datetime) -> tuple[timedelta, datetime, datetime]:

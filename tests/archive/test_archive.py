@@ -197,8 +197,8 @@ async def test_corrections_and_copies_need_no_file(dsn: str, connection: Any, co
         await catch_up_all(dsn)
     for archived in await state.read_all(connection):
         (tmp_path / f"away-{archived.part}").rename(tmp_path / archived.name)
-    async with Present(dsn) as present:
-        await present.ensure(0, 2 * SIZE)
+    async with Present(dsn) as present, present.reader() as reader:
+        await reader.ensure(0, 2 * SIZE)
         await must_be_right(connection, dsn)
 
 
@@ -243,7 +243,7 @@ async def test_what_is_away_is_said(connection: Any, tmp_path: Path) -> None:
     [
         (7, {}, "no part 7"),
         (2, {}, "isn't full yet"),
-        (0, {"needed_from": SIZE}, "still to read from 200"),
+        (0, {"readers": [packing.Reader("Somebody", 199, "ask them")]}, "Somebody has come to position 199, .* ask them"),
         (0, {"young": False}, "events of the last 45 days"),
     ],
 )
@@ -334,7 +334,7 @@ async def test_a_run_that_fails_anywhere_is_taken_up(connection: Any, tmp_path: 
                 raise Power
 
         with pytest.raises(Power):
-            await packing.archive(connection, 0, Folder(tmp_path), now, report, needed_from=2**62, young=True)
+            await packing.archive(connection, 0, packing.Filing(Folder(tmp_path), now, report), young=True)
         assert await connection.fetch(ALL) == rows and await connection.fetch(READ_LASTS, streams) == lasts
     await connection.execute("select log.prepare_packing(0)")  # a run that ended before the swap leaves this
     await archive(connection, tmp_path)
@@ -347,20 +347,21 @@ async def test_a_part_is_there_for_as_long_as_somebody_reads(dsn: str, connectio
     rows, of_all = await connection.fetch(ALL), await of_voters(connection)
     for part in (0, 1):
         await archive(connection, tmp_path, part)
-    async with Present(dsn) as first:
+    async with Present(dsn) as one, one.reader() as first:
         await first.ensure(0, 10)
         assert [row.state for row in await state.read_all(connection)] == ["loaded", "packed"]
         assert await of_voters(connection) == of_all
-        async with Present(dsn) as second:
+        async with Present(dsn) as other, other.reader() as second:
             await second.ensure(0, SIZE + 1)
             assert await connection.fetch(ALL) == rows
             await first.ensure(SIZE, SIZE + 10)
             assert await connection.fetch(ALL) == rows
-        assert [row.state for row in await state.read_all(connection)] == ["packed", "loaded"]
+        assert [row.state for row in await state.read_all(connection)] == ["loaded", "loaded"]
     assert [row.state for row in await state.read_all(connection)] == ["packed", "packed"]
     assert await connection.fetch(LEFT) == [] and await of_voters(connection) == of_all
     killed = Present(dsn)
-    await killed.ensure(0, 5)
+    async with killed.reader() as reader:
+        await reader.ensure(0, 5)
     killed._connection.terminate()
     while (await state.read_all(connection))[0].state == "loaded":
         await give_all_back(connection)

@@ -1,5 +1,6 @@
 """A part of the log in the archive, beside what else goes on: very busy voters, comparisons, and restores."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,22 @@ import asyncpg
 import pytest
 
 from events.commands.ballots import CastVote
-from events.log.archive.present import unarchive
+from events.log.archive import state
+from events.log.archive.places import Place, place_of
+from events.log.archive.present import Present, unarchive
+from events.log.archive.state import ArchiveRefused
 from events.log.committer import Committer
 from events.log.store import READ_LASTS
+from events.registry import REGISTRY
+from projections.engine.folding import Jobs
+from projections.engine.ranges import side_by_side
+from projections.engine.verify import verify
+from projections.registry import PROJECTIONS
 from services.backup.places import BackupUnusable
 from services.backup.restoring import transaction_of
 from tests.support.archiving import SIZE, archive
 from tests.support.catalogs import new_id
+from tests.support.log import patient
 from tests.support.runners import catch_up_all
 
 
@@ -42,6 +52,51 @@ async def test_a_comparison_under_way_holds_no_part_back(dsn: str, connection: A
     await other.execute("create temp table checkpoint as select 5::bigint as position")
     await archive(connection, tmp_path)
     await other.close()
+
+
+async def test_nothing_is_taken_from_under_a_comparison(dsn: str, connection: Any, tmp_path: Path) -> None:
+    """A part that somebody reads isn't taken away: what is packed waits for the next run."""
+    async with Present(dsn) as present, present.reader() as reader:
+        await reader.ensure(0, SIZE)
+        with pytest.raises(ArchiveRefused, match=r"reads the log: wait for it\. Part 0 is packed"):
+            await archive(connection, tmp_path)
+    assert (await archive(connection, tmp_path)).state == "packed"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+async def test_views_go_through_the_parts_together(dsn: str, connection: Any, tmp_path: Path, jobs: int) -> None:
+    """Each part is loaded once for all views, two at most are here at a time, and the views are found equal."""
+    async with patient(dsn) as committer:
+        while await connection.fetchval("select position from log.head") <= 4 * SIZE:
+            await asyncio.gather(*(committer.submit(CastVote(new_id(), "one", "ship")) for _ in range(50)))
+    await catch_up_all(dsn)
+    for part in range(4):
+        await archive(connection, tmp_path, part)
+    loads: list[str] = []
+    most = 0
+
+    def counted(url: str) -> Place:
+        loads.append(url)
+        return place_of(url)
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            most = max(most, sum(one.state == "loaded" for one in await state.read_all(connection)))
+            await asyncio.sleep(0.01)
+
+    watching = asyncio.create_task(watch())
+    shared = Jobs(jobs)
+    names = [projection.name for projection in PROJECTIONS]
+    async with Present(dsn, names, counted) as present:
+        diffs = await side_by_side(
+            *(verify(dsn, one, REGISTRY, {}, jobs=shared, window=256, present=present) for one in PROJECTIONS)
+        )
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert not any(diff.tables for diff in diffs)
+    assert len(loads) == 4 and most <= 3
+    assert [one.state for one in await state.read_all(connection)] == ["packed"] * 4
 
 
 async def test_a_restore_goes_to_no_archived_position(dsn: str, connection: Any, tmp_path: Path) -> None:

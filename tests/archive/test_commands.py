@@ -5,8 +5,10 @@ BALLOTPRESS_KILL_ROUNDS says how many runs are killed (default 4), half as many 
 
 import asyncio
 import contextlib
+import functools
 import os
 import random
+import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,8 +29,9 @@ from projections.registry import PROJECTIONS
 from tests.support.archiving import ALL, SIZE, SLUGS, VOTERS, archive, of_voters
 from tests.support.catalogs import new_id
 from tests.support.deeds import deeds_of
+from tests.support.processes import PATIENCE
 from tests.support.runners import catch_up_all
-from tests.support.shell import Shell
+from tests.support.shell import COMMAND, Ran, Shell
 from tests.support.store import BUCKET, KEYS, Store
 from tests.support.survival import BOTH_WAYS, Place
 
@@ -62,6 +65,21 @@ async def test_a_young_part_needs_a_word_more(shell: Shell, tmp_path: Path) -> N
     shell("events", "archive", "0", "--to", str(tmp_path / "kept")).failed("45 days", "--young")
 
 
+async def test_a_webhook_that_is_off_is_named(shell: Shell, connection: Any, tmp_path: Path) -> None:
+    """Who keeps a part from being archived is said, a webhook that is off too, and what to do about it."""
+    await connection.execute(
+        "insert into webhooks.subscriptions (id, url, kinds, note, made_by, position, is_on, off_reason)"
+        " values ('w1', 'https://x.example', '{}', '', 'shell', 150, false, 'moved')"
+    )
+    archive = ("events", "archive", "0", "--to", str(tmp_path / "kept"), "--young")
+    words = ("The webhook w1, which is switched off, has come to position 150", "webhooks on w1", "webhooks remove w1")
+    shell(*archive).failed(*words)
+    await connection.execute("update webhooks.subscriptions set is_on = true, off_reason = null")
+    shell(*archive).failed("The webhook w1 has come to position 150", "webhooks show w1")
+    await connection.execute("update webhooks.subscriptions set position = 200")
+    shell(*archive, status=0)
+
+
 async def test_files_are_checked_on_demand(shell: Shell, tmp_path: Path) -> None:
     """`parts --check` reads every file, names the one that is spoiled, and ends with 1."""
     for part in ("0", "1"):
@@ -71,14 +89,32 @@ async def test_files_are_checked_on_demand(shell: Shell, tmp_path: Path) -> None
     spoiled.write_bytes(spoiled.read_bytes()[:-1])
     ran = shell("events", "parts", "--check", status=1)
     assert f"WRONG: part 1: {spoiled} can't be read" in ran.out and "WRONG: part 0" not in ran.out
+    mend = f"events archive 1 --to {tmp_path / 'kept'}"
+    assert f"`ballotpress {mend}`" in ran.out
+    shell(*mend.split(), status=0)
+    shell("events", "parts", "--check", status=0)
+
+
+async def test_a_disk_that_is_full_or_a_folder_that_isnt_there_is_one_line(shell: Shell, tmp_path: Path) -> None:
+    """Where the file can't be made, the folder is named, and nothing has changed."""
+    archive = ("events", "archive", "0", "--to", str(tmp_path / "kept"), "--young", "--spool")
+    shell(*archive, str(tmp_path / "gone")).failed(f"{tmp_path / 'gone'} can't be written: No such file", "--spool")
+    (tmp_path / "spool").mkdir()
+    words = ("sh", "-c", f"ulimit -f 4; exec {COMMAND} {' '.join(archive)} {tmp_path / 'spool'}")
+    run = functools.partial(subprocess.run, words, env=shell.environ, capture_output=True, timeout=PATIENCE)
+    Ran(await asyncio.to_thread(run)).failed("can't be made in", "File too large", "--spool")
+    assert not (tmp_path / "kept").exists() and files_in(tmp_path / "spool") == []
 
 
 async def test_a_store_that_is_away_is_one_line(shell: Shell, moto: Store) -> None:
     """Wrong keys, an unknown bucket and a store that is away each are one line, which tells no key."""
     away = {**moto.environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
-    for place, environ in ((f"s3://{BUCKET}/x", away), ("s3://nowhere", moto.environ)):
+    for place, environ, words in (
+        (f"s3://{BUCKET}/x", away, "no store answers at AWS_ENDPOINT_URL"),
+        ("s3://nowhere", moto.environ, "no such bucket"),
+    ):
         ran = shell("events", "archive", "0", "--to", place, "--young", **environ)
-        ran.failed("can't be", "AWS_SECRET_ACCESS_KEY")
+        ran.failed("can't be", words)
         assert KEYS["AWS_SECRET_ACCESS_KEY"] not in ran.err and KEYS["AWS_ACCESS_KEY_ID"] not in ran.err
     shell("events", "archive", "0", "--to", "s3://KEY:SECRET@log/x", "--young").failed("keys least of all")
     assert shell("events", "archive", "0", "--to", f"s3://{BUCKET}/x", "--young", status=0, **moto.environ).err == ""

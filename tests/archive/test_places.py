@@ -1,13 +1,49 @@
 """Where archives are kept: a file is there whole or not at all, and a place that can't be used says what to do."""
 
+import itertools
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from events.log.archive import places
-from events.log.archive.places import PlaceUnusable, place_of
+from events.log.archive.places import FileMissing, PlaceUnusable, place_of
 from tests.support.store import BUCKET, KEYS, Store
+
+SOON = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=9), "base": 2}
+
+
+@contextmanager
+def answering(status: int, body: str, then: int = 0, after: int = 10**9) -> Iterator[str]:
+    """Run a store that answers every request alike, or otherwise after some of them; yield its address."""
+    answers = itertools.chain(itertools.repeat(status, after), itertools.repeat(then))
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(next(answers))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(b"" if self.command == "HEAD" else body.encode())
+
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = answer  # noqa: N815 - http.server's names
+
+        def log_message(self, *values: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
@@ -64,12 +100,11 @@ def test_what_a_folder_refuses_is_said(source: Path, tmp_path: Path) -> None:
 
 def test_a_store_that_is_away_or_knows_no_bucket_is_named(source: Path, s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says where keys and address come from, and tells none of them."""
-    with pytest.raises(PlaceUnusable, match="NoSuchBucket") as refused:
+    with pytest.raises(PlaceUnusable, match=r"no such bucket: make it, or name another \(NoSuchBucket\)"):
         place_of("s3://nowhere/p").write("a", source)
-    assert "AWS_SECRET_ACCESS_KEY" in str(refused.value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     for act in ("write", "read"):
-        with pytest.raises(PlaceUnusable, match="can't be") as refused:
+        with pytest.raises(PlaceUnusable, match=r"can't be .*: no store answers at AWS_ENDPOINT_URL") as refused:
             place = place_of(f"s3://{BUCKET}/p")
             place.write("a", source) if act == "write" else place.open("a")
         assert all(value not in str(refused.value) for name, value in KEYS.items() if name != "AWS_REGION")
@@ -82,3 +117,48 @@ def test_a_silent_store_is_given_up(s3: Store, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(PlaceUnusable, match="can't be read"):
             place_of(f"s3://{BUCKET}/p").holds("a")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (403, "SignatureDoesNotMatch", "refuses AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        (403, "AccessDenied", "may not do this there"),
+        (503, "SlowDown", "busy or out of order: try again later"),
+        (500, "InternalError", "busy or out of order: try again later"),
+    ],
+)
+def test_what_a_store_refuses_is_a_sentence(
+    status: int, code: str, words: str, source: Path, s3: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever XML a store answers with, one sentence says what to do, and by what word the store calls it."""
+    monkeypatch.setattr(places, "_WAITS", SOON)
+    with answering(status, f"<Error><Code>{code}</Code><Message>told</Message></Error>") as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        with pytest.raises(PlaceUnusable, match=rf"{words}.* \({code}\)") as refused:
+            place_of(f"s3://{BUCKET}/p").write("a", source)
+        assert "<" not in str(refused.value) and "told" not in str(refused.value)
+
+
+def test_a_store_that_is_busy_for_a_moment_is_asked_again(s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two answers of 503 are waited out."""
+    monkeypatch.setattr(places, "_WAITS", SOON)
+    with answering(503, "", then=404, after=2) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        assert not place_of(f"s3://{BUCKET}/p").holds("a")
+
+
+def test_without_keys_it_says_which_are_missing(s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a key is set and its secret isn't, the sentence names both variables; an address without a scheme is named too."""
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(PlaceUnusable, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set"):
+        place_of(f"s3://{BUCKET}/p").holds("a")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:9000")
+    with pytest.raises(PlaceUnusable, match="AWS_ENDPOINT_URL must be an address that begins with https"):
+        place_of(f"s3://{BUCKET}/p")
+
+
+def test_a_folder_that_isnt_mounted_is_named(tmp_path: Path) -> None:
+    """On a machine without the folder nobody is sent to look for one file."""
+    with pytest.raises(FileMissing, match=r"The folder .*/elsewhere isn't there: mount it on this machine too"):
+        place_of(str(tmp_path / "elsewhere")).open("a")

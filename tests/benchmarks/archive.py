@@ -59,14 +59,14 @@ async def _archived(server: servers.Postgres, events: int, folder: Path) -> list
     streams = await connection.fetchval(STREAMS)
     whole = await _look_ups(connection, streams)
     began, cpu = monotonic(), process_time()
-    kept = await packing.archive(connection, 0, Folder(folder), now, lambda _: None, needed_from=2**62, young=True)
+    kept = await packing.archive(connection, 0, packing.Filing(Folder(folder), now, lambda _: None), young=True)
     wall, cpu = monotonic() - began, process_time() - cpu
     await connection.execute("vacuum analyze log.archived_ballots")
     sizes = await connection.fetchrow(KEPT)
     packed = await _look_ups(connection, streams)
     loading = monotonic()
-    async with Present(dsn) as present:
-        await present.ensure(0, events)
+    async with Present(dsn) as present, present.reader() as reader:
+        await reader.ensure(0, events)
         loading = monotonic() - loading
     await connection.close()
     after = sizes["ballots"] + sizes["others"]

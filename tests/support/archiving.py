@@ -61,5 +61,5 @@ async def of_voters(connection: "Connection[Any]") -> list[Record]:
 
 async def archive(connection: "Connection[Any]", place: str | Path, part: int = 0, **options: Any) -> Archive:
     """Archive a part, however young it is."""
-    settings = {"needed_from": 2**62, "young": True, **options}
-    return await packing.archive(connection, part, place_of(str(place)), now, lambda _: None, **settings)
+    filing = packing.Filing(place_of(str(place)), now, lambda _: None)
+    return await packing.archive(connection, part, filing, **{"young": True, **options})

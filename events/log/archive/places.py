@@ -5,25 +5,42 @@ A store's keys are never ours to hold: its client reads the usual AWS variables 
 
 import io
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import mkstemp
-from typing import BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 from urllib.parse import urlsplit
 
+if TYPE_CHECKING:
+    from obstore.store import BackoffConfig
+
 _AT_ONCE: Final = 8 * 2**20
-TRIES: Final = 3
+TRIES: Final = 4
 ANSWER_SECONDS: Final = 30
 """How long a store may take for one request."""
-_KEYS: Final = (
-    "its address and keys come from AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    " (docs/operating.md, Archive)"
-)
+_WAITS: Final["BackoffConfig"] = {"init_backoff": timedelta(seconds=0.5), "max_backoff": timedelta(seconds=5), "base": 2}
+
+# What a store's answer, or its client, says, and what to do about it. The first that is found holds.
+_WORDS: Final = (
+    (r"NoSuchBucket", "the store has no such bucket: make it, or name another"),
+    (r"169\.254\.|Missing (SecretAccessKey|AccessKeyId|Credentials)",
+     "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set in this environment, for this machine has no role of its own"),
+    (r"40[13] |AccessDenied|SignatureDoesNotMatch|InvalidAccessKeyId",
+     "the store refuses AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or they may not do this there"),
+    (r"without LOCATION|AuthorizationHeaderMalformed", "AWS_REGION isn't the bucket's region"),
+    (r"status code: 5\d\d|timed out", "the store is busy or out of order: try again later"),
+    (r"sending request|builder error", "no store answers at AWS_ENDPOINT_URL: see whether it is right, and the store up"),
+)  # fmt: skip
 
 
 class PlaceUnusable(Exception):
     """An archive's place can't be read or written; the message says what to do."""
+
+
+class FileMissing(PlaceUnusable):
+    """A file isn't in its place."""
 
 
 class Place(Protocol):
@@ -76,6 +93,8 @@ class Folder:
         try:
             return (self._folder / name).open("rb")
         except FileNotFoundError:
+            if not self._folder.is_dir():
+                raise FileMissing(f"The folder {self.url} isn't there: mount it on this machine too, bring it back") from None
             raise _missing(self, name) from None
         except OSError as error:
             raise PlaceUnusable(f"{self.url}/{name} can't be read: {error.strerror}") from None
@@ -110,16 +129,21 @@ class Bucket:
             raise PlaceUnusable(
                 "An archive's place is a folder, or s3://BUCKET/PREFIX with nothing else in it, keys least of all"
             )
+        if "://" not in os.environ.get("AWS_ENDPOINT_URL", "://"):  # noqa: TID251 - the client reads it, and panics
+            raise PlaceUnusable("AWS_ENDPOINT_URL must be an address that begins with https:// (or http://)")
         self._client = obstore
         prefix = asked.path.strip("/")
         self.url = f"s3://{asked.hostname}/{prefix}".rstrip("/")
         seconds = timedelta(seconds=ANSWER_SECONDS)
-        self._store = S3Store(
-            asked.hostname,
-            prefix=prefix or None,
-            client_options={"timeout": seconds, "connect_timeout": timedelta(seconds=5), "allow_http": True},
-            retry_config={"max_retries": TRIES - 1, "retry_timeout": TRIES * seconds},
-        )
+        try:
+            self._store = S3Store(
+                asked.hostname,
+                prefix=prefix or None,
+                client_options={"timeout": seconds, "connect_timeout": timedelta(seconds=5), "allow_http": True},
+                retry_config={"max_retries": TRIES - 1, "retry_timeout": TRIES * seconds, "backoff": _WAITS},
+            )
+        except obstore.exceptions.BaseError as error:
+            raise self._unusable("used", error) from None
 
     def holds(self, name: str) -> bool:
         """Return whether there is an object of a name. Raises PlaceUnusable."""
@@ -156,9 +180,12 @@ class Bucket:
             raise self._unusable("read", error) from None
 
     def _unusable(self, verb: str, error: Exception) -> PlaceUnusable:
-        """Return an error in one line, without what the client knows of itself (`Debug source`)."""
-        what = " ".join(str(error).partition("Debug source")[0].split())[:500]
-        return PlaceUnusable(f"{self.url} can't be {verb}: {what}; {_KEYS}")
+        """Return an error in a sentence that says what to do, and what the store calls it."""
+        text = str(error).partition("Debug source")[0]
+        said = re.search(r"<Code>(\w+)</Code>", text) or re.search(r"status code: (\d+)", text)
+        code = f" ({said[1]})" if said else ""
+        words = next((words for pattern, words in _WORDS if re.search(pattern, text)), " ".join(text.split())[:300])
+        return PlaceUnusable(f"{self.url} can't be {verb}: {words}{code}; docs/operating.md, Archive, names the variables")
 
 
 class _Object(io.RawIOBase):
@@ -195,5 +222,5 @@ class _Object(io.RawIOBase):
         return len(found)
 
 
-def _missing(place: Place, name: str) -> PlaceUnusable:
-    return PlaceUnusable(f"{place.url}/{name} isn't there: put it back, from a copy if need be")
+def _missing(place: Place, name: str) -> FileMissing:
+    return FileMissing(f"{place.url}/{name} isn't there: put it back from a copy")

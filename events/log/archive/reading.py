@@ -1,29 +1,45 @@
 """Read events of archived parts from their files, where they belong among those of the database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+import shlex
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from asyncpg import Connection
 
 from events.log import transfer
 from events.log.archive import state
-from events.log.archive.places import Place, place_of
+from events.log.archive.places import FileMissing, Place, place_of
 from events.log.archive.state import Archive, ArchiveRefused, FileBroken
+from events.log.reads import Reads
 from events.log.store import RecordedRow, read_rows
 
 if TYPE_CHECKING:
     from events.log.archive.parquet import Reader
 
 
-def opened(file: BinaryIO, path: str, chain: str) -> "Reader":
-    """Return the reader of a part's file. Raises FileBroken if it is another one's, ArchiveRefused if nothing here reads it."""
+@contextlib.contextmanager
+def opened(archive: Archive, place: Callable[[str], Place] = place_of) -> Iterator["Reader"]:
+    """Read a part's file. Raises PlaceUnusable, and FileBroken if it is another one's, then and while it is read.
+
+    Raises ArchiveRefused if nothing here reads it.
+    """
     must_be_able()
+    try:
+        with place(archive.place).open(archive.name) as file:
+            yield _reader(file, archive.path, archive.chain)
+    except (FileBroken, FileMissing) as error:
+        mend = f"`ballotpress events archive {archive.part} --to {shlex.quote(archive.place)}`"
+        raise type(error)(f"{error}, or let {mend} write it again from what the database keeps") from None
+
+
+def _reader(file: BinaryIO, path: str, chain: str) -> "Reader":
     from events.log.archive.parquet import Reader
 
     reader = Reader(file, path)
     if reader.manifest.sha256 != chain:
-        raise FileBroken(f"{path} isn't the file that was archived: its hash is another one")
+        raise FileBroken(f"{path} isn't the file that was archived: its hash is another one. Put it back from a copy")
     return reader
 
 
@@ -39,18 +55,43 @@ def must_be_able() -> None:
 def check(place: Place, name: str, chain: str) -> None:
     """Read a file whole from where it is kept. Raises PlaceUnusable, or FileBroken if its events aren't those of a hash."""
     with place.open(name) as file:
-        for _ in opened(file, f"{place.url}/{name}", chain).rows():
+        for _ in _reader(file, f"{place.url}/{name}", chain).tables():
             pass
 
 
-def read_some(archive: Archive, first: int, last: int) -> list[RecordedRow]:
-    """Return the events of a part's file from one position to another. Raises PlaceUnusable, FileBroken, ArchiveRefused.
+def check_all(archive: Archive) -> None:
+    """Read a part's file whole. Raises PlaceUnusable, FileBroken, ArchiveRefused."""
+    with opened(archive) as reader:
+        for _ in reader.tables():
+            pass
+
+
+def copied(archive: Archive, place: Callable[[str], Place] = place_of) -> Iterator[bytes]:
+    """Return all events of a part's file, as the server's COPY takes them from CSV. Raises as `opened`."""
+    with opened(archive, place) as reader:
+        yield from reader.copied()
+
+
+def read_some(archive: Archive, positions: Sequence[int]) -> list[RecordedRow]:
+    """Return the events of a part's file at some positions, which rise. Raises PlaceUnusable, FileBroken, ArchiveRefused.
 
     Nothing but checksums says that they are right: whoever shows them must know their hashes.
     """
-    must_be_able()
-    with place_of(archive.place).open(archive.name) as file:
-        return opened(file, archive.path, archive.chain).between(first, last)
+    with opened(archive) as reader:
+        return reader.at(positions)
+
+
+async def read_at(connection: Reads, positions: Sequence[int]) -> list[RecordedRow]:
+    """Return the events of packed parts at some positions, which rise; none for positions that are in the database.
+
+    Raises PlaceUnusable, FileBroken, ArchiveRefused.
+    """
+    found: list[RecordedRow] = []
+    if positions:
+        for archive in await state.read_between(connection, positions[0], positions[-1]):
+            if archive.state == "packed":
+                found += await asyncio.to_thread(read_some, archive, positions)
+    return found
 
 
 async def read_on(connection: "Connection[Any]", after: int, limit: int) -> Sequence[RecordedRow]:
@@ -60,7 +101,7 @@ async def read_on(connection: "Connection[Any]", after: int, limit: int) -> Sequ
     """
     for archive in await state.read_between(connection, after + 1, after + limit):
         if archive.state == "packed" and archive.first <= after + 1:
-            return await asyncio.to_thread(read_some, archive, after + 1, min(after + limit, archive.last))
+            return await asyncio.to_thread(read_some, archive, range(after + 1, min(after + limit, archive.last) + 1))
         if archive.state == "packed":
             return await read_rows(connection, after, archive.first - 1 - after)
     return await read_rows(connection, after, limit)
@@ -85,10 +126,13 @@ async def entries(connection: "Connection[Any]", first: int, last: int) -> Async
 
 
 async def _of_file(archive: Archive, first: int, last: int) -> AsyncIterator[RecordedRow]:
-    must_be_able()
-    with await asyncio.to_thread(place_of(archive.place).open, archive.name) as file:
-        parts = (await asyncio.to_thread(opened, file, archive.path, archive.chain)).rows()
-        while rows := await asyncio.to_thread(next, parts, ()):
-            for row in rows:
-                if first <= row.position <= last:
-                    yield row
+    groups = _rows(archive)
+    while rows := await asyncio.to_thread(next, groups, ()):
+        for row in rows:
+            if first <= row.position <= last:
+                yield row
+
+
+def _rows(archive: Archive) -> Iterator[Sequence[RecordedRow]]:
+    with opened(archive) as reader:
+        yield from reader.rows()

@@ -29,6 +29,18 @@ on conflict (part) do update set place = excluded.place, name = excluded.name, b
 """
 _SWAP: Final = "select log.swap_part($1, $2, $3, $4)"
 
+_HOLDER: Final = """
+select format('Process %s (%s) has had a transaction on the log open for %s s', a.pid,
+              coalesce(nullif(a.application_name, ''), a.backend_type),
+              extract(epoch from clock_timestamp() - a.xact_start)::bigint)
+from pg_stat_activity a
+where a.pid <> pg_backend_pid() and a.xact_start < clock_timestamp() - interval '2 seconds' and exists (
+    select from pg_locks l where l.pid = a.pid and l.granted and a.datname = current_database()
+    and (l.relation = 'log.events'::regclass or l.relation in (select i.inhrelid from pg_inherits i
+                                                               where i.inhparent = 'log.events'::regclass)))
+order by a.xact_start limit 1
+"""
+
 _CHANGING: Final = 0x61726368
 _READING: Final = 0x72656164
 
@@ -134,18 +146,28 @@ async def _unlock(connection: "Connection[Any]", statement: str, key: int, part:
         await connection.execute(statement, key, part)
 
 
-async def swap(connection: "Connection[Any]", part: int, taken: str, aside: str, becomes: State) -> None:
-    """Put a table in a part's place. Raises ArchiveRefused if somebody holds the log for minutes."""
-    end = monotonic() + SWAP_SECONDS
+async def swap(
+    connection: "Connection[Any]",
+    part: int,
+    taken: str,
+    aside: str,
+    becomes: State,
+    otherwise: str,
+    seconds: float | None = None,
+) -> None:
+    """Put a table in a part's place. Raises ArchiveRefused, with who held the log for SWAP_SECONDS or so many, and `otherwise`.
+
+    While a transaction holds the log for seconds nothing is tried: everybody else would wait behind each try.
+    """
+    end = monotonic() + (SWAP_SECONDS if seconds is None else seconds)
     while True:
+        holder = await connection.fetchval(_HOLDER)
         try:
-            await connection.execute(_SWAP, part, taken, aside, becomes)
+            if holder is None:
+                await connection.execute(_SWAP, part, taken, aside, becomes)
+                return
         except (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError, asyncpg.DeadlockDetectedError):
-            if monotonic() > end:
-                raise ArchiveRefused(
-                    f"Somebody's transaction holds the log for minutes, so part {part} stays as it was: see"
-                    " `ballotpress status`, then try again"
-                ) from None
-            await asyncio.sleep(0.2)
-        else:
-            return
+            holder = "Others' transactions hold the log"
+        if monotonic() > end:
+            raise ArchiveRefused(f"{holder}: see `ballotpress status`. {otherwise}")
+        await asyncio.sleep(0.2)

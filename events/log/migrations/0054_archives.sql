@@ -72,7 +72,7 @@ create function log.id_of(id uuid) returns text language sql immutable strict pa
     select translate(rtrim(encode(uuid_send(id), 'base64'), '='), '+/', '-_')
 $$;
 
-create function log.uuid_of(id text) returns uuid language sql immutable strict parallel safe as $$
+create function log.uuid_of(id text) returns uuid language sql immutable parallel safe as $$
     select case when id ~ '^[A-Za-z0-9_-]{21}[AQgw]$' then encode(decode(translate(id, '-_', '+/') || '==', 'base64'), 'hex')::uuid end
 $$;
 
@@ -220,30 +220,39 @@ begin
     if packed.state <> 'written' then
         raise exception 'part % is % already', of_part, packed.state using errcode = 'object_not_in_prerequisite_state';
     end if;
+    if to_regclass('log.' || kept) is not null then
+        return;  -- an earlier run did all of this, and a part that is full never changes
+    end if;
     perform log.forget_packing(of_part);
-    execute format('insert into log.archived_tools (tool) select distinct e.data->>''tool'' from log.%I e'
-                   ' where e.type in (''VoteCast'', ''VoteRetracted'') and log.uuid_of(e.data->>''tool'') is not null order by 1'
-                   ' on conflict do nothing', 'events_' || of_part);
+    execute format('insert into log.archived_tools (tool) select t.tool'
+                   ' from (select distinct e.data->>''tool'' as tool from log.%I e'
+                   '       where e.type in (''VoteCast'', ''VoteRetracted'')) t'
+                   ' where log.uuid_of(t.tool) is not null order by 1 on conflict do nothing', 'events_' || of_part);
     execute format($q$
         create temp table packing on commit drop as
-        select e.position, e.stream, log.uuid_of(e.data->>'voter') as voter, t.number as tool, e.version,
-               3 * log.choice_number(e.data->>'choice') + log.choice_number(e.data->>'previous') as kind
-        from log.%I e join log.archived_tools t on t.tool = e.data->>'tool'
-        where e.type in ('VoteCast', 'VoteRetracted') and e.schema_version = 1 and e.meta is null and e.version < 32768
-          and log.first_half(log.uuid_of(e.data->>'voter')) = log.first_half(e.stream)
-          and e.type = case when e.data ? 'choice' then 'VoteCast' else 'VoteRetracted' end
-          and e.data = jsonb_strip_nulls(jsonb_build_object('voter', e.data->>'voter', 'tool', e.data->>'tool',
+        select e.position, e.stream, e.voter, t.number as tool, e.version, e.kind
+        from (
+            select e.*, log.uuid_of(e.data->>'voter') as voter, e.data->>'tool' as of_tool,
+                   3 * log.choice_number(e.data->>'choice') + log.choice_number(e.data->>'previous') as kind
+            from log.%I e
+            where e.type in ('VoteCast', 'VoteRetracted') and e.schema_version = 1 and e.meta is null and e.version < 32768
+            offset 0  -- so that each is computed once
+        ) e
+        join log.archived_tools t on t.tool = e.of_tool
+        where substring(uuid_send(e.voter) for 8) = substring(uuid_send(e.stream) for 8)
+          and e.type = log.ballot_type(e.kind)
+          and e.data = jsonb_strip_nulls(jsonb_build_object('voter', e.data->>'voter', 'tool', e.of_tool,
                                                             'choice', e.data->>'choice', 'previous', e.data->>'previous'))
-          and log.choice_number(e.data->>'choice') + log.choice_number(e.data->>'previous') is not null
     $q$, 'events_' || of_part);
+    analyze packing;
     insert into log.archived_ballots (owner, rest, part, ballots)
     select log.first_half(p.voter), log.second_half(p.voter), of_part,
            string_agg(substring(uuid_send(p.stream) from 9) || int4send((p.position - packed.first_position)::integer)
                       || int4send(p.tool) || int2send(p.version::smallint) || set_byte('\x00'::bytea, 0, p.kind),
                       ''::bytea order by p.position)
     from (select *, row_number() over (partition by voter order by position) - 1 as n from packing) p
-    group by 1, 2, p.n / 64
-    order by 1, 2, min(p.position);
+    group by p.voter, p.n / 64
+    order by p.voter, min(p.position);
     execute format($q$
         insert into log.archived_times (first_position, times)
         select min(e.position), array_agg(e.recorded_at order by e.position)
@@ -253,6 +262,7 @@ begin
     create unique index on packing (position);
     execute format('insert into log.%I select e.* from log.%I e where not exists (select from packing p'
                    ' where p.position = e.position)', kept, 'events_' || of_part);
+    perform log.index_part_table(kept);
     execute format($q$
         select count(*) from log.%I e
         full join (
@@ -271,6 +281,32 @@ begin
     if lost > 0 then
         raise exception '% events of part % do not come back as they were', lost, of_part using errcode = 'data_exception';
     end if;
+end $$;
+
+-- All events of a packed part, in a table of their own: the ballots are made from what stayed of them.
+create function log.unpack_part(of_part integer, name text) returns void language plpgsql as $$
+declare
+    packed log.archives;
+begin
+    select * into strict packed from log.archives a where a.part = of_part and a.state = 'packed';
+    perform log.make_table_of(of_part, name);
+    execute format($q$
+        insert into log.%I (stream, version, position, type, schema_version, data, meta, recorded_at)
+        select e.stream, e.version, e.position, e.type, e.schema_version, e.data, e.meta, e.recorded_at from log.%I e
+        union all
+        select u.stream, u.version, $1 + u.place, log.ballot_type(u.kind), 1,
+               jsonb_strip_nulls(jsonb_build_object(
+                   'voter', log.id_of(log.of_halves(b.owner, b.rest)), 'tool', t.tool,
+                   'choice', log.choice_name(u.kind / 3), 'previous', log.choice_name(u.kind %% 3))), null, w.at
+        from log.archived_ballots b
+        cross join lateral log.unpack(b.owner, b.ballots) u
+        join log.archived_tools t on t.number = u.tool
+        join (select t.first_position + x.n - 1 as position, x.at
+              from log.archived_times t cross join lateral unnest(t.times) with ordinality x(at, n)
+              where t.first_position between $1 and $2) w on w.position = $1 + u.place
+        where b.part = $3
+    $q$, name, 'events_' || of_part) using packed.first_position, packed.last_position, of_part;
+    perform log.index_part_table(name);
 end $$;
 
 create function log.forget_packing(of_part integer) returns void language plpgsql as $$
@@ -312,13 +348,13 @@ begin
     execute format('alter table log.%I rename to %I', was, becomes);
 end $$;
 
--- An empty table that is fit for a part's place, where its positions are checked.
+-- An empty table that is fit for a part's place once it is filled and `log.index_part_table` was called; its positions are checked.
 create function log.make_table_of(of_part integer, name text) returns void language plpgsql as $$
 declare
     place log.parts;
 begin
     select * into strict place from log.parts p where p.part = of_part;
-    perform log.make_part_table(name);
+    perform log.make_bare_part_table(name);
     execute format('alter table log.%I add constraint events_range check (position >= %s and position <= %s)',
                    name, place.first_position, place.last_position);
 end $$;
