@@ -228,21 +228,9 @@ changed (tool, day, n, ship, skip, void_ship, void_skip, first_position, last_po
     ) c
     group by c.n, c.tool
     union all
-    select e.data->>'tool', (e.recorded_at at time zone 'UTC')::date,
-           date_part('hour', e.recorded_at at time zone 'UTC')::integer, 0, 0,
-           o.sign * ((e.data->>'choice' is not distinct from 'ship')::integer
-                     - (e.data->>'previous' is not distinct from 'ship')::integer),
-           o.sign * ((e.data->>'choice' is not distinct from 'skip')::integer
-                     - (e.data->>'previous' is not distinct from 'skip')::integer),
-           null, null
-    from turned o
-    cross join lateral (
-        -- Not log.tally_changes: for each voter that would also read disqualifications, by another index.
-        select r.data, r.recorded_at from log.between_streams(log.first_stream(o.voter), log.last_stream(o.voter)) r
-        where r.data->>'voter' = o.voter and r.position <= $1 and r.position <> all($3::bigint[])
-          and r.type in ('VoteCast', 'VoteRetracted')
-        offset 0 -- keeps this a look-up of each voter's range; joined freely, the planner would read the whole log
-    ) e
+    select b.tool, (b.recorded_at at time zone 'UTC')::date, date_part('hour', b.recorded_at at time zone 'UTC')::integer, 0, 0,
+           o.sign * b.ship, o.sign * b.skip, null, null
+    from turned o cross join lateral log.ballots_of(o.voter, $1, $3) b
 ),
 stood as (
     select h.tool, h.day, h.n, h.ship, h.skip, h.ship - h.corrected_ship, h.skip - h.corrected_skip, h.first_position, h.last_position
@@ -329,21 +317,9 @@ with last_word as (
 changed as (
     select p.tool, p.day, p.n, p.ship, p.skip, p.void_ship, p.void_skip, p.first_position, p.last_position from part_hours p
     union all
-    select e.data->>'tool', (e.recorded_at at time zone 'UTC')::date,
-           date_part('hour', e.recorded_at at time zone 'UTC')::integer, 0, 0,
-           ((e.data->>'choice' is not distinct from 'ship')::integer
-            - (e.data->>'previous' is not distinct from 'ship')::integer),
-           ((e.data->>'choice' is not distinct from 'skip')::integer
-            - (e.data->>'previous' is not distinct from 'skip')::integer),
-           null, null
-    from last_word o
-    cross join lateral (
-        -- Not log.tally_changes: for each voter that would also read disqualifications, by another index.
-        select r.data, r.recorded_at from log.between_streams(log.first_stream(o.voter), log.last_stream(o.voter)) r
-        where r.data->>'voter' = o.voter and r.position <= $2 and r.position <> all($3::bigint[])
-          and r.type in ('VoteCast', 'VoteRetracted')
-        offset 0 -- keeps this a look-up of each voter's range; joined freely, the planner would read the whole log
-    ) e
+    select b.tool, (b.recorded_at at time zone 'UTC')::date, date_part('hour', b.recorded_at at time zone 'UTC')::integer, 0, 0,
+           b.ship, b.skip, null, null
+    from last_word o cross join lateral log.ballots_of(o.voter, $2, $3) b
     where o.type = 'VoterDisqualified'
 ),
 hourly as (
