@@ -71,6 +71,10 @@ class Prometheus:
         found: list[dict[str, Any]] = answer["data"]["result"]
         return found
 
+    def shows(self, selector: str) -> bool:
+        """Wait until a selector finds something: on a busy machine a scrape takes too long, and all is stale until the next."""
+        return bool(wait_for(lambda: self.query(selector)))
+
     def exemplars(self, expression: str) -> list[dict[str, Any]]:
         """Return the exemplars of the last minutes behind an expression."""
         span = {"query": expression, "start": "0", "end": "9999999999"}
