@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import rich_click as click
 
@@ -16,7 +16,7 @@ from services.settings import Settings
 
 if TYPE_CHECKING:
     from events.log.archive.present import Present
-    from projections.engine.folding import Progress
+    from projections.engine.folding import Jobs, Progress
     from projections.engine.projection import Projection
     from projections.engine.verify import Diff, RowDifference
 
@@ -54,6 +54,14 @@ def chosen(named: Sequence["Projection"]) -> Sequence["Projection"]:
     from projections.registry import PROJECTIONS
 
     return list(dict.fromkeys(named)) or PROJECTIONS
+
+
+class Means(NamedTuple):
+    """What folds are given: whom to tell of their progress, what loads archived parts, and the jobs that they share."""
+
+    report: "Callable[[Progress], None]"
+    present: "Present"
+    jobs: "Jobs"
 
 
 @contextlib.asynccontextmanager
@@ -110,6 +118,22 @@ async def each_in_turn(
 
     await side_by_side(*(turn() for _ in range(min(jobs, len(projections)))))
     return {projection.name: done[projection.name] for projection in projections}
+
+
+async def fold_each(
+    settings: Settings,
+    projections: Sequence["Projection"],
+    jobs: int,
+    verb: str,
+    work: "Callable[[Projection, Means], Awaitable[T]]",
+) -> Mapping[str, T]:
+    """Return what the work on each projection comes to, by name, with its progress shown and archived parts at hand."""
+    from projections.engine.folding import Jobs
+
+    shared = Jobs(jobs)
+    with shown_progress(verb) as report:
+        async with archived_parts(settings, projections, jobs) as (present, many):
+            return await each_in_turn(lambda one: work(one, Means(report, present, shared)), projections, many)
 
 
 @contextlib.contextmanager

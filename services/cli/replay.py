@@ -10,11 +10,11 @@ import rich_click as click
 from projections.engine.verify import Diff
 from services.cli.database import asynchronous, connected, operator_of
 from services.cli.folding import (
+    Means,
     ProjectionName,
-    archived_parts,
     chosen,
     difference_lines,
-    each_in_turn,
+    fold_each,
     jobs_option,
     rows_differ,
     shown_progress,
@@ -102,24 +102,18 @@ class Plan(msgspec.Struct, frozen=True):
 
 async def _rebuild(plan: Plan) -> Mapping[str, Replayed]:
     from events.registry import REGISTRY
-    from projections.engine.folding import Jobs, Pace
+    from projections.engine.folding import Pace
     from projections.engine.projection import only_one
     from projections.engine.rebuild import Rebuild
     from projections.sources import SOURCES
 
-    dsn, pace, jobs = plan.settings.database_url, Pace(pause=plan.pause), Jobs(plan.jobs)
-    together = archived_parts(plan.settings, plan.projections, plan.jobs)
-    with shown_progress("Replaying") as report:
-        async with together as (present, many):
+    dsn, pace = plan.settings.database_url, Pace(pause=plan.pause)
 
-            async def one(projection: "Projection") -> Replayed:
-                async with only_one(dsn, projection):
-                    rebuild = Rebuild(
-                        dsn, projection, REGISTRY, pace=pace, report=report, sources=SOURCES, jobs=jobs, present=present
-                    )
-                    return await _one(plan, rebuild)
+    async def one(projection: "Projection", means: Means) -> Replayed:
+        async with only_one(dsn, projection):
+            return await _one(plan, Rebuild(dsn, projection, REGISTRY, pace=pace, sources=SOURCES, **means._asdict()))
 
-            return await each_in_turn(one, plan.projections, many)
+    return await fold_each(plan.settings, plan.projections, plan.jobs, "Replaying", one)
 
 
 async def _one(plan: Plan, rebuild: "Rebuild") -> Replayed:

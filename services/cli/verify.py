@@ -9,14 +9,13 @@ import rich_click as click
 from projections.engine.verify import Diff
 from services.cli.database import asynchronous
 from services.cli.folding import (
+    Means,
     ProjectionName,
-    archived_parts,
     chosen,
     difference_lines,
-    each_in_turn,
+    fold_each,
     jobs_option,
     rows_differ,
-    shown_progress,
     slugs_in,
 )
 from services.cli.options import json_option
@@ -60,16 +59,15 @@ async def verify(projection: "tuple[Projection, ...]", jobs: int, as_json: bool)
 async def _compared(settings: Settings, projections: "Sequence[Projection]", jobs: int) -> Mapping[str, Diff]:
     """Return the difference of each projection from the log."""
     from events.registry import REGISTRY
-    from projections.engine.folding import Jobs
     from projections.engine.verify import verify as compare
     from projections.sources import SOURCES
 
-    dsn, shared = settings.database_url, Jobs(jobs)
-    with shown_progress("Verifying") as report:
-        async with archived_parts(settings, projections, jobs) as (present, many):
-            return await each_in_turn(
-                lambda p: compare(dsn, p, REGISTRY, SOURCES, report, shared, present=present), projections, many
-            )
+    async def one(projection: "Projection", means: Means) -> Diff:
+        return await compare(
+            settings.database_url, projection, REGISTRY, SOURCES, means.report, means.jobs, present=means.present
+        )
+
+    return await fold_each(settings, projections, jobs, "Verifying", one)
 
 
 def _advice(wrong: Sequence[str]) -> str:
