@@ -72,7 +72,7 @@ async def test_a_dropped_event_is_passed(shell: Shell, halted: int, connection: 
         await asyncio.wait([projector])
     said = await connection.fetchrow("select data->>'reason', meta->>'operator' from log.events where type = 'EventDropped'")
     assert tuple(said) == ("made by a later release", "shell")
-    assert await deeds_of(connection, "shell") == ["EventDropped"] * len(SHOWN)
+    assert (await deeds_of(connection, "shell")).count("EventDropped") == len(SHOWN)
     shell("quarantine", "drop", str(halted), "--reason", "x").failed("proof can pass over no event", "run a release that knows")
 
 
