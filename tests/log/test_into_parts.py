@@ -30,6 +30,9 @@ where c.oid = any(select $1::regclass union select i.indexrelid from pg_index i 
 POLICY = """
 create policy own on log.events as restrictive for select to pg_monitor, public using (version > 0 and type <> 'x')
 """
+PUBLICATION = """
+create publication told for table log.events (position, type) where (version > 1) with (publish_via_partition_root = true)
+"""
 RIGHTS = (
     "select attname, attacl from pg_attribute where attrelid = $1::text::regclass and attacl is not null",
     "select relrowsecurity from pg_class where oid = $1::text::regclass and relrowsecurity",
@@ -52,7 +55,7 @@ def older(postgres: servers.Postgres) -> str:
         await connection.execute("grant select (position) on log.events to pg_read_all_stats with grant option")
         await connection.execute("alter table log.events enable row level security")
         await connection.execute(POLICY)
-        await connection.execute("create publication told for table log.events (position, type) where (version > 1)")
+        await connection.execute(PUBLICATION)
         await connection.execute("create index by_type on log.events (type)")
         await connection.execute("create unique index apart on log.events (position, type)")
         await connection.execute("create view public.cast_votes as select * from log.events where type = 'VoteCast'")

@@ -210,7 +210,10 @@ $$;
 -- ended in between leaves rows and a table that nobody reads, and the next takes them away.
 --
 -- A ballot that doesn't come back as it was, to the last byte, stays an event as all others do.
-create function log.prepare_packing(of_part integer) returns void language plpgsql as $$
+--
+-- The planner knows nothing of what comes out of a ballot's data, and would look up each one's tool by reading all of them.
+create function log.prepare_packing(of_part integer) returns void
+language plpgsql set enable_nestloop = off set work_mem = '64MB' as $$
 declare
     packed log.archives;
     kept   text := format('events_%s_kept', of_part);
@@ -284,7 +287,8 @@ begin
 end $$;
 
 -- All events of a packed part, in a table of their own: the ballots are made from what stayed of them.
-create function log.unpack_part(of_part integer, name text) returns void language plpgsql as $$
+create function log.unpack_part(of_part integer, name text) returns void
+language plpgsql set enable_nestloop = off set work_mem = '64MB' as $$
 declare
     packed log.archives;
 begin
