@@ -13,6 +13,8 @@
 -- As exact as a decision under the lock: the check reads head and streams in one snapshot, and the update asks for the very head
 -- that the check saw, so nobody appended in between. If somebody did, a second try has the lock before it checks.
 -- (stream, version) stays unique, and positions dense, because who appends holds the head's row until the commit, here as there.
+-- The log's table is locked before that snapshot is taken: a part that leaves for the archive meanwhile (0054) changes what the table
+-- holds at once, and an older snapshot would not say where its ballots are.
 -- A batch without events is checked under the lock too: so its commit waits for what it rests on, at the standbys as well.
 
 create function log.append_if(
@@ -29,6 +31,7 @@ declare
     stands boolean;
     at timestamptz;
 begin
+    lock table only log.events in access share mode;
     for try in 1..2 loop
         if try = 2 then
             perform from log.head h for update;

@@ -40,6 +40,7 @@ returns table (n integer, version integer, "position" bigint, type text, schema_
 language plpgsql volatile as $$
 begin
     return query select 0, 0, h.position, ''::text, 0::smallint, null::jsonb, h.listing_position from log.head h for update;
+    lock table only log.events in access share mode;  -- before the next snapshot, as log.append_if does
     return query
     select e.n, e.version, e.position, e.type, e.schema_version, e.data, null::bigint
     from log.lasts(streams) e;
