@@ -12,6 +12,7 @@ import pytest
 from events.commands.ballots import CastVote
 from events.log.archive.present import load
 from events.log.committer import Committer
+from events.log.history import HOLDS
 from events.log.store import READ_LASTS
 from events.registry import REGISTRY
 from tests.support.archiving import archive
@@ -19,7 +20,8 @@ from tests.support.catalogs import new_id
 from tests.support.processes import PATIENCE
 
 LAST = """
-select b.data->>'voter' as voter, t.data->>'slug' as slug, b.stream, b.version, b.data->>'choice' as choice
+select b.position, b.recorded_at, b.stream, b.version,
+       b.data->>'voter' as voter, b.data->>'choice' as choice, t.data->>'slug' as slug
 from log.events_0 b join log.events t on t.type = 'ToolAdded' and t.data->>'tool' = b.data->>'tool'
 where b.type = 'VoteCast' and not exists (select from log.events n where n.stream = b.stream and n.version > b.version)
 order by b.position desc limit 1
@@ -71,3 +73,19 @@ async def test_whoever_reads_a_last_event_finds_it(dsn: str, connection: Any, la
         reading = asyncio.create_task(connection.fetch(READ_LASTS, [last["stream"]]))
         await asyncio.sleep(0)
     assert [row["version"] for row in await reading] == [last["version"]]
+
+
+async def test_a_mark_holds_while_its_part_leaves(dsn: str, connection: Any, last: Any) -> None:
+    """Nobody who asks for an event while its part leaves is told that the log went back."""
+    async with giving_back(dsn):
+        asking = asyncio.create_task(connection.fetchval(HOLDS, last["position"], last["recorded_at"], last["stream"]))
+        await asyncio.sleep(0)
+    assert await asking
+
+
+async def test_a_time_is_its_position_while_its_part_leaves(dsn: str, connection: Any, last: Any) -> None:
+    """A time within a part that leaves is the position that it was."""
+    async with giving_back(dsn):
+        asking = asyncio.create_task(connection.fetchval("select log.position_at($1)", last["recorded_at"]))
+        await asyncio.sleep(0)
+    assert await asking >= last["position"]
