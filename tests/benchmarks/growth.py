@@ -1,6 +1,7 @@
 """What a longer log costs: the same work on a log three times as long, an event.
 
-`BALLOTPRESS_BENCH_GROWN` and `BALLOTPRESS_BENCH_BASE` are the events of the two logs (30 and 10 million).
+`BALLOTPRESS_BENCH_GROWN` and `BALLOTPRESS_BENCH_BASE` are the events of the two logs (30 and 10 million);
+a part of either holds as many as the shorter.
 `BALLOTPRESS_BENCH_SECONDS` and `BALLOTPRESS_BENCH_PAIRS` say how long and how often votes are appended to each in turn (4, 5),
 `BALLOTPRESS_BENCH_RUNS` how often all else is done (1). Ratios are of CPU seconds, ours and the server's, so that others on the
 machine count for little; what the clock said stands beside.
@@ -54,7 +55,7 @@ def measure() -> list[Row]:
     seconds, turns = _number("SECONDS", 4), _number("PAIRS", 5)
     with durable_postgres() as server:
         cost = Account({"ours": os.getpid()}, server.folder / "data")
-        grown, base = (uvloop.run(_year(server, f"of_{n}", events)) for n, events in enumerate(sizes))
+        grown, base = (uvloop.run(_year(server, f"of_{n}", events, sizes[1])) for n, events in enumerate(sizes))
         runs = [[uvloop.run(_taken(cost, dsn)) for dsn in (grown, base)] for _ in range(_number("RUNS", 1))]
         rows = [uvloop.run(_bytes(base, sizes[1]))]
         rows += [_row(name, runs, (sizes[0], sizes[1])) for name in runs[0][0]]
@@ -70,11 +71,11 @@ def _number(name: str, default: int) -> int:
 _SIZES = {"GROWN": 30_000_000, "BASE": 10_000_000}
 
 
-async def _year(server: servers.Postgres, name: str, events: int) -> str:
-    """Make a log of so many events, packed as the worker does, and its views; give its DSN."""
+async def _year(server: servers.Postgres, name: str, events: int, part: int) -> str:
+    """Make a log of so many events in parts of a size, packed as the worker does, and its views; give its DSN."""
     await servers.execute(server.dsn(), f"create database {name}")
     dsn = server.dsn(name)
-    await migrate(dsn)
+    await migrate(dsn, part)
     await fill_year(dsn, events, TOOLS)
     connection = await asyncpg.connect(dsn)
     await parts.keep(connection)
