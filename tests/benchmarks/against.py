@@ -25,6 +25,7 @@ from redis import Redis
 
 from tests.benchmarks import by_hand
 from tests.benchmarks.accounting import Account, Costs
+from tests.benchmarks.growth import bytes_an_event
 from tests.benchmarks.http import Api, Voting, tokens
 from tests.benchmarks.replay import rebuild_all, timed
 from tests.benchmarks.table import machine
@@ -130,11 +131,16 @@ async def _databases(server: servers.Postgres, part: str, other: Path, valkey: s
     side = Side(other, _environ(other, dsn, valkey))
     side.run("migrate")
     if part in ("jobs", "replay"):
-        side.evaluate(FILL_YEAR, dsn, os.environ.get("BALLOTPRESS_BENCH_EVENTS", "1_000_000"), str(TOOLS))
+        side.evaluate(FILL_YEAR, dsn, str(_replayed()), str(TOOLS))
     else:
         side.evaluate(FILL, dsn)
     await servers.execute(server.dsn(), f"create database {ours} template {theirs}")
     return server.dsn(ours), dsn
+
+
+def _replayed() -> int:
+    """Return the number of events of the log that is replayed."""
+    return int(os.environ.get("BALLOTPRESS_BENCH_EVENTS", "1_000_000"))
 
 
 def _environ(folder: Path, dsn: str, valkey: str) -> dict[str, str]:
@@ -313,7 +319,13 @@ def _jobs(sides: Sides, folder: Path) -> list[Line]:
         lambda: asyncio.run(timed(rebuild_all(dsn, jobs=2))),
         lambda: asyncio.run(by_hand.side_by_side(dsn, alone)),
     ]
+    size = asyncio.run(bytes_an_event(dsn, _replayed()))
     return [
+        (
+            f"{size.measure}, against the goal of {size.goal:g}",
+            size.value / size.goal,
+            f"{size.value:.0f} bytes, {size.detail}",
+        ),
         _turns("rebuilding every view that both have: 2 jobs against all of the other's replay", both, PAIRS, seconds=True),
         _turns("rebuilding every view: 2 jobs against the best statements in two sessions", hand, PAIRS, seconds=True),
     ]

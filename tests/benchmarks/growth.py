@@ -57,7 +57,7 @@ def measure() -> list[Row]:
         cost = Account({"ours": os.getpid()}, server.folder / "data")
         grown, base = (uvloop.run(_year(server, f"of_{n}", events, sizes[1])) for n, events in enumerate(sizes))
         runs = [[uvloop.run(_taken(cost, dsn)) for dsn in (grown, base)] for _ in range(_number("RUNS", 1))]
-        rows = [uvloop.run(_bytes(base, sizes[1]))]
+        rows = [uvloop.run(bytes_an_event(base, sizes[1]))]
         rows += [_row(name, runs, (sizes[0], sizes[1])) for name in runs[0][0]]
         rate, detail = pairs(voting(base, 64, seconds, TOOLS), voting(grown, 64, seconds, TOOLS), turns)
         what = f"append, 64 callers: time of an event at {sizes[0]:,} events against {sizes[1]:,}"
@@ -72,21 +72,20 @@ _SIZES = {"GROWN": 30_000_000, "BASE": 10_000_000}
 
 
 async def _year(server: servers.Postgres, name: str, events: int, part: int) -> str:
-    """Make a log of so many events in parts of a size, packed as the worker does, and its views; give its DSN."""
+    """Make a log of so many events in parts of a size, and its views; give its DSN."""
     await servers.execute(server.dsn(), f"create database {name}")
     dsn = server.dsn(name)
     await migrate(dsn, part)
     await fill_year(dsn, events, TOOLS)
-    connection = await asyncpg.connect(dsn)
-    await parts.keep(connection)
     await catch_up_all(dsn)
-    await connection.execute("vacuum analyze")
-    await connection.close()
+    await servers.execute(dsn, "vacuum analyze")
     return dsn
 
 
-async def _bytes(dsn: str, events: int) -> Row:
+async def bytes_an_event(dsn: str, events: int) -> Row:
+    """Give the bytes of the log, packed as the worker does, and of every view, divided by the log's events."""
     connection = await asyncpg.connect(dsn)
+    await parts.keep(connection)
     log: float = await connection.fetchval(READ_BYTES, [])
     whole: float = await connection.fetchval(READ_BYTES, [projection.schema for projection in PROJECTIONS])
     await connection.close()
