@@ -17,9 +17,13 @@ def day(value: str) -> str:
 
 
 def days(period: Mapping[str, str]) -> str:
-    """Return a period's first and last day in words; one that begins and ends on the same day is that day alone."""
-    first, last = day(period["from"]), day(period["to"])
-    return first if first == last else f"{first} to {last}"
+    """Return a period's first and last day in words; a month or year of both is said once: 16 to 22 November 2026."""
+    first, last = (date.fromisoformat(period[end][:10]) for end in ("from", "to"))
+    if first == last:
+        return day(period["to"])
+    if first.year != last.year:
+        return f"{day(period['from'])} to {day(period['to'])}"
+    return f"{first.day if first.month == last.month else f'{first.day} {first:%B}'} to {day(period['to'])}"
 
 
 def points(change: int) -> str:

@@ -47,7 +47,7 @@ class QueuedReview(msgspec.Struct, frozen=True):
 
 
 _TIES: Mapping[Ties | None, str] = {
-    None: "Ties not told",
+    None: "Ties not disclosed",
     "none": "No ties, says the author",
     "given": "Was given something for it",
     "works_there": "Works there",

@@ -1,4 +1,4 @@
-"""`ballotpress puzzle on|off|list`: have each vote on a tool bring about a second of work along, while votes flood in."""
+"""`ballotpress puzzle on|off|list`: have each vote on a tool cost about a second of work, while votes flood in."""
 
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ MOST_HOURS = 168
 
 @click.group()
 def puzzle() -> None:
-    """Have each vote on a tool bring about a second of work along, while votes flood in."""
+    """Have each vote on a tool cost about a second of work, while votes flood in."""
 
 
 @puzzle.command()

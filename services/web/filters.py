@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from zlib import crc32
 
 import msgspec
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from emails.filters import days
 from events.reviews import Ground
@@ -101,6 +101,17 @@ def clock(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def odds(p: float) -> str:
+    """Write how rarely chance alone does something, to two figures: `1 in 25`, `1 in 8,100,000`, `less than 1 in a billion`."""
+    return f"1 in {float(f'{1 / p:.2g}'):,.0f}" if p >= 1e-9 else "less than 1 in a billion"
+
+
+def with_code(text: str) -> Markup:
+    """Write a sentence whose commands stand between backticks, as a terminal shows it, with each as code."""
+    parts = Markup(escape(text)).split("`")  # noqa: S704 - escaped here
+    return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
+
+
 def under_review(spans: Sequence[UnderReview]) -> str:
     """Write which days' votes are under review: Votes of 22 November are under review."""
     return f"Votes of {' and '.join(_span(span.from_, span.to) for span in spans)} are under review."
@@ -176,6 +187,8 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
         moment,
         minute,
         clock,
+        odds,
+        with_code,
         under_review,
         category_path,
         votes_code,

@@ -43,7 +43,7 @@ _FACTS: Final[Sequence[Line]] = (
     ("Facts of all tools", "/tools/facts", f"JSON, {MOST} tools at a time, each with the address of its numbers"),
     ("Verdicts as they change", "/tools.xml", "Atom, with ?category= for one category"),
     ("The API", "/schema/openapi.json", "OpenAPI 3.1: tools, comparisons, search, tallies as of any time"),
-    ("For agents", "/agents", "what may be read, how to quote it, limits"),
+    ("For programs", "/agents", "what may be read, how to quote it, limits"),
 )
 _PAGES: Final[Sequence[Line]] = (
     ("Tools", "/tools", "all tools, in several orders"),

@@ -211,8 +211,11 @@ def from_link(function: Callable[[Call], Awaitable[Answer]]) -> Callable[[Call],
             if _is_of_test(call):
                 text = "It came to try the mail out, so its links do nothing. Those of an issue lead to its reader's own pages."
                 return show_message(call, "This link is of a test mail", text)
-            text = "It is too old, or was changed on its way. The newest mail from us has one that works."
-            return show_message(call, "This link no longer works", text, 410)
+            text = (
+                "It is too old, or was changed on its way. The newest mail from us has one that works."
+                " Sign up again, and we mail you a new one."
+            )
+            return show_message(call, "This link no longer works", text, 410, [SIGN_UP])
         except NotSubscribed:
             text = "So there is nothing to choose here, and we send you no issues. You can sign up again at any time."
             return show_message(call, "You are not subscribed", text, 410, [SIGN_UP])

@@ -107,6 +107,12 @@ def _cosignatures(checkpoint: Checkpoint) -> list[Cosignature]:
     return [Cosignature(line.name, datetime.fromtimestamp(int.from_bytes(line.signature[:8], "big"), UTC)) for line in lines]
 
 
+class _Dated(msgspec.Struct, frozen=True):
+    """What every entry says of its time: the minute, from the beginning of 1970."""
+
+    minute: int
+
+
 @page("/proof/entries/{entry}", Query)
 async def entry_page(call: Call, query: Query) -> Answer:
     """Show an entry of the public log, as it is hashed."""
@@ -116,7 +122,13 @@ async def entry_page(call: Call, query: Query) -> Answer:
         raise NotFound("The published checkpoint doesn't cover this entry yet.")
     entry = await call.site.tree.entry(position)
     return show(
-        call, "proof_entry.html", cache=public_page(call, many=True), position=position, size=size, entry=entry.decode()
+        call,
+        "proof_entry.html",
+        cache=public_page(call, many=True),
+        position=position,
+        size=size,
+        entry=entry.decode(),
+        at=datetime.fromtimestamp(60 * msgspec.json.decode(entry, type=_Dated).minute, UTC),
     )
 
 

@@ -1,4 +1,4 @@
-"""Puzzles: which tools' votes bring about a second of work along, demanding it of a vote, and switching it on and off.
+"""Puzzles: which tools' votes cost about a second of work, demanding it of a vote, and switching it on and off.
 
 A solved puzzle is used once, which Valkey counts for all processes, as it does limits. While Valkey is away each process counts
 by itself: a solution may then count once in each, and no vote fails for it.
@@ -44,14 +44,14 @@ Hours = Annotated[int, Meta(ge=1, le=MOST_HOURS)]
 
 
 class PuzzleUnsolved(Exception):
-    """Very many votes come in for the tool, so for a while each of them must bring about a second of work along.
+    """Very many votes come in for the tool, so for a while each of them costs about a second of work.
 
     Nothing was counted. The problem's `puzzle` says what to work out, and the API's page how. Taking a vote back needs no work.
     """
 
     def __init__(self, puzzle: Puzzle, until: datetime) -> None:
         super().__init__(
-            f"Votes on this tool bring a moment of work along until {clock(until)}: solve `puzzle`, and send the vote again "
+            f"Votes on this tool cost a moment of work until {clock(until)}: solve `puzzle`, and send the vote again "
             "with `Ballotpress-Puzzle: TOKEN:KEY`."
         )
         self.puzzle = puzzle
@@ -138,7 +138,7 @@ def unsolved_page(call: Call, error: PuzzleUnsolved) -> Answer:
 
 @endpoint("PUT", "/v1/ops/tools/{tool}/puzzle", by=operator("voters"), takes=PuzzleSwitch, gives=PuzzleState)
 async def put_puzzle(call: Call, given: PuzzleSwitch) -> PuzzleState:
-    """Have each vote on a tool bring about a second of work along, for some hours from now; then that ends by itself."""
+    """Have each vote on a tool cost about a second of work, for some hours from now; then that ends by itself."""
     return PuzzleState(call.path["tool"], await _switch(call, call.path["tool"], given.hours))
 
 

@@ -139,6 +139,8 @@ _ADVICE: Final = {
     429: "That was a lot at once. Wait a little and try again.",
     503: "Nothing is lost. Try again in a moment.",
 }
+_TOOLS: Final = ("/tools", "All tools")
+_COMPARISONS: Final = ("/comparisons", "All comparisons")
 
 
 def refusal(theme: Theme, error: Exception, request_id: str, scope: HTTPScope, head: Mapping[bytes, bytes]) -> Answer:
@@ -159,6 +161,7 @@ def refusal(theme: Theme, error: Exception, request_id: str, scope: HTTPScope, h
         detail=detail_for(error, kind, is_form=is_form),
         faults=faults_for(error, is_form=is_form),
         advice=_ADVICE.get(kind.status),
+        way_on=_TOOLS if scope["path"].startswith("/tools/") else _COMPARISONS,
         request_id=request_id if kind.status >= 500 else None,
         **frame,
     )

@@ -119,7 +119,7 @@ def test_a_digest_shows_what_it_was_given() -> None:
         assert said in html
     for said in ("Windsurf", "71% of 212 votes", "Ship, settled", "Too early to call"):
         assert said in html
-    for said in ("16 November 2026", "Très Tool", "On tools you bookmarked".upper(), "1,320 votes", UNSUBSCRIBE, MANAGE):
+    for said in ("16 to 22 November 2026", "Très Tool", "On tools you bookmarked".upper(), "1,320 votes", UNSUBSCRIBE, MANAGE):
         assert said in text
     _, text, html = rendered("digest", {**QUIET, **PERSONAL, "bookmarked": []})
     assert "quiet week" in text and html.count("<h2") == 0 and html.count("<h1") == 1
@@ -198,12 +198,14 @@ def test_each_tool_has_links_that_vote_on_it_and_name_no_reader() -> None:
 @pytest.mark.parametrize(
     "period, words",
     [
-        ({"from": "2026-11-16", "to": "2026-11-22"}, "16 November 2026 to 22 November 2026"),
+        ({"from": "2026-11-16", "to": "2026-11-22"}, "16 to 22 November 2026"),
+        ({"from": "2026-11-30", "to": "2026-12-06"}, "30 November to 6 December 2026"),
+        ({"from": "2026-12-28", "to": "2027-01-03"}, "28 December 2026 to 3 January 2027"),
         ({"from": "2026-11-25", "to": "2026-11-25"}, "25 November 2026"),
     ],
 )
-def test_a_period_within_a_day_is_one_date(period: dict[str, str], words: str) -> None:
-    """The head of a digest names the first and the last day, or the only one."""
+def test_a_period_says_nothing_twice(period: dict[str, str], words: str) -> None:
+    """The head of a digest names the first and the last day, or the only one, and a month or year that they share once."""
     _, text, html = rendered("digest", {**DIGEST, "period": period})
     assert f"Issue 12, {words}\n" in text and f"Issue 12 · {words}</p>" in html
 

@@ -23,7 +23,7 @@ def test_the_first_page_tells_the_week(site: Site) -> None:
     page = site.anyone.get("/", {"Accept": "text/html"}, after=position).text
     moved = section(page, "moved")
     assert moved.count(f'href="/tools/{left}"') == 1
-    assert "<span>Settled</span>" in moved and "Too early" in moved and '<span class="badge ship">Ship</span>' in moved
+    assert "<span>settled</span>" in moved and "Too early" in moved and '<span class="badge ship">Ship</span>' in moved
     assert f'href="/tools/{left}"' in section(page, "leaders")
     assert f'href="/tools/{right}"' in section(page, "judged")
     assert f'href="/compare/{left}-vs-{right}"' in section(page, "newest")

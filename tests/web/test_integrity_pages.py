@@ -8,6 +8,7 @@ import pytest
 
 from events.log.committer import Committer
 from services.settings import OperatorToken
+from services.web.filters import odds
 from tests.support.cohorts import cast, out, suspect
 from tests.support.log import add_tools
 from tests.support.runners import catch_up_all
@@ -16,6 +17,15 @@ from tests.support.signing_in import session_cookie
 from tests.support.sites import client
 
 EDITOR = OperatorToken(name="editor", scopes=frozenset({"voters"}), token="token-of-an-editor-of-the-tests")
+
+
+@pytest.mark.parametrize(
+    "p, words",
+    [(0.04, "1 in 25"), (1.23e-7, "1 in 8,100,000"), (1e-12, "less than 1 in a billion"), (0.0, "less than 1 in a billion")],
+)
+def test_chance_is_told_as_one_in_so_many(p: float, words: str) -> None:
+    """An operator reads how rarely chance does it, not a power of ten; no chance at all divides nothing by zero."""
+    assert odds(p) == words
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ async def test_the_overview_says_what_is_wrong_and_what_to_do(http: httpx.AsyncC
     page = await http.get("/ops")
     assert page.status_code == 200
     assert f"<strong>cards halted at position {halted}:" in page.text
-    assert f"ballotpress quarantine drop {halted} --reason TEXT" in page.text
+    assert f"<code>ballotpress quarantine drop {halted} --reason TEXT</code>" in page.text and "`" not in page.text
     assert "Problem(" not in page.text
 
 

@@ -143,7 +143,7 @@ def test_ties_stand_beside_the_review(site: Site, tool: str) -> None:
     edited = me.patch(f"/v1/reviews/{review}", {"ties": "works_there"}).json()
     assert (edited["ties"], edited["published"]["ties"]) == ("works_there", "given")
     page = site.anyone.get(f"/tools/{tool}", after=decide(site, review)).text
-    assert "<span>Works there</span>" in page and "<span>Ties not told</span>" in page
+    assert "<span>Works there</span>" in page and "<span>Ties not disclosed</span>" in page
 
 
 def test_lengths_count_characters_without_the_space_around(site: Site, tool: str) -> None:

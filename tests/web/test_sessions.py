@@ -183,7 +183,7 @@ async def test_failed_sign_ins_are_counted_and_shown(http: httpx.AsyncClient, co
     for _ in range(3):
         assert (await http.post("/ops/sign-in", data={"token": "not-a-token-of-anybody"})).status_code == 403
     page = await http.get("/ops/sessions", headers={"cookie": await session_cookie(given, ANN)})
-    assert "3 times by a token: wrong token" in " ".join(page.text.split())
+    assert "3 times with a token: wrong token" in " ".join(page.text.split())
 
 
 async def test_signing_in_leads_back_to_our_own_pages_alone(http: httpx.AsyncClient) -> None:

@@ -37,7 +37,7 @@ def test_a_tool_tells_when_it_was_reviewed_and_what_came_after_it(site: Site) ->
     wait_for(lambda: role in shown(site, f"/tools/{slug}"))  # a process keeps roles for a moment
     page = shown(site, f"/tools/{slug}")
     for fact in (
-        'Reviewed <time datetime="2026-04-21">2026-04-21</time>',
+        'Reviewed <time datetime="2026-04-21">21 April 2026</time>',
         "</strong> <bdi>We got a licence for free.</bdi>",
         f'There is a newer one: <a href="/tools/{newer}"><bdi>Newer One</bdi></a>',
         "Verdict: Mixed · 1 Ship 1 Skip",

@@ -85,7 +85,7 @@ def test_a_visitor_sees_on_a_page_what_is_kept_and_has_it_erased(site: Site, too
 def test_a_browser_without_a_cookie_is_told_that_nothing_is_kept(site: Site) -> None:
     """Opening the page gives nobody a number."""
     answer = site.anyone.get(MINE, {"Accept": "text/html"})
-    assert "Nothing is kept of this browser" in answer.text and "set-cookie" not in answer.headers
+    assert "We keep nothing about this browser" in answer.text and "set-cookie" not in answer.headers
 
 
 def test_the_page_for_everybody_says_every_row_of_the_table(site: Site) -> None:

@@ -52,6 +52,40 @@ def total(base: str, tool: str) -> int:
     return votes
 
 
+def test_nothing_of_a_view_lies_over_the_next_cell(window: Windows, base: str, token: str) -> None:
+    """On a phone the overview's small charts, and the words below them, stay inside their own cells."""
+    page = window(viewport={"width": 360, "height": 800})
+    sign_in(page, base, token)
+    over = """parts => { const right = one => one.getBoundingClientRect().right;
+        return parts.filter(part => right(part) > right(part.closest('td'))).map(part => part.textContent); }"""
+    assert page.locator(".spark, .spark-scale").count() >= 2
+    assert page.locator(".spark, .spark-scale").evaluate_all(over) == []
+
+
+def test_a_badge_breaks_its_words_before_it_leaves_its_column(window: Windows, base: str) -> None:
+    """With letters of twice the size, a verdict's words go on in the next line, and the page stays as wide as the window."""
+    page = window()
+    page.goto(f"{base}/tools")
+    over = """facts => { facts.style.width = '5rem'; const right = facts.getBoundingClientRect().right + 1;
+        return [...facts.querySelectorAll('.badge')].filter(
+            part => part.getBoundingClientRect().right > right || part.scrollWidth > part.clientWidth + 1
+        ).map(part => part.textContent); }"""
+    badges = page.locator(".facts:has(.badge)")
+    assert badges.count() and badges.first.evaluate(over) == []
+
+
+def test_a_page_that_cant_be_shown_leads_on(window: Windows, base: str) -> None:
+    """No such tool leads to all tools, another address to all comparisons, and a mail's link that is too old to a new one."""
+    page = window()
+    for path, label in (
+        ("/tools/no-such-tool", "All tools"),
+        ("/no-such-page", "All comparisons"),
+        ("/newsletter/preferences?token=old", "Sign up again"),
+    ):
+        page.goto(base + path)
+        expect(page.locator("main").get_by_role("link", name=label)).to_be_visible()
+
+
 def test_no_votes_is_said_once(window: Windows, base: str) -> None:
     """A tool without votes says so in one sentence; a provisional figure is smaller than one that stands."""
     page = window()
