@@ -108,6 +108,35 @@ async def test_windows_are_planned_once(dsn: str, committer: Committer) -> None:
     assert planned == 0
 
 
+TAKE_ONE_MORE = """
+update cards_4.checkpoint c
+set position = e.position, seen_position = e.position, seen_at = e.recorded_at, seen_stream = e.stream
+from log.events e where e.position = (select h.position from log.head h)
+"""
+WAITING = "select count(*) from pg_locks where not granted and relation = 'log.events'::regclass"
+
+
+async def test_a_checkpoint_that_moves_meanwhile_halts_nothing(dsn: str, connection: Any, committer: Committer) -> None:
+    """A runner that locks a newer checkpoint than its statement sees, with an event that it doesn't, looks at the log again."""
+    await add_three_tools(committer)
+    session, other = await connect(dsn, CARDS.schema), await asyncpg.connect(dsn)
+    await advance(session, CARDS, REGISTRY, 20_000)
+    async with other.transaction():
+        await other.execute("lock table log.events in access exclusive mode")
+        advancing = asyncio.create_task(advance(session, CARDS, REGISTRY, 20_000))
+
+        async def waits() -> bool:
+            return bool(await connection.fetchval(WAITING))
+
+        await until(waits)
+        await other.execute(RAW, stream_named("later"), 1, "ToolAdded", "{}")
+        await other.execute(TAKE_ONE_MORE)
+    advanced = await advancing
+    assert advanced.start == advanced.end == await connection.fetchval("select position from log.head")
+    await session.close()
+    await other.close()
+
+
 async def test_wakes_by_poll(dsn: str, connection: Any, committer: Committer) -> None:
     """With no bell at all the view follows within a poll."""
     async with running(runner(dsn)):
