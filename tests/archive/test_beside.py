@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from events.commands.ballots import CastVote
-from events.log.archive import state
+from events.log.archive import present, state
 from events.log.archive.places import Place, place_of
 from events.log.archive.present import Present, unarchive
 from events.log.archive.state import ArchiveRefused
@@ -56,7 +56,7 @@ async def test_a_comparison_under_way_holds_no_part_back(dsn: str, connection: A
 
 async def test_nothing_is_taken_from_under_a_comparison(dsn: str, connection: Any, tmp_path: Path) -> None:
     """A part that somebody reads isn't taken away: what is packed waits for the next run."""
-    async with Present(dsn) as present, present.reader() as reader:
+    async with Present(dsn) as parts, parts.reader() as reader:
         await reader.ensure(0, SIZE)
         with pytest.raises(ArchiveRefused, match=r"reads the log: wait for it\. Part 0 is packed"):
             await archive(connection, tmp_path)
@@ -64,8 +64,11 @@ async def test_nothing_is_taken_from_under_a_comparison(dsn: str, connection: An
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-async def test_views_go_through_the_parts_together(dsn: str, connection: Any, tmp_path: Path, jobs: int) -> None:
-    """Each part is loaded once for all views, two at most are here at a time, and the views are found equal."""
+async def test_views_go_through_the_parts_together(
+    dsn: str, connection: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    """Each part is loaded once for all views, never all are here at a time, and the views are found equal."""
+    monkeypatch.setattr(present, "PATIENCE", 300.0)  # however busy the machine is
     async with patient(dsn) as committer:
         while await connection.fetchval("select position from log.head") <= 4 * SIZE:
             await asyncio.gather(*(committer.submit(CastVote(new_id(), "one", "ship")) for _ in range(50)))
@@ -88,14 +91,14 @@ async def test_views_go_through_the_parts_together(dsn: str, connection: Any, tm
     watching = asyncio.create_task(watch())
     shared = Jobs(jobs)
     names = [projection.name for projection in PROJECTIONS]
-    async with Present(dsn, names, counted) as present:
+    async with Present(dsn, names, counted) as shared_parts:
         diffs = await side_by_side(
-            *(verify(dsn, one, REGISTRY, {}, jobs=shared, window=256, present=present) for one in PROJECTIONS)
+            *(verify(dsn, one, REGISTRY, {}, jobs=shared, window=256, present=shared_parts) for one in PROJECTIONS)
         )
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     assert not any(diff.tables for diff in diffs)
-    assert len(loads) == 4 and most <= 3
+    assert (len(loads), most) in {(4, 2), (4, 3)}
     assert [one.state for one in await state.read_all(connection)] == ["packed"] * 4
 
 

@@ -127,10 +127,13 @@ class Present:
         return self._connection
 
     async def _give_back(self, connection: "Connection[Any]", below: int) -> None:
+        """Give back what ends below a position; what can't be given back now is tried again with the next."""
         for part in [part for part, last in self._held.items() if last <= below]:
             await state.end_reading(connection, part)
-            del self._held[part]
-            await give_back(connection, part)
+            if await give_back(connection, part):
+                del self._held[part]
+            else:
+                await state.begin_reading(connection, part)
 
 
 class Reader:
