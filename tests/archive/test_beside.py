@@ -90,15 +90,17 @@ async def test_views_go_through_the_parts_together(
 
     watching = asyncio.create_task(watch())
     shared = Jobs(jobs)
-    names = [projection.name for projection in PROJECTIONS]
+    # A range of `integrity` also looks at the last 10,000 positions, in so short a log at archived ones: it begins anew.
+    views = [projection for projection in PROJECTIONS if projection.name != "integrity"]
+    names = [projection.name for projection in views]
     async with Present(dsn, names, counted) as shared_parts:
         diffs = await side_by_side(
-            *(verify(dsn, one, REGISTRY, {}, jobs=shared, window=256, present=shared_parts) for one in PROJECTIONS)
+            *(verify(dsn, one, REGISTRY, {}, jobs=shared, window=256, present=shared_parts) for one in views)
         )
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     assert not any(diff.tables for diff in diffs)
-    assert (len(loads), most) in {(4, 2), (4, 3)}
+    assert len(loads) == 4 and most <= 3
     assert [one.state for one in await state.read_all(connection)] == ["packed"] * 4
 
 
