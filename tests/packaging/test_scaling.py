@@ -15,7 +15,7 @@ import rich_click as click
 from services.cli import commands
 from services.settings import VARIABLES, read_settings
 from tests.packaging.project import ROOT
-from tests.packaging.test_systemd import PROGRAM, UNITS, analyze, analyzed
+from tests.packaging.systemd import PROGRAM, UNITS, analyze, analyzed
 from tests.support import nginx, servers
 from tests.support.http import wait_until_ready
 from tests.support.processes import COMMAND, PATIENCE, free_port, started

@@ -1,8 +1,6 @@
 """The systemd units are valid, sandboxed, and run commands that exist. No test runs them under systemd itself."""
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,19 +9,11 @@ import pytest
 from services.cli import COMMANDS
 from services.settings import VARIABLES, read_settings
 from tests.packaging.compose import env_values
-from tests.packaging.project import ROOT
-from tests.support.processes import PATIENCE
+from tests.packaging.systemd import PROGRAM, UNITS, analyze, analyzed
 
-UNITS = ROOT / "docs" / "systemd"
-PROGRAM = "/opt/ballotpress/bin/ballotpress"
 SERVICES = ("migrate", "api", "projector", "worker")
 WORST_EXPOSURE = 15
 """In tenths: 1.5 of 10; the processes need the network, which alone costs 0.9."""
-
-analyzed = pytest.mark.skipif(  # on CI its absence is a failure
-    shutil.which("systemd-analyze") is None and os.environ.get("CI") != "true",
-    reason="systemd-analyze is not installed: apt-get install systemd",
-)
 
 
 @pytest.fixture
@@ -33,11 +23,6 @@ def units(tmp_path: Path) -> Path:
     for unit in tmp_path.glob("*.service"):
         unit.write_text(unit.read_text().replace(PROGRAM, str(Path(sys.executable).with_name("ballotpress"))))
     return tmp_path
-
-
-def analyze(*words: str | Path) -> "subprocess.CompletedProcess[str]":
-    """Run systemd-analyze to its end."""
-    return subprocess.run(("systemd-analyze", *words), capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 @analyzed

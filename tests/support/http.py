@@ -27,15 +27,20 @@ def operators() -> str:
 
 
 def wait_until_ready(base_url: str, said: Callable[[], str]) -> None:
-    """Wait until the API can serve, or fail with what its processes said."""
+    """Wait until the API can serve, or fail with why it can't and what its processes said."""
+    why = "nothing"
 
     def is_ready() -> bool:
+        nonlocal why
         try:
-            return calling.get(f"{base_url}/health/ready", timeout=PATIENCE).status_code == 200
-        except httpx.TransportError:
+            answer = calling.get(f"{base_url}/health/ready", timeout=PATIENCE)
+        except httpx.TransportError as error:
+            why = repr(error)
             return False
+        why = answer.text
+        return answer.status_code == 200
 
-    assert wait_for(is_ready), said()
+    assert wait_for(is_ready), f"{why}\n{said()}"
 
 
 @contextmanager
