@@ -32,6 +32,9 @@ LOOKUP_SECONDS: Final = 1.0
 MOMENT: Final = 0.5
 """Seconds that the other hosts have to say that they take writes too, once one has said so."""
 
+# What a server says to a wrong user, password or database.
+_NAMED_WRONGLY: Final = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+CORRECT_IT: Final = "Correct DATABASE_URL"
 WHAT_TO_DO: Final = "Start the primary; if it is gone for good, promote a standby (docs/operating.md, A failover)"
 
 # A promotion begins a new timeline, which the names of WAL files tell at once; a copy of the server has the same identifier.
@@ -279,7 +282,8 @@ def _refusal(hosts: Sequence[Host], tasks: Sequence["asyncio.Task[Session]"]) ->
         ):
             return error or NoPrimary("asked no host")
     said = "; ".join(f"{host} {_said(error)}" for host, error in zip(hosts, errors, strict=True))
-    return NoPrimary(f"no host of DATABASE_URL takes writes: {said}. {WHAT_TO_DO}")
+    what = CORRECT_IT if any(isinstance(error, _NAMED_WRONGLY) for error in errors) else WHAT_TO_DO
+    return NoPrimary(f"no host of DATABASE_URL takes writes: {said}. {what}")
 
 
 def _said_of(task: "asyncio.Task[Session]") -> str:

@@ -132,10 +132,12 @@ def stored_file(path: Path) -> StoredFile:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let nobody else write into a folder of backups; make it if it is missing. Raises BackupUnusable."""
+    """Let nobody else write into a folder of backups; make it if it alone is missing. Raises BackupUnusable."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        raise BackupUnusable(f"The folder {folder.parent} isn't there: mount it, or make it") from None
     except OSError as error:
         raise BackupUnusable(f"{folder} can't be written ({error.strerror}): name another folder") from None
     try:

@@ -74,6 +74,20 @@ def test_a_folder_keeps_files_for_their_owner(source: Path, tmp_path: Path) -> N
     assert (tmp_path / "folder" / "a").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("url", ["s3:/bucket", "S3:/bucket/p", "https://store.example/bucket", "file:///srv/archive"])
+def test_a_mistyped_address_is_no_folder(url: str) -> None:
+    """A slash too few would make a folder of that name, and the part would leave the database for it."""
+    with pytest.raises(PlaceUnusable, match="a folder, or s3://BUCKET/PREFIX"):
+        place_of(url)
+
+
+def test_a_disk_that_is_not_mounted_is_said(source: Path, tmp_path: Path) -> None:
+    """The folder around is missing: nothing is made in its place."""
+    with pytest.raises(PlaceUnusable, match=f"{tmp_path}/mounted isn't there: mount it, or make it"):
+        place_of(str(tmp_path / "mounted" / "folder")).write("a", source)
+    assert list(tmp_path.iterdir()) == [source]
+
+
 def test_a_file_that_is_missing_is_asked_for(tmp_path: Path, s3: Store) -> None:
     """Who reads what isn't there is told where it should be."""
     for url in (str(tmp_path), f"s3://{BUCKET}/p"):

@@ -99,7 +99,7 @@ async def test_where_nobody_takes_writes_each_host_is_named(pair: Pair, hung: Pa
         "Start the primary; if it is gone for good, promote a standby (docs/operating.md, A failover)"
     )
     assert isinstance(refused.value, postgres.UNAVAILABLE)
-    with pytest.raises(NoPrimary, match=r"refuses .* does not exist"):
+    with pytest.raises(NoPrimary, match=r"refuses .* does not exist.*\. Correct DATABASE_URL$"):
         await folder_of(named(*pair.folders).replace("/postgres?", "/none?"))
 
 

@@ -58,9 +58,13 @@ class Place(Protocol):
         """Open a file to read. Raises PlaceUnusable, then and while it is read."""
 
 
+_SCHEME: Final = re.compile("[A-Za-z][A-Za-z0-9+.-]*:/")
+"""How an address begins, also a mistyped one: a folder of such a name can be written ./s3:/NAME."""
+
+
 def place_of(url: str) -> Place:
     """Return the place of a URL: a folder's path, or s3://BUCKET/PREFIX. Raises PlaceUnusable if it names none."""
-    return Bucket(url) if "://" in url else Folder(Path(url))
+    return Bucket(url) if _SCHEME.match(url) else Folder(Path(url))
 
 
 class Folder:
@@ -75,9 +79,12 @@ class Folder:
         return (self._folder / name).is_file()
 
     def write(self, name: str, source: Path) -> None:
-        """Copy a file here, on disk before it has its name; the folder is made if it is missing. Raises PlaceUnusable."""
+        """Copy a file here, on disk before it has its name. Raises PlaceUnusable.
+
+        The folder is made if it alone is missing: where the folder around it is missing too, a disk may not be mounted.
+        """
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, exist_ok=True)
             descriptor, beside = mkstemp(prefix=f".{name[:100]}.", suffix=".part", dir=self._folder)
             try:
                 _copy(source, descriptor)
@@ -85,6 +92,8 @@ class Folder:
             finally:
                 Path(beside).unlink(missing_ok=True)
             _keep_names(self._folder)
+        except FileNotFoundError:
+            raise PlaceUnusable(f"The folder {self._folder.parent} isn't there: mount it, or make it") from None
         except OSError as error:
             raise PlaceUnusable(f"{self.url} can't be written: {error.strerror}") from None
 
@@ -125,7 +134,7 @@ class Bucket:
         from obstore.store import S3Store
 
         asked = urlsplit(url)
-        if asked.scheme != "s3" or not asked.hostname or asked.query or asked.fragment or "@" in asked.netloc:
+        if not url.lower().startswith("s3://") or not asked.hostname or asked.query or asked.fragment or "@" in asked.netloc:
             raise PlaceUnusable(
                 "An archive's place is a folder, or s3://BUCKET/PREFIX with nothing else in it, keys least of all"
             )
