@@ -251,7 +251,8 @@ async def connect(
         synchronous_commit="off",
         max_parallel_workers_per_gather="0",  # one core: the site needs the others
         # A runner's windows are alike, and the server would plan most statements anew for each: by its guess a window is large.
-        plan_cache_mode="auto" if role else "force_generic_plan",
+        # The runner sees to it that no plan passes over a new part; others plan each statement for itself.
+        plan_cache_mode="force_custom_plan" if role else "force_generic_plan",
     )
 
 

@@ -28,13 +28,22 @@ logger = logging.getLogger(__name__)
 # After these try again, do not halt: no event is at fault. Tables are missing while they are built or switched.
 TRANSIENT = (*UNAVAILABLE, asyncpg.UndefinedTableError, window.CheckpointMoved)
 
+# A session plans its statements once. The server forgets a plan when the log's table gets a part, but not one that it is making
+# at that moment, if the table is read by a function of ours that it expands: that plan would pass over the part. So a session
+# forgets its plans itself once it sees other parts than before.
 LOCK_CHECKPOINT = """
-select c.position, c.caught_up, h.position as head, log.holds(c.seen_position, c.seen_at, c.seen_stream) as holds
-from checkpoint c cross join log.head h for update of c skip locked
+select c.position, c.caught_up, h.position as head, log.holds(c.seen_position, c.seen_at, c.seen_stream) as holds,
+       p.parts, p.parts is distinct from nullif(current_setting('ballotpress.parts', true), '') as has_other_parts
+from checkpoint c cross join log.head h cross join (
+    select sum(i.inhrelid::bigint)::text as parts from pg_inherits i where i.inhparent = to_regclass('log.events')
+) p
+for update of c skip locked
 """
 
-# A row that another runner has just moved is newer than what the statement that locked it saw of the log: before a halt, both
-# are looked at once more.
+NOTE_PARTS = "select set_config('ballotpress.parts', coalesce($1, ''), false)"
+
+# A row that another runner has just moved is newer than what the statement that locked it saw of the log, and its plan may
+# have passed over a part: before a halt, both are looked at once more.
 READ_HEAD = """
 select h.position as head, log.holds(c.seen_position, c.seen_at, c.seen_stream) as holds from checkpoint c cross join log.head h
 """
@@ -150,6 +159,9 @@ async def _advance(
 async def _head(connection: "Connection[Any]", locked: asyncpg.Record) -> int:
     """Return the log's head, given the checkpoint as it was locked. Raises Halted if the log went back."""
     start, seen = locked["position"], locked
+    if locked["has_other_parts"]:
+        await connection.execute("discard plans")
+        await connection.execute(NOTE_PARTS, locked["parts"])
     if seen["head"] < start or not seen["holds"]:
         (seen,) = await connection.fetch(READ_HEAD)
     if seen["head"] < start or not seen["holds"]:
