@@ -11,7 +11,7 @@ from events.bookmarks import BookmarkRemoved, ToolBookmarked
 from events.catalog import ToolNotListed, ToolUnlisted
 from events.commands.ballots import CastVote
 from events.log import ids
-from events.log.command import Command, Decision, Found, IdempotencyKey, Reads, Seen
+from events.log.command import Command, Decision, Found, IdempotencyKey, Reads, Receipt, Seen
 from events.log.committer import Committer, LogUnavailable
 from events.log.event import Event
 from events.log.transaction import MOST_UNDER_LOCK, KeyReused, Known, ListingBehind, decide_and_append
@@ -262,6 +262,24 @@ class EndSession(Command[None], frozen=True):
 
     def decide(self, seen: Seen) -> Decision[None]:
         return Decision(events=[(ids.stream_named("test", "session"), ToolUnlisted(tool=new_id()))], value=None)
+
+
+class AskHowItIsPlanned(Command[str], frozen=True):
+    """A command that looks up how the server plans what it looks up."""
+
+    exclusive = True
+    receipt_type = Receipt[str]
+
+    async def look_up(self, connection: Any) -> Found:
+        return Found(await connection.fetchval("show plan_cache_mode"))
+
+    def decide(self, seen: Seen) -> Decision[str]:
+        return Decision(events=[], value=seen.found)
+
+
+async def test_a_look_up_is_planned_anew(committer: Committer) -> None:
+    """A plan that was made beside a new part of the log, and kept, would pass over that part."""
+    assert (await committer.submit(AskHowItIsPlanned())).value == "force_custom_plan"
 
 
 async def test_a_session_that_ends_before_the_commit_costs_nobody_an_answer(committer: Committer, connection: Any) -> None:
