@@ -34,7 +34,7 @@ class SwitchPuzzle(Command[datetime | None], frozen=True):
         return Reads()
 
     def decide(self, seen: Seen) -> Decision[datetime | None]:
-        """Switch the puzzle on or off, and note it where it changes something."""
+        """Switch the puzzle on or off, and note it."""
         tool: str = seen.listing.listed(self.slug)
         if self.until is None:
             return Decision(events=[], value=None, effects=[Effect(SWITCH_OFF, (tool, self.operator, self.slug))])

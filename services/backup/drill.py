@@ -20,6 +20,7 @@ import msgspec
 from asyncpg import Connection
 
 from events.log import history, postgres
+from events.log.archive import state as archived
 from events.log.archive.present import Present
 from events.registry import REGISTRY
 from projections.engine.folding import Jobs
@@ -228,10 +229,20 @@ async def _known_of(settings: Settings | None) -> _Live | None:
 
 
 async def _all_verified(url: str) -> list[ViewResult]:
-    """Compare all views. A backup needs the files of the parts that were archived by its day."""
+    """Compare all views. A backup needs the files of the parts that were archived by its day.
+
+    One view after the other; where parts are archived all go through each together, so that it is loaded once.
+    """
+    connection = await postgres.connect(url, "drill", seconds=30)
+    try:
+        together = await archived.is_any_away(connection)
+    finally:
+        await connection.close()
     jobs = Jobs()
-    async with Present(url, [projection.name for projection in PROJECTIONS]) as present:
-        return await side_by_side(*(_verified(url, projection, jobs, present) for projection in PROJECTIONS))
+    async with Present(url, [projection.name for projection in PROJECTIONS] if together else []) as present:
+        if together:
+            return await side_by_side(*(_verified(url, projection, jobs, present) for projection in PROJECTIONS))
+        return [await _verified(url, projection, jobs, present) for projection in PROJECTIONS]
 
 
 async def _verified(url: str, projection: Any, jobs: Jobs, present: Present) -> ViewResult:

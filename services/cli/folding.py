@@ -77,7 +77,7 @@ async def archived_parts(
 
     async with connected(settings) as connection:
         await give_all_back(connection)
-        together = any(one.state != "written" for one in await state.read_all(connection))
+        together = await state.is_any_away(connection)
     expected = [projection.name for projection in projections] if together else []
     async with Present(settings.database_url, expected) as present:
         yield present, len(projections) if together else jobs

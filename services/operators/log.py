@@ -66,7 +66,7 @@ ACTS: Final = """
 select a.position, a.at, a.operator, a.kind as type, a.about, a.subject, a.reason, a.times, a.last_at, a.id as act
 from operators.acts a
 where (a.position, a.id) < ($1, $2) and a.position >= $3 and ($5::text is null or a.operator = $5)
-  and ($6::text[] is null or a.subject = any($6)) and ($7::timestamptz is null or a.at >= $7)
+  and ($6::text[] is null or a.subject = any($6)) and ($7::timestamptz is null or coalesce(a.last_at, a.at) >= $7)
   and ($8::timestamptz is null or a.at < $8) and (a.kind = any($9::text[]) or (a.kind = any($10::text[]) and a.operator = $11))
 order by a.position desc, a.id desc limit $4
 """

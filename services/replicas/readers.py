@@ -56,7 +56,7 @@ class Readers:
         self.replicas = replicas
         self.primary: AtPrimary | None = None
         self.counts = {"primary": 0, "replica": 0, "again": 0}
-        """How many statements each was asked, and how many were asked again at the primary."""
+        """How many statements each was asked, and how many were asked again, at the other one."""
         self._primary = primary
         self._looks = postgres.pool(
             dsn, "looks", size=2, seconds=LOOK_SECONDS, connect_seconds=LOOK_SECONDS, reset=leave_as_it_is,
@@ -128,7 +128,12 @@ class Readers:
         if not asked.done():
             asked.cancel()
             self._ending.add(asked)
-            asked.add_done_callback(self._ending.discard)
+            asked.add_done_callback(self._ended)
+
+    def _ended(self, asked: "asyncio.Future[Any]") -> None:
+        self._ending.discard(asked)
+        if not asked.cancelled():
+            asked.exception()  # nobody else hears of it
 
     def _leave_primary(self) -> None:
         """Have those who wait at the primary ask again, at the replica."""
@@ -250,7 +255,7 @@ class Readers:
         return True
 
     def _may_go_to(self, replica: Replica) -> bool:
-        """Tell whether it would be in vain to have reads wait for a replica."""
+        """Tell whether reads may be had to wait for a replica: it wouldn't be in vain."""
         return monotonic() >= replica.not_before and (self.primary is None or replica.lag_seconds == 0)
 
     async def _turn_to(self, replica: Replica) -> None:

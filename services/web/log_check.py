@@ -28,7 +28,10 @@ def log_check(pool: "Pool[Any]", course: Course) -> Check:
 
 
 def servers_check(dsn: str) -> Check:
-    """Return the check that of several servers one alone takes writes; we write to none but that one, others might."""
+    """Return the check that of several servers one alone takes writes.
+
+    We write to that one alone; processes that aren't ours might write to the others.
+    """
 
     async def ask() -> str | None:
         servers = postgres.servers_of(dsn)

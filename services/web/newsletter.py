@@ -213,7 +213,7 @@ def from_link(function: Callable[[Call], Awaitable[Answer]]) -> Callable[[Call],
                 return show_message(call, "This link is of a test mail", text)
             text = (
                 "It is too old, or was changed on its way. The newest mail from us has one that works."
-                " Sign up again, and we mail you a new one."
+                " If you have none, sign up again, and we mail you a new link."
             )
             return show_message(call, "This link no longer works", text, 410, [SIGN_UP])
         except NotSubscribed:

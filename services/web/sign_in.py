@@ -47,7 +47,7 @@ async def sign_in_page(call: Call, query: SignInQuery) -> Answer:
 
 @post("/ops/sign-in")
 async def sign_in_form(call: Call) -> Answer:
-    """Sign an operator in by a token; wrong ones are counted with those of programs."""
+    """Sign an operator in by a token: each try is counted, wrong ones also with those of programs."""
     call.site.refuse_guesses(call.network)
     call.add_limits(await call.site.limit_sign_in(call.network))
     form = await read_form(call, SignIn)

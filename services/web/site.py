@@ -309,7 +309,7 @@ class Site:
         return await self._sign_ups.take(self.limits, network)
 
     async def limit_sign_in(self, network: Network) -> Headers:
-        """Count an operator's sign-in, whatever comes of it: a program calls with its token. Raises TooManyRequests."""
+        """Count a sign-in by a token, whatever comes of it. Programs need none. Raises TooManyRequests."""
         return await self.limits.take(*self._sign_ins.counters(network))
 
     async def limit_review(self, network: Network) -> Headers:

@@ -1,4 +1,4 @@
-"""A browser that signs in at a provider, without a browser: it keeps cookies, and is sent there and back."""
+"""What a browser does to sign in at a provider: it keeps cookies, and is sent there and back."""
 
 import html
 from collections.abc import AsyncIterator, Mapping

@@ -87,6 +87,11 @@ async def read_all(database: Reads) -> Sequence[Archive]:
     return [Archive(*row) for row in await database.fetch(_READ)]
 
 
+async def is_any_away(database: Reads) -> bool:
+    """Return whether a part is archived, so that whoever goes through the log has to have it loaded."""
+    return any(one.state != "written" for one in await read_all(database))
+
+
 async def read_between(database: Reads, first: int, last: int) -> Sequence[Archive]:
     """Return the archived parts that hold some of the positions from one to another, be they packed or loaded."""
     return [Archive(*row) for row in await database.fetch(_READ_BETWEEN, first, last)]
