@@ -16,6 +16,7 @@ from events.log.event import Event, Recorded
 V = TypeVar("V")
 
 
+# `gc=False`, here and on what else a vote makes: nothing in these leads back to them, so no circle is looked for.
 class Reads(msgspec.Struct, frozen=True, gc=False):
     """The streams a command needs: the last event of each in `lasts`, every event of each in `wholes`."""
 

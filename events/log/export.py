@@ -82,6 +82,10 @@ class Chain:
         return self._hash
 
 
+# Before the snapshot is taken: a part that left for the archive after it would be missed.
+HOLD = "lock table only log.events in access share mode"
+
+
 async def export(
     connection: "asyncpg.Connection[Any]",
     out: BinaryIO,
@@ -97,6 +101,7 @@ async def export(
     """
     chain = Chain()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
+        await connection.execute(HOLD)
         head: int = await connection.fetchval("select position from log.whole()")
         end = max(first - 1, head if last is None else min(last, head))
         async for entry in read(connection, first, end):

@@ -52,6 +52,8 @@ def pick(servers: Sequence[Server], known: Server | None) -> Server:
     Copies of the known one come first, then servers that hold its log, then the only family with events.
     """
     ours = [one for one in servers if known is None or not one.is_strange_to(known)]
+    if not ours:
+        raise NotOne(servers)
     kin = [one for one in ours if known is not None and one.family == known.family] or ours
     if len({one.family for one in kin}) > 1:
         filled = {one.family for one in kin if one.has_events}

@@ -168,7 +168,11 @@ class Primary:
         left = [f"{error.server.host} {error}" for error in errors if isinstance(error, LeftBehind)]
         left += [f"{one.host} {_says_of_two(one, chosen)}" for one in servers if chosen.has_left(one)]
         strange = [f"{error.server.host} {error}" for error in errors if isinstance(error, Stranger)]
-        strange += [f"{one.host} {_says_of_strange(chosen)}" for one in servers if one.family != chosen.family]
+        strange += [
+            f"{one.host} {_says_of_strange(chosen)}"
+            for one in servers
+            if None not in (one.family, chosen.family) and one.family != chosen.family
+        ]
         self.servers = Servers(seen, left, strange)
         for said in (*left, *strange):
             if said not in before:

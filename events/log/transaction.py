@@ -142,7 +142,8 @@ class Batch:
         return receipt
 
     def _is_of_batch(self, lasts: Sequence[Recorded[Any] | None]) -> bool:
-        # Mostly there is none, and that is known for less than `any` costs.
+        """Return whether any of these events is of this batch."""
+        # Mostly all are None, and `count` finds that faster than `any`.
         return lasts.count(None) < len(lasts) and any(last is not None and last.position > self.start for last in lasts)
 
     def columns(self) -> tuple[list[Any], ...]:
@@ -294,9 +295,9 @@ async def read_more(
             batch.keys[keys[row["n"] - 1]] = (row["fingerprint"], row["receipt"])
 
 
-# Many look-ups read the log by a function of ours that the server expands. A plan of one that it kept, though a part was made
-# beside it, would pass over that part (projections/engine/runner.py).
-PLAN_ANEW: Final = "set local plan_cache_mode = force_custom_plan"
+# Many look-ups read the log by a function of ours that the server expands. If a part is made while it plans such a statement, a
+# plan that it keeps would pass over that part (projections/engine/runner.py). A large command's session keeps none for long.
+PLAN_ANEW: Final = "select set_config('plan_cache_mode', 'force_custom_plan', true)"
 
 
 async def _look_up(connection: "Connection[Any]", batch: Batch, command: Command[Any], reads: Reads) -> Reads | Exception:

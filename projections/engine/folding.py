@@ -88,7 +88,10 @@ class Folding:
         self._folded = 0
 
     async def nearly(self) -> None:
-        """Fold until few events are left, archived ones too. Raises Halted at an event that fails, and FileBroken."""
+        """Fold until few events are left, archived ones too.
+
+        Raises Halted at an event that fails; PlaceUnusable, FileBroken or ArchiveRefused where a part can't be loaded.
+        """
         async with self._work.reading() as reader:
             while await self._further(reader):
                 pass

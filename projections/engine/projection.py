@@ -299,7 +299,7 @@ async def holding_live(dsn: str, projection: Projection) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _awake(connection: "Connection[Any]") -> AsyncIterator[None]:
-    """Let a transaction not rest while its process is alive, however long the block takes; of one that stalls it is ended."""
+    """Keep a transaction busy for as long as the block takes, so that the server ends it only if its process stalls."""
     done = asyncio.Event()
 
     async def ask() -> None:

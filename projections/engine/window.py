@@ -27,8 +27,8 @@ where position > $1 and position <= $2 and position <> all($3::bigint[]) and (se
 """
 
 # `:changes` are the rows (name, change) of a view's own statement. Whoever folds a window must carry the totals on, or the
-# drift watch takes it for a checkpoint moved by hand. Of an event that an operator dropped the mark stays at the one before: it
-# may be missing.
+# drift watch takes it for a checkpoint moved by hand. An event that an operator dropped may be missing: then the mark stays at
+# the one before.
 MOVE_CHECKPOINT = """
 with changed (name, change) as (:changes)
 update checkpoint
@@ -97,7 +97,7 @@ async def apply(
 ) -> None:
     """Fold `(start, end]` into the tables of the search_path, and move their checkpoint with its totals.
 
-    What is `dropped` is what operators let the view pass over now, unless it is said.
+    `dropped` are the positions to pass over; if it isn't given, those that operators let the view pass over now.
 
     Must run in a transaction that holds the checkpoint's lock. Raises HoleInLog, EventTypeUnknown, CheckpointMoved, or what the
     statements raise.

@@ -111,11 +111,11 @@ class Reader:
         except (pa.ArrowException, OSError) as error:
             raise self._broken(error) from None
         if not self._file.schema_arrow.equals(_SCHEMA):
-            raise FileBroken(f"{name} is no part of a log")
+            raise FileBroken(f"{name} is no part of a log. Put it back from a copy")
         try:
             self.manifest = _manifests.decode((self._file.metadata.metadata or {})[_MANIFEST])
         except (KeyError, msgspec.DecodeError):
-            raise FileBroken(f"{name} has no manifest: it was never finished, or isn't ours") from None
+            raise FileBroken(f"{name} has no manifest: it was never finished, or isn't ours. Put it back from a copy") from None
 
     def tables(self) -> Iterator[pa.Table]:
         """Return all events, a row group at a time, `stream` as text; after the last it is known that none was changed."""

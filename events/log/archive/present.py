@@ -57,7 +57,7 @@ class Present:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give back all that was loaded."""
-        if self._connection is None:
+        if self._connection is None or self._connection.is_closed():
             return
         try:
             await self._give_back(self._connection, below=LAST)
@@ -93,8 +93,9 @@ class Present:
         async with self._turn:
             reader.low = low
             while not await self._has(low, high):
-                reader.waits = True
-                self._turn.notify_all()
+                if not reader.waits:  # else those that wait would wake each other without end
+                    reader.waits = True
+                    self._turn.notify_all()
                 if all(one.waits for one in self._readers) and not self._expected and self._first() is reader:
                     await self._fetch(low, high)
                 else:
@@ -221,9 +222,7 @@ async def unarchive(connection: "Connection[Any]", part: int, place: Callable[[s
     if archive is None or archive.state == "written":
         await state.read_part(connection, part)  # which knows of a number that no part has
         async with state.changing(connection, part):  # a run of `archive` that couldn't swap may have left it
-            await connection.execute(
-                "select log.forget_packing($1) from log.archives where part = $1 and state = 'written'", part
-            )
+            await connection.execute(_FORGET, part)
         raise ArchiveRefused(f"Part {part} isn't in the archive: all of it is in the database")
     await state.begin_reading(connection, part)
     try:

@@ -150,8 +150,8 @@ end $$;
 -- The switch: the table becomes the first part of a new `log.events`. All that is looked through is a catalog: the check shows which
 -- positions the table holds, and each index of the parent finds its like. Whoever reads or appends waits for these milliseconds.
 --
--- Locks are taken as readers take them, a view before its table. An appender that waits for the head holds the table alone (see
--- log.lasts), so it goes on and lets go. Whoever holds a lock for longer lets this try fail, and the caller tries again.
+-- Locks are taken as readers take them, a view before its table. An appender that waits for the head holds the table at most, no view
+-- (see log.lasts), so it goes on and lets go. Whoever holds a lock for longer lets this try fail, and the caller tries again.
 create function log.part_events() returns void language plpgsql set lock_timeout = '100ms' set statement_timeout = '1500ms' as $$
 declare
     was        pg_class := (select c from pg_class c where c.oid = 'log.events'::regclass);

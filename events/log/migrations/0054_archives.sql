@@ -243,7 +243,7 @@ begin
         ) e
         join log.archived_tools t on t.tool = e.of_tool
         where substring(uuid_send(e.voter) for 8) = substring(uuid_send(e.stream) for 8)
-          and e.type = log.ballot_type(e.kind)
+          and e.kind is not null and e.type = log.ballot_type(e.kind)
           and e.data = jsonb_strip_nulls(jsonb_build_object('voter', e.data->>'voter', 'tool', e.of_tool,
                                                             'choice', e.data->>'choice', 'previous', e.data->>'previous'))
     $q$, 'events_' || of_part);
