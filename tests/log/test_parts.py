@@ -199,6 +199,8 @@ READ_PROBES = "select relname, idx_scan from pg_stat_xact_user_tables where reln
 @pytest.mark.parametrize("asked", ["log.stand($1, array_fill(0::bigint, array[80]))", "count(*) = 0 from log.lasts($1)"])
 async def test_a_full_part_is_asked_once_for_many_new_streams(small: Any, voting: Committer, asked: str) -> None:
     """Where a batch's streams end is asked of each full part by one search, not by one for each new voter's stream."""
+    if small.get_server_version().major < 17:
+        pytest.skip("before PostgreSQL 17 a search by a list is as many as the list is long")
     await vote(voting, 69)
     voters = [new_id() for _ in range(40)]
     streams = [stream for voter in voters for stream in (ids.stream_of(voter), ballots.stream(voter, new_id()))]
