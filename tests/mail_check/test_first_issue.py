@@ -188,6 +188,7 @@ async def test_an_issue_that_went_nowhere_is_not_the_first(site: Site) -> None:
     await site.run("digest", "send", "--now")
     await site.room.subscribe("eve@example.com")
     await site.room.project()
+    await site.mailroom.close()  # whichever comes first takes a mail, and this one has a relay
     at_home = Mailroom(replace(site.settings, smtp_url=None, base_url="http://127.0.0.1:8000"))
     await at_home.open()
     await site.run("digest", "send", "--now", "--extra")
