@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from asyncpg import Connection
@@ -65,8 +65,8 @@ AWAKE_SECONDS = 0.5
 
 LOCK_CLASS = 0x6270  # of the advisory locks on rebuilds; the second key is a hash of the schema's name
 
-# Room to sort and hash in.
-ROOM = "select set_config('work_mem', '64MB', false), set_config('temp_buffers', '64MB', false)"
+ROOM: Final = {"work_mem": "64MB", "temp_buffers": "64MB"}
+"""To sort and hash in, for a rebuild's or a comparison's session."""
 
 EXISTS = "select to_regnamespace($1) is not null"
 TAKE = "select pg_try_advisory_lock($1, hashtext($2))"
@@ -232,13 +232,13 @@ async def create_missing(connection: "Connection[Any]", projections: Iterable[Pr
 
 
 async def connect(
-    dsn: str, schema: str, role: str | None = None, patience: int = 60, idle: float = HELD_SECONDS
+    dsn: str, schema: str, role: str | None = None, patience: int = 60, idle: float = HELD_SECONDS, **settings: str
 ) -> "Connection[Any]":
     """Open a connection that works in a schema, with the projector's time-outs; a statement may take `patience` seconds, and
     a transaction rest for `idle` between two.
 
     Its commits are asynchronous: after a crash of the server tables and checkpoint roll back together, and the window is folded
-    again. Without a `role` the connection counts as a runner of the schema's projection.
+    again. Without a `role` the connection counts as a runner of the schema's projection. `settings` are the server's.
     """
     return await postgres.connect(
         dsn,
@@ -253,14 +253,13 @@ async def connect(
         # A runner's windows are alike, and the server would plan most statements anew for each: by its guess a window is large.
         # The runner sees to it that no plan passes over a new part; others plan each statement for itself.
         plan_cache_mode="force_custom_plan" if role else "force_generic_plan",
+        **settings,
     )
 
 
 async def connect_patiently(dsn: str, schema: str) -> "Connection[Any]":
     """Open a connection for rebuilding or comparing in a schema. Its transactions hold up nobody, unless they `lock_live`."""
-    connection = await connect(dsn, schema, "replay", PATIENCE_SECONDS, IDLE_SECONDS)
-    await connection.execute(ROOM)
-    return connection
+    return await connect(dsn, schema, "replay", PATIENCE_SECONDS, IDLE_SECONDS, **ROOM)
 
 
 def _milliseconds(seconds: float) -> str:

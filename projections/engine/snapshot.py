@@ -26,6 +26,17 @@ async def live(dsn: str, projections: Sequence[Projection], registry: Registry) 
     Raises ViewsHalted.
     """
     holder = await postgres.connect(dsn, "digest", seconds=60)
+    try:
+        async with _reading(dsn, holder, projections, registry) as (reader, end):
+            yield reader, end
+    finally:
+        holder.terminate()
+
+
+@asynccontextmanager
+async def _reading(
+    dsn: str, holder: "Connection[Any]", projections: Sequence[Projection], registry: Registry
+) -> AsyncIterator[tuple["Connection[Any]", int]]:
     reader = await postgres.connect(dsn, "digest", seconds=300)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -37,7 +48,6 @@ async def live(dsn: str, projections: Sequence[Projection], registry: Registry) 
         raise ViewsHalted("The views didn't reach one position in time") from None
     finally:
         reader.terminate()
-        holder.terminate()
 
 
 async def _settled_at(

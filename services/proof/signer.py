@@ -99,8 +99,8 @@ class Signing:
         while True:
             try:
                 connection = await connect(self._dsn)
-                self._known = None  # it may be another database: everything is looked at
                 try:
+                    self._known = None  # it may be another database: everything is looked at
                     if self._before is not None:
                         await self._before()
                     await self._follow(connection)
