@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 
 from events.log.committer import Committer
-from tests.support import scratch, servers, sharing, survival
+from tests.support import loops, scratch, servers, sharing, survival
 from tests.support.log import patient
 from tests.support.standbys import Pair
 from tests.support.survival import Place
@@ -44,6 +44,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=sharing.rank)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, object, object]:
+    """Fail a test whose loop was closed with something open in it."""
+    try:
+        return (yield)
+    finally:
+        loops.raise_unclosed()
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> sharing.Sharing:
     """Return the schedule of `-n`."""
     return sharing.Sharing(config, log)
@@ -52,7 +61,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> sharing.Shar
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """Async tests run on asyncio with uvloop, as the processes do."""
-    return "asyncio", {"use_uvloop": True}
+    return "asyncio", {"loop_factory": loops.Loop}
 
 
 @pytest.fixture(scope="session")

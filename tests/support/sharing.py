@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 # The pages share a browser and its site. They stay together in two halves, each with one worker, lest one of them ends last.
 PAGES = "tests/web/pages/"
@@ -56,6 +57,23 @@ class Sharing(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         return scope(nodeid)
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Take a worker away, and give the test that it died of, if it did: nobody runs that again, lest all die of it."""
+        units: dict[str, dict[str, bool]] = self.assigned_work[node]
+        crashed = next((nodeid for unit in units.values() for nodeid, done in unit.items() if not done), None)
+        for scope, unit in list(units.items()):
+            units[scope] = {nodeid: False for nodeid, done in unit.items() if not done and nodeid != crashed}
+            if not units[scope]:
+                del units[scope]
+        super().remove_node(node)
+        return crashed
+
+    def _reschedule(self, node: WorkerController) -> None:
+        """Hand out files until a worker has two tests: it begins none before it knows the next, or that there is no other."""
+        super()._reschedule(node)
+        if not node.shutting_down and self._pending_of(self.assigned_work[node]) < 2:
+            self._reschedule(node)
 
 
 def tell_apart(items: list[pytest.Item]) -> None:
