@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import rich_click as click
 
@@ -15,6 +15,8 @@ from services.cli.terminal import bar
 from services.settings import Settings
 
 if TYPE_CHECKING:
+    from asyncpg import Connection
+
     from events.log.archive.present import Present
     from projections.engine.folding import Jobs, Progress
     from projections.engine.projection import Projection
@@ -28,6 +30,10 @@ LONG: Final = 1_000
 SHOWN: Final = 16
 """Characters that are shown of what is longer than that."""
 MOST_JOBS: Final = 64
+SIZES: Final = """
+select n.nspname, sum(pg_table_size(c.oid)) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind = 'r' and n.nspname = any($1::text[]) group by 1
+"""
 LINE_EVERY = 5.0
 """Seconds between two lines of progress where stderr is no terminal."""
 
@@ -67,8 +73,8 @@ class Means(NamedTuple):
 @contextlib.asynccontextmanager
 async def archived_parts(
     settings: Settings, projections: Sequence["Projection"], jobs: int
-) -> "AsyncIterator[tuple[Present, int]]":
-    """Yield what loads archived parts for some projections, and how many of those are to be on their way at once.
+) -> "AsyncIterator[tuple[Present, Sequence[Projection], int]]":
+    """Yield what loads archived parts for some projections, in which order these begin, and how many are on their way at once.
 
     Those are all of them where there are such parts, so that they go through each together and it is loaded once.
     """
@@ -78,9 +84,10 @@ async def archived_parts(
     async with connected(settings) as connection:
         await give_all_back(connection)
         together = await state.is_any_away(connection)
+        order = projections if jobs == 1 else await longest_first(connection, projections)
     expected = [projection.name for projection in projections] if together else []
     async with Present(settings.database_url, expected) as present:
-        yield present, len(projections) if together else jobs
+        yield present, order, len(projections) if together else jobs
 
 
 def jobs_option(command: Callable[..., T]) -> Callable[..., T]:
@@ -95,9 +102,13 @@ def jobs_option(command: Callable[..., T]) -> Callable[..., T]:
     )(command)
 
 
-def by_length(projections: Sequence["Projection"], jobs: int) -> Sequence["Projection"]:
-    """Return projections in the order in which to begin them: for several jobs, first those that one of them alone can fold."""
-    return projections if jobs == 1 else sorted(projections, key=lambda projection: bool(projection.parts))
+async def longest_first(connection: "Connection[Any]", projections: Sequence["Projection"]) -> Sequence["Projection"]:
+    """Return projections in the order in which several jobs best begin them, so that no job is left alone with much at the end.
+
+    Those that jobs fold together are first, with the largest tables leading: what follows their ranges, one job does alone.
+    """
+    sizes = dict(await connection.fetch(SIZES, [projection.schema for projection in projections]))
+    return sorted(projections, key=lambda projection: (not projection.parts, -sizes.get(projection.schema, 0)))
 
 
 async def each_in_turn(
@@ -105,19 +116,19 @@ async def each_in_turn(
 ) -> Mapping[str, T]:
     """Return what the work on each projection comes to, by name; as many are on their way at once as there are `jobs`.
 
-    The first that fails ends the others and is raised.
+    They begin in the order given. The first that fails ends the others and is raised.
     """
     from projections.engine.ranges import side_by_side
 
     done: dict[str, T] = {}
-    waiting = iter(by_length(projections, jobs))
+    waiting = iter(projections)
 
     async def turn() -> None:
         for projection in waiting:
             done[projection.name] = await work(projection)
 
     await side_by_side(*(turn() for _ in range(min(jobs, len(projections)))))
-    return {projection.name: done[projection.name] for projection in projections}
+    return done
 
 
 async def fold_each(
@@ -132,8 +143,9 @@ async def fold_each(
 
     shared = Jobs(jobs)
     with shown_progress(verb) as report:
-        async with archived_parts(settings, projections, jobs) as (present, many):
-            return await each_in_turn(lambda one: work(one, Means(report, present, shared)), projections, many)
+        async with archived_parts(settings, projections, jobs) as (present, order, many):
+            done = await each_in_turn(lambda one: work(one, Means(report, present, shared)), order, many)
+    return {projection.name: done[projection.name] for projection in projections}
 
 
 @contextlib.contextmanager

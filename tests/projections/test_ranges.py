@@ -23,6 +23,7 @@ from projections.engine.runner import Halted
 from projections.engine.verify import verify
 from projections.registry import PROJECTIONS
 from projections.sources import SOURCES
+from services.cli.folding import longest_first
 from tests.support import doomed_replay
 from tests.support.histories import VOTERS, History, add_three_tools
 from tests.support.runners import APPEND_UNKNOWN, Connection, catch_up, catch_up_all, tables
@@ -77,6 +78,15 @@ async def test_ranges_make_what_windows_made(year: str, long: Any, jobs: int) ->
         assert await tables(long, projection.next_schema) == await tables(long, projection.schema)
         assert (await rebuild.compare()).tables == []
         await rebuild.abandon()
+
+
+async def test_several_jobs_begin_what_ends_alone(year: str, long: Any) -> None:
+    """The views that jobs fold together come first, the largest leading: what follows its ranges one job does alone."""
+    order = await longest_first(long, PROJECTIONS)
+    assert set(order[: len(IN_RANGES)]) == set(IN_RANGES)
+    assert order[0].name == "integrity"
+    assert order.index(BY_NAME["hours"]) < order.index(BY_NAME["cards"])
+    assert sorted(view.name for view in order) == sorted(BY_NAME)
 
 
 async def test_jobs_share_their_connections(year: str, monkeypatch: pytest.MonkeyPatch) -> None:
