@@ -17,7 +17,7 @@ from arq.worker import Worker
 
 from events.log import postgres
 from events.log.leftovers import remove_leftovers
-from events.log.parts import keep, make_room_ahead
+from events.log.parts import announce, keep, make_room_ahead
 from events.log.store import clear_old_receipts
 from services import valkey
 from services.integrity import decisions
@@ -207,6 +207,7 @@ async def _make_room(ctx: dict[str, Any]) -> None:
     connection = await postgres.connect(ctx["database_url"], "worker", seconds=60)
     try:
         await make_room_ahead(connection, ctx["log_part_size"])
+        await announce(connection)
     finally:
         await connection.close()
 

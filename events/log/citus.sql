@@ -175,7 +175,7 @@ end $$;
 
 do $do$
 declare
-    subscriber pg_proc := (select p from pg_proc p where p.oid = 'newsletter.subscriber(text)'::regprocedure);
+    subscriber text := pg_get_functiondef('newsletter.subscriber(text)'::regprocedure);
 begin
     execute format($f$
         create or replace function log.changes_taken(low bigint, high bigint, dropped bigint[] default '{}')
@@ -193,15 +193,9 @@ begin
             return query %s;
         end $$ $f$, log.reading_by(rtrim(pg_get_viewdef('log.public_entries'::regclass), ';'), 'log.events e',
         'log.rows_taken(low, high) e'));
-    if (select l.lanname from pg_language l where l.oid = subscriber.prolang) = 'sql' then
-        execute format($f$
-            create or replace function newsletter.subscriber(%s) returns %s language plpgsql stable as $$
-            #variable_conflict use_column
-            begin
-                return query %s;
-            end $$ $f$, pg_get_function_arguments(subscriber.oid), pg_get_function_result(subscriber.oid),
-            log.reading_by(subscriber.prosrc, 'log.recorded_events e where e.stream = newsletter.stream_of(id)',
-                           'log.of_stream(newsletter.stream_of(id)) e'));
+    if strpos(subscriber, 'log.of_stream') = 0 then
+        execute log.reading_by(subscriber, 'log.recorded_events e where e.stream = newsletter.stream_of(id)',
+                               'log.of_stream(newsletter.stream_of(id)) e');
     end if;
 end $do$;
 

@@ -4,11 +4,15 @@ Whoever appends makes sure of that under the head's lock, so no vote is ever ref
 ahead, so that an append hardly ever has to, and packs those that are full.
 """
 
+import asyncio
+from time import monotonic
 from typing import Any, Final, TypeAlias
 
 from asyncpg import Connection, Pool
 
 Database: TypeAlias = "Connection[Any] | Pool[Any]"
+
+PAUSE_SECONDS: Final = 0.05
 
 PART_SIZE: Final = 10_000_000
 """Positions in a part, unless somebody asks for another size."""
@@ -27,6 +31,48 @@ async def make_room_ahead(database: Database, size: int = PART_SIZE) -> int:
     """Make parts of `size` positions until that many more events have room; return the last position that there is room for."""
     room: int = await database.fetchval(MAKE_ROOM_AHEAD, size)
     return room
+
+
+READ_UNANNOUNCED: Final = """
+select c.oid::regclass::text as part from log.parts p
+join pg_class c on c.oid = to_regclass(format('log.events_%s', p.part))
+where obj_description(c.oid, 'pg_class') is distinct from 'announced' order by p.part
+"""
+READ_HOLDERS: Final = """
+select array_agg(l.virtualtransaction) from pg_locks l
+where l.relation = to_regclass('log.events') and l.pid <> pg_backend_pid()
+  and l.database = (select d.oid from pg_database d where d.datname = current_database())
+"""
+ARE_GONE: Final = "select not exists (select from pg_locks l where l.virtualtransaction = any($1::text[]))"
+# It changes nothing, under a lock that lets everybody read and append; but whoever has a plan that reads the log makes it anew.
+FORGET_PLANS: Final = "alter table only log.events alter column position set statistics -1"
+
+ANNOUNCE_SECONDS: Final = 10.0
+"""So long at most statements are waited for that may have been planned before a part was there."""
+
+
+async def announce(connection: "Connection[Any]", patience: float = ANNOUNCE_SECONDS) -> int:
+    """Have all sessions plan anew what reads the log, once none plans from before its newest parts; return how many those are.
+
+    The server itself does that when a part comes, but for the plans that it was just making. Parts beside which somebody reads
+    for longer than the patience are announced again by the next call.
+    """
+    found = [row["part"] for row in await connection.fetch(READ_UNANNOUNCED)]
+    if not found:
+        return 0
+    are_gone = await _await_end(connection, await connection.fetchval(READ_HOLDERS), patience)
+    await connection.execute(FORGET_PLANS)
+    for part in found if are_gone else ():
+        await connection.execute(f"comment on table {part} is 'announced'")
+    return len(found)
+
+
+async def _await_end(connection: "Connection[Any]", transactions: list[str] | None, patience: float) -> bool:
+    """Wait for the end of these transactions; return whether all have ended in time."""
+    deadline = monotonic() + patience
+    while not (are_gone := await connection.fetchval(ARE_GONE, transactions or [])) and monotonic() < deadline:
+        await asyncio.sleep(PAUSE_SECONDS)
+    return bool(are_gone)
 
 
 _LOCK_KEY: Final = 0x7061636B

@@ -96,6 +96,14 @@ end $$
 """
 _OURS: Final = {"ballotpress.session": "kept"}
 
+# A statement that is kept is planned once for any arguments. If a part of the log is made while the server does that, and the
+# statement reads the log by a function that the server expands, the plan passes over the part for as long as it is kept.
+# So whoever keeps what it reads has each statement planned for itself; other plans are right once `parts.announce` has run.
+ANEW: Final = "force_custom_plan"
+"""The `plan_cache_mode` of a session that plans each statement for itself."""
+PLAN_ANEW: Final = f"select set_config('plan_cache_mode', '{ANEW}', true)"
+"""The same for one transaction."""
+
 UNSAFE: Final = "select name from pg_settings where name in ('fsync', 'full_page_writes') and setting = 'off' order by 1"
 """Settings of the server that no session can mend: a power cut may lose what was acknowledged, or break everything."""
 

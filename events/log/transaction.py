@@ -295,14 +295,9 @@ async def read_more(
             batch.keys[keys[row["n"] - 1]] = (row["fingerprint"], row["receipt"])
 
 
-# Many look-ups read the log by a function of ours that the server expands. If a part is made while it plans such a statement, a
-# plan that it keeps would pass over that part (projections/engine/runner.py). A large command's session keeps none for long.
-PLAN_ANEW: Final = "select set_config('plan_cache_mode', 'force_custom_plan', true)"
-
-
 async def _look_up(connection: "Connection[Any]", batch: Batch, command: Command[Any], reads: Reads) -> Reads | Exception:
     """Let an exclusive command look things up; return what it reads, or why it is refused."""
-    await connection.execute(PLAN_ANEW)
+    await connection.execute(postgres.PLAN_ANEW)  # many look-ups read the log by such functions
     try:
         found = await command.look_up(connection)
     except postgres.FAILED:  # what the server raises ends the whole transaction

@@ -134,6 +134,11 @@ async def status_of(database: Database, cohort: str) -> tuple[Status, int | None
     return ("waiting", None) if last is None else (decided(last.event), last.position)
 
 
+async def connect(dsn: str) -> "Connection[Any]":
+    """Open a connection to judge and correct by: no part of the log may be passed over."""
+    return await postgres.connect(dsn, "integrity", seconds=600, plan_cache_mode=postgres.ANEW)
+
+
 async def carry_out(
     dsn: str, committer: Committer, cohort: str, report: Report = lambda done, of: None, *, waits: bool = True
 ) -> None:
@@ -141,7 +146,7 @@ async def carry_out(
 
     If another run is at work, wait for its end, or with `waits` off leave it to that. Raises LogUnavailable.
     """
-    connection = await postgres.connect(dsn, "integrity", seconds=600)
+    connection = await connect(dsn)
     try:
         while (run := await _run_of(connection, cohort)) is not None:
             if await connection.fetchval(_TAKE, _LOCK):

@@ -19,7 +19,7 @@ from asyncpg import Connection
 from events.log import postgres
 from projections.registry import named
 from projections.tally import Tally
-from services.integrity import cohorts, detector
+from services.integrity import cohorts, decisions, detector
 from services.integrity.cohorts import Cohort
 from services.integrity.detector import Find, Merged
 from services.integrity.detector_counts import CHOICES, DAY, Screen, Screened
@@ -101,7 +101,7 @@ async def scan(
 
     A failure is kept for the status, and raised.
     """
-    connection = await postgres.connect(dsn, "integrity", seconds=600)
+    connection = await decisions.connect(dsn)
     try:
         if not await connection.fetchval(_TAKE, _LOCK):
             return None

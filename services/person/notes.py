@@ -57,6 +57,11 @@ READ_KEYED: Final = "select owner from vault.keys where owner = any($1::text[])"
 READ_AUTHOR: Final = "select data->>'visitor' from log.recorded_events where stream = $1 order by version limit 1"
 
 
+async def connect(dsn: str) -> "Connection[Any]":
+    """Open a connection to look for erasures by: how far was looked is kept, so no part of the log may be passed over."""
+    return await postgres.connect(dsn, "erasures", seconds=60, plan_cache_mode=postgres.ANEW)
+
+
 class Note(msgspec.Struct, frozen=True):
     """An erasure: its event's mark, what was erased, and the number of that."""
 
@@ -123,7 +128,7 @@ class Notes:
         """Note erasures until cancelled; every failure is logged, and tried again."""
         while self._file is not None:
             with suppress(*postgres.UNAVAILABLE, LogUnavailable):  # both end by themselves
-                connection = await postgres.connect(self._settings.database_url, "erasures", seconds=60)
+                connection = await connect(self._settings.database_url)
                 try:
                     while True:
                         await self.look(connection)
@@ -137,7 +142,7 @@ class Notes:
         if self._file is None:
             logger.warning("erasures are noted nowhere: set BALLOTPRESS_ERASURE_FILE, so that they outlive a restored backup")
             return
-        connection = await postgres.connect(self._settings.database_url, "erasures", seconds=60)
+        connection = await connect(self._settings.database_url)
         try:
             await self.look(connection)
         finally:

@@ -239,6 +239,7 @@ async def connect(dsn: str) -> "Connection[Any]":
         idle_in_transaction_session_timeout="5000",
         lock_timeout="2000",
         statement_timeout="60s",
+        plan_cache_mode=postgres.ANEW,
     )
 
 

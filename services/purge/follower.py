@@ -45,6 +45,11 @@ where lease = $1
 """
 
 
+async def connect(dsn: str) -> "Connection[Any]":
+    """Open a connection to follow the log by: what was told is kept, so no part of it may be passed over."""
+    return await postgres.connect(dsn, "purge", seconds=30, plan_cache_mode=postgres.ANEW)
+
+
 class Following:
     """Has the caches of one site forget what changed."""
 
@@ -68,7 +73,7 @@ class Following:
             await asyncio.sleep(self._pace)
 
     async def _follow(self) -> None:
-        connection = await postgres.connect(self._dsn, "purge", seconds=30)
+        connection = await connect(self._dsn)
         try:
             while True:
                 await self.tick(connection)

@@ -50,7 +50,9 @@ class ErasedVisitors:
 
     async def read_on(self) -> None:
         """Read the erasures that came since the last time."""
-        (row,) = await self._pool.fetch(READ_ERASED, self._position, self._rewinds)
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(postgres.PLAN_ANEW)  # what is passed over once is never heard of
+            (row,) = await connection.fetch(READ_ERASED, self._position, self._rewinds)
         self._known.update(row["persons"])
         self._position, self._rewinds = row["position"], row["rewinds"]
 

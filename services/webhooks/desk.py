@@ -13,6 +13,19 @@ from services.webhooks.deliverer import STOP_SECONDS, Deliverer
 from services.webhooks.posting import Poster
 
 
+def pool(dsn: str) -> "asyncpg.Pool[Any]":
+    """Return a pool to deliver by: what is to be told next is kept, so no part of the log may be passed over."""
+    return postgres.pool(
+        dsn,
+        "webhooks",
+        size=4,
+        seconds=60,
+        idle_in_transaction_session_timeout="10000",
+        lock_timeout="2000",
+        plan_cache_mode=postgres.ANEW,
+    )
+
+
 class Desk:
     """Everything one worker needs to deliver webhooks; open between `open` and `close`."""
 
@@ -26,11 +39,7 @@ class Desk:
     async def open(self) -> None:
         """Connect, and begin to deliver."""
         settings = self._settings
-        self._database = postgres.pool(
-            settings.database_url, "webhooks", size=4, seconds=60,
-            idle_in_transaction_session_timeout="10000", lock_timeout="2000",
-        )  # fmt: skip
-        await self._database
+        self._database = await pool(settings.database_url)
         poster = Poster(allow_loopback=settings.webhook_loopback)
         vault = Vault(settings.vault_keys)
         self._deliverer = Deliverer(self._database, vault, poster, most_failures=settings.webhook_failures)
