@@ -92,12 +92,14 @@ def explain() -> None:
 @asynchronous
 async def tally(tool: str, as_of: datetime | None, everything: bool, as_json: bool) -> None:
     """Show the events that make up the tally of TOOL (a slug), and those that were changed, retracted or voided."""
+    from events.log.export import HOLD
     from projections import history, served
     from projections.tally import community
 
     view = "cards" if as_of is None else "hours"
     async with connected(find_settings()) as connection:
         async with connection.transaction(isolation="repeatable_read"):
+            await connection.execute(HOLD)
             id_ = await _tool(connection, tool)
             position = await served.position_of(connection, as_of)
             views = await _views(connection, id_, position, as_of)

@@ -18,6 +18,7 @@ from events.registry import REGISTRY
 from tests.support.archiving import archive
 from tests.support.catalogs import new_id
 from tests.support.processes import PATIENCE
+from tests.support.shell import Shell
 
 LAST = """
 select b.position, b.recorded_at, b.stream, b.version,
@@ -89,3 +90,10 @@ async def test_a_time_is_its_position_while_its_part_leaves(dsn: str, connection
         asking = asyncio.create_task(connection.fetchval("select log.position_at($1)", last["recorded_at"]))
         await asyncio.sleep(0)
     assert await asking >= last["position"]
+
+
+async def test_what_is_explained_lacks_no_vote_while_its_part_leaves(dsn: str, last: Any, shell: Shell) -> None:
+    """Whoever explains a tally while a part leaves is told that its votes are away, and not that the site counts too many."""
+    async with giving_back(dsn):
+        explaining = asyncio.create_task(asyncio.to_thread(shell, "explain", "tally", last["slug"]))
+    (await explaining).failed("events at positions 1 to 200 are in the archive", "ballotpress events unarchive 0")
