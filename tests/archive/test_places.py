@@ -96,7 +96,7 @@ def test_a_file_that_is_missing_is_asked_for(tmp_path: Path, s3: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["s3://", "s3:///a", "https://host/a", "s3://KEY:SECRET@log/a", "s3://log/a?region=x", "file:///tmp"]
+    "url", ["", "s3://", "s3:///a", "https://host/a", "s3://KEY:SECRET@log/a", "s3://log/a?region=x", "file:///tmp"]
 )
 def test_an_address_that_names_no_place_is_refused(url: str) -> None:
     """Keys in an address are refused, and not repeated."""
@@ -110,6 +110,8 @@ def test_what_a_folder_refuses_is_said(source: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PlaceUnusable, match="file can't be written"):
         place_of(str(tmp_path / "file")).write("a", source)
+    with pytest.raises(PlaceUnusable, match="can't be read: File name too long"):
+        place_of(str(tmp_path / ("x" * 300))).holds("a")
 
 
 def test_a_store_that_is_away_or_knows_no_bucket_is_named(source: Path, s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:

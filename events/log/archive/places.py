@@ -64,6 +64,8 @@ _SCHEME: Final = re.compile("[A-Za-z][A-Za-z0-9+.-]*:/")
 
 def place_of(url: str) -> Place:
     """Return the place of a URL: a folder's path, or s3://BUCKET/PREFIX. Raises PlaceUnusable if it names none."""
+    if not url:  # of a script's variable that isn't set; it would be the folder where the script was started
+        raise PlaceUnusable("An archive's place is a folder, or s3://BUCKET/PREFIX: none was named")
     return Bucket(url) if _SCHEME.match(url) else Folder(Path(url))
 
 
@@ -75,8 +77,11 @@ class Folder:
         self.url = str(self._folder)
 
     def holds(self, name: str) -> bool:
-        """Return whether there is a file of a name."""
-        return (self._folder / name).is_file()
+        """Return whether there is a file of a name. Raises PlaceUnusable."""
+        try:
+            return (self._folder / name).is_file()
+        except OSError as error:
+            raise PlaceUnusable(f"{self.url} can't be read: {error.strerror}") from None
 
     def write(self, name: str, source: Path) -> None:
         """Copy a file here, on disk before it has its name. Raises PlaceUnusable.
