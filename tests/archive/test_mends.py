@@ -9,10 +9,11 @@ import pytest
 
 from events.log.archive import packing, reading, state
 from events.log.archive.places import FileMissing, place_of
-from events.log.archive.present import unarchive
+from events.log.archive.present import load, unarchive
 from events.log.archive.state import ArchiveRefused, FileBroken
 from services.clock import now
 from tests.support.archiving import ALL, SIZE, archive, of_voters
+from tests.support.shell import Shell
 from tests.support.store import BUCKET, Store
 
 LEFT = "select relname from pg_class where relname ~ '^events_[0-9]+_(kept|gone|whole)$' and relkind = 'r'"
@@ -105,6 +106,30 @@ async def test_what_is_packed_beside_is_dropped_by_unarchive(
         await unarchive(connection, 0)
     assert await connection.fetch(LEFT) == []
     assert await connection.fetchval("select count(*) from log.archived_ballots") == 0
+
+
+@pytest.mark.parametrize("ended", ["archiving", "loading"])
+async def test_what_a_killed_run_made_whole_is_dropped_by_the_next(
+    dsn: str, connection: Any, tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    """A part that was taken out, or was about to come back, doesn't stay on the disk when its run was killed."""
+    killed, swap = await asyncpg.connect(dsn), state.swap
+
+    async def die(*given: Any, **more: Any) -> None:
+        if ended == "archiving":
+            await swap(*given, **more)
+        killed.terminate()
+        raise ConnectionResetError
+
+    if ended == "loading":
+        await archive(connection, tmp_path)
+    monkeypatch.setattr(state, "swap", die)
+    with pytest.raises(ConnectionResetError):
+        await (archive(killed, tmp_path) if ended == "archiving" else load(killed, 0))
+    monkeypatch.undo()
+    assert len(await connection.fetch(LEFT)) == 1
+    shell("events", "archive", "0", "--to", str(tmp_path), "--young").failed("in the archive already")
+    assert await connection.fetch(LEFT) == []
 
 
 async def test_nobody_waits_behind_a_swap_that_cant_be(dsn: str, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:

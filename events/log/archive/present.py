@@ -30,6 +30,12 @@ _READ_PARTS: Final = """
 select p.part, p.last_position from log.parts p where p.last_position > $1 and p.first_position <= $2 order by p.part
 """
 
+# A run that was killed leaves the whole part that it had made, or had taken out. What is packed and waits isn't left over.
+_READ_LEFT: Final = """
+select a.part from log.archives a cross join lateral (values ('whole'), ('gone')) left_by(name)
+where a.state <> 'written' and to_regclass(format('log.events_%s_%s', a.part, left_by.name)) is not null
+"""
+
 _FORGET: Final = "select log.forget_packing(a.part) from log.archives a where a.part = $1 and a.state = 'written'"
 
 
@@ -207,10 +213,14 @@ async def give_back(connection: "Connection[Any]", part: int) -> bool:
 
 
 async def give_all_back(connection: "Connection[Any]") -> None:
-    """Give back what others left loaded when they were ended."""
+    """Give back what others left loaded when they were ended, and drop what they left beside it."""
     for archive in await state.read_all(connection):
         if archive.state == "loaded":
             await give_back(connection, archive.part)
+    for (part,) in await connection.fetch(_READ_LEFT):
+        async with state.unless_changing(connection, part) as free:
+            if free:
+                await connection.execute(f"drop table if exists log.events_{part}_whole, log.events_{part}_gone")
 
 
 async def unarchive(connection: "Connection[Any]", part: int, place: Callable[[str], Place] = place_of) -> Archive:

@@ -128,12 +128,25 @@ async def changing(connection: "Connection[Any]", part: int) -> AsyncIterator[No
 @contextlib.asynccontextmanager
 async def unless_in_use(connection: "Connection[Any]", part: int) -> AsyncIterator[bool]:
     """Keep readers away from a loaded part for a while; yields whether that worked, as it doesn't while there are some."""
-    free: bool = await connection.fetchval("select pg_try_advisory_lock($1, $2)", _READING, part)
+    async with _trying(connection, _READING, part) as free:
+        yield free
+
+
+@contextlib.asynccontextmanager
+async def unless_changing(connection: "Connection[Any]", part: int) -> AsyncIterator[bool]:
+    """Be the only one that changes a part for a while; yields whether that worked, as it doesn't while somebody does."""
+    async with _trying(connection, _CHANGING, part) as free:
+        yield free
+
+
+@contextlib.asynccontextmanager
+async def _trying(connection: "Connection[Any]", key: int, part: int) -> AsyncIterator[bool]:
+    free: bool = await connection.fetchval("select pg_try_advisory_lock($1, $2)", key, part)
     try:
         yield free
     finally:
         if free:
-            await _unlock(connection, "select pg_advisory_unlock($1, $2)", _READING, part)
+            await _unlock(connection, "select pg_advisory_unlock($1, $2)", key, part)
 
 
 async def begin_reading(connection: "Connection[Any]", part: int) -> None:
