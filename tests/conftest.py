@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 
 from events.log.committer import Committer
-from tests.support import loops, scratch, servers, sharing, survival
+from tests.support import hangs, loops, scratch, servers, sharing, survival
 from tests.support.log import patient
 from tests.support.standbys import Pair
 from tests.support.survival import Place
@@ -45,8 +45,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown() -> Generator[None, object, object]:
-    """Fail a test whose loop was closed with something open in it."""
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """End the worker if a test takes much longer than it may: one that heard the signal failed before."""
+    with hangs.ended(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test whose loop was closed with something open in it; end the worker if that hangs."""
+    hangs.end_later(item)  # after a failure pytest has forgotten it
     try:
         return (yield)
     finally:

@@ -48,7 +48,7 @@ def test_a_loop_is_closed_with_all_that_a_test_left_open_in_it(tmp_path: Path) -
 
 def test_a_worker_that_hears_no_signal_is_ended(tmp_path: Path) -> None:
     """The test that hung is named, where it stood is said, it is not tried again, and another worker runs the others."""
-    words = ("-n", "1", "-o", "timeout=1", "-o", "faulthandler_timeout=2")
+    words = ("-n", "1", "-o", "timeout=5")
     status, said = run_of(tmp_path, DEAF, AFTER, AFTER, words=words)
     assert status == 1
     assert "crashed while running 'test_0.py::test_that_hears_nothing'" in said
