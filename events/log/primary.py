@@ -8,7 +8,7 @@ who knows a log goes to no server that holds another.
 import asyncio
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -36,12 +36,19 @@ MOMENT: Final = 0.5
 _NAMED_WRONGLY: Final = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 CORRECT_IT: Final = "Correct DATABASE_URL"
 WHAT_TO_DO: Final = "Start the primary; if it is gone for good, promote a standby (docs/operating.md, A failover)"
+NAME_IT: Final = (
+    "Name the primary in DATABASE_URL too; if it is gone for good, promote a standby (docs/operating.md, A failover)"
+)
+"""What to do where all that is named are standbys."""
 
 # A promotion begins a new timeline, which the names of WAL files tell at once; a copy of the server has the same identifier.
 _LOOK: Final = """
 select (select c.system_identifier from pg_control_system() c) as system,
        ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer as timeline
 """
+# What a hosted server says that doesn't tell; and a database that has no log yet, or one of an earlier release.
+_WITHHELD: Final = (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedFunctionError, asyncpg.FeatureNotSupportedError)
+_NO_LOG: Final = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError, asyncpg.InsufficientPrivilegeError)
 _LOG: Final = "select i.id, h.position > 0 from log.identity i cross join log.head h"
 
 
@@ -66,14 +73,16 @@ class Stranger(ConnectionError):
 
 
 class Servers(NamedTuple):
-    """What each host was when all were asked last; and a sentence about each that is to be stopped, or to be named no more.
+    """What each host was when all were asked last; and a sentence about each that something is to be done about.
 
-    `left` take writes though another has taken over from them, `strange` take writes and hold another log.
+    `left` take writes though another has taken over from them, `strange` take writes and hold another log, `missing` are of no
+    use: they don't answer, or refuse.
     """
 
     seen: Sequence[str] = ()
     left: Sequence[str] = ()
     strange: Sequence[str] = ()
+    missing: Sequence[str] = ()
 
 
 class Session(Connection):
@@ -124,15 +133,15 @@ class Primary:
         return session
 
     async def _search(self, seconds: float, options: dict[str, Any]) -> Session:
-        hosts = await self._hosts()
+        named = await self._hosts()
+        hosts = tuple(dict.fromkeys(one for several in named for one in several))
         tasks = [asyncio.create_task(self._attempt(host, seconds, options)) for host in hosts]
         try:
             await _one_and_a_moment(tasks)
             if not (sessions := _opened(tasks)):
                 raise _refusal(hosts, tasks)
             chosen = self._choose(sessions)
-            seen = [f"{host} {_said_of(task)}" for host, task in zip(hosts, tasks, strict=True)]
-            self._tell(seen, _errors(tasks), [session.server for session in sessions])
+            self._tell(named, dict(zip(hosts, tasks, strict=True)), [session.server for session in sessions])
             return chosen
         except BaseException:
             for session in _opened(tasks):
@@ -161,10 +170,14 @@ class Primary:
         self._leave()
         return chosen
 
-    def _tell(self, seen: Sequence[str], errors: Sequence[BaseException | None], servers: Sequence[Server]) -> None:
+    def _tell(
+        self, named: Iterable[Sequence[Host]], tasks: "Mapping[Host, asyncio.Task[Session]]", servers: Sequence[Server]
+    ) -> None:
         """Keep what is to be said of the servers; log what is new of those that shouldn't be among them."""
         assert self._chosen is not None  # noqa: S101 - one has just been chosen
         chosen, before = self._chosen, {*self.servers.left, *self.servers.strange}
+        errors, seen = _errors(tasks.values()), {host: f"{host} {_said_of(task)}" for host, task in tasks.items()}
+        missing = [seen[several[0]] for several in named if all(_is_missing(tasks[one]) for one in several)]
         left = [f"{error.server.host} {error}" for error in errors if isinstance(error, LeftBehind)]
         left += [f"{one.host} {_says_of_two(one, chosen)}" for one in servers if chosen.has_left(one)]
         strange = [f"{error.server.host} {error}" for error in errors if isinstance(error, Stranger)]
@@ -173,7 +186,7 @@ class Primary:
             for one in servers
             if None not in (one.family, chosen.family) and one.family != chosen.family
         ]
-        self.servers = Servers(seen, left, strange)
+        self.servers = Servers([*seen.values()], left, strange, missing)
         for said in (*left, *strange):
             if said not in before:
                 logger.warning("%s", said)
@@ -210,12 +223,11 @@ class Primary:
         if self._known is not None and server.is_strange_to(self._known):
             raise Stranger(server, self._known)
 
-    async def _hosts(self) -> tuple[Host, ...]:
-        """Return what to try: for a name with several addresses each of these, as libpq does, if TLS needn't check the name."""
+    async def _hosts(self) -> Sequence[tuple[Host, ...]]:
+        """Return what to try of each name: all addresses that it stands for, as libpq does, if TLS needn't check the name."""
         if self._address.checks_names:
-            return self._address.hosts
-        found = await asyncio.gather(*map(addresses, self._address.hosts))
-        return tuple(dict.fromkeys(one for several in found for one in several))
+            return [(host,) for host in self._address.hosts]
+        return await asyncio.gather(*map(addresses, self._address.hosts))
 
 
 async def addresses(host: Host) -> tuple[Host, ...]:
@@ -234,7 +246,7 @@ async def addresses(host: Host) -> tuple[Host, ...]:
 async def _server(session: Session, host: Host) -> Server:
     try:
         row = await session.fetchrow(_LOOK)
-    except asyncpg.PostgresError:  # hosted servers may refuse to tell
+    except _WITHHELD:
         return Server(host, 0, 0, *await _log(session))
     assert row is not None  # noqa: S101 - the statement returns one row
     return Server(host, row["system"] or 0, row["timeline"], *await _log(session))
@@ -244,7 +256,7 @@ async def _log(session: Session) -> tuple[UUID | None, bool]:
     """Return the identity of a server's log, and whether it has events; None where there is none, or of an earlier release."""
     try:
         row = await session.fetchrow(_LOG)
-    except asyncpg.PostgresError:
+    except _NO_LOG:
         return None, False
     return (None, False) if row is None else (row[0], row[1])
 
@@ -264,7 +276,7 @@ def _opened(tasks: Sequence["asyncio.Task[Session]"]) -> list[Session]:
     return [task.result() for task in tasks if task.done() and not task.cancelled() and task.exception() is None]
 
 
-def _errors(tasks: Sequence["asyncio.Task[Session]"]) -> list[BaseException | None]:
+def _errors(tasks: Iterable["asyncio.Task[Session]"]) -> list[BaseException | None]:
     return [task.exception() if task.done() else None for task in tasks]
 
 
@@ -286,8 +298,21 @@ def _refusal(hosts: Sequence[Host], tasks: Sequence["asyncio.Task[Session]"]) ->
         ):
             return error or NoPrimary("asked no host")
     said = "; ".join(f"{host} {_said(error)}" for host, error in zip(hosts, errors, strict=True))
-    what = CORRECT_IT if any(isinstance(error, _NAMED_WRONGLY) for error in errors) else WHAT_TO_DO
-    return NoPrimary(f"no host of DATABASE_URL takes writes: {said}. {what}")
+    return NoPrimary(f"no host of DATABASE_URL takes writes: {said}. {_what_to_do(errors)}")
+
+
+def _what_to_do(errors: Sequence[BaseException | None]) -> str:
+    if any(isinstance(error, _NAMED_WRONGLY) for error in errors):
+        return CORRECT_IT
+    return NAME_IT if all(isinstance(error, asyncpg.TargetServerAttributeNotMatched) for error in errors) else WHAT_TO_DO
+
+
+def _is_missing(task: "asyncio.Task[Session]") -> bool:
+    """Tell whether a host is neither primary nor standby, and nothing else is said of it."""
+    if not task.done():
+        return True
+    is_told_of = isinstance(task.exception(), asyncpg.TargetServerAttributeNotMatched | LeftBehind | Stranger)
+    return task.exception() is not None and not is_told_of
 
 
 def _said_of(task: "asyncio.Task[Session]") -> str:

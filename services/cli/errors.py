@@ -1,6 +1,7 @@
 """The failures that an operator can act on: each exception, and the one line shown for it."""
 
 import sys
+import traceback
 from typing import Final
 
 SENTENCES: Final = {
@@ -77,12 +78,31 @@ SENTENCES: Final = {
     "asyncpg:InterfaceError": "PostgreSQL cannot be used: {error}",
     "asyncpg:InternalClientError": "PostgreSQL cannot be used: {error}",
     "redis:RedisError": "Valkey cannot be used: {error}",
-    "socket:gaierror": "The host that DATABASE_URL or REDIS_URL names is not known: {error.strerror}",
-    "builtins:ConnectionError": "PostgreSQL or Valkey cannot be reached: {error}",
-    "builtins:TimeoutError": "PostgreSQL or Valkey did not answer in time",
+    "socket:gaierror": "The host of {server} is not known: {error.strerror}",
+    "builtins:ConnectionError": "{server} cannot be reached: {error}",
+    "builtins:TimeoutError": "{server} did not answer in time",
     "builtins:OSError": "{error}",
 }
 """The first match holds. Exceptions stand by name, since a module that isn't loaded can't have raised anything."""
+
+
+SERVERS: Final = {
+    "asyncpg": "PostgreSQL (DATABASE_URL)",
+    "redis": "Valkey (REDIS_URL)",
+    "arq": "Valkey (REDIS_URL)",
+}
+"""What each client leads to."""
+
+
+def server_of(error: BaseException | None) -> str:
+    """Return which server an error is of, by the client that it came out of."""
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            client = frame.f_globals.get("__name__", "").partition(".")[0]
+            if client in SERVERS:
+                return SERVERS[client]
+        error = error.__cause__ or error.__context__
+    return "A server"
 
 
 def sentence(error: Exception) -> str | None:
@@ -90,10 +110,10 @@ def sentence(error: Exception) -> str | None:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, FileNotFoundError | PermissionError) and error.filename is None:  # a socket's, not a file's
-        error = ConnectionError(error.strerror)
+        error = ConnectionError(error.strerror).with_traceback(error.__traceback__)
     for name, text in SENTENCES.items():
         module, _, attribute = name.partition(":")
         kind = getattr(sys.modules.get(module), attribute, None)
         if kind is not None and isinstance(error, kind):
-            return text.format(error=error)
+            return text.format(error=error, server=server_of(error))
     return None

@@ -261,23 +261,31 @@ class Readers:
     async def _turn_to(self, replica: Replica) -> None:
         """Read at a replica from now on, if it soon has all that was to be seen at the primary; reads wait for that."""
         self._turned = asyncio.Event()
+        is_away = self.primary is None
         try:
-            if self.primary is not None:
+            if not is_away:
                 await self._drain()
             async with asyncio.timeout(TURN_SECONDS):
-                if self.primary is not None:
+                if not is_away:
                     written, position = await look.hand_on(self._looks)
                     await replica.catch_up(written, position)
                 await replica.begin(leave_as_it_is)
-            self._used = replica
-            if self.primary is None:
+            if is_away:
+                self._must_be_away(replica)
                 self._leave_primary()
+            self._used = replica
             logger.info("reads go to the replica %s", replica.name)
         except postgres.FAILED:
             replica.not_before = monotonic() + PAUSE_SECONDS
         finally:
             self._turned.set()
             self._turned = None
+
+    def _must_be_away(self, replica: Replica) -> None:
+        """Check that the primary hasn't come back: it may have shown what a replica lacks. Raises ConnectionError."""
+        if self.primary is not None:
+            replica.leave()
+            raise ConnectionError("the primary is back")
 
     async def _drain(self) -> None:
         """Wait until no read is under way at the primary; longer each time in vain, since a slow one needs replicas most."""

@@ -39,6 +39,10 @@ MANY_FAILURES: Final = 3
 """Failures of a webhook in a row of which an operator is told."""
 TWO_SERVERS: Final = "stop it and make a standby of it: see *A failover* in docs/operating.md"
 STRANGE_SERVER: Final = "if it is the right one after all, start every process anew: see *A failover* in docs/operating.md"
+MISSING_SERVER: Final = (
+    "nobody can take over there: start it, or make a standby of it anew; if it is gone for good, take it out of DATABASE_URL"
+    " (docs/operating.md, A failover)"
+)
 REPLICA_ADVICE: Final = (
     "no reader misses anything, for the primary is read from: mend it, or take it out of READ_DATABASE_URL"
     " (docs/operating.md, Reads by replicas)"
@@ -56,6 +60,8 @@ def problems(status: Status) -> Iterator[Problem]:
         yield Problem(f"Of two servers that take writes one was taken over from: {said_of_it}", TWO_SERVERS)
     for said_of_it in status.strange:
         yield Problem(f"A server of DATABASE_URL isn't ours: {said_of_it}", STRANGE_SERVER)
+    for said_of_it in status.missing:
+        yield Problem(f"A host of DATABASE_URL is missing: {said_of_it}", MISSING_SERVER)
     yield from _schema_problems(status.schema)
     if said := said_room(status.room):
         yield said

@@ -254,7 +254,7 @@ class Status(msgspec.Struct, frozen=True):
     `unread` names the parts that a lock kept from us; `no_writes` says why no vote can be taken. `rewind` says that the log
     went back, until an operator has answered that. `unsafe` names settings that let the server lose what it acknowledged.
     `servers` says what each host of DATABASE_URL is where it names several, `left_behind` names those that go on taking writes
-    though another took over, `strange` those that take writes and are no copy of ours.
+    though another took over, `strange` those that take writes and are no copy of ours, `missing` those that don't answer.
     `scan`, `purges`, `day` and `mail_check` are None in a database of an earlier release, `public_log` where the log was never
     signed, `backups` where there are none that we made. `parts` are the log's.
     """
@@ -287,5 +287,6 @@ class Status(msgspec.Struct, frozen=True):
     servers: Sequence[str] = ()
     left_behind: Sequence[str] = ()
     strange: Sequence[str] = ()
+    missing: Sequence[str] = ()
     parts: Parts = Parts()
     replicas: Sequence[Standing] = ()

@@ -179,8 +179,9 @@ async def read_status(
         status = await _read_parts(connection, schedule, queue, vault)
     found = Servers() if dsn is None else postgres.servers_of(dsn)
     status = msgspec.structs.replace(
-        status, room=disk_room(data), servers=found.seen, left_behind=found.left, strange=found.strange, replicas=replicas
-    )
+        status, room=disk_room(data), servers=found.seen, left_behind=found.left, strange=found.strange, missing=found.missing,
+        replicas=replicas,
+    )  # fmt: skip
     return msgspec.structs.replace(status, problems=list(advice.problems(status)))
 
 

@@ -25,6 +25,10 @@ _LITTLE_MEMORY: Final = "set local work_mem = '64kB'; set local temp_tablespaces
 _SPILL: Final = "select count(*) from (select g from generate_series(1, 40000) g order by g desc offset 0) s"
 _NAME: Final = "select coalesce(nullif(application_name, ''), 'unnamed') from pg_stat_activity where pid = $1"
 
+STANDBY: Final = (
+    "DATABASE_URL names a standby, which takes no votes: name the primary there, best with all its standbys (db1,db2);"
+    " if the primary is gone for good, promote this one (docs/operating.md, A failover)"
+)
 DISK_FULL: Final = "PostgreSQL's disk is full: free some space"
 
 
@@ -36,7 +40,7 @@ async def why_not(database: Database, error: Exception | None = None, *, is_stuc
     seen = await database.fetchrow(_LOOK)
     assert seen is not None  # noqa: S101 - the statement returns one row
     if seen["is_standby"]:
-        return "PostgreSQL is a standby, which takes no votes: promote it, or correct DATABASE_URL"
+        return STANDBY
     if seen["is_read_only"]:
         return "PostgreSQL is read-only (default_transaction_read_only is on), so no vote can be taken: set it to off"
     if seen["awaits_standby"]:

@@ -1,6 +1,7 @@
 """Of several hosts the one that takes writes is found, whatever the others do; and one that was left behind is left."""
 
 import asyncio
+import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from events.log.committer import Committer, LogUnavailable
 from events.log.primary import NoPrimary
 from events.registry import REGISTRY
 from services.migrate import migrate
+from services.newsletter.schedule import Schedule
+from services.status.read import read_status
+from services.status.writing import why_not
 from tests.support import servers, standbys
 from tests.support.catalogs import new_id
 from tests.support.log import add_tools, patient
@@ -101,6 +105,57 @@ async def test_where_nobody_takes_writes_each_host_is_named(pair: Pair, hung: Pa
     assert isinstance(refused.value, postgres.UNAVAILABLE)
     with pytest.raises(NoPrimary, match=r"refuses .* does not exist.*\. Correct DATABASE_URL$"):
         await folder_of(named(*pair.folders).replace("/postgres?", "/none?"))
+
+
+async def test_a_url_of_standbys_alone_is_to_name_the_primary(pair: Pair) -> None:
+    """Nobody is led to promote a standby because the URL names it alone."""
+    with pytest.raises(
+        NoPrimary, match=r"is a standby or read-only\. Name the primary in DATABASE_URL too; if it is gone for good"
+    ):
+        await folder_of(named(pair.folders[pair.standby], query="&target_session_attrs=read-write"))
+    connection = await asyncpg.connect(named(pair.folders[pair.standby]))
+    said = await why_not(connection)
+    await connection.close()
+    assert said is not None
+    assert re.fullmatch(r"DATABASE_URL names a standby, .*: name the primary there.*; if .* gone for good, promote .*", said)
+
+
+async def test_a_host_that_is_missing_is_named(pair: Pair, hung: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is down and one that hangs are; a standby is where it belongs, and so is a name that answers at one address."""
+    main, standby = pair.folders[pair.primary], pair.folders[pair.standby]
+    dsn = named(standby, Path("/nonexistent"), main, hung)
+    await folder_of(dsn)
+    down, hangs = postgres.servers_of(dsn).missing
+    assert down == "/nonexistent:5432 can't be reached (No such file or directory)"
+    assert hangs == f"{hung}:5432 does not answer"
+    connection = await asyncpg.connect(named(main))
+    problems = (await read_status(connection, Schedule(0, 9, "UTC"), dsn=dsn)).problems
+    await connection.close()
+    said = {problem.what: problem.advice for problem in problems}
+    assert said[f"A host of DATABASE_URL is missing: {down}"].startswith("nobody can take over there: start it")
+
+    async def addresses(host: hosts.Host) -> tuple[hosts.Host, ...]:
+        return (hosts.Host("/nonexistent", 5432), hosts.Host(str(main), 5432))
+
+    monkeypatch.setattr(primary, "addresses", addresses)
+    dsn = "postgresql://postgres@database.example/postgres?target_session_attrs=primary"
+    await folder_of(dsn)
+    assert postgres.servers_of(dsn).missing == []
+
+
+@pytest.mark.parametrize(("code", "comes"), [("42501", True), ("42883", True), ("57P03", False), ("53300", False)])
+async def test_a_server_that_does_not_tell_is_taken_and_one_that_fails_is_not(
+    code: str, comes: bool, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hosted server may keep its identity to itself; one that stops or is full while it is asked is no primary."""
+    ask = f"do $$ begin raise exception 'no' using errcode = '{code}'; end $$"
+    monkeypatch.setattr(primary, "_LOOK", ask)
+    main = pair.folders[pair.primary]
+    if comes:
+        assert await folder_of(named(main, pair.folders[pair.standby])) == str(main)
+    else:
+        with pytest.raises(NoPrimary, match="refuses"):
+            await folder_of(named(main, pair.folders[pair.standby]))
 
 
 async def test_every_address_of_a_name_is_tried(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -373,3 +373,55 @@ def test_lag_is_how_long_the_first_that_is_lacking_has_waited() -> None:
     assert written.lag(99) == pytest.approx(3.25)
     written.note(14.0, 50)
     assert written.lag(50) == 0
+
+
+async def test_a_primary_that_falls_silent_amid_the_turn_is_caught_up_with(
+    readers: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it showed before is waited for, though nobody has been able to look at it since reads were drained."""
+    caught = 0
+    drain, catch_up = Readers._drain, Replica.catch_up
+
+    async def drain_then_lose(self: Readers) -> None:
+        await drain(self)
+        self.primary = None
+
+    async def count(self: Replica, size: int, position: int) -> None:
+        nonlocal caught
+        caught += 1
+        await catch_up(self, size, position)
+
+    monkeypatch.setattr(Readers, "_drain", drain_then_lose)
+    monkeypatch.setattr(Replica, "catch_up", count)
+    async with readers() as made:
+        await until(lambda: elsewhere(made))
+        assert caught
+
+
+async def test_a_primary_that_comes_back_amid_the_turn_keeps_the_reads(readers: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica that was gone to because it was away may lack what it shows now: the turn is tried anew."""
+    begun = 0
+    look_at_primary, begin = Readers._look_at_primary, Replica.begin
+
+    async def silent(self: Readers) -> None:
+        self.primary = None
+
+    async with readers() as made:
+
+        async def come_back(self: Replica, reset: Any) -> None:
+            nonlocal begun
+            begun += 1
+            await begin(self, reset)
+            await look_at_primary(made)
+
+        async def tried() -> bool:
+            return begun > 1 or made.are_elsewhere
+
+        monkeypatch.setattr(Readers, "_look_at_primary", silent)
+        monkeypatch.setattr(Replica, "begin", come_back)
+        made.primary = None
+        if made._used is not None:
+            made._leave(made._used, "the test begins")
+        await until(tried)
+        assert not made.are_elsewhere
+        assert [one.used for one in made.standings()] == [False, False]

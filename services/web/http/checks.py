@@ -81,7 +81,7 @@ async def _ask(check: Check) -> str | None:
     except TimeoutError:
         return f"no answer within {PATIENCE_SECONDS:g} s"
     except NoPrimary:
-        return "no host of DATABASE_URL takes writes: start the primary, or promote a standby"
+        return "no host of DATABASE_URL takes writes: start the primary, or name it; if it is gone for good, promote a standby"
     except LACKING:
         return "the database lacks what this needs; run `ballotpress migrate`"
     except Exception as error:  # a check that fails is an answer
