@@ -31,6 +31,7 @@ declare
     last  log.head;
     until timestamptz := clock_timestamp() + interval '1 second';
 begin
+    perform pg_advisory_xact_lock(1751474532);  -- a turn, as log.append_if takes it
     select h.* into last from log.head h for update;
     while not log.is_whole(last) loop
         if clock_timestamp() > until then

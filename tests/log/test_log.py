@@ -208,6 +208,24 @@ async def test_a_held_head_is_not_waited_for_for_ever(committer: Committer, dsn:
     assert (await committer.submit(CastVote(new_id(), "a", "ship"))).appended == 1
 
 
+@pytest.mark.parametrize("without_lock", [True, False])
+async def test_who_waits_for_the_log_is_next(dsn: str, connection: Any, *, without_lock: bool) -> None:
+    """Whoever appends again at once after a commit comes after those who wait: no busy process keeps another one out."""
+    async with patient(dsn, without_lock=without_lock) as committer:
+        await add_tools(committer, "a")
+        await committer.submit(CastVote(new_id(), "a", "ship"))
+        busy = await asyncpg.connect(dsn)
+        await busy.execute("begin; select from log.lock_and_read('{}')")
+        for position in range(3, 8):
+            vote = committer.submit(CastVote(new_id(), "a", "ship"))
+            while await connection.fetchval(WAITING) == 0:
+                await asyncio.sleep(0.01)
+            await busy.execute("commit; begin; select from log.lock_and_read('{}')")
+            assert await busy.fetchval("select position from log.head") == position
+            await vote
+        await busy.close()
+
+
 async def test_a_full_queue_refuses_at_once(dsn: str) -> None:
     """The queue is bounded: what does not fit is refused without waiting."""
     async with Committer(dsn, REGISTRY, longest_queue=2) as committer:
@@ -235,6 +253,7 @@ async def test_survives_a_lost_connection(committer: Committer, connection: Any)
     assert found == list(range(1, len(found) + 1))
 
 
+WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 END_RESTING = """
 select count(pg_terminate_backend(pid)) from pg_stat_activity
 where application_name = 'ballotpress-log' and datname = current_database() and state = 'idle in transaction'

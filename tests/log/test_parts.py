@@ -234,3 +234,19 @@ async def test_the_end_of_a_stream_is_found_in_whatever_part(voting: Committer, 
     assert await small.fetchval(stand, streams, [0] * len(streams)) is False
     new = [stream for n, stream in enumerate(streams, 1) if not positions[n]]
     assert await small.fetchval(stand, new, [0] * len(new)) is True
+
+
+async def test_a_stream_without_its_first_event_has_begun(voting: Committer, small: Any) -> None:
+    """In a log that was damaged, a stream whose first event is missing goes on: in a large batch as in a small one."""
+    voters = [new_id() for _ in range(9)]
+    for choice in ("ship", "skip"):
+        for voter in voters:
+            await voting.submit(CastVote(voter, "a", choice))
+    damaged = await small.fetchrow("select stream, position from log.events where version = 2 order by position limit 1")
+    await small.execute("set session_replication_role = replica")
+    await small.execute("delete from log.events where stream = $1 and version = 1", damaged["stream"])
+    others = [row["stream"] for row in await small.fetch("select distinct stream from log.events where version = 2")]
+    streams = [damaged["stream"], *(stream for stream in others if stream != damaged["stream"])]
+    for asked in (streams[:2], streams):
+        found = {row["n"]: row["position"] for row in await small.fetch("select n, position from log.lasts($1)", asked)}
+        assert (len(found), found[1]) == (len(asked), damaged["position"])

@@ -136,13 +136,13 @@ async def test_what_webhooks_tell_is_read_from_its_window(long_log: Connection, 
 async def test_a_decision_reads_the_ends_of_its_streams(long_log: Connection, mode: str) -> None:
     """The last event of each stream that a batch names is found by the log's primary key, inside the head's lock too."""
     lasts = await statements(long_log, "log.lasts(uuid[])")
-    firsts = next(sql for sql in lasts if sql.startswith("with firsts")).replace(" into begun", "")
+    begun = next(sql for sql in lasts if sql.startswith("with found")).replace(" into begun", "")
     ends = next(sql for sql in lasts if "unnest(begun)" in sql).partition("return query")[2]
     ends = ends.replace("unnest(begun)", "generate_series(1, 64)")
     none = next(sql for sql in await statements(long_log, "log.stand(uuid[], bigint[])") if "return not exists" in sql)
     none = none.partition("return not exists (")[2].rpartition(")")[0]
     parts = await long_log.fetchval("select count(*) from log.parts")
-    for sql in (firsts, none, ends):
+    for sql in (begun, none, ends):
         found = await scans(long_log, mode, sql.replace("streams", "($1::uuid[])"), "array_fill(gen_random_uuid(), array[64])")
         assert len(found) == parts  # one probe of each
         assert all((scan.index, "stream" in scan.condition) == ("events_pkey", True) for scan in found), sql

@@ -16,6 +16,10 @@
 -- The log's table is locked before that snapshot is taken: a part that leaves for the archive meanwhile (0054) changes what the table
 -- holds at once, and an older snapshot would not say where its ballots are.
 -- A batch without events is checked under the lock too: so its commit waits for what it rests on, at the standbys as well.
+--
+-- Whoever appends takes a turn before all else, by an advisory lock, whose queue is fair. The lock of the head's row isn't: each update
+-- makes a new row, for which those who wait for the old one stand behind whoever comes at that moment. So a process that never rested
+-- would leave another a few batches a second. No decision rests on the turn: a release that takes none is kept out by the head.
 
 create function log.append_if(
     streams uuid[], positions bigint[], listing bigint, unmoved bigint, room bigint,
@@ -31,6 +35,7 @@ declare
     stands boolean;
     at timestamptz;
 begin
+    perform pg_advisory_xact_lock(1751474532);
     lock table only log.events in access share mode;
     for try in 1..2 loop
         if try = 2 then

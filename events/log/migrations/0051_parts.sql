@@ -39,6 +39,7 @@ create or replace function log.lock_and_read(streams uuid[])
 returns table (n integer, version integer, "position" bigint, type text, schema_version smallint, data jsonb, extra bigint)
 language plpgsql volatile as $$
 begin
+    perform pg_advisory_xact_lock(1751474532);  -- a turn, as log.append_if takes it
     return query select 0, 0, h.position, ''::text, 0::smallint, null::jsonb, h.listing_position from log.head h for update;
     lock table only log.events in access share mode;  -- before the next snapshot, as log.append_if does
     return query

@@ -11,6 +11,6 @@ language sql stable as $$
 $$;
 
 -- squawk-ignore ban-drop-function
-drop function log.bound_first_part(), log.check_first_part(), log.part_events(), log.carry_rights(regclass, regclass);
+drop function log.bound_first_part(), log.check_first_part(), log.part_events(), log.part_size(), log.carry_rights(regclass, regclass);
 -- squawk-ignore ban-drop-view
 drop view log.views_on_events;

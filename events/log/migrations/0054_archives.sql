@@ -362,23 +362,3 @@ begin
     execute format('alter table log.%I add constraint events_range check (position >= %s and position <= %s)',
                    name, place.first_position, place.last_position);
 end $$;
-
--- A stream's last event, wherever it is. Where nothing is archived, the second look isn't taken.
-create or replace function log.lasts(streams uuid[])
-returns table (n integer, version integer, "position" bigint, type text, schema_version smallint, data jsonb)
-language sql stable as $$
-    select s.n::integer, e.version, e.position, e.type, e.schema_version, e.data
-    from unnest(streams) with ordinality as s(stream, n)
-    cross join lateral (
-        select l.version, l.position, l.type, l.schema_version, l.data
-        from (
-            (select r.version, r.position, r.type, r.schema_version, r.data
-             from log.recorded_events r where r.stream = s.stream order by r.version desc limit 1)
-            union all
-            (select b.version, b.position, b.type, b.schema_version, b.data
-             from log.archived_last(s.stream) b
-             where (select exists (select from log.archives a where a.state = 'packed')))
-        ) l
-        order by l.version desc limit 1
-    ) e
-$$;

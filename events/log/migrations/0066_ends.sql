@@ -2,8 +2,8 @@
 -- of a vote grew with the parts, though hardly any stream of a vote has an event before it. So a part's key is asked for all streams of a
 -- batch at once, in the key's order: of voters who came after a full part's last one, that takes a single look at its last page.
 --
--- log.lasts  the last event of each of these streams. Streams that have begun are found by their first event; only these are looked for
---            one by one. A ballot in the archive may have its first event there alone, so with an archive all are; so are a few streams,
+-- log.lasts  the last event of each of these streams, wherever it is. Streams that have any are found by one search; only these are looked
+--            for one by one. A ballot in the archive may have its events there alone, so with an archive all are; so are a few streams,
 --            which cost less than the first search.
 -- log.stand  whether the last event of each of these streams is where it is expected (0: there is none). That none of them has any is
 --            what most batches expect, and takes the look at each part's key alone.
@@ -33,12 +33,11 @@ begin
         ) e;
         return;
     end if;
-    with firsts as materialized (
-        select e.stream from log.events e
-        where e.stream = any(array(select s from unnest(streams) s order by s)) and e.version = 1
+    with found as materialized (
+        select distinct e.stream from log.events e where e.stream = any(array(select s from unnest(streams) s order by s))
     )
     select array_agg(s.n) into begun
-    from firsts f join unnest(streams) with ordinality as s(stream, n) on s.stream = f.stream;
+    from found f join unnest(streams) with ordinality as s(stream, n) on s.stream = f.stream;
     if begun is not null then
         return query
         select s.n, e.version, e.position, e.type, e.schema_version, e.data
