@@ -8,20 +8,24 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import asyncpg
-from asyncpg import Connection
 
-from events.log import conditional, history, large, postgres, store
+from events.log import conditional, large, postgres
+from events.log.cadence import Cadence
 from events.log.command import Command, Receipt
 from events.log.course import Course
 from events.log.event import Recorded, Registry
+from events.log.lane import Common, Lane
 from events.log.tasks import end
-from events.log.traced import BatchTrace, CommandsTrace
-from events.log.transaction import Appended, Known, ListingBehind, Outcome, decide_and_append, follow_all
+from events.log.traced import CommandsTrace
+from events.log.transaction import Outcome, follow_all
 
 V = TypeVar("V")
+
+UNENCODABLE: Final = (ValueError, TypeError, OverflowError)
+"""What asyncpg raises of an argument that it can't encode; some of them look as if the server were away."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +46,14 @@ class _Waiting:
         self.asked = asked
 
 
+class _Flight:
+    """A lane, and the commands that are in flight there."""
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.waiting: list[_Waiting] = []
+
+
 class Committer:
     """Takes commands, commits them in batches, and answers each caller after its commit. A process has one.
 
@@ -56,9 +68,7 @@ class Committer:
         on_commit: Callable[[Sequence[Recorded[Any]]], None] = lambda events: None,
         tracing: CommandsTrace | None = None,
         patience: float = 2.0,
-        pace: float = 0.003,
-        pace_each: float = 0.0005,
-        enough: int = 32,
+        cadence: Cadence | None = None,
         without_lock: bool = True,
         largest_batch: int = 512,
         longest_queue: int = 20_000,
@@ -67,22 +77,15 @@ class Committer:
         self._registry = registry
         self._on_commit = on_commit
         self._tracing = tracing
-        self._trace: BatchTrace | None = None
         self._patience = patience
-        self._pace = pace
-        self._pace_each = pace_each
-        self._last_size = 0
-        self._chances = conditional.Chances()
-        self._goes_without_lock = without_lock
-        self._enough = enough
+        self._cadence = cadence or Cadence()
         self._largest_batch = largest_batch
         self._longest_queue = longest_queue
         self._queue: deque[_Waiting] = deque()
-        self._in_flight: list[_Waiting] = []
-        self._arrived = asyncio.Event()
-        self._connection: Connection[Any] | None = None
-        self._is_committing = False
-        self._known = Known(registry)
+        self._arrived, self._crowded = asyncio.Event(), asyncio.Event()
+        self._common = Common(dsn, registry, on_commit, self._cadence, self._queued, without_lock=without_lock)
+        self._first, self._second = _Flight(Lane(self._common)), _Flight(Lane(self._common))
+        self._refused = conditional.Rest()
         self.is_ready = False
         """Whether the listing was read: from then on a batch finds nearly all of it in memory."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -92,16 +95,17 @@ class Committer:
 
     async def __aenter__(self) -> "Committer":
         """Start taking commands."""
-        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._watch())]
+        self._tasks = [asyncio.create_task(run) for run in (self._run(), self._run_second(), self._watch())]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Commit what is queued, then stop."""
         deadline = monotonic() + self._patience
-        while (self._queue or self._in_flight) and monotonic() < deadline:
+        while (self._queue or self._first.waiting or self._second.waiting) and monotonic() < deadline:
             await asyncio.sleep(0.01)
         await end(*self._tasks, *self._large)
-        await self._disconnect()
+        for flight in (self._first, self._second):
+            await flight.lane.disconnect()
 
     def submit(self, command: Command[V], report: large.Report = lambda done, of: None) -> "asyncio.Future[Receipt[V]]":
         """Queue a command; the future is done when its events are durable or it is refused.
@@ -121,37 +125,79 @@ class Committer:
         asked = None if self._tracing is None else self._tracing.asked()
         self._queue.append(_Waiting(command, done, monotonic() + (command.seconds or self._patience), asked))
         self._arrived.set()
+        if self._first.waiting:
+            self._crowded.set()
         return done
 
     async def _run(self) -> None:
         """Take what has gathered, commit it and answer, until cancelled."""
         await self._prepare()
-        began = 0.0
         while True:
             await self._arrived.wait()
-            await self._let_gather(began)
-            began = monotonic()
-            self._in_flight = self._gather()
-            self._last_size = len(self._in_flight)
-            if not self._queue:
+            await self._let_gather()
+            if share := self._share(self._second.waiting):
+                await self._fly(self._first, share)
+            else:
                 self._arrived.clear()
-            if not self._in_flight:
+
+    async def _run_second(self) -> None:
+        """Take half of a crowd by another session while the other half is in flight, until cancelled."""
+        while True:
+            await self._crowded.wait()
+            self._crowded.clear()
+            if not self._second_share():
                 continue
-            self.course.begin()
             try:
-                await self._settle(self._in_flight)
-            except Exception as error:  # a defect of ours must not end the loop that every caller waits for
-                logger.exception("a batch failed unexpectedly")
-                self.course.fail(error)
-                _refuse(self._in_flight, LogUnavailable("the batch failed"))
-                await self._disconnect()
-            self._in_flight = []
+                await self._second.lane.connect()
+            except postgres.FAILED as error:
+                logger.warning("the log gives no second session, so crowds go as one: %r", error)
+                self._refused.begin()
+            else:
+                await self._fly(self._second, self._second_share())
+
+    def _second_share(self) -> int:
+        """Return how many of the commands that wait are a crowd's second half; 0 if there is no crowd."""
+        both = len(self._queue) + len(self._first.waiting)
+        return self._share(self._first.waiting) if self._first.waiting and self._goes_by_halves(both) else 0
+
+    def _share(self, elsewhere: Sequence[_Waiting]) -> int:
+        """Return how many of the commands that wait a lane should take now, given those in flight elsewhere; 0 to wait on."""
+        waiting = len(self._queue)
+        both = waiting + len(elsewhere)
+        if not self._goes_by_halves(both):
+            return waiting
+        return (both + 1) // 2 if waiting >= both // 2 else 0
+
+    def _goes_by_halves(self, commands: int) -> bool:
+        return self._cadence.goes_by_halves(commands) and self._refused.is_over
+
+    async def _fly(self, flight: _Flight, share: int) -> None:
+        """Take commands from the queue, commit them and answer."""
+        flight.waiting = self._gather(share)
+        if self._queue:
+            self._crowded.set()
+        else:
+            self._arrived.clear()
+        if not flight.waiting:
+            return
+        self._cadence.begin(len(flight.waiting))
+        self.course.begin()
+        try:
+            await self._settle(flight.lane, flight.waiting)
+        except Exception as error:  # a defect of ours must not end the loop that every caller waits for
+            logger.exception("a batch failed unexpectedly")
+            self.course.fail(error)
+            _refuse(flight.waiting, LogUnavailable("the batch failed"))
+            await flight.lane.disconnect()
+        flight.waiting = []
+        if self._queue:
+            self._arrived.set()
 
     async def _prepare(self) -> None:
         """Read the listing before the first batch; while that fails, refuse what waits and try again."""
         while not self.is_ready:
             try:
-                await follow_all(await self._connect(), self._registry, self._known)
+                await follow_all(await self._first.lane.connect(), self._registry, self._common.known)
                 self.is_ready = True
             except Exception as error:
                 if not isinstance(error, postgres.FAILED):
@@ -159,7 +205,7 @@ class Committer:
                 away = isinstance(error, postgres.UNAVAILABLE)
                 _refuse([*self._queue], LogUnavailable(str(error)) if away else error)
                 self._queue.clear()
-                await self._disconnect()
+                await self._first.lane.disconnect()
                 await asyncio.sleep(0.1)
 
     async def _append_large(self, command: Command[V], report: large.Report) -> Receipt[V]:
@@ -177,16 +223,19 @@ class Committer:
             self._on_commit(events)
         return receipt
 
-    async def _let_gather(self, began: float) -> None:
-        """Under load, let more commands gather: a batch costs as much as dozens of votes. A lone caller never waits."""
-        rest = began + min(self._pace, self._pace_each * (self._last_size - 1)) - monotonic()
-        if rest > 0 and len(self._queue) < self._enough:
+    async def _let_gather(self) -> None:
+        """Under load, let more commands gather, unless others are in flight meanwhile."""
+        rest = self._cadence.rest(len(self._queue))
+        if rest > 0 and not self._second.waiting:
             await asyncio.sleep(rest)
 
-    def _gather(self) -> list[_Waiting]:
-        """Take up to a batch from the queue; an exclusive command comes alone."""
+    def _queued(self) -> Sequence[Command[Any]]:
+        return [waiting.command for waiting in self._queue]
+
+    def _gather(self, most: int) -> list[_Waiting]:
+        """Take up to so many commands, and a batch, from the queue; an exclusive command comes alone."""
         taken: list[_Waiting] = []
-        while self._queue and len(taken) < self._largest_batch:
+        while self._queue and len(taken) < min(most, self._largest_batch):
             if self._queue[0].command.exclusive and taken:
                 break
             waiting = self._queue.popleft()
@@ -196,27 +245,19 @@ class Committer:
                     break
         return taken
 
-    async def _settle(self, waiting: list[_Waiting]) -> None:
+    async def _settle(self, lane: Lane, waiting: list[_Waiting]) -> None:
         """Commit a batch and answer; if its SQL is refused, run its commands one by one."""
-        self._trace = None if self._tracing is None else self._tracing.batch([w.asked for w in waiting])
+        trace = None if self._tracing is None else self._tracing.batch([w.asked for w in waiting])
         try:
-            outcomes = await self._commit_patiently([w.command for w in waiting])
-        except (ValueError, TypeError, OverflowError) as error:  # asyncpg could not encode an argument
-            await self._retry_singly(waiting, error)
-            return
-        except postgres.UNAVAILABLE as error:
-            logger.warning("the log is unavailable: %r", error)
-            self.course.fail(error)
-            self._end_trace([error] * len(waiting))
-            await self._disconnect()
-            _refuse(waiting, LogUnavailable(str(error)))
-            await asyncio.sleep(0.05)
-            return
-        except asyncpg.PostgresError as error:
-            await self._retry_singly(waiting, error)
+            outcomes: Sequence[Outcome] = await lane.commit([w.command for w in waiting], trace)
+        except Exception as error:
+            if trace is not None:
+                trace.ended([error] * len(waiting))
+            await self._take_failure(lane, waiting, error)
             return
         self.course.succeed()
-        self._end_trace(outcomes)
+        if trace is not None:
+            trace.ended(outcomes)
         for one, outcome in zip(waiting, outcomes, strict=True):
             if one.done.done():
                 continue
@@ -225,106 +266,38 @@ class Committer:
             else:
                 one.done.set_result(outcome)
 
-    def _end_trace(self, outcomes: Sequence[Outcome]) -> None:
-        trace, self._trace = self._trace, None
-        if trace is not None:
-            trace.ended(outcomes)
+    async def _take_failure(self, lane: Lane, waiting: list[_Waiting], error: Exception) -> None:
+        """Refuse a batch for as long as the log is away; raise what nobody foresaw."""
+        await lane.disconnect()
+        if isinstance(error, UNENCODABLE):
+            await self._retry_singly(lane, waiting, error)
+        elif isinstance(error, postgres.UNAVAILABLE):
+            logger.warning("the log is unavailable: %r", error)
+            self.course.fail(error)
+            _refuse(waiting, LogUnavailable(str(error)))
+            await asyncio.sleep(0.05)
+        elif isinstance(error, asyncpg.PostgresError):
+            await self._retry_singly(lane, waiting, error)
+        else:
+            raise error
 
-    async def _retry_singly(self, waiting: Sequence[_Waiting], error: Exception) -> None:
+    async def _retry_singly(self, lane: Lane, waiting: Sequence[_Waiting], error: Exception) -> None:
         """Find the command whose data the server refuses, and refuse it alone."""
-        self._end_trace([error] * len(waiting))
-        await self._disconnect()
         if len(waiting) == 1:
             self.course.succeed()  # the log is well: it is this command that can't be recorded
             _refuse(waiting, error)
             return
         for one in waiting:
             if not one.done.done():
-                await self._settle([one])
-
-    async def _commit_patiently(self, commands: Sequence[Command[Any]]) -> list[Outcome]:
-        """Commit a batch. If the session ends before it was told to commit, nothing was recorded: try once more in another."""
-        try:
-            return await self._commit(commands)
-        except postgres.SESSION_ENDED as error:
-            if self._is_committing:
-                raise
-            logger.warning("the session of the log ended, the batch is tried again: %r", error)
-            await self._disconnect()
-            return await self._commit(commands)
-
-    async def _commit(self, commands: Sequence[Command[Any]]) -> list[Outcome]:
-        """Decide and append a batch in one transaction; return each command's receipt or refusal."""
-        self._is_committing = False
-        connection = await self._connect()
-        if not connection.is_in_transaction() and self._may_go_without_lock(commands):
-            try:
-                return self._took(
-                    *await conditional.append(
-                        connection, self._registry, self._known, commands, self._chances, self._about_to_commit
-                    )
-                )
-            except (conditional.NeedsLock, conditional.Lost):
-                self._is_committing = False
-        return await self._commit_under_lock(connection, commands)
-
-    def _may_go_without_lock(self, commands: Sequence[Command[Any]]) -> bool:
-        return self._goes_without_lock and self._chances.good_for(len(commands)) and all(map(conditional.is_plain, commands))
-
-    async def _commit_under_lock(self, connection: "Connection[Any]", commands: Sequence[Command[Any]]) -> list[Outcome]:
-        """Decide a batch while nobody else can append."""
-        if not connection.is_in_transaction():  # one begun with the last commit ends with its session
-            await connection.execute("begin")
-        if commands[0].seconds is not None:  # exclusive, and allowed to hold the head for longer than a batch of votes
-            await connection.execute(store.ALLOW_SECONDS, f"{commands[0].seconds}s")
-        try:
-            outcomes, appended = await decide_and_append(connection, self._registry, self._known, commands)
-        except ListingBehind:
-            await connection.execute("rollback")
-            await follow_all(connection, self._registry, self._known)
-            return await self._commit(commands)
-        except history.WentBack as error:
-            await connection.execute("rollback")
-            await history.note(connection, error.mark, "the log")
-            self._known = Known(self._registry)
-            return await self._commit(commands)
-        self._about_to_commit()
-        # If more commands wait, this commit begins their transaction too, which saves its `begin` a round trip.
-        goes_on = self._queue and not self._may_go_without_lock([waiting.command for waiting in self._queue])
-        await connection.execute("commit and chain" if goes_on else "commit")
-        return self._took(outcomes, appended)
-
-    def _about_to_commit(self) -> None:
-        """Note that what is sent next may commit the batch."""
-        self._is_committing = True
-        if self._trace is not None:
-            self._trace.committing()
-
-    def _took(self, outcomes: list[Outcome], appended: Appended | None) -> list[Outcome]:
-        """Tell of what was committed; return the outcomes."""
-        if appended is not None:
-            self._known.mark = appended.mark
-            self._on_commit(appended.events)
-        return outcomes
+                await self._settle(lane, [one])
 
     async def _watch(self) -> None:
         """Refuse commands that have waited too long, whatever holds the batch up."""
         while True:
             await asyncio.sleep(0.1)
             now = monotonic()
-            late = [waiting for waiting in (*self._in_flight, *self._queue) if waiting.until < now]
+            late = [waiting for waiting in (*self._first.waiting, *self._second.waiting, *self._queue) if waiting.until < now]
             _refuse(late, LogUnavailable("the log did not answer in time"))
-
-    async def _connect(self) -> "Connection[Any]":
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await postgres.connect_appender(self._dsn)
-            self._known.room = 0  # a part that an earlier session made may have gone with its transaction
-        return self._connection
-
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.terminate()
 
 
 def _refuse(waiting: Sequence[_Waiting], error: Exception) -> None:

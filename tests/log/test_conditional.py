@@ -193,7 +193,7 @@ async def test_a_disqualification_in_between_refuses(committer: Committer, happe
 async def test_an_unlisting_in_between_refuses(committer: Committer, happens: list[Meddling], tried: list[str]) -> None:
     """A tool that is unlisted after the decision gets no vote: the listing is part of what must stand."""
     await warm(committer)
-    tool = committer._known.listing.listed("b")
+    tool = committer._common.known.listing.listed("b")
     happens.append(does(append((ids.stream_of(tool), ToolUnlisted(tool=tool)))))
     with pytest.raises(ToolNotListed):
         await committer.submit(Meddled(new_id(), "b", "ship"))
@@ -218,7 +218,7 @@ async def test_an_event_of_a_later_release_refuses_its_own_vote_alone(committer:
     """A stream that a later release wrote to is read by no guess: its vote is refused, and its neighbour's is taken."""
     await warm(committer)
     voter, other = new_id(), new_id()
-    stream = ballots.stream(voter, committer._known.listing.listed("a"))
+    stream = ballots.stream(voter, committer._common.known.listing.listed("a"))
     await connection.execute(
         "insert into log.events (stream, position, recorded_at, version, schema_version, type, data)"
         " select $1, position + 1, clock_timestamp(), 1, 1, 'VoteWeighed', '{}' from log.head",

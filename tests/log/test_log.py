@@ -11,6 +11,7 @@ from events.bookmarks import BookmarkRemoved, ToolBookmarked
 from events.catalog import ToolNotListed, ToolUnlisted
 from events.commands.ballots import CastVote
 from events.log import ids
+from events.log.cadence import Cadence
 from events.log.command import Command, Decision, Found, IdempotencyKey, Reads, Receipt, Seen
 from events.log.committer import Committer, LogUnavailable
 from events.log.event import Event
@@ -336,7 +337,7 @@ async def test_no_batch_goes_without_a_transaction(dsn: str, connection: Any) ->
 
 async def test_a_lone_caller_never_rests(dsn: str) -> None:
     """Batches keep apart by the size of the last one, so that a single command makes the next one wait for nobody."""
-    async with patient(dsn, pace=3600, pace_each=3600) as committer:
+    async with patient(dsn, cadence=Cadence(rest=3600, rest_each=3600)) as committer:
         await add_tools(committer, "a")
         receipts = [await committer.submit(CastVote(new_id(), "a", "ship")) for _ in range(3)]
         assert [receipt.position for receipt in receipts] == [2, 3, 4]

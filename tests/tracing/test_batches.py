@@ -9,6 +9,7 @@ import pytest
 from events.ballots import Choice
 from events.commands.ballots import CastVote
 from events.commands.catalog import ImportCatalog
+from events.log.cadence import Cadence
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from services.clock import fresh_id
@@ -40,7 +41,7 @@ def spans(collector: Collector) -> Iterator[Spans]:
 @pytest.fixture
 async def traced(dsn: str, spans: Spans) -> AsyncIterator[Committer]:
     """A committer that is traced, with one listed tool."""
-    async with Committer(dsn, REGISTRY, patience=60, pace=0.2, enough=100, tracing=Commands(spans)) as made:
+    async with Committer(dsn, REGISTRY, patience=60, cadence=Cadence(rest=0.2, enough=100), tracing=Commands(spans)) as made:
         await made.submit(ImportCatalog.of(catalogs.file(catalogs.tool("alpha")), fresh_id, "op"))
         yield made
 

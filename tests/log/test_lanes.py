@@ -1,0 +1,193 @@
+"""What a crowd that goes by halves is promised: two batches in flight are one history, told in its order."""
+
+import asyncio
+import os
+import time
+from collections import Counter
+from typing import Any
+
+import asyncpg
+import pytest
+
+from events.ballots import VoteCast
+from events.commands.ballots import CastVote
+from events.log import conditional, lane, postgres
+from events.log.cadence import Cadence
+from events.log.committer import Committer, LogUnavailable
+from events.registry import REGISTRY
+from tests.support.catalogs import new_id
+from tests.support.log import add_tools, patient
+from tests.support.runners import until
+
+RACES = int(os.environ.get("BALLOTPRESS_TEST_RACES", "40"))
+
+SESSIONS = "select pid from pg_stat_activity where application_name = 'ballotpress-log' and datname = current_database()"
+END_SESSIONS = SESSIONS.replace("select pid", "select pg_terminate_backend(pid)") + " and random() < 0.5"
+WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+READ_LOG = "select position, stream, version, type, data from log.events order by position"
+
+
+class ByHalves(Cadence):
+    """A cadence that finds two commands enough for two batches."""
+
+    def goes_by_halves(self, commands: int) -> bool:
+        return commands >= 2
+
+
+@pytest.fixture
+async def dsn(dsn: str) -> str:
+    """Give a database whose log has a tool, and room for what is to come."""
+    async with patient(dsn) as other:
+        await add_tools(other, "a")
+        await other.submit(CastVote(new_id(), "a", "ship"))
+    return dsn
+
+
+def by_halves(dsn: str, **options: Any) -> Committer:
+    """Return a committer whose crowds go by halves."""
+    return patient(dsn, cadence=ByHalves(), **options)
+
+
+async def test_a_crowd_goes_by_two_sessions(dsn: str, connection: Any) -> None:
+    """While half of a crowd is in flight the other half is sent, and a lone caller has no second session opened."""
+    async with by_halves(dsn) as committer:
+        await committer.submit(CastVote(new_id(), "a", "ship"))
+        await committer.submit(CastVote(new_id(), "a", "ship"))
+        assert len(await connection.fetch(SESSIONS)) == 1
+        blocker = await asyncpg.connect(dsn)
+        await blocker.execute("begin; select from log.lock_and_read('{}')")
+        votes = [committer.submit(CastVote(new_id(), "a", "ship")) for _ in range(40)]
+        while await connection.fetchval(WAITING) < 2:
+            await asyncio.sleep(0.01)
+        await blocker.close()
+        assert sorted(receipt.position or 0 for receipt in await asyncio.gather(*votes)) == [*range(5, 45)]
+
+
+@pytest.mark.parametrize("without_lock", [True, False])
+async def test_halves_and_other_processes_are_one_history(dsn: str, connection: Any, *, without_lock: bool) -> None:
+    """Crowds of two processes on few voters: each vote names the one before it, and each receipt its own event."""
+    people = [new_id() for _ in range(5)]
+    cast: dict[int, Any] = {}
+
+    async def caller(process: Committer, number: int) -> None:
+        for n in range(RACES // 4):
+            receipt = await process.submit(CastVote(people[(n + number) % 5], "a", ("ship", "skip", None)[(n + number) % 3]))
+            if receipt.appended:
+                assert receipt.position is not None and receipt.position not in cast
+                cast[receipt.position] = receipt.value
+
+    async with by_halves(dsn, without_lock=without_lock) as a, by_halves(dsn) as b:
+        await asyncio.gather(*(caller(process, number) for process in (a, b) for number in range(12)))
+    rows = await connection.fetch(READ_LOG)
+    assert [row["position"] for row in rows] == list(range(1, len(rows) + 1))
+    before: dict[Any, tuple[int, Any]] = {}
+    for row in rows[2:]:
+        event = REGISTRY.decode(row["type"], 1, row["data"])
+        version, choice = before.get(row["stream"], (0, None))
+        assert (row["version"], cast.pop(row["position"]).previous) == (version + 1, choice)
+        before[row["stream"]] = (row["version"], event.choice if isinstance(event, VoteCast) else None)
+    assert not cast
+
+
+async def test_what_is_told_of_two_halves_rises(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If both answers have arrived, what is told first is what was committed first, whichever is read first."""
+    told: list[int] = []
+    real, calls = conditional.append, iter(range(1000))
+
+    async def late(*arguments: Any) -> Any:
+        number = next(calls)
+        if number % 2:
+            asyncio.get_running_loop().call_soon(time.sleep, 0.1)  # both are answered meanwhile
+        answer = await real(*arguments)
+        if number % 2 == 0:
+            await asyncio.sleep(0)
+        return answer
+
+    async with by_halves(dsn, on_commit=lambda events: told.extend(recorded.position for recorded in events)) as committer:
+        await committer.submit(CastVote(new_id(), "a", "ship"))
+        await asyncio.gather(*(committer.submit(CastVote(new_id(), "a", "ship")) for _ in range(8)))
+        monkeypatch.setattr(conditional, "append", late)
+        for _ in range(8):
+            await asyncio.gather(*(committer.submit(CastVote(new_id(), "a", "ship")) for _ in range(40)))
+    assert told == sorted(told)
+    assert len(told) == 329
+
+
+async def test_one_half_at_a_time_takes_the_lock(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process knows of the listing is brought up to the head by one batch at a time, which then decides on it."""
+    deciding, most = 0, 0
+    real = lane.decide_and_append
+
+    async def counting(*arguments: Any) -> Any:
+        nonlocal deciding, most
+        deciding += 1
+        most = max(most, deciding)
+        try:
+            return await real(*arguments)
+        finally:
+            deciding -= 1
+
+    monkeypatch.setattr(lane, "decide_and_append", counting)
+    async with by_halves(dsn, without_lock=False) as committer:
+
+        async def caller() -> None:
+            for _ in range(RACES // 4):
+                await committer.submit(CastVote(new_id(), "a", "ship"))
+
+        await asyncio.gather(*(caller() for _ in range(20)))
+    assert most == 1
+
+
+async def test_sessions_that_end_lose_and_double_nothing(dsn: str, connection: Any) -> None:
+    """Whichever of two sessions ends and whenever, a vote that was in doubt and is cast again is one event."""
+    told: list[Any] = []
+    people = [new_id() for _ in range(RACES * 5)]
+
+    async with by_halves(dsn, on_commit=told.extend) as committer:
+
+        async def caller(own: list[str]) -> None:
+            for voter in own:
+                while True:
+                    try:
+                        await committer.submit(CastVote(voter, "a", "ship"))
+                        break
+                    except LogUnavailable:
+                        await asyncio.sleep(0)
+
+        voting = asyncio.gather(*(caller(people[number::20]) for number in range(20)))
+        while not voting.done():
+            await connection.execute(END_SESSIONS)
+            await asyncio.sleep(0.02)
+        await voting
+    rows = await connection.fetch(READ_LOG)
+    assert [row["position"] for row in rows] == list(range(1, len(rows) + 1))
+    cast = Counter(row["stream"] for row in rows if row["type"] == "VoteCast")
+    assert set(cast.values()) == {1} and len(cast) == len(people) + 1
+    streams = {row["position"]: row["stream"] for row in rows}
+    assert all(streams[recorded.position] == recorded.stream for recorded in told)
+
+
+async def test_a_crowd_goes_as_one_without_a_second_session(dsn: str, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that has no session left for the second half refuses nobody; once it has one, crowds go by halves."""
+    async with by_halves(dsn) as committer:
+        await committer.submit(CastVote(new_id(), "a", "ship"))
+
+        async def refuse(dsn: str) -> None:
+            raise asyncpg.TooManyConnectionsError("sorry, too many clients already")
+
+        async def has_two() -> bool:
+            await asyncio.gather(*(committer.submit(CastVote(new_id(), "a", "ship")) for _ in range(40)))
+            return len(await connection.fetch(SESSIONS)) == 2
+
+        with monkeypatch.context() as patched:
+            patched.setattr(postgres, "connect_appender", refuse)
+            assert not await has_two()
+        await until(has_two)
+
+
+def test_a_crowd_goes_by_halves_where_that_pays() -> None:
+    """It does while this process works longer for a crowd than a statement takes by itself, and never for a few."""
+    cadence = Cadence()
+    assert not cadence.goes_by_halves(1000)
+    cadence._statement, cadence._command = 0.001, 0.00002
+    assert [cadence.goes_by_halves(commands) for commands in (31, 50, 51, 256)] == [False, False, True, True]
