@@ -8,9 +8,10 @@ import asyncio
 import gc
 import resource
 import signal
+from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from types import ModuleType
 from typing import Any, Final
 
@@ -19,8 +20,11 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from litestar import Litestar
+from litestar._asgi import ASGIRouter
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
+from litestar.plugins import PluginProtocol
+from litestar.routes import HTTPRoute
 
 from services.logs import configure
 from services.settings import Settings
@@ -218,6 +222,14 @@ async def running(task: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(beside, return_exceptions=True)
 
 
+class _Litestar(Litestar):
+    """Litestar (2.25) without its plugins: to load pydantic for them, where it is installed, takes longer than our routes."""
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return plugins
+
+
 def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) -> Litestar:
     """Return the application; what it works with is `app.state.site`, opened and closed by its lifespan."""
     site = Site(settings)
@@ -227,21 +239,39 @@ def create_app(settings: Settings, routes: Sequence[HTTPRouteHandler] = ROUTES) 
         async with site.open():
             yield
 
-    served = [*routes, *documentation(routes, TAGS, settings.identity.site_name), *PAGES]
-    app = Litestar(
-        [*_all_options(served), *served],
-        request_class=Call,
-        lifespan=[lifespan],
-        openapi_config=None,
-        logging_config=None,
-    )
+    app = _Litestar(lifespan=[lifespan], openapi_config=None, logging_config=None)
     app.state.site = site
     # This reaches under Litestar (2.25): without its own handling of exceptions, which are the edge's, and without its stack of
     # middleware, which every vote would pay for.
     app.asgi_handler = Edge(
-        Dispatch(app.asgi_router, Call), site, partial(refusal, site.theme), body_limits(routes), (public_log.PREFIX,)
+        Dispatch(router_of(tuple(routes), settings.identity.site_name), Call),
+        site,
+        partial(refusal, site.theme),
+        body_limits(routes),
+        (public_log.PREFIX,),
     )
     return app
+
+
+@cache
+def router_of(routes: tuple[HTTPRouteHandler, ...], name: str) -> ASGIRouter:
+    """Return the router of these routes, the document that names the site, and the pages: nothing else of a site is in it.
+
+    It takes longer than all else of an application, so a process that makes several makes it once. The routes are registered by
+    path: Litestar's own way looks at all of them again for each, and at each again for every other of its path.
+    """
+    app = _Litestar(request_class=Call, openapi_config=None, logging_config=None)
+    served = [*routes, *documentation(routes, TAGS, name), *PAGES]
+    by_path: defaultdict[str, list[HTTPRouteHandler]] = defaultdict(list)
+    for route in (*_all_options(served), *served):
+        route.owner = app
+        for path in route.paths:
+            by_path[path].append(route)
+    for path, handlers in by_path.items():
+        app.routes.append(known := HTTPRoute(path=path, route_handlers=handlers))
+        known.create_handler_map()
+    app.asgi_router.construct_routing_trie()
+    return app.asgi_router
 
 
 def _all_options(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:

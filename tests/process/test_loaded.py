@@ -11,6 +11,15 @@ LATER = {
     "services.cli": ["PIL", "dns", "flufl", "httpcore2", "litestar", "numpy", "services.proof.verify"],
 }
 
+MADE = """
+import sys
+from services.web.app import create_app
+from tests.support.settings import settings
+
+create_app(settings("postgresql:///", "unix:///"))
+print("pydantic" in sys.modules)
+"""
+
 
 @pytest.mark.parametrize("module", LATER)
 def test_a_start_loads_nothing_that_only_some_requests_or_sites_need(module: str) -> None:
@@ -18,3 +27,9 @@ def test_a_start_loads_nothing_that_only_some_requests_or_sites_need(module: str
     look = f"import sys, {module}; print([name for name in {LATER[module]} if name in sys.modules])"
     done = subprocess.run((sys.executable, "-P", "-c", look), capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_an_application_loads_no_library_of_other_types() -> None:
+    """Litestar loads what it has plugins for, where it is installed."""
+    done = subprocess.run((sys.executable, "-c", MADE), capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("False", "")

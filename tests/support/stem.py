@@ -125,6 +125,14 @@ def _fork(line: socket.socket) -> bool:
         line.send(str(pid).encode())
 
 
+def _make_router() -> None:
+    """Make the router that most sites have: an API that is forked finds it made."""
+    from services.identity import Identity
+    from services.web.app import ROUTES, router_of
+
+    router_of(tuple(ROUTES), Identity().site_name)
+
+
 if __name__ == "__main__":
     import gc
 
@@ -132,6 +140,7 @@ if __name__ == "__main__":
 
     for module in LOADED:
         importlib.import_module(module)
+    _make_router()
     assert len([*Path("/proc/self/task").iterdir()]) == 1, "a thread isn't there in a fork"
     gc.freeze()
     if _fork(socket.socket(fileno=int(sys.argv[1]))):

@@ -8,9 +8,11 @@ Ours are compiled when they are first shown: that takes longer than all else of 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
+from types import CodeType
 from typing import Any, Final
 
-from jinja2 import ChoiceLoader, DictLoader, Environment, PrefixLoader, StrictUndefined, TemplateSyntaxError
+from jinja2 import BytecodeCache, ChoiceLoader, DictLoader, Environment, PrefixLoader, StrictUndefined, TemplateSyntaxError
+from jinja2.bccache import Bucket
 
 from services.identity import Identity
 from services.setting_table import SettingsError
@@ -28,6 +30,24 @@ MEDIA_OF: Final = {
     ".webp": b"image/webp",
     ".woff2": b"font/woff2",
 }
+
+
+class _Compiled(BytecodeCache):
+    """The templates that this process has compiled, by name and text: another site in it needn't compile them anew."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[str, str], CodeType | None] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Give a template, if it was compiled."""
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep a template."""
+        self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+_COMPILED: Final = _Compiled()
 
 
 class Theme:
@@ -82,6 +102,7 @@ def _environment(own: Mapping[str, str]) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        bytecode_cache=_COMPILED,
     )
 
 
