@@ -148,7 +148,7 @@ class Committer:
             if not self._second_share():
                 continue
             try:
-                await self._second.lane.connect()
+                await self._second.lane.session()
             except postgres.FAILED as error:
                 logger.warning("the log gives no second session, so crowds go as one: %r", error)
                 self._refused.begin()
@@ -197,7 +197,7 @@ class Committer:
         """Read the listing before the first batch; while that fails, refuse what waits and try again."""
         while not self.is_ready:
             try:
-                await follow_all(await self._first.lane.connect(), self._registry, self._common.known)
+                await follow_all(await self._first.lane.session(), self._registry, self._common.known)
                 self.is_ready = True
             except Exception as error:
                 if not isinstance(error, postgres.FAILED):

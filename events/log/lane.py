@@ -97,7 +97,7 @@ class Lane:
         self._is_committing = False
         self._trace: BatchTrace | None = None
 
-    async def connect(self) -> "Connection[Any]":
+    async def session(self) -> "Connection[Any]":
         """Return the session; open one if there is none."""
         if self._connection is None or self._connection.is_closed():
             self._connection = await postgres.connect_appender(self._common.dsn)
@@ -127,7 +127,7 @@ class Lane:
 
     async def _commit(self, commands: Sequence[Command[Any]]) -> list[Outcome]:
         self._is_committing = False
-        connection = await self.connect()
+        connection = await self.session()
         if not connection.is_in_transaction() and self._common.may_go_without_lock(commands):
             try:
                 return await self._commit_conditionally(connection, commands)
