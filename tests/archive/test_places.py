@@ -19,15 +19,20 @@ SOON = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(mill
 
 
 @contextmanager
-def answering(status: int, body: str, then: int = 0, after: int = 10**9) -> Iterator[str]:
-    """Run a store that answers every request alike, or otherwise after some of them; yield its address."""
+def answering(status: int, body: str, then: int = 0, after: int = 10**9, lacks: int = 0) -> Iterator[str]:
+    """Run a store that answers every request alike, or otherwise after some of them; yield its address.
+
+    Each body `lacks` some bytes of those that were announced.
+    """
     answers = itertools.chain(itertools.repeat(status, after), itertools.repeat(then))
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.send_response(next(answers))
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(body) + lacks))
+            self.send_header("Content-Range", f"bytes 0-{len(body) + lacks - 1}/{len(body) + lacks}")
+            self.send_header("Last-Modified", "Sun, 01 Mar 2026 00:00:00 GMT")
             self.end_headers()
             self.wfile.write(b"" if self.command == "HEAD" else body.encode())
 
@@ -162,6 +167,15 @@ def test_a_store_that_is_busy_for_a_moment_is_asked_again(s3: Store, monkeypatch
     with answering(503, "", then=404, after=2) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         assert not place_of(f"s3://{BUCKET}/p").holds("a")
+
+
+def test_a_store_that_hangs_up_in_the_middle_is_to_be_tried_again(s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that ends before the object does is no broken object, and the store's to mend."""
+    monkeypatch.setattr(places, "_WAITS", SOON)
+    with answering(206, "PAR1", lacks=4) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        with pytest.raises(PlaceUnusable, match="busy or out of order: try again later"):
+            place_of(f"s3://{BUCKET}/p").read("a", 0, 8)  # type: ignore[attr-defined]
 
 
 def test_without_keys_it_says_which_are_missing(s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ _WORDS: Final = (
     (r"40[13] |AccessDenied|SignatureDoesNotMatch|InvalidAccessKeyId",
      "the store refuses AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or they may not do this there"),
     (r"without LOCATION|AuthorizationHeaderMalformed", "AWS_REGION isn't the bucket's region"),
-    (r"status code: 5\d\d|timed out", "the store is busy or out of order: try again later"),
+    (r"status code: 5\d\d|timed out|body error", "the store is busy or out of order: try again later"),
     (r"sending request|builder error", "no store answers at AWS_ENDPOINT_URL: see whether it is right, and the store up"),
 )  # fmt: skip
 
