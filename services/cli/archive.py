@@ -41,6 +41,9 @@ from (select max(to_position) as position from newsletter.issues where number > 
 union all
 select 'The search for bought votes', s.position, 'wait for it, and see `ballotpress status`'
 from (select log.position_at(scanned_to) as position from integrity.scans where scanned_to is not null) s
+union all
+select 'The void of cohort ' || d.cohort, d.first_position - 1, 'wait until it is carried out, and see `ballotpress status`'
+from {integrity}.decisions d where d.status = 'voiding'
 """
 
 
@@ -95,6 +98,7 @@ async def archive(part: int, place: str, spool: Path | None, young: bool, as_jso
     from events.log.archive import packing
     from events.log.archive.places import place_of
     from events.log.archive.present import give_all_back
+    from projections.registry import named
     from services.clock import now
     from services.operators import acts
 
@@ -102,7 +106,7 @@ async def archive(part: int, place: str, spool: Path | None, young: bool, as_jso
     async with connected(settings) as connection:
         await give_all_back(connection)
         before = await _bytes(connection, part)
-        readers = [packing.Reader(*row) for row in await connection.fetch(READERS) if row["position"] is not None]
+        readers = [packing.Reader(*row) for row in await connection.fetch(named(READERS)) if row["position"] is not None]
         kept = await packing.archive(connection, part, filing, readers=readers, young=young)
         await acts.note(connection, operator_of(settings), "archived-part", f"part {part}", kept.path)
         after = await _bytes(connection, part)

@@ -166,8 +166,6 @@ async def voters(database: Database, cohort: Cohort, position: int = 2**62) -> S
     return [vote.voter for vote in found if vote.stands]
 
 
-async def claimed(
-    database: Database, tool: str, choice: str, begins: datetime, ends: datetime, position: int = 2**62
-) -> Sequence[str]:
-    """Return the voters whose last word on a tool is a vote of a span, disqualified ones too."""
+async def claimed(database: Database, tool: str, choice: str, begins: datetime, ends: datetime, position: int) -> Sequence[str]:
+    """Return the voters whose last word on a tool is a vote of a span, as of a position of the log, disqualified ones too."""
     return [vote.voter for vote in await votes(database, tool, choice, begins, ends, position) if vote.is_last]

@@ -51,8 +51,15 @@ where o.type is distinct from 'VoterDisqualified'
 order by v.n
 """
 
-# Of the voters of an undone void, those that it keeps out: disqualified with a cohort, and with no other cohort that is void.
-# What is void is known from the view, and from the log after the view's checkpoint.
+# Whoever was ever disqualified with a cohort. An undone void concerns none but them, and what they have voted on is asked by
+# voter: by position, it would be looked for among ballots that may long be in the archive.
+_EVER_OUT: Final = """
+select distinct e.data->>'voter' as voter from log.other_events e
+where e.type = 'VoterDisqualified' and e.data ? 'cohort' order by 1
+"""
+
+# Of them, those that the undone void keeps out: their last word on its tool is a vote of its span, they are out with a cohort,
+# and no other cohort that is void has them. What is void is known from the view, and from the log after the view's checkpoint.
 _TO_REINSTATE: Final = named("""
 with decided as materialized (
     select distinct on (d.cohort) d.cohort, d.tool, d.choice, d.begins, d.ends, d.status
@@ -70,13 +77,20 @@ with decided as materialized (
 select v.voter, b.ballots
 from unnest($1::text[]) with ordinality as v(voter, n)
 cross join lateral (
+    select e.type, e.data->>'choice' as choice, e.recorded_at
+    from log.between_streams(log.first_stream(v.voter), log.last_stream(v.voter)) e
+    where e.data->>'voter' = v.voter and e.data->>'tool' = $3 and e.type in ('VoteCast', 'VoteRetracted')
+    order by e.version desc limit 1
+) w
+cross join lateral (
     select e.type, e.data from log.of_stream(newsletter.stream_of(v.voter)) e order by e.version desc limit 1
 ) o
 cross join lateral (
     select count(*) as ballots from log.between_streams(log.first_stream(v.voter), log.last_stream(v.voter)) e
     where e.data->>'voter' = v.voter
 ) b
-where o.type = 'VoterDisqualified' and o.data ? 'cohort'
+where w.type = 'VoteCast' and w.choice = $4 and w.recorded_at >= $5 and w.recorded_at < $6
+  and o.type = 'VoterDisqualified' and o.data ? 'cohort'
   and not exists (
     select from log.between_streams(log.first_stream(v.voter), log.last_stream(v.voter)) e
     join decided d on d.tool = e.data->>'tool' and d.choice = e.data->>'choice'
@@ -214,8 +228,8 @@ async def _left(connection: "Connection[Any]", run: Run) -> Sequence[Record]:
     decision = run.decision
     span = decision.tool, decision.choice, decision.begins, decision.ends
     if decision.decision == "undo":
-        voters = await cohorts.claimed(connection, *span)
-        found: Sequence[Record] = await connection.fetch(_TO_REINSTATE, voters, decision.cohort)
+        voters: Sequence[str] = [row["voter"] for row in await connection.fetch(_EVER_OUT)]
+        found: Sequence[Record] = await connection.fetch(_TO_REINSTATE, voters, decision.cohort, *span)
     else:
         voters = await cohorts.claimed(connection, *span, run.position)
         found = await connection.fetch(_TO_DISQUALIFY, voters, decision.correction)
