@@ -107,8 +107,9 @@ async def archive(part: int, place: str, spool: Path | None, young: bool, as_jso
         await give_all_back(connection)
         before = await _bytes(connection, part)
         readers = [packing.Reader(*row) for row in await connection.fetch(named(READERS)) if row["position"] is not None]
-        kept = await packing.archive(connection, part, filing, readers=readers, young=young)
-        await acts.note(connection, operator_of(settings), "archived-part", f"part {part}", kept.path)
+        async with acts.doing(connection, operator_of(settings), "archived-part", f"part {part}") as act:
+            kept = await packing.archive(connection, part, filing, readers=readers, young=young)
+            act.about = kept.path
         after = await _bytes(connection, part)
     show(
         as_json,
@@ -128,9 +129,10 @@ async def unarchive(part: int, as_json: bool) -> None:
     from events.log.archive import present
     from services.operators import acts
 
-    async with connected(settings) as connection:
+    by, what = operator_of(settings), f"part {part}"
+    async with connected(settings) as connection, acts.doing(connection, by, "unarchived-part", what) as act:
         archive = await present.unarchive(connection, part)
-        await acts.note(connection, operator_of(settings), "unarchived-part", f"part {part}", archive.path)
+        act.about = archive.path
     show(as_json, archive, f"Brought part {part} back from {archive.path}, which stays there")
 
 

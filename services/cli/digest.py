@@ -254,8 +254,9 @@ async def _settle_by(settings: Settings, number: int, logs: tuple[Path, ...], as
     async with connected(settings) as connection, connection.transaction():
         await marks.must_be_known(connection)
         settled = await settle(connection, marks.folder, number, record, now())
-        about = f"{settled.accepted} taken, {settled.freed} sent again"
-        await acts.note(connection, operator_of(settings), "settled-by-record", f"issue {number}", about)
+        if settled.accepted or settled.freed:
+            about = f"{settled.accepted} taken, {settled.freed} sent again"
+            await acts.note(connection, operator_of(settings), "settled-by-record", f"issue {number}", about)
         if not settled.unknown:
             await issues.issue(connection, number)
     await _ring(settings)

@@ -121,10 +121,11 @@ async def import_(file: str, as_json: bool) -> None:
         if is_homeless():
             source = _checked(source, size)  # nothing is made for a file that will be refused
         async with reachable_database(_say, makes_home=True) as settings, connected(settings) as connection:
-            with progress("Importing") as advance:
-                position = await load(connection, REGISTRY, source, size, advance)
+            async with acts.doing(connection, operator_of(settings), "imported-log", "log") as act:
+                with progress("Importing") as advance:
+                    position = await load(connection, REGISTRY, source, size, advance)
+                act.about = counted(position, "event")
             await name_ballots(settings.database_url, connection)
-            await acts.note(connection, operator_of(settings), "imported-log", "log", counted(position, "event"))
     show(
         as_json,
         {"imported": position, "position": position},

@@ -9,14 +9,12 @@ from services.cli.database import asynchronous, connected, operator_of
 from services.cli.options import Whole, json_option
 from services.cli.terminal import counted, show, utc
 from services.embedded.start import find_settings
+from services.operators.deeds import NAMED
 
 if TYPE_CHECKING:
     from services.operators.export import Form
     from services.operators.log import Action, Asked, Database
 
-KINDS: Final = (
-    "reviews", "votes", "catalog", "readers", "erasures", "quarantine", "proof", "sessions", "mail", "webhooks", "upkeep",
-)  # fmt: skip
 _MOST_SESSIONS: Final = 1_000
 _MOST_ACTIONS: Final = 10_000_000
 _TIME: Final = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
@@ -65,7 +63,7 @@ async def end(session: tuple[str, ...], operator: str | None, everybody: bool, a
 
 @operators.command()
 @click.option("--operator", help="What this operator did.")
-@click.option("--kind", type=click.Choice(KINDS), help="Only this kind.")
+@click.option("--kind", type=click.Choice(NAMED), help="Only this kind.")
 @click.option("--about", help="Only what concerns a tool (its slug), an id, or a stream.")
 @click.option("--since", type=_TIME, help="From this day or time on (UTC).")
 @click.option("--until", type=_TIME, help="Before this day or time (UTC).")

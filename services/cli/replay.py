@@ -138,8 +138,8 @@ async def _one(plan: Plan, rebuild: "Rebuild") -> Replayed:
             raise belied
         if switches:
             await rebuild.catch_up()
-            await rebuild.switch(keep_previous=kept)
-            await _note(settings, "rebuilt-view", replayed.projection, _differs(found))
+            async with _doing(settings, "rebuilt-view", replayed.projection, _differs(found)):
+                await rebuild.switch(keep_previous=kept)
     return replayed
 
 
@@ -172,12 +172,14 @@ def _lines(replayed: Replayed) -> Iterator[str]:
         yield f"{name}: switching to the rebuilt tables{kept}"
 
 
-async def _note(settings: Settings, kind: str, view: str, about: str = "") -> None:
-    """Note what an operator did to a view."""
+@contextlib.asynccontextmanager
+async def _doing(settings: Settings, kind: str, view: str, about: str = "") -> AsyncIterator[None]:
+    """Note what an operator does to a view."""
     from services.operators import acts
 
-    async with connected(settings, seconds=60) as connection:
-        await acts.note(connection, operator_of(settings), kind, view, about)
+    async with connected(settings, seconds=60) as connection, acts.doing(connection, operator_of(settings), kind, view) as act:
+        act.about = about
+        yield
 
 
 async def _roll_back(settings: Settings, projection: "Projection", as_json: bool) -> None:
@@ -191,8 +193,8 @@ async def _roll_back(settings: Settings, projection: "Projection", as_json: bool
         async with only_one(dsn, projection):
             if (belied := await contradiction(dsn, projection, projection.previous_schema)) is not None:
                 raise belied
-            position = await roll_back(dsn, projection, REGISTRY, report)
-            await _note(settings, "rolled-view-back", name)
+            async with _doing(settings, "rolled-view-back", name):
+                position = await roll_back(dsn, projection, REGISTRY, report)
     show(
         as_json,
         {"projection": name, "position": position},

@@ -8,23 +8,13 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-Kind = Literal[
-    "reviews",
-    "votes",
-    "catalog",
-    "readers",
-    "erasures",
-    "quarantine",
-    "proof",
-    "sessions",
-    "mail",
-    "webhooks",
-    "upkeep",
-    "others",
+Named = Literal[
+    "reviews", "votes", "catalog", "readers", "erasures", "quarantine", "proof", "sessions", "mail", "webhooks", "upkeep"
 ]
+"""The kinds that a type has, and that can be asked for."""
+Kind = Literal[Named, "others"]
+NAMED: Final[tuple[Named, ...]] = get_args(Named)
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-LOGGED: Final = frozenset(KINDS) - {"sessions", "mail", "webhooks", "upkeep"}
-"""The kinds of events. The others are of acts alone, which are no events."""
 
 SCOPES: Final[Mapping[Kind, str]] = {
     "reviews": "moderate", "votes": "voters", "catalog": "catalog", "readers": "digest", "sessions": "operators",
@@ -50,6 +40,16 @@ def _count(number: int, one: str) -> str:
 def _often(data: Data) -> str:
     """Return how often an act was repeated, and until when; nothing if it wasn't."""
     return f", {data['times']:,} times until {data['last_at']:%H:%M} UTC" if data["times"] > 1 else ""
+
+
+BEGUN: Final = "begun"
+"""What is said about an act that was noted before it is done."""
+
+
+def _in_two(begins: str, done: str) -> Deed:
+    """Return how an act is told that is noted before it is done: what was begun, and what was done."""
+    begun = f"began to {begins}: how it ended isn't known"
+    return Deed("upkeep", lambda d, tool: (begun if d["about"] == BEGUN else done).format(**d))
 
 
 def _why(data: Data) -> str | None:
@@ -139,11 +139,13 @@ DEEDS: Final[Mapping[str, Deed]] = {
     "added-witness": Deed("proof", lambda d, tool: f"had {d['subject']} asked to witness the log"),
     "removed-witness": Deed("proof", lambda d, tool: f"had {d['subject']} asked no more to witness the log"),
     "resumed-signing": Deed("proof", lambda d, tool: f"had {d['subject']} signed on from {d['about']} entries"),
-    "rebuilt-view": Deed("upkeep", lambda d, tool: f"rebuilt the view {d['subject']}: {d['about']}"),
-    "rolled-view-back": Deed("upkeep", lambda d, tool: f"brought the view {d['subject']} back that was kept from before"),
-    "archived-part": Deed("upkeep", lambda d, tool: f"archived {d['subject']} of the log in {d['about']}"),
-    "unarchived-part": Deed("upkeep", lambda d, tool: f"brought {d['subject']} of the log back from {d['about']}"),
-    "imported-log": Deed("upkeep", lambda d, tool: f"imported a log of {d['about']}"),
+    "rebuilt-view": _in_two("rebuild the view {subject}", "rebuilt the view {subject}: {about}"),
+    "rolled-view-back": _in_two(
+        "bring the view {subject} back that was kept from before", "brought the view {subject} back that was kept from before"
+    ),
+    "archived-part": _in_two("archive {subject} of the log", "archived {subject} of the log in {about}"),
+    "unarchived-part": _in_two("bring {subject} of the log back", "brought {subject} of the log back from {about}"),
+    "imported-log": _in_two("import a log", "imported a log of {about}"),
     "rewraps-keys": Deed("upkeep", lambda d, tool: "had all personal keys wrapped under the newest vault key"),
 }
 # fmt: on
@@ -152,6 +154,9 @@ TYPES: Final[Mapping[Kind, tuple[str, ...]]] = {
     kind: tuple(type_ for type_, deed in DEEDS.items() if deed.kind == kind and type_[0].isupper()) for kind in KINDS
 }
 """The types of events of each kind. Others of an operator's are `others`, and have the type's own name for words."""
+
+LOGGED: Final = frozenset(kind for kind in KINDS if TYPES[kind] or kind == "others")
+"""The kinds of events. The others are of acts alone, which are no events."""
 
 ACTS: Final[Mapping[Kind, tuple[str, ...]]] = {
     kind: tuple(type_ for type_, deed in DEEDS.items() if deed.kind == kind and type_[0].islower()) for kind in KINDS

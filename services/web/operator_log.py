@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from services.operators import log
-from services.operators.deeds import KINDS, Kind, opened
+from services.operators.deeds import KINDS, Kind, Named, opened
 from services.operators.export import Form, lines
 from services.operators.log import PLACE, TOP, Action, Asked
 from services.web.http.answers import NO_STORE, Answer, json_answer
@@ -37,9 +37,6 @@ _TITLES: Final[dict[Kind, str]] = {
     "upkeep": "Views, parts of the log, and keys",
 }  # fmt: skip
 
-Filtered = Literal[
-    "reviews", "votes", "catalog", "readers", "erasures", "quarantine", "proof", "sessions", "mail", "webhooks", "upkeep"
-]
 Name = Annotated[str, Meta(max_length=120)]
 About = Annotated[str, Meta(max_length=120)]
 Day = Annotated[str, Meta(pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$(?!\n)")]
@@ -50,7 +47,7 @@ class ActionsQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Whose actions, of which kind, about what (a slug, an id or a stream), and from which time on until before which."""
 
     operator: Name = ""
-    kind: Filtered | None = None
+    kind: Named | None = None
     about: About = ""
     since: Time | None = None
     until: Time | None = None
@@ -69,7 +66,7 @@ class ActionsPageQuery(Query, frozen=True, kw_only=True):
     """The query of the page: days instead of times, as a form sends them, empty where nothing is chosen."""
 
     operator: Name = ""
-    kind: Filtered | Literal[""] = ""
+    kind: Named | Literal[""] = ""
     about: About = ""
     since: Day = ""
     until: Day = ""

@@ -142,6 +142,12 @@ class Ann:
         self.done.add(command)
         return ran
 
+    async def leaves_none(self, *words: str) -> None:
+        """Run a command that has nothing to do, and expect no line."""
+        before = await deeds_of(self._database, "shell:ann")
+        self._shell(*words, status=0, BALLOTPRESS_OPERATOR="ann")
+        assert await deeds_of(self._database, "shell:ann") == before
+
 
 @pytest.mark.server
 async def test_each_command_that_changes_something_leaves_its_line(
@@ -215,8 +221,11 @@ async def _about_issues(ann: Ann, connection: Any, folder: Path) -> None:
     await ann("digest resolve", "1", "--uncertain", "resend", leaves="resent-mails")
     await connection.execute("update newsletter.mails set state = 'rejected', reason = 'refused, about us (5.7.1)'")
     await ann("digest resolve", "1", "--refused", "resend", leaves="retried-mails")
-    (folder / "relay.log").write_text("<1@example.com>\n")
+    await connection.execute(doubted)
+    reader = await connection.fetchval("select reader from newsletter.mails where issue = 1 limit 1")
+    (folder / "relay.log").write_text(f"<issue-1.{reader}@example.com>\n")
     await ann("digest resolve", "1", "--by-log", str(folder / "relay.log"), leaves="settled-by-record")
+    await ann.leaves_none("digest", "resolve", "1", "--by-log", str(folder / "relay.log"))
     await connection.execute(doubted)
     await ann("digest resolve", "1", "--uncertain", "drop")
     await ann("digest cancel", "1", "--yes")
