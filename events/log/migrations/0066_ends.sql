@@ -34,9 +34,9 @@ begin
         return;
     end if;
     with found as materialized (
-        select distinct e.stream from log.events e where e.stream = any(array(select s from unnest(streams) s order by s))
+        select e.stream from log.events e where e.stream = any(array(select s from unnest(streams) s order by s))
     )
-    select array_agg(s.n) into begun
+    select array_agg(distinct s.n) into begun
     from found f join unnest(streams) with ordinality as s(stream, n) on s.stream = f.stream;
     if begun is not null then
         return query
