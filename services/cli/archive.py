@@ -9,7 +9,7 @@ import rich_click as click
 
 from services.cli.database import asynchronous, connected, operator_of
 from services.cli.options import Whole, json_option
-from services.cli.terminal import show
+from services.cli.terminal import counted, show
 from services.embedded.start import find_settings
 
 if TYPE_CHECKING:
@@ -70,9 +70,11 @@ async def parts(check: bool, as_json: bool) -> int:
     """List the parts of the log, and which of them are in the archive."""
     async with connected(find_settings()) as connection:
         found = [PartLine(**row) for row in await connection.fetch(READ_PARTS)]
-        wrong = await _wrong(connection) if check else []
+        checked, wrong = await _checked(connection) if check else (0, [])
     lines = [_text(part) for part in found] + [f"WRONG: {line}" for line in wrong]
-    show(as_json, {"parts": found, "wrong": wrong}, *lines)
+    if check:
+        lines.append(f"Read {counted(checked, 'file')} of {counted(len(found), 'part')} whole: {len(wrong) or 'none'} wrong")
+    show(as_json, {"parts": found, "checked": checked, "wrong": wrong}, *lines)
     return 1 if wrong else 0
 
 
@@ -136,8 +138,8 @@ async def unarchive(part: int, as_json: bool) -> None:
     show(as_json, archive, f"Brought part {part} back from {archive.path}, which stays there")
 
 
-async def _wrong(connection: "Connection[Any]") -> list[str]:
-    """Return what is wrong with the files of the archive."""
+async def _checked(connection: "Connection[Any]") -> tuple[int, list[str]]:
+    """Read the files of the archive; return how many there are, and what is wrong with them."""
     import asyncio
 
     from events.log.archive import reading, state
@@ -151,7 +153,7 @@ async def _wrong(connection: "Connection[Any]") -> list[str]:
         return None
 
     found = [await asyncio.to_thread(look, one) for one in await state.read_all(connection)]
-    return [line for line in found if line is not None]
+    return len(found), [line for line in found if line is not None]
 
 
 async def _bytes(connection: "Connection[Any]", part: int) -> int:

@@ -12,6 +12,7 @@ from services.newsletter.periods import RELEASE, SERVE_LATE
 from services.newsletter.waiting import FASTER
 from services.proof import health
 from services.purge.progress import said_failing
+from services.status.archives import wrong as wrong_archives
 from services.status.model import (
     Ledger,
     Problem,
@@ -125,7 +126,7 @@ def said_room(room: Room | None) -> Problem | None:
 
 
 def _log_problems(status: Status) -> Iterator[Problem]:
-    for found in wrong_parts(status.parts):
+    for found in (*wrong_parts(status.parts), *wrong_archives(status.archives)):
         yield Problem(*found)
     if status.no_writes is not None:
         what, _, advice = status.no_writes.partition(": ")

@@ -11,6 +11,7 @@ from services.newsletter.holds import Hold
 from services.proof.health import PublicLog
 from services.purge.progress import Progress
 from services.replicas.replica import Standing
+from services.status.archives import LackingFile
 from services.status.backups import Backups
 from services.status.parts import Parts
 
@@ -288,5 +289,6 @@ class Status(msgspec.Struct, frozen=True):
     left_behind: Sequence[str] = ()
     strange: Sequence[str] = ()
     missing: Sequence[str] = ()
+    archives: Sequence[LackingFile] = ()
     parts: Parts = Parts()
     replicas: Sequence[Standing] = ()

@@ -22,6 +22,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from events.log import history, leftovers, migrate, postgres
+from events.log.archive import state
 from events.log.primary import Servers
 from events.log.vault import Vault
 from projections.engine.projection import IS_TAKEN, LOCK_CLASS, Projection
@@ -36,7 +37,7 @@ from services.proof import health
 from services.purge.progress import SINCE as PURGES_SINCE
 from services.purge.progress import read_progress
 from services.replicas.replica import Standing
-from services.status import advice, model
+from services.status import advice, archives, model
 from services.status.backups import SINCE as BACKUPS_SINCE
 from services.status.backups import read_backups
 from services.status.day import SINCE as DAY_SINCE
@@ -177,10 +178,11 @@ async def read_status(
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(LIMIT_PART)
         status = await _read_parts(connection, schedule, queue, vault)
+    kept = await state.read_all(connection) if status.schema.migration >= PARTS_SINCE else ()
     found = Servers() if dsn is None else postgres.servers_of(dsn)
     status = msgspec.structs.replace(
         status, room=disk_room(data), servers=found.seen, left_behind=found.left, strange=found.strange, missing=found.missing,
-        replicas=replicas,
+        replicas=replicas, archives=await archives.look(kept),
     )  # fmt: skip
     return msgspec.structs.replace(status, problems=list(advice.problems(status)))
 

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import os
 import random
+import re
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from events import ballots
 from events.ballots import Choice
 from events.commands.ballots import CastVote
 from events.log.archive import state
+from events.log.archive.present import Present
 from events.log.committer import Committer
 from events.log.postgres import FAILED
 from events.log.store import READ_LASTS, Log
@@ -84,15 +86,43 @@ async def test_files_are_checked_on_demand(shell: Shell, tmp_path: Path) -> None
     """`parts --check` reads every file, names the one that is spoiled, and ends with 1."""
     for part in ("0", "1"):
         shell("events", "archive", part, "--to", str(tmp_path / "kept"), "--young", status=0)
-    assert shell("events", "parts", "--check", status=0).err == ""
+    assert shell("events", "parts", "--check", status=0).out.endswith("\nRead 2 files of 3 parts whole: none wrong\n")
     spoiled = files_in(tmp_path / "kept")[1]
     spoiled.write_bytes(spoiled.read_bytes()[:-1])
     ran = shell("events", "parts", "--check", status=1)
     assert f"WRONG: part 1: {spoiled} can't be read" in ran.out and "WRONG: part 0" not in ran.out
+    assert ran.out.endswith("\nRead 2 files of 3 parts whole: 1 wrong\n")
     mend = f"events archive 1 --to {tmp_path / 'kept'}"
     assert f"`ballotpress {mend}`" in ran.out
     shell(*mend.split(), status=0)
     shell("events", "parts", "--check", status=0)
+
+
+async def test_status_looks_whether_the_files_are_there(shell: Shell, connection: Any, tmp_path: Path) -> None:
+    """One that is gone, and one that is shorter than it was, are told of before a rebuild needs them, with what mends them."""
+    for part in ("0", "1"):
+        shell("events", "archive", part, "--to", str(tmp_path / "kept"), "--young", status=0)
+    assert "can't be used" not in shell("status").out
+    first, second = files_in(tmp_path / "kept")
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-1])
+    said = shell("status", status=1).out
+    assert f"! The file of part 0 of the log can't be used: {first} isn't there" in said
+    assert re.search(rf"! The file of part 1 .*: {second} has [0-9,]+ bytes, where [0-9,]+ were written\n", said)
+    for part in ("0", "1"):
+        assert f"`ballotpress events archive {part} --to {tmp_path / 'kept'}` writes it again" in said
+        shell("events", "archive", part, "--to", str(tmp_path / "kept"), status=0)
+    assert "can't be used" not in shell("status").out
+
+
+async def test_who_keeps_a_part_from_being_packed_is_named(shell: Shell, dsn: str, tmp_path: Path) -> None:
+    """Which process reads it, for which views, and since when."""
+    async with Present(dsn, ["cards", "hours"]) as present, present.reader("cards") as reader:
+        await reader.has(0, SIZE)
+        refused = await asyncio.to_thread(shell, "events", "archive", "0", "--to", str(tmp_path), "--young")
+    assert re.search(
+        r"Process \d+ \(ballotpress-archive of cards, hours\) has read the log since \d{4}-.* UTC, for a reb", refused.err
+    )
 
 
 async def test_a_disk_that_is_full_or_a_folder_that_isnt_there_is_one_line(shell: Shell, tmp_path: Path) -> None:

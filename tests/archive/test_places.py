@@ -63,9 +63,9 @@ def source(tmp_path: Path) -> Path:
 def test_a_file_comes_back_as_it_was(url: str, source: Path, tmp_path: Path, s3: Store) -> None:
     """What was written is read again, whole and in pieces, and found by its name alone."""
     place = place_of(url if "://" in url else str(tmp_path / url))
-    assert not place.holds("a")
+    assert place.size("a") is None
     place.write("a", source)
-    assert place.holds("a") and not place.holds("b")
+    assert place.size("a") and place.size("b") is None
     with place.open("a") as file:
         assert file.read() == source.read_bytes()
         file.seek(-3, 2)
@@ -116,7 +116,7 @@ def test_what_a_folder_refuses_is_said(source: Path, tmp_path: Path) -> None:
     with pytest.raises(PlaceUnusable, match="file can't be written"):
         place_of(str(tmp_path / "file")).write("a", source)
     with pytest.raises(PlaceUnusable, match="can't be read: File name too long"):
-        place_of(str(tmp_path / ("x" * 300))).holds("a")
+        place_of(str(tmp_path / ("x" * 300))).size("a")
 
 
 def test_a_store_that_is_away_or_knows_no_bucket_is_named(source: Path, s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_a_silent_store_is_given_up(s3: Store, monkeypatch: pytest.MonkeyPatch) 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(PlaceUnusable, match="can't be read"):
-            place_of(f"s3://{BUCKET}/p").holds("a")
+            place_of(f"s3://{BUCKET}/p").size("a")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_store_that_is_busy_for_a_moment_is_asked_again(s3: Store, monkeypatch
     monkeypatch.setattr(places, "_WAITS", SOON)
     with answering(503, "", then=404, after=2) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-        assert not place_of(f"s3://{BUCKET}/p").holds("a")
+        assert place_of(f"s3://{BUCKET}/p").size("a") is None
 
 
 def test_a_store_that_hangs_up_in_the_middle_is_to_be_tried_again(s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def test_without_keys_it_says_which_are_missing(s3: Store, monkeypatch: pytest.M
     """Where a key is set and its secret isn't, the sentence names both variables; an address without a scheme is named too."""
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(PlaceUnusable, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set"):
-        place_of(f"s3://{BUCKET}/p").holds("a")
+        place_of(f"s3://{BUCKET}/p").size("a")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:9000")
     with pytest.raises(PlaceUnusable, match="AWS_ENDPOINT_URL must be an address that begins with https"):
         place_of(f"s3://{BUCKET}/p")

@@ -89,7 +89,8 @@ async def _leave(connection: "Connection[Any]", part: int) -> None:
     later = f"Part {part} is packed, and takes its place once you run this again, which takes moments"
     async with state.unless_in_use(connection, part) as free:
         if not free:
-            raise ArchiveRefused(f"A rebuild or a comparison reads the log: wait for it. {later}")
+            who = await state.who_reads(connection, part)
+            raise ArchiveRefused(f"{who}, for a rebuild or a comparison: wait for it. {later}")
         await state.swap(connection, part, f"events_{part}_kept", f"events_{part}_gone", "packed", later)
     await connection.execute(f"drop table log.events_{part}_gone")
     await connection.execute(f"analyze log.archived_ballots; analyze log.events_{part}")
@@ -186,7 +187,7 @@ def _spool(folder: Path | None) -> "TemporaryDirectory[str]":
 def _is_right(place: Place, name: str, chain: str) -> bool:
     """Return whether a place holds a file, and its events are those of a hash. Raises PlaceUnusable."""
     try:
-        if not place.holds(name):
+        if place.size(name) is None:
             return False
         reading.check(place, name, chain)
     except FileBroken:

@@ -48,8 +48,8 @@ class Place(Protocol):
 
     url: str
 
-    def holds(self, name: str) -> bool:
-        """Return whether there is a file of a name. Raises PlaceUnusable."""
+    def size(self, name: str) -> int | None:
+        """Return how many bytes a file has; None if there is none. Raises PlaceUnusable."""
 
     def write(self, name: str, source: Path) -> None:
         """Copy a file here, whole or not at all. Raises PlaceUnusable."""
@@ -62,11 +62,14 @@ _SCHEME: Final = re.compile("[A-Za-z][A-Za-z0-9+.-]*:/")
 """How an address begins, also a mistyped one: a folder of such a name can be written ./s3:/NAME."""
 
 
-def place_of(url: str) -> Place:
-    """Return the place of a URL: a folder's path, or s3://BUCKET/PREFIX. Raises PlaceUnusable if it names none."""
+def place_of(url: str, seconds: float | None = None) -> Place:
+    """Return the place of a URL: a folder's path, or s3://BUCKET/PREFIX. Raises PlaceUnusable if it names none.
+
+    A store is asked again and again; with `seconds`, once for so long.
+    """
     if not url:  # of a script's variable that isn't set; it would be the folder where the script was started
         raise PlaceUnusable("An archive's place is a folder, or s3://BUCKET/PREFIX: none was named")
-    return Bucket(url) if _SCHEME.match(url) else Folder(Path(url))
+    return Bucket(url, seconds) if _SCHEME.match(url) else Folder(Path(url))
 
 
 class Folder:
@@ -76,10 +79,12 @@ class Folder:
         self._folder = folder.absolute()
         self.url = str(self._folder)
 
-    def holds(self, name: str) -> bool:
-        """Return whether there is a file of a name. Raises PlaceUnusable."""
+    def size(self, name: str) -> int | None:
+        """Return how many bytes a file has; None if there is none. Raises PlaceUnusable."""
         try:
-            return (self._folder / name).is_file()
+            return (self._folder / name).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except OSError as error:
             raise PlaceUnusable(f"{self.url} can't be read: {error.strerror}") from None
 
@@ -133,7 +138,7 @@ def _keep_names(folder: Path) -> None:
 class Bucket:
     """A bucket, or a prefix of one, in an S3-compatible store. It must exist."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, seconds: float | None = None) -> None:
         """Name it; nothing is asked yet. Raises PlaceUnusable."""
         import obstore
         from obstore.store import S3Store
@@ -148,26 +153,26 @@ class Bucket:
         self._client = obstore
         prefix = asked.path.strip("/")
         self.url = f"s3://{asked.hostname}/{prefix}".rstrip("/")
-        seconds = timedelta(seconds=ANSWER_SECONDS)
+        tries, answer = (TRIES, timedelta(seconds=ANSWER_SECONDS)) if seconds is None else (1, timedelta(seconds=seconds))
         try:
             self._store = S3Store(
                 asked.hostname,
                 prefix=prefix or None,
-                client_options={"timeout": seconds, "connect_timeout": timedelta(seconds=5), "allow_http": True},
-                retry_config={"max_retries": TRIES - 1, "retry_timeout": TRIES * seconds, "backoff": _WAITS},
+                client_options={"timeout": answer, "connect_timeout": min(answer, timedelta(seconds=5)), "allow_http": True},
+                retry_config={"max_retries": tries - 1, "retry_timeout": tries * answer, "backoff": _WAITS},
             )
         except obstore.exceptions.BaseError as error:
             raise self._unusable("used", error) from None
 
-    def holds(self, name: str) -> bool:
-        """Return whether there is an object of a name. Raises PlaceUnusable."""
+    def size(self, name: str) -> int | None:
+        """Return how many bytes an object has; None if there is none. Raises PlaceUnusable."""
         try:
-            self._client.head(self._store, name)
+            size: int = self._client.head(self._store, name)["size"]
         except FileNotFoundError:
-            return False
+            return None
         except (self._client.exceptions.BaseError, OSError) as error:
             raise self._unusable("read", error) from None
-        return True
+        return size
 
     def write(self, name: str, source: Path) -> None:
         """Upload a file: its object appears once all of it is there. Raises PlaceUnusable."""
@@ -178,12 +183,8 @@ class Bucket:
 
     def open(self, name: str) -> BinaryIO:
         """Open an object to read, a range at a time. Raises PlaceUnusable, then and while it is read."""
-        try:
-            size: int = self._client.head(self._store, name)["size"]
-        except FileNotFoundError:
-            raise _missing(self, name) from None
-        except (self._client.exceptions.BaseError, OSError) as error:
-            raise self._unusable("read", error) from None
+        if (size := self.size(name)) is None:
+            raise _missing(self, name)
         return io.BufferedReader(_Object(self, name, size), _AT_ONCE)
 
     def read(self, name: str, start: int, end: int) -> bytes:

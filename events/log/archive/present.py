@@ -50,6 +50,7 @@ class Present:
         self._dsn = dsn
         self._place = place
         self._expected = set(expected)
+        self._role = f"archive of {', '.join(sorted(self._expected))}" if self._expected else "archive"
         self._connection: Connection[Any] | None = None
         self._readers: list[Reader] = []
         self._held: dict[int, int] = {}
@@ -130,7 +131,7 @@ class Present:
 
     async def _connected(self) -> "Connection[Any]":
         if self._connection is None:
-            self._connection = await postgres.connect(self._dsn, "archive")
+            self._connection = await postgres.connect(self._dsn, self._role)
         return self._connection
 
     async def _give_back(self, connection: "Connection[Any]", below: int) -> None:

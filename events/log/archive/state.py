@@ -41,6 +41,12 @@ where a.pid <> pg_backend_pid() and a.xact_start < clock_timestamp() - interval 
 order by a.xact_start limit 1
 """
 
+_READERS: Final = """
+select format('Process %s (%s)', a.pid, a.application_name) as who, a.backend_start as since
+from pg_locks l join pg_stat_activity a on a.pid = l.pid
+where l.locktype = 'advisory' and l.classid = $1 and l.objid = $2 and l.granted and a.datname = current_database()
+order by a.backend_start
+"""
 _CHANGING: Final = 0x61726368
 _READING: Final = 0x72656164
 
@@ -152,6 +158,13 @@ async def _trying(connection: "Connection[Any]", key: int, part: int) -> AsyncIt
 async def begin_reading(connection: "Connection[Any]", part: int) -> None:
     """Let nobody take a part away until `end_reading`, or the session's end."""
     await connection.execute("select pg_advisory_lock_shared($1, $2)", _READING, part)
+
+
+async def who_reads(connection: "Connection[Any]", part: int) -> str:
+    """Return who reads a loaded part, and since when, as a sentence's beginning."""
+    found = await connection.fetch(_READERS, _READING, part)
+    said = [f"{row['who']} has read the log since {row['since']:%Y-%m-%d %H:%M:%S} UTC" for row in found]
+    return "; ".join(said) or "Somebody has read the log"
 
 
 async def end_reading(connection: "Connection[Any]", part: int) -> None:
