@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import sys
 import time
 from collections import Counter
+from random import randrange
 from typing import Any
 
 import asyncpg
@@ -16,22 +18,17 @@ from events.log.cadence import Cadence
 from events.log.committer import Committer, LogUnavailable
 from events.registry import REGISTRY
 from tests.support.catalogs import new_id
+from tests.support.doomed_voters import ByHalves
 from tests.support.log import add_tools, patient
 from tests.support.runners import until
 
+KILLS = int(os.environ.get("BALLOTPRESS_TEST_KILLS", "3"))
 RACES = int(os.environ.get("BALLOTPRESS_TEST_RACES", "40"))
 
 SESSIONS = "select pid from pg_stat_activity where application_name = 'ballotpress-log' and datname = current_database()"
 END_SESSIONS = SESSIONS.replace("select pid", "select pg_terminate_backend(pid)") + " and random() < 0.5"
 WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 READ_LOG = "select position, stream, version, type, data from log.events order by position"
-
-
-class ByHalves(Cadence):
-    """A cadence that finds two commands enough for two batches."""
-
-    def goes_by_halves(self, commands: int) -> bool:
-        return commands >= 2
 
 
 @pytest.fixture
@@ -165,6 +162,25 @@ async def test_sessions_that_end_lose_and_double_nothing(dsn: str, connection: A
     assert set(cast.values()) == {1} and len(cast) == len(people) + 1
     streams = {row["position"]: row["stream"] for row in rows}
     assert all(streams[recorded.position] == recorded.stream for recorded in told)
+
+
+async def test_a_process_killed_with_two_batches_in_flight_loses_no_answer(dsn: str, connection: Any) -> None:
+    """Whenever a process is killed, each vote that it answered is in the log where it said, once, and positions are dense."""
+    answered: dict[str, int] = {}
+    for _ in range(KILLS):
+        command = [sys.executable, "-m", "tests.support.doomed_voters", dsn]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        for _ in range(randrange(1, 400)):
+            await process.stdout.readline()
+        process.kill()
+        lines = (await process.communicate())[0].splitlines()[:-1]
+        answered |= {voter.decode(): int(position) for voter, position in map(bytes.split, lines)}
+    rows = await connection.fetch("select position, data->>'voter' as voter from log.events order by position")
+    assert [row["position"] for row in rows] == list(range(1, len(rows) + 1))
+    said = {row["voter"]: row["position"] for row in rows if row["voter"] is not None}
+    assert len(said) == len(rows) - 1
+    assert answered and answered.items() <= said.items()
 
 
 async def test_a_crowd_goes_as_one_without_a_second_session(dsn: str, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
