@@ -105,13 +105,15 @@ join {verdicts}.standings b on b.tool = p.right_tool
 order by p.position
 """)
 
-# Pairs that readers put together: by the newest $1 events, and as many that are no ballots, those both of which at least $3
-# visitors voted on or bookmarked. Who did so with more than $2 tools says little of each pair, and is left out. The floor of
-# visitors keeps what one reader did out of a public list. Announced pairs are listed by themselves.
+# Pairs that readers put together: by the newest $1 events, but for archived ones, and as many that are no ballots, those both
+# of which at least $3 visitors voted on or bookmarked. Who did so with more than $2 tools says little of each pair, and is left
+# out. The floor of visitors keeps what one reader did out of a public list. Announced pairs are listed by themselves.
 TOGETHER = named("""
 with acts as materialized (
     select e.data->>'voter' as visitor, e.data->>'tool' as tool
-    from log.head h cross join lateral log.taken(h.position - $1, h.position, '{}', array['VoteCast']) e
+    from log.head h
+    cross join (select coalesce(max(a.last_position), 0) as position from log.archives a where a.state = 'packed') p
+    cross join lateral log.taken(greatest(h.position - $1, p.position), h.position, '{}', array['VoteCast']) e
     union
     select o.data->>'visitor', o.data->>'tool'
     from log.newest_others($1) o

@@ -19,6 +19,7 @@ from projections.engine.folding import Jobs
 from projections.engine.ranges import side_by_side
 from projections.engine.verify import verify
 from projections.registry import PROJECTIONS
+from projections.verdicts import TOGETHER
 from services.backup.places import BackupUnusable
 from services.backup.restoring import transaction_of
 from tests.support.archiving import SIZE, archive
@@ -112,3 +113,16 @@ async def test_a_restore_goes_to_no_archived_position(dsn: str, connection: Any,
     with pytest.raises(BackupUnusable, match="restore to a time after"):
         await transaction_of(dsn, 5)
     assert await transaction_of(dsn, SIZE + 5) == appended[1]
+
+
+async def test_what_readers_put_together_is_told_of_what_is_here(
+    dsn: str, connection: Any, committer: Committer, tmp_path: Path
+) -> None:
+    """The sitemap's pairs are those of the newest votes, also where the newest twenty thousand reach into the archive."""
+    for part in (0, 1):
+        await archive(connection, tmp_path, part)
+    for voter in [new_id() for _ in range(60)]:
+        await committer.submit(CastVote(voter, "one", "ship"))
+        await committer.submit(CastVote(voter, "two", "ship"))
+    await catch_up_all(dsn)
+    assert [row["name"] for row in await connection.fetch(TOGETHER, 20_000, 20, 60, 10)] == ["one-vs-two"]
