@@ -37,7 +37,7 @@ union all
 select 'The purge of caches', g.position, 'wait for it, and see `ballotpress status`' from purge.progress g
 union all
 select 'The newsletter', i.position, 'wait until the next issue has told of what happened since'
-from (select max(to_position) as position from newsletter.issues where number > 0) i
+from (select max(to_position) as position from newsletter.issues where number > 0 and state <> 'cancelled' group by edition) i
 union all
 select 'The search for bought votes', s.position, 'wait for it, and see `ballotpress status`'
 from (select log.position_at(scanned_to) as position from integrity.scans where scanned_to is not null) s

@@ -82,6 +82,20 @@ async def test_a_webhook_that_is_off_is_named(shell: Shell, connection: Any, tmp
     shell(*archive, status=0)
 
 
+async def test_the_edition_that_is_furthest_behind_keeps_its_part(shell: Shell, connection: Any, tmp_path: Path) -> None:
+    """The next monthly issue tells of what came since the last, whatever weekly ones came since, or monthly ones to nobody."""
+    await connection.execute(
+        "insert into newsletter.issues (number, edition, due_at, from_position, to_position, period_from, compiled_at, content,"
+        " content_hash, state) select n, edition, now() + n * interval '1 day', 0, place, now(), now(), '{}', '', state"
+        " from (values (1, 'monthly', 150, 'planned'), (2, 'weekly', 400, 'planned'), (3, 'monthly', 400, 'cancelled'))"
+        " i(n, edition, place, state)"
+    )
+    archiving = ("events", "archive", "0", "--to", str(tmp_path / "kept"), "--young")
+    shell(*archiving).failed("The newsletter has come to position 150", "wait until the next issue has told")
+    await connection.execute("update newsletter.issues set state = 'planned'")
+    shell(*archiving, status=0)
+
+
 async def test_files_are_checked_on_demand(shell: Shell, tmp_path: Path) -> None:
     """`parts --check` reads every file, names the one that is spoiled, and ends with 1."""
     for part in ("0", "1"):
