@@ -148,8 +148,15 @@ async def _views(connection: "Connection[Any]") -> Sequence[Reader]:
         reached = await connection.fetchval(f"select min(position) from {row['name']}")  # noqa: S608 - the server's own name
         if reached is not None:
             view = row["name"].partition(".")[0]
-            found.append(Reader(f"The view {view}", reached, "wait for it"))
+            found.append(Reader(f"The view {view}", reached, _advice(view)))
     return found
+
+
+def _advice(view: str) -> str:
+    """Return what to do about a view that is behind: one that nobody folds any more holds its part for ever."""
+    if view.endswith("_prev"):
+        return f"it was kept for a rollback; if none will be, in psql: drop schema {view} cascade"
+    return "wait for it, or do what `ballotpress status` says of it, if nobody folds it any more"
 
 
 async def _file(connection: "Connection[Any]", part: Part, table: str, known: Archive | None, filing: Filing) -> None:
