@@ -2,9 +2,11 @@
 -- disqualified now. A tally as of a time is a sum of days, of hours, and the rest of one hour from the log.
 --
 -- Most tools have few votes in an hour, so the hours of a day share a row: a third of the bytes that a row an hour takes, and a
--- twelfth of the rows that a year is summed from.
+-- twelfth of the rows that a year is summed from. An hour comes there when it is over. Until then a vote changes one narrow row,
+-- that of its tool's trend.
 
--- tables: a row a tool and day with changes. `hours`, in order, are {hour, ship, skip, first position, last position}, positions
+-- tables: a row a tool and day with changes, in hours that are over: before that of the last event that changed a tally, by what the
+-- log says, not the clock. `hours`, in order, are {hour, ship, skip, first position, last position}, positions
 -- counted from the row's. `voided` are {hour, ship, skip}: by how much counted is more than corrected; null where nowhere
 create table days (
     first_position bigint  not null,
@@ -17,8 +19,42 @@ create table days (
     constraint days_pkey primary key (tool, day)
 );
 
+create table disqualified (
+    voter text not null collate "C",
+    constraint disqualified_pkey primary key (voter)
+);
+
+-- The net votes of each tool in the hours since `trends_begin`, which is 7 days before the hour of the last event that changed a
+-- tally. Who reads takes away the hours that the clock has left behind since. `before_ship` and `before_skip` are the tally as it was
+-- then. And the last hour with changes of the tool, which is in `days` too once it is over.
+create table trends (
+    tool           text    not null collate "C",
+    slug           text    not null default '' collate "C",
+    category       text    not null default '' collate "C",
+    listed         boolean not null default false,
+    net            bigint  not null,
+    before_ship    bigint  not null default 0,
+    before_skip    bigint  not null default 0,
+    last_hour      timestamptz not null default '-infinity',
+    first_position bigint  not null default 0,
+    last_position  bigint  not null default 0,
+    last_ship      integer not null default 0,
+    last_skip      integer not null default 0,
+    void_ship      integer not null default 0,
+    void_skip      integer not null default 0,
+    constraint trends_pkey primary key (tool)
+);
+
+create table trends_begin (
+    only_row  boolean     not null default true,
+    hour      timestamptz not null,
+    last_hour timestamptz not null,
+    constraint trends_begin_pkey primary key (only_row),
+    constraint trends_begin_only_row check (only_row)
+);
+
 -- What is read of them; `n` is the hour's number in its day. Who asks for a time names days as well, which have the index.
-create view hours as
+create view hours_over as
 select d.tool, d.day, h.hour::integer as n,
        (d.day + h.hour * interval '1 hour') at time zone 'UTC' as hour, d.hours[h.i][2] as ship, d.hours[h.i][3] as skip,
        d.hours[h.i][2] - coalesce(v.ship, 0) as corrected_ship, d.hours[h.i][3] - coalesce(v.skip, 0) as corrected_skip,
@@ -30,41 +66,25 @@ left join lateral (
     from unnest(d.voided[:][1:1]) with ordinality as o(hour, i) where o.hour = h.hour
 ) v on d.voided is not null;
 
+create view hours as
+select tool, day, n, hour, ship, skip, corrected_ship, corrected_skip, first_position, last_position from hours_over
+union all
+select t.tool, (b.last_hour at time zone 'UTC')::date, date_part('hour', b.last_hour at time zone 'UTC')::integer, b.last_hour,
+       t.last_ship, t.last_skip, t.last_ship - t.void_ship, t.last_skip - t.void_skip, t.first_position, t.last_position
+from trends_begin b join trends t on t.last_hour = b.last_hour;
+
 create view daily as
 select d.tool, d.day, d.ship, d.skip, d.ship - coalesce(v.ship, 0) as corrected_ship, d.skip - coalesce(v.skip, 0) as corrected_skip
 from days d
 left join lateral (
     select sum(d.voided[o.i][2]) as ship, sum(d.voided[o.i][3]) as skip
     from unnest(d.voided[:][1:1]) with ordinality as o(hour, i)
-) v on d.voided is not null;
+) v on d.voided is not null
+union all
+select t.tool, (b.last_hour at time zone 'UTC')::date, t.last_ship, t.last_skip, t.last_ship - t.void_ship, t.last_skip - t.void_skip
+from trends_begin b join trends t on t.last_hour = b.last_hour;
 
-create table disqualified (
-    voter text not null collate "C",
-    constraint disqualified_pkey primary key (voter)
-);
-
--- The net votes of each tool in the hours since `trends_begin`, which is 7 days before the hour of the last event that changed a
--- tally: what the log says, not the clock. Who reads takes away the hours that the clock has left behind since. `before_ship` and
--- `before_skip` are the tally as it was then.
-create table trends (
-    tool        text    not null collate "C",
-    slug        text    not null collate "C",
-    category    text    not null collate "C",
-    listed      boolean not null,
-    net         bigint  not null,
-    before_ship bigint  not null default 0,
-    before_skip bigint  not null default 0,
-    constraint trends_pkey primary key (tool)
-);
-
-create table trends_begin (
-    only_row boolean     not null default true,
-    hour     timestamptz not null,
-    constraint trends_begin_pkey primary key (only_row),
-    constraint trends_begin_only_row check (only_row)
-);
-
--- indexes: what the lists are read from; no step needs them, so a rebuild makes them at its end. Live, the step `trends` is glad of
+-- indexes: what the lists are read from; no step needs them, so a rebuild makes them at its end. Live, the step `changes` is glad of
 -- the first
 create index if not exists days_day_idx on days (day);
 create index if not exists trends_net_idx on trends ((-net), slug) where listed;
@@ -86,16 +106,16 @@ cross join (
            coalesce(sum(c.ship + c.skip) filter (where not c.is_of_week), 0)::bigint as before
     from (
         select d.tool, d.ship, d.skip, d.day > b.day as is_of_week
-        from days d cross join (select (hour at time zone 'UTC')::date as day from trends_begin) b where d.day <> b.day
+        from daily d cross join (select (hour at time zone 'UTC')::date as day from trends_begin) b where d.day <> b.day
         union all
         select h.tool, h.ship, h.skip, h.hour >= b.hour
-        from trends_begin b join hours h on h.day = (b.hour at time zone 'UTC')::date
+        from trends_begin b join hours_over h on h.day = (b.hour at time zone 'UTC')::date
     ) c
     join trends t on t.tool = c.tool
 ) w
 cross join lateral (
     values ('ship', s.ship), ('skip', s.skip), ('corrected ship', s.corrected_ship), ('corrected skip', s.corrected_skip),
-           ('disqualified voters', (select count(*) from disqualified)), ('tools', (select count(*) from trends)),
+           ('disqualified voters', (select count(*) from disqualified)), ('tools', (select count(*) from trends where slug <> '')),
            ('votes of the last 7 days missing from the trends', w.net - (select coalesce(sum(net), 0)::bigint from trends)),
            ('votes before the last 7 days missing from the trends',
             w.before - (select coalesce(sum(before_ship + before_skip), 0)::bigint from trends))
@@ -134,7 +154,7 @@ from (
     where not exists (select from log.taken($1, $2, $3, '{ToolAdded}') a where a.stream = r.stream and a.position > r.position)
     order by r.stream, r.position desc
 ) e
-where t.tool = e.data->>'tool';
+where t.tool = e.data->>'tool' and t.slug <> '';
 
 -- step categories (ToolDescribed): the window's last description of each tool holds
 update trends t
@@ -145,7 +165,7 @@ from (
     where not exists (select from log.taken($1, $2, $3, '{ToolAdded}') a where a.stream = r.stream and a.position > r.position)
     order by r.stream, r.position desc
 ) e
-where t.tool = e.data->>'tool' and t.category <> e.data->>'category';
+where t.tool = e.data->>'tool' and t.slug <> '' and t.category <> e.data->>'category';
 
 -- step listing (ToolListed, ToolUnlisted): the window's last event of each tool holds
 update trends t
@@ -156,121 +176,150 @@ from (
     where not exists (select from log.taken($1, $2, $3, '{ToolAdded}') a where a.stream = r.stream and a.position > r.position)
     order by r.stream, r.position desc
 ) e
-where t.tool = e.data->>'tool';
+where t.tool = e.data->>'tool' and t.slug <> '';
 
--- step trends (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): the window's changes come in, and the hours that are 7 days old go; before `changes`, so that `hours` are those before the window
-with begin as materialized (
-    select l.hour, log.position_at(l.hour - interval '1 microsecond') as before
-    from (
-        select date_trunc('hour', e.recorded_at, 'UTC') - interval '7 days' as hour
-        from log.taken($1, $2, $3, '{VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated}') e
-        order by e.position desc limit 1
-    ) l
-),
-moved as (
-    insert into trends_begin (hour) select b.hour from begin b on conflict (only_row) do update set hour = excluded.hour
-),
-changes as (
-    select c.tool, (c.plus is not distinct from 'ship')::integer - (c.minus is not distinct from 'ship')::integer as ship,
-           (c.plus is not distinct from 'skip')::integer - (c.minus is not distinct from 'skip')::integer as skip,
-           (c.position > (select b.before from begin b))::integer as enters,
-           (c.position <= (select b.before from begin b))::integer as leaves
-    from log.changes_taken($1, $2, $3) c
-    union all
-    select h.tool, h.ship, h.skip, -1, 1
-    from hours h
-    where h.day >= (select (b.hour at time zone 'UTC')::date from trends_begin b)
-      and h.day <= (select (b.hour at time zone 'UTC')::date from begin b)
-      and h.hour >= (select b.hour from trends_begin b) and h.hour < (select b.hour from begin b)
-)
-insert into trends as t (tool, slug, category, listed, net, before_ship, before_skip)
-select k.tool, k.slug, k.category, k.listed, d.net, d.ship, d.skip
-from (
-    select c.tool, sum(c.enters * (c.ship - c.skip))::bigint as net,
-           sum(c.leaves * c.ship)::bigint as ship, sum(c.leaves * c.skip)::bigint as skip
-    from changes c
-    group by c.tool
-) d
-cross join lateral (
-    select x.tool, x.slug, x.category, x.listed from trends x where x.tool = d.tool
-    offset 0 -- keeps this a look-up of each tool; joined freely, a small window would read all tools
-) k
-where d.net <> 0 or d.ship <> 0 or d.skip <> 0
-order by k.tool
-on conflict (tool) do update
-set net = t.net + excluded.net, before_ship = t.before_ship + excluded.before_ship,
-    before_skip = t.before_skip + excluded.before_skip;
-
--- step changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): the window's changes come to the hours of their days. Void
--- are those that no ballot made, and those of voters who are out at its end. Of who is out since it, or in again, so are the ballots
--- before it, or no more
+-- step voters (VoterDisqualified, VoterReinstated): who is out, and that ballots before the window are void or no more; before `changes`, which must see who is out at the window's end
 with last_word as (
-    select distinct on (e.data->>'voter') e.data->>'voter' as voter, e.type
-    from log.taken($1, $2, $3, '{VoterDisqualified, VoterReinstated}') e
-    order by e.data->>'voter', e.position desc
-),
-turned as materialized (
-    select l.voter, case l.type when 'VoterDisqualified' then 1 else -1 end as sign
-    from last_word l left join disqualified d on d.voter = l.voter
-    where (l.type = 'VoterDisqualified') <> (d.voter is not null)
-),
-changed (tool, day, n, ship, skip, void_ship, void_skip, first_position, last_position) as materialized (
-    select c.tool, date '1970-01-01' + c.n / 24, c.n % 24, sum(c.ship)::integer, sum(c.skip)::integer,
-           sum(c.void * c.ship)::integer, sum(c.void * c.skip)::integer, min(c.position), max(c.position)
-    from (
-        select t.tool, floor(date_part('epoch', t.recorded_at) / 3600)::integer as n, t.position,
-               (t.plus is not distinct from 'ship')::integer - (t.minus is not distinct from 'ship')::integer as ship,
-               (t.plus is not distinct from 'skip')::integer - (t.minus is not distinct from 'skip')::integer as skip,
-               (t.type not in ('VoteCast', 'VoteRetracted') or (d.voter is null) = (o.voter is not null))::integer as void
-        from log.changes_taken($1, $2, $3) t
-        left join disqualified d on d.voter = t.voter
-        left join turned o on o.voter = t.voter
-    ) c
-    group by c.n, c.tool
-    union all
-    select b.tool, (b.recorded_at at time zone 'UTC')::date, date_part('hour', b.recorded_at at time zone 'UTC')::integer, 0, 0,
-           o.sign * b.ship, o.sign * b.skip, null, null
-    from turned o cross join lateral log.ballots_of(o.voter, $1, $3) b
-),
-stood as (
-    select h.tool, h.day, h.n, h.ship, h.skip, h.ship - h.corrected_ship, h.skip - h.corrected_skip, h.first_position, h.last_position
-    from (select distinct c.tool, c.day from changed c) t
-    cross join lateral (
-        select x.* from hours x where x.tool = t.tool and x.day = t.day
-        offset 0 -- keeps this a look-up of each tool's day
-    ) h
-),
-hourly as (
-    select c.tool, c.day, c.n, sum(c.ship)::integer as ship, sum(c.skip)::integer as skip, sum(c.void_ship)::integer as void_ship,
-           sum(c.void_skip)::integer as void_skip, min(c.first_position) as first_position, max(c.last_position) as last_position,
-           min(min(c.first_position)) over (partition by c.day, c.tool) as begins
-    from (select * from changed union all select * from stood order by day, tool, n) c
-    group by c.day, c.tool, c.n
-)
-insert into days (first_position, day, ship, skip, tool, hours, voided)
-select min(h.begins), h.day, sum(h.ship), sum(h.skip), h.tool,
-       array_agg(array[h.n, h.ship, h.skip, (h.first_position - h.begins)::integer, (h.last_position - h.begins)::integer]
-                 order by h.n),
-       array_agg(array[h.n, h.void_ship, h.void_skip] order by h.n) filter (where h.void_ship <> 0 or h.void_skip <> 0)
-from hourly h
-group by h.day, h.tool
-order by h.day, h.tool
-on conflict (tool, day) do update
-set first_position = excluded.first_position, ship = excluded.ship, skip = excluded.skip, hours = excluded.hours,
-    voided = excluded.voided;
-
--- step voters (VoterDisqualified, VoterReinstated): who is out; after `changes`, which must see who was out before
-with last_word as (
-    select distinct on (e.data->>'voter') e.data->>'voter' as voter, e.type
+    select distinct on (e.data->>'voter') e.data->>'voter' as voter, e.type = 'VoterDisqualified' as is_out
     from log.taken($1, $2, $3, '{VoterDisqualified, VoterReinstated}') e
     order by e.data->>'voter', e.position desc
 ),
 back as (
-    delete from disqualified d using last_word l where d.voter = l.voter and l.type = 'VoterReinstated'
+    delete from disqualified d using last_word l where d.voter = l.voter and not l.is_out
+),
+out as (
+    insert into disqualified (voter) select l.voter from last_word l where l.is_out order by l.voter on conflict (voter) do nothing
+),
+turned as materialized (
+    select b.tool, b.hour, (b.hour at time zone 'UTC')::date as day, date_part('hour', b.hour at time zone 'UTC')::integer as n,
+           sum(b.sign * b.ship)::integer as ship, sum(b.sign * b.skip)::integer as skip
+    from (
+        select b.tool, date_trunc('hour', b.recorded_at, 'UTC') as hour, case when l.is_out then 1 else -1 end as sign, b.ship, b.skip
+        from last_word l left join disqualified d on d.voter = l.voter cross join lateral log.ballots_of(l.voter, $1, $3) b
+        where l.is_out <> (d.voter is not null)
+    ) b
+    group by b.tool, b.hour
+),
+of_last as (
+    update trends t set void_ship = t.void_ship + c.ship, void_skip = t.void_skip + c.skip
+    from turned c where t.tool = c.tool and t.last_hour = c.hour
 )
-insert into disqualified (voter)
-select l.voter from last_word l where l.type = 'VoterDisqualified' order by l.voter
-on conflict (voter) do nothing;
+update days d
+set voided = v.voided
+from (
+    select h.tool, h.day, array_agg(array[h.n, h.ship, h.skip] order by h.n) filter (where h.ship <> 0 or h.skip <> 0) as voided
+    from (
+        select h.tool, h.day, h.n, h.ship - h.corrected_ship + coalesce(c.ship, 0) as ship,
+               h.skip - h.corrected_skip + coalesce(c.skip, 0) as skip
+        from (select distinct c.tool, c.day from turned c) t
+        cross join lateral (
+            select x.* from hours_over x where x.tool = t.tool and x.day = t.day
+            offset 0 -- keeps this a look-up of each tool's day
+        ) h
+        left join turned c on c.tool = h.tool and c.hour = h.hour
+    ) h
+    group by h.tool, h.day
+) v
+where d.tool = v.tool and d.day = v.day;
+
+-- step changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): the window's changes come to their tools' last hours, and to days what is over; hours that are 7 days old leave the trends. Void
+-- are changes that no ballot made, and those of voters who are out
+with stands as materialized (
+    select l.hour as last_hour, l.hour - interval '7 days' as hour, b.last_hour as before, b.hour as hour_before
+    from (
+        select date_trunc('hour', e.recorded_at, 'UTC') as hour
+        from log.taken($1, $2, $3, '{VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated}') e
+        order by e.position desc limit 1
+    ) l
+    left join trends_begin b on true
+),
+moved as (
+    insert into trends_begin as b (hour, last_hour) select s.hour, s.last_hour from stands s
+    on conflict (only_row) do update set hour = excluded.hour, last_hour = excluded.last_hour where b.last_hour <> excluded.last_hour
+),
+changed as materialized (
+    select c.tool, to_timestamp(c.n * 3600.0::float8) as hour, sum(c.ship)::integer as ship, sum(c.skip)::integer as skip,
+           sum(c.void * c.ship)::integer as void_ship, sum(c.void * c.skip)::integer as void_skip,
+           min(c.position) as first_position, max(c.position) as last_position
+    from (
+        select t.tool collate "C" as tool, floor(date_part('epoch', t.recorded_at) / 3600)::integer as n, t.position,
+               (t.plus is not distinct from 'ship')::integer - (t.minus is not distinct from 'ship')::integer as ship,
+               (t.plus is not distinct from 'skip')::integer - (t.minus is not distinct from 'skip')::integer as skip,
+               (t.type not in ('VoteCast', 'VoteRetracted') or d.voter is not null)::integer as void
+        from log.changes_taken($1, $2, $3) t left join disqualified d on d.voter = t.voter
+    ) c
+    group by c.n, c.tool
+),
+over (tool, day, n, ship, skip, void_ship, void_skip, first_position, last_position) as materialized (
+    select o.tool, (o.hour at time zone 'UTC')::date, date_part('hour', o.hour at time zone 'UTC')::integer,
+           o.ship, o.skip, o.void_ship, o.void_skip, o.first_position, o.last_position
+    from (
+        select c.tool, c.hour, c.ship, c.skip, c.void_ship, c.void_skip, c.first_position, c.last_position
+        from stands s join changed c on c.hour < s.last_hour
+        union all
+        select t.tool, t.last_hour, t.last_ship, t.last_skip, t.void_ship, t.void_skip, t.first_position, t.last_position
+        from stands s join trends t on s.before < s.last_hour and t.last_hour = s.before
+    ) o
+),
+stood as (
+    select h.tool, h.day, h.n, h.ship, h.skip, h.ship - h.corrected_ship, h.skip - h.corrected_skip, h.first_position, h.last_position
+    from (select distinct o.tool, o.day from over o) t
+    cross join lateral (
+        select x.* from hours_over x where x.tool = t.tool and x.day = t.day
+        offset 0 -- keeps this a look-up of each tool's day
+    ) h
+),
+hourly as (
+    select o.tool, o.day, o.n, sum(o.ship)::integer as ship, sum(o.skip)::integer as skip, sum(o.void_ship)::integer as void_ship,
+           sum(o.void_skip)::integer as void_skip, min(o.first_position) as first_position, max(o.last_position) as last_position,
+           min(min(o.first_position)) over (partition by o.day, o.tool) as begins
+    from (select * from over union all select * from stood order by day, tool, n) o
+    group by o.day, o.tool, o.n
+),
+kept as (
+    insert into days (first_position, day, ship, skip, tool, hours, voided)
+    select min(h.begins), h.day, sum(h.ship), sum(h.skip), h.tool,
+           array_agg(array[h.n, h.ship, h.skip, (h.first_position - h.begins)::integer, (h.last_position - h.begins)::integer]
+                     order by h.n),
+           array_agg(array[h.n, h.void_ship, h.void_skip] order by h.n) filter (where h.void_ship <> 0 or h.void_skip <> 0)
+    from hourly h
+    group by h.day, h.tool
+    order by h.day, h.tool
+    on conflict (tool, day) do update
+    set first_position = excluded.first_position, ship = excluded.ship, skip = excluded.skip, hours = excluded.hours,
+        voided = excluded.voided
+),
+changes as (
+    select c.tool, c.hour, c.hour = max(c.hour) over (partition by c.tool) as is_last, (c.hour >= s.hour)::integer as enters,
+           (c.hour < s.hour)::integer as leaves, c.ship, c.skip, c.void_ship, c.void_skip, c.first_position, c.last_position
+    from changed c cross join stands s
+    union all
+    select h.tool, '-infinity', false, -1, 1, h.ship, h.skip, 0, 0, 0, 0
+    from stands s
+    join hours_over h on s.hour_before < s.hour -- else no row of that day is read
+                     and h.day >= (s.hour_before at time zone 'UTC')::date and h.day <= (s.hour at time zone 'UTC')::date
+                     and h.hour >= s.hour_before and h.hour < s.hour
+    union all
+    select t.tool, '-infinity', false, -1, 1, t.last_ship, t.last_skip, 0, 0, 0, 0
+    from stands s join trends t on s.before < s.hour and t.last_hour = s.before
+)
+insert into trends as t (tool, net, before_ship, before_skip, last_hour, first_position, last_position, last_ship, last_skip,
+                         void_ship, void_skip)
+select c.tool, sum(c.enters * (c.ship - c.skip)), sum(c.leaves * c.ship), sum(c.leaves * c.skip), max(c.hour),
+       coalesce(min(c.first_position) filter (where c.is_last), 0), max(c.last_position),
+       coalesce(sum(c.ship) filter (where c.is_last), 0), coalesce(sum(c.skip) filter (where c.is_last), 0),
+       coalesce(sum(c.void_ship) filter (where c.is_last), 0), coalesce(sum(c.void_skip) filter (where c.is_last), 0)
+from changes c
+group by c.tool
+order by c.tool
+on conflict (tool) do update
+set net = t.net + excluded.net, before_ship = t.before_ship + excluded.before_ship, before_skip = t.before_skip + excluded.before_skip,
+    last_hour = greatest(t.last_hour, excluded.last_hour), last_position = greatest(t.last_position, excluded.last_position),
+    first_position = case when excluded.last_hour > t.last_hour then excluded.first_position else t.first_position end,
+    last_ship = excluded.last_ship + case when excluded.last_hour > t.last_hour then 0 else t.last_ship end,
+    last_skip = excluded.last_skip + case when excluded.last_hour > t.last_hour then 0 else t.last_skip end,
+    void_ship = excluded.void_ship + case when excluded.last_hour > t.last_hour then 0 else t.void_ship end,
+    void_skip = excluded.void_skip + case when excluded.last_hour > t.last_hour then 0 else t.void_skip end;
 
 -- parts: each range's changes by hour, of which void are those alone that no ballot made; and when its last event that changed a tally was
 create unlogged table part_last (position bigint not null, recorded_at timestamptz not null);
@@ -341,23 +390,47 @@ order by h.day, h.tool;
 -- merged keyed: and now it is
 alter table days add constraint days_pkey primary key (tool, day);
 
--- merged trends: of all days, and the hours of that day in which the last 7 began
+-- merged trends: of all days, and the hours of that day in which the last 7 began; and each tool's last hour
 with begin as materialized (
-    insert into trends_begin (hour)
-    select date_trunc('hour', l.recorded_at, 'UTC') - interval '7 days' from part_last l order by l.position desc limit 1
+    insert into trends_begin (hour, last_hour)
+    select l.hour - interval '7 days', l.hour
+    from (select date_trunc('hour', p.recorded_at, 'UTC') as hour from part_last p order by p.position desc limit 1) l
     returning hour, (hour at time zone 'UTC')::date as day
 )
-update trends t
-set net = d.net, before_ship = d.ship, before_skip = d.skip
+insert into trends (tool, net, before_ship, before_skip, last_hour, first_position, last_position, last_ship, last_skip,
+                    void_ship, void_skip)
+select d.tool, d.net, d.ship, d.skip, l.hour, l.first_position, l.last_position, l.ship, l.skip, l.ship - l.corrected_ship,
+       l.skip - l.corrected_skip
 from (
-    select c.tool, coalesce(sum(c.ship - c.skip) filter (where c.is_of_week), 0) as net,
+    select c.tool, max(c.day) as last_day, coalesce(sum(c.ship - c.skip) filter (where c.is_of_week), 0) as net,
            coalesce(sum(c.ship) filter (where not c.is_of_week), 0) as ship,
            coalesce(sum(c.skip) filter (where not c.is_of_week), 0) as skip
     from (
-        select d.tool, d.ship, d.skip, d.day > b.day as is_of_week from days d cross join begin b where d.day <> b.day
+        select d.tool, d.day, d.ship, d.skip, d.day > b.day as is_of_week from days d cross join begin b where d.day <> b.day
         union all
-        select h.tool, h.ship, h.skip, h.hour >= b.hour from begin b join hours h on h.day = b.day
+        select h.tool, h.day, h.ship, h.skip, h.hour >= b.hour from begin b join hours_over h on h.day = b.day
     ) c
     group by c.tool
 ) d
-where t.tool = d.tool;
+cross join lateral (
+    select h.* from hours_over h where h.tool = d.tool and h.day = d.last_day order by h.n desc limit 1
+) l
+on conflict (tool) do update
+set net = excluded.net, before_ship = excluded.before_ship, before_skip = excluded.before_skip, last_hour = excluded.last_hour,
+    first_position = excluded.first_position, last_position = excluded.last_position, last_ship = excluded.last_ship,
+    last_skip = excluded.last_skip, void_ship = excluded.void_ship, void_skip = excluded.void_skip;
+
+-- merged over: the hour of the last change isn't
+with last as materialized (
+    select t.tool, (b.last_hour at time zone 'UTC')::date as day, t.last_ship, t.last_skip, t.void_ship, t.void_skip
+    from trends_begin b join trends t on t.last_hour = b.last_hour
+),
+gone as (
+    delete from days d using last l where d.tool = l.tool and d.day = l.day and array_upper(d.hours, 1) = 1
+)
+update days d
+set ship = d.ship - l.last_ship, skip = d.skip - l.last_skip, hours = d.hours[:array_upper(d.hours, 1) - 1],
+    voided = case when l.void_ship = 0 and l.void_skip = 0 then d.voided
+                  else nullif(d.voided[:array_upper(d.voided, 1) - 1], '{}') end
+from last l
+where d.tool = l.tool and d.day = l.day and array_upper(d.hours, 1) > 1;

@@ -17,7 +17,8 @@ _MOST_CHANGES: Final = 1_000
 _STALE = """stale as materialized (
     select h.tool, sum(h.ship)::bigint as ship, sum(h.skip)::bigint as skip
     from {hours}.hours h
-    where h.day >= (select (b.hour at time zone 'UTC')::date from {hours}.trends_begin b)
+    where (select b.hour from {hours}.trends_begin b) < date_trunc('hour', now(), 'UTC') - interval '7 days'
+      and h.day >= (select (b.hour at time zone 'UTC')::date from {hours}.trends_begin b)
       and h.day <= ((now() - interval '7 days') at time zone 'UTC')::date
       and h.hour >= (select b.hour from {hours}.trends_begin b)
       and h.hour < date_trunc('hour', now(), 'UTC') - interval '7 days'

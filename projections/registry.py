@@ -9,7 +9,7 @@ _TALLY = frozenset({"ship", "skip"})
 
 PROJECTIONS = (
     Projection("cards", 4, exact_totals=_TALLY),
-    Projection("hours", 4, exact_totals=_TALLY),
+    Projection("hours", 5, exact_totals=_TALLY),
     Projection("bookmarks", 1),
     Projection("reviews", 2),
     Projection("subscribers", 2),

@@ -125,7 +125,8 @@ _BY_TREND = named("""
 with stale as materialized (
     select h.tool, sum(h.ship - h.skip)::bigint as net
     from {hours}.hours h
-    where h.day >= (select (b.hour at time zone 'UTC')::date from {hours}.trends_begin b)
+    where (select b.hour from {hours}.trends_begin b) < date_trunc('hour', now(), 'UTC') - interval '7 days'
+      and h.day >= (select (b.hour at time zone 'UTC')::date from {hours}.trends_begin b)
       and h.day <= ((now() - interval '7 days') at time zone 'UTC')::date
       and h.hour >= (select b.hour from {hours}.trends_begin b)
       and h.hour < date_trunc('hour', now(), 'UTC') - interval '7 days'

@@ -82,8 +82,9 @@ async def test_the_command_lists_counted_changed_retracted_and_voided_votes(
 DRIFTS = {
     "update cards_4.tallies set ship = 77": "! The site says 77 ship / 0 skip (view cards, at position 5), the log 2 ship",
     "delete from cards_4.tallies": "! The site says 0 ship / 0 skip (view cards, at position 5)",
-    "update hours_4.days set ship = 7": "! The site says 7 ship / 0 skip (view hours, at position 5)",
-    "update hours_4.days set voided = '{{0,0,-9}}'": "! The site says 2 ship / 9 skip (view hours, at position 5)",
+    "update hours_5.trends set last_ship = 7": "! The site says 7 ship / 0 skip (view hours, at position 5)",
+    "update hours_5.trends set void_skip = -9": "! The site says 2 ship / 9 skip (view hours, at position 5)",
+    "insert into hours_5.days select 1, '2026-01-01', 5, 0, tool, '{{0,5,0,0,0}}' from hours_5.trends": "! The site says 7",
 }
 
 

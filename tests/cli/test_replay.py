@@ -81,21 +81,21 @@ DRIFTS = {
         "insert into cards_4.pairs values ('x', 'y', 1)",
     ],
     "hours.days": [
-        "update hours_4.days set voided = '{{0,1,1}}' where voided is null",
-        "delete from hours_4.days",
-        "insert into hours_4.days values (1, '2026-01-01', 0, 0, 'x', '{}')",
+        "update hours_5.days set voided = '{{0,1,1}}' where voided is null",
+        "delete from hours_5.days",
+        "insert into hours_5.days values (1, '2026-01-01', 0, 0, 'x', '{}')",
     ],
     "hours.disqualified": [
-        "update hours_4.disqualified set voter = 'x'",
-        "delete from hours_4.disqualified",
-        "insert into hours_4.disqualified values ('x')",
+        "update hours_5.disqualified set voter = 'x'",
+        "delete from hours_5.disqualified",
+        "insert into hours_5.disqualified values ('x')",
     ],
     "hours.trends": [
-        "update hours_4.trends set net = 7",
-        "delete from hours_4.trends",
-        "insert into hours_4.trends values ('x', 'x', 'x', true, 0)",
+        "update hours_5.trends set net = 7",
+        "delete from hours_5.trends",
+        "insert into hours_5.trends values ('x', 'x', 'x', true, 0)",
     ],
-    "hours.trends_begin": ["update hours_4.trends_begin set hour = now()", "delete from hours_4.trends_begin"],
+    "hours.trends_begin": ["update hours_5.trends_begin set hour = now()", "delete from hours_5.trends_begin"],
     "bookmarks.bookmarks": [
         "update bookmarks_1.bookmarks set position = 1",
         "delete from bookmarks_1.bookmarks",
@@ -191,9 +191,18 @@ async def live(connection: Connection) -> dict[str, Any]:
     return found
 
 
+# As only a test's superuser can.
+LET_A_DAY_PASS = """
+alter table log.events disable trigger events_append_only;
+update log.events set recorded_at = recorded_at - interval '1 day'
+where position < (select max(position) from log.events where type = 'VoteCast');
+alter table log.events enable trigger events_append_only;
+"""
+
+
 @pytest.fixture
-async def full(committer: Committer, dsn: str) -> None:
-    """A log with events for every table, and views at its head."""
+async def full(committer: Committer, dsn: str, connection: Connection) -> None:
+    """A log with events for every table, the last vote a day after the others, and views at its head."""
     await add_three_tools(committer)
     await History(committer).do(
         [
@@ -205,6 +214,7 @@ async def full(committer: Committer, dsn: str) -> None:
             ("read", 0, "request", VOTERS[0]),
         ]
     )
+    await connection.execute(LET_A_DAY_PASS)
     await catch_up_all(dsn)
 
 

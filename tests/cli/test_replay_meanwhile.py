@@ -180,7 +180,7 @@ async def test_a_full_disk_is_said_and_leaves_the_live_views(
         await fill_year(dsn, 40_000, 50)
         await catch_up_all(dsn)
         connection = await asyncpg.connect(dsn)
-        before = await tables(connection, "hours_4")
+        before = await tables(connection, "hours_5")
         name = await connection.fetchval("select current_database()")
         for setting in disks.SETTINGS:
             await connection.execute(f"alter database {name} set {setting} = {disk.space}")
@@ -188,9 +188,9 @@ async def test_a_full_disk_is_said_and_leaves_the_live_views(
         for command in ("replay", "verify"):
             ran = shell(command, "hours", status=1)
             assert "disk is full" in ran.err and ran.err.count("\n") == 1, ran.err
-            assert await connection.fetchval("select to_regnamespace('hours_4_next')") is None
+            assert await connection.fetchval("select to_regnamespace('hours_5_next')") is None
         for setting in disks.SETTINGS:
             await connection.execute(f"alter database {name} reset {setting}")
-        assert await tables(connection, "hours_4") == before
+        assert await tables(connection, "hours_5") == before
         assert "nothing differs" in shell("replay", "hours", status=0).out
         await connection.close()

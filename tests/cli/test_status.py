@@ -168,7 +168,7 @@ async def test_overdue_jobs_are_a_problem(connection: Any, valkey_url: str) -> N
 
 
 @pytest.mark.parametrize(
-    "change", ["drop schema hours_4 cascade", "delete from public.ballotpress_migrations where number > 1"]
+    "change", ["drop schema hours_5 cascade", "delete from public.ballotpress_migrations where number > 1"]
 )
 async def test_an_old_schema_is_a_problem(connection: Any, change: str) -> None:
     """A missing view or migration is shown with the command that brings it; the rest is still there."""

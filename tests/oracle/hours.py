@@ -12,12 +12,15 @@ from tests.oracle.entries import Entry, Key, Row, Tables
 
 Change = tuple[Key, int, int]
 
+NEVER = datetime.min  # noqa: DTZ901 - it has no time zone there
+"""How the driver reads a time before all others."""
+
 
 class Hours:
     """Changes of tallies by hour: as counted then, and corrected, without the votes of voters disqualified at the end.
 
-    And the trend of each tool: its net votes since 7 days before the hour of the last event that changed a tally, and its tally
-    of then.
+    And the trend of each tool: its net votes since 7 days before the hour of the last event that changed a tally, its tally of
+    then, and its last hour. A tool that was never added is no tool, but has votes all the same.
     """
 
     concerns: tuple[type[Event], ...] = (
@@ -30,14 +33,14 @@ class Hours:
         self._votes: dict[str, list[Change]] = {}
         self._changes: dict[Change, Change] = {}
         self._tools: dict[str, Row] = {}
-        self._begin: datetime | None = None
+        self._last: datetime | None = None
 
     def take(self, entry: Entry) -> None:
         """Fold the next event in."""
         event = entry.event
         hour = entry.recorded_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         if isinstance(event, VoteCast | VoteRetracted | VoterDisqualified | VoterReinstated):
-            self._begin = hour - timedelta(days=7)
+            self._last = hour
         match event:
             case ToolAdded():
                 self._tools[event.tool] = {"tool": event.tool, "slug": event.slug, "category": event.category, "listed": True}
@@ -67,15 +70,40 @@ class Hours:
             if (voter,) not in self._disqualified:
                 for key, ship, skip in changes:
                     corrected[key] = (corrected[key][0] + ship, corrected[key][1] + skip)
-        begin = {} if self._begin is None else {(True,): {"only_row": True, "hour": self._begin}}
-        trends = {(tool,): {**row, "net": self._net(tool), **self._before(tool)} for tool, row in self._tools.items()}
+        begin = {} if self._last is None else {(True,): {"only_row": True, "hour": self._begin, "last_hour": self._last}}
+        unknown = {tool: {"tool": tool, "slug": "", "category": "", "listed": False} for tool, _ in self._hours}
+        trends = {
+            (tool,): {**row, "net": self._net(tool), **self._before(tool), **self._last_hour(tool, corrected)}
+            for tool, row in (unknown | self._tools).items()
+        }
         days = self._days(corrected)
         return {"days": days, "disqualified": self._disqualified, "trends": trends, "trends_begin": begin}
 
+    @property
+    def _begin(self) -> datetime | None:
+        return self._last and self._last - timedelta(days=7)
+
+    def _last_hour(self, tool: str, corrected: Mapping[Key, tuple[int, int]]) -> Row:
+        """Return the last hour of a tool."""
+        hour = max((hour for of, hour in self._hours if of == tool), default=NEVER)
+        row = self._hours.get((tool, hour), {"ship": 0, "skip": 0, "first_position": 0, "last_position": 0})
+        counts = corrected.get((tool, hour), (0, 0))
+        return {
+            "last_hour": hour,
+            "first_position": row["first_position"],
+            "last_position": row["last_position"],
+            "last_ship": row["ship"],
+            "last_skip": row["skip"],
+            "void_ship": row["ship"] - counts[0],
+            "void_skip": row["skip"] - counts[1],
+        }
+
     def _days(self, corrected: Mapping[Key, tuple[int, int]]) -> dict[Key, Row]:
-        """Return a row a tool and day, with its hours in order."""
+        """Return a row a tool and day, with its hours that are over in order."""
         days: dict[Key, Row] = {}
         for (tool, hour), row in sorted(self._hours.items()):
+            if hour == self._last:
+                continue
             first = row["first_position"]
             no_hours: Row = {"ship": 0, "skip": 0, "first_position": first, "hours": [], "voided": None}
             day = days.setdefault((tool, hour.date()), {"tool": tool, "day": hour.date(), **no_hours})

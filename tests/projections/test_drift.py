@@ -34,7 +34,7 @@ from tests.support.servers import database
 
 DRIFTS = {
     "cards": "update cards_4.tallies set ship = ship + 1 where tool = (select min(tool) from cards_4.tallies)",
-    "hours": "delete from hours_4.disqualified",
+    "hours": "delete from hours_5.disqualified",
     "bookmarks": "insert into bookmarks_1.bookmarks (visitor, tool, position) values ('v', 't', 1)",
     "reviews": "delete from reviews_2.reviews",
     "corrections": "update corrections_1.checkpoint set position = position + 1000",

@@ -116,12 +116,16 @@ async def must_count_ballots(connection: Connection, told: dict[str, Tables]) ->
         standing = [choice for (voter, on), choice in ballots.items() if on == tool and allowed[voter]]
         right = (standing.count("ship"), standing.count("skip"))
         days = [row for row in told["hours"].get("days", {}).values() if row["tool"] == tool]
+        ends = [row["last_hour"] for row in told["hours"].get("trends_begin", {}).values()]
+        last = [row for row in told["hours"]["trends"].values() if row["tool"] == tool and row["last_hour"] in ends]
         hours, voided = ([hour for row in days for hour in row[name] or ()] for name in ("hours", "voided"))
         tally = told["cards"].get("tallies", {}).get((tool,), {"ship": 0, "skip": 0})
         assert (tally["ship"], tally["skip"]) == right
-        assert tuple(sum(row[c] for row in days) for c in ("ship", "skip")) == right
-        assert tuple(sum(hour[c] for hour in hours) for c in (1, 2)) == right
-        assert tuple(sum(hour[c] for hour in voided) for c in (1, 2)) == (0, 0)
+        for at, choice in enumerate(("ship", "skip")):
+            of_last, void = (sum(row[f"{what}_{choice}"] for row in last) for what in ("last", "void"))
+            assert sum(row[choice] for row in days) + of_last == right[at]
+            assert sum(hour[at + 1] for hour in hours) + of_last == right[at]
+            assert sum(hour[at + 1] for hour in voided) + void == 0
 
 
 @pytest.mark.timeout(1200 + 3 * EXAMPLES)

@@ -50,9 +50,19 @@ insert into {cards}.pairs
 select 't' || case n % 2 when 0 then 1 else n end, 't' || case n % 2 when 0 then n else 2 end, n
 from generate_series(3, $1::integer) n
 """)
-BEGIN = named("insert into {hours}.trends_begin (hour) values (date_trunc('hour', now(), 'UTC') - interval '7 days')")
+BEGIN = named("""
+insert into {hours}.trends_begin (hour, last_hour)
+select hour - interval '7 days', hour from date_trunc('hour', now(), 'UTC') as hour
+""")
 LET_HOURS_PASS = named("""
-update {hours}.days d set day = d.day - 8 from {hours}.trends t where t.tool = d.tool and t.slug = $1
+with moved as (
+    update {hours}.trends t set last_hour = b.hour from {hours}.trends_begin b where t.slug = $1
+    returning t.tool, t.last_ship, b.last_hour - interval '8 days' as hour
+)
+insert into {hours}.days (tool, day, ship, skip, first_position, hours)
+select tool, (hour at time zone 'UTC')::date, last_ship, 0, 1,
+       array[array[date_part('hour', hour at time zone 'UTC')::integer, last_ship, 0, 0, 0]]
+from moved
 """)
 LET_BEGIN_PASS = named("update {hours}.trends_begin set hour = hour - interval '8 days'")
 FILL_VERDICTS = named("""

@@ -175,7 +175,7 @@ async def test_a_tally_of_the_past_reads_the_rest_of_one_hour(long_log: Connecti
 async def test_a_tally_is_explained_from_its_own_hours(long_log: Connection, dsn: str) -> None:
     """To explain a tool of one vote, the log is read in that vote's hour alone, and where the view has not been."""
     await catch_up(dsn, next(projection for projection in PROJECTIONS if projection.name == "hours"))
-    await long_log.execute("analyze hours_4.days")
+    await long_log.execute("analyze hours_5.days")
     read = await touched(long_log, history.CHANGES, "voted once", VOTES + 1, [], False)
     assert 0 < read <= 2 * SECONDS_AN_HOUR
     assert await touched(long_log, history.CHANGES, "voted once", VOTES + 1, [], True) >= VOTES

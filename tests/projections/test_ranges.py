@@ -223,7 +223,7 @@ async def test_an_event_that_fails_is_found_by_windows(dsn: str, connection: Any
 
 async def test_verify_by_ranges_leaves_nothing(year: str, long: Any) -> None:
     """A verify by several jobs finds a wrong row, and its parts are gone with it; those of a killed one go with the next."""
-    await long.execute("create schema hours_4_parts_99; create table hours_4_parts_99.ranges ()")
+    await long.execute("create schema hours_5_parts_99; create table hours_5_parts_99.ranges ()")
     wrong = "update {}.days set ship = ship {} 1 where day = (select min(day) from {}.days)"
     hours = BY_NAME["hours"]
     await long.execute(wrong.format(hours.schema, "+", hours.schema))
