@@ -31,10 +31,11 @@ from services.status.backups import SLOT, read_backups
 from tests.support import catalogs
 from tests.support.disks import mounted
 from tests.support.log import patient
-from tests.support.private_site import BOTH_WAYS, Site
+from tests.support.private_site import Site
 from tests.support.processes import PATIENCE, processes_naming
 from tests.support.runners import catch_up_all
 from tests.support.settings import clean_environ, environ
+from tests.support.standbys import both_ways
 
 PASSPHRASE = "correct horse battery"
 
@@ -260,7 +261,7 @@ async def test_the_status_says_how_old_the_backup_is_and_whether_the_archive_goe
         assert found.wrong() is not None and "stands still" in found.wrong()[0]
 
 
-@BOTH_WAYS
+@both_ways("live")
 async def test_a_drill_that_was_killed_is_cleaned_up_by_the_next(live: Site) -> None:
     """Its servers end with it; its folder, which looks like no home folder of a site, is removed by the next drill."""
     await write_backup(live.settings, Wanted(live.backups))

@@ -35,11 +35,12 @@ from services.newsletter.sent_marks import FOLDER
 from services.newsletter.subscribers import new_person
 from services.settings import Settings
 from tests.support.log import patient
-from tests.support.private_site import BOTH_WAYS, Site
+from tests.support.private_site import Site
 from tests.support.processes import PATIENCE
 from tests.support.runners import catch_up_all
 from tests.support.settings import environ
 from tests.support.sink import Sink
+from tests.support.standbys import both_ways
 
 ROUNDS = int(os.environ.get("BALLOTPRESS_RESTORE_ROUNDS", "2"))
 READERS = 150
@@ -139,7 +140,7 @@ async def until(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-@BOTH_WAYS
+@both_ways("live")
 async def test_restored_to_each_moment_around_a_send(live: Site, folder: Path) -> None:
     """Before it was compiled, between any two chunks, after the last: each reader has it once in the end."""
     world = World(folder / "kept")

@@ -6,11 +6,19 @@ from typing import Any
 import pytest
 
 from services.newsletter.schedule import Schedule
+from services.status import read
 from services.status.read import read_status
 from tests.support.parts import make_small
+from tests.support.processes import PATIENCE
 from tests.support.shell import Shell, Vote
 
 MONDAY = Schedule(0, 9, "UTC")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A status that gives no part up on a slow machine."""
+    monkeypatch.setattr(read, "LIMIT_PART", f"set local statement_timeout = '{PATIENCE:.0f}s'")
 
 
 async def wrong(connection: Any) -> list[tuple[str, str]]:

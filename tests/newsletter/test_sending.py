@@ -5,6 +5,7 @@ import email.policy
 import json
 from collections import Counter
 
+from emails.addresses import read_address
 from events.commands.imports import Imported, ImportSubscribers
 from events.commands.subscribers import EraseSubscriber, Unsubscribe
 from services.newsletter import gone_out, holds, issues, ledger
@@ -25,6 +26,15 @@ async def test_each_reader_gets_one_mail(room: Newsroom) -> None:
     digests = Counter(to for to, message in room.sink.mails if b"List-Id" in message)
     assert digests == {f"reader{n}@example.com": 1 for n in range(25)}
     assert (await issues.issue(room.database, number)).state == "settled"
+
+
+async def test_odd_but_legal_addresses_are_mailed(room: Newsroom) -> None:
+    """Quoted local parts, tags, and international domains arrive, unchanged but for the domain's spelling."""
+    odd = ['"odd one"@example.org', "o'hara+news@example.org", "x@ex\u00e4mple.ch"]
+    for address in odd:
+        await room.sign_up(read_address(address))
+    await room.deliver()
+    assert {to for to, _ in room.sink.mails} == {odd[0], odd[1], "x@xn--exmple-cua.ch"}
 
 
 async def test_an_issue_that_has_gone_out_is_recorded_once(room: Newsroom) -> None:

@@ -26,7 +26,7 @@ from services.person.table import IMPERSONAL, KEPT
 from tests.support import servers
 from tests.support.processes import PATIENCE, Instance, open_files, processes_naming, wait_for
 from tests.support.settings import SECRET_KEY, VAULT_KEY
-from tests.support.standbys import Pair
+from tests.support.standbys import Pair, both_ways
 
 pytestmark = pytest.mark.server
 
@@ -39,8 +39,6 @@ STEPS = (
 )
 """What every start says on its way, each in a line."""
 
-BOTH_WAYS = pytest.mark.parametrize("instance", [False, True], ids=["alone", "with a replica"], indirect=True)
-"""Runs a test with servers of `up`'s own, and once more on given ones: behind a replica, beside another machine's `up`."""
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="another user can only be tried out as root")
 
@@ -137,7 +135,7 @@ def guards(instance: Instance) -> list[int]:
     return processes_naming(instance.home, b"embedded.guard")
 
 
-@BOTH_WAYS
+@both_ways("instance")
 def test_an_up_killed_while_it_starts_leaves_nothing(instance: Instance) -> None:
     """An `up` killed at any moment of its start leaves nothing running; nothing stops the next one, which says each step."""
     has_servers = "DATABASE_URL" in instance.environ
@@ -283,7 +281,7 @@ def test_what_dies_is_started_again(shared: Instance, server: str) -> None:
     assert wait_for(lambda: answers(shared) and shared.status("/health/ready") == 200)
 
 
-@BOTH_WAYS
+@both_ways("instance")
 def test_a_killed_up_leaves_nothing_and_the_next_one_works(shared: Instance) -> None:
     """After SIGKILL of `up`, and of its guard before, nothing runs any more; the next `up` serves what was there."""
     (killed,) = guards(shared)

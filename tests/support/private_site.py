@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import pytest
 
 from events.log import postgres
 from services.backup.archive import keep_archive
@@ -21,8 +20,6 @@ from tests.support.processes import PATIENCE
 from tests.support.settings import settings
 from tests.support.survival import two_apis
 
-BOTH_WAYS = pytest.mark.parametrize("live", [False, True], ids=["alone", "with a replica"], indirect=True)
-"""Runs a test on a database alone, and once more behind a synchronous replica, with two API processes beside it."""
 CAUGHT_UP = """
 select coalesce(bool_or(r.flush_lsn >= pg_current_wal_flush_lsn()), false) from pg_stat_replication r
 where r.application_name = 'ballotpress/backup'

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from services.embedded.account import Account, own, server_account
 from tests.support import servers
@@ -20,6 +21,11 @@ STANDBY = "standby"
 """What a standby calls itself, as `synchronous_standby_names` names it."""
 
 _STATE = "select max(sync_state) from pg_stat_replication where state = 'streaming'"
+
+
+def both_ways(fixture: str) -> pytest.MarkDecorator:
+    """Return what runs a test on a server alone, and once more behind a synchronous replica, as the fixture makes them."""
+    return pytest.mark.parametrize(fixture, [False, True], ids=["alone", "with a replica"], indirect=True)
 
 
 class Pair:

@@ -11,7 +11,6 @@ from typing import Any
 import asyncpg
 import httpx
 import msgspec
-import pytest
 
 from events.registry import REGISTRY
 from projections.registry import PROJECTIONS
@@ -29,8 +28,7 @@ from tests.support.runners import until
 from tests.support.settings import SECRET_KEY, UNLIMITED, environ
 from tests.support.standbys import Pair
 
-BOTH_WAYS = pytest.mark.parametrize("place", [False, True], ids=["alone", "with a replica"], indirect=True)
-"""Runs a test on a server alone, and once more behind a synchronous replica, with two API processes beside it."""
+BOTH_WAYS = standbys.both_ways("place")
 TOOLS = 20
 PART = 40
 """Positions in a part: a kill finds parts being made."""

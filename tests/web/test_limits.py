@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from ipaddress import ip_network
 from subprocess import Popen
 
 import msgspec
@@ -207,3 +208,19 @@ async def test_no_answer_waits_for_a_stalled_valkey(dsn: str, own_valkey: tuple[
         finally:
             os.kill(process.pid, signal.SIGCONT)
     assert [taken.status_code, shown.status_code, left.status_code] == [202, 200, 303]
+
+
+async def test_new_visitors_are_limited_by_network(dsn: str, valkey_url: str) -> None:
+    """One network can't make visitors without end; who has a token isn't counted, nor is another network."""
+    given = settings(dsn, valkey_url, new_visitors_per_hour=2, trusted_proxies=(ip_network("192.0.2.0/24"),))
+    async with site_client(given) as made:
+
+        async def visit(network: str, **headers: str) -> int:
+            made.cookies.clear()
+            answer = await made.post("/v1/visitors", headers={"X-Forwarded-For": f"{network}.9", **headers})
+            return answer.status_code
+
+        assert [await visit("198.51.100") for _ in range(3)] == [201, 201, 429]
+        assert await visit("203.0.113") == 201
+        token = (await made.post("/v1/visitors", headers={"X-Forwarded-For": "203.0.113.10"})).json()["token"]
+        assert [await visit("203.0.113", Authorization=f"Bearer {token}") for _ in range(3)] == [200, 200, 200]

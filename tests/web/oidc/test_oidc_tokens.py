@@ -2,39 +2,16 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from services.operators import provider as providers
 from services.settings import Settings
-from tests.support.oidc import CLIENT, FIRST, Key, Provider, providing
-from tests.support.oidc_browser import TOKEN, Browser, browsing, failures, said
-from tests.support.settings import settings
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    """A provider."""
-    with providing() as made:
-        yield made
-
-
-@pytest.fixture
-def given(dsn: str, valkey_url: str, provider: Provider) -> Settings:
-    """The settings of a site whose operators sign in there."""
-    return settings(dsn, valkey_url, operator_tokens=(TOKEN,), signing_in=provider.given)
-
-
-@pytest.fixture
-async def browser(given: Settings, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Browser]:
-    """A browser."""
-    monkeypatch.setattr(providers, "PAUSE_SECONDS", 0.0)
-    async with browsing(given, provider) as made:
-        yield made
+from tests.support.oidc import CLIENT, FIRST, Key, Provider
+from tests.support.oidc_browser import Browser, browsing, failures, said
 
 
 def _hmac_with_the_public_key(claims: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ import html
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,33 +12,11 @@ import httpx
 import pytest
 
 from services.operators import fetching
-from services.operators import provider as providers
 from services.setting_groups import GroupScopes
 from services.settings import Settings
-from tests.support.oidc import CLIENT, Provider, providing
+from tests.support.oidc import CLIENT, Provider
 from tests.support.oidc_browser import TOKEN, Browser, browsing, failures, said
 from tests.support.settings import settings
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    """A provider."""
-    with providing() as made:
-        yield made
-
-
-@pytest.fixture
-def given(dsn: str, valkey_url: str, provider: Provider) -> Settings:
-    """The settings of a site whose operators sign in there."""
-    return settings(dsn, valkey_url, operator_tokens=(TOKEN,), signing_in=provider.given)
-
-
-@pytest.fixture
-async def browser(given: Settings, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Browser]:
-    """A browser."""
-    monkeypatch.setattr(providers, "PAUSE_SECONDS", 0.0)
-    async with browsing(given, provider) as made:
-        yield made
 
 
 async def test_a_group_opens_its_scopes(browser: Browser, provider: Provider, connection: Any) -> None:
