@@ -8,8 +8,9 @@ import msgspec
 from asyncpg import Connection, Pool
 
 from events import ballots
-from events.log.event import Registry
+from events.log.event import Event, Recorded, Registry
 from projections.registry import named
+from projections.served import TIME_OF
 
 _EVENTS: Final = Registry(ballots.EVENTS)
 
@@ -52,6 +53,11 @@ def _own(
 ) -> OwnEntry:  # fmt: skip
     made = entry or ballots.public_entry(_EVENTS.decode(type_, 1, data), at)
     return OwnEntry(position, at, tool, choice, made, slug, name, listed)
+
+
+async def entry(database: "Connection[Any] | Pool[Any]", last: Recorded[Event]) -> bytes:
+    """Return the entry of a ballot's last event, made from that: an archived one need not be read from its file."""
+    return ballots.public_entry(last.event, await database.fetchval(TIME_OF, last.position)).encode()
 
 
 async def is_out(database: "Connection[Any] | Pool[Any]", voter: str) -> bool:

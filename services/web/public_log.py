@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from events import ballots
-from projections import merkle
+from projections import merkle, own_ballots
 from services.proof.checkpoint import Proof, proof_text
 from services.proof.packs import ENTRIES as PACK_ENTRIES
 from services.web.http.answers import FOR_EVER, Answer, Versioned, encoder
@@ -160,6 +160,7 @@ async def get_vote_proof(call: Call) -> Answer:
         raise NotFound("You have not voted on this tool.")
     checkpoint = await call.site.tree.covering(last.position, call.network)
     index = last.position - 1
-    hashes, entry = await call.site.tree.inclusion(index, checkpoint.size), await call.site.tree.entry(last.position)
+    hashes = await call.site.tree.inclusion(index, checkpoint.size)
+    entry = await own_ballots.entry(call.site.database, last)
     text = proof_text(Proof(entry, index, hashes, checkpoint))
     return Versioned(text.encode(), cache=(), media=TEXT).answer(call.head.get(b"if-none-match"))
