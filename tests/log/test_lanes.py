@@ -171,7 +171,7 @@ async def test_a_process_killed_with_two_batches_in_flight_loses_no_answer(dsn: 
         command = [sys.executable, "-m", "tests.support.doomed_voters", dsn]
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
-        for _ in range(randrange(1, 400)):
+        for _ in range(randrange(2000, 5000)):
             await process.stdout.readline()
         process.kill()
         lines = (await process.communicate())[0].splitlines()[:-1]
