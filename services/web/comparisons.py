@@ -1,11 +1,13 @@
 """Comparisons: any two listed tools side by side, and the list of announced pairs."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import Final
 
 import msgspec
 
+from events.log.ids import SLUG
 from projections import related, tools
 from projections.comparison import Score, compare, splits
 from projections.tally import Community
@@ -48,6 +50,10 @@ class PairsPage(msgspec.Struct, frozen=True):
     next: str | None
 
 
+class PairNotFound(NotFound):
+    """A comparison needs two different tools that are listed; the words name the one that isn't."""
+
+
 async def read_pairs(call: Call, query: ListQuery) -> tuple[Sequence[Pair], str | None]:
     """Return a page of the announced pairs, newest first, and the cursor of the next page."""
     return await page_of(call, "comparisons", query, int, partial(tools.pairs, call.site.reading))
@@ -62,7 +68,7 @@ async def read_comparison(site: Site, pair: str) -> tuple[CachedCard, CachedCard
     found = await site.cards.find_any([slug for way in ways for slug in way])
     open_ways = [(found[a], found[b]) for a, b in ways if a in found and b in found and found[a].tool != found[b].tool]
     if not open_ways:
-        raise NotFound("No two different listed tools have these slugs.")
+        raise PairNotFound(_said_missing(ways, found))
     if len(open_ways) > 1:
         known = await tools.announced(site.reading, [(a.tool, b.tool) for a, b in open_ways])
         # Stable: shortest left first among equals.
@@ -71,6 +77,15 @@ async def read_comparison(site: Site, pair: str) -> tuple[CachedCard, CachedCard
     if _pair(chosen) != pair:
         raise ToolMoved(pair, _pair(chosen))
     return chosen
+
+
+def _said_missing(ways: Sequence[tuple[str, str]], found: Collection[str]) -> str:
+    """Return which of two tools isn't listed: of several ways to read their slugs, by the one of which most are."""
+    way = max(ways, key=lambda way: sum(slug in found for slug in way), default=())
+    missing = [f"“{slug}”" for slug in way if slug not in found]
+    if not missing or not all(re.match(SLUG, slug) for slug in way):
+        return "No two different listed tools have these slugs."
+    return f"There is no tool {' and no tool '.join(missing)} here."
 
 
 def _pair(tools: tuple[CachedCard, CachedCard]) -> str:

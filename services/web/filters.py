@@ -69,8 +69,8 @@ def interval(tally: Community) -> str:
 
 
 def flips(tally: Community) -> str:
-    """Write how many voters would have to change sides to flip a tally; nothing without votes."""
-    if tally.flips_to_change is None:
+    """Write how many voters would have to change sides to flip a tally; nothing while it is too early to call."""
+    if tally.flips_to_change is None or not (tally.settled or tally.verdict):
         return ""
     voters = "1 voter" if tally.flips_to_change == 1 else f"{tally.flips_to_change:,} voters"
     return f"{voters} changing sides would flip it"

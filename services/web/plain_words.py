@@ -6,6 +6,7 @@ Programs get the problem's own words and pointers instead.
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from services.web.comparisons import PairNotFound
 from services.web.http.bodies import NAME_MOST, PROSE_LEAST, PROSE_MOST, REASON_MOST, WORDS_MOST
 from services.web.http.problems import BadInput, Kind, words_of
 
@@ -67,7 +68,8 @@ def detail_for(error: Exception, kind: Kind, *, is_form: bool) -> str:
     """Return the sentence that a page of a refusal begins with."""
     if isinstance(error, BadInput) and error.errors:
         return _BAD_FORM if is_form else _BAD_ADDRESS
-    return _WORDS.get(kind.name) or words_of(error, kind)
+    own = words_of(error, kind)
+    return own if isinstance(error, PairNotFound) else _WORDS.get(kind.name) or own
 
 
 def faults_for(error: Exception, *, is_form: bool) -> Sequence[str]:

@@ -6,8 +6,13 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from events.log.committer import Committer
+from projections.tally import community
 from services.clock import fresh_id
+from services.web.filters import flips
 from services.web.http.auth import VisitorTokens, visitor_cookie
+from tests.support.log import add_tools
+from tests.support.runners import catch_up_all
 from tests.support.settings import SECRET_KEY, settings
 from tests.support.sites import client
 
@@ -80,3 +85,20 @@ def speaks_plainly(html: str) -> bool:
     assert "<h1>" in main
     words = ("`", "Expected", "Object missing", "slug", "cursor", "$.", "Invalid enum", "token", "/v1/", "display_name", "JSON")
     return not [word for word in words if word in main.replace("?token=", "")]
+
+
+async def test_a_comparison_names_the_tool_that_is_not_there(http: httpx.AsyncClient, committer: Committer, dsn: str) -> None:
+    """The reader learns which of the two it is, and nothing that is no slug is said again."""
+    await add_tools(committer, "here", "there")
+    await catch_up_all(dsn)
+    assert "There is no tool “gone” here." in (await http.get("/compare/here-vs-gone")).text
+    assert "There is no tool “gone” here." in (await http.get("/compare/gone-vs-there")).text
+    assert "There is no tool “gone” and no tool “away” here." in (await http.get("/compare/gone-vs-away")).text
+    assert "No two different listed tools" in (await http.get("/compare/here-vs-here")).text
+    assert "GONE" not in (await http.get("/compare/here-vs-GONE")).text
+
+
+def test_what_would_flip_a_tally_is_said_of_one_that_is_called() -> None:
+    """Of a tally that it is too early to call nothing could be flipped."""
+    assert flips(community(3, 1)) == "" and flips(community(0, 0)) == ""
+    assert flips(community(90, 10)) == "41 voters changing sides would flip it"

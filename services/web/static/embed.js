@@ -115,9 +115,9 @@ button { font: 600 .9375rem system-ui, sans-serif; min-height: 2.75rem; padding:
       this.percent.textContent = c.total ? `${c.ship_percent}% ship` : "No votes yet";
       this.percent.className = c.verdict ? "" : "few";
       this.line.textContent = `${count(c.total, "vote")} · ${c.ship} ship / ${c.skip} skip`;
-      const flips = c.total ? ` · ${count(c.flips_to_change, "voter")} changing sides would flip it` : "";
       this.called.hidden = !c.total;
       const word = WORDS[c.settled || c.verdict];
+      const flips = word ? ` · ${count(c.flips_to_change, "voter")} changing sides would flip it` : "";
       this.called.textContent = word ? `${word}, ${c.settled ? "settled" : "so far"}` : "Too early to call";
       this.sure.textContent = (c.interval ? ` · 95% ${c.interval[0].toFixed(1)}–${c.interval[1].toFixed(1)}%` : "") + flips;
     }

@@ -24,7 +24,7 @@
     interval: c.interval
       ? `95% interval ${c.interval[0].toFixed(1)}–${c.interval[1].toFixed(1)}% ship`
       : "",
-    flips: c.flips_to_change === null ? "" : `${count(c.flips_to_change, "voter")} changing sides would flip it`,
+    flips: c.flips_to_change === null || !word(c) ? "" : `${count(c.flips_to_change, "voter")} changing sides would flip it`,
   });
   const line = (c) => (c.total ? `${c.ship_percent}% ship · ${c.ship} ship / ${c.skip} skip` : "No community votes yet");
 

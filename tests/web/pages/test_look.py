@@ -182,6 +182,15 @@ def test_a_comparison_answers_in_its_first_window(
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("path", ["/compare/dovecrate-vs-n8n", "/tools/aider", "/integrity", "/settled", "/", "/tools"])
+def test_letters_of_twice_the_size_fit_a_phone(window: Windows, base: str, path: str) -> None:
+    """At 360 pixels with text of 200 % nothing makes the page wider than the window."""
+    page = window(viewport={"width": 360, "height": 800})
+    page.goto(base + path)
+    page.evaluate("() => { document.documentElement.style.fontSize = '200%'; }")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
+
+
 def test_no_table_of_operators_is_cut_on_a_phone(window: Windows, base: str, token: str) -> None:
     """At 360 pixels each cell of the views' table lies inside the window and says what it is of."""
     page = window(viewport={"width": 360, "height": 800})
