@@ -59,7 +59,7 @@ async def test_nothing_is_taken_from_under_a_comparison(dsn: str, connection: An
     """A part that somebody reads isn't taken away: what is packed waits for the next run."""
     async with Present(dsn) as parts, parts.reader() as reader:
         await reader.ensure(0, SIZE)
-        with pytest.raises(ArchiveRefused, match=r"reads the log: wait for it\. Part 0 is packed"):
+        with pytest.raises(ArchiveRefused, match=r"for a rebuild or a comparison: wait for it\. Part 0 is packed"):
             await archive(connection, tmp_path)
     assert (await archive(connection, tmp_path)).state == "packed"
 
