@@ -2,6 +2,7 @@
 
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -45,6 +46,8 @@ def outbox(site: httpx.Client) -> list[str]:
 def test_an_installed_wheel_comes_up_to_a_first_vote_and_a_first_mail(installed: Instance) -> None:
     """`ballotpress up` of the wheel takes a vote and files a confirmation mail; stopped, it leaves nothing running."""
     assert installed.command("--version").stdout.split()[-1] == PYPROJECT["project"]["version"]
+    verifier = Path(installed.program[0]).with_name("ballotpress-verify")
+    assert subprocess.run((verifier, "--help"), capture_output=True, timeout=60, check=True).stdout.startswith(b"usage: ")
     installed.start().ready()
     with calling.Client(base_url=f"http://127.0.0.1:{installed.port}", timeout=30) as site:
         token = site.post("/v1/visitors").json()["token"]

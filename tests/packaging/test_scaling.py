@@ -6,7 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,10 +16,11 @@ from services.cli import commands
 from services.settings import VARIABLES, read_settings
 from tests.packaging.project import ROOT
 from tests.packaging.systemd import PROGRAM, UNITS, analyze, analyzed
-from tests.support import nginx, servers
+from tests.support import nginx, servers, standbys
 from tests.support.http import wait_until_ready
 from tests.support.processes import COMMAND, PATIENCE, free_port, started
 from tests.support.settings import UNLIMITED, environ, variables
+from tests.support.standbys import Pair
 
 TEXT = (ROOT / "docs" / "scaling.md").read_text()
 LINES = [line for block in re.findall(r"^```\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL) for line in block.splitlines()]
@@ -35,12 +36,13 @@ UNIT_LINES = of("cd ", "sed ", "systemctl ")
 NGINX_LINES = of("server ")
 CURL_LINES = of("curl ")
 OUR_LINES = of("ballotpress ")
-SETTINGS = of("READ_DATABASE_URL=")
+SETTINGS = of("READ_DATABASE_URL=", "DATABASE_URL=")
+SQL_LINES = of("alter system ", "select ")
 
 
 def test_every_command_is_run_here() -> None:
     """A line that is added to the page is run by one of the tests below, or this one fails."""
-    assert sorted(LINES) == sorted([*UNIT_LINES, *NGINX_LINES, *CURL_LINES, *OUR_LINES, *SETTINGS])
+    assert sorted(LINES) == sorted([*UNIT_LINES, *NGINX_LINES, *CURL_LINES, *OUR_LINES, *SETTINGS, *SQL_LINES])
 
 
 @pytest.fixture
@@ -145,4 +147,23 @@ def test_settings_are_taken_as_they_stand(line: str) -> None:
     """The setting exists, and its value is one."""
     name, _, value = line.partition("=")
     assert name in VARIABLES
-    assert read_settings(variables("postgresql:///x", "redis://127.0.0.1") | {name: value}).read_database_url == value
+    read = read_settings(variables("postgresql:///x", "redis://127.0.0.1") | {name: value})
+    assert getattr(read, name.lower()) == value
+
+
+@pytest.mark.postgres
+async def test_a_standby_takes_over_by_the_lines_that_are_given(pair: Pair) -> None:
+    """The first are for the primary, which then waits for a standby of this name; the last makes the standby take writes."""
+    *first, last = SQL_LINES
+    for line in first:
+        await standbys.value(pair.one(pair.primary), line)
+    assert await standbys.value(pair.one(pair.primary), "show synchronous_standby_names") == "db2"
+    assert await standbys.value(pair.one(pair.standby), last) is True
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """A primary with its standby, of this test's own."""
+    with standbys.pair() as made:
+        made.clone()
+        yield made

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +18,7 @@ from events.commands.quarantine import DropEvent
 from events.commands.voters import CorrectVoters
 from events.log.committer import Committer
 from events.log.event import Event
+from events.registry import REGISTRY
 from projections.cards import tallies_at_head
 from services.clock import fresh_id
 from services.newsletter import issues
@@ -288,6 +291,22 @@ def test_every_event_that_an_operator_can_cause_has_words() -> None:
     assert all(TYPES[kind] or ACTS_OF[kind] for kind in NAMED) and (*NAMED, "others") == KINDS
     assert {*KINDS} - {"sessions", "mail", "webhooks", "upkeep"} == LOGGED
     assert set(SCOPES.values()) <= ALL_SCOPES
+
+
+OTHERS = {
+    "BookmarksJoined", "IssueSent", "PreferencesSet", "ReviewEdited", "ReviewPlaced", "ReviewReported", "ReviewSubmitted",
+    "SubscriberSuppressed", "SubscriptionConfirmed", "SubscriptionRequested", "TimeZoneSet", "ToolBookmarked",
+    "UnsubscribeUndone", "Unsubscribed", "VoteCast", "VoteRetracted",
+}  # fmt: skip
+"""The types of what visitors, readers and the worker do."""
+
+
+def test_the_manual_names_all_that_is_told_of() -> None:
+    """Its table has every kind with every type of it, and each event of ours is there or nobody's at a desk."""
+    manual = (Path(__file__).parents[2] / "docs" / "operators.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ((?:`[\w-]+`(?:, )?)+) \|$", manual, re.MULTILINE)
+    assert {kind: re.findall(r"[\w-]+", types) for kind, types in rows} == {k: [*TYPES[k], *ACTS_OF[k]] for k in NAMED}
+    assert {name for name in REGISTRY.types if name not in DEEDS} == OTHERS
 
 
 def _subclasses(type_: type) -> set[type]:
