@@ -53,10 +53,13 @@ hours as (
            coalesce(sum(case when $3 then p.corrected_skip else p.skip end), 0) as skip
     from (select s.until, (s.until at time zone 'UTC')::date as day from side s) s
     cross join lateral (
-        select d.ship, d.skip, d.corrected_ship, d.corrected_skip from {hours}.daily d where d.tool = $1 and d.day < s.day
+        select d.ship, d.skip, d.corrected_ship, d.corrected_skip from {hours}.daily_over d where d.tool = $1 and d.day < s.day
         union all
         select h.ship, h.skip, h.corrected_ship, h.corrected_skip
-        from {hours}.hours h where h.tool = $1 and h.day = s.day and h.hour < s.until
+        from {hours}.hours_over h where h.tool = $1 and h.day = s.day and h.hour < s.until
+        union all
+        select l.ship, l.skip, l.corrected_ship, l.corrected_skip
+        from {hours}.last_hours l where l.tool = $1 and l.hour < s.until
     ) p
 ),
 changes as (

@@ -66,23 +66,26 @@ left join lateral (
     from unnest(d.voided[:][1:1]) with ordinality as o(hour, i) where o.hour = h.hour
 ) v on d.voided is not null;
 
-create view hours as
-select tool, day, n, hour, ship, skip, corrected_ship, corrected_skip, first_position, last_position from hours_over
-union all
-select t.tool, (b.last_hour at time zone 'UTC')::date, date_part('hour', b.last_hour at time zone 'UTC')::integer, b.last_hour,
-       t.last_ship, t.last_skip, t.last_ship - t.void_ship, t.last_skip - t.void_skip, t.first_position, t.last_position
-from trends_begin b join trends t on t.last_hour = b.last_hour;
-
-create view daily as
+create view daily_over as
 select d.tool, d.day, d.ship, d.skip, d.ship - coalesce(v.ship, 0) as corrected_ship, d.skip - coalesce(v.skip, 0) as corrected_skip
 from days d
 left join lateral (
     select sum(d.voided[o.i][2]) as ship, sum(d.voided[o.i][3]) as skip
     from unnest(d.voided[:][1:1]) with ordinality as o(hour, i)
-) v on d.voided is not null
-union all
-select t.tool, (b.last_hour at time zone 'UTC')::date, t.last_ship, t.last_skip, t.last_ship - t.void_ship, t.last_skip - t.void_skip
+) v on d.voided is not null;
+
+create view last_hours as
+select t.tool, (b.last_hour at time zone 'UTC')::date as day, date_part('hour', b.last_hour at time zone 'UTC')::integer as n,
+       b.last_hour as hour, t.last_ship as ship, t.last_skip as skip, t.last_ship - t.void_ship as corrected_ship,
+       t.last_skip - t.void_skip as corrected_skip, t.first_position, t.last_position
 from trends_begin b join trends t on t.last_hour = b.last_hour;
+
+create view hours as select * from hours_over union all select * from last_hours;
+
+create view daily as
+select * from daily_over
+union all
+select tool, day, ship, skip, corrected_ship, corrected_skip from last_hours;
 
 -- indexes: what the lists are read from; no step needs them, so a rebuild makes them at its end. Live, the step `changes` is glad of
 -- the first
