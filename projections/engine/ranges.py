@@ -5,6 +5,7 @@ themselves change in one transaction, which merges all ranges, moves the checkpo
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +21,8 @@ from projections.engine import window
 from projections.engine.folding import Progress, Work, places
 from projections.engine.projection import LOCK_CLASS, TAKE, connect_patiently, drop, work_in
 from projections.engine.runner import TRANSIENT
+
+logger = logging.getLogger(__name__)
 
 FEWEST = 2
 """Ranges below which a log is folded window by window."""
@@ -85,7 +88,8 @@ class Ranges:
                 pass
         except TRANSIENT:
             raise
-        except (asyncpg.PostgresError, window.HoleInLog, window.EventTypeUnknown):
+        except (asyncpg.PostgresError, window.HoleInLog, window.EventTypeUnknown) as error:
+            logger.warning("the ranges of %s are given up for windows: %s", self._projection.name, error)
             await forget(connection)
             return False
         return True

@@ -203,7 +203,9 @@ def _stop_after(ranges: int) -> Any:
     return report
 
 
-async def test_an_event_that_fails_is_found_by_windows(dsn: str, connection: Any, committer: Committer) -> None:
+async def test_an_event_that_fails_is_found_by_windows(
+    dsn: str, connection: Any, committer: Committer, caplog: pytest.LogCaptureFixture
+) -> None:
     """Ranges know no event by itself: one that can't be folded halts the rebuild at its position, as a window's does."""
     await add_three_tools(committer)
     await History(committer).do([("vote", voter, 0, "ship") for voter in VOTERS])
@@ -217,6 +219,8 @@ async def test_an_event_that_fails_is_found_by_windows(dsn: str, connection: Any
         with pytest.raises(Halted) as halted:
             await rebuild.catch_up()
         assert halted.value.position == bad
+        assert f"the ranges of {projection.name} are given up for windows" in caplog.text
+        caplog.clear()
         assert await connection.fetchval(PARTS) == 0
         await rebuild.abandon()
 
