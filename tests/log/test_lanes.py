@@ -12,14 +12,16 @@ import asyncpg
 import pytest
 
 from events.ballots import VoteCast
+from events.catalog import ToolUnlisted
 from events.commands.ballots import CastVote
-from events.log import conditional, lane, postgres
+from events.log import conditional, ids, lane, postgres
 from events.log.cadence import Cadence
 from events.log.committer import Committer, LogUnavailable
+from events.log.transaction import Known, decide_and_append, follow_all
 from events.registry import REGISTRY
 from tests.support.catalogs import new_id
 from tests.support.doomed_voters import ByHalves
-from tests.support.log import add_tools, patient
+from tests.support.log import add_tools, append, patient
 from tests.support.runners import until
 
 KILLS = int(os.environ.get("BALLOTPRESS_TEST_KILLS", "3"))
@@ -199,6 +201,29 @@ async def test_a_crowd_goes_as_one_without_a_second_session(dsn: str, connection
             patched.setattr(postgres, "connect_appender", refuse)
             assert not await has_two()
         await until(has_two)
+
+
+async def test_a_tool_leaves_while_a_crowd_goes_by_halves(dsn: str, connection: Any) -> None:
+    """One half is brought up to the listing while the other, decided on the last one, is in flight: that decides anew."""
+    async with patient(dsn) as other:
+        tools, voter = await add_tools(other, "b", "c"), new_id()
+        await other.submit(CastVote(voter, "c", "ship"))
+        known, chances = Known(REGISTRY), conditional.Chances()
+        first, second = [await postgres.connect_appender(dsn) for _ in range(2)]
+        await follow_all(first, REGISTRY, known)
+        known.room = await connection.fetchval("select max(last_position) from log.parts")
+        await other.submit(append((ids.stream_of(tools["b"]), ToolUnlisted(tool=tools["b"]))))
+        await first.execute("begin; select from log.lock_and_read('{}')")
+        votes = [CastVote(new_id(), "b", "ship"), CastVote(voter, "c", "skip")]
+        in_flight = asyncio.ensure_future(conditional.append(second, REGISTRY, known, votes, chances, lambda: None))
+        while not await connection.fetchval(WAITING):
+            await asyncio.sleep(0.01)
+        await decide_and_append(first, REGISTRY, known, [CastVote(new_id(), "c", "ship")])
+        await first.execute("commit")
+        with pytest.raises(conditional.NeedsLock):
+            await in_flight
+        first.terminate()
+        second.terminate()
 
 
 def test_a_crowd_goes_by_halves_where_that_pays() -> None:
