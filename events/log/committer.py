@@ -99,11 +99,12 @@ class Committer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Commit what is queued, then stop."""
+        """Commit what is queued, then stop; refuse what could not be committed in time."""
         deadline = monotonic() + self._patience
         while (self._queue or self._first.waiting or self._second.waiting) and monotonic() < deadline:
             await asyncio.sleep(0.01)
         await end(*self._tasks, *self._large)
+        _refuse([*self._first.waiting, *self._second.waiting, *self._queue], LogUnavailable("this process stops"))
         for flight in (self._first, self._second):
             await flight.lane.disconnect()
 

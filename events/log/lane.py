@@ -101,7 +101,7 @@ class Lane:
         """Return the session; open one if there is none."""
         if self._connection is None or self._connection.is_closed():
             self._connection = await postgres.connect_appender(self._common.dsn)
-            self._common.known.room = 0  # a part that an earlier session made may have gone with its transaction
+            self._common.known.room = 0  # another server may lack the newest part
         return self._connection
 
     async def disconnect(self) -> None:
@@ -167,7 +167,7 @@ class Lane:
         if commands[0].seconds is not None:  # exclusive, and allowed to hold the head for longer than a batch of votes
             await connection.execute(store.ALLOW_SECONDS, f"{commands[0].seconds}s")
         try:
-            outcomes, appended = await decide_and_append(connection, common.registry, common.known, commands)
+            outcomes, appended, room = await decide_and_append(connection, common.registry, common.known, commands)
         except ListingBehind:
             await connection.execute("rollback")
             await follow_all(connection, common.registry, common.known)
@@ -183,6 +183,7 @@ class Lane:
         commit = common.begin()
         try:
             await connection.execute("commit and chain" if goes_on else "commit")
+            common.known.room = room  # not before: a part that was made goes with its transaction
             if appended is not None:
                 await self._tell(commit, appended)
         finally:

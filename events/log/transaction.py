@@ -182,13 +182,16 @@ class Batch:
 
 async def decide_and_append(
     connection: "Connection[Any]", registry: Registry, known: Known, commands: Sequence[Command[Any]]
-) -> tuple[list[Outcome], Appended | None]:
+) -> tuple[list[Outcome], Appended | None, int]:
     """Run a batch in the transaction that has begun; return each command's receipt or refusal, and what it appended.
 
-    Brings the listing up to the head. Raises ListingBehind if that takes too long, WentBack, and whatever the server raises.
+    And return the last position that there is room for once it is committed. Brings the listing up to the head. Raises
+    ListingBehind if that takes too long, WentBack, and whatever the server raises.
     """
     batch, named = await _read(connection, registry, known, commands)
-    return decide(batch, commands, named), await _append(connection, known, batch)
+    outcomes = decide(batch, commands, named)
+    room = known.room if batch.position <= known.room else await parts.make_room(connection, batch.position)
+    return outcomes, await _append(connection, batch), room
 
 
 def decide(batch: Batch, commands: Sequence[Command[Any]], named: Sequence[Reads | Exception]) -> list[Outcome]:
@@ -310,10 +313,8 @@ async def _look_up(connection: "Connection[Any]", batch: Batch, command: Command
     return reads
 
 
-async def _append(connection: "Connection[Any]", known: Known, batch: Batch) -> Appended | None:
+async def _append(connection: "Connection[Any]", batch: Batch) -> Appended | None:
     appended = None
-    if batch.position > known.room:
-        known.room = await parts.make_room(connection, batch.position)
     if batch.events:
         recorded_at = await connection.fetchval(store.APPEND, *batch.columns(), batch.listing_position)
         appended = Appended(batch.events, history.Mark(batch.position, recorded_at, batch.events[-1].stream))

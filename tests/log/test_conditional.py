@@ -19,12 +19,26 @@ from events.log.committer import Committer
 from events.log.event import UnknownEvent
 from events.registry import REGISTRY
 from tests.support.catalogs import new_id
-from tests.support.log import add_tools, append, go_back, patient
+from tests.support.doomed_voters import ByHalves
+from tests.support.log import Append, add_tools, append, go_back, patient, tool_added
 from tests.support.parts import make_small
 
 RACES = int(os.environ.get("BALLOTPRESS_TEST_RACES", "40"))
 
+SIZE = 30
+"""Positions of a part."""
+
+SESSIONS = "select count(*) from pg_stat_activity where application_name = 'ballotpress-log' and datname = current_database()"
+SLEEPING = "select exists (select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database())"
+
 Meddling = Callable[["asyncpg.Connection[Any]"], Awaitable[Any]]
+
+
+class Fails(Append, frozen=True):
+    """A command whose transaction fails a moment after it has appended its events."""
+
+    def decide(self, seen: Seen) -> Decision[None]:
+        return Decision(events=self.events, value=None, effects=[Effect("select 1 / (count(*) - 1) from pg_sleep(0.5)")])
 
 
 class Meddled(CastVote, frozen=True):
@@ -61,7 +75,7 @@ def happens(dsn: str) -> Iterator[list[Meddling]]:
 @pytest.fixture
 async def dsn(dsn: str, connection: Any) -> str:
     """Give a database whose log has two tools, and parts so small that votes come to their ends."""
-    await make_small(connection, 30)
+    await make_small(connection, SIZE)
     async with patient(dsn) as other:
         await add_tools(other, "a", "b")
     return dsn
@@ -335,3 +349,21 @@ def test_rests_grow_and_end() -> None:
         assert not rest.is_over
         lengths.append(rest.seconds)
     assert lengths == [1, 2, 4, 8, 16, 32, 64, 64]
+
+
+async def test_a_part_that_goes_with_its_transaction_refuses_nobody(dsn: str, connection: Any) -> None:
+    """While one half makes a part in a transaction that fails, a vote of the other half waits, and makes the part itself."""
+    fails = Fails(events=[(ids.stream_of(tool := new_id()), tool_added(tool, "c"))])
+    async with patient(dsn, cadence=ByHalves()) as committer:
+        await asyncio.gather(*(committer.submit(CastVote(new_id(), "a", "ship")) for _ in range(8)))
+        while await connection.fetchval(SESSIONS) < 2:
+            await asyncio.sleep(0.01)
+        for _ in range(SIZE - 2 - 8):
+            await committer.submit(CastVote(new_id(), "a", "ship"))
+        failing = committer.submit(fails)
+        while not await connection.fetchval(SLEEPING):
+            await asyncio.sleep(0.01)
+        vote = committer.submit(CastVote(new_id(), "a", "ship"))
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await failing
+        assert (await vote).position == SIZE + 1

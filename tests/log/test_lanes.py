@@ -33,6 +33,13 @@ WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' 
 READ_LOG = "select position, stream, version, type, data from log.events order by position"
 
 
+class Unhurried(CastVote, frozen=True):
+    """A vote that takes its time, alone."""
+
+    exclusive = True
+    seconds = 60.0
+
+
 @pytest.fixture
 async def dsn(dsn: str) -> str:
     """Give a database whose log has a tool, and room for what is to come."""
@@ -224,6 +231,16 @@ async def test_a_tool_leaves_while_a_crowd_goes_by_halves(dsn: str, connection: 
             await in_flight
         first.terminate()
         second.terminate()
+
+
+async def test_what_is_in_flight_when_a_process_stops_is_answered(dsn: str, connection: Any) -> None:
+    """Whoever may wait for longer than the process does hears that it stops: in flight in each half, and in the queue."""
+    blocker = await asyncpg.connect(dsn)
+    async with Committer(dsn, REGISTRY, patience=3, cadence=ByHalves()) as committer:
+        await blocker.execute("begin; select from log.lock_and_read('{}')")
+        votes = [committer.submit(Unhurried(new_id(), "a", "ship")) for _ in range(4)]
+    assert [type(vote.exception()) for vote in votes if vote.done()] == 4 * [LogUnavailable]
+    await blocker.close()
 
 
 def test_a_crowd_goes_by_halves_where_that_pays() -> None:
