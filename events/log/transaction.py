@@ -121,13 +121,18 @@ class Batch:
         self.new_keys: list[tuple[str, str]] = []
         self.listing_position: int | None = None
 
-    def decide(self, command: Command[Any], reads: Reads) -> Receipt[Any]:
-        """Run one command's rule and take its events in; whatever it raises leaves the batch as it was."""
+    def decide(self, command: Command[Any], reads: Reads | Exception) -> Receipt[Any]:
+        """Run one command's rule and take its events in; whatever it raises leaves the batch as it was.
+
+        A key that was used is answered first, whatever has become of what the command names. Raises `reads` if it is a refusal.
+        """
         key = command.key
         if key is not None and (kept := self.keys.get((key.scope, key.key))) is not None:
             if kept[0] != key.fingerprint:
                 raise KeyReused(key.key)
             return cast("Receipt[Any]", msgspec.json.decode(kept[1], type=command.receipt_type))
+        if isinstance(reads, Exception):
+            raise reads
         seen = self.past.see(reads, self.listing, self.found)
         if self.events and not self.is_joined:
             self.is_joined = self._is_of_batch(seen.lasts)
@@ -199,7 +204,7 @@ def decide(batch: Batch, commands: Sequence[Command[Any]], named: Sequence[Reads
     outcomes: list[Outcome] = []
     for command, reads in zip(commands, named, strict=True):
         try:
-            outcomes.append(reads if isinstance(reads, Exception) else batch.decide(command, reads))
+            outcomes.append(batch.decide(command, reads))
         except Exception as error:
             outcomes.append(error)
     return outcomes

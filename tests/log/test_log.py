@@ -186,6 +186,17 @@ async def test_idempotency_key(committer: Committer, connection: Any) -> None:
     assert len(await positions(connection)) == 3
 
 
+async def test_a_repeat_is_answered_though_its_tool_has_left(committer: Committer) -> None:
+    """A key that was used gets its answer, whatever has become of what the command names; a new one is refused."""
+    tools = await add_tools(committer, "a")
+    key = IdempotencyKey(voter := new_id(), "k", b"x")
+    first = await committer.submit(CastVote(voter, "a", "ship", key=key))
+    await committer.submit(append((ids.stream_of(tools["a"]), ToolUnlisted(tool=tools["a"]))))
+    assert await committer.submit(CastVote(voter, "a", "ship", key=key)) == first
+    with pytest.raises(ToolNotListed):
+        await committer.submit(CastVote(voter, "a", "ship", key=IdempotencyKey(voter, "other", b"x")))
+
+
 async def test_a_refusal_is_not_kept(committer: Committer) -> None:
     """Only successes are kept: what was refused may be asked again with the same key."""
     key = IdempotencyKey("v", "k", b"x")
