@@ -150,7 +150,7 @@ class Committer:
                 continue
             try:
                 await self._second.lane.session()
-            except postgres.FAILED as error:
+            except Exception as error:
                 logger.warning("the log gives no second session, so crowds go as one: %r", error)
                 self._refused.begin()
             else:

@@ -192,13 +192,16 @@ async def test_a_process_killed_with_two_batches_in_flight_loses_no_answer(dsn: 
     assert answered and answered.items() <= said.items()
 
 
-async def test_a_crowd_goes_as_one_without_a_second_session(dsn: str, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("refusal", [asyncpg.TooManyConnectionsError("too many clients already"), postgres.PoolerBetween()])
+async def test_a_crowd_goes_as_one_without_a_second_session(
+    dsn: str, connection: Any, monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
     """A server that has no session left for the second half refuses nobody; once it has one, crowds go by halves."""
     async with by_halves(dsn) as committer:
         await committer.submit(CastVote(new_id(), "a", "ship"))
 
         async def refuse(dsn: str) -> None:
-            raise asyncpg.TooManyConnectionsError("sorry, too many clients already")
+            raise refusal
 
         async def has_two() -> bool:
             await asyncio.gather(*(committer.submit(CastVote(new_id(), "a", "ship")) for _ in range(40)))
