@@ -92,6 +92,7 @@ class Committer:
         self._large: set[asyncio.Task[Receipt[Any]]] = set()
         self._one_large = asyncio.Lock()
         self.course = Course()
+        self._has_stopped = False
 
     async def __aenter__(self) -> "Committer":
         """Start taking commands."""
@@ -103,6 +104,7 @@ class Committer:
         deadline = monotonic() + self._patience
         while (self._queue or self._first.waiting or self._second.waiting) and monotonic() < deadline:
             await asyncio.sleep(0.01)
+        self._has_stopped = True
         await end(*self._tasks, *self._large)
         _refuse([*self._first.waiting, *self._second.waiting, *self._queue], LogUnavailable("this process stops"))
         for flight in (self._first, self._second):
@@ -112,17 +114,19 @@ class Committer:
         """Queue a command; the future is done when its events are durable or it is refused.
 
         The future raises what the rule raised, or KeyReused. It raises LogUnavailable after `patience` seconds, or at once
-        when the queue is full. A large command takes its time on a connection of its own, and `report` hears how far it is.
+        when the queue is full or the committer has stopped. A large command takes its time on a connection of its own, and
+        `report` hears how far it is.
         """
+        if self._has_stopped:
+            return _refused(LogUnavailable("this process stops"))
         if command.is_large:
             task = asyncio.create_task(self._append_large(command, report))
             self._large.add(task)
             task.add_done_callback(self._large.discard)
             return task
-        done: asyncio.Future[Receipt[V]] = asyncio.get_running_loop().create_future()
         if len(self._queue) >= self._longest_queue:
-            done.set_exception(LogUnavailable("too many commands are waiting"))
-            return done
+            return _refused(LogUnavailable("too many commands are waiting"))
+        done: asyncio.Future[Receipt[V]] = asyncio.get_running_loop().create_future()
         asked = None if self._tracing is None else self._tracing.asked()
         self._queue.append(_Waiting(command, done, monotonic() + (command.seconds or self._patience), asked))
         self._arrived.set()
@@ -299,6 +303,12 @@ class Committer:
             now = monotonic()
             late = [waiting for waiting in (*self._first.waiting, *self._second.waiting, *self._queue) if waiting.until < now]
             _refuse(late, LogUnavailable("the log did not answer in time"))
+
+
+def _refused(error: Exception) -> "asyncio.Future[Any]":
+    done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    done.set_exception(error)
+    return done
 
 
 def _refuse(waiting: Sequence[_Waiting], error: Exception) -> None:

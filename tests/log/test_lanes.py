@@ -22,6 +22,7 @@ from events.registry import REGISTRY
 from tests.support.catalogs import new_id
 from tests.support.doomed_voters import ByHalves
 from tests.support.log import add_tools, append, patient
+from tests.support.processes import PATIENCE
 from tests.support.runners import until
 
 KILLS = int(os.environ.get("BALLOTPRESS_TEST_KILLS", "3"))
@@ -234,6 +235,15 @@ async def test_a_tool_leaves_while_a_crowd_goes_by_halves(dsn: str, connection: 
             await in_flight
         first.terminate()
         second.terminate()
+
+
+async def test_who_comes_after_the_stop_is_refused(dsn: str) -> None:
+    """A committer that has stopped answers at once that it takes nothing any more."""
+    async with Committer(dsn, REGISTRY) as committer:
+        await add_tools(committer, "tool")
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(LogUnavailable, match="this process stops"):
+            await committer.submit(CastVote(new_id(), "tool", "ship"))
 
 
 async def test_what_is_in_flight_when_a_process_stops_is_answered(dsn: str, connection: Any) -> None:
