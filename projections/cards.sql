@@ -147,8 +147,7 @@ cross join lateral (values ('ship', s.ship), ('skip', s.skip)) as c(name, change
 union all
 select case e.type when 'ToolAdded' then 'tools' when 'PanelReviewPublished' then 'panel reviews'
                    when 'ComparisonAnnounced' then 'pairs' when 'PersonaDescribed' then 'personas' else 'former slugs' end, count(*)
-from log.taken($1, $2, $3, '{ToolAdded, PanelReviewPublished, ComparisonAnnounced, PersonaDescribed, ToolRenamed,
-                             FormerSlugAdded}') e
+from log.taken($1, $2, $3, '{ToolAdded, PanelReviewPublished, ComparisonAnnounced, PersonaDescribed, ToolRenamed, FormerSlugAdded}') e
 where e.type in ('ToolAdded', 'PanelReviewPublished', 'ComparisonAnnounced')
       or e.type = 'PersonaDescribed' and e.version = 1
       or e.type in ('ToolRenamed', 'FormerSlugAdded') and not exists (
@@ -176,8 +175,7 @@ with d as (
     select p.persona, p.category, count(*) as reviewed, count(*) filter (where p.verdict = 'ship') as shipped
     from (
         select distinct e.data->>'tool' as tool
-        from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolListed, ToolUnlisted,
-                                                                             PanelReviewPublished, PanelReviewRevised}') e
+        from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolListed, ToolUnlisted, PanelReviewPublished, PanelReviewRevised}') e
     ) w
     join panel p on p.tool = w.tool and p.listed
     group by p.persona, p.category
@@ -313,8 +311,7 @@ select t.tool, t.slug, t.name, t.category, t.listed,
        case when r.reviews = 0 then 1 else -((200 * r.ships + r.reviews) / (2 * r.reviews)) end, -r.reviews
 from (
     select distinct e.data->>'tool' as tool
-    from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolRenamed, ToolListed,
-                                                                         ToolUnlisted, PanelReviewPublished, PanelReviewRevised}') e
+    from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolRenamed, ToolListed, ToolUnlisted, PanelReviewPublished, PanelReviewRevised}') e
 ) w
 join tools t on t.tool = w.tool
 cross join lateral (
@@ -331,8 +328,7 @@ insert into tallies as y (tool, ship, skip, position, slug, category, listed)
 select t.tool, 0, 0, 0, t.slug, t.category, t.listed
 from (
     select distinct e.data->>'tool' as tool
-    from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolRenamed, ToolListed,
-                                                                         ToolUnlisted}') e
+    from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolRenamed, ToolListed, ToolUnlisted}') e
 ) w
 join tools t on t.tool = w.tool
 order by t.tool
@@ -355,8 +351,7 @@ insert into reviewers as v (persona, category, reviewed, shipped)
 select p.persona, p.category, count(*), count(*) filter (where p.verdict = 'ship')
 from (
     select distinct e.data->>'tool' as tool
-    from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolListed, ToolUnlisted,
-                                                                         PanelReviewPublished, PanelReviewRevised}') e
+    from log.taken($1, $2, $3, '{ToolAdded, ToolDescribed, ToolListed, ToolUnlisted, PanelReviewPublished, PanelReviewRevised}') e
 ) w
 join panel p on p.tool = w.tool and p.listed
 group by p.persona, p.category

@@ -119,10 +119,8 @@ class Projection:
 
     @cached_property
     def _blocks(self) -> list[tuple[str, str, str]]:
-        text = (files("projections") / f"{self.name}.sql").read_text("utf-8")
-        marks = list(_BLOCK.finditer(text))
-        ends = [mark.start() for mark in marks[1:]] + [len(text)]
-        return [(mark[1], mark[2] or "", text[mark.end() : end].strip()) for mark, end in zip(marks, ends, strict=True)]
+        texts = [files("projections") / f"{self.name}{rest}.sql" for rest in ("", "_ranges")]
+        return [block for text in texts if text.is_file() for block in _blocks_of(text.read_text("utf-8"))]
 
     @cached_property
     def tables(self) -> str:
@@ -216,6 +214,14 @@ class Projection:
         """Make the tables, empty, in the schema of the connection's search_path."""
         await connection.execute(CHECKPOINT + self.tables)
         await connection.execute("insert into checkpoint (made_by) values ($1)", self.digest)
+
+
+def _blocks_of(text: str) -> Iterator[tuple[str, str, str]]:
+    """Return the statements of a file: the kind of each, its types, and its SQL."""
+    marks = list(_BLOCK.finditer(text))
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    for mark, end in zip(marks, ends, strict=True):
+        yield mark[1], mark[2] or "", text[mark.end() : end].strip()
 
 
 async def create_missing(connection: "Connection[Any]", projections: Iterable[Projection]) -> list[str]:
