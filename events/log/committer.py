@@ -186,12 +186,12 @@ class Committer:
         if not flight.waiting:
             return
         self._cadence.begin(len(flight.waiting))
-        self.course.begin()
+        self.course.begin(flight.lane)
         try:
             await self._settle(flight.lane, flight.waiting)
         except Exception as error:  # a defect of ours must not end the loop that every caller waits for
             logger.exception("a batch failed unexpectedly")
-            self.course.fail(error)
+            self.course.fail(flight.lane, error)
             _refuse(flight.waiting, LogUnavailable("the batch failed"))
             await flight.lane.disconnect()
         flight.waiting = []
@@ -260,7 +260,7 @@ class Committer:
                 trace.ended([error] * len(waiting))
             await self._take_failure(lane, waiting, error)
             return
-        self.course.succeed()
+        self.course.succeed(lane)
         if trace is not None:
             trace.ended(outcomes)
         for one, outcome in zip(waiting, outcomes, strict=True):
@@ -278,7 +278,7 @@ class Committer:
             await self._retry_singly(lane, waiting, error)
         elif isinstance(error, postgres.UNAVAILABLE):
             logger.warning("the log is unavailable: %r", error)
-            self.course.fail(error)
+            self.course.fail(lane, error)
             _refuse(waiting, LogUnavailable(str(error)))
             await asyncio.sleep(0.05)
         elif isinstance(error, asyncpg.PostgresError):
@@ -289,7 +289,7 @@ class Committer:
     async def _retry_singly(self, lane: Lane, waiting: Sequence[_Waiting], error: Exception) -> None:
         """Find the command whose data the server refuses, and refuse it alone."""
         if len(waiting) == 1:
-            self.course.succeed()  # the log is well: it is this command that can't be recorded
+            self.course.succeed(lane)  # the log is well: it is this command that can't be recorded
             _refuse(waiting, error)
             return
         for one in waiting:

@@ -17,21 +17,24 @@ class Course:
         self.failed = 0
         self.error: Exception | None = None
         self._good_at = self._tried_at = monotonic()
-        self._is_trying = False
+        self._under_way: set[object] = set()
 
-    def begin(self) -> None:
-        """Note that a batch is under way."""
-        self._tried_at, self._is_trying = monotonic(), True
+    def begin(self, lane: object) -> None:
+        """Note that a batch is under way in a lane."""
+        self._tried_at = monotonic()
+        self._under_way.add(lane)
 
-    def succeed(self) -> None:
-        """Note that the batch was committed."""
+    def succeed(self, lane: object) -> None:
+        """Note that the batch of a lane was committed."""
         self.committed += 1
-        self._good_at, self._is_trying, self.error = monotonic(), False, None
+        self._good_at, self.error = monotonic(), None
+        self._under_way.discard(lane)
 
-    def fail(self, error: Exception) -> None:
-        """Note that the batch failed, for a reason that is not the commands'."""
+    def fail(self, lane: object, error: Exception) -> None:
+        """Note that the batch of a lane failed, for a reason that is not the commands'."""
         self.failed += 1
-        self._is_trying, self.error = False, error
+        self.error = error
+        self._under_way.discard(lane)
 
     @property
     def since_good(self) -> float:
@@ -42,5 +45,5 @@ class Course:
     def stuck_seconds(self) -> float:
         """Seconds since the last good batch while those after it fail or are held up; 0 while all is well."""
         tried = monotonic() - self._tried_at
-        is_stuck = tried > HELD_SECONDS if self._is_trying else self.error is not None and tried < REMEMBERED_SECONDS
+        is_stuck = tried > HELD_SECONDS if self._under_way else self.error is not None and tried < REMEMBERED_SECONDS
         return self.since_good if is_stuck else 0.0

@@ -14,7 +14,7 @@ import pytest
 from events.ballots import VoteCast
 from events.catalog import ToolUnlisted
 from events.commands.ballots import CastVote
-from events.log import conditional, ids, lane, postgres
+from events.log import conditional, course, ids, lane, postgres
 from events.log.cadence import Cadence
 from events.log.committer import Committer, LogUnavailable
 from events.log.transaction import Known, decide_and_append, follow_all
@@ -254,6 +254,20 @@ async def test_what_is_in_flight_when_a_process_stops_is_answered(dsn: str, conn
         votes = [committer.submit(Unhurried(new_id(), "a", "ship")) for _ in range(4)]
     assert [type(vote.exception()) for vote in votes if vote.done()] == 4 * [LogUnavailable]
     await blocker.close()
+
+
+def test_a_half_that_is_held_up_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Health knows of a batch that hangs though the other half was committed meanwhile, until it is answered too."""
+    clock = [0.0]
+    monkeypatch.setattr(course, "monotonic", lambda: clock[0])
+    kept = course.Course()
+    kept.begin("first")
+    kept.begin("second")
+    kept.succeed("second")
+    clock[0] = 1.5
+    assert kept.stuck_seconds == 1.5
+    kept.succeed("first")
+    assert kept.stuck_seconds == 0.0
 
 
 def test_a_crowd_goes_by_halves_where_that_pays() -> None:
