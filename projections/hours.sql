@@ -7,7 +7,7 @@
 
 -- tables: a row a tool and day with changes, in hours that are over: before that of the last event that changed a tally, by what the
 -- log says, not the clock. `hours`, in order, are {hour, ship, skip, first position, last position}, positions
--- counted from the row's. `voided` are {hour, ship, skip}: by how much counted is more than corrected; null where nowhere
+-- counted from the row's. `voided` are {hour, ship, skip}: by how much counted is more than corrected; null where it is so nowhere
 create table days (
     first_position bigint  not null,
     day            date    not null,
@@ -225,8 +225,8 @@ from (
 ) v
 where d.tool = v.tool and d.day = v.day;
 
--- step changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): the window's changes come to their tools' last hours, and to days what is over; hours that are 7 days old leave the trends. Void
--- are changes that no ballot made, and those of voters who are out
+-- step changes (VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated): the window's changes come to their tools' last hours, and to days what is over; hours that are 7 days old leave the trends
+-- Void are changes that no ballot made, and those of voters who are out.
 with stands as materialized (
     select l.hour as last_hour, l.hour - interval '7 days' as hour, b.last_hour as before, b.hour as hour_before
     from (

@@ -33,7 +33,7 @@ select e.position, e.recorded_at
 from log.taken($1, $2, $3, '{VoteCast, VoteRetracted, VoterDisqualified, VoterReinstated}') e
 order by e.position desc limit 1;
 
--- merged bare: the key is made when the rows are there
+-- merged bare: without the key, which is made faster once the rows are there
 alter table days drop constraint days_pkey;
 
 -- merged changes: the ranges' hours, and all ballots of the voters who are out at the end
@@ -66,7 +66,7 @@ from hourly h
 group by h.day, h.tool
 order by h.day, h.tool;
 
--- merged keyed: and now it is
+-- merged keyed: the key, now that the rows are there
 alter table days add constraint days_pkey primary key (tool, day);
 
 -- merged trends: of all days, and the hours of that day in which the last 7 began; and each tool's last hour
@@ -99,7 +99,7 @@ set net = excluded.net, before_ship = excluded.before_ship, before_skip = exclud
     first_position = excluded.first_position, last_position = excluded.last_position, last_ship = excluded.last_ship,
     last_skip = excluded.last_skip, void_ship = excluded.void_ship, void_skip = excluded.void_skip;
 
--- merged over: the hour of the last change isn't
+-- merged over: the hour of the last change isn't over, so it leaves the days
 with last as materialized (
     select t.tool, (b.last_hour at time zone 'UTC')::date as day, t.last_ship, t.last_skip, t.void_ship, t.void_skip
     from trends_begin b join trends t on t.last_hour = b.last_hour

@@ -1,7 +1,7 @@
 """A lane: a session of the log, and the batch that goes through it.
 
 A process has two: while the server works for the batch of one, the process works for that of the other. To the log they are two
-processes. What they share is what the process knows of the log, and that one of them alone takes the way by the head's lock.
+processes. They share what the process knows of the log, and one at a time takes the way by the head's lock.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from events.log.traced import BatchTrace
 from events.log.transaction import Appended, Known, ListingBehind, Outcome, decide_and_append, follow_all
 
 TURNS: Final = 3
-"""Turns of the loop in which an answer that has arrived is read."""
+"""Turns of the event loop within which an answer that has arrived is read."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Common:
         return commit
 
     async def let_earlier_pass(self, commit: Commit, appended: Appended) -> None:
-        """Let what the other lane has committed before be told before: its answer has arrived, but may not be read yet."""
+        """Wait until what the other lane committed earlier is told: its answer has arrived, but may not be read yet."""
         commit.start = appended.events[0].position
         turns = TURNS if self._lacks(commit.start) else 0
         while self._is_before(commit.start) or (turns and any(other.start is None for other in self.commits)):
@@ -80,7 +80,7 @@ class Common:
         self._on_commit(appended.events)
 
     def _lacks(self, start: int) -> bool:
-        """Return whether a position is not the next one to what is known."""
+        """Return whether events are missing between the last known one and a position."""
         return self.known.mark is None or self.known.mark.position + 1 != start
 
     def _is_before(self, start: int) -> bool:

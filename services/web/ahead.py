@@ -37,7 +37,7 @@ class Ahead:
     def take(self, events: Iterable[Recorded[Any]]) -> None:
         """Take in what was committed, in order.
 
-        Positions that don't rise are of a log that went back, or of a large commit told late: from there all begins anew.
+        Positions that don't rise are of a log that went back, or of a commit told late: from there all begins anew.
         """
         for recorded in events:
             if recorded.position <= self._last:
