@@ -61,7 +61,9 @@ SENTENCES: Final = {
     "projections.engine.runner:Halted": "Position {error.position} can't be folded ({error}); the live views are unchanged",
     "events.log.postgres:PoolerBetween": "{error}",
     "events.log.primary:NoPrimary": "{error}",
-    "events.log.postgres:EventsArchived": "{error}: {error.hint}",
+    "events.log.postgres:EventsArchived": "{error.args[0]}: {error.hint}",
+    "asyncpg:TooManyConnectionsError": "PostgreSQL has no connection left for this: raise its `max_connections`, or wait until"
+    " other commands are done ({error})",
     "asyncpg:DiskFullError": "PostgreSQL's disk is full: free some space, then try again; nothing live was changed ({error})",
     "asyncpg:LockNotAvailableError": "Somebody's transaction holds what this needs: see `ballotpress status`, then try again",
     "asyncpg:QueryCanceledError": "PostgreSQL stopped this: see `ballotpress status`, then try again ({error})",

@@ -21,7 +21,7 @@ USER: Final = "ballotpress"
 HALF_RESTORED: Final = "postgres.restoring"
 """The folder beside the data in which a backup is unpacked."""
 TUNING: Final = {
-    "max_connections": "60",
+    "max_connections": "120",  # a site takes 45; a replay of all views beside it 20 to 40, once parts are archived
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",

@@ -25,6 +25,7 @@ from events.log.transfer import LogBroken
 from projections import history, hours, own_ballots, proof
 from projections.cards import tallies_at_head
 from projections.engine.runner import Halted
+from services.cli.errors import sentence
 from services.clock import now
 from services.person import own
 from tests.support.archiving import ALL, SIZE, VOTERS, archive, of_voters
@@ -236,6 +237,9 @@ async def test_what_is_away_is_said(connection: Any, tmp_path: Path) -> None:
         with pytest.raises(EventsArchived, match="positions 1 to 200 are in the archive") as away:
             await connection.fetch(f"select {needs}", SIZE - 1, SIZE)
         assert away.value.hint == "`ballotpress events unarchive 0` brings them back"
+        assert sentence(away.value) == (
+            "the events at positions 1 to 200 are in the archive: `ballotpress events unarchive 0` brings them back"
+        )
 
 
 @pytest.mark.parametrize(

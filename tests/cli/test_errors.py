@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 
+import asyncpg
 import pytest
 
 from events.log import postgres
@@ -55,6 +56,12 @@ def test_a_server_that_hangs_is_named(silent: str) -> None:
 def test_a_host_that_is_not_known_is_named() -> None:
     """A name that leads nowhere."""
     assert (said(connect, "nowhere.invalid") or "").startswith(f"The host of {POSTGRES} is not known: ")
+
+
+def test_a_server_without_a_free_connection_says_which_setting_raises_that() -> None:
+    """It is neither down nor slow."""
+    full = asyncpg.TooManyConnectionsError("sorry, too many clients already")
+    assert "`max_connections`" in (sentence(full) or "")
 
 
 def test_what_came_from_nowhere_we_know_is_no_servers() -> None:
