@@ -1,7 +1,7 @@
 """Comparisons: any two listed tools side by side, and the list of announced pairs."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -51,7 +51,11 @@ class PairsPage(msgspec.Struct, frozen=True):
 
 
 class PairNotFound(NotFound):
-    """A comparison needs two different tools that are listed; the words name the one that isn't."""
+    """A comparison needs two different tools that are listed; the words name the one that isn't, `listed` is the other."""
+
+    def __init__(self, words: str, listed: CachedCard | None) -> None:
+        super().__init__(words)
+        self.listed = listed
 
 
 async def read_pairs(call: Call, query: ListQuery) -> tuple[Sequence[Pair], str | None]:
@@ -68,7 +72,7 @@ async def read_comparison(site: Site, pair: str) -> tuple[CachedCard, CachedCard
     found = await site.cards.find_any([slug for way in ways for slug in way])
     open_ways = [(found[a], found[b]) for a, b in ways if a in found and b in found and found[a].tool != found[b].tool]
     if not open_ways:
-        raise PairNotFound(_said_missing(ways, found))
+        raise _not_found(ways, found)
     if len(open_ways) > 1:
         known = await tools.announced(site.reading, [(a.tool, b.tool) for a, b in open_ways])
         # Stable: shortest left first among equals.
@@ -79,13 +83,14 @@ async def read_comparison(site: Site, pair: str) -> tuple[CachedCard, CachedCard
     return chosen
 
 
-def _said_missing(ways: Sequence[tuple[str, str]], found: Collection[str]) -> str:
-    """Return which of two tools isn't listed: of several ways to read their slugs, by the one of which most are."""
+def _not_found(ways: Sequence[tuple[str, str]], found: Mapping[str, CachedCard]) -> PairNotFound:
+    """Return what names which of two tools isn't listed: of several ways to read their slugs, by the one of which most are."""
     way = max(ways, key=lambda way: sum(slug in found for slug in way), default=())
     missing = [f"“{slug}”" for slug in way if slug not in found]
+    listed = next((found[slug] for slug in way if slug in found), None)
     if not missing or not all(re.match(SLUG, slug) for slug in way):
-        return "No two different listed tools have these slugs."
-    return f"There is no tool {' and no tool '.join(missing)} here."
+        return PairNotFound("No two different listed tools have these slugs.", listed)
+    return PairNotFound(f"There is no tool {' and no tool '.join(missing)} here.", listed)
 
 
 def _pair(tools: tuple[CachedCard, CachedCard]) -> str:

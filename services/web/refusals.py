@@ -29,6 +29,7 @@ from events.voters import VoterIsDisqualified, VoterUnknown
 from services.newsletter.tokens import TokenInvalid
 from services.proof.packs import PackBroken, PackUnwritable
 from services.web.card_cache import ToolMoved
+from services.web.comparisons import PairNotFound
 from services.web.drawings import TooManyDrawings
 from services.web.following import TooManyFollowers
 from services.web.health import NotReady
@@ -161,12 +162,19 @@ def refusal(theme: Theme, error: Exception, request_id: str, scope: HTTPScope, h
         detail=detail_for(error, kind, is_form=is_form),
         faults=faults_for(error, is_form=is_form),
         advice=_ADVICE.get(kind.status),
-        way_on=_TOOLS if scope["path"].startswith("/tools/") else _COMPARISONS,
+        way_on=_way_on(scope["path"], error),
         request_id=request_id if kind.status >= 500 else None,
         **frame,
     )
     headers = ((b"cache-control", b"private, no-store"), POLICY, *headers_of(error, kind))
     return Answer(html, kind.status, HTML, headers)
+
+
+def _way_on(path: str, error: Exception) -> tuple[str, str]:
+    """Return the address and the words of the link that leads on: where one of two tools is listed, to a comparison with it."""
+    if isinstance(error, PairNotFound) and error.listed is not None:
+        return f"/compare?left={error.listed.slug}", "Choose another tool"
+    return _TOOLS if path.startswith("/tools/") else _COMPARISONS
 
 
 @page("/problems/{problem}", Query)

@@ -95,6 +95,9 @@ async def test_a_comparison_names_the_tool_that_is_not_there(http: httpx.AsyncCl
     assert "There is no tool “gone” here." in (await http.get("/compare/gone-vs-there")).text
     assert "There is no tool “gone” and no tool “away” here." in (await http.get("/compare/gone-vs-away")).text
     assert "No two different listed tools" in (await http.get("/compare/here-vs-here")).text
+    assert 'href="/compare?left=here">Choose another tool<' in (await http.get("/compare/here-vs-gone")).text
+    assert 'href="/compare?left=there">Choose another tool<' in (await http.get("/compare/gone-vs-there")).text
+    assert "All comparisons" in (await http.get("/compare/gone-vs-away")).text
     assert "GONE" not in (await http.get("/compare/here-vs-GONE")).text
 
 
