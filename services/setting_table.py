@@ -15,6 +15,7 @@ from services.urls import UrlError, read_database_url, read_replicas_url, read_v
 
 PREFIX: Final = "BALLOTPRESS_"
 LOG_KEY: Final = PREFIX + "LOG_KEY"
+_KEY_WRONG: Final = "holds a key that is not 32 bytes in base64: use one as `openssl rand -base64 32` prints it"
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -81,8 +82,8 @@ TABLE: Final = {
         missing=" to one or more random keys of 32 characters, newest first",
     ),
     "vault_keys": Variable(
-        "BALLOTPRESS_VAULT_KEYS", "[A-Za-z0-9+/]{43}=", "holds a key that is not 32 bytes in base64: use one that is",
-        missing=" to one or more keys of 32 random bytes in base64, newest first",
+        "BALLOTPRESS_VAULT_KEYS", "[A-Za-z0-9+/]{43}=", _KEY_WRONG,
+        missing=" to one or more keys of 32 random bytes in base64 (`openssl rand -base64 32` prints one), newest first",
     ),
     "base_url": Variable(
         "BALLOTPRESS_BASE_URL", r"(?i)https?://[^/?#@\s]+/*", "must be the site's address without a path, such as https://example.com",
@@ -176,7 +177,7 @@ TABLE: Final = {
     "erasure_file": Variable("BALLOTPRESS_ERASURE_FILE", "/.*", "must be the absolute path of a file, not {!r}", Path),
     "marks_folder": Variable("BALLOTPRESS_SENT_MARKS_DIR", "/.*", "must be the absolute path of a folder, not {!r}", Path),
     "log_keys": Variable(
-        LOG_KEY, "[A-Za-z0-9+/]{43}=", "holds a key that is not 32 bytes in base64: use one that is", b64decode,
+        LOG_KEY, "[A-Za-z0-9+/]{43}=", _KEY_WRONG, b64decode,
     ),
     "checkpoint_file": Variable("BALLOTPRESS_CHECKPOINT_FILE", "/.*", "must be the absolute path of a file, not {!r}", Path),
     "sign_after_seconds": Variable(

@@ -105,7 +105,8 @@ def _described(status: "Status") -> "Group":
 def _lines(status: "Status") -> Iterator[str]:
     if status.head is not None:
         since = "" if status.head.recorded_at is None else f", {utc(status.head.recorded_at)}"
-        yield f"log     position {status.head.position}{since}; {status.head.events_last_minute} events in the last minute"
+        events = counted(status.head.events_last_minute, "event")
+        yield f"log     position {status.head.position}{since}; {events} in the last minute"
     for server in status.servers:
         yield f"server  {server}"
     if status.unsafe:

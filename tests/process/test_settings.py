@@ -159,6 +159,7 @@ def test_addresses_in_the_manner_of_valkey_are_taken(environ: dict[str, str], qu
         ("BALLOTPRESS_PUZZLE", "on", "BALLOTPRESS_PUZZLE must be operator or detector, not 'on'"),
         ("BALLOTPRESS_SECRET_KEYS", ",", "Set BALLOTPRESS_SECRET_KEYS to one or more random keys of 32 characters"),
         ("BALLOTPRESS_VAULT_KEYS", " ", "Set BALLOTPRESS_VAULT_KEYS to one or more keys of 32 random bytes in base64"),
+        ("BALLOTPRESS_VAULT_KEYS", "k" * 32, "use one as `openssl rand -base64 32` prints it"),
         ("BALLOTPRESS_OPERATOR_TOKENS", f"ci:all:{'t' * 16}", "gives 'ci' the unknown scope 'all': use catalog, digest"),
         ("BALLOTPRESS_OPERATOR_TOKENS", "ci:read:short", "gives 'ci' a token under 16 characters: use a longer one"),
     ],
