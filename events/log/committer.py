@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from time import monotonic
 from typing import Any, Final, TypeVar
 
@@ -174,7 +175,9 @@ class Committer:
         return (both + 1) // 2 if waiting >= both // 2 else 0
 
     def _goes_by_halves(self, commands: int) -> bool:
-        return self._cadence.goes_by_halves(commands) and self._refused.is_over
+        """Return whether so many commands should be two batches: not under the lock, where one would wait for the other."""
+        pays = self._cadence.goes_by_halves(commands) and self._refused.is_over
+        return pays and self._common.may_go_without_lock(self._queued())
 
     async def _fly(self, flight: _Flight, share: int) -> None:
         """Take commands from the queue, commit them and answer."""
@@ -235,7 +238,8 @@ class Committer:
             await asyncio.sleep(rest)
 
     def _queued(self) -> Sequence[Command[Any]]:
-        return [waiting.command for waiting in self._queue]
+        """Return the commands that wait, as many as a batch may have."""
+        return [waiting.command for waiting in islice(self._queue, self._largest_batch)]
 
     def _gather(self, most: int) -> list[_Waiting]:
         """Take up to so many commands, and a batch, from the queue; an exclusive command comes alone."""

@@ -16,6 +16,7 @@ from events.catalog import ToolUnlisted
 from events.commands.ballots import CastVote
 from events.log import conditional, course, ids, lane, postgres
 from events.log.cadence import Cadence
+from events.log.command import IdempotencyKey
 from events.log.committer import Committer, LogUnavailable
 from events.log.transaction import Known, decide_and_append, follow_all
 from events.registry import REGISTRY
@@ -68,6 +69,15 @@ async def test_a_crowd_goes_by_two_sessions(dsn: str, connection: Any) -> None:
             await asyncio.sleep(0.01)
         await blocker.close()
         assert sorted(receipt.position or 0 for receipt in await asyncio.gather(*votes)) == [*range(5, 45)]
+
+
+async def test_a_crowd_that_takes_the_lock_goes_as_one(dsn: str, connection: Any) -> None:
+    """Two batches would wait for each other, and for two flushes: so commands with keys have no second session opened."""
+    async with by_halves(dsn) as committer:
+        for _ in range(3):
+            keys = [IdempotencyKey(new_id(), "key", b"") for _ in range(40)]
+            await asyncio.gather(*(committer.submit(CastVote(new_id(), "a", "ship", key=key)) for key in keys))
+        assert len(await connection.fetch(SESSIONS)) == 1
 
 
 @pytest.mark.parametrize("without_lock", [True, False])
@@ -134,8 +144,12 @@ async def test_one_half_at_a_time_takes_the_lock(dsn: str, monkeypatch: pytest.M
         finally:
             deciding -= 1
 
+    async def needs_lock(*arguments: Any) -> Any:
+        raise conditional.NeedsLock
+
     monkeypatch.setattr(lane, "decide_and_append", counting)
-    async with by_halves(dsn, without_lock=False) as committer:
+    monkeypatch.setattr(conditional, "append", needs_lock)
+    async with by_halves(dsn) as committer:
 
         async def caller() -> None:
             for _ in range(RACES // 4):
