@@ -74,9 +74,6 @@ class Committer:
         largest_batch: int = 512,
         longest_queue: int = 20_000,
     ) -> None:
-        self._dsn = dsn
-        self._registry = registry
-        self._on_commit = on_commit
         self._tracing = tracing
         self._patience = patience
         self._cadence = cadence or Cadence()
@@ -205,7 +202,7 @@ class Committer:
         """Read the listing before the first batch; while that fails, refuse what waits and try again."""
         while not self.is_ready:
             try:
-                await follow_all(await self._first.lane.session(), self._registry, self._common.known)
+                await follow_all(await self._first.lane.session(), self._common.registry, self._common.known)
                 self.is_ready = True
             except Exception as error:
                 if not isinstance(error, postgres.FAILED):
@@ -220,15 +217,15 @@ class Committer:
         """Append a large command's events beside the queue, one such command at a time. Raises LogUnavailable."""
         async with self._one_large:
             try:
-                connection = await postgres.connect_large(self._dsn)
+                connection = await postgres.connect_large(self._common.dsn)
                 try:
-                    receipt, events = await large.append(connection, self._registry, command, report)
+                    receipt, events = await large.append(connection, self._common.registry, command, report)
                 finally:
                     connection.terminate()
             except postgres.UNAVAILABLE as error:
                 raise LogUnavailable(str(error)) from error
         if events:
-            self._on_commit(events)
+            self._common.on_commit(events)
         return receipt
 
     async def _let_gather(self) -> None:

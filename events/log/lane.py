@@ -53,7 +53,7 @@ class Common:
         self.chances = conditional.Chances()
         self.one_locked = asyncio.Lock()
         self.commits: list[Commit] = []
-        self._on_commit = on_commit
+        self.on_commit = on_commit
         self._goes_without_lock = without_lock
 
     def may_go_without_lock(self, commands: Sequence[Command[Any]]) -> bool:
@@ -77,7 +77,7 @@ class Common:
         """Remember and tell what was committed."""
         if self.known.mark is None or self.known.mark.position < appended.mark.position:
             self.known.mark = appended.mark
-        self._on_commit(appended.events)
+        self.on_commit(appended.events)
 
     def _lacks(self, start: int) -> bool:
         """Return whether events are missing between the last known one and a position."""
