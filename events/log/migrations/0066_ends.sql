@@ -3,8 +3,9 @@
 -- batch at once, in the key's order: of voters who came after a full part's last one, that takes a single look at its last page.
 --
 -- log.lasts  the last event of each of these streams, wherever it is. Streams that have any are found by one search; only these are looked
---            for one by one. A ballot in the archive may have its events there alone, so with an archive all are; so are a few streams,
---            which cost less than the first search.
+--            for one by one. The search reads no more than 64 events of a stream, for a voter may change a ballot without end; it asks
+--            for more than the first, which a damaged log may lack. A ballot in the archive may have its events there alone, so with an
+--            archive all are looked for one by one; so are a few streams, which cost less than the first search.
 -- log.stand  whether the last event of each of these streams is where it is expected (0: there is none). That none of them has any is
 --            what most batches expect, and takes the look at each part's key alone.
 
@@ -34,7 +35,8 @@ begin
         return;
     end if;
     with found as materialized (
-        select e.stream from log.events e where e.stream = any(array(select s from unnest(streams) s order by s))
+        select e.stream from log.events e
+        where e.stream = any(array(select s from unnest(streams) s order by s)) and e.version <= 64
     )
     select array_agg(distinct s.n) into begun
     from found f join unnest(streams) with ordinality as s(stream, n) on s.stream = f.stream;
