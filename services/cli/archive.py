@@ -40,7 +40,8 @@ select 'The newsletter', i.position, 'wait until the next issue has told of what
 from (select max(to_position) as position from newsletter.issues where number > 0 and state <> 'cancelled' group by edition) i
 union all
 select 'The search for bought votes', s.position, 'wait for it, and see `ballotpress status`'
-from (select log.position_at(scanned_to) as position from integrity.scans where scanned_to is not null) s
+from (select coalesce(log.position_at(scanned_to), 0) as position from integrity.scans
+      where scanned_to is not null or exists (select from {integrity}.ticks)) s
 union all
 select 'The void of cohort ' || d.cohort, d.first_position - 1, 'wait until it is carried out, and see `ballotpress status`'
 from {integrity}.decisions d where d.status = 'voiding'

@@ -37,6 +37,7 @@ async def dsn(place: Place) -> AsyncIterator[str]:
             await cast(committer, tools["b"], "ship", 2 * SIZE)
         await catch_up_all(dsn)
         await suspect(connection, tools["a"])
+        await connection.execute("update integrity.scans set scanned_to = now()")
         await connection.close()
         yield dsn
 

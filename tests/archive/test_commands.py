@@ -27,7 +27,7 @@ from events.log.committer import Committer
 from events.log.postgres import FAILED
 from events.log.store import READ_LASTS, Log
 from events.registry import REGISTRY
-from projections.registry import PROJECTIONS
+from projections.registry import PROJECTIONS, named
 from tests.support.archiving import ALL, SIZE, SLUGS, VOTERS, archive, of_voters
 from tests.support.catalogs import new_id
 from tests.support.deeds import deeds_of
@@ -79,6 +79,15 @@ async def test_a_webhook_that_is_off_is_named(shell: Shell, connection: Any, tmp
     await connection.execute("update webhooks.subscriptions set is_on = true, off_reason = null")
     shell(*archive).failed("The webhook w1 has come to position 150", "webhooks show w1")
     await connection.execute("update webhooks.subscriptions set position = 200")
+    shell(*archive, status=0)
+
+
+async def test_votes_that_no_scan_has_seen_keep_their_part(shell: Shell, connection: Any, tmp_path: Path) -> None:
+    """A site whose first scan is still to come has all to search for bought votes; one without votes has nothing."""
+    await connection.execute("update integrity.scans set scanned_to = null")
+    archive = ("events", "archive", "0", "--to", str(tmp_path / "kept"), "--young")
+    shell(*archive).failed("The search for bought votes has come to position 0")
+    await connection.execute(named("delete from {integrity}.ticks"))
     shell(*archive, status=0)
 
 

@@ -34,7 +34,7 @@ ALL = "select * from log.events order by position"
 
 
 async def fill(dsn: str) -> None:
-    """Fill some small parts and begin another, with views that have taken all in."""
+    """Fill some small parts and begin another, with views that have taken all in, and all looked through for bought votes."""
     connection = await asyncpg.connect(dsn)
     await make_small(connection, SIZE)
     async with patient(dsn) as committer:
@@ -42,8 +42,9 @@ async def fill(dsn: str) -> None:
         some = random.Random(15)
         while (await connection.fetchval("select position from log.head")) <= SIZE * PARTS:
             await asyncio.gather(*(committer.submit(_anything(some)) for _ in range(25)))
-    await connection.close()
     await catch_up_all(dsn)
+    await connection.execute("update integrity.scans set scanned_to = now()")
+    await connection.close()
 
 
 def _anything(some: random.Random) -> CastVote | SetBookmark:
