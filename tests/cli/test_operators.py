@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.cli import operators
 from services.clock import fresh_id
-from services.operators.deeds import TYPES
 from services.operators.sessions import Sessions
 from services.settings import OperatorToken
 from tests.support.settings import settings
@@ -77,8 +75,3 @@ async def test_whoever_is_at_a_shell_may_say_who(shell: Shell, catalog_file: Any
     shell("catalog", "import", str(catalog_file), status=0)
     assert "shell:cem changed" in shell("operators", "log", "--most", "1", status=0).out
     shell("catalog", "import", str(catalog_file), "--as", "a b").failed("BALLOTPRESS_OPERATOR must be a name")
-
-
-def test_the_kinds_of_the_command_are_those_of_the_log() -> None:
-    """The command's list is spelled out, so that its help loads nothing."""
-    assert set(operators.KINDS) == set(TYPES) - {"others"}
