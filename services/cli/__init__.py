@@ -10,7 +10,7 @@ import sys
 import rich_click as click
 from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 
-from services.cli.errors import sentence
+from services.cli.errors import A_SERVER, sentence, server_of
 from services.cli.options import as_option, complete, home_option
 from services.settings import unknown_variables
 
@@ -90,6 +90,11 @@ def main() -> None:
         _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except SystemExit as ended:  # click takes each broken pipe for that of `| head`, and ends without a word
+        broken = ended.__context__
+        if isinstance(broken, BrokenPipeError) and server_of(broken) != A_SERVER:
+            _fail(sentence(broken) or str(broken), 1)
+        raise
     except Exception as error:
         if (message := sentence(error)) is None:
             raise

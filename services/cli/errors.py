@@ -94,6 +94,8 @@ SERVERS: Final = {
     "arq": "Valkey (REDIS_URL)",
 }
 """What each client leads to."""
+A_SERVER: Final = "A server"
+"""What is said of an error that came out of no client."""
 
 
 def server_of(error: BaseException | None) -> str:
@@ -104,7 +106,7 @@ def server_of(error: BaseException | None) -> str:
             if client in SERVERS:
                 return SERVERS[client]
         error = error.__cause__ or error.__context__
-    return "A server"
+    return A_SERVER
 
 
 def sentence(error: Exception) -> str | None:

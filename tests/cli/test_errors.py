@@ -1,15 +1,20 @@
 """A server that is away is named, with the setting that leads to it."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 
 import asyncpg
 import pytest
+import rich_click as click
 
 from events.log import postgres
 from services import valkey
+from services.cli import COMMANDS
+from services.cli.database import asynchronous
 from services.cli.errors import sentence
+from tests.support.shell import Ran, run_inside
 
 POSTGRES, VALKEY = "PostgreSQL (DATABASE_URL)", "Valkey (REDIS_URL)"
 
@@ -67,3 +72,20 @@ def test_a_server_without_a_free_connection_says_which_setting_raises_that() -> 
 def test_what_came_from_nowhere_we_know_is_no_servers() -> None:
     """An error of something else isn't blamed on either."""
     assert sentence(ConnectionResetError("gone")) == "A server cannot be reached: gone"
+
+
+@click.command()
+@asynchronous
+async def cut() -> None:
+    """Leave a server by a session whose pipe is broken."""
+    connection = await asyncpg.connect(os.environ["DATABASE_URL"])
+    with socket.socket(fileno=os.dup(connection._transport.get_extra_info("socket").fileno())) as same:
+        same.shutdown(socket.SHUT_WR)
+    await connection.close()
+
+
+async def test_a_pipe_to_a_server_that_breaks_is_no_silence(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told like any other server that is away, and not taken for a reader of the output that has left."""
+    monkeypatch.setitem(COMMANDS, "cut", f"{__name__}:cut")
+    ran = Ran(run_inside(("cut",), b"", {"DATABASE_URL": dsn}))
+    ran.failed(f"{POSTGRES} cannot be reached: ", "Broken pipe")

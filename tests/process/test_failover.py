@@ -189,7 +189,7 @@ async def test_what_was_going_on_is_done_again(fleet: Cluster, tmp_path: Path) -
                     for process in (one, other):
                         _, said = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
                         assert not process.returncode or said.splitlines()[-1].startswith(b"ballotpress: "), said.decode()
-            for words in (archive, replay):
+            for words in (replay, archive):
                 again = await asyncio.to_thread(shell.process, *words)
                 assert again.status == 0 or "in the archive already" in again.err, again.err
             await take_back(fleet.pair, fleet)
