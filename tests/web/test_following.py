@@ -28,6 +28,18 @@ def following(site: Site, accept: str, headers: Mapping[str, str] | None = None,
         yield answer
 
 
+def joined(stack: ExitStack, site: Site, accept: str, **query: Any) -> httpx.Response:
+    """Follow the log once there is a place: those that others have just left are free in a moment."""
+    answers: list[httpx.Response] = []
+
+    def has_place() -> bool:
+        answers.append(stack.enter_context(following(site, accept, **query)))
+        return answers[-1].status_code == 200
+
+    assert wait_for(has_place)
+    return answers[-1]
+
+
 def events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
     """Return the events of a stream of either form; an id must be its event's position."""
     id_ = None
@@ -128,7 +140,7 @@ def test_one_network_does_not_take_all_places(site: Site) -> None:
     """Beyond its share a network is refused with the time to come back; a place that was left is free again."""
     with ExitStack() as stack:
         for _ in range(NETWORK_FOLLOWERS):
-            assert stack.enter_context(following(site, SSE, after=0)).status_code == 200
+            joined(stack, site, SSE, after=0)
         with following(site, SSE, after=0) as answer:
             answer.read()
             assert_problem(answer, 503)
@@ -151,6 +163,7 @@ def test_a_caller_that_reads_nothing_holds_up_nobody(site: Site, tool: str) -> N
         head = ("GET /v1/ops/events HTTP/1.1", "Host: x", f"Accept: {SSE}", f"Authorization: Bearer {token}", "", "")
         mute.sendall("\r\n".join(head).encode())
         start = site.head()
-        with following(site, NDJSON, after=start) as answer:
+        with ExitStack() as stack:
+            answer = joined(stack, site, NDJSON, after=start)
             position = site.visitor().vote(tool, "ship")
             assert next(events(answer.iter_lines()))["position"] == position
