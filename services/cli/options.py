@@ -9,7 +9,7 @@ import rich_click as click
 
 from events.log import ids
 from services.cli.examples import shown
-from services.settings import choose_home, choose_person
+from services.settings import choose_home, choose_person, home_folder, process_environ
 
 LONGEST_REASON = 1000
 """Characters."""
@@ -19,8 +19,23 @@ yes_option = click.option("--yes", is_flag=True, help="Don't ask for confirmatio
 
 
 def _choose(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-    if value:
-        choose_home(value)
+    """Work on a home folder. Raises click.UsageError if the `up` there has another database than the environment names."""
+    if not value:
+        return
+    choose_home(value)
+    named = process_environ()
+    if (url := named.get("DATABASE_URL", "").strip()) and _database_of(home_folder(named)) not in (None, url):
+        raise click.UsageError(
+            f"--home names the `up` of {value}, and DATABASE_URL another database, which this command would use:"
+            " unset DATABASE_URL, or leave --home out"
+        )
+
+
+def _database_of(home: Path) -> str | None:
+    """Return the database of the `up` that runs on a home folder."""
+    from services.embedded.runfile import settings_of_running
+
+    return settings_of_running(home).get("DATABASE_URL")
 
 
 home_option = click.option(

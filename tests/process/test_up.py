@@ -19,13 +19,13 @@ import asyncpg
 import pytest
 
 from services.embedded.guard import end_run
-from services.embedded.runfile import Run, process_named, write_run
+from services.embedded.runfile import Run, process_named, settings_of_running, write_run
 from services.embedded.servers import socket_folder
 from services.embedded.supervisor import Supervisor
 from services.person.table import IMPERSONAL, KEPT
 from tests.support import servers
 from tests.support.processes import PATIENCE, Instance, open_files, processes_naming, wait_for
-from tests.support.settings import SECRET_KEY, VAULT_KEY
+from tests.support.settings import SECRET_KEY, VAULT_KEY, clean_environ
 from tests.support.standbys import Pair, both_ways
 
 pytestmark = pytest.mark.server
@@ -186,6 +186,16 @@ def test_a_taken_port_is_said_at_once(folder: Path) -> None:
 def test_every_command_finds_a_running_up_by_its_home(shared: Instance) -> None:
     """With BALLOTPRESS_HOME alone, a command works on the running instance."""
     assert shared.command("migrate").returncode == 0
+
+
+def test_a_home_and_another_database_are_not_both_meant(shared: Instance) -> None:
+    """A command that names a running instance's home does nothing to the database that the environment happens to name."""
+    words = (sys.executable, "-P", "-m", "services.cli", "status", "--home", str(shared.home))
+    others = clean_environ(DATABASE_URL="postgresql://localhost/another")
+    ran = subprocess.run(words, env=others, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert ran.returncode == 2 and "unset DATABASE_URL, or leave --home out" in ran.stderr
+    same = clean_environ(DATABASE_URL=settings_of_running(shared.home)["DATABASE_URL"])
+    assert subprocess.run(words, env=same, capture_output=True, timeout=PATIENCE, check=False).returncode == 0
 
 
 def test_secrets_are_for_their_owner_only(shared: Instance) -> None:
