@@ -107,26 +107,46 @@ group by h.day, h.tool;
 alter table days add constraint days_pkey primary key (tool, day);
 
 -- hours
-insert into trends_begin
-select true, date_trunc('hour', e.recorded_at, 'UTC') - interval '7 days'
+insert into trends_begin (hour, last_hour)
+select date_trunc('hour', e.recorded_at, 'UTC') - interval '7 days', date_trunc('hour', e.recorded_at, 'UTC')
 from log.events e where e.type in ('VoteCast', 'VoteRetracted', 'VoterDisqualified', 'VoterReinstated')
 order by e.position desc limit 1;
 
 -- hours
 insert into trends
-select e.data->>'tool', e.data->>'slug', e.data->>'category', true, coalesce(h.net, 0), coalesce(h.ship, 0), coalesce(h.skip, 0)
+select e.data->>'tool', e.data->>'slug', e.data->>'category', true, coalesce(h.net, 0), coalesce(h.ship, 0), coalesce(h.skip, 0),
+       coalesce(l.hour, '-infinity'), coalesce(l.first_position, 0), coalesce(l.last_position, 0), coalesce(l.ship, 0),
+       coalesce(l.skip, 0), coalesce(l.ship - l.corrected_ship, 0), coalesce(l.skip - l.corrected_skip, 0)
 from log.events e left join (
-    select c.tool, sum(c.ship - c.skip) filter (where c.late) as net, sum(c.ship) filter (where not c.late) as ship,
-           sum(c.skip) filter (where not c.late) as skip
+    select c.tool, max(c.day) as last_day, sum(c.ship - c.skip) filter (where c.late) as net,
+           sum(c.ship) filter (where not c.late) as ship, sum(c.skip) filter (where not c.late) as skip
     from (
-        select d.tool, d.ship, d.skip, d.day > (b.hour at time zone 'UTC')::date as late
+        select d.tool, d.day, d.ship, d.skip, d.day > (b.hour at time zone 'UTC')::date as late
         from days d cross join trends_begin b where d.day <> (b.hour at time zone 'UTC')::date
         union all
-        select h.tool, h.ship, h.skip, h.hour >= b.hour from trends_begin b join hours h on h.day = (b.hour at time zone 'UTC')::date
+        select h.tool, h.day, h.ship, h.skip, h.hour >= b.hour
+        from trends_begin b join hours_over h on h.day = (b.hour at time zone 'UTC')::date
     ) c
     group by c.tool
 ) h on h.tool = e.data->>'tool'
+left join lateral (
+    select o.* from hours_over o where o.tool = h.tool and o.day = h.last_day order by o.n desc limit 1
+) l on true
 where e.type = 'ToolAdded';
+
+-- hours
+delete from days d using trends_begin b
+where d.day = (b.last_hour at time zone 'UTC')::date and array_upper(d.hours, 1) = 1
+  and d.hours[1][1] = date_part('hour', b.last_hour at time zone 'UTC');
+
+-- hours
+update days d
+set ship = d.ship - t.last_ship, skip = d.skip - t.last_skip, hours = d.hours[:array_upper(d.hours, 1) - 1],
+    voided = case when t.void_ship = 0 and t.void_skip = 0 then d.voided
+                  else nullif(d.voided[:array_upper(d.voided, 1) - 1], '{}') end
+from trends_begin b join trends t on t.last_hour = b.last_hour
+where d.tool = t.tool and d.day = (b.last_hour at time zone 'UTC')::date and array_upper(d.hours, 1) > 1
+  and d.hours[array_upper(d.hours, 1)][1] = date_part('hour', b.last_hour at time zone 'UTC');
 
 -- bookmarks
 insert into bookmarks
