@@ -53,6 +53,7 @@ async def _until_signalled(settings: Settings) -> None:
     if signalled.is_set():
         logger.info("the projector stops")
         await end(following)
+        await Life(settings.database_url, "projector").leave()
         return
     waiting.cancel()
     await following

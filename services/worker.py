@@ -13,6 +13,7 @@ from typing import Any
 
 import uvloop
 from arq import cron, func
+from arq.cron import CronJob
 from arq.worker import Worker
 
 from events.log import postgres
@@ -61,10 +62,10 @@ def run(settings: Settings) -> None:
     life = Life(settings.database_url, "worker", lambda: _trouble(mailroom, began) or erasures.trouble)
     desk = Desk(settings)
     worker = create_worker(settings, mailroom, desk, erasures)
-    running = (life.run(), erasures.run(), postgres.watch(settings.database_url))
-    beside = [worker.loop.create_task(one) for one in running]
+    running = [life.run(), erasures.run(), postgres.watch(settings.database_url)]
     if (hook := hook_of(settings)) is not None:
-        beside.append(worker.loop.create_task(Following(settings.database_url, hook).run()))
+        running.append(Following(settings.database_url, hook).run())
+    beside = [worker.loop.create_task(one) for one in running]
     try:
         worker.run()
     except Exception as error:
@@ -77,6 +78,7 @@ def run(settings: Settings) -> None:
         worker.loop.run_until_complete(_close(mailroom, desk))
         if tracing is not None:
             tracing.close()
+    worker.loop.run_until_complete(life.leave())
 
 
 def _trouble(mailroom: Mailroom, began: float) -> str | None:
@@ -102,40 +104,47 @@ def create_worker(settings: Settings, mailroom: Mailroom, desk: Desk, erasures: 
     """Return a worker that isn't running yet. It opens the mailroom and the webhooks' desk when it starts."""
     return _Worker(
         functions=[func(_wake, name=DOORBELL, keep_result=0)],
-        cron_jobs=[
-            cron(_check_mail, minute=set(range(60)), second=30, run_at_startup=True, keep_result=0),
-            cron(_clear_old_receipts, minute=7, run_at_startup=True),
-            cron(_clear_sessions, minute=22, run_at_startup=True),
-            cron(_forget_marks, minute={2, 32}, run_at_startup=True),
-            cron(_forget_unconfirmed, minute=37),
-            cron(_keep_parts, minute=52),
-            cron(_keep_sizes, minute=11, run_at_startup=True),
-            cron(_make_room, minute=set(range(60)), second=15, run_at_startup=True, keep_result=0),
-            cron(_remove_leftovers, hour=3, minute=47),
-            cron(_resume_decisions, minute=set(range(60)), run_at_startup=True, keep_result=0),
-            cron(_scan, minute=set(range(3, 60, 10)), run_at_startup=True, keep_result=0),
-            cron(_tick, minute=set(range(60)), run_at_startup=True, keep_result=0),
-        ],
+        cron_jobs=_jobs(),
         on_startup=_open,
         redis_pool=valkey.queue(settings.redis_url),
-        ctx={
-            "database_url": settings.database_url,
-            "log_part_size": settings.log_part_size,
-            "mailroom": mailroom,
-            "desk": desk,
-            "erasures": erasures,
-            "days": DAYS if settings.network_marks else 0,
-            "idle_minutes": settings.signing_in.idle_minutes,
-            "false_alarms": settings.false_alarms,
-            "alarm": slow_down if settings.puzzle == "detector" else silent,
-            "marks": marks_of if settings.network_marks else unmarked,
-        },
+        ctx={"mailroom": mailroom, "desk": desk, "erasures": erasures, **_given(settings)},
         **valkey.JOBS,
         health_check_key=f"ballotpress:worker:{socket.gethostname()}:{os.getpid()}",
         health_check_interval=HEALTH_EVERY,
         job_timeout=300,
         timezone=UTC,
     )
+
+
+def _jobs() -> list[CronJob]:
+    """Return what a worker does by the clock."""
+    return [
+        cron(_check_mail, minute=set(range(60)), second=30, run_at_startup=True, keep_result=0),
+        cron(_clear_old_receipts, minute=7, run_at_startup=True),
+        cron(_clear_sessions, minute=22, run_at_startup=True),
+        cron(_forget_marks, minute={2, 32}, run_at_startup=True),
+        cron(_forget_unconfirmed, minute=37),
+        cron(_keep_parts, minute=52),
+        cron(_keep_sizes, minute=11, run_at_startup=True),
+        cron(_make_room, minute=set(range(60)), second=15, run_at_startup=True, keep_result=0),
+        cron(_remove_leftovers, hour=3, minute=47),
+        cron(_resume_decisions, minute=set(range(60)), run_at_startup=True, keep_result=0),
+        cron(_scan, minute=set(range(3, 60, 10)), run_at_startup=True, keep_result=0),
+        cron(_tick, minute=set(range(60)), run_at_startup=True, keep_result=0),
+    ]
+
+
+def _given(settings: Settings) -> dict[str, Any]:
+    """Return what the settings say to the jobs."""
+    return {
+        "database_url": settings.database_url,
+        "log_part_size": settings.log_part_size,
+        "days": DAYS if settings.network_marks else 0,
+        "idle_minutes": settings.signing_in.idle_minutes,
+        "false_alarms": settings.false_alarms,
+        "alarm": slow_down if settings.puzzle == "detector" else silent,
+        "marks": marks_of if settings.network_marks else unmarked,
+    }
 
 
 async def _close(mailroom: Mailroom, desk: Desk) -> None:

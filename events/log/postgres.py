@@ -56,6 +56,9 @@ class EventsArchived(asyncpg.PostgresError):
 
     sqlstate = "BP002"
 
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.hint}"
+
 
 class PoolerBetween(Exception):
     """A pooler stands before the server and drops what a session asks for, so that no promise of ours would hold."""

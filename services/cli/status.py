@@ -131,7 +131,8 @@ def _lines(status: "Status") -> Iterator[str]:
         yield f"replica {_replica_line(replica)}"
     for process in status.processes:
         where = f"{process.pid} on {process.host}, release {process.release}"
-        yield f"{'runs' if process.lives else 'gone'}    {process.kind} {where}, seen {process.silent_seconds:.0f} s ago"
+        state = "left" if process.has_left else "runs" if process.lives else "gone"
+        yield f"{state}    {process.kind} {where}, seen {process.silent_seconds:.0f} s ago"
     for transaction in status.transactions:
         waits = f", waits for {', '.join(map(str, transaction.waits_for))}" if transaction.waits_for else ""
         blocks = f", blocks {', '.join(map(str, transaction.blocks))}" if transaction.blocks else ""

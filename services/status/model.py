@@ -111,7 +111,7 @@ class VaultKeys(msgspec.Struct, frozen=True):
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process, how long ago it last said that it lives, and what keeps it from its work."""
+    """A process, how long ago it last said that it lives, what keeps it from its work, and whether it left in order."""
 
     kind: str
     host: str
@@ -119,6 +119,7 @@ class Process(msgspec.Struct, frozen=True):
     release: str
     silent_seconds: float
     trouble: str | None
+    has_left: bool = False
 
     @property
     def lives(self) -> bool:

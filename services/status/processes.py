@@ -1,6 +1,7 @@
 """The processes of a site: each says that it lives, in PostgreSQL, where all can read it."""
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +17,14 @@ from services.status.model import Process, Scan
 Database: TypeAlias = "Pool[Any] | Connection[Any]"
 
 BEAT_SECONDS: Final = 10.0
+LEAVE_SECONDS: Final = 2.0
+"""So long a process that stops tries to say so."""
 
 _SAY: Final = """
 insert into status.processes (name, kind, host, pid, release, trouble) values ($1, $2, $3, $4, $5, $6)
-on conflict (name) do update set seen_at = now(), trouble = excluded.trouble
+on conflict (name) do update set seen_at = now(), trouble = excluded.trouble, left_at = null
 """
+_SAY_LEFT: Final = "update status.processes set left_at = now() where name = $1"
 _SAY_STARTED: Final = "insert into status.starts (name, kind, release) values ($1, $2, $3)"
 _PRUNE_STARTS: Final = "delete from status.starts where started_at < now() - interval '8 days'"
 # The last of each kind stays, so that a kind that is gone is missed for good.
@@ -29,11 +33,15 @@ delete from status.processes p
 where p.seen_at < now() - interval '1 hour'
   and exists (select from status.processes n where n.kind = p.kind and n.seen_at > p.seen_at)
 """
+# Who left in order is of interest only as the last of its kind. A database of an earlier release has no `left_at`.
 _READ: Final = """
-select kind, host, pid, release, extract(epoch from now() - seen_at)::float8 as silent_seconds, trouble
-from status.processes where seen_at > now() - interval '1 hour' or kind not in (
-    select kind from status.processes where seen_at > now() - interval '1 hour')
-order by kind, seen_at desc
+with known as (select p.*, to_jsonb(p) ->> 'left_at' is not null as has_left from status.processes p)
+select k.kind, k.host, k.pid, k.release, extract(epoch from now() - k.seen_at)::float8 as silent_seconds, k.trouble, k.has_left
+from known k
+where not k.has_left and k.seen_at > now() - interval '1 hour'
+   or not exists (select from known o where o.kind = k.kind and o.name <> k.name
+                  and (o.seen_at > k.seen_at or not o.has_left and o.seen_at > now() - interval '1 hour'))
+order by k.kind, k.seen_at desc
 """
 _EXISTS: Final = "select to_regclass('status.processes') is not null"
 
@@ -74,6 +82,16 @@ class Life:
         except postgres.FAILED:
             pass
 
+    async def leave(self) -> None:
+        """Say that the process stops in order, when it says nothing else any more: nobody need look for it."""
+        with contextlib.suppress(TimeoutError, *postgres.FAILED):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                connection = await postgres.connect(self._dsn, "life", seconds=LEAVE_SECONDS)
+                try:
+                    await connection.execute(_SAY_LEFT, self._who[0])
+                finally:
+                    connection.terminate()
+
     async def _say_started(self, connection: "Connection[Any]") -> None:
         if not self._has_said_started:
             name, kind, _, _, release = self._who
@@ -83,7 +101,7 @@ class Life:
 
 
 async def read_processes(database: Database) -> Sequence[Process]:
-    """Return the processes seen in the last hour, and of a kind not seen since, the last."""
+    """Return the processes seen in the last hour that didn't leave in order, and of a kind that has none, the last."""
     if not await database.fetchval(_EXISTS):
         return []
     return [Process(**row) for row in await database.fetch(_READ)]

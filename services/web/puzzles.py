@@ -33,7 +33,8 @@ from services.web.tools import tool_names
 
 MOST_HOURS: Final = 168
 SOLUTION: Final = {"Ballotpress-Puzzle": "The solution of a puzzle: its `token`, a colon, and the 32 bytes in hex."}
-_ONCE: Final = Limit("puzzle", 1, SECONDS * 6 // 5)  # a limit's window slides: it holds for five sixths of it at least
+# A limit's window slides: it holds for five sixths of it at least.
+_ONCE: Final = Limit("puzzle", 1, SECONDS * 6 // 5, "use of a puzzle")
 _FLASHES: Final[dict[str | None, str]] = {
     "on": "Done. Every vote on it brings its work along, from now on.",
     "off": "Done. Its votes need no work any more.",

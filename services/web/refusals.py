@@ -106,12 +106,7 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
     TooManyWaitForProof: Kind(503, "too-many-wait-for-proof", "Temporarily unavailable", retry_after=1),
     TileAway: Kind(503, "tile-away", "Temporarily unavailable", retry_after=5),
     EventsArchived: Kind(
-        503,
-        "archived",
-        "In the archive",
-        "This would need old events one by one, and they are in the archive: ask for a whole hour, or an operator to bring them"
-        " back.",
-        retry_after=3600,
+        503, "archived", "In the archive", retry_after=3600, advice="What is asked as of a whole hour needs none of them."
     ),
     PlaceUnusable: Kind(503, "archive-away", "Temporarily unavailable", ARCHIVE_AWAY, retry_after=60),
     FileBroken: Kind(503, "archive-broken", "Temporarily unavailable", ARCHIVE_AWAY, retry_after=60),

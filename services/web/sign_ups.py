@@ -15,9 +15,10 @@ class SignUps:
     """The limits on sign-ups, as the settings have them."""
 
     def __init__(self, newsletter: Newsletter) -> None:
-        self._own = Share("sign-ups", newsletter.signups_per_hour, _HOUR)
-        self._first = Share("first-sign-ups", 1, _HOUR)
-        self._further = Limit("further-sign-ups", -(-newsletter.signups_in_all_per_hour // 2), _HOUR)
+        self._own = Share("sign-ups", newsletter.signups_per_hour, _HOUR, "sign-ups for the newsletter")
+        self._first = Share("first-sign-ups", 1, _HOUR, "first sign-up")
+        most = -(-newsletter.signups_in_all_per_hour // 2)
+        self._further = Limit("further-sign-ups", most, _HOUR, "further sign-ups for the newsletter from all networks together")
 
     async def take(self, limits: Limits, network: Network) -> Headers:
         """Count a sign-up. Raises TooManyRequests.

@@ -1,8 +1,9 @@
 """The site: everything a web process works with, in one place."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import asyncpg
 import structlog
@@ -53,12 +54,12 @@ from services.web.http import call
 from services.web.http.admission import Admission
 from services.web.http.auth import BegunSignIns, OperatorTokens, SessionCookies, VisitorTokens
 from services.web.http.checks import Check, Checks, database_check
-from services.web.http.counters import Counter, Headers, Limit
+from services.web.http.counters import Counter, Headers
 from services.web.http.cursors import Cursors
 from services.web.http.endpoints import PATH_PATTERNS, PATH_TAILS
 from services.web.http.limits import Limits
 from services.web.http.metrics import Load, Metrics, SpansSent
-from services.web.http.networks import LOCAL, Network, Networks, Share
+from services.web.http.networks import LOCAL, Network, Networks
 from services.web.http.patience import Patience
 from services.web.http.puzzles import Puzzles
 from services.web.http.spent import Spent
@@ -66,6 +67,7 @@ from services.web.http.theme import Theme
 from services.web.live import Live
 from services.web.log_check import Batches, log_check, servers_check
 from services.web.public_tree import PublicTree
+from services.web.quotas import Quotas
 from services.web.replica_check import watch_replicas
 from services.web.sign_ups import SignUps
 from services.web.wait import ViewProgress, clock_check, history_check, schema_check, view_checks
@@ -73,9 +75,6 @@ from services.webhooks.posting import Poster
 
 CARRY_SECONDS = 1.5
 """So long a call waits for what it began; larger corrections go on without it."""
-
-COPIES_PER_HOUR = 20
-"""Of a visitor's data, for the visitor."""
 
 PATH_PATTERNS.update(path_parameters.PATTERNS)
 PATH_TAILS.update(path_parameters.TAILS)
@@ -115,31 +114,19 @@ class Site:
         self.cursors = Cursors(settings.secret_keys)
         self.puzzles = Puzzles(settings.secret_keys)
         self.networks = Networks(settings.trusted_proxies)
-        self.metrics = Metrics()
         self.tracing = open_tracing(settings, "api")
         self.admission = Admission()
+        self.metrics = Metrics(Load(self.admission), *([] if self.tracing is None else [SpansSent(self.tracing.spans)]))
         self.patience = Patience()
         self.look = look_of(settings)
         check_mails(self.look)
         self.drawings = Drawings()
-        own_hour = settings.newsletter.hour if settings.pace.own_hour else None
-        self.theme = Theme(settings.identity, FILTERS, GLOBALS | {"base_url": settings.base_url, "own_hour": own_hour})
+        self.theme = _theme(settings)
         self.is_leaving = False
         self.is_migrated = False  # it wasn't seen yet that the database has this release's schema
-        self.metrics.registry.register(Load(self.admission))
-        if self.tracing is not None:
-            self.metrics.registry.register(SpansSent(self.tracing.spans))
         self.vault = Vault(settings.vault_keys)
         self.checks = Checks()
-        self._visitor_writes = Limit("visitor", settings.writes_per_minute, 60, is_lent=False)
-        self._network_writes = Share("network", settings.network_writes_per_minute, 60)
-        self._new_visitors = Share("new-visitors", settings.new_visitors_per_hour, 3600)
-        self._first_votes = Share("first-votes", settings.first_votes_per_hour or settings.new_visitors_per_hour, 3600)
-        self._changes = Limit("changes", settings.changes_per_day or settings.writes_per_minute, 24 * 3600, is_lent=False)
-        self._copies = Limit("copies", COPIES_PER_HOUR, 3600, is_lent=False)
-        self._reviews = Share("reviews", settings.reviews_per_hour or max(1, settings.new_visitors_per_hour // 10), 3600)
-        few = max(1, settings.network_writes_per_minute // 20)
-        self._guesses, self._sign_ins = Share("guesses", few, 600), Share("sign-ins", few, 600)
+        self._quotas = Quotas(settings)
         self.signers = Signers()
         self.poster = Poster(allow_loopback=settings.webhook_loopback)
         self.mail_tokens = MailTokens(settings.secret_keys, settings.newsletter.retired_keys)
@@ -157,25 +144,7 @@ class Site:
             ) as self.database,
             valkey.client(self.settings.redis_url) as self.valkey,
         ):
-            self.readers = open_readers(self.settings, self.database)
-            self.reading = self.readers or self.database
-            self.sessions = Sessions(self.database, self.settings)
-            self.limits = Limits(self.valkey)
-            self.spent = Spent(self.limits)
-            self.erased = ErasedVisitors(self.database)
-            self.log = Log(self.database, REGISTRY)
-            self.reading_log = Log(self.reading, REGISTRY)
-            self.cards = Cards(self.database, None if self.tracing is None else self.tracing.refreshes, self.readers)
-            self.live = Live(self.cards, self.settings.network_viewers or self.settings.network_writes_per_minute // 6)
-            self.followers = Followers()
-            self.views = ViewProgress(self.reading, self.readers)
-            self.marks = Marks(self.database, are_kept=self.settings.network_marks)
-            self.switches = Switches(self.database)
-            self.badge_hosts = BadgeHosts(self.database)
-            self.tree = PublicTree(self.reading)
-            self.packs = Packs(self.reading, self.settings.public_log.pack_folder or self.settings.home / "packs")
-            self.checks.add(*self._checks())
-            watch_replicas(self.readers, self.checks, self.metrics)
+            self._equip()
             try:
                 async with self._append():
                     yield
@@ -183,6 +152,29 @@ class Site:
                 await self.limits.close()
                 if self.tracing is not None:
                     await asyncio.to_thread(self.tracing.close)
+
+    def _equip(self) -> None:
+        """Make what works on the database and on Valkey."""
+        self._life = Life(self.settings.database_url, "api")
+        self.readers = open_readers(self.settings, self.database)
+        self.reading = self.readers or self.database
+        self.sessions = Sessions(self.database, self.settings)
+        self.limits = Limits(self.valkey)
+        self.spent = Spent(self.limits)
+        self.erased = ErasedVisitors(self.database)
+        self.log = Log(self.database, REGISTRY)
+        self.reading_log = Log(self.reading, REGISTRY)
+        self.cards = Cards(self.database, None if self.tracing is None else self.tracing.refreshes, self.readers)
+        self.live = Live(self.cards, self.settings.network_viewers or self.settings.network_writes_per_minute // 6)
+        self.followers = Followers()
+        self.views = ViewProgress(self.reading, self.readers)
+        self.marks = Marks(self.database, are_kept=self.settings.network_marks)
+        self.switches = Switches(self.database)
+        self.badge_hosts = BadgeHosts(self.database)
+        self.tree = PublicTree(self.reading)
+        self.packs = Packs(self.reading, self.settings.public_log.pack_folder or self.settings.home / "packs")
+        self.checks.add(*self._checks())
+        watch_replicas(self.readers, self.checks, self.metrics)
 
     def _checks(self) -> list[Check]:
         return [
@@ -232,23 +224,7 @@ class Site:
         if self.tracing is not None:
             commands, told = self.tracing.commands, self.tracing.refreshes.hear
             commands.tell = rung.say
-        tasks = [
-            *([] if self.readers is None else [asyncio.create_task(self.readers.run())]),
-            asyncio.create_task(rung.run()),
-            asyncio.create_task(notify.listen(dsn, notify.VIEWS, self._views_moved, told)),
-            asyncio.create_task(self.cards.run()),
-            asyncio.create_task(self.live.run()),
-            asyncio.create_task(self.erased.run()),
-            asyncio.create_task(self.marks.run()),
-            asyncio.create_task(self.switches.run()),
-            asyncio.create_task(self.badge_hosts.run()),
-            asyncio.create_task(self.tree.run()),
-            asyncio.create_task(notify.listen(dsn, CHANNEL, self.tree.wake)),
-            asyncio.create_task(self._follow_reviews()),
-            asyncio.create_task(Life(dsn, "api").run()),
-            asyncio.create_task(postgres.watch(dsn)),
-            asyncio.create_task(self._await_schema()),
-        ]
+        tasks = [asyncio.create_task(one) for one in self._beside(dsn, rung, told)]
         try:
             async with Committer(dsn, REGISTRY, on_commit=telling(self.cards.ahead, rung), tracing=commands) as self.committer:
                 self.checks.add(log_check(self.database, self.committer.course), servers_check(dsn))
@@ -260,6 +236,27 @@ class Site:
             await end(*tasks, *self._carrying)
             await self.marks.write()
             await self.badge_hosts.write()
+        await self._life.leave()
+
+    def _beside(self, dsn: str, rung: notify.Bell, told: Callable[[str], None] | None) -> list[Coroutine[Any, Any, None]]:
+        """Return what runs beside the calls, until cancelled."""
+        return [
+            *([] if self.readers is None else [self.readers.run()]),
+            rung.run(),
+            notify.listen(dsn, notify.VIEWS, self._views_moved, told),
+            self.cards.run(),
+            self.live.run(),
+            self.erased.run(),
+            self.marks.run(),
+            self.switches.run(),
+            self.badge_hosts.run(),
+            self.tree.run(),
+            notify.listen(dsn, CHANNEL, self.tree.wake),
+            self._follow_reviews(),
+            self._life.run(),
+            postgres.watch(dsn),
+            self._await_schema(),
+        ]
 
     async def _await_schema(self) -> None:
         await await_schema(self.settings.database_url, "API")
@@ -294,15 +291,15 @@ class Site:
 
     async def limit_write(self, visitor: str, network: Network) -> Headers:
         """Count a visitor's write. Raises TooManyRequests."""
-        return await self.limits.take((self._visitor_writes, visitor), *self._network_writes.counters(network))
+        return await self.limits.take((self._quotas.visitor_writes, visitor), *self._quotas.network_writes.counters(network))
 
     async def limit_subscriber(self, subscriber: str) -> Headers:
         """Count a write of a subscriber. Raises TooManyRequests."""
-        return await self.limits.take((self._visitor_writes, f"subscriber {subscriber}"))
+        return await self.limits.take((self._quotas.visitor_writes, f"subscriber {subscriber}"))
 
     async def limit_open_write(self, network: Network) -> Headers:
         """Count a write of nobody in particular. Raises TooManyRequests."""
-        return await self.limits.take(*self._network_writes.counters(network))
+        return await self.limits.take(*self._quotas.network_writes.counters(network))
 
     async def limit_signup(self, network: Network) -> Headers:
         """Count a sign-up. Raises TooManyRequests."""
@@ -310,24 +307,24 @@ class Site:
 
     async def limit_sign_in(self, network: Network) -> Headers:
         """Count a sign-in by a token, whatever comes of it. Programs need none. Raises TooManyRequests."""
-        return await self.limits.take(*self._sign_ins.counters(network))
+        return await self.limits.take(*self._quotas.sign_ins.counters(network))
 
     async def limit_review(self, network: Network) -> Headers:
         """Count a review, an edit or a report of one, that a moderator will have to read. Raises TooManyRequests."""
-        return await self.limits.take(*self._reviews.counters(network))
+        return await self.limits.take(*self._quotas.reviews.counters(network))
 
     def refuse_vote(self, visitor: str, tool: str, network: Network) -> None:
         """Refuse a ballot changed too often today, or a tool with too many first votes of a network. Raises TooManyRequests."""
-        self.spent.check(lambda: [self._change(visitor, tool), *self._first_votes.counters(network, f" {tool}")])
+        self.spent.check(lambda: [self._change(visitor, tool), *self._quotas.first_votes.counters(network, f" {tool}")])
 
     def note_vote(self, visitor: str, tool: str, network: Network, position: int | None, *, is_first: bool) -> None:
         """Count a vote that was appended, and mark the network of the one at a position; None is a vote that was taken back."""
         if position is not None and network is not LOCAL:
             self.marks.note(position, network[0].name)
-        self.spent.note(self._first_votes.counters(network, f" {tool}") if is_first else [self._change(visitor, tool)])
+        self.spent.note(self._quotas.first_votes.counters(network, f" {tool}") if is_first else [self._change(visitor, tool)])
 
     def _change(self, visitor: str, tool: str) -> Counter:
-        return self._changes, f"{visitor} {tool}"
+        return self._quotas.changes, f"{visitor} {tool}"
 
     def is_erased(self, visitor: str) -> bool:
         """Tell whether a visitor was erased: it writes nothing any more."""
@@ -339,13 +336,13 @@ class Site:
 
     def refuse_guesses(self, network: Network) -> None:
         """Refuse a network that tried too many wrong operators' tokens. Raises TooManyRequests."""
-        self.spent.check(lambda: self._guesses.counters(network))
+        self.spent.check(lambda: self._quotas.guesses.counters(network))
 
     def note_guess(self, network: Network, route: str) -> None:
         """Count, log and measure a wrong operator's token."""
         self.metrics.wrong_tokens.inc()
         structlog.get_logger().warning("an operator's token was wrong", network=network[0].name, route=route)
-        self.spent.note(self._guesses.counters(network))
+        self.spent.note(self._quotas.guesses.counters(network))
 
     async def erase_visitor(self, visitor: str, key: IdempotencyKey | None = None) -> Receipt[Erasure]:
         """Erase a visitor who asks for it; this process refuses its writes at once."""
@@ -360,7 +357,7 @@ class Site:
 
     async def limit_copy(self, visitor: str) -> Headers:
         """Count a copy of a visitor's data: it reads all that there is. Raises TooManyRequests."""
-        return await self.limits.take((self._copies, visitor))
+        return await self.limits.take((self._quotas.copies, visitor))
 
     async def finder(self) -> Finder:
         """Return what finds a person by an address; read once, and again when the log went back."""
@@ -370,12 +367,17 @@ class Site:
 
     async def limit_new_visitor(self, network: Network) -> Headers:
         """Count a visitor that is about to be created. Raises TooManyRequests."""
-        return await self.limits.take(*self._new_visitors.counters(network))
+        return await self.limits.take(*self._quotas.new_visitors.counters(network))
 
     async def reach(self, position: int, network: Network) -> None:
         """Wait until views and cached cards have reached a position. Raises ViewsBehind after 2 s, TooManyWait."""
         await self.views.reach(position, network)
         await self.cards.reach(position)
+
+
+def _theme(settings: Settings) -> Theme:
+    own_hour = settings.newsletter.hour if settings.pace.own_hour else None
+    return Theme(settings.identity, FILTERS, GLOBALS | {"base_url": settings.base_url, "own_hour": own_hour})
 
 
 class Call(call.Call):

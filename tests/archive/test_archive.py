@@ -31,6 +31,8 @@ from services.person import own
 from tests.support.archiving import ALL, SIZE, VOTERS, archive, of_voters
 from tests.support.catalogs import new_id
 from tests.support.runners import CARDS, catch_up, catch_up_all, must_be_right
+from tests.support.settings import OPERATOR, settings
+from tests.support.sites import client
 from tests.support.store import BUCKET, KEYS, Store
 
 KEPT = "select count(*) from log.events_0 where type in ('VoteCast', 'VoteRetracted')"
@@ -240,6 +242,18 @@ async def test_what_is_away_is_said(connection: Any, tmp_path: Path) -> None:
         assert sentence(away.value) == (
             "the events at positions 1 to 200 are in the archive: `ballotpress events unarchive 0` brings them back"
         )
+
+
+async def test_the_api_names_what_is_away(dsn: str, valkey_url: str, connection: Any, tmp_path: Path) -> None:
+    """Who asks the site for archived events is told which they are, the command that brings them back, and what needs none."""
+    await archive(connection, tmp_path)
+    async with client(settings(dsn, valkey_url)) as site:
+        answer = await site.get("/v1/ops/events?limit=1", headers={"authorization": f"Bearer {OPERATOR.token}"})
+    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/archived")
+    assert answer.json()["detail"] == (
+        "The events at positions 1 to 200 are in the archive: `ballotpress events unarchive 0` brings them back. "
+        "What is asked as of a whole hour needs none of them."
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from services.starting import await_schema
 from services.status.model import DEAD_SECONDS
 from services.status.processes import Life, read_processes, said_wrong
 from tests.support import servers, sites
-from tests.support.processes import COMMAND, PATIENCE, started
+from tests.support.processes import COMMAND, PATIENCE, free_port, started
 from tests.support.runners import catch_up_all, until
 from tests.support.settings import environ, settings
 from tests.support.shell import Shell
@@ -54,6 +55,41 @@ async def test_a_silent_process_is_missed_until_another_of_its_kind_lives(connec
     assert "gone    worker" in shown and "runs    worker" not in shown
     await connection.execute(_ANOTHER.format("worker"))
     assert await wrong(connection) == []
+
+
+@pytest.mark.parametrize("kind", ["projector", "worker", "api"])
+async def test_who_left_in_order_is_not_missed_beside_another(
+    kind: str, connection: Any, dsn: str, valkey_url: str, shell: Shell
+) -> None:
+    """A process that was told to stop isn't listed beside another of its kind; one that was killed is."""
+
+    async def names() -> list[str]:
+        return [row["name"] for row in await connection.fetch("select name from status.processes where kind = $1", kind)]
+
+    async def told() -> bool:
+        return bool(await names())
+
+    port = ("--port", str(free_port())) if kind == "api" else ()
+    for stop in (signal.SIGKILL, signal.SIGTERM):
+        await connection.execute("delete from status.processes")
+        with started((*COMMAND, kind, *port), environ(dsn, valkey_url)) as ran:
+            await until(told)
+            ran.send_signal(stop)
+            await asyncio.to_thread(ran.wait)
+        if stop == signal.SIGTERM:
+            assert f"left    {kind} {ran.pid}" in shell("status", status=1).out
+        await connection.execute(_ANOTHER.format(kind))
+        assert len(await read_processes(connection)) == (2 if stop == signal.SIGKILL else 1)
+
+
+async def test_who_says_that_it_lives_has_not_left(connection: Any, dsn: str) -> None:
+    """A number of a process that is given anew, as in a container, is that of a process that runs."""
+    life = Life(dsn, "worker")
+    await life.say(None)
+    await life.leave()
+    assert [one.has_left for one in await read_processes(connection)] == [True]
+    await life.say(None)
+    assert [one.has_left for one in await read_processes(connection)] == [False]
 
 
 async def test_the_last_of_a_kind_is_missed_for_good(connection: Any, dsn: str) -> None:

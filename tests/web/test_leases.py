@@ -17,7 +17,7 @@ from services.web.http.spent import Spent
 from tests.support.processes import PATIENCE
 from tests.support.runners import until
 
-THOUSAND = Limit("thousand", 1000, 60)
+THOUSAND = Limit("thousand", 1000, 60, "writes")
 
 # Waits for the others, writes as fast as it can until nothing was granted for some seconds, and prints how many were.
 WRITER = """
@@ -27,7 +27,7 @@ from services.web.http.counters import Limit
 from services.web.http.limits import Limits
 from services.web.http.problems import TooManyRequests
 async def write():
-    limit, granted, refused, last = Limit("thousand", 1000, 600), 0, 0, time.monotonic()
+    limit, granted, refused, last = Limit("thousand", 1000, 600, "writes"), 0, 0, time.monotonic()
     async with Redis.from_url(sys.argv[1]) as valkey:
         limits = Limits(valkey)
         await valkey.incr("ready")
@@ -118,7 +118,7 @@ async def _empty(valkey_url: str) -> None:
 
 async def test_no_five_sixths_of_a_window_see_more_than_the_limit(processes: list[Limits]) -> None:
     """Whatever is lent, used late or given back: of three processes' bursts, at most the limit in that time, less a moment."""
-    limit, asked, granted = Limit("burst", 300, 6), list[float](), list[float]()
+    limit, asked, granted = Limit("burst", 300, 6, "writes"), list[float](), list[float]()
     end = time.monotonic() + 14
 
     async def write(limits: Limits, pause: float) -> None:
@@ -138,7 +138,7 @@ async def test_no_five_sixths_of_a_window_see_more_than_the_limit(processes: lis
 
 async def test_what_is_written_often_seldom_asks(processes: list[Limits], valkey: Redis) -> None:
     """Of a thousand writes of one network, one after another, few reach Valkey; the headers count on meanwhile."""
-    limit = Limit("many", 100_000, 60)
+    limit = Limit("many", 100_000, 60, "writes")
     rests = [remaining(await processes[0].take((limit, "network"))) for _ in range(1000)]
     assert await calls(valkey) < 40
     assert rests == sorted(rests, reverse=True)
@@ -161,7 +161,7 @@ async def test_what_was_not_used_is_given_back(processes: list[Limits], valkey: 
 
 async def test_a_refused_write_uses_nothing_that_is_lent(processes: list[Limits]) -> None:
     """A visitor over its own limit leaves its network's lease as it was."""
-    limits, two = processes[0], Limit("two", 2, 60)
+    limits, two = processes[0], Limit("two", 2, 60, "writes")
     assert [await took(limits, (THOUSAND, "network")) for _ in range(20)] == [True] * 20
     found = await asyncio.gather(*(took(limits, (two, "visitor"), (THOUSAND, "network")) for _ in range(50)))
     assert sum(found) == 2
@@ -172,7 +172,9 @@ async def test_a_refused_write_uses_nothing_that_is_lent(processes: list[Limits]
     await comes_to(22, counted)
 
 
-@pytest.mark.parametrize("limit", [Limit("small", LEAST_LIMIT - 1, 60), Limit("own", 10_000, 60, is_lent=False)])
+@pytest.mark.parametrize(
+    "limit", [Limit("small", LEAST_LIMIT - 1, 60, "writes"), Limit("own", 10_000, 60, "writes", is_lent=False)]
+)
 async def test_of_a_small_limit_or_a_callers_own_nothing_is_lent(processes: list[Limits], valkey: Redis, limit: Limit) -> None:
     """Each write against it asks, and every process knows at once what remains."""
     rests = [remaining(await processes[n % 3].take((limit, "visitor"))) for n in range(60)]
@@ -182,7 +184,7 @@ async def test_of_a_small_limit_or_a_callers_own_nothing_is_lent(processes: list
 
 async def test_what_is_counted_afterwards_is_refused_in_time(processes: list[Limits]) -> None:
     """What happened is counted by leases too, and refused as soon as the limit is used up, in this process and in another."""
-    limit = Limit("happened", 300, 60)
+    limit = Limit("happened", 300, 60, "writes")
     here, there = Spent(processes[0]), Spent(processes[1])
     happened = 0
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -22,8 +23,8 @@ from tests.support.settings import settings
 from tests.support.signing_in import session_cookie
 from tests.support.sites import client as site_client
 
-TEN = Limit("ten", 10, 60)
-FIVE = Limit("five", 5, 60)
+TEN = Limit("ten", 10, 60, "writes")
+FIVE = Limit("five", 5, 60, "writes")
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ async def test_processes_share(limits: Limits, valkey: Redis) -> None:
 
 async def test_a_refused_claim_counts_against_nothing(limits: Limits) -> None:
     """A visitor over its own limit doesn't use up its network's."""
-    two = Limit("two", 2, 60)
+    two = Limit("two", 2, 60, "writes")
     assert await granted(limits, 20, (two, "visitor"), (TEN, "network")) == 2
     assert await granted(limits, 20, (TEN, "network")) == 8
 
@@ -119,10 +120,23 @@ async def test_the_window_slides(limits: Limits, valkey: Redis) -> None:
 
 async def test_the_headers_tell_policy_and_rest(limits: Limits) -> None:
     """A granted claim is told its limits, and what remains of the scarcest."""
-    three = Limit("three", 3, 60)
+    three = Limit("three", 3, 60, "writes")
     headers = await limits.take((TEN, "a"), (three, "b"))
     assert header(headers, b"ratelimit-policy") == '"ten";q=10;w=60, "three";q=3;w=60'
     assert header(headers, b"ratelimit") == '"three";r=2;t=60'
+
+
+@pytest.mark.parametrize(
+    ("most", "seconds", "left", "said"),
+    [
+        (1000, 60, 900, "No more than 1,000 sign-ups in 60 seconds; try again in 1 second."),
+        (2, 86400, 7_200_001, "No more than 2 sign-ups in 24 hours; try again in 3 hours."),
+        (2, 3600, 150_000, "No more than 2 sign-ups in 60 minutes; try again in 3 minutes."),
+    ],
+)
+def test_a_refusal_says_of_what_there_is_too_much_and_until_when(most: int, seconds: int, left: int, said: str) -> None:
+    """Who is refused is told what is counted, and a time after which there is room for sure."""
+    assert str(Limit("sign-ups", most, seconds, "sign-ups").refusal(left)) == said
 
 
 async def test_counters_do_not_stay(limits: Limits, valkey: Redis) -> None:
@@ -135,7 +149,7 @@ async def test_claims_are_gathered(limits: Limits, valkey: Redis) -> None:
     """What arrives while a call is under way is decided by one further call."""
     await granted(limits, 1, (TEN, "a"))
     before = (await valkey.info("commandstats"))["cmdstat_evalsha"]["calls"]
-    assert await granted(limits, 200, (Limit("many", 1000, 60), "a")) == 200
+    assert await granted(limits, 200, (Limit("many", 1000, 60, "writes"), "a")) == 200
     after = (await valkey.info("commandstats"))["cmdstat_evalsha"]["calls"]
     assert after - before <= 3
 
@@ -162,7 +176,7 @@ async def test_without_valkey_each_process_counts(own_valkey: tuple[str, "Popen[
         assert await granted(limits, 12, (TEN, "a")) == 10
         process.kill()
         process.wait(5)
-        assert await granted(limits, 30, (TEN, "a"), (Limit("many", 1000, 60), "b")) == 10
+        assert await granted(limits, 30, (TEN, "a"), (Limit("many", 1000, 60, "writes"), "b")) == 10
         assert header(await limits.take((TEN, "b")), b"ratelimit").startswith('"ten";r=9;t=')
         assert "counts by itself" in (await limits.check().ask() or "")
         await limits.close()
@@ -176,10 +190,10 @@ async def test_a_stalled_valkey_costs_its_patience_once(own_valkey: tuple[str, "
         assert await granted(limits, 10, (TEN, "a")) == 10
         os.kill(process.pid, signal.SIGSTOP)
         started = time.monotonic()
-        assert await granted(limits, 5, (Limit("many", 1000, 60), "a")) == 5
+        assert await granted(limits, 5, (Limit("many", 1000, 60, "writes"), "a")) == 5
         waited = time.monotonic() - started
         for _ in range(50):
-            assert await granted(limits, 1, (Limit("many", 1000, 60), "a")) == 1
+            assert await granted(limits, 1, (Limit("many", 1000, 60, "writes"), "a")) == 1
         assert waited < 5 * PATIENCE_SECONDS
         assert time.monotonic() - started - waited < 25 * PATIENCE_SECONDS
         assert await granted(limits, 15, (TEN, "b")) == 10
@@ -221,6 +235,11 @@ async def test_new_visitors_are_limited_by_network(dsn: str, valkey_url: str) ->
             return answer.status_code
 
         assert [await visit("198.51.100") for _ in range(3)] == [201, 201, 429]
+        refused = await made.post("/v1/visitors", headers={"X-Forwarded-For": "198.51.100.9"})
+        assert re.fullmatch(
+            r"No more than 2 new visitors from one network in 60 minutes; try again in \d+ (minutes|seconds?)\.",
+            refused.json()["detail"],
+        )
         assert await visit("203.0.113") == 201
         token = (await made.post("/v1/visitors", headers={"X-Forwarded-For": "203.0.113.10"})).json()["token"]
         assert [await visit("203.0.113", Authorization=f"Bearer {token}") for _ in range(3)] == [200, 200, 200]

@@ -12,10 +12,12 @@ import pytest
 import yaml
 
 from events.log.committer import Committer
+from events.log.primary import NoPrimary
 from events.log.tasks import end
 from projections.registry import PROJECTIONS
 from services.status.writing import DISK_FULL, why_not
 from services.web.card_cache import STALE_SECONDS
+from services.web.http.checks import Check, ask_all
 from tests.support import sites
 from tests.support.histories import add_three_tools
 from tests.support.runners import catch_up_all, until
@@ -71,6 +73,21 @@ async def test_a_lock_that_votes_wait_for_is_told_with_its_holder(site: httpx.As
     await until(well)
     metrics = (await site.get("/metrics")).text
     assert 'ballotpress_log_batches_total{outcome="failed"}' in metrics and "ballotpress_log_stuck_seconds 0.0" in metrics
+
+
+async def test_a_reason_of_several_checks_is_said_once() -> None:
+    """What several parts of the site give as their reason is one sentence, which names them all; vital ones stay apart."""
+
+    async def lost() -> str | None:
+        raise NoPrimary("none of them")
+
+    async def late() -> str | None:
+        return "late"
+
+    others = [Check("history", False, lost), Check("mails", False, late), Check("clock", False, lost)]
+    vital, other = await ask_all([*others, Check("views", True, lost)])
+    assert [one.partition(":")[0] for one in vital] == ["views"]
+    assert [one.partition(":")[0] for one in other] == ["history, clock", "mails"] and "promote a standby" in other[0]
 
 
 async def test_why_no_vote_can_be_taken_is_named(connection: Any) -> None:

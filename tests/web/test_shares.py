@@ -28,7 +28,7 @@ from tests.support.settings import SECRET_KEY, settings
 from tests.support.sites import client
 
 OF = Networks(()).of
-TEN = Share("ten", 10, 600)
+TEN = Share("ten", 10, 600, "writes")
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ async def test_who_owns_many_networks_gets_few_shares(limits: Limits, is_away: b
 async def test_one_process_alone_decides_as_valkey_does(limits: Limits) -> None:
     """Random claims on a few counters are granted and refused alike, with the same rest and within a slice the same wait."""
     random_ = random.Random(5)
-    known = [Limit("three", 3, 60), Limit("five", 5, 600), Limit("nine", 9, 3600)]
+    known = [Limit("three", 3, 60, "writes"), Limit("five", 5, 600, "writes"), Limit("nine", 9, 3600, "writes")]
     local = LocalCounts()
     for _ in range(120):
         counters = [(limit, random_.choice("ab")) for limit in random_.sample(known, random_.randint(1, 3))]

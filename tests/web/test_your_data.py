@@ -3,7 +3,7 @@
 import httpx
 
 from services.person.table import KEPT
-from services.web.site import COPIES_PER_HOUR
+from services.web.quotas import COPIES_PER_HOUR
 from tests.support.http import Caller, Site, assert_problem
 from tests.support.reviewing import TEXT, decide, report, submit
 

@@ -69,9 +69,17 @@ class Checks:
 
 async def ask_all(checks: Sequence[Check]) -> Look:
     """Ask all checks at once, and return what failed."""
-    found = await asyncio.gather(*map(_ask, checks))
-    wrong = [(check.vital, f"{check.name}: {reason}") for check, reason in zip(checks, found, strict=True) if reason]
-    return Look([reason for vital, reason in wrong if vital], [reason for vital, reason in wrong if not vital])
+    found = list(zip(checks, await asyncio.gather(*map(_ask, checks)), strict=True))
+    return Look(_said([one for one in found if one[0].vital]), _said([one for one in found if not one[0].vital]))
+
+
+def _said(found: Sequence[tuple[Check, str | None]]) -> list[str]:
+    """Return each reason once, behind the names of all checks that gave it."""
+    names: dict[str, list[str]] = {}
+    for check, reason in found:
+        if reason:
+            names.setdefault(reason, []).append(check.name)
+    return [f"{', '.join(those)}: {reason}" for reason, those in names.items()]
 
 
 async def _ask(check: Check) -> str | None:

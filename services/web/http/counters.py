@@ -10,7 +10,9 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, eq=False)
 class Limit:
-    """At most `most` in `seconds`, for each owner; `item` is its name in the RateLimit headers. It is made once a process.
+    """At most `most` in `seconds`, for each owner. It is made once a process.
+
+    `item` is its name in the RateLimit headers, and `what` says to a caller what is counted, and whose.
 
     Parts of a limit may be lent (`leases.py`) where an owner stands for many callers; of one caller's nothing is.
     """
@@ -18,6 +20,7 @@ class Limit:
     item: str
     most: int
     seconds: int
+    what: str
     is_lent: bool = True
 
     @cached_property
@@ -33,12 +36,20 @@ class Limit:
     def refusal(self, milliseconds: int, headers: Headers = ()) -> TooManyRequests:
         """Return the refusal of one more, with the time until there is room."""
         seconds = -(-milliseconds // 1000)
-        detail = f"No more than {self.most} in {self.seconds} seconds; try again in {seconds} s."
+        detail = f"No more than {self.most:,} {self.what} in {_time(self.seconds)}; try again in {_time(seconds)}."
         told = headers or (
             (b"ratelimit-policy", self.policy),
             (b"ratelimit", b'"%s";r=0;t=%d' % (self.name, seconds)),
         )
         return TooManyRequests(detail, headers=[*told, (b"retry-after", str(seconds).encode("ascii"))])
+
+
+def _time(seconds: int) -> str:
+    """Return a time in the largest unit of which it is at least two, rounded up: who comes then finds room."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{-(-seconds // length)} {unit}"
+    return f"{seconds} seconds" if seconds != 1 else "1 second"
 
 
 Counter = tuple[Limit, str]

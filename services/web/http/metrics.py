@@ -178,13 +178,14 @@ class Texts:
 
 
 class Metrics:
-    """The registry of one process; `registry` takes further collectors."""
+    """The registry of one process, with collectors of its own; `registry` takes further ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, *own: Collector) -> None:
         self.registry = CollectorRegistry()
         self.readings = Readings[Texts]()
         self.requests = Requests()
-        self.registry.register(self.requests)
+        for collector in (self.requests, *own):
+            self.registry.register(collector)
         self.wrong_tokens = Counter("ballotpress_wrong_operator_tokens", "Wrong operators' tokens.", registry=self.registry)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)

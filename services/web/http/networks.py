@@ -110,9 +110,10 @@ class Share:
 
     __slots__ = ("_limits",)
 
-    def __init__(self, item: str, most: int, seconds: int) -> None:
+    def __init__(self, item: str, most: int, seconds: int, what: str) -> None:
         self._limits = {
-            factor: Limit(item if factor == 1 else f"{item}-x{factor}", most * factor, seconds) for factor in FACTORS
+            factor: Limit(item if factor == 1 else f"{item}-x{factor}", most * factor, seconds, f"{what} from one network")
+            for factor in FACTORS
         }
 
     def counters(self, network: Network, of: str = "") -> list[Counter]:

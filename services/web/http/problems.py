@@ -40,7 +40,8 @@ class ProblemDetails(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Kind:
     """How one sort of refusal is shown.
 
-    `detail` replaces the exception's own words; `members` names its attributes that become members of the problem.
+    `detail` replaces the exception's own words, and `advice` follows them; `members` names its attributes that become members
+    of the problem.
     """
 
     status: int
@@ -49,6 +50,7 @@ class Kind:
     detail: str | None = None
     retry_after: int | None = None
     members: tuple[str, ...] = ()
+    advice: str = ""
 
     @property
     def type(self) -> str:
@@ -227,7 +229,8 @@ def problem_answer(error: Exception, request_id: str | None) -> Answer:
 
 def words_of(error: Exception, kind: Kind) -> str:
     """Return what went wrong, in the words of its kind, else its own."""
-    return kind.detail or (error.detail if isinstance(error, HTTPException) else str(error)) or kind.title
+    said = kind.detail or (error.detail if isinstance(error, HTTPException) else str(error)) or kind.title
+    return f"{said[:1].upper()}{said[1:]}. {kind.advice}" if kind.advice else said
 
 
 def headers_of(error: Exception, kind: Kind) -> list[tuple[bytes, bytes]]:
