@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Final
 
 import idna
-from email_validator import EmailNotValidError, validate_email
 
 LOCAL_LONGEST, ADDRESS_LONGEST = 64, 254  # RFC 5321 4.5.3.1
 
@@ -39,6 +38,8 @@ def read_address(text: str) -> str:
 
     Asks nothing of the network. Refuses domains that are reserved, and local parts that aren't ASCII: few relays take them.
     """
+    from email_validator import EmailNotValidError, validate_email  # loads slowly, and most processes read no address
+
     if len(text) > ADDRESS_LONGEST:
         raise AddressRefused("it is too long")
     try:

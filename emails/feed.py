@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 NAMESPACE = "http://www.w3.org/2005/Atom"
 
-_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0 2.2
+_FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # all but XML 1.0 2.2, and quicker to compile
 
 
 class Entry(NamedTuple):

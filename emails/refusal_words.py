@@ -5,11 +5,21 @@ postmaster pages of Gmail, Yahoo and AOL give as examples, each with its usual v
 """
 
 import re
+from collections.abc import Callable
+from functools import cached_property
 from typing import Final
 
 
-def _any_of(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(patterns), re.IGNORECASE)
+class _AnyOf:
+    """Patterns that are compiled when words are first held against them: that takes longer than many a command."""
+
+    def __init__(self, *patterns: str) -> None:
+        self._patterns = patterns
+
+    @cached_property
+    def search(self) -> Callable[[str], re.Match[str] | None]:
+        """Find the first of them in words."""
+        return re.compile("|".join(self._patterns), re.IGNORECASE).search
 
 
 _WHO: Final = (
@@ -23,7 +33,7 @@ _NOT: Final = (
 )
 _KIND: Final = r"(?:(?:local|final|virtual|e?-?mail|delivery|destination|system|ldap) )*"
 
-GONE: Final = _any_of(
+GONE: Final = _AnyOf(
     rf"\b{_WHO} {_NAMED}{_IS}(?:currently |permanently )?(?:unknown|invalid|disabled|deactivated|inactive|discontinued)\b",
     rf"\b{_WHO} {_NAMED}{_IS}(?:currently |permanently )?(?:suspended|closed|deleted|removed|expired|terminated)\b",
     rf"\b{_WHO} {_NAMED}{_NOT} (?:been |be )?(?:an? )?(?:exist|found|known|valid|active|activated|available|listed)",
@@ -50,7 +60,7 @@ GONE: Final = _any_of(
 )
 """No such mailbox or domain, or a mailbox that is closed."""
 
-UNKNOWN: Final = _any_of(
+UNKNOWN: Final = _AnyOf(
     r"\b(?:no such|unknown|non-?existent) (?:user|mail ?box|recipient|account|address)\b|\bno mail[- ]?box found\b",
     r"\binvalid (?:user|mail ?box|recipient)\b",
     rf"\b(?:user|mail[- ]?box|recipient|account|address) {_NAMED}(?:is )?(?:unknown|not found|does not exist|doesn.?t exist)\b",
@@ -60,7 +70,7 @@ UNKNOWN: Final = _any_of(
 RETRY: Final = re.compile(r"\bhost not found,? try again", re.IGNORECASE)
 """What is said of a domain whose name servers didn't answer: it may well exist."""
 
-OURS: Final = _any_of(
+OURS: Final = _AnyOf(
     r"\b(?:helo|ehlo)\b|\bgr[ae]y ?-?list|\breverse[- ]?dns|\br?dns (?:name|record|entry)|\bptr\b|\breverse (?:look|host)",
     r"\bsenders?\b|\boriginator\b|\breturn[- ]path|\benvelope[- ]from|\bmail from\b|\bfrom:? (?:address|header)|\bsent from\b",
     r"\brelay(?:ing)?\b.{0,30}\b(?:den|not|prohib|reject|allow|permit|refus)|\b(?:not|n.t|deny|unable to) relay|\bopen relay",
@@ -83,7 +93,7 @@ OURS: Final = _any_of(
 )
 """The sender's name, network, login, reputation or rate, or what is in the mail."""
 
-PASSING: Final = _any_of(
+PASSING: Final = _AnyOf(
     r"\bfull\b|\bquota|\bover ?(?:its )?(?:disk |size )?limit|\bover (?:storage|allocat)|\bexceed(?:s|ed|ing)?\b|\bexhausted",
     r"\bstorage\b|\b(?:no|not enough|insufficient|out of) (?:\w+ )?(?:space|disk|storage|resources|memory)|\bmailbox size",
     r"\btoo (?:long|much|fast|quickly|many|often|old)\b|\btry (?:again|later)|\btempor|\btimed? ?-?out|\bretry time",
@@ -95,7 +105,7 @@ PASSING: Final = _any_of(
 )
 """A full mailbox or disk, a slow or broken way there, a delivery that was given up after many tries."""
 
-RATE: Final = _any_of(
+RATE: Final = _AnyOf(
     r"\b4\.7\.(?:28|650|651|652|653|654|655|656)\b|\[?\bTSS?\d{2}\b|\bRP-00[1-3]\b|\bunusual rate\b|\brate[- ]?limit",
     r"\btoo many (?:messages|mails|connections|recipients|requests) (?:from|for your|per)\b|\bmail sent too (?:fast|quickly)",
     r"\b(?:sending|receiving|message|mail|delivery) rate\b|\bat a rate\b|\bthrottl(?:ed|ing) (?:due|because|for)\b",

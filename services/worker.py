@@ -22,9 +22,8 @@ from events.log.parts import announce, keep, make_room_ahead
 from events.log.store import clear_old_receipts
 from services import valkey
 from services.integrity import decisions
-from services.integrity.marks import DAYS, forget_marks, marks_of
+from services.integrity.marks import DAYS, forget_marks, marks_of, unmarked
 from services.integrity.puzzle import slow_down
-from services.integrity.reading import unmarked
 from services.integrity.scan import scan, silent
 from services.newsletter.arrival import is_checked
 from services.newsletter.doorbell import DOORBELL

@@ -29,9 +29,8 @@ def integrity() -> None:
 async def scan(as_json: bool) -> None:
     """Judge the votes that have come since the last scan. The worker does so every ten minutes."""
     settings = find_settings(needs_keys=False)
-    from services.integrity.marks import marks_of
+    from services.integrity.marks import marks_of, unmarked
     from services.integrity.puzzle import slow_down
-    from services.integrity.reading import unmarked
     from services.integrity.scan import scan, silent
 
     marks = marks_of if settings.network_marks else unmarked

@@ -8,6 +8,7 @@ from services.cli.database import asynchronous
 from services.cli.options import Whole
 from services.cli.terminal import counted
 from services.embedded.start import find_settings
+from services.loading import loading
 
 
 @click.command()
@@ -16,8 +17,9 @@ from services.embedded.start import find_settings
 def api(host: str, port: int) -> None:
     """Serve the site and its API over HTTP."""
     settings = find_settings()
-    from services.starting import require_vault_keys
-    from services.web.app import run
+    with loading():
+        from services.starting import require_vault_keys
+        from services.web.app import run
 
     asyncio.run(require_vault_keys(settings))
     run(settings, host, port)
@@ -27,8 +29,9 @@ def api(host: str, port: int) -> None:
 def projector() -> None:
     """Keep the views up with the log, and sign it. A second projector stands by until the first ends."""
     settings = find_settings(signs_log=True)
-    from services import logs
-    from services.projector import run
+    with loading():
+        from services import logs
+        from services.projector import run
 
     logs.configure(settings.log_format)
     run(settings)
@@ -38,9 +41,10 @@ def projector() -> None:
 def worker() -> None:
     """Do what is due: the newsletter, webhooks, calls to caches, room in the log; clear what is out of date."""
     settings = find_settings()
-    from services import logs
-    from services.starting import require_vault_keys
-    from services.worker import run
+    with loading():
+        from services import logs
+        from services.starting import require_vault_keys
+        from services.worker import run
 
     logs.configure(settings.log_format)
     asyncio.run(require_vault_keys(settings))

@@ -15,9 +15,10 @@ from msgspec.structs import replace
 
 from events.log.ids import from_bytes
 from services.integrity.detector_chance import discoveries
-from services.integrity.detector_counts import CHOICES, DAY, SPANS, TICK_SECONDS, Screened
+from services.integrity.detector_counts import CHOICES, SPANS, Screened
 from services.integrity.detector_crowd import Sides
 from services.integrity.detector_evidence import Cell, Weight
+from services.integrity.ticks import DAY, TICK_SECONDS
 
 FALSE_ALARMS: Final = 0.01
 

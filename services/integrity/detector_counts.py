@@ -10,9 +10,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from services.integrity.detector_chance import Floats, Ints, excess, surplus
+from services.integrity.ticks import DAY
 
-TICK_SECONDS: Final = 600
-DAY: Final = 144
 """Ticks."""
 SPANS: Final = {"10 minutes": 1, "1 hour": 6, "1 day": DAY, "1 week": 7 * DAY}
 BASE_DAYS: Final = 28

@@ -7,7 +7,7 @@ its mark, and a mark that can't be written is lost.
 
 import asyncio
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import structlog
@@ -16,6 +16,8 @@ from asyncpg import Connection, Pool
 from events.log import postgres
 
 Database: TypeAlias = "Pool[Any] | Connection[Any]"
+MarksOf: TypeAlias = Callable[["Connection[Any]", Sequence[int]], Awaitable[Mapping[int, int]]]
+"""Returns the marks of the networks that votes came from, by the votes' positions; none for those that have none."""
 
 DAYS: Final = 14
 PACE_SECONDS: Final = 0.5
@@ -36,6 +38,11 @@ async def marks_of(connection: Database, positions: Sequence[int]) -> Mapping[in
     The higher bits are the day, the lower sixteen the network's. A vote that wasn't marked, or long ago, is left out.
     """
     return {row["position"]: row["day"] << 16 | row["bucket"] for row in await connection.fetch(_READ, positions)}
+
+
+async def unmarked(connection: Database, positions: Sequence[int]) -> Mapping[int, int]:
+    """Return no marks: of a site that keeps none."""
+    return {}
 
 
 async def forget_marks(connection: Database, days: int = DAYS) -> int:

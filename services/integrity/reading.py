@@ -1,20 +1,18 @@
 """Read for the detector: counts from the view, and from the log the votes of the few cells that the counts make suspicious."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from asyncpg import Connection, Record
 
 from projections.registry import named
 from projections.tally import Tally
-from services.integrity.detector_counts import DAY, TICK_SECONDS, Counts, Days, Site
+from services.integrity.detector_counts import Counts, Days, Site
 from services.integrity.detector_evidence import MOST_VOTES, UNMARKED, Pool, Votes, pairs
-
-Marks: TypeAlias = Callable[["Connection[Any]", Sequence[int]], Awaitable[Mapping[int, int]]]
-"""Returns the marks of the networks that votes came from, by the votes' positions; none for those that have none."""
+from services.integrity.marks import MarksOf
+from services.integrity.ticks import DAY, tick_of, time_of
 
 POOL: Final = 400
 EARLIER: Final = 100
@@ -107,11 +105,6 @@ where t.listed
 """)
 
 
-async def unmarked(connection: "Connection[Any]", positions: Sequence[int]) -> Mapping[int, int]:
-    """Return no marks: of a site that keeps none."""
-    return {}
-
-
 class Read(NamedTuple):
     """What the screen needs; `tools` has the tools' ids by their numbers, in order."""
 
@@ -120,16 +113,6 @@ class Read(NamedTuple):
     site: Site
     days: Days
     explained: Any
-
-
-def tick_of(time: datetime) -> int:
-    """Return the tick that a time is in."""
-    return int(time.timestamp()) // TICK_SECONDS
-
-
-def time_of(tick: int) -> datetime:
-    """Return the time at which a tick begins."""
-    return datetime.fromtimestamp(tick * TICK_SECONDS, UTC)
 
 
 async def read(connection: "Connection[Any]", begin: int, end: int) -> Read:
@@ -174,7 +157,7 @@ def _days(rows: Sequence[Record], begin: int) -> Days:
     return Days(first, votes)
 
 
-async def read_votes(connection: "Connection[Any]", tool: str, choice: str, begin: int, end: int, marks: Marks) -> Votes:
+async def read_votes(connection: "Connection[Any]", tool: str, choice: str, begin: int, end: int, marks: MarksOf) -> Votes:
     """Read the last votes of a cell, with what else their voters did."""
     rows = (await connection.fetch(_VOTES, tool, choice, time_of(begin), time_of(end), MOST_VOTES))[::-1]
     others, marked = await _others(connection, rows), await _marked(connection, rows, marks)
@@ -182,7 +165,7 @@ async def read_votes(connection: "Connection[Any]", tool: str, choice: str, begi
                  [row["near"] for row in others])  # fmt: skip
 
 
-async def read_pool(connection: "Connection[Any]", hour: int, marks: Marks) -> Pool:
+async def read_pool(connection: "Connection[Any]", hour: int, marks: MarksOf) -> Pool:
     """Read votes of the site, evenly picked from the day up to an hour (in hours since 1970)."""
     bounds = await connection.fetchrow(_BOUNDS, time_of(hour * 6 - DAY), time_of(hour * 6))
     assert bounds is not None  # noqa: S101 - the statement returns one row
@@ -212,7 +195,7 @@ async def _others(connection: "Connection[Any]", rows: Sequence[Record]) -> Sequ
     return found
 
 
-async def _marked(connection: "Connection[Any]", rows: Sequence[Record], marks: Marks) -> Any:
+async def _marked(connection: "Connection[Any]", rows: Sequence[Record], marks: MarksOf) -> Any:
     known = await marks(connection, [row["position"] for row in rows])
     return np.array([known.get(row["position"], UNMARKED) for row in rows], np.int64)
 

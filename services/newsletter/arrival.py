@@ -18,8 +18,6 @@ from emails.rendering import MailTooLarge
 from projections.engine.snapshot import ViewsHalted
 from services.clock import now
 from services.mail_check import store
-from services.mail_check.dns import Resolver
-from services.mail_check.run import run
 from services.mail_check.setup import DkimKey, Setup, Specimen
 from services.mail_check.store import Checked, Database
 from services.newsletter.preview import specimen
@@ -48,6 +46,9 @@ def is_checked(settings: Settings) -> bool:
 
 async def check(settings: Settings, database: Database) -> Checked:
     """Check a site that has a relay, keep what was found, and return it; log at once what was right and is wrong."""
+    from services.mail_check.dns import Resolver  # these load slowly, and a site without a relay never looks
+    from services.mail_check.run import run
+
     before = await store.read(database)
     resolver = Resolver(settings.mail_check.dns_servers)
     await store.keep(database, await run(await _setup_of(settings), resolver, now()), gates=is_public(settings.base_url))

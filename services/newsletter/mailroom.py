@@ -17,7 +17,6 @@ from projections.engine import notify
 from services import valkey
 from services.clock import now
 from services.log_watch import LogWatch
-from services.mail_check.dns import Resolver
 from services.mail_check.standing import LET_IT_GO
 from services.newsletter import arrival, first_issue, gone_out, holds, issues, ledger, outbox, pace, periods, reports, restored
 from services.newsletter.ledger import MailOutcome
@@ -55,7 +54,7 @@ class Mailroom:
         self._own_hours = own if settings.pace.own_hour else None
         self._pace = pace.plan_of(settings.pace, settings.newsletter)
         self._stack = AsyncExitStack()
-        self._providers = Providers(exchanges_from(Resolver(settings.mail_check.dns_servers)) if settings.smtp_url else None)
+        self._providers = _providers_of(settings)
         self._sending: asyncio.Task[None] | None = None
         self._waits_for: str | None = None
         self._marks = marks_of(settings)
@@ -171,3 +170,12 @@ class Mailroom:
     async def _bounced(self, outcomes: Sequence[MailOutcome]) -> None:
         """Record what the relay refused for good, and suppress addresses that are dead."""
         await reports.apply_refused(self.database, self._committer, outcomes)
+
+
+def _providers_of(settings: Settings) -> Providers:
+    """Return what names the readers' providers: by DNS too where mail goes to a relay."""
+    if settings.smtp_url is None:
+        return Providers(None)
+    from services.mail_check.dns import Resolver  # it loads slowly
+
+    return Providers(exchanges_from(Resolver(settings.mail_check.dns_servers)))

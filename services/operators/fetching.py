@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
 
-import httpcore2 as httpcore
 import msgspec
 
 from services.authorities import trusted
+
+if TYPE_CHECKING:
+    import httpcore2 as httpcore
 
 DEADLINE: Final = 10.0
 """Seconds for name, connection, TLS, request and answer."""
@@ -55,6 +57,8 @@ class Web:
         return await self._ask("POST", url, sent, urlencode(form).encode())
 
     async def _ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> dict[str, Any]:
+        import httpcore2 as httpcore  # few sites have a provider
+
         sent = {"accept": "application/json", "accept-encoding": "identity", "user-agent": _AGENT, **headers}
         try:
             async with (
@@ -71,7 +75,7 @@ class Web:
             raise ProviderAway("doesn't answer as a server should") from None
 
 
-async def _read(answer: httpcore.Response) -> bytes:
+async def _read(answer: "httpcore.Response") -> bytes:
     pieces, size = list[bytes](), 0
     async for piece in answer.aiter_stream():
         size += len(piece)

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-import httpcore2 as httpcore
 import msgspec
 
 from services.setting_groups import Header
@@ -42,6 +41,8 @@ def hook_of(settings: Settings) -> Hook | None:
 
 async def call(hook: Hook, tags: Sequence[str]) -> str | None:
     """Have the answers with any of these tags forgotten. Return what went wrong, in a few words without a secret; else None."""
+    import httpcore2 as httpcore  # few sites have a cache to tell
+
     headers = {"Content-Type": "application/json", "Surrogate-Key": " ".join(tags), "Cache-Tag": ",".join(tags)}
     headers |= dict([hook.header] if hook.header else [])
     body = json.dumps({hook.field: list(tags)}).encode()

@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Meta
 
 from services.web.badge_hosts import DAYS, BadgeHost, read_hosts
-from services.web.card_drawing import COLOURS, Stand
 from services.web.drawings import FIVE_MINUTES
+from services.web.faces import COLOURS, Stand
 from services.web.http.answers import Answer, Versioned
 from services.web.http.call import operator
 from services.web.http.endpoints import endpoint
@@ -30,7 +30,7 @@ _HIGH: Final = 28
 _ASIDE: Final = 9
 """Pixels on either side of a segment's words."""
 _INK: Final = "#1f1c18"
-_FORBIDDEN: Final = re.compile("[^\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2; and lines
+_FORBIDDEN: Final = re.compile("[\0-\x1f\ud800-\udfff\ufffe\uffff]")  # all but XML 1.0, 2.2; and lines
 _NARROW: Final = frozenset(" ,.:;'’|!/()[]ijltfrI1·")
 _WIDE: Final = frozenset("mwMW%@+")
 

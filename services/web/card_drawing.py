@@ -4,65 +4,26 @@ A face holds all that is drawn and nothing else, so equal faces are one picture.
 no word and no digit of it draws nothing anew. Words stay legible at a quarter of the width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from io import BytesIO
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 from PIL import Image, ImageDraw
 
+from services.web.faces import COLOURS, PAPER, Face, Stand, Subject
 from services.web.lettering import SANS, SANS_BOLD, SERIF, fit, readable, width, write
 
-Verdict = Literal["ship", "skip", "mixed"]
-
 SIZE: Final = (1200, 630)
-PAPER: Final = "#faf8f4"
-"""The ground of light pages."""
 _INK: Final = "#1f1c18"
 _SOFT: Final = "#5d574d"
 _LINE: Final = "#ddd7cb"
-COLOURS: Final[Mapping[Verdict | None, tuple[str, str]]] = {
-    "ship": ("#0b5c6b", "#dff0f1"),
-    "skip": ("#a8400f", "#fbe9df"),
-    "mixed": ("#55524b", "#efece5"),
-    None: ("#55524b", "#efece5"),
-}
-"""Of a verdict the colour of its word and of the ground: those of the style sheet for light pages."""
 TILES: Final = (
     "#3d5a80", "#7a4988", "#2f6f62", "#96502e", "#4a5568", "#8a3a5c", "#386f94", "#5c6b1e", "#5a4fa3", "#7d5a0b",
 )  # fmt: skip
 """The colours of tiles, `.hue-0` and on of the style sheet."""
 _FINER: Final = 4
 """Shapes are drawn so many times as large and made smaller, which smooths their edges."""
-
-
-class Stand(NamedTuple):
-    """A verdict on a tool: whose, the word for it, and in how many votes."""
-
-    whose: str
-    verdict: Verdict | None
-    word: str
-    line: str
-
-
-class Subject(NamedTuple):
-    """A tool as it is drawn. `slug` is drawn where the name can't be."""
-
-    slug: str
-    name: str
-    category: str
-    initial: str
-    hue: int
-    stands: tuple[Stand, Stand]
-
-
-class Face(NamedTuple):
-    """All that a picture shows: one tool or two, and whose site it is of."""
-
-    subjects: tuple[Subject, ...]
-    site: str
-    address: str
-    accent: str
 
 
 def draw(face: Face) -> bytes:

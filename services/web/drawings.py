@@ -9,7 +9,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from services.web.card_drawing import Face, draw
+from services.web.faces import Face
 from services.web.http.answers import FOR_EVER, Versioned
 from services.web.http.networks import Network, Places
 from services.web.http.problems import Refusal
@@ -62,7 +62,7 @@ class Drawings:
 
     async def _draw(self, face: Face, network: Network) -> Picture:
         try:
-            png = await asyncio.get_running_loop().run_in_executor(self._thread, draw, face)
+            png = await asyncio.get_running_loop().run_in_executor(self._thread, _draw, face)
         finally:
             self._places.leave(network)
             del self._under_way[face]
@@ -70,3 +70,9 @@ class Drawings:
         if len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
         return picture
+
+
+def _draw(face: Face) -> bytes:
+    from services.web.card_drawing import draw  # it loads slowly, with its fonts
+
+    return draw(face)

@@ -6,10 +6,9 @@ from io import BytesIO
 from typing import Final
 
 from litestar.handlers import HTTPRouteHandler
-from PIL import Image
 
 from services.identity import Identity
-from services.web.card_drawing import PAPER, rounded, sign
+from services.web.faces import PAPER
 from services.web.http.answers import Answer, Content, encoder
 from services.web.http.assets import VARIES
 from services.web.http.call import Call
@@ -28,6 +27,10 @@ _A_DAY: Final = ((b"cache-control", b"public, max-age=86400"), VARIES)
 
 def _png(size: int, accent: str, *, is_round: bool = False, kind: str = "PNG") -> bytes:
     """Draw the mark. Home screens cut its corners themselves, so it fills the square unless it `is_round`."""
+    from PIL import Image  # these load slowly
+
+    from services.web.card_drawing import rounded, sign
+
     icon = Image.new("RGBA", (size, size), (0, 0, 0, 0) if is_round else accent)
     if is_round:
         icon.paste(accent, (0, 0), rounded(size, size, size // 5))

@@ -11,8 +11,8 @@ from projections.comparison import TOO_EARLY, splits
 from services.identity import Identity
 from services.web.as_of import signed
 from services.web.card_cache import CachedCard
-from services.web.card_drawing import Face, Stand, Subject
 from services.web.comparisons import read_comparison
+from services.web.faces import Face, Stand, Subject
 from services.web.filters import count, hue, initial, verdict
 from services.web.http.answers import Answer
 from services.web.http.pages import page

@@ -9,8 +9,9 @@ import numpy as np
 
 from services.integrity import detector
 from services.integrity.detector import Find, Merged
-from services.integrity.detector_counts import DAY, TICK_SECONDS, Counts, Days, Screen, Screened, Site
+from services.integrity.detector_counts import Counts, Days, Screen, Screened, Site
 from services.integrity.detector_evidence import MOST_VOTES, UNMARKED, Pool, Votes, Weight, pairs, weigh
+from services.integrity.ticks import DAY, TICK_SECONDS
 from tests.support.integrity_worlds import World
 
 POOL = 400

@@ -7,7 +7,7 @@ import pytest
 
 from services.web.badge_hosts import MOST_HOSTS, host_of
 from services.web.badges import Badge, svg
-from services.web.card_drawing import Stand
+from services.web.faces import Stand
 from tests.support import npm
 from tests.support.catalogs import opinion
 from tests.support.http import Site, assert_problem

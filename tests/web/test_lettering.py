@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 from services.web import card_drawing
-from services.web.card_drawing import TILES, Face, Stand, Subject, draw
+from services.web.card_drawing import TILES, draw
+from services.web.faces import Face, Stand, Subject
 from services.web.http.assets import STATIC
 from services.web.lettering import _JOINED, _OTHERS, FONTS, SANS, SERIF, _covered, fit, readable, width
 

@@ -1,5 +1,7 @@
 """Static files, under names that change with their content, so they may be kept for ever; and files under names that stay."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from litestar.handlers import HTTPRouteHandler
@@ -15,12 +17,14 @@ _FOREVER: Final = (*FOR_EVER, VARIES)
 _AN_HOUR: Final = ((b"cache-control", b"public, max-age=3600"), VARIES)
 
 
-def file_route(path: str, body: bytes, media: bytes, cache: Headers) -> HTTPRouteHandler:
-    """Return the route that serves a body under a name that stays."""
-    content = Content(body, media)
+def file_route(path: str, make: Callable[[], bytes], media: bytes, cache: Headers) -> HTTPRouteHandler:
+    """Return the route that serves a body under a name that stays; it is made when first asked for, beside the event loop."""
+    made: list[Content] = []
 
     async def handle(request: Call) -> Answer:
-        return content.answer(request.head, cache)
+        if not made:
+            made.append(Content(await asyncio.to_thread(make), media))
+        return made[0].answer(request.head, cache)
 
     return route("GET", path, f"GET {path}", handle)
 
@@ -35,7 +39,7 @@ async def _static(request: Call) -> Answer:
 static: Final = route("GET", "/static/{name}", "GET /static/{name:str}", _static)
 
 # Other sites embed it under this one name: it is asked for again after an hour, and unchanged it costs a 304.
-embed: Final = file_route("/embed.js", (STATIC / "embed.js").read_bytes(), MEDIA_OF[".js"], _AN_HOUR)
+embed: Final = file_route("/embed.js", (STATIC / "embed.js").read_bytes, MEDIA_OF[".js"], _AN_HOUR)
 
 # Pages and the widget load it alike, when a vote asks for it.
-puzzle: Final = file_route("/puzzle.js", (STATIC / "puzzle.js").read_bytes(), MEDIA_OF[".js"], _AN_HOUR)
+puzzle: Final = file_route("/puzzle.js", (STATIC / "puzzle.js").read_bytes, MEDIA_OF[".js"], _AN_HOUR)

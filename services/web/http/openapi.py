@@ -4,7 +4,7 @@ Schemas are msgspec's, of the Structs that bodies are decoded into, so document 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from http import HTTPStatus
 from importlib.metadata import version
@@ -74,17 +74,17 @@ _IDEMPOTENCY_KEY: Final = {
 def documentation(routes: Sequence[HTTPRouteHandler], tags: Mapping[str, str], site_name: str = OURS) -> list[HTTPRouteHandler]:
     """Return the routes that serve the document of these routes, and its page; `tags` is as in `document_of`."""
     operations = [route.opt["operation"] for route in routes if "operation" in route.opt]
-    files = [
+    files: list[tuple[str, Callable[[], bytes], bytes]] = [
         (
             "/schema/openapi.json",
-            encoder.encode(document_of(operations, tags, site_name)),
+            lambda: encoder.encode(document_of(operations, tags, site_name)),
             b"application/vnd.oai.openapi+json;version=3.1",
         ),
-        ("/schema", _page(site_name), MEDIA_OF[".html"]),
-        ("/schema/schema.css", (_STATIC / "schema.css").read_bytes(), MEDIA_OF[".css"]),
-        ("/schema/openapi-explorer.js", (_STATIC / "openapi-explorer.js").read_bytes(), MEDIA_OF[".js"]),
+        ("/schema", lambda: _page(site_name), MEDIA_OF[".html"]),
+        ("/schema/schema.css", (_STATIC / "schema.css").read_bytes, MEDIA_OF[".css"]),
+        ("/schema/openapi-explorer.js", (_STATIC / "openapi-explorer.js").read_bytes, MEDIA_OF[".js"]),
     ]
-    return [file_route(path, body, media, (*PUBLIC, VARIES, _PAGE_POLICY)) for path, body, media in files]
+    return [file_route(path, make, media, (*PUBLIC, VARIES, _PAGE_POLICY)) for path, make, media in files]
 
 
 def _page(site_name: str) -> bytes:
