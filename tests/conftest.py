@@ -10,6 +10,7 @@ import asyncpg
 import hypothesis
 import pytest
 
+from events.log import arrays
 from events.log.committer import Committer
 from tests.support import hangs, loops, scratch, servers, sharing, survival
 from tests.support.log import patient
@@ -75,7 +76,7 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[servers.Postgres]:
     """One PostgreSQL for the session; without fsync, since no test cuts the power."""
-    with servers.postgres(fsync="off", synchronous_commit="off", full_page_writes="off") as server:
+    with servers.postgres(fsync="off", full_page_writes="off") as server:
         yield server
 
 
@@ -120,6 +121,7 @@ async def dsn(place: Place) -> AsyncIterator[str]:
 async def connection(dsn: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
     """A plain connection to the test's database."""
     connection = await asyncpg.connect(dsn)
+    arrays.know(connection)
     yield connection
     await connection.close()
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import asyncpg
 from asyncpg import Connection, Pool
 
-from events.log import hosts, primary
+from events.log import arrays, hosts, primary
 
 UNAVAILABLE: Final = (
     OSError,  # refused and reset connections, missing sockets, and TimeoutError
@@ -87,15 +87,17 @@ _SETTINGS: Final = {
 }
 
 # Commits that don't wait for the disk, unless we asked for them; stronger settings than `on` are kept. The other is unknown to
-# servers before 17, so it can't be asked for at once.
-# A pooler refuses settings that it doesn't know, or is told to drop them: then ours isn't there.
+# servers before 17, so it can't be asked for at once. Who asked is looked up only where it matters: the server makes its whole
+# list of settings for that.
+# A pooler refuses settings that it doesn't know, or is told to drop them: then ours isn't there, and naming it fails.
 _MAKE_SURE: Final = """
-select set_config(name, case name when 'synchronous_commit' then 'on' else '0' end, false) from pg_settings
-where source <> 'client'
-  and (name = 'synchronous_commit' and setting = 'off' or name = 'transaction_timeout' and setting <> '0');
-do $$ begin
-  if current_setting('ballotpress.session', true) is null then raise exception 'no session' using errcode = 'BP001'; end if;
-end $$
+select current_setting('ballotpress.session'),
+       case when current_setting('synchronous_commit') = 'off'
+             and (select s.source from pg_settings s where s.name = 'synchronous_commit') <> 'client'
+            then set_config('synchronous_commit', 'on', false) end,
+       case when current_setting('transaction_timeout', true) <> '0'
+             and (select s.source from pg_settings s where s.name = 'transaction_timeout') <> 'client'
+            then set_config('transaction_timeout', '0', false) end
 """
 _OURS: Final = {"ballotpress.session": "kept"}
 
@@ -192,8 +194,10 @@ async def _open(
 ) -> "Connection[Any]":
     """Open a session: where a URL names several hosts, at the one that takes writes."""
     if dsn is not None and (address := hosts.read(dsn)).must_search:
-        return await primary.of(dsn, address).open(timeout=timeout, **options)
-    session: Connection[Any] = await asyncpg.connect(dsn, timeout=timeout, **options)
+        session: Connection[Any] = await primary.of(dsn, address).open(timeout=timeout, **options)
+    else:
+        session = await asyncpg.connect(dsn, timeout=timeout, **options)
+    arrays.know(session)
     return session
 
 
@@ -203,7 +207,7 @@ async def _make_sure(connection: "Connection[Any]") -> None:
         await connection.execute(_MAKE_SURE, timeout=CONNECT_SECONDS)
     except BaseException as error:
         connection.terminate()
-        if isinstance(error, asyncpg.PostgresError) and error.sqlstate == "BP001":
+        if isinstance(error, asyncpg.UndefinedObjectError):
             raise PoolerBetween from None
         raise
 
