@@ -5,6 +5,7 @@ reinstatement gives back exactly the ballots that were taken.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Final, Literal
 from uuid import UUID
 
@@ -181,24 +182,27 @@ def record_correction(
     """
     if not changed:
         return []
-    by_tool: dict[str, list[Verdict]] = {}
-    for tool, choice in (ballot for ballots in changed.values() for ballot in ballots):
-        by_tool.setdefault(tool, []).append(choice)
-    sign = 1 if reinstate else -1
-    tools = [
-        ToolCorrected(tool, before.get(tool, (0, 0)), correct(before.get(tool, (0, 0)), choices, sign))
-        for tool, choices in sorted(by_tool.items())
-    ]
     summary = CorrectionRecorded(
         correction=correction,
         action="reinstated" if reinstate else "disqualified",
         reason=reason,
         voters=len(changed),
         votes=sum(len(ballots) for ballots in changed.values()),
-        tools=tools,
+        tools=_correct_tools(changed.values(), before, 1 if reinstate else -1),
     )
     of_voters = (_of_voter(v, b, correction, cohort, reinstate) for v, b in sorted(changed.items()))
     return [*of_voters, *name_ballots(correction, positions, reinstate=reinstate), summary]
+
+
+def _correct_tools(changed: Iterable[Ballots], before: Mapping[str, Tally], sign: int) -> list[ToolCorrected]:
+    """Return each tool's tally before and after these ballots are added to it, or taken from it."""
+    by_tool: dict[str, list[Verdict]] = {}
+    for tool, choice in chain.from_iterable(changed):
+        by_tool.setdefault(tool, []).append(choice)
+    return [
+        ToolCorrected(tool, before.get(tool, (0, 0)), correct(before.get(tool, (0, 0)), choices, sign))
+        for tool, choices in sorted(by_tool.items())
+    ]
 
 
 def name_ballots(correction: str, positions: Iterable[int], *, reinstate: bool = False) -> list[Event]:

@@ -41,6 +41,15 @@ async def follow_log(
         Runner(dsn, p, REGISTRY, clock=clock, on_advance=bell.ring, tracing=tracing, rests=RESTS.get(p.name, REST))
         for p in projections
     ]
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(bell.run())
+        tasks.create_task(_listen(dsn, runners, tracing))
+        for runner in runners:
+            tasks.create_task(runner.run())
+
+
+async def _listen(dsn: str, runners: Sequence[Runner], tracing: Tracing | None) -> None:
+    """Wake the runners when the log has grown, and hurry them when somebody waits, until cancelled."""
 
     def wake() -> None:
         for runner in runners:
@@ -53,8 +62,4 @@ async def follow_log(
         if tracing is not None:
             tracing.hear(words)
 
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(bell.run())
-        tasks.create_task(notify.listen(dsn, notify.LOG, wake, told))
-        for runner in runners:
-            tasks.create_task(runner.run())
+    await notify.listen(dsn, notify.LOG, wake, told)

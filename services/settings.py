@@ -106,20 +106,22 @@ def read_settings(
     if set(settings.vault_keys) & set(settings.secret_keys):
         raise SettingsError("BALLOTPRESS_VAULT_KEYS shares a key with BALLOTPRESS_SECRET_KEYS: use different ones")
     identity = read_identity(given)
-    default = {"sender": _sender_named(identity.newsletter_name, _mail_domain(settings.base_url))}
-    newsletter = Newsletter(**(default | _read(Newsletter, values, home)), dkim=_dkim(values, home))
-    public_log = PublicLog(**_read(PublicLog, values if signs_log else {**values, LOG_KEY: ""}, home))
     return msgspec.structs.replace(
         settings,
-        newsletter=newsletter,
+        newsletter=_read_newsletter(values, home, _sender_named(identity.newsletter_name, _mail_domain(settings.base_url))),
         pace=Pace(**_read(Pace, values, home)),
-        public_log=public_log,
+        public_log=PublicLog(**_read(PublicLog, values if signs_log else {**values, LOG_KEY: ""}, home)),
         caching=Caching(**_read(Caching, values, home)),
         mail_check=MailCheck(**_read(MailCheck, values, home)),
         signing_in=operator_settings.check(SigningIn(**_read(SigningIn, values, home))),
         tracing=Tracing(**_read(Tracing, values, home)),
         identity=identity,
     )
+
+
+def _read_newsletter(values: Mapping[str, str], home: Path, sender: str) -> Newsletter:
+    """Return the newsletter's settings, with a sender if none is named. Raises SettingsError."""
+    return Newsletter(**({"sender": sender} | _read(Newsletter, values, home)), dkim=_dkim(values, home))
 
 
 def read_identity(environ: Mapping[str, str]) -> Identity:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Coroutine, Iterator
 from datetime import UTC
 from time import monotonic
 from typing import Any
@@ -61,10 +62,7 @@ def run(settings: Settings) -> None:
     life = Life(settings.database_url, "worker", lambda: _trouble(mailroom, began) or erasures.trouble)
     desk = Desk(settings)
     worker = create_worker(settings, mailroom, desk, erasures)
-    running = [life.run(), erasures.run(), postgres.watch(settings.database_url)]
-    if (hook := hook_of(settings)) is not None:
-        running.append(Following(settings.database_url, hook).run())
-    beside = [worker.loop.create_task(one) for one in running]
+    beside = [worker.loop.create_task(one) for one in (life.run(), erasures.run(), *_watching(settings))]
     try:
         worker.run()
     except Exception as error:
@@ -78,6 +76,13 @@ def run(settings: Settings) -> None:
         if tracing is not None:
             tracing.close()
     worker.loop.run_until_complete(life.leave())
+
+
+def _watching(settings: Settings) -> Iterator[Coroutine[Any, Any, None]]:
+    """Return what watches for other servers and for what caches must forget, until cancelled."""
+    yield postgres.watch(settings.database_url)
+    if (hook := hook_of(settings)) is not None:
+        yield Following(settings.database_url, hook).run()
 
 
 def _trouble(mailroom: Mailroom, began: float) -> str | None:

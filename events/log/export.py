@@ -110,13 +110,17 @@ async def export(
             chain.take(text)
             if chain.lines % REPORT_EVERY == 0:
                 progress(chain.lines, end - first + 1)
-    held = (first, end) if chain.lines else (None, None)
-    manifest = Manifest(
-        format=FORMAT, events=chain.lines, first_position=held[0], last_position=held[1], partial=first > 1 or end < head,
-        sha256=chain.digest().hex(), release=version("ballotpress"), exported_at=now(),
-    )  # fmt: skip
+    manifest = _manifest_of(chain, first, end, head, now())
     out.write(_encoder.encode(LastLine(manifest)) + b"\n")
     return manifest
+
+
+def _manifest_of(chain: Chain, first: int, end: int, head: int, at: datetime) -> Manifest:
+    held = (first, end) if chain.lines else (None, None)
+    return Manifest(
+        format=FORMAT, events=chain.lines, first_position=held[0], last_position=held[1], partial=first > 1 or end < head,
+        sha256=chain.digest().hex(), release=version("ballotpress"), exported_at=at,
+    )  # fmt: skip
 
 
 async def import_(

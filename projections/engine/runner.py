@@ -20,8 +20,9 @@ from events.log import history
 from events.log.event import Registry
 from events.log.postgres import UNAVAILABLE
 from events.log.traced import WindowsTrace
-from projections.engine import drift, window
+from projections.engine import window
 from projections.engine.projection import Projection, connect
+from projections.engine.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -202,12 +203,7 @@ class Runner:
         self._rests = rests
         self._folded = 0
         self._poll = poll
-        self._look_every = look_every
-        self._next_look = 0.0
-        self._scrub_every = scrub_every
-        self._next_scrub = 0.0
-        self._wrong_part: int | None = None
-        self._wrong: str | None = None
+        self._watch = Watch(projection, clock, look_every, scrub_every)
 
     async def run(self) -> None:
         """Follow the log until cancelled; every failure is logged, and tried again."""
@@ -232,9 +228,7 @@ class Runner:
         while True:
             woken = self.wake.is_set()
             self.wake.clear()
-            await self._scrub(connection)
-            if monotonic() >= self._next_look:
-                await self._look(connection)
+            await self._watch.look(connection)
             if woken or await self._behind(connection):
                 try:
                     await self._turn(connection)
@@ -269,31 +263,6 @@ class Runner:
         self.hurry.clear()
         self._folded = 0
         await _within(self._poll, self.wake)
-
-    async def _scrub(self, connection: "Connection[Any]") -> None:
-        """Compare a part of the tables with the log, now and then; look at once if that says something new.
-
-        A part that was found wrong is compared again until it is right.
-        """
-        if self.projection.scrub is None or monotonic() < self._next_scrub:
-            return
-        self._next_scrub = monotonic() + self._scrub_every
-        self._wrong_part, wrong = await drift.scrub(connection, self.projection.scrub, self._wrong_part)
-        if wrong != self._wrong:
-            self._wrong, self._next_look = wrong, 0.0
-
-    async def _look(self, connection: "Connection[Any]") -> None:
-        """Compare the tables with their totals and record any drift; takes at most one part in fifty of the time."""
-        began = monotonic()
-        dropped = await window.dropped_positions(connection, self.projection)
-        wrong, recorded = await drift.look(connection, self.projection, dropped)
-        wrong = wrong or self._wrong
-        if wrong != recorded:
-            await connection.execute(drift.RECORD, wrong, self._clock())
-            if wrong is not None:
-                logger.error("%s has drifted from the log: %s", self.projection.schema, wrong)
-        ended = monotonic()
-        self._next_look = ended + max(self._look_every, 50 * (ended - began))
 
     async def _record_halt(self, connection: "Connection[Any]", halt: Halted) -> None:
         recorded = await connection.execute(

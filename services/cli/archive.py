@@ -15,6 +15,7 @@ from services.embedded.start import find_settings
 if TYPE_CHECKING:
     from asyncpg import Connection
 
+    from events.log.archive.packing import Reader
     from events.log.archive.state import Archive
 
 PART: Final = Whole(0, 2**31 - 1)
@@ -101,7 +102,6 @@ async def archive(part: int, place: str, spool: Path | None, young: bool, as_jso
     from events.log.archive import packing
     from events.log.archive.places import place_of
     from events.log.archive.present import give_all_back
-    from projections.registry import named
     from services.clock import now
     from services.operators import acts
 
@@ -109,17 +109,13 @@ async def archive(part: int, place: str, spool: Path | None, young: bool, as_jso
     async with connected(settings) as connection:
         await give_all_back(connection)
         before = await _bytes(connection, part)
-        readers = [packing.Reader(*row) for row in await connection.fetch(named(READERS)) if row["position"] is not None]
+        readers = await _readers(connection)
         async with acts.doing(connection, operator_of(settings), "archived-part", f"part {part}") as act:
             kept = await packing.archive(connection, part, filing, readers=readers, young=young)
             act.about = kept.path
         after = await _bytes(connection, part)
-    show(
-        as_json,
-        kept,
-        f"Archived part {part} ({kept.first} to {kept.last}): {kept.path}, {_size(kept.bytes)}",
-        _freed(before, after),
-    )
+    said = f"Archived part {part} ({kept.first} to {kept.last}): {kept.path}, {_size(kept.bytes)}"
+    show(as_json, kept, said, _freed(before, after))
 
 
 @click.command()
@@ -137,6 +133,14 @@ async def unarchive(part: int, as_json: bool) -> None:
         archive = await present.unarchive(connection, part)
         act.about = archive.path
     show(as_json, archive, f"Brought part {part} back from {archive.path}, which stays there")
+
+
+async def _readers(connection: "Connection[Any]") -> "list[Reader]":
+    """Return who reads the log by position outside the views, and has begun."""
+    from events.log.archive.packing import Reader
+    from projections.registry import named
+
+    return [Reader(*row) for row in await connection.fetch(named(READERS)) if row["position"] is not None]
 
 
 async def _checked(connection: "Connection[Any]") -> tuple[int, list[str]]:

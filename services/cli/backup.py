@@ -1,7 +1,7 @@
 """`ballotpress backup`: keep a backup of the private database of `up` in a folder, and say what is there."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,12 +93,15 @@ async def backup(
     async with reachable_database(say_to_stderr) as settings:
         with progress("Reading the database") as report:
             made = await write_backup(settings, Wanted(folder, keep, apart), report)
-    lines = [f"Wrote {made.path} ({size(made.bytes)}): the log up to position {made.manifest.position}"]
+    show(as_json, _described(made), *_lines(made, apart))
+
+
+def _lines(made: "Backup", apart: Path | None) -> Iterator[str]:
+    yield f"Wrote {made.path} ({size(made.bytes)}): the log up to position {made.manifest.position}"
     if apart is not None:
-        lines.append(f"Wrote the keys to {apart}: without them nothing in a backup that is sealed can be read")
+        yield f"Wrote the keys to {apart}: without them nothing in a backup that is sealed can be read"
     elif not made.manifest.encrypted:
-        lines.append("The keys are in it, not encrypted: keep it where only you can read, or use --encrypt or --secrets")
-    show(as_json, _described(made), *lines)
+        yield "The keys are in it, not encrypted: keep it where only you can read, or use --encrypt or --secrets"
 
 
 def _described(made: "Backup") -> dict[str, object]:

@@ -115,6 +115,11 @@ async def send(
         raise click.UsageError("Give either --now, or --to EMAIL with or without --issue N.")
     if not unchecked:
         await _must_arrive(settings)
+    return await _send_now(settings, extra, yes, as_json)
+
+
+async def _send_now(settings: Settings, extra: bool, yes: bool, as_json: bool) -> int:
+    """Have the running periods' issues sent, and say how each stands; return the command's status."""
     from services.newsletter import issues, ledger, periods
     from services.newsletter.schedule import schedule_of
     from services.newsletter.waiting import TURN, read_waiting

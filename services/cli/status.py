@@ -129,6 +129,11 @@ def _lines(status: "Status") -> Iterator[str]:
         yield f"backup  {status.backups.said}"
     for replica in status.replicas:
         yield f"replica {_replica_line(replica)}"
+    yield from _process_lines(status)
+
+
+def _process_lines(status: "Status") -> Iterator[str]:
+    """Return a line for each process of ours, and for each of the database's that waits or is waited for."""
     for process in status.processes:
         where = f"{process.pid} on {process.host}, release {process.release}"
         state = "left" if process.has_left else "runs" if process.lives else "gone"

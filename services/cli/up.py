@@ -125,8 +125,6 @@ async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | No
     from services.backup.archive import keep_archive
     from services.embedded.home import keep_keys, opened_home
     from services.embedded.start import start_servers
-    from services.migrate import migrate
-    from services.starting import require_vault_keys
 
     home = home_folder(environ)
     if not home.exists():
@@ -136,9 +134,7 @@ async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | No
         keys = keep_keys(home)
         await start_servers(supervisor, environ, keys["POSTGRES_PASSWORD"])
         settings = find_settings(environ)
-        if ran := await migrate(settings.database_url, settings.log_part_size):
-            _say(f"Brought the database to the current schema by {counted(ran, 'migration')}")
-        await require_vault_keys(settings)
+        await _make_ready(settings)
         if not environ.get("DATABASE_URL"):
             await keep_archive(supervisor, settings)
         _say("Starting the projector and the worker")
@@ -151,6 +147,16 @@ async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | No
         await supervisor.start(api, lambda: _serves(host, port))
         _announce(settings, host, port)
         await asyncio.Event().wait()
+
+
+async def _make_ready(settings: Settings) -> None:
+    """Bring the database to this release's schema, and see that what is sealed in it can be opened."""
+    from services.migrate import migrate
+    from services.starting import require_vault_keys
+
+    if ran := await migrate(settings.database_url, settings.log_part_size):
+        _say(f"Brought the database to the current schema by {counted(ran, 'migration')}")
+    await require_vault_keys(settings)
 
 
 async def _load(settings: Settings, catalog: Path | None) -> None:

@@ -513,6 +513,7 @@ class Recount:
         self.events: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
         self.snapshots: list[tuple[int, int, dict[bytes, tuple[int, int]]]] = []
         self.minute = 0
+        self.hour = 0
         self._minute_text: Optional[bytes] = None
         self._bucket, self._buckets = bucket, buckets
         self._moved: dict[bytes, list[int]] = defaultdict(lambda: [0, 0])
@@ -567,9 +568,8 @@ class Recount:
             if dropped and position in dropped:
                 continue
             tool.entries += 1
-            hour = self.minute // 60
-            if tool.hour != hour:
-                tool.turn(hour)
+            if tool.hour != self.hour:
+                tool.turn(self.hour)
             tool.ship += (now == 1) - (before == 1)
             tool.skip += (now == 2) - (before == 2)
         self.end()
@@ -598,7 +598,7 @@ class Recount:
             self.refuse(position, f"its minute {minute} is before {self.minute}, that of an entry before it")
         if self.minute and minute > self.minute:
             self._keep_snapshot(position - 1)
-        self._minute_text, self.minute = text, minute
+        self._minute_text, self.minute, self.hour = text, minute, minute // 60
 
     def _keep_snapshot(self, position: int) -> None:
         self._minutes_seen += 1
@@ -749,7 +749,7 @@ class Recount:
                 )
         elif after != (comes := [was + moved for was, moved in zip(stood, self._moved[tool_id])]):
             self.refuse(position, f"after it, {name} stands at {comes} by its ballots, not at {after}")
-        tool.turn(self.minute // 60)
+        tool.turn(self.hour)
         tool.ship, tool.skip = after
 
     def end(self) -> None:
@@ -1242,16 +1242,13 @@ def compare_history(
     told = site.json(f"/v1/tools/{tool.facts['slug']}/tally/history?{query}")
     found, compared, after = [], 0, 0
     for point in told["points"]:
-        at = (int(time.mktime(time.strptime(point["at"][:16], "%Y-%m-%dT%H:%M"))) - time.timezone) // 3600
+        at = hour_of(point["at"])
         if at - after not in (length, at) or (after == 0 and at > begin + length):
             break
         after = at
         if at > hour:
             continue
-        ship, skip = tool.tally_at(at)
-        if corrected is not None:
-            past = [sums for begun, sums in corrected.items() if begun < at]
-            ship, skip = sum(sums[0] for sums in past), sum(sums[1] for sums in past)
+        ship, skip = tool.tally_at(at) if corrected is None else corrected_at(corrected, at)
         compared += 1
         if (ship, skip) != (point["ship"], point["skip"]):
             found.append(
@@ -1263,6 +1260,17 @@ def compare_history(
             f"{tool.facts['slug']}: the site leaves out what was at some ends of an {every}, up to {moment(60 * hour)}"
         )
     return compared, found
+
+
+def hour_of(time_: str) -> int:
+    """Return the hour, since 1970, of a time as the site writes it."""
+    return (int(time.mktime(time.strptime(time_[:16], "%Y-%m-%dT%H:%M"))) - time.timezone) // 3600
+
+
+def corrected_at(corrected: dict[int, list[int]], hour: int) -> tuple[int, int]:
+    """Return a corrected tally at the end of an hour, of what each hour that had begun brought."""
+    past = [sums for begun, sums in corrected.items() if begun < hour]
+    return sum(sums[0] for sums in past), sum(sums[1] for sums in past)
 
 
 # ---- an issue's mail: its checkpoint and its numbers ----

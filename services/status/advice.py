@@ -54,42 +54,19 @@ LITTLE_ROOM: Final = 5 * 2**30
 
 def problems(status: Status) -> Iterator[Problem]:
     """Return the problems, the worst first."""
-    if status.rewind is not None:
-        what = f"{status.rewind.what[:1].upper()}{status.rewind.what[1:]}, and the newsletter is held"
-        yield Problem(what, "read what to check in docs/operating.md, then let it go on: `ballotpress digest resume`")
-    for said_of_it in status.left_behind:
-        yield Problem(f"Of two servers that take writes one was taken over from: {said_of_it}", TWO_SERVERS)
-    for said_of_it in status.strange:
-        yield Problem(f"A server of DATABASE_URL isn't ours: {said_of_it}", STRANGE_SERVER)
-    for said_of_it in status.missing:
-        yield Problem(f"A host of DATABASE_URL is missing: {said_of_it}", MISSING_SERVER)
+    yield from _server_problems(status)
     yield from _schema_problems(status.schema)
     if said := said_room(status.room):
         yield said
     for part in status.unread:
         what = f"The status of the {part} could not be read: a lock keeps its tables from everybody"
         yield Problem(what, "end the process that blocks others, or wait for it; while none is named, ask again")
-    if (wrong := health.said(status.public_log)) is not None:
-        yield Problem(f"{wrong[0][:1].upper()}{wrong[0][1:]}", wrong[1])
+    yield from _said(health.said(status.public_log))
     yield from _log_problems(status)
     if alone := [view.name for view in status.views if view.runners == 0]:
         yield Problem(f"No projector keeps {', '.join(alone)} up with the log", "start `ballotpress projector`")
     yield from _halt_problems(status.views)
-    for kind, what in said_wrong(status.processes):
-        yield Problem(what[:1].upper() + what[1:], f"see the {kind}'s log, and start it: `ballotpress {kind}`")
-    if (unscanned := said_unscanned(status.scan)) is not None:
-        what = f"{unscanned[:1].upper()}{unscanned[1:]}"
-        yield Problem(what, "see the worker's log, or run `ballotpress integrity scan`, which says what is wrong")
-    if (failing := said_failing(status.purges)) is not None:
-        what = f"{failing[:1].upper()}{failing[1:]}"
-        yield Problem(what, "check BALLOTPRESS_PURGE_URL and BALLOTPRESS_PURGE_HEADER; `ballotpress purge` tries at once")
-    if (arrives := arrival.said_failing(status.mail_check)) is not None:
-        yield Problem(*arrives)
-    for replica in status.replicas:
-        if replica.is_wrong:
-            yield Problem(f"The replica {replica.name} isn't read from: {replica.why}", REPLICA_ADVICE)
-    if status.backups is not None and (behind := status.backups.wrong()) is not None:
-        yield Problem(*behind)
+    yield from _work_problems(status)
     for view in status.views:
         yield from _view_problems(view)
     for rebuild in status.rebuilds:
@@ -104,6 +81,42 @@ def problems(status: Status) -> Iterator[Problem]:
         yield from _eviction_problem(status.queue)
     if status.ledger is not None:
         yield from _ledger_problems(status.ledger)
+
+
+def _said(wrong: tuple[str, str] | None) -> Iterator[Problem]:
+    """Return what is wrong, and what to do about it, as a problem; nothing if nothing is wrong."""
+    if wrong is not None:
+        yield Problem(wrong[0][:1].upper() + wrong[0][1:], wrong[1])
+
+
+def _server_problems(status: Status) -> Iterator[Problem]:
+    """Return what is wrong with the database's servers: with what they hold, and which there are."""
+    if status.rewind is not None:
+        what = f"{status.rewind.what[:1].upper()}{status.rewind.what[1:]}, and the newsletter is held"
+        yield Problem(what, "read what to check in docs/operating.md, then let it go on: `ballotpress digest resume`")
+    for said_of_it in status.left_behind:
+        yield Problem(f"Of two servers that take writes one was taken over from: {said_of_it}", TWO_SERVERS)
+    for said_of_it in status.strange:
+        yield Problem(f"A server of DATABASE_URL isn't ours: {said_of_it}", STRANGE_SERVER)
+    for said_of_it in status.missing:
+        yield Problem(f"A host of DATABASE_URL is missing: {said_of_it}", MISSING_SERVER)
+
+
+def _work_problems(status: Status) -> Iterator[Problem]:
+    """Return what is wrong with what processes do by themselves, beside the views."""
+    for kind, what in said_wrong(status.processes):
+        yield from _said((what, f"see the {kind}'s log, and start it: `ballotpress {kind}`"))
+    if (unscanned := said_unscanned(status.scan)) is not None:
+        yield from _said((unscanned, "see the worker's log, or run `ballotpress integrity scan`, which says what is wrong"))
+    if (failing := said_failing(status.purges)) is not None:
+        advice = "check BALLOTPRESS_PURGE_URL and BALLOTPRESS_PURGE_HEADER; `ballotpress purge` tries at once"
+        yield from _said((failing, advice))
+    yield from _said(arrival.said_failing(status.mail_check))
+    for replica in status.replicas:
+        if replica.is_wrong:
+            yield Problem(f"The replica {replica.name} isn't read from: {replica.why}", REPLICA_ADVICE)
+    if status.backups is not None:
+        yield from _said(status.backups.wrong())
 
 
 def _schema_problems(schema: Schema) -> Iterator[Problem]:

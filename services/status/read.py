@@ -199,29 +199,35 @@ async def _read_parts(
     views = await parts.read("views", read_present_views(connection), []) if migration else []
     rebuilds = await parts.read("rebuilds", _rebuilds(connection, head.position), []) if head else []
     ledger = await parts.read("mails", read_ledger(connection, schedule, at), None) if migration else None
-    processes = await parts.read("processes", read_processes(connection), [])
-    scan = await parts.read("scan", read_scan(connection), None)
     public_log = await parts.read("public log", health.read(connection), None) if migration >= health.SINCE else None
-    purges = await parts.read("purges", read_progress(connection), None) if migration >= PURGES_SINCE else None
-    checks = await parts.read("mail check", read_standing(connection), None) if migration >= MAIL_CHECK_SINCE else None
-    backups = await parts.read("backups", read_backups(connection), None) if migration >= BACKUPS_SINCE else None
     no_writes = await parts.read("log", why_not(connection), None) if migration else None
     no_writes = no_writes or await parts.read("room", no_room(connection), None)
     keys = await parts.read("vault", vault.missing(connection), []) if migration and vault else []
     of_vault = await parts.read("vault", _vault(connection, vault), None) if migration >= VAULT_PARTS_SINCE else None
-    webhooks = await parts.read("webhooks", read_webhooks(connection), []) if migration >= WEBHOOKS_SINCE else []
     of_log = await parts.read("parts of the log", read_parts(connection), Parts()) if migration >= PARTS_SINCE else Parts()
     disk = await parts.read("sizes", _disk(connection), [])
-    day = await parts.read("last day", read_day(connection), None) if migration >= DAY_SINCE else None
+    work = await _read_work(parts, connection, migration)
     rewind = await parts.read("rewinds", _rewind(connection), None) if migration >= REWINDS_SINCE else None
     unsafe = [row["name"] for row in await connection.fetch(postgres.UNSAFE)]
     return model.Status(
         at, head, views, rebuilds, model.Schema(migration, migrate.current(), missing),
         [model.Transaction(**row) for row in slow], disk, ledger, queue, (), missing_keys=keys,
-        unread=parts.unread, no_writes=no_writes, rewind=rewind, unsafe=unsafe, processes=processes,
-        vault=of_vault, scan=scan, public_log=public_log, webhooks=webhooks, purges=purges, day=day,
-        mail_check=checks, backups=backups, parts=of_log,
+        unread=parts.unread, no_writes=no_writes, rewind=rewind, unsafe=unsafe,
+        vault=of_vault, public_log=public_log, parts=of_log, **work,
     )  # fmt: skip
+
+
+async def _read_work(parts: _Parts, connection: "Connection[Any]", at: int) -> dict[str, Any]:
+    """Return the fields about what processes do by themselves, beside the views, in a database at a migration."""
+    return {
+        "processes": await parts.read("processes", read_processes(connection), []),
+        "scan": await parts.read("scan", read_scan(connection), None),
+        "webhooks": await parts.read("webhooks", read_webhooks(connection), []) if at >= WEBHOOKS_SINCE else [],
+        "purges": await parts.read("purges", read_progress(connection), None) if at >= PURGES_SINCE else None,
+        "mail_check": await parts.read("mail check", read_standing(connection), None) if at >= MAIL_CHECK_SINCE else None,
+        "backups": await parts.read("backups", read_backups(connection), None) if at >= BACKUPS_SINCE else None,
+        "day": await parts.read("last day", read_day(connection), None) if at >= DAY_SINCE else None,
+    }
 
 
 async def _vault(connection: "Connection[Any]", vault: Vault | None) -> model.VaultKeys:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, TypeVar, cast, get_args
 
 from asyncpg import Connection
@@ -35,40 +36,36 @@ MAIL_STATES: Final = ("pending", "attempting", "deferred", "uncertain", "accepte
 
 async def read_gauges(site: Site) -> list[Gauge]:
     """Return the gauges; of what can't be read within a second, their names alone."""
-    views, late, ledger, log, public, jobs = await asyncio.gather(
+    jobs = _of_queue(await read_queue(site.valkey))
+    return [*await _of_log_and_mails(site), *await _of_work(site), *jobs, *await _of_here(site)]
+
+
+async def _of_log_and_mails(site: Site) -> Iterable[Gauge]:
+    views, late, ledger, log, public, unproven = await asyncio.gather(
         _patiently(read_views(site.database)),
         _patiently(site.late_editions()),
         _patiently(_read_ledger(site)),
         _patiently(_read_log(site)),
         _patiently(health.read(site.database)),
-        read_queue(site.valkey),
+        _patiently(mailed.missing(site.database)),
     )
-    processes, cohorts, scan, unproven, webhooks, purges, checks = await asyncio.gather(
+    gauges = (_of_views(views or ()), _of_issues(late, unproven), _of_log(log), _of_mails(ledger))
+    return [_of_public_log(public), *chain(*gauges)]
+
+
+async def _of_work(site: Site) -> Iterable[Gauge]:
+    """Return the gauges of what processes do by themselves, beside the views."""
+    processes, cohorts, scan, webhooks, purges, checks, backups = await asyncio.gather(
         _patiently(read_processes(site.database)),
         _patiently(queue.count(site.database)),
         _patiently(read_scan(site.database)),
-        _patiently(mailed.missing(site.database)),
         _patiently(read_webhooks(site.database)),
         _patiently(read_progress(site.database)),
         _patiently(read_standing(site.database)),
+        _patiently(read_backups(site.database)),
     )
-    backups: Backups | None = await _patiently(read_backups(site.database))
-    return [
-        *_of_views(views or ()),
-        *_of_issues(late, unproven),
-        *_of_log(log),
-        _of_public_log(public),
-        *_of_mails(ledger),
-        *_of_processes(processes or ()),
-        *_of_cohorts(cohorts),
-        _of_scan(scan),
-        *_of_webhooks(webhooks),
-        _of_purges(purges),
-        _of_mail_check(checks),
-        _of_backups(backups),
-        *_of_queue(jobs),
-        *await _of_here(site),
-    ]
+    single = [_of_scan(scan), _of_purges(purges), _of_mail_check(checks), _of_backups(backups)]
+    return [*single, *_of_processes(processes or ()), *_of_cohorts(cohorts), *_of_webhooks(webhooks)]
 
 
 async def _patiently(reading: "asyncio.Future[T] | Any") -> T | None:

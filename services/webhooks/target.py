@@ -97,9 +97,7 @@ def read_target(url: str, *, allow_loopback: bool = False) -> Target:
         raise TargetRefused("must hold no name and password: check our signature instead")
     if parts.fragment or "#" in url:
         raise TargetRefused("must have no part after a #")
-    port = port if port is not None else HTTPS_PORT if is_https else 80
-    if port != HTTPS_PORT and port < LEAST_PORT:
-        raise TargetRefused(f"must have the port {HTTPS_PORT}, or one from {LEAST_PORT} on")
+    port = _port(port, is_https)
     literal = _literal(host)
     is_public = not names_loopback(host) and (literal is None or may_connect(literal))
     if not is_public and not (allow_loopback and names_loopback(host)):
@@ -108,6 +106,14 @@ def read_target(url: str, *, allow_loopback: bool = False) -> Target:
     if not path.isascii():
         raise TargetRefused("must be percent-encoded after the host")
     return Target(is_https, host, port, path)
+
+
+def _port(port: int | None, is_https: bool) -> int:
+    """Return the port that an address means. Raises TargetRefused."""
+    port = port if port is not None else HTTPS_PORT if is_https else 80
+    if port != HTTPS_PORT and port < LEAST_PORT:
+        raise TargetRefused(f"must have the port {HTTPS_PORT}, or one from {LEAST_PORT} on")
+    return port
 
 
 def _host(host: str) -> str:

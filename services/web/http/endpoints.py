@@ -49,18 +49,18 @@ class Operation(NamedTuple):
 
     method: Method
     path: str
-    by: Caller
     takes: type[msgspec.Struct] | None
     gives: type[msgspec.Struct] | bytes
-    statuses: tuple[int, ...]
-    problems: frozenset[int]
     summary: str
-    is_form: bool = False
+    by: Caller = ANYONE
+    statuses: tuple[int, ...] = (200,)
+    problems: tuple[int, ...] = ()
     max_body: int = BODY_LIMIT
+    form: bool = False
+    counted: bool = True
     proof: str = ""
     reads: type[msgspec.Struct] | None = None
     sent_by: Sender | None = None
-    is_counted: bool = True
     headers: Mapping[str, str] = {}
     streams: tuple[str, ...] = ()
 
@@ -122,22 +122,7 @@ def endpoint(
 
 
 def endpoint(
-    method: Method,
-    path: str,
-    *,
-    takes: type[Any] | None = None,
-    gives: type[Any] | bytes,
-    by: Caller = ANYONE,
-    statuses: tuple[int, ...] = (200,),
-    problems: tuple[int, ...] = (),
-    max_body: int = BODY_LIMIT,
-    form: bool = False,
-    counted: bool = True,
-    proof: str = "",
-    reads: type[msgspec.Struct] | None = None,
-    sent_by: Sender | None = None,
-    headers: Mapping[str, str] = {},
-    streams: tuple[str, ...] = (),
+    method: Method, path: str, *, takes: type[Any] | None = None, gives: type[Any] | bytes, **options: Unpack[Options]
 ) -> Callable[[Callable[..., Awaitable[Any]]], HTTPRouteHandler]:
     """Register a function as an endpoint.
 
@@ -146,12 +131,7 @@ def endpoint(
     """
 
     def made(function: Callable[..., Awaitable[Any]]) -> HTTPRouteHandler:
-        summary = cleandoc(function.__doc__ or path)
-        refusals = frozenset(problems)
-        operation = Operation(
-            method, path, by, takes, gives, statuses, refusals, summary,
-            form, max_body, proof, reads, sent_by, counted, headers, streams,
-        )  # fmt: skip
+        operation = Operation(method, path, takes, gives, cleandoc(function.__doc__ or path), **options)
         return route(method, path, f"{method} {path}", _handle(function, operation), operation=operation)
 
     return made
@@ -188,13 +168,10 @@ def path_patterns(path: str) -> list[tuple[str, re.Pattern[str]]]:
 
 def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Callable[[Call], Awaitable[Answer]]:
     """Return what a route's requests are answered by. All that is known beforehand is looked up once."""
-    takes, status, by = operation.takes, operation.statuses[0], operation.by
-    is_open, is_write = by == ANYONE, operation.is_write
-    is_counted, has_key = is_write and operation.is_counted, operation.has_key
+    status, by, is_write, has_key = operation.statuses[0], operation.by, operation.is_write, operation.has_key
+    is_open, is_counted = by == ANYONE, is_write and operation.counted
     patterns = path_patterns(operation.path)
-    body = BodyReader(takes, takes_forms=operation.is_form) if takes and operation.has_body else None
-    query: QueryReader[Any] | None = QueryReader(takes) if takes and not operation.has_body else None
-    has_after = takes is not None and issubclass(takes, Query)
+    body, query, has_after = _readers(operation)
     refuse = _SENDERS[operation.sender] if is_write else None
 
     async def handle(request: Call) -> Answer:
@@ -219,6 +196,16 @@ def _handle(function: Callable[..., Awaitable[Any]], operation: Operation) -> Ca
         return given if isinstance(given, Answer) else json_answer(given, status)
 
     return handle
+
+
+def _readers(operation: Operation) -> tuple[BodyReader[Any] | None, QueryReader[Any] | None, bool]:
+    """Return what reads an endpoint's body or query, and whether the query may name what the views have reached."""
+    takes = operation.takes
+    if takes is None:
+        return None, None, False
+    if operation.has_body:
+        return BodyReader(takes, takes_forms=operation.form), None, False
+    return None, QueryReader(takes), issubclass(takes, Query)
 
 
 def _require_path(call: Call, patterns: Sequence[tuple[str, re.Pattern[str]]]) -> None:

@@ -162,7 +162,7 @@ def _described(
     }
     body = operation.takes if operation.has_body else operation.reads
     if body is not None:
-        media = ("application/json", "application/x-www-form-urlencoded") if operation.is_form else ("application/json",)
+        media = ("application/json", "application/x-www-form-urlencoded") if operation.form else ("application/json",)
         described["requestBody"] = {"required": True, "content": {name: {"schema": schemas[body]} for name in media}}
     return described
 
@@ -220,7 +220,7 @@ def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _responses(operation: Operation, schemas: Mapping[type, Mapping[str, Any]]) -> dict[str, Any]:
     responses = {str(status): _response(operation, status, schemas) for status in operation.statuses}
-    for status in sorted(implied(operation) | operation.problems):
+    for status in sorted(implied(operation) | set(operation.problems)):
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA.decode("ascii"): {"schema": schemas[ProblemDetails]}},
@@ -249,7 +249,7 @@ def implied(operation: Operation) -> set[int]:
         found.add(401)
     if operation.by.kind == "operator" or (operation.is_write and operation.sender != "anyone"):
         found.add(403)
-    if operation.by.kind == "operator" or (operation.by == ANYONE and operation.is_write and operation.is_counted):
+    if operation.by.kind == "operator" or (operation.by == ANYONE and operation.is_write and operation.counted):
         found.add(429)
     if operation.has_key:
         found.add(422)
