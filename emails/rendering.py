@@ -94,11 +94,11 @@ def check_templates(look: Look) -> None:
             raise TemplateBroken(f"{error.name or name}, line {error.lineno}: {error.message}") from None
 
 
-def render_own(bookmarked: Sequence[Mapping[str, str]], look: Look = PLAIN) -> OwnPart:
-    """Render the changes on the tools that a reader bookmarked: a name, url and line each."""
+def render_own(bookmarked: Sequence[Mapping[str, str]], bookmarks_url: str, look: Look = PLAIN) -> OwnPart:
+    """Render the changes on the tools that a reader bookmarked: a name, url and line each, and where all bookmarks are."""
     if not bookmarked:
         return NOTHING_OWN
-    values = {"bookmarked": bookmarked}
+    values = {"bookmarked": bookmarked, "bookmarks_url": bookmarks_url}
     return OwnPart(_render_file("digest/own.txt", values, look), _render_file("digest/own.html", values, look))
 
 

@@ -188,6 +188,8 @@ def _size(number: int) -> str:
 
 
 def _text(part: PartLine) -> str:
+    if part.last < part.first:
+        return f"{part.part}: empty, {_size(part.bytes)} here"
     how = "" if part.full else ", not full yet"
     where = f", {part.state}: {part.file}" if part.state else ""
     return f"{part.part}: {part.first} to {part.last}{how}, {_size(part.bytes)} here{where}"

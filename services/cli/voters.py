@@ -1,7 +1,7 @@
 """`ballotpress voters void|reinstate`: take voters' ballots out of the tallies, or give them back."""
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import rich_click as click
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from events.voters import CorrectionRecorded, Tally
 
 
+MOST_LINES: Final = 12
+"""Tools that are shown, those first whose verdict or rank changes; `--all` shows the others too, `--json` always does."""
+
+
 class Count(msgspec.Struct, frozen=True, omit_defaults=True):
     """A tally with its verdict, and its rank by the community's votes: only with --as-if, and for a listed tool."""
 
@@ -30,6 +34,11 @@ class Count(msgspec.Struct, frozen=True, omit_defaults=True):
     settled_interval: tuple[float, float] | None
     rank: int | None = None
 
+    @property
+    def judged(self) -> tuple[str | None, str | None]:
+        """What the site says of the tally: the settled verdict, or that of a single look."""
+        return self.settled, None if self.settled else self.verdict
+
 
 class Tool(msgspec.Struct, frozen=True):
     """A tool's tally before and after a correction."""
@@ -37,6 +46,11 @@ class Tool(msgspec.Struct, frozen=True):
     slug: str
     before: Count
     after: Count
+
+    @property
+    def turns(self) -> bool:
+        """Return whether the verdict or the rank changes, not the numbers alone."""
+        return (self.before.judged, self.before.rank) != (self.after.judged, self.after.rank)
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -68,6 +82,7 @@ def _arguments(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
         ),
         click.option("--as-if", is_flag=True, help="Show the ranking with and without them too, and change nothing."),
         click.option("--dry-run", is_flag=True, help="Show the tallies before and after, and change nothing."),
+        click.option("--all", "shows_all", is_flag=True, help=f"Show every tool concerned, not the first {MOST_LINES} alone."),
         json_option,
     )
     decorated = asynchronous(command)
@@ -97,7 +112,7 @@ async def reinstate(voter: tuple[str, ...], **options: Any) -> None:
 
 
 async def _correct(
-    words: Sequence[str], reason: str | None, dry_run: bool, as_if: bool, as_json: bool, reinstate: bool
+    words: Sequence[str], reason: str | None, dry_run: bool, as_if: bool, shows_all: bool, as_json: bool, reinstate: bool
 ) -> None:
     dry = dry_run or as_if
     if reason is None and not dry:
@@ -116,7 +131,7 @@ async def _correct(
         outcome = await _outcome(connection, receipt, "reinstated" if reinstate else "disqualified", dry)
         if as_if:
             outcome = await _ranked(connection, outcome)
-    show(as_json, outcome, *_lines(outcome))
+    show(as_json, outcome, *_lines(outcome, shows_all))
 
 
 async def _outcome(connection: "Connection[Any]", receipt: "Receipt[Any]", action: str, dry_run: bool) -> Outcome:
@@ -157,17 +172,31 @@ def _count(tally: "Tally") -> Count:
     return Count(said.ship, said.skip, said.ship_percent, said.verdict, said.settled, said.settled_interval)
 
 
-def _lines(outcome: Outcome) -> list[str]:
+def _lines(outcome: Outcome, shows_all: bool) -> list[str]:
     if not outcome.voters:
         already = "is disqualified already" if outcome.action == "disqualified" else "is not disqualified"
         return [f"Nothing to do: each of them {already}"]
     would = "Would have " if outcome.dry_run else ""
     head = f"{would}{outcome.action} {counted(outcome.voters, 'voter')} with {counted(outcome.votes, 'vote')}"
+    tools = sorted(outcome.tools, key=lambda tool: not tool.turns)
+    shown = tools if shows_all else tools[:MOST_LINES]
+    rest = tools[len(shown) :]
+    turning = f", {sum(tool.turns for tool in rest)} of them with another verdict or rank" if any(t.turns for t in rest) else ""
     return [
-        head[0].upper() + head[1:],
-        *(f"  {tool.slug}: {_said(tool.before)} → {_said(tool.after)}" for tool in outcome.tools),
-        *([] if outcome.others_moved is None else [f"Of the other tools, {outcome.others_moved} would change their rank"]),
+        f"{head[0].upper()}{head[1:]} on {counted(len(tools), 'tool')}; {_turned(outcome)}",
+        *(f"  {tool.slug}: {_said(tool.before)} → {_said(tool.after)}" for tool in shown),
+        *([f"  and {counted(len(rest), 'tool')} more{turning}: --all shows them"] if rest else []),
     ]
+
+
+def _turned(outcome: Outcome) -> str:
+    """Return how many verdicts and ranks change."""
+    verdicts = sum(tool.before.judged != tool.after.judged for tool in outcome.tools)
+    said = f"{verdicts} verdicts change" if verdicts > 1 else f"{verdicts or 'no'} verdict changes"
+    if outcome.others_moved is None:
+        return said
+    ranks = sum(tool.before.rank != tool.after.rank for tool in outcome.tools)
+    return f"{said}, and the rank of {ranks or 'none'} of them and of {counted(outcome.others_moved, 'other')}"
 
 
 def _said(count: Count) -> str:

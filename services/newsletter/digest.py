@@ -126,6 +126,11 @@ class Digests:
             reader: [self._bookmark_line(tool) for tool in changes if tool.tool in tools] for reader, tools in chosen.items()
         }
 
+    @property
+    def bookmarks_url(self) -> str:
+        """Where a reader's bookmarks are listed."""
+        return f"{self._settings.base_url}/bookmarks"
+
     def _bookmark_line(self, tool: ToolFact) -> dict[str, str]:
         return {**_link(tool, self._settings.base_url), "line": change_line(tool)}
 
@@ -212,6 +217,7 @@ def digest_values(heading: Heading, content: Content, review: ReviewText | None,
         **sections,
         "new_comparisons": _comparisons(content, base_url),
         "more": {name: _more(len(_facts(content, name)), most) for name, (most, _) in SECTIONS.items()},
+        "lists": {name: f"{base_url}{path}" for name, path in LISTS.items()},
         "best_review": _review(content, review, base_url),
         "settled_url": f"{base_url}/settled" if content.by_settled else "",
         "archive_url": f"{base_url}/issues/{heading.number}",
@@ -341,6 +347,9 @@ def _disagreement(tool: ToolFact, base_url: str) -> dict[str, object]:
     lines = {"panel_line": panel_line(*tool.panel), "community_line": community_line(*tool.community)}
     return {**_link(tool, base_url), **lines}
 
+
+LISTS: Final = {"newly_settled": "/tools?sort=settled", "new_comparisons": "/comparisons", "new_tools": "/tools"}
+"""Where the facts of a section are found that an issue has no room for, among others."""
 
 SECTIONS: Final[Mapping[str, tuple[int, Callable[[Any, str], dict[str, object]]]]] = {
     "newly_settled": (5, _newly_settled),

@@ -82,7 +82,7 @@ class Letters:
                 date=at,
                 unsubscribe_url=self._link("unsubscribe", self._tokens.unsubscribe(mail.reader)),
                 manage_url=self._link("preferences", self._tokens.issue("manage", mail.reader)),
-                own=render_own(lines, self._digests.look),
+                own=render_own(lines, self._digests.bookmarks_url, self._digests.look),
                 complaint_id=self._tokens.complaint(mail.reader),
             )
         )

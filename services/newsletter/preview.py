@@ -68,11 +68,11 @@ async def _write(
     vault = Vault(settings.vault_keys)
     digests = Digests(connection, settings, vault)
     categories: tuple[str, ...] = ()
-    own, address = render_own((), digests.look), NOBODY
+    own, address = render_own((), "", digests.look), NOBODY
     if reader is not None:
         state, known = await opened(connection, vault, reader)
         categories, address = state.categories if state else (), known or NOBODY
-        own = render_own((await digests.bookmark_lines(issue, [reader])).get(reader, ()), digests.look)
+        own = render_own((await digests.bookmark_lines(issue, [reader])).get(reader, ()), digests.bookmarks_url, digests.look)
     digest = await digests.prepare(issue, categories)
     made = _reader(settings, issue, address, own)
     return Preview(
@@ -98,7 +98,7 @@ async def specimen(settings: Settings) -> bytes:
         issue = await read_issue(connection, number)
         digests = Digests(connection, settings, Vault(settings.vault_keys))
         digest = await digests.prepare(issue, ())
-        return digest.fill(_reader(settings, issue, NOBODY, render_own((), digests.look)))
+        return digest.fill(_reader(settings, issue, NOBODY, render_own((), "", digests.look)))
 
 
 def _reader(settings: Settings, issue: StoredIssue, address: str, own: OwnPart) -> Reader:

@@ -16,7 +16,7 @@ from emails.message import Reader, prepare
 from emails.rendering import render_own, render_shared
 from emails.smtp import Relay
 from tests.benchmarks.table import Row, pairs
-from tests.support.mails import BOOKMARKED, CONTENT, LIST_ID, MANAGE, READER, SENDER, UNSUBSCRIBE, WHEN
+from tests.support.mails import BOOKMARKED, BOOKMARKS, CONTENT, LIST_ID, MANAGE, READER, SENDER, UNSUBSCRIBE, WHEN
 
 CONNECTIONS = 8
 
@@ -62,7 +62,7 @@ async def rate(port: int, seconds: float, connections: int = CONNECTIONS) -> flo
                 WHEN,
                 UNSUBSCRIBE,
                 MANAGE,
-                render_own(BOOKMARKED),
+                render_own(BOOKMARKED, BOOKMARKS),
             )
             outcome = await relay.send("bounces@example.com", reader.address, prepared.fill(reader))
             if outcome.kind != "accepted":
@@ -77,7 +77,7 @@ async def rate(port: int, seconds: float, connections: int = CONNECTIONS) -> flo
 async def bare_rate(port: int, seconds: float, connections: int = CONNECTIONS, message: bytes | None = None) -> float:
     """Send one mail (of the sample's size, if none is given) again and again by bare aiosmtplib; return mails a second."""
     if message is None:
-        message = prepare(render_shared(CONTENT), SENDER, LIST_ID).fill(READER._replace(own=render_own(BOOKMARKED)))
+        message = prepare(render_shared(CONTENT), SENDER, LIST_ID).fill(READER._replace(own=render_own(BOOKMARKED, BOOKMARKS)))
     end = time.perf_counter() + seconds
 
     async def lane() -> int:

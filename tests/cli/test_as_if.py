@@ -3,10 +3,12 @@
 from typing import Any
 
 import asyncpg
+import pytest
 
 from events.log.committer import Committer
 from projections import tools
 from projections.tally import ranks
+from services.cli import voters
 from tests.support.histories import VOTERS, History, add_three_tools
 from tests.support.runners import catch_up_all
 from tests.support.shell import Shell
@@ -37,11 +39,29 @@ async def test_ranks_are_what_the_list_shows_then(shell: Shell, dsn: str, connec
     assert (tool["slug"], tool["before"]["rank"], tool["after"]["rank"], as_if["others_moved"]) == ("one", 1, 2, 1)
     text = shell(*words, "--as-if", status=0).out
     assert "  one: 3 ship / 0 skip, 100% ship, too early, rank 1 → 1 ship / 0 skip, 100% ship, too early, rank 2" in text
-    assert "Of the other tools, 1 would change their rank" in text
+    first, turned = text.splitlines()[0].split("; ")
+    assert first == "Would have disqualified 2 voters with 2 votes on 1 tool"
+    assert turned == "no verdict changes, and the rank of 1 of them and of 1 other"
     shell(*words).failed("say why", status=2)
     shell(*words, "--reason", "why", status=0)
     await follow(dsn)
     assert await order(dsn) == ["two", "one", "three"]
+
+
+async def test_the_tools_that_change_most_come_first(
+    shell: Shell, dsn: str, committer: Committer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many tools those are shown whose verdict or rank changes, the others are counted, and `--all` shows them too."""
+    monkeypatch.setattr(voters, "MOST_LINES", 1)
+    await add_three_tools(committer)
+    votes = [("vote", voter, 0, "ship") for voter in VOTERS[:3]] + [("vote", voter, 2, "ship") for voter in VOTERS[:2]]
+    await History(committer).do([*votes, ("vote", VOTERS[0], 1, "skip"), *(("vote", one, 1, "ship") for one in VOTERS[1:3])])
+    await follow(dsn)
+    _, *some = shell("voters", "void", VOTERS[0], "--as-if").out.splitlines()
+    assert some[0].startswith("  three: ")
+    assert some[1:] == ["  and 2 tools more, 1 of them with another verdict or rank: --all shows them"]
+    _, *everything = shell("voters", "void", VOTERS[0], "--as-if", "--all").out.splitlines()
+    assert [line.split(":")[0].strip() for line in everything] == ["three", "two", "one"]
 
 
 def test_ranks_go_by_the_lower_bound() -> None:

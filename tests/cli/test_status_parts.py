@@ -27,6 +27,11 @@ async def wrong(connection: Any) -> list[tuple[str, str]]:
     return [(problem.what, problem.advice.rpartition("in psql")[2].partition(": ")[2]) for problem in found]
 
 
+async def test_an_empty_part_is_called_empty(shell: Shell) -> None:
+    """Of a log without events no range of positions is shown that ends before it begins."""
+    assert shell("events", "parts", status=0).out.startswith("0: empty, ")
+
+
 async def test_status_names_the_parts(shell: Shell, catalog: int, vote: Vote, connection: Any) -> None:
     """How many parts there are, which one is being filled, and up to which position there is room."""
     await vote("alpha", ["ship"])

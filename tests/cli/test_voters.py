@@ -54,7 +54,7 @@ async def test_reinstating_gives_back_what_was_taken(shell: Shell, vote: Vote, c
     again = shell("voters", "void", *voters, "--reason", "x")
     assert again.out.startswith("Nothing to do")
     back = shell("voters", "reinstate", *voters, "--reason", "a mistake").out
-    assert back.startswith("Reinstated 2 voters with 2 votes\n  beta: no votes → 1 ship / 1 skip")
+    assert back.startswith("Reinstated 2 voters with 2 votes on 1 tool; no verdict changes\n  beta: no votes → 1 ship / 1 skip")
     operators = await connection.fetchval("select array_agg(distinct meta->>'operator') from log.events where type ~ 'Voter'")
     assert operators == ["shell"]
 

@@ -20,6 +20,7 @@ from emails.rendering import HTML_BUDGET, MailTooLarge, OwnPart, RenderedMail, S
 from services.proof import verify
 from tests.support.mails import (
     BOOKMARKED,
+    BOOKMARKS,
     CHECKPOINT,
     CONTENT,
     LIST_ID,
@@ -81,7 +82,7 @@ def test_verify_py_reads_the_checkpoint_of_a_digest() -> None:
 
 def test_a_filled_mail_holds_what_was_rendered() -> None:
     """Both parts, decoded, are the rendered digest; the headers are those of a list that can be left by one click."""
-    reader = READER._replace(own=render_own(BOOKMARKED))
+    reader = READER._replace(own=render_own(BOOKMARKED, BOOKMARKS))
     raw, rendered = PREPARED.fill(reader), PREPARED.rendered(reader)
     assert content(raw, "plain") == rendered.text and content(raw, "html") == rendered.html
     mail = parsed(raw)
@@ -97,7 +98,7 @@ def test_a_filled_mail_holds_what_was_rendered() -> None:
 
 def test_a_filled_mail_is_what_emailmessage_would_say() -> None:
     """The standard library's own mail of the same parts decodes to the same."""
-    reader = READER._replace(own=render_own(BOOKMARKED))
+    reader = READER._replace(own=render_own(BOOKMARKED, BOOKMARKS))
     rendered = PREPARED.rendered(reader)
     reference = EmailMessage(policy=policy.SMTP)
     reference["Subject"] = rendered.subject

@@ -12,6 +12,7 @@ from emails.rendering import HTML_BUDGET, TEMPLATES, Mail, MailTooLarge, render_
 from services.newsletter.digest import SECTIONS
 from tests.support.mails import (
     BOOKMARKED,
+    BOOKMARKS,
     CONTENT,
     LIST_ID,
     MANAGE,
@@ -153,14 +154,15 @@ def test_the_subject_says_the_most_telling_thing(values: dict[str, Any], subject
 def test_filling_a_shared_digest_gives_the_rendered_one() -> None:
     """A preview and a sent mail are the same."""
     prepared = prepare(render_shared(CONTENT), SENDER, LIST_ID)
-    assert prepared.rendered(READER._replace(own=render_own(BOOKMARKED))) == rendered("digest", DIGEST)
+    assert prepared.rendered(READER._replace(own=render_own(BOOKMARKED, BOOKMARKS))) == rendered("digest", DIGEST)
     assert prepared.rendered(READER) == rendered("digest", {**DIGEST, "bookmarked": []})
 
 
 def test_many_bookmarks_stay_short() -> None:
     """A reader of a hundred bookmarks sees twelve of them and how many more there are."""
-    own = render_own([{**tool(f"Tool {n}"), "line": "changed"} for n in range(100)])
-    assert own.html.count('class="name"') == 12 and "88 more" in own.html and "88 more" in own.text
+    own = render_own([{**tool(f"Tool {n}"), "line": "changed"} for n in range(100)], BOOKMARKS)
+    assert own.html.count('class="name"') == 12 and re.search(f'<a [^>]*href="{BOOKMARKS}"[^>]*>And 88 more</a>', own.html)
+    assert f"And 88 more:\n{BOOKMARKS}\n" in own.text
 
 
 def test_a_mail_over_its_budget_is_refused() -> None:
@@ -168,7 +170,7 @@ def test_a_mail_over_its_budget_is_refused() -> None:
     rows = [{"title": "x" * 600, "url": "https://example.com", "line": ""}] * 200
     with pytest.raises(MailTooLarge):
         render_shared({**CONTENT, "new_comparisons": rows})
-    own = render_own([{**BOOKMARKED[0], "line": "é" * (HTML_BUDGET // 2)}])
+    own = render_own([{**BOOKMARKED[0], "line": "é" * (HTML_BUDGET // 2)}], BOOKMARKS)
     with pytest.raises(MailTooLarge):
         prepare(render_shared(CONTENT), SENDER, LIST_ID).rendered(READER._replace(own=own))
 
@@ -211,6 +213,8 @@ def test_a_period_says_nothing_twice(period: dict[str, str], words: str) -> None
 
 
 def test_a_list_that_was_cut_says_so() -> None:
-    """A reader learns how many entries are not in the mail."""
+    """A reader learns how many entries are not in the mail, and comes to where they are."""
     _, text, html = rendered("digest", {**DIGEST, "more": {**CONTENT["more"], "new_comparisons": "3 more"}})
-    assert all(f"And {more}." in part for part in (text, html) for more in ("3 more", "at least 42 more"))
+    for more, list_ in (("3 more", "comparisons"), ("at least 42 more", "tools")):
+        assert f"And {more}:\n{SITE}/{list_}\n" in text
+        assert re.search(rf'<a [^>]*href="{SITE}/{list_}"[^>]*>And {more}</a>', html)

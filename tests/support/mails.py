@@ -10,6 +10,7 @@ from emails.message import From, Reader, prepare
 from emails.rendering import RenderedMail, render, render_own, render_shared
 
 SITE = "https://verdicts.example.com"
+BOOKMARKS = f"{SITE}/bookmarks"
 WHEN = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SENDER = From("Weekly AI Tool Verdicts", "digest@verdicts.example.com")
 LIST_ID = "weekly.verdicts.example.com"
@@ -61,6 +62,11 @@ CONTENT: dict[str, Any] = {
         }
     ],
     "more": {"newly_settled": "", "new_comparisons": "", "new_tools": "at least 42 more"},
+    "lists": {
+        "newly_settled": f"{SITE}/tools?sort=settled",
+        "new_comparisons": f"{SITE}/comparisons",
+        "new_tools": f"{SITE}/tools",
+    },
     "settled_url": f"{SITE}/settled",
     "best_review": {
         "tool_name": "Codex CLI",
@@ -81,9 +87,9 @@ CONTENT: dict[str, Any] = {
     "postal_address": "Verdicts & Sons, 1 Main Street, Springfield",
 }
 
-# A quiet issue has no lists, so its mail never looks at `more`.
+# A quiet issue has no lists, so its mail never looks at `more` and `lists`.
 QUIET: dict[str, Any] = {
-    **{name: value for name, value in CONTENT.items() if name != "more"},
+    **{name: value for name, value in CONTENT.items() if name not in {"more", "lists"}},
     "quiet": True,
     "newly_settled": [],
     "new_comparisons": [],
@@ -113,7 +119,7 @@ def rendered(mail: Any, values: dict[str, Any]) -> RenderedMail:
     if mail != "digest":
         return render(mail, values)
     links = {name: values[name] for name in ("unsubscribe_url", "manage_url")}
-    reader = READER._replace(own=render_own(values["bookmarked"]), **links)
+    reader = READER._replace(own=render_own(values["bookmarked"], BOOKMARKS), **links)
     return prepare(render_shared(values), SENDER, LIST_ID).rendered(reader)
 
 
