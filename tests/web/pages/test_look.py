@@ -241,6 +241,20 @@ def test_a_refused_site_finds_the_cause_in_the_console(window: Windows, base: st
     assert any("BALLOTPRESS_CORS_ORIGINS" in text and other.origin in text for text in said)
 
 
+def test_the_operators_menu_fits_a_phone(window: Windows, base: str, token: str) -> None:
+    """In a wide window its entries stand open; on a phone they are a menu to open, with all that waits counted on it."""
+    page = window()
+    sign_in(page, base, token)
+    entry, menu = page.get_by_role("link", name="Webhooks"), page.get_by_text("Menu", exact=True)
+    expect(entry).to_be_visible()
+    expect(menu).to_be_hidden()
+    page.set_viewport_size({"width": 360, "height": 800})
+    expect(entry).to_be_hidden()
+    menu.click()
+    expect(entry).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
 def test_reviews_are_approved_key_by_key(window: Windows, base: str, token: str) -> None:
     """`a` goes to the first review, and each further one approves and goes on; approved ones offer only to be rejected."""
     for n in range(3):
