@@ -8,6 +8,8 @@ from playwright.sync_api import Page
 from tests.support.browser import SCHEMES, WIDTHS
 
 AXE = Axe()
+TOLD = {"resultTypes": ["violations"], "selectors": False}
+"""Of what axe-core finds: what is wrong; its HTML says where, and selectors take long to make."""
 CONTRAST = {"runOnly": ["color-contrast"]}
 VIEWS: list[Any] = [(width, scheme, {}) for width, scheme in zip(WIDTHS, SCHEMES, strict=True)]
 """Each rule at both widths and in both schemes."""
@@ -25,7 +27,7 @@ def faults_of_view(page: Page, width: int, scheme: Literal["light", "dark"], rul
     """Return what is wrong with the page that is open and holds axe-core, by these rules, in one view."""
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
-    found = page.evaluate("rules => axe.run(rules).then(found => found.violations)", {"resultTypes": ["violations"], **rules})
+    found = page.evaluate("rules => axe.run(rules).then(found => found.violations)", {**TOLD, **rules})
     where = f"{page.url}, {width} px, {scheme}"
     faults = [f"{where}: {one['id']}: {[node['html'][:120] for node in one['nodes'][:2]]}" for one in found]
     wider = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
