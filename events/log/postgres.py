@@ -87,19 +87,19 @@ _SETTINGS: Final = {
 }
 
 # Commits that don't wait for the disk, unless we asked for them; stronger settings than `on` are kept. The other is unknown to
-# servers before 17, so it can't be asked for at once. Who asked is looked up only where it matters: the server makes its whole
-# list of settings for that.
+# servers before 17, so it can't be asked for at once. Who asked is looked up only where it isn't known and matters: the server
+# makes its whole list of settings for that.
 # A pooler refuses settings that it doesn't know, or is told to drop them: then ours isn't there, and naming it fails.
 _MAKE_SURE: Final = """
 select current_setting('ballotpress.session'),
-       case when current_setting('synchronous_commit') = 'off'
+       case when current_setting('synchronous_commit') = 'off' and current_setting('ballotpress.session') <> 'asynchronous'
              and (select s.source from pg_settings s where s.name = 'synchronous_commit') <> 'client'
             then set_config('synchronous_commit', 'on', false) end,
        case when current_setting('transaction_timeout', true) <> '0'
              and (select s.source from pg_settings s where s.name = 'transaction_timeout') <> 'client'
             then set_config('transaction_timeout', '0', false) end
 """
-_OURS: Final = {"ballotpress.session": "kept"}
+_KEPT: Final = "ballotpress.session"
 
 # A statement that is kept is planned once for any arguments. If a part of the log is made while the server does that, and the
 # statement reads the log by a function that the server expands, the plan passes over the part for as long as it is kept.
@@ -214,4 +214,5 @@ async def _make_sure(connection: "Connection[Any]") -> None:
 
 def session_settings(role: str, **settings: str) -> dict[str, str]:
     """Return what each session asks the server for: what our promises rest on, and settings of its own."""
-    return {**_SETTINGS, **_OURS, "application_name": f"ballotpress-{role}", **settings}
+    kept = "asynchronous" if settings.get("synchronous_commit") == "off" else "kept"
+    return {**_SETTINGS, _KEPT: kept, "application_name": f"ballotpress-{role}", **settings}

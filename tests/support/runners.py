@@ -14,7 +14,7 @@ from events.log import store
 from events.log.tasks import end
 from events.registry import REGISTRY
 from projections.engine.folding import Jobs, Pace
-from projections.engine.projection import Projection, connect
+from projections.engine.projection import Projection, connect, work_in
 from projections.engine.rebuild import Rebuild
 from projections.engine.runner import Runner, advance
 from projections.engine.window import dropped_positions
@@ -42,18 +42,28 @@ async def catch_up(dsn: str, projection: Projection, sizes: Iterable[int] = (20_
     """Take the log into a view in windows of these sizes, over and over, up to the head."""
     connection = await connect(dsn, schema or projection.schema)
     try:
-        for size in itertools.cycle(sizes):
-            advanced = await advance(connection, projection, REGISTRY, size)
-            if advanced.end == advanced.head:
-                return
+        await advance_to_head(connection, projection, sizes)
     finally:
         await connection.close()
 
 
+async def advance_to_head(connection: Connection, projection: Projection, sizes: Iterable[int]) -> None:
+    """Take the log into the view that a session works in, up to the head."""
+    for size in itertools.cycle(sizes):
+        advanced = await advance(connection, projection, REGISTRY, size)
+        if advanced.end == advanced.head:
+            return
+
+
 async def catch_up_all(dsn: str, sizes: Iterable[int] = (20_000,)) -> None:
-    """Take the log into every view, up to the head."""
-    for projection in PROJECTIONS:
-        await catch_up(dsn, projection, sizes)
+    """Take the log into every view, up to the head; in one session, which costs the server half of what a dozen do."""
+    connection = await connect(dsn, PROJECTIONS[0].schema)
+    try:
+        for projection in PROJECTIONS:
+            await work_in(connection, projection.schema)
+            await advance_to_head(connection, projection, sizes)
+    finally:
+        await connection.close()
 
 
 async def rebuild(connection: Connection, dsn: str, projection: Projection, sizes: Iterable[int] = (20_000,)) -> str:
