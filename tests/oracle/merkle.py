@@ -2,16 +2,52 @@
 
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import overload
 
 from projections.merkle import Coordinates
 
 
+class Leaves(Sequence[bytes]):
+    """The leaf hashes from one place to another of a list, all of whose stretches remember the roots that were asked for."""
+
+    def __init__(self, hashes: Sequence[bytes], start: int = 0, stop: int | None = None, roots: "Roots | None" = None) -> None:
+        self._hashes, self._start = hashes, start
+        self._stop = len(hashes) if stop is None else stop
+        self._roots: Roots = {} if roots is None else roots
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Leaves": ...
+    def __getitem__(self, at: int | slice) -> "bytes | Leaves":
+        places = range(self._start, self._stop)[at]
+        if isinstance(places, int):
+            return self._hashes[places]
+        return Leaves(self._hashes, places.start, places.stop, self._roots)
+
+    def root(self) -> bytes:
+        """Return MTH of RFC 6962, 2.1."""
+        place = self._start, self._stop
+        if place not in self._roots:
+            self._roots[place] = self._by_definition()
+        return self._roots[place]
+
+    def _by_definition(self) -> bytes:
+        if len(self) < 2:
+            return self[0] if len(self) else sha256(b"").digest()
+        k = _largest_power(len(self))
+        return sha256(b"\x01" + self[:k].root() + self[k:].root()).digest()
+
+
+Roots = dict[tuple[int, int], bytes]
+
+
 def root(leaves: Sequence[bytes]) -> bytes:
     """Return MTH of RFC 6962, 2.1."""
-    if len(leaves) < 2:
-        return leaves[0] if leaves else sha256(b"").digest()
-    k = _largest_power(len(leaves))
-    return _node(root(leaves[:k]), root(leaves[k:]))
+    return (leaves if isinstance(leaves, Leaves) else Leaves(leaves)).root()
 
 
 def path(m: int, leaves: Sequence[bytes]) -> list[bytes]:
@@ -51,7 +87,3 @@ def _largest_power(n: int) -> int:
     while 2 * k < n:
         k *= 2
     return k
-
-
-def _node(left: bytes, right: bytes) -> bytes:
-    return sha256(b"\x01" + left + right).digest()

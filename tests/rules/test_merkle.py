@@ -17,26 +17,39 @@ VECTORS = msgspec.json.decode((Path(__file__).parents[1] / "vectors" / "merkle.j
 
 LARGEST = 66_000
 NEAR = [0, 1, 255, 256, 257, 511, 512, 65_535, 65_536, 65_537]
-LEAVES = [merkle.leaf_hash(str(n).encode()) for n in range(LARGEST)]
-TILES = oracle.tiles(LEAVES)
-"""Those of the largest tree: each smaller one is made from their prefixes."""
 
 near = st.sampled_from(NEAR) | st.integers(0, 1_100) | st.integers(0, LARGEST)
 sizes = near.filter(lambda size: size > 0)
 
-oracle_root = cache(lambda size: oracle.root(LEAVES[:size]))
+
+@cache
+def leaves() -> oracle.Leaves:
+    """Return the leaves of the largest tree: not before a test runs, since every worker imports this."""
+    return oracle.Leaves([merkle.leaf_hash(str(n).encode()) for n in range(LARGEST)])
+
+
+@cache
+def all_tiles() -> dict[merkle.Coordinates, bytes]:
+    """Return the tiles of the largest tree: each smaller one is made from their prefixes."""
+    return oracle.tiles(leaves())
+
+
+@cache
+def oracle_root(size: int) -> bytes:
+    """Return the root of a tree of the first leaves."""
+    return oracle.root(leaves()[:size])
 
 
 def only(needed: list[merkle.Coordinates], size: int) -> dict[merkle.Coordinates, bytes]:
     """Give the tiles of a tree of this size that are said to be needed, and nothing else."""
-    return {(level, n): TILES[level, n][: 32 * merkle.tile_width(level, n, size)] for level, n in needed}
+    return {(level, n): all_tiles()[level, n][: 32 * merkle.tile_width(level, n, size)] for level, n in needed}
 
 
 @pytest.mark.parametrize("size", NEAR)
 def test_the_tiles_of_a_size_are_prefixes_of_a_larger_trees(size: int) -> None:
     """Widths say how much of each tile a size has: cut to them, the tiles of a larger tree are its own."""
-    cut = {at: tile[: 32 * merkle.tile_width(*at, size)] for at, tile in TILES.items()}
-    assert {at: tile for at, tile in cut.items() if tile} == oracle.tiles(LEAVES[:size])
+    cut = {at: tile[: 32 * merkle.tile_width(*at, size)] for at, tile in all_tiles().items()}
+    assert {at: tile for at, tile in cut.items() if tile} == oracle.tiles(leaves()[:size])
 
 
 @settings(deadline=None)
@@ -45,7 +58,7 @@ def test_a_root_is_that_of_the_definition(size: int) -> None:
     """The root of any size comes from the tiles that are said to be needed, at most one a level, cut or not."""
     needed = merkle.tiles_for_root(size)
     assert len(needed) <= 3
-    assert merkle.root(size, only(needed, size)) == merkle.root(size, TILES) == oracle_root(size)
+    assert merkle.root(size, only(needed, size)) == merkle.root(size, all_tiles()) == oracle_root(size)
 
 
 @settings(deadline=None)
@@ -56,8 +69,8 @@ def test_an_inclusion_proof_is_that_of_the_definition_and_verifies(size: int, da
     needed = merkle.tiles_for_inclusion(index, size)
     assert len(needed) <= 6
     proof = merkle.inclusion(index, size, only(needed, size))
-    assert proof == oracle.path(index, LEAVES[:size])
-    assert merkle.verify_inclusion(index, size, LEAVES[index], proof, oracle_root(size))
+    assert proof == oracle.path(index, leaves()[:size])
+    assert merkle.verify_inclusion(index, size, leaves()[index], proof, oracle_root(size))
 
 
 @settings(deadline=None)
@@ -66,7 +79,7 @@ def test_a_consistency_proof_is_that_of_the_definition_and_verifies(new: int, da
     """A proof that a tree begins with an older one is PROOF of RFC 6962."""
     old = data.draw(sizes.filter(lambda old: old <= new))
     proof = merkle.consistency(old, new, only(merkle.tiles_for_consistency(old, new), new))
-    assert proof == oracle.proof(old, LEAVES[:new])
+    assert proof == oracle.proof(old, leaves()[:new])
     assert merkle.verify_consistency(old, new, proof, oracle_root(old), oracle_root(new))
 
 
@@ -77,7 +90,7 @@ def mutations(proof: list[bytes]) -> list[list[bytes]]:
     twice = [[*proof[:at], one, *proof[at:]] for at, one in enumerate(proof)]
     swapped = [[*proof[:at], proof[at + 1], proof[at], *proof[at + 2 :]] for at in range(len(proof) - 1)]
     cut = [[*proof[:at], one[:31], *proof[at + 1 :]] for at, one in enumerate(proof)]
-    added = [[LEAVES[0], *proof], [*proof, LEAVES[0]], [*proof, b""], [b"", *proof]]
+    added = [[leaves()[0], *proof], [*proof, leaves()[0]], [*proof, b""], [b"", *proof]]
     return [other for other in (*flipped, *without, *twice, *swapped, *cut, *added) if other != proof]
 
 
@@ -86,7 +99,7 @@ def mutations(proof: list[bytes]) -> list[list[bytes]]:
 def test_no_other_inclusion_proof_is_accepted(size: int, data: st.DataObject) -> None:
     """Every change to proof, leaf or root is refused, and so is the proof for another leaf."""
     index = data.draw(st.integers(0, size - 1))
-    leaf, proof, root = LEAVES[index], merkle.inclusion(index, size, TILES), oracle_root(size)
+    leaf, proof, root = leaves()[index], merkle.inclusion(index, size, all_tiles()), oracle_root(size)
     for other in mutations(proof):
         assert not merkle.verify_inclusion(index, size, leaf, other, root)
     for another in {index - 1, index + 1, index ^ 1, 0, size - 1, size, -1} - {index}:
@@ -102,7 +115,7 @@ def test_no_other_inclusion_proof_is_accepted(size: int, data: st.DataObject) ->
 def test_no_other_consistency_proof_is_accepted(new: int, data: st.DataObject) -> None:
     """Every change to proof or roots is refused, and so is the proof of another size of the older tree."""
     old = data.draw(st.integers(1, new))
-    proof, old_root, new_root = merkle.consistency(old, new, TILES), oracle_root(old), oracle_root(new)
+    proof, old_root, new_root = merkle.consistency(old, new, all_tiles()), oracle_root(old), oracle_root(new)
     for other in mutations(proof):
         assert not merkle.verify_consistency(old, new, other, old_root, new_root)
     for another in {old - 1, old + 1, new, new + 1, 0, -1} - {old}:
@@ -116,15 +129,15 @@ def test_no_other_consistency_proof_is_accepted(new: int, data: st.DataObject) -
 
 def test_a_tile_that_is_needed_is_asked_for_by_name() -> None:
     """A tile that is missing or too short is an error that names it, never a hash of less; so is a leaf beyond the tree."""
-    for tiles in ({}, {(0, 1): TILES[0, 1][:31]}):
+    for tiles in ({}, {(0, 1): all_tiles()[0, 1][:31]}):
         with pytest.raises(merkle.HashMissing, match=r"\(0, 1\)"):
-            merkle.root(257, {(1, 0): TILES[1, 0], **tiles})
+            merkle.root(257, {(1, 0): all_tiles()[1, 0], **tiles})
     for index, size in ((0, 0), (1, 1), (-1, 1)):
         with pytest.raises(ValueError, match="no leaf"):
-            merkle.inclusion(index, size, TILES)
+            merkle.inclusion(index, size, all_tiles())
     for old, new in ((0, 1), (2, 1), (-1, 1)):
         with pytest.raises(ValueError, match="no proof"):
-            merkle.consistency(old, new, TILES)
+            merkle.consistency(old, new, all_tiles())
 
 
 def test_a_tree_of_a_trillion_leaves_needs_a_few_tiles() -> None:

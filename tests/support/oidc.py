@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import time
@@ -25,16 +26,19 @@ Answer = tuple[int, bytes, Mapping[str, str]]
 
 
 class Key:
-    """A key that signs ID tokens, and how it is shown."""
+    """A key that signs ID tokens, made when it is first used, and how it is shown."""
 
     def __init__(self, kid: str, algorithm: str = "RS256", bits: int = 2048) -> None:
         self.kid = kid
         self.algorithm = algorithm
-        self.private: Any = (
-            rsa.generate_private_key(public_exponent=65537, key_size=bits)
-            if algorithm.startswith(("RS", "PS"))
-            else ec.generate_private_key(ec.SECP256R1())
-        )
+        self.bits = bits
+
+    @cached_property
+    def private(self) -> Any:
+        """The private key."""
+        if self.algorithm.startswith(("RS", "PS")):
+            return rsa.generate_private_key(public_exponent=65537, key_size=self.bits)
+        return ec.generate_private_key(ec.SECP256R1())
 
     def shown(self) -> dict[str, Any]:
         """Return the public key."""
