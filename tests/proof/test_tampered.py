@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -112,15 +113,20 @@ def answers(url: str) -> bool:
 
 
 def everybody(url: str, past: Past, folder: Path) -> dict[str, Said]:
-    """Let a reader who came before, one who comes for the first time, and Go look at a site."""
-    kept = folder / "kept"
+    """Let a reader who came before, one who comes for the first time, and Go look at a site: at once, as they may wait long."""
+    kept, elsewhere = folder / "kept", folder / "elsewhere"
+    elsewhere.mkdir()
     moved = next(past.cache.iterdir()).name
     shutil.copytree(past.cache / moved, kept / url.removeprefix("http://").replace(":", "_"))
-    return {
-        "a reader who came before": check(url, kept, folder),
-        "a reader of an old note": check(url, folder / "new", folder, "--key", past.vkey, "--old", past.older),
-        "go": said(past.verifier, url, past.vkey, past.older, folder=folder),
-    }
+    with ThreadPoolExecutor() as pool:
+        looking = {
+            "a reader who came before": pool.submit(check, url, kept, folder),
+            "a reader of an old note": pool.submit(
+                check, url, elsewhere / "cache", elsewhere, "--key", past.vkey, "--old", past.older
+            ),
+            "go": pool.submit(said, past.verifier, url, past.vkey, past.older, folder=folder),
+        }
+    return {who: told.result() for who, told in looking.items()}
 
 
 async def refold(connection: Any, dsn: str) -> None:
