@@ -13,6 +13,8 @@ from tests.support.liar import Liar
 from tests.support.processes import PATIENCE
 from tests.support.public_log import PublicLog, a_log
 
+pytestmark = pytest.mark.server
+
 Said = tuple[int, str]
 Verifier = Callable[[Liar], Said]
 

@@ -61,6 +61,7 @@ def test_a_badge_is_plain_whatever_a_tool_is_called(name: str) -> None:
     assert title is not None and title.text is not None and title.text.startswith(name[:1] if name.isprintable() else "")
 
 
+@pytest.mark.server
 def test_a_public_linter_finds_nothing(tmp_path: Path) -> None:
     """SVGLint takes badges for valid: of a plain name and of hostile ones."""
     binaries = npm.tools(PUBLISHING, "badges aren't shown to SVGLint")

@@ -16,6 +16,8 @@ from tests.support.http import Site
 from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_for
 from tests.support.settings import environ
 
+pytestmark = pytest.mark.server
+
 NEW_VISITORS = 3
 
 

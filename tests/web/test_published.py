@@ -56,6 +56,7 @@ def test_what_pages_tell_is_in_the_words_of_schema_org(told: list[object], tmp_p
     assert compile_all(told, tmp_path) == ""
 
 
+@pytest.mark.server
 def test_the_compiler_would_tell(tmp_path: Path) -> None:
     """A type, a property or a value that schema.org doesn't know is an error."""
     wrong: list[dict[str, object]] = [

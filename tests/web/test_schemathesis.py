@@ -3,10 +3,12 @@
 import itertools
 import os
 import re
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis import Case
@@ -15,7 +17,7 @@ from schemathesis.checks import CHECKS
 from tests.support.http import Caller, Site
 from tests.support.openapi import DOCUMENT
 
-EXAMPLES = int(os.environ.get("BALLOTPRESS_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("BALLOTPRESS_EXAMPLES", "3"))
 # What a schema can't say: that a cursor or token must have been given out, that a time must be past, how many points a span
 # holds, that a catalog's pairs are of tools that exist, that mail can be sent to an address, that who keeps a review says up to
 # where reports were read, that a webhook's address is public.
@@ -32,6 +34,8 @@ REFUSES_MORE = {
 }
 FORM = "application/x-www-form-urlencoded"
 
+pytestmark = pytest.mark.server  # which its cases, made late, don't tell by their fixtures
+
 _keys = itertools.count(1)
 _visitors: dict[str, Caller] = {}
 
@@ -41,6 +45,15 @@ def schema(request: pytest.FixtureRequest) -> schemathesis.BaseSchema:
     """The document that these tests go by."""
     request.node._nodeid = request.node.nodeid  # schemathesis looks there for it, where pytest 9 doesn't keep it any more
     return schemathesis.openapi.from_dict(DOCUMENT)
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    """Connections that are kept, and no cookies."""
+    with requests.Session() as session:
+        session.trust_env = False  # no proxies are looked for at each request
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        yield session
 
 
 # From a fixture, so that the cases are made by the one worker that runs the test, and not by all when tests are collected.
@@ -56,7 +69,7 @@ def test_the_served_document_is_the_one_tested(site: Site) -> None:
 
 @operations.parametrize()
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-def test_document_and_behaviour_agree(case: Case, site: Site) -> None:
+def test_document_and_behaviour_agree(case: Case, site: Site, session: requests.Session) -> None:
     """Every operation holds to its document, and nothing it is sent is a server error."""
     caller = _caller(case, site)
     query, headers = _mapping(case.query), _mapping(case.headers)
@@ -74,6 +87,7 @@ def test_document_and_behaviour_agree(case: Case, site: Site) -> None:
         excluded += ["negative_data_rejection", "content_type_conformance"]  # unknown fields pass, and a page is the answer
     case.call_and_validate(
         base_url=str(site.client.base_url),
+        session=session,
         headers={"Authorization": f"Bearer {caller.token}"},
         excluded_checks=CHECKS.get_by_names(excluded),
     )
