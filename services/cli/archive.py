@@ -120,19 +120,27 @@ async def archive(part: int, place: str, spool: Path | None, young: bool, as_jso
 
 @click.command()
 @click.argument("part", type=PART)
+@click.option("--forget", is_flag=True, help="Know nothing of its file any more, which may then be deleted, or is already.")
 @json_option
 @asynchronous
-async def unarchive(part: int, as_json: bool) -> None:
-    """Bring all of PART back into the database, checked by its hash. Its file stays where it is."""
+async def unarchive(part: int, forget: bool, as_json: bool) -> None:
+    """Bring all of PART back into the database, checked by its hash. Its file stays where it is.
+
+    With --forget nothing asks for the file any more, also of a part that was brought back before.
+    """
     settings = find_settings()
     from events.log.archive import present
     from services.operators import acts
 
     by, what = operator_of(settings), f"part {part}"
     async with connected(settings) as connection, acts.doing(connection, by, "unarchived-part", what) as act:
-        archive = await present.unarchive(connection, part)
+        archive = await (present.forget if forget else present.unarchive)(connection, part)
         act.about = archive.path
-    show(as_json, archive, f"Brought part {part} back from {archive.path}, which stays there")
+    if forget:
+        said = f"All of part {part} is here. {archive.path} is no part of the log any more: keep it while backups need it"
+    else:
+        said = f"Brought part {part} back from {archive.path}, which stays there"
+    show(as_json, archive, said)
 
 
 async def _readers(connection: "Connection[Any]") -> "list[Reader]":

@@ -1,5 +1,7 @@
 """What is lost of the archive is made anew from what the database keeps; what can't be ended now is ended later."""
 
+import os
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,42 @@ async def test_beside_a_long_reader_what_is_packed_is_kept(
     assert "writing" not in said and await connection.fetch(LEFT) == []
     assert await connection.fetchval("select pg_relation_filenode('log.events_0')") == packed
     await reader.close()
+
+
+@pytest.mark.parametrize("was_back", [True, False])
+async def test_a_file_may_be_forgotten(connection: Any, tmp_path: Path, shell: Shell, was_back: bool) -> None:
+    """A file that was deleted on purpose is wrong until the log is told to forget it; then none is asked for."""
+    rows = await connection.fetch(ALL)
+    shell("events", "unarchive", "0", "--forget").failed("no file is known")
+    kept = await archive(connection, tmp_path)
+    if was_back:
+        await unarchive(connection, 0)
+        (tmp_path / kept.name).unlink()
+        assert (
+            "`ballotpress events unarchive 0 --forget` if it was deleted" in shell("events", "parts", "--check", status=1).out
+        )
+    assert "no part of the log any more" in shell("events", "unarchive", "0", "--forget", status=0).out
+    assert "Read 0 files of" in shell("events", "parts", "--check", status=0).out
+    assert await connection.fetch(ALL) == rows and await connection.fetch(LEFT) == []
+    (tmp_path / kept.name).unlink(missing_ok=True)
+    assert (await archive(connection, tmp_path)).state == "packed"
+
+
+async def test_what_killed_runs_left_in_folders_is_removed(
+    connection: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run removes what is a day old, where files are made and where they are kept; all else stays."""
+    spool = tmp_path / "spool"
+    monkeypatch.setattr("tempfile.tempdir", str(spool))
+    old = [spool / "ballotpress-archive-old" / "part", tmp_path / ".events-000000000001-x.parquet.abc.part"]
+    kept = [spool / "ballotpress-archive-young" / "part", spool / "others" / "part", tmp_path / ".events-2.parquet.def.part"]
+    for path in (*old, *kept):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for path in (*old, old[0].parent, kept[1], kept[1].parent):
+        os.utime(path, (time.time() - 90_000,) * 2)
+    await archive(connection, tmp_path)
+    assert [path.exists() for path in (*old, old[0].parent, *kept)] == [False] * 3 + [True] * 3
 
 
 async def test_what_is_packed_beside_is_dropped_by_unarchive(

@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from asyncpg import Connection
 
-from events.log.archive import reading, state
+from events.log.archive import reading, remains, state
 from events.log.archive.places import Place, PlaceUnusable
 from events.log.archive.state import Archive, ArchiveRefused, FileBroken, Part
 from events.log.transfer import READ
@@ -185,8 +185,9 @@ async def _file(connection: "Connection[Any]", part: Part, table: str, known: Ar
 
 
 def _spool(folder: Path | None) -> "TemporaryDirectory[str]":
+    remains.clear(folder or Path(gettempdir()), f"{remains.SPOOL}*")
     try:
-        return TemporaryDirectory(prefix="ballotpress-", dir=folder)
+        return TemporaryDirectory(prefix=remains.SPOOL, dir=folder)
     except OSError as error:
         raise PlaceUnusable(f"{folder or 'TMPDIR'} can't be written: {error.strerror}; name a folder by --spool") from None
 

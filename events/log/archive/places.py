@@ -13,6 +13,8 @@ from tempfile import mkstemp
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 from urllib.parse import urlsplit
 
+from events.log.archive import remains
+
 if TYPE_CHECKING:
     from obstore.store import BackoffConfig
 
@@ -95,6 +97,7 @@ class Folder:
         """
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
+            remains.clear(self._folder, ".events-*.part")
             descriptor, beside = mkstemp(prefix=f".{name[:100]}.", suffix=".part", dir=self._folder)
             try:
                 _copy(source, descriptor)

@@ -38,6 +38,8 @@ where a.state <> 'written' and to_regclass(format('log.events_%s_%s', a.part, le
 
 _FORGET: Final = "select log.forget_packing(a.part) from log.archives a where a.part = $1 and a.state = 'written'"
 
+_FORGET_FILE: Final = "delete from log.archives a where a.part = $1 and a.state = 'written'"
+
 
 class Present:
     """What is at hand for as long as the block goes on, for several who each read the log once, from its beginning on.
@@ -222,6 +224,23 @@ async def give_all_back(connection: "Connection[Any]") -> None:
         async with state.unless_changing(connection, part) as free:
             if free:
                 await connection.execute(f"drop table if exists log.events_{part}_whole, log.events_{part}_gone")
+
+
+async def forget(connection: "Connection[Any]", part: int, place: Callable[[str], Place] = place_of) -> Archive:
+    """Let the database hold all of a part, for good, and know nothing of its file any more: it may be deleted.
+
+    Raises ArchiveRefused, PlaceUnusable, FileBroken.
+    """
+    archive = await state.read_one(connection, part)
+    if archive is None:
+        await state.read_part(connection, part)  # which knows of a number that no part has
+        raise ArchiveRefused(f"Of part {part} no file is known: all of it is in the database")
+    if archive.state != "written":
+        await unarchive(connection, part, place)
+    async with state.changing(connection, part), connection.transaction():
+        await connection.execute(_FORGET, part)
+        await connection.execute(_FORGET_FILE, part)
+    return archive
 
 
 async def unarchive(connection: "Connection[Any]", part: int, place: Callable[[str], Place] = place_of) -> Archive:

@@ -31,7 +31,9 @@ def opened(archive: Archive, place: Callable[[str], Place] = place_of) -> Iterat
             yield _reader(file, archive.path, archive.chain)
     except (FileBroken, FileMissing) as error:
         mend = f"`ballotpress events archive {archive.part} --to {shlex.quote(archive.place)}`"
-        raise type(error)(f"{error}, or let {mend} write it again from what the database keeps") from None
+        forget = f"; `ballotpress events unarchive {archive.part} --forget` if it was deleted"
+        gone = forget if archive.state == "written" else ""
+        raise type(error)(f"{error}, or let {mend} write it again from what the database keeps{gone}") from None
 
 
 def _reader(file: BinaryIO, path: str, chain: str) -> "Reader":
