@@ -141,7 +141,7 @@ async def _run(environ: dict[str, str], host: str, port: int, catalog: Path | No
         await supervisor.start(_program("projector", environ))
         await supervisor.start(_program("worker", environ))
         await _load(settings, catalog)
-        await _wait_for_views(settings.database_url)
+        await _wait_for_views(settings)
         _say("Starting the API")
         api = _program("api", environ, "--host", host, "--port", str(port))
         await supervisor.start(api, lambda: _serves(host, port))
@@ -170,17 +170,18 @@ async def _load(settings: Settings, catalog: Path | None) -> None:
         _say(f"Loaded {counted(await import_catalog(settings, catalog), 'event')}")
 
 
-async def _wait_for_views(database_url: str) -> None:
+async def _wait_for_views(settings: Settings) -> None:
     """Wait until the views show the whole log, for a minute at most. Readiness reports views that are still behind."""
     from services.status.views import views_caught_up
 
     _say("Waiting until the views show the whole log")
     deadline = time.monotonic() + VIEWS_WITHIN
-    while not await views_caught_up(database_url):
-        if time.monotonic() > deadline:
-            _say("The views are still behind the log: see `ballotpress status`")
-            return
-        await asyncio.sleep(0.05)
+    async with connected(settings) as connection:  # one for all looks: each new session would plan them anew
+        while not await views_caught_up(connection):
+            if time.monotonic() > deadline:
+                _say("The views are still behind the log: see `ballotpress status`")
+                return
+            await asyncio.sleep(0.1)
 
 
 def _program(name: str, environ: Mapping[str, str], *options: str) -> "Program":

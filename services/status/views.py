@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 import msgspec
 from asyncpg import Record
 
-from events.log import postgres
 from events.log.reads import Reads
 from projections.engine.projection import Projection
 from projections.registry import PROJECTIONS, SHOWN
@@ -113,13 +112,9 @@ def _status(row: Record) -> ProjectionStatus:
     return ProjectionStatus(**plain, halt=halt, drift=drift)
 
 
-async def views_caught_up(dsn: str) -> bool:
+async def views_caught_up(database: Reads) -> bool:
     """Check whether every projection has reached the head of the log."""
-    connection = await postgres.connect(dsn, "status")
-    try:
-        return all(view.caught_up and view.lag == 0 for view in await read_views(connection))
-    finally:
-        await connection.close()
+    return all(view.caught_up and view.lag == 0 for view in await read_views(database))
 
 
 async def pulse(database: Reads) -> Pulse:

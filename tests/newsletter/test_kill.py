@@ -1,6 +1,6 @@
 """Any process may be killed: each planned reader has exactly one mail, or is listed as uncertain, and the accounts add up.
 
-BALLOTPRESS_KILL_ROUNDS says how many rounds (default 3, one behind a replica); each kills workers, PostgreSQL, its replica,
+BALLOTPRESS_KILL_ROUNDS says how many rounds (default 2, one behind a replica); each kills workers, PostgreSQL, its replica,
 Valkey, the relay or an API process a few times. Behind a replica each ends with a failover amid the send.
 """
 
@@ -33,10 +33,9 @@ from tests.support.standbys import Pair
 
 pytestmark = pytest.mark.postgres
 
-ROUNDS = int(os.environ.get("BALLOTPRESS_KILL_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("BALLOTPRESS_KILL_ROUNDS", "2"))
 READERS = 600
 LEASE_SECONDS = 3
-API = ("-P", "-m", "services.cli", "api", "--port")
 MOST_UNCERTAIN = 100
 CAP = 400
 """Digests of a day: an issue takes more than one."""
@@ -58,9 +57,9 @@ class SendingFleet(Fleet):
             "postgres": lambda: pair.start(0),
             "valkey": lambda: servers.start_valkey(folder),
             "sink": lambda: self.command("-m", "tests.support.sink", str(port), str(self.kept)),
-            "worker 1": lambda: self.command("-P", "-m", "services.cli", "worker"),
-            "worker 2": lambda: self.command("-P", "-m", "services.cli", "worker"),
-            **{f"api {port}": partial(self.command, *API, str(port)) for port in self.ports},
+            "worker 1": lambda: self.ours("worker"),
+            "worker 2": lambda: self.ours("worker"),
+            **{f"api {port}": partial(self.ours, "api", "--port", str(port)) for port in self.ports},
         }
         if replicated:
             starts["standby"] = lambda: pair.start(1)

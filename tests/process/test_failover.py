@@ -26,12 +26,13 @@ from tests.support import calling, standbys
 from tests.support.catalogs import new_id
 from tests.support.http import wait_until_ready
 from tests.support.log import add_tools, patient
-from tests.support.processes import COMMAND, PATIENCE, free_port, started
+from tests.support.processes import COMMAND, PATIENCE, free_port
 from tests.support.runners import until
 from tests.support.settings import LOG_KEY
 from tests.support.shell import Shell
 from tests.support.shown import addresses, look, shows_alike
 from tests.support.standbys import Pair, value
+from tests.support.stem import forked
 from tests.support.streams import Stream, streaming
 from tests.support.survival import PART, Cluster, Load, all_is_well, load, populate
 
@@ -255,7 +256,7 @@ def another_api(fleet: Cluster) -> Iterator[str]:
     """Run an API process that knows nothing of the past; give its address."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    with started((*COMMAND, "api", "--port", str(port)), fleet.environ, fleet.folder / "output"):
+    with forked("api", "--port", str(port), environ=fleet.environ, output=fleet.folder / "output"):
         wait_until_ready(address, fleet.said)
         yield address
 

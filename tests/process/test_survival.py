@@ -1,6 +1,6 @@
 """What survives: SIGKILL and SIGSTOP of API processes, projectors, PostgreSQL and its replica at random moments, under load.
 
-BALLOTPRESS_KILL_ROUNDS says how many faults are made (default 4).
+BALLOTPRESS_KILL_ROUNDS says how many faults are made of each site (default 2).
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from tests.support.survival import Cluster, all_is_well, load, populate
 
 pytestmark = pytest.mark.postgres
 
-ROUNDS = int(os.environ.get("BALLOTPRESS_KILL_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("BALLOTPRESS_KILL_ROUNDS", "2"))
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["alone", "with a replica"])

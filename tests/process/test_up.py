@@ -291,6 +291,13 @@ def test_what_dies_is_started_again(shared: Instance, server: str) -> None:
     assert wait_for(lambda: answers(shared) and shared.status("/health/ready") == 200)
 
 
+@pytest.mark.parametrize("instance", [True], ids=["of two machines"], indirect=True)
+def test_given_servers_are_used_and_none_embedded(shared: Instance) -> None:
+    """With DATABASE_URL and REDIS_URL set, `up` starts no server of its own."""
+    assert (shared.pid("postgres"), shared.pid("valkey")) == (0, 0)
+    assert not (shared.home / "postgres").exists() and not (shared.home / "valkey").exists()
+
+
 @both_ways("instance")
 def test_a_killed_up_leaves_nothing_and_the_next_one_works(shared: Instance) -> None:
     """After SIGKILL of `up`, and of its guard before, nothing runs any more; the next `up` serves what was there."""
@@ -359,18 +366,6 @@ def test_any_home_folder_will_do(folder: Path) -> None:
         assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
         assert instance.signal(signal.SIGTERM) == 0
         assert not sockets.exists()
-    finally:
-        instance.stop()
-
-
-def test_given_servers_are_used_and_none_embedded(folder: Path, postgres: servers.Postgres, valkey_url: str) -> None:
-    """With DATABASE_URL and REDIS_URL set, `up` starts no server of its own."""
-    asyncio.run(servers.execute(postgres.dsn(), "create database of_their_own"))
-    instance = Instance(folder / "home", DATABASE_URL=postgres.dsn("of_their_own"), REDIS_URL=valkey_url).start()
-    try:
-        instance.ready()
-        assert (instance.pid("postgres"), instance.pid("valkey")) == (0, 0)
-        assert not (instance.home / "postgres").exists()
     finally:
         instance.stop()
 

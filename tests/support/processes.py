@@ -12,12 +12,32 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from tests.support.settings import clean_environ
+from tests.support.stem import Forked
 
 T = TypeVar("T")
 Process = subprocess.Popen[bytes]
+
+
+class Running(Protocol):
+    """A process that was started or forked, and can be looked at, killed and waited for."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return its exit status; None if it runs on."""
+
+    def send_signal(self, sig: int, /) -> None:
+        """Send it a signal, if it was not waited for."""
+
+    def kill(self) -> None:
+        """Kill it."""
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait until it has ended, for so many seconds at most."""
+
 
 COMMAND = (sys.executable, "-P", "-m", "services.cli")
 PATIENCE = float(os.environ.get("BALLOTPRESS_TEST_PATIENCE", "120"))
@@ -124,15 +144,19 @@ def open_files(pid: int) -> set[str]:
 class Fleet:
     """Processes by name, each of which can be killed, frozen and started again, as a supervisor would."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], starts: Mapping[str, Callable[[], Process]]) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str], starts: Mapping[str, Callable[[], Running]]) -> None:
         self.folder = folder
         self.environ = environ
         self.starts = starts
-        self.processes: dict[str, Process] = {}
+        self.processes: dict[str, Running] = {}
 
-    def command(self, *words: str | Path) -> Process:
+    def command(self, *words: str | Path) -> Running:
         """Start `python WORDS`; what it says is appended to one file."""
         return start((sys.executable, *words), self.environ, self.folder / "output")
+
+    def ours(self, *words: str) -> Running:
+        """Run `ballotpress WORDS`; what it says is appended to the same file."""
+        return Forked(words, self.environ, self.folder / "output")
 
     def start(self, *names: str) -> None:
         """Start what isn't running, of these names or of all."""
@@ -140,7 +164,7 @@ class Fleet:
             if name not in self.processes or self.processes[name].poll() is not None:
                 self.processes[name] = self.starts[name]()
 
-    def adopt(self, **processes: Process) -> None:
+    def adopt(self, **processes: Running) -> None:
         """Take in processes that were started already."""
         self.processes.update(processes)
 

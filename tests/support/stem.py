@@ -1,7 +1,7 @@
 """A process that has loaded what ours load at their start, and forks: each fork is `ballotpress WORDS` from there on.
 
 Its environment, folder and files are those it is given, as after a start of its own; it is killed, ended and waited for like
-any other. A fork doesn't show the start itself: the tests of processes, kills, packaging and `up` have real ones (`started`).
+any other. A fork doesn't show the start itself: the tests of processes, deploys, packaging and `up` have real ones (`started`).
 """
 
 import atexit
@@ -20,7 +20,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-LOADED: Final = ("services.cli.processes", "services.starting", "services.web.app", "services.projector", "services.logs")
+LOADED: Final = (
+    "services.cli.processes",
+    "services.starting",
+    "services.web.app",
+    "services.projector",
+    "services.worker",
+    "services.logs",
+)
 LONGEST: Final = 1 << 17
 """Bytes of what it is asked: an environment above all."""
 
@@ -55,7 +62,7 @@ def _stem() -> Stem:
 
 
 class Forked:
-    """A process that was forked: as much of `subprocess.Popen` as is needed for it."""
+    """A process that was forked: as much of `subprocess.Popen` as is needed for it (`processes.Running`)."""
 
     def __init__(self, words: tuple[str, ...], environ: Mapping[str, str], output: Path) -> None:
         with Path(os.devnull).open("rb") as nothing, output.open("ab") as said:
@@ -64,26 +71,35 @@ class Forked:
         self._end = os.pidfd_open(self.pid)
         self._status: int | None = None
 
-    def send_signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: int) -> None:
         """Send it a signal, if it was not waited for: its id may be another's then."""
         if self._status is None:
             os.kill(self.pid, number)
 
-    def wait(self, seconds: float) -> int | None:
-        """Wait until it has ended, and return its exit status; None if it runs on."""
-        look = select.poll()
-        look.register(self._end, select.POLLIN)
-        if self._status is None and look.poll(1000 * seconds):
-            self._status = os.waitstatus_to_exitcode(_stem().ask(ended=self.pid))
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait until it has ended, for so many seconds, and return its exit status; None if it runs on."""
+        if self._status is None:
+            look = select.poll()
+            look.register(self._end, select.POLLIN)
+            if look.poll(None if timeout is None else 1000 * timeout):
+                self._status = os.waitstatus_to_exitcode(_stem().ask(ended=self.pid))
+                os.close(self._end)
         return self._status
+
+    def poll(self) -> int | None:
+        """Return its exit status; None if it runs on."""
+        return self.wait(0)
+
+    def kill(self) -> None:
+        """Kill it, as `kill -9` does."""
+        self.send_signal(signal.SIGKILL)
 
     def end(self) -> None:
         """End it by SIGTERM, and by SIGKILL if it doesn't obey."""
         self.send_signal(signal.SIGTERM)
         if self.wait(20) is None:
-            self.send_signal(signal.SIGKILL)
+            self.kill()
             self.wait(20)
-        os.close(self._end)
 
 
 @contextmanager

@@ -23,10 +23,11 @@ from tests.support.catalogs import new_id
 from tests.support.http import wait_until_ready
 from tests.support.log import add_tools, patient
 from tests.support.parts import make_small
-from tests.support.processes import COMMAND, PATIENCE, Fleet, Process, free_port, started, wait_for
+from tests.support.processes import PATIENCE, Fleet, free_port, wait_for
 from tests.support.runners import until
 from tests.support.settings import SECRET_KEY, UNLIMITED, environ
 from tests.support.standbys import Pair
+from tests.support.stem import forked
 
 BOTH_WAYS = standbys.both_ways("place")
 TOOLS = 20
@@ -45,19 +46,16 @@ class Cluster(Fleet):
         numbers = (0, 1) if replicated else (0,)
         starts = {
             **{f"server{n}": lambda n=n: pair.start(n) for n in numbers},
-            "projector0": lambda: self._process("projector"),
-            "projector1": lambda: self._process("projector"),
-            "api0": lambda: self._process("api", "--port", str(self.ports[0])),
-            "api1": lambda: self._process("api", "--port", str(self.ports[1])),
+            "projector0": lambda: self.ours("projector"),
+            "projector1": lambda: self.ours("projector"),
+            "api0": lambda: self.ours("api", "--port", str(self.ports[0])),
+            "api1": lambda: self.ours("api", "--port", str(self.ports[1])),
         }
         super().__init__(kept, environ(self.dsn, valkey_url, **UNLIMITED) | more, starts)
 
-    def _process(self, *words: str) -> Process:
-        return self.command("-P", "-m", "services.cli", *words)
-
     def work(self) -> None:
         """Start a worker, as one more process."""
-        self.starts = {**self.starts, "worker": lambda: self._process("worker")}
+        self.starts = {**self.starts, "worker": lambda: self.ours("worker")}
         self.start("worker")
 
     def kill_and_start(self, name: str) -> None:
@@ -144,8 +142,10 @@ async def two_apis(dsn: str, valkey_url: str, output: Path, **more: str) -> Asyn
     """Serve a database by two API processes for a while, which live at the end as well; give their ports."""
     given = environ(dsn, valkey_url, **UNLIMITED) | more
     ports = [free_port(), free_port()]
-    apis = [(*COMMAND, "api", "--port", str(port)) for port in ports]
-    with started(apis[0], given, output), started(apis[1], given, output):
+    with (
+        forked("api", "--port", str(ports[0]), environ=given, output=output),
+        forked("api", "--port", str(ports[1]), environ=given, output=output),
+    ):
         await asyncio.to_thread(both_live, ports)
         yield ports
         await asyncio.to_thread(both_live, ports)
