@@ -79,7 +79,7 @@ TABLE: Final = {
     "smtp_url": Variable("SMTP_URL", r"(?i)smtp(s|\+starttls)?://.*", "must be a URL that begins with smtp://"),
     "secret_keys": Variable(
         "BALLOTPRESS_SECRET_KEYS", ".{32,}", "holds a key shorter than 32 characters: use a longer one",
-        missing=" to one or more random keys of 32 characters, newest first",
+        missing=" to one or more random keys of 32 characters (`openssl rand -hex 32` prints one), newest first",
     ),
     "vault_keys": Variable(
         "BALLOTPRESS_VAULT_KEYS", "[A-Za-z0-9+/]{43}=", _KEY_WRONG,

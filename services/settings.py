@@ -136,8 +136,8 @@ def _sender_named(name: str, domain: str) -> str:
 def _read(
     table: type[msgspec.Struct], values: Mapping[str, str], home: Path, default: Mapping[str, Any] = {}
 ) -> dict[str, Any]:
-    """Return the fields of a Struct that have a value, or a default. Raises SettingsError for a required field without one."""
-    found = dict(default)
+    """Return the fields of a Struct that have a value, or a default. Raises SettingsError for all required ones without."""
+    found, missing = dict(default), list[str]()
     for field in msgspec.structs.fields(table):
         if (variable := _TABLE.get(field.name)) is None:
             continue
@@ -146,7 +146,11 @@ def _read(
             read = tuple(map(variable.value, words))
             found[field.name] = read if is_list else read[0]
         elif field.required and field.name not in default:
-            raise SettingsError(f"Set {variable.name}{variable.missing.format(home=_looked_at(home))}")
+            missing.append(f"{variable.name}{variable.missing.format(home=_looked_at(home))}")
+            if "{home}" in variable.missing:  # an `up` there would give the others too
+                break
+    if missing:
+        raise SettingsError(f"Set {'; and '.join(missing)}")
     return found
 
 

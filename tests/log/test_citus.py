@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from events.commands.ballots import CastVote
-from events.log import citus, migrate
+from events.log import citus, ids, migrate
 from events.log.export import export, import_
 from events.registry import REGISTRY
 from projections.registry import PROJECTIONS
@@ -106,6 +106,30 @@ async def test_views_are_the_same_by_either_way(spread_dsn: str, spread_connecti
     told = await told_by_the_log(spread_connection)
     for projection in PROJECTIONS:
         assert await tables(spread_connection, projection.schema) == told[projection.name], projection.name
+
+
+PLAIN_LASTS = """
+select distinct on (e.stream) array_position($1, e.stream), e.version, e.position from log.events e
+where e.stream = any($1) order by e.stream, e.version desc
+"""
+FETCHED = "select coalesce(sum(idx_tup_fetch), 0) from pg_stat_xact_user_tables where relname = 'events'"
+
+
+async def test_the_end_of_a_long_stream_is_found_by_few_events(spread_connection: Connection) -> None:
+    """Of streams of any length the last event is found, and of a very long one no more than some 64 are read."""
+    lengths = [1, 63, 64, 65, 3000]
+    streams = [ids.stream_of(new_id()) for _ in (*lengths, "none")]
+    await spread_connection.executemany(
+        """insert into log.events (stream, position, recorded_at, version, schema_version, type, data)
+           select $1, $2 + n, now(), n, 1, 'VoteCast', '{}' from generate_series(1, $3) n""",
+        [(stream, 10_000 * place, length) for place, (stream, length) in enumerate(zip(streams, lengths, strict=False))],
+    )
+    await spread_connection.execute("set enable_seqscan = off")
+    async with spread_connection.transaction():
+        found = await spread_connection.fetch("select n, version, position from log.lasts($1)", streams)
+        fetched = await spread_connection.fetchval(FETCHED)
+    assert sorted(map(tuple, found)) == sorted(map(tuple, await spread_connection.fetch(PLAIN_LASTS, streams)))
+    assert [row["version"] for row in sorted(found)] == lengths and fetched < 6 * 65
 
 
 async def test_it_still_refuses_changes(spread_dsn: str, spread_connection: Connection) -> None:

@@ -23,7 +23,8 @@ from tests.support.settings import UNLIMITED, environ, variables
 from tests.support.standbys import Pair
 
 TEXT = (ROOT / "docs" / "scaling.md").read_text()
-LINES = [line for block in re.findall(r"^```\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL) for line in block.splitlines()]
+BLOCKS = re.findall(r"^```(?:sql)?\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+LINES = [line for block in BLOCKS for line in block.splitlines()]
 PORTS = (8000, 8001)
 
 

@@ -170,6 +170,14 @@ def test_a_refusal_says_what_would_do(environ: dict[str, str], variable: str, va
         read_settings({**environ, variable: value})
 
 
+def test_all_that_is_missing_is_named_at_once(environ: dict[str, str]) -> None:
+    """Who starts a process by hand is told of both keys, and how each is made, in one answer."""
+    given = {name: value for name, value in environ.items() if not name.endswith("_KEYS")}
+    both = r"^Set BALLOTPRESS_SECRET_KEYS .*-hex 32.*; and BALLOTPRESS_VAULT_KEYS .*-base64 32"
+    with pytest.raises(SettingsError, match=both):
+        read_settings(given)
+
+
 PROVIDER = {
     "BALLOTPRESS_OIDC_ISSUER": "https://accounts.example.com/realms/site",
     "BALLOTPRESS_OIDC_CLIENT_ID": "ballotpress",
