@@ -1,6 +1,7 @@
 """The arithmetic of tallies: changes, percent, Wilson interval, verdict, votes to change it, rank, what is settled."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import sqrt
 
 import msgspec
@@ -13,6 +14,8 @@ from projections.settled import CommunityVerdict, Interval, settled, settled_int
 
 # The 97.5 % point of the normal distribution: two-sided 95 %.
 Z = 1.959963984540054
+
+_REMEMBERED = 8192
 
 Tally = tuple[int, int]
 """(ship, skip)"""
@@ -66,6 +69,7 @@ def _verdict(low: float, high: float) -> CommunityVerdict | None:
     return "mixed" if low >= 40 and high <= 60 else None
 
 
+@lru_cache(_REMEMBERED)
 def community(ship: int, skip: int) -> Community:
     """Return a tally with its verdicts, which go by the unrounded bounds; a count below zero has none."""
     total = ship + skip

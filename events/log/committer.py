@@ -94,6 +94,7 @@ class Committer:
 
     async def __aenter__(self) -> "Committer":
         """Start taking commands."""
+        self._loop = asyncio.get_running_loop()  # kept: before Python 3.12, to ask for it is a system call
         self._tasks = [asyncio.create_task(run) for run in (self._run(), self._run_second(), self._watch())]
         return self
 
@@ -124,7 +125,7 @@ class Committer:
             return task
         if len(self._queue) >= self._longest_queue:
             return _refused(LogUnavailable("too many commands are waiting"))
-        done: asyncio.Future[Receipt[V]] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Receipt[V]] = self._loop.create_future()
         asked = None if self._tracing is None else self._tracing.asked()
         self._queue.append(_Waiting(command, done, monotonic() + (command.seconds or self._patience), asked))
         self._arrived.set()

@@ -262,15 +262,20 @@ class Cards:
 
     async def one(self, slug: str) -> CachedCard | None:
         """Return a listed tool's card, or None if no listed tool has this slug."""
+        return self._fresh(slug) or (await self.find([slug])).get(slug)
+
+    def _fresh(self, slug: str) -> CachedCard | None:
+        """Return a card that can be answered with as it is."""
         if monotonic() - self._checked <= STALE_SECONDS and (cached := self._by_slug.get(slug)) is not None:
             self._by_slug.move_to_end(slug)
             return cached
-        return (await self.find([slug])).get(slug)
+        return None
 
     async def of_any_age(self, slug: str) -> CachedCard | None:
         """Return a card as `one` does; if the database keeps what is newer from us, the card as it was last known."""
-        known = self._by_slug.get(slug)
-        if known is None or monotonic() - self._checked <= STALE_SECONDS:
+        if (fresh := self._fresh(slug)) is not None:
+            return fresh
+        if (known := self._by_slug.get(slug)) is None:
             return await self.one(slug)
         try:
             async with asyncio.timeout(LATE_SECONDS):

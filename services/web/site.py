@@ -90,6 +90,7 @@ class Site:
     valkey: Redis
     sessions: Sessions
     limits: Limits
+    patience: Patience
     spent: Spent
     erased: ErasedVisitors
     log: Log
@@ -117,7 +118,6 @@ class Site:
         self.tracing = open_tracing(settings, "api")
         self.admission = Admission()
         self.metrics = Metrics(Load(self.admission), *([] if self.tracing is None else [SpansSent(self.tracing.spans)]))
-        self.patience = Patience()
         self.look = look_of(settings)
         check_mails(self.look)
         self.drawings = Drawings()
@@ -160,6 +160,7 @@ class Site:
         self.reading = self.readers or self.database
         self.sessions = Sessions(self.database, self.settings)
         self.limits = Limits(self.valkey)
+        self.patience = Patience()
         self.spent = Spent(self.limits)
         self.erased = ErasedVisitors(self.database)
         self.log = Log(self.database, REGISTRY)
@@ -385,7 +386,5 @@ class Call(call.Call):
 
     __slots__ = ()
 
-    @property
-    def site(self) -> Site:
-        """What this process works with."""
-        return self.scope["site"]  # type: ignore[typeddict-item, no-any-return]
+    site: Site
+    """What this process works with."""

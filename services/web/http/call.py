@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeVar,
 
 from litestar import Request
 from litestar.datastructures import State
-from litestar.types import HTTPScope, Receive
+from litestar.types import HTTPScope, Receive, ReceiveMessage
 
 from events.log.command import IdempotencyKey
 from services.operators.sessions import Sessions, SignedIn
@@ -103,8 +103,14 @@ class Call(Request[None, None, State]):
     than all that a call needs.
     """
 
-    __slots__ = ("_network", "body_bytes", "operator", "scopes", "visitor")
+    __slots__ = ("_network", "body_bytes", "head", "operator", "path", "scopes", "site", "visitor")
 
+    site: Site
+    """What this process works with."""
+    head: Mapping[bytes, bytes]
+    """The request's headers; of one that is repeated, the last."""
+    path: Mapping[str, str]
+    """The path's parameters, already known to fit their patterns."""
     visitor: str
     operator: str
     scopes: frozenset[str]
@@ -113,12 +119,10 @@ class Call(Request[None, None, State]):
     def __init__(self, scope: HTTPScope, receive: Receive) -> None:
         self.scope = scope
         self.receive = receive
+        self.site = scope["site"]  # type: ignore[typeddict-item]
+        self.head = scope["head"]  # type: ignore[typeddict-item]
+        self.path = scope["path_params"]
         self._network: Network | None = None
-
-    @property
-    def site(self) -> Site:
-        """What this process works with."""
-        return self.scope["site"]  # type: ignore[typeddict-item, no-any-return]
 
     @property
     def signed_in(self) -> SignedIn:
@@ -130,19 +134,9 @@ class Call(Request[None, None, State]):
         self.scope["signed_in"] = operator  # type: ignore[typeddict-unknown-key]
 
     @property
-    def head(self) -> Mapping[bytes, bytes]:
-        """The request's headers; of one that is repeated, the last."""
-        return self.scope["head"]  # type: ignore[typeddict-item, no-any-return]
-
-    @property
     def is_head(self) -> bool:
         """Whether a HEAD asks for what the edge has a GET answer."""
         return self.scope["is_head"]  # type: ignore[typeddict-item, no-any-return]
-
-    @property
-    def path(self) -> Mapping[str, str]:
-        """The path's parameters, already known to fit their patterns."""
-        return self.scope["path_params"]
 
     @property
     def network(self) -> Network:
@@ -168,7 +162,8 @@ class Call(Request[None, None, State]):
 
     def check_key(self) -> None:
         """Check how the Idempotency-Key is spelled, if there is one. Raises BadInput."""
-        if not _KEY.fullmatch(self.head.get(b"idempotency-key", b"-")):
+        key = self.head.get(b"idempotency-key")
+        if key is not None and not _KEY.fullmatch(key):
             raise BadInput.at("/Idempotency-Key", "must be 1 to 255 visible ASCII characters")
 
     def add_headers(self, headers: Headers) -> None:
@@ -182,10 +177,12 @@ class Call(Request[None, None, State]):
 
     async def read_body(self) -> bytes:
         """Read the whole body from the connection and keep it as `body_bytes`. Raises BodyTooLarge, BodyTooSlow, BodyBroken."""
-        body, patience = _Body(), self.site.patience
+        patience = self.site.patience
+        body = _Body(patience.loop)
         patience.begin(body)
         try:
-            self.body_bytes = await body.read(self.receive)
+            while body.take(await self.receive()):
+                pass
         except asyncio.CancelledError as error:
             if error.args != (TOO_SLOW,):
                 raise
@@ -193,6 +190,7 @@ class Call(Request[None, None, State]):
             raise BodyTooSlow(TOO_SLOW) from None
         finally:
             patience.end(body)
+        self.body_bytes = body.whole()
         return self.body_bytes
 
 
@@ -201,24 +199,25 @@ class _Body:
 
     __slots__ = ("_began", "_chunks", "task")
 
-    def __init__(self) -> None:
-        self.task = cast("asyncio.Task[object]", asyncio.current_task())
-        self._began = asyncio.get_running_loop().time()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.task = cast("asyncio.Task[object]", asyncio.current_task(loop))
+        self._began = loop.time()
         self._chunks: list[bytes] = []
 
     def is_late(self, now: float) -> bool:
         """Return whether more should have come. A large body has its pace; a silent one gets no more time for its length."""
         return now > self._began + BODY_SECONDS + sum(map(len, self._chunks)) / LEAST_PACE
 
-    async def read(self, receive: Receive) -> bytes:
+    def take(self, message: ReceiveMessage) -> bool:
+        """Take in what has come, and return whether there is more. Raises BodyBroken."""
+        if message["type"] != "http.request":
+            raise BodyBroken("")
+        self._chunks.append(message["body"])
+        return message.get("more_body", False)
+
+    def whole(self) -> bytes:
         """Return the whole body."""
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise BodyBroken("")
-            self._chunks.append(message["body"])
-            if not message.get("more_body"):
-                return b"".join(self._chunks)
+        return b"".join(self._chunks)
 
 
 AnyCall = TypeVar("AnyCall", bound=Call)

@@ -60,7 +60,7 @@ _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # no encoded slash. A second spelling would slip past a proxy's rule for the first.
 _NORMAL: Final = re.compile(
     rb"/|(?:/(?!\.\.?(?:/|$))"
-    rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%(?!2[DEF]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)[0-9A-F]{2})+)+"
+    rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]++|%(?!2[DEF]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)[0-9A-F]{2})++)++"
 )
 # The characters of a host and a port (RFC 3986, 3.2).
 _HOST: Final = re.compile(rb"[A-Za-z0-9!$&'()*+,;=\-._~:\[\]@%]*")

@@ -24,7 +24,7 @@ from redis.asyncio import Connection, Redis
 from events.log.tasks import end
 from services.web.http.checks import Check
 from services.web.http.counters import Counter, Headers, Limit, told
-from services.web.http.leases import Held, Leases, Lent
+from services.web.http.leases import Held, Lease, Leases, Lent
 from services.web.http.local_counts import Bound, LocalCounts
 
 TICKS: Final = 10
@@ -61,6 +61,7 @@ class Limits:
 
     def __init__(self, valkey: Redis) -> None:
         self._valkey = valkey
+        self._loop = asyncio.get_running_loop()  # kept: before Python 3.12, to ask for it is a system call
         self._connection: Connection | None = None
         self._waiting: list[Claim] = []
         self._deciding: asyncio.Task[None] | None = None
@@ -89,7 +90,7 @@ class Limits:
 
     def claim(self, *counters: Counter) -> "asyncio.Future[Headers]":
         """Count one against each limit; the future holds the headers for the caller, or TooManyRequests."""
-        claim = Claim(counters, asyncio.get_running_loop().create_future())
+        claim = Claim(counters, self._loop.create_future())
         if self._probing is not None:
             self._decide_here(claim)
             return claim.decided
@@ -123,7 +124,7 @@ class Limits:
 
     def _tidy_later(self) -> None:
         if self._tidying is None and self._leases:
-            self._tidying = asyncio.get_running_loop().call_later(TIDY_SECONDS, self._tidy)
+            self._tidying = self._loop.call_later(TIDY_SECONDS, self._tidy)
 
     async def _decide(self) -> None:
         try:
@@ -159,12 +160,17 @@ class Limits:
         """Return what Valkey must be asked; claims for whose counters all is lent are granted."""
         unlent = []
         for claim in batch:
-            taken = [(counter, self._leases.take(counter, now)) for counter in claim.counters]
-            held = [(counter, lease) for counter, lease in taken if lease is not None]
-            if len(held) == len(taken):
-                _settle(claim, _told_here(claim.counters, held))
+            held: list[tuple[Counter, Lease]] = []
+            asked: list[Counter] = []
+            for counter in claim.counters:
+                if (lease := self._leases.take(counter, now)) is None:
+                    asked.append(counter)
+                else:
+                    held.append((counter, lease))
+            if asked:
+                unlent.append(_Asked(claim, asked, held))
             else:
-                unlent.append(_Asked(claim, [counter for counter, lease in taken if lease is None], held))
+                _settle(claim, _told_here(claim.counters, held))
         return unlent
 
     def _answer(self, asked: _Asked, wait: int, limit: Limit, remaining: int, reset: int, now: float) -> None:

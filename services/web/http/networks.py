@@ -108,17 +108,21 @@ def _inner(address: IPv6Address) -> IPv4Address | None:
 class Share:
     """A network's share of something counted over time: at most `most` in `seconds` for its narrowest block."""
 
-    __slots__ = ("_limits",)
+    __slots__ = ("_limits", "_of_all")
 
     def __init__(self, item: str, most: int, seconds: int, what: str) -> None:
         self._limits = {
             factor: Limit(item if factor == 1 else f"{item}-x{factor}", most * factor, seconds, f"{what} from one network")
             for factor in FACTORS
         }
+        self._of_all = lru_cache(1024)(self._made)
 
-    def counters(self, network: Network, of: str = "") -> list[Counter]:
+    def counters(self, network: Network, of: str = "") -> Sequence[Counter]:
         """Return what to count for a network, of one thing if it is named."""
-        return [(self._limits[block.factor], f"{block.name}{of}") for block in network]
+        return self._made(network, of) if of else self._of_all(network)
+
+    def _made(self, network: Network, of: str = "") -> Sequence[Counter]:
+        return tuple([(self._limits[block.factor], f"{block.name}{of}") for block in network])
 
 
 class Places:

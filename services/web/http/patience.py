@@ -21,9 +21,10 @@ class Arriving(Protocol):
 
 
 class Patience:
-    """The bodies that a process is reading."""
+    """The bodies that a process is reading; made once a process, inside its event loop."""
 
     def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()  # kept: before Python 3.12, to ask for it is a system call
         self._arriving: set[Arriving] = set()
         self._is_looking = False
 
@@ -39,10 +40,10 @@ class Patience:
         self._arriving.discard(body)
 
     def _look_later(self) -> None:
-        asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+        self.loop.call_later(LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         for body in self._arriving:
             if body.is_late(now):
                 body.task.cancel(TOO_SLOW)
