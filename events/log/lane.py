@@ -75,7 +75,7 @@ class Common:
 
     def tell(self, appended: Appended) -> None:
         """Remember and tell what was committed."""
-        if self.known.mark is None or self.known.mark.position < appended.mark.position:
+        if self.known.is_before(appended.mark.position):
             self.known.mark = appended.mark
         self.on_commit(appended.events)
 

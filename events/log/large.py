@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from events.log import parts, store
 from events.log.command import Command, Reads, Receipt
 from events.log.event import Recorded, Registry, encode
-from events.log.transaction import Batch, Known, follow_all, keep_beside, read_more
+from events.log.transaction import Batch, Known, follow_all, keep_beside, name, read_more
 
 TRIES: Final = 3
 """Without the lock; one more is made under it."""
@@ -77,7 +77,8 @@ async def append(
     async with connection.transaction():
         await connection.execute(store.ALLOW_SECONDS, SECONDS_UNDER_LOCK)
         ((position, _),) = await connection.fetch(store.LOCK_HEAD)
-        return await _take(connection, command, await _draft(connection, registry, command, report), position)
+        draft = await _draft(connection, registry, command, report)
+        return (draft.receipt, []) if draft.is_empty else await _take(connection, command, draft, position)
 
 
 async def _draft(connection: "Connection[Any]", registry: Registry, command: Command[Any], report: Report) -> Draft:
@@ -86,14 +87,12 @@ async def _draft(connection: "Connection[Any]", registry: Registry, command: Com
     known = Known(registry)
     await follow_all(connection, registry, known)
     batch = Batch(known.listing, start)
-    reads = command.reads(known.listing)
-    for row in await connection.fetch(store.READ_LASTS, reads.lasts):
-        batch.past.take_row(registry, row, reads.lasts[row["n"] - 1])
-    named: list[Reads | Exception] = [reads]
+    streams, named = name([command], known.listing)
+    for row in await connection.fetch(store.READ_LASTS, streams):
+        batch.past.take_row(registry, row, streams[row["n"] - 1])
     await read_more(connection, registry, batch, [command], named)
-    if isinstance(named[0], Exception):
-        raise named[0]
-    receipt = await asyncio.to_thread(batch.decide, command, reads)  # others go on in this process
+    receipt = await asyncio.to_thread(batch.decide, command, named[0])  # others go on in this process
+    reads = Reads() if isinstance(named[0], Exception) else named[0]  # of a repeat, whose key was answered
     await connection.execute(MAKE_ROOM)
     await _write_down(connection, batch, 0, report)
     return Draft(batch, reads, start, receipt)

@@ -95,6 +95,10 @@ class Known:
         self.mark: history.Mark | None = None
         self.room = 0
 
+    def is_before(self, position: int) -> bool:
+        """Return whether the last event that is known of is before a position."""
+        return self.mark is None or self.mark.position < position
+
 
 class Appended(msgspec.Struct, frozen=True):
     """What a transaction has appended: its events, in order, and the mark of the last one."""
@@ -217,8 +221,10 @@ async def follow(connection: "Connection[Any]", registry: Registry, known: Known
     for position, type_, schema_version, *values in rows:
         registry.must_know(type_, schema_version)
         listing.evolve(position, type_, *values)
-    if rows and (known.mark is None or known.mark.position < listing.position):
-        known.mark = await history.mark_at(connection, listing.position)
+    if rows and known.is_before(listing.position):
+        mark = await history.mark_at(connection, listing.position)
+        if mark is not None and known.is_before(mark.position):  # meanwhile another lane may have told of a later event
+            known.mark = mark
     return len(rows) == most
 
 

@@ -17,11 +17,11 @@ from events.log import conditional, ids
 from events.log.command import Command, Decision, Effect, Reads, Seen
 from events.log.committer import Committer
 from events.log.event import UnknownEvent
-from events.registry import REGISTRY
 from tests.support.catalogs import new_id
 from tests.support.doomed_voters import ByHalves
 from tests.support.log import Append, add_tools, append, go_back, patient, tool_added
 from tests.support.parts import make_small
+from tests.support.races import Race
 
 RACES = int(os.environ.get("BALLOTPRESS_TEST_RACES", "40"))
 
@@ -317,26 +317,15 @@ async def test_racing_processes_are_one_history(dsn: str, connection: Any) -> No
     The log's parts are made as they need them.
     """
     people = [new_id() for _ in range(3)]
-    cast: dict[int, Any] = {}
+    race = Race()
 
     async def caller(process: Committer, number: int) -> None:
         for n in range(RACES):
-            receipt = await process.submit(CastVote(people[n % 3], "a", ("ship", "skip", None)[(n + number) % 3]))
-            if receipt.appended:
-                assert receipt.position not in cast
-                cast[receipt.position] = receipt.value
+            await race.vote(process, people[n % 3], ("ship", "skip", None)[(n + number) % 3])
 
     async with patient(dsn) as a, patient(dsn) as b, patient(dsn) as c, patient(dsn, without_lock=False) as d:
         await asyncio.gather(*(caller(process, number) for number, process in enumerate((a, b, c, d))))
-    rows = await connection.fetch("select position, stream, version, type, data from log.events order by position")
-    assert [row["position"] for row in rows] == list(range(1, len(rows) + 1))
-    before: dict[Any, tuple[int, Any]] = {}
-    for row in rows[2:]:
-        event = REGISTRY.decode(row["type"], 1, row["data"])
-        version, choice = before.get(row["stream"], (0, None))
-        assert (row["version"], cast.pop(row["position"]).previous) == (version + 1, choice)
-        before[row["stream"]] = (row["version"], event.choice if isinstance(event, VoteCast) else None)
-    assert not cast
+    await race.must_be_one_history(connection, 2)
 
 
 def test_rests_grow_and_end() -> None:

@@ -11,10 +11,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from events.ballots import VoteCast
 from events.catalog import ToolUnlisted
 from events.commands.ballots import CastVote
-from events.log import conditional, course, ids, lane, postgres
+from events.log import conditional, course, history, ids, lane, postgres
 from events.log.cadence import Cadence
 from events.log.command import IdempotencyKey
 from events.log.committer import Committer, LogUnavailable
@@ -24,6 +23,7 @@ from tests.support.catalogs import new_id
 from tests.support.doomed_voters import ByHalves
 from tests.support.log import add_tools, append, patient
 from tests.support.processes import PATIENCE
+from tests.support.races import Race
 from tests.support.runners import until
 
 KILLS = int(os.environ.get("BALLOTPRESS_TEST_KILLS", "3"))
@@ -71,6 +71,20 @@ async def test_a_crowd_goes_by_two_sessions(dsn: str, connection: Any) -> None:
         assert sorted(receipt.position or 0 for receipt in await asyncio.gather(*votes)) == [*range(5, 45)]
 
 
+async def test_what_is_known_of_the_log_is_never_taken_back(dsn: str, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one lane reads the listing's last event, the other may tell of a later one: that is what the process knows then."""
+    known, read = Known(REGISTRY), history.mark_at
+
+    async def read_beside(database: Any, position: int) -> history.Mark | None:
+        found = await read(database, position)
+        known.mark = await history.mark_of_head(connection)
+        return found
+
+    monkeypatch.setattr(history, "mark_at", read_beside)
+    await follow_all(connection, REGISTRY, known)
+    assert known.mark == await history.mark_of_head(connection)
+
+
 async def test_a_crowd_that_takes_the_lock_goes_as_one(dsn: str, connection: Any) -> None:
     """Two batches would wait for each other, and for two flushes: so commands with keys have no second session opened."""
     async with by_halves(dsn) as committer:
@@ -84,26 +98,15 @@ async def test_a_crowd_that_takes_the_lock_goes_as_one(dsn: str, connection: Any
 async def test_halves_and_other_processes_are_one_history(dsn: str, connection: Any, *, without_lock: bool) -> None:
     """Crowds of two processes on few voters: each vote names the one before it, and each receipt its own event."""
     people = [new_id() for _ in range(5)]
-    cast: dict[int, Any] = {}
+    race = Race()
 
     async def caller(process: Committer, number: int) -> None:
         for n in range(RACES // 4):
-            receipt = await process.submit(CastVote(people[(n + number) % 5], "a", ("ship", "skip", None)[(n + number) % 3]))
-            if receipt.appended:
-                assert receipt.position is not None and receipt.position not in cast
-                cast[receipt.position] = receipt.value
+            await race.vote(process, people[(n + number) % 5], ("ship", "skip", None)[(n + number) % 3])
 
     async with by_halves(dsn, without_lock=without_lock) as a, by_halves(dsn) as b:
         await asyncio.gather(*(caller(process, number) for process in (a, b) for number in range(12)))
-    rows = await connection.fetch(READ_LOG)
-    assert [row["position"] for row in rows] == list(range(1, len(rows) + 1))
-    before: dict[Any, tuple[int, Any]] = {}
-    for row in rows[2:]:
-        event = REGISTRY.decode(row["type"], 1, row["data"])
-        version, choice = before.get(row["stream"], (0, None))
-        assert (row["version"], cast.pop(row["position"]).previous) == (version + 1, choice)
-        before[row["stream"]] = (row["version"], event.choice if isinstance(event, VoteCast) else None)
-    assert not cast
+    await race.must_be_one_history(connection, 2)
 
 
 async def test_what_is_told_of_two_halves_rises(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,15 +186,24 @@ async def test_idempotency_key(committer: Committer, connection: Any) -> None:
     assert len(await positions(connection)) == 3
 
 
-async def test_a_repeat_is_answered_though_its_tool_has_left(committer: Committer) -> None:
+class LargeVote(CastVote, frozen=True):
+    """A vote that is appended as a command of very many events is."""
+
+    @property
+    def is_large(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("vote", [CastVote, LargeVote])
+async def test_a_repeat_is_answered_though_its_tool_has_left(committer: Committer, vote: type[CastVote]) -> None:
     """A key that was used gets its answer, whatever has become of what the command names; a new one is refused."""
     tools = await add_tools(committer, "a")
     key = IdempotencyKey(voter := new_id(), "k", b"x")
-    first = await committer.submit(CastVote(voter, "a", "ship", key=key))
+    first = await committer.submit(vote(voter, "a", "ship", key=key))
     await committer.submit(append((ids.stream_of(tools["a"]), ToolUnlisted(tool=tools["a"]))))
-    assert await committer.submit(CastVote(voter, "a", "ship", key=key)) == first
+    assert await committer.submit(vote(voter, "a", "ship", key=key)) == first
     with pytest.raises(ToolNotListed):
-        await committer.submit(CastVote(voter, "a", "ship", key=IdempotencyKey(voter, "other", b"x")))
+        await committer.submit(vote(voter, "a", "ship", key=IdempotencyKey(voter, "other", b"x")))
 
 
 async def test_a_refusal_is_not_kept(committer: Committer) -> None:
