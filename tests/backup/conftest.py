@@ -1,13 +1,15 @@
 """A private database whose WAL is archived, in a folder of its own."""
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.private_site import Site, site
+from tests.support.private_site import Site, make_home, site
 
 
 @pytest.fixture(scope="session")
@@ -16,16 +18,31 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
     return "asyncio", {"use_uvloop": False}
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that the servers' user may pass through: pytest's own are closed again when another session starts."""
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Make a folder that the servers' user may pass through: pytest's own are closed again when another session starts."""
     made = Path(tempfile.mkdtemp(prefix="bp-"))
     yield made
     shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture
-async def live(request: pytest.FixtureRequest, folder: Path, valkey_url: str) -> AsyncIterator[Site]:
+def folder() -> Iterator[Path]:
+    """Such a folder."""
+    with _folder() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Path]:
+    """A home folder with a database, for copies."""
+    with _folder() as made:
+        asyncio.run(make_home(made / "home"))
+        yield made / "home"
+
+
+@pytest.fixture
+async def live(request: pytest.FixtureRequest, home: Path, folder: Path, valkey_url: str) -> AsyncIterator[Site]:
     """A database whose WAL is archived; behind a replica too, where a test is run so as well."""
-    async with site(folder, valkey_url, replicated=getattr(request, "param", False)) as made:
+    async with site(home, folder, valkey_url, replicated=getattr(request, "param", False)) as made:
         yield made

@@ -1,6 +1,7 @@
 """A private PostgreSQL whose WAL is archived, as `up --archive` has it, without the rest of `up`."""
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -42,13 +43,22 @@ class Site:
                 await asyncio.sleep(0.02)
 
 
+async def make_home(home: Path) -> None:
+    """Make a home folder with a migrated database, which doesn't run."""
+    async with opened_home(home, lambda line: None) as supervisor:
+        await migrate(await start_postgres(supervisor, keep_keys(home)["POSTGRES_PASSWORD"]))
+
+
 @asynccontextmanager
-async def site(folder: Path, valkey_url: str, *, replicated: bool = False) -> AsyncIterator[Site]:
-    """Run a database whose WAL is archived for a while; a replicated one waits for a replica, and has two API processes."""
+async def site(made: Path, folder: Path, valkey_url: str, *, replicated: bool = False) -> AsyncIterator[Site]:
+    """Run a copy of a home folder, and have its WAL archived, for a while.
+
+    A replicated one waits for a replica, and has two API processes.
+    """
     home, backups = folder / "home", folder / "backups"
+    await asyncio.to_thread(subprocess.run, ("cp", "-a", made, home), check=True)
     async with opened_home(home, lambda line: None) as supervisor, AsyncExitStack() as stack:
         url = await start_postgres(supervisor, keep_keys(home)["POSTGRES_PASSWORD"])
-        await migrate(url)
         if replicated:
             url = await stack.enter_async_context(_replicated(url, home, folder / "replica"))
             await stack.enter_async_context(two_apis(url, valkey_url, folder / "apis", BALLOTPRESS_HOME=str(home)))
