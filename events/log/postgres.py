@@ -194,10 +194,15 @@ async def _open(
 ) -> "Connection[Any]":
     """Open a session: where a URL names several hosts, at the one that takes writes."""
     if dsn is not None and (address := hosts.read(dsn)).must_search:
-        session: Connection[Any] = await primary.of(dsn, address).open(timeout=timeout, **options)
+        opening: Awaitable[Connection[Any]] = primary.of(dsn, address).open(timeout=timeout, **options)
     else:
-        session = await asyncpg.connect(dsn, timeout=timeout, **options)
-    arrays.know(session)
+        opening = asyncpg.connect(dsn, timeout=timeout, **options)
+    session = await opening
+    try:
+        arrays.know(session)
+    except BaseException:
+        session.terminate()
+        raise
     return session
 
 
