@@ -17,7 +17,7 @@ from services.integrity.detector_counts import CHOICES, Screen, Screened
 from services.integrity.detector_evidence import Pool, Weight, weigh
 from services.integrity.effect import effect, places_of, without
 from services.integrity.marks import MarksOf
-from services.integrity.reading import Read, read, read_earlier, read_pool, read_tallies, read_votes
+from services.integrity.reading import Known, Read, read, read_earlier, read_pool, read_tallies, read_votes
 from services.integrity.ticks import LATE, tick_of, time_of
 
 FINDS_KEPT: Final = timedelta(days=8)
@@ -87,10 +87,11 @@ async def _find(
     for row, at in enumerate(screened.end):
         by_end[int(at)].append(row)
     pools: dict[int, Pool] = {}
+    known: Known = {}
     for at in sorted(by_end):
         if at // 6 not in pools:
-            pools[at // 6] = await read_pool(connection, at // 6, marks)
-        weights = [await _weight(connection, seen, screened, row, pools[at // 6], marks) for row in by_end[at]]
+            pools[at // 6] = await read_pool(connection, at // 6, marks, known)
+        weights = [await _weight(connection, seen, screened, row, pools[at // 6], marks, known) for row in by_end[at]]
         rows = detector.found(weights, int(tests[at - 1 - begin]), false_alarms)
         found = [(by_end[at][n], weights[n]) for n in rows]
         detector.merge(merged, [detector.find_of(screened, n, seen.tools[screened.tool[n]], weight) for n, weight in found])
@@ -102,13 +103,13 @@ def _screen(seen: Read, begin: int, end: int) -> "tuple[Any, Screened]":
 
 
 async def _weight(
-    connection: "Connection[Any]", seen: Read, screened: Screened, row: int, pool: Pool, marks: MarksOf
+    connection: "Connection[Any]", seen: Read, screened: Screened, row: int, pool: Pool, marks: MarksOf, known: Known
 ) -> Weight:
     """Read the voters of a screened cell, and weigh it."""
     tool, choice = seen.tools[screened.tool[row]], CHOICES[screened.choice[row]]
     begin, end = int(screened.begin[row]), int(screened.end[row])
-    votes = await read_votes(connection, tool, choice, begin, end, marks)
-    usually = await read_earlier(connection, tool, begin) if votes.is_shared else {}
+    votes = await read_votes(connection, tool, choice, begin, end, marks, known)
+    usually = await read_earlier(connection, tool, begin, known) if votes.is_shared else {}
     return await asyncio.to_thread(weigh, detector.cell_of(screened, row, tool), votes, pool, usually)
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from asyncpg import Connection, Record
@@ -104,6 +104,11 @@ left join (
 where t.listed
 """)
 
+Known: TypeAlias = dict[int, Record]
+"""What else voters did around the votes at these positions: neighbouring cells, what is usual of their tool and of their hour
+are judged by the same votes over and over, and to look into a vote was half of what a scan cost the server."""
+MOST_KNOWN: Final = 50_000
+
 
 class Read(NamedTuple):
     """What the screen needs; `tools` has the tools' ids by their numbers, in order."""
@@ -157,30 +162,32 @@ def _days(rows: Sequence[Record], begin: int) -> Days:
     return Days(first, votes)
 
 
-async def read_votes(connection: "Connection[Any]", tool: str, choice: str, begin: int, end: int, marks: MarksOf) -> Votes:
+async def read_votes(
+    connection: "Connection[Any]", tool: str, choice: str, begin: int, end: int, marks: MarksOf, known: Known
+) -> Votes:
     """Read the last votes of a cell, with what else their voters did."""
     rows = (await connection.fetch(_VOTES, tool, choice, time_of(begin), time_of(end), MOST_VOTES))[::-1]
-    others, marked = await _others(connection, rows), await _marked(connection, rows, marks)
+    others, marked = await _others(connection, rows, known), await _marked(connection, rows, marks)
     return Votes(_column(rows, "time"), _column(rows, "time") - _column(rows, "made"), _alone(others), marked,
                  [row["near"] for row in others])  # fmt: skip
 
 
-async def read_pool(connection: "Connection[Any]", hour: int, marks: MarksOf) -> Pool:
+async def read_pool(connection: "Connection[Any]", hour: int, marks: MarksOf, known: Known) -> Pool:
     """Read votes of the site, evenly picked from the day up to an hour (in hours since 1970)."""
     bounds = await connection.fetchrow(_BOUNDS, time_of(hour * 6 - DAY), time_of(hour * 6))
     assert bounds is not None  # noqa: S101 - the statement returns one row
     low, high = bounds["low"], bounds["high"]
     picked = np.unique((low + (np.arange(POOL) + 0.5) * (high - low) / POOL).astype(np.int64)) + 1
     rows = await connection.fetch(_PICKED, picked.tolist())
-    others = await _others(connection, rows)
+    others = await _others(connection, rows, known)
     young = _column(rows, "time") - _column(rows, "made") < 600
     return Pool(young, _alone(others), await _marked(connection, rows, marks))
 
 
-async def read_earlier(connection: "Connection[Any]", tool: str, begin: int) -> Mapping[str, float]:
+async def read_earlier(connection: "Connection[Any]", tool: str, begin: int, known: Known) -> Mapping[str, float]:
     """Return the share of a tool's voters in the weeks before that voted for each two other tools within minutes."""
     rows = await connection.fetch(_VOTES, tool, None, time_of(begin - 28 * DAY), time_of(begin), EARLIER)
-    counts = Counter(pair for row in await _others(connection, rows) for pair in pairs(row["near"]))
+    counts = Counter(pair for row in await _others(connection, rows, known) for pair in pairs(row["near"]))
     return {pair: (count + 1) / (len(rows) + 10) for pair, count in counts.items()}
 
 
@@ -189,10 +196,16 @@ async def read_tallies(connection: "Connection[Any]", position: int) -> Mapping[
     return {row["tool"]: (int(row["ship"]), int(row["skip"])) for row in await connection.fetch(_TALLIES, position)}
 
 
-async def _others(connection: "Connection[Any]", rows: Sequence[Record]) -> Sequence[Record]:
-    columns = ([row[name] for row in rows] for name in ("voter", "tool", "recorded_at"))
-    found: Sequence[Record] = await connection.fetch(_OTHERS, *columns)
-    return found
+async def _others(connection: "Connection[Any]", rows: Sequence[Record], known: Known) -> Sequence[Record]:
+    """Return what else each vote's voter did, looked up where it isn't known."""
+    if new := [row for row in rows if row["position"] not in known]:
+        columns = ([row[name] for row in new] for name in ("voter", "tool", "recorded_at"))
+        found = await connection.fetch(_OTHERS, *columns)
+        known |= zip((row["position"] for row in new), found, strict=True)
+    others = [known[row["position"]] for row in rows]
+    if len(known) > MOST_KNOWN:
+        known.clear()
+    return others
 
 
 async def _marked(connection: "Connection[Any]", rows: Sequence[Record], marks: MarksOf) -> Any:

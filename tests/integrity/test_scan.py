@@ -11,7 +11,7 @@ import pytest
 
 from projections.engine.projection import create_missing, drop
 from projections.registry import PROJECTIONS
-from services.integrity import cohorts, scan
+from services.integrity import cohorts, decisions, scan, ticks
 from services.integrity.reading import tick_of, time_of
 from services.status.processes import read_scan, said_unscanned
 from tests.support import bought, integrity_run
@@ -85,6 +85,25 @@ async def test_a_sites_first_days_are_scanned_without_a_past(dsn: str, connectio
     done = await scan.scan(dsn, 0.01)
     assert done is not None and done.until == time_of(int(drawn.votes.time[-1] // 600) + 1)
     assert said_unscanned(await read_scan(connection)) is None
+
+
+async def test_no_vote_is_looked_into_twice(dsn: str, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a voter did beside a vote is asked once for all that is judged at once, though many cells are judged by it."""
+    await bought.put(connection, bought.first_days(bought.SEED, 1))
+    await catch_up_all(dsn)
+    sent, connect = list[Any](), decisions.connect
+
+    async def overheard(dsn: str) -> Connection:
+        session = await connect(dsn)
+        session.add_query_logger(sent.append)
+        return session
+
+    monkeypatch.setattr(decisions, "connect", overheard)
+    monkeypatch.setattr(scan, "AT_ONCE", ticks.DAY)
+    await scan.scan(dsn, 0.01)
+    votes = [vote for asked in sent if "log.between_streams" in asked.query for vote in zip(*asked.args, strict=True)]
+    assert len(votes) > 100
+    assert len(set(votes)) == len(votes)
 
 
 async def test_several_scans_at_once_do_the_work_once(log: Log) -> None:
