@@ -182,7 +182,6 @@
       throw error instanceof TypeError ? new Error("No connection, so nothing was counted. Try again.") : error;
     }
     if (answer.ok) return answer.json();
-    if (answer.status === 429) throw new Error(`That was a lot at once. Try again in ${answer.headers.get("Retry-After") || 60} seconds.`);
     throw new Error((await answer.json().catch(() => ({}))).detail || "That didn't work. Try again.");
   }
   const press = (form, choice) => {
