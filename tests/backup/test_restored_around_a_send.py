@@ -7,8 +7,6 @@ that survived, or by the relay's record alone.
 import asyncio
 import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -41,6 +39,7 @@ from tests.support.runners import catch_up_all
 from tests.support.settings import environ
 from tests.support.sink import Sink
 from tests.support.standbys import both_ways
+from tests.support.stem import forked
 
 ROUNDS = int(os.environ.get("BALLOTPRESS_RESTORE_ROUNDS", "2"))
 READERS = 150
@@ -113,18 +112,10 @@ async def lose_the_machine(live: Site, world: World) -> tuple[datetime, datetime
     port = await world.sink.start()
     given = live.settings
     more = {"SMTP_URL": f"smtp://127.0.0.1:{port}", "BALLOTPRESS_SMTP_CONNECTIONS": "3", "BALLOTPRESS_BASE_URL": given.base_url}
-    worker = subprocess.Popen(  # noqa: ASYNC220 - it starts within a millisecond, and is killed
-        (sys.executable, "-P", "-m", "services.cli", "worker"),
-        env=environ(given.database_url, given.redis_url, given.home, **more),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with forked("worker", environ=environ(given.database_url, given.redis_url, given.home, **more)) as worker:
         await send_now(given, live.database)
         await until(lambda: len(world.got()) >= SENT)
-    finally:
         worker.kill()
-        worker.wait()
     await until(lambda: world.sink.open_connections == 0)
     await world.sink.stop()
     ended: datetime = await live.database.fetchval("select now()")

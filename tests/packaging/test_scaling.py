@@ -18,9 +18,10 @@ from tests.packaging.project import ROOT
 from tests.packaging.systemd import PROGRAM, UNITS, analyze, analyzed
 from tests.support import nginx, servers, standbys
 from tests.support.http import wait_until_ready
-from tests.support.processes import COMMAND, PATIENCE, free_port, started
+from tests.support.processes import PATIENCE, free_port
 from tests.support.settings import UNLIMITED, environ, variables
 from tests.support.standbys import Pair
+from tests.support.stem import forked
 
 TEXT = (ROOT / "docs" / "scaling.md").read_text()
 BLOCKS = re.findall(r"^```(?:sql)?\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
@@ -122,8 +123,8 @@ def test_a_new_process_is_waited_for(postgres: servers.Postgres, template: str, 
     environment = environ(postgres.dsn(name), valkey_url, **UNLIMITED)
     log = tmp_path / "output"
     with (
-        started((*COMMAND, "api", "--port", str(port)), environment, log),
-        started((*COMMAND, "projector"), environment, log),
+        forked("api", "--port", str(port), environ=environment, output=log),
+        forked("projector", environ=environment, output=log),
     ):
         wait_until_ready(f"http://127.0.0.1:{port}", log.read_text)
         out, _ = waiting.communicate(timeout=PATIENCE)

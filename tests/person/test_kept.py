@@ -16,9 +16,10 @@ from services.person.document import document
 from services.person.table import IMPERSONAL, KEPT
 from tests.support import servers
 from tests.support.http import serving
-from tests.support.processes import COMMAND, started, wait_for
+from tests.support.processes import wait_for
 from tests.support.runners import catch_up_all
 from tests.support.settings import environ
+from tests.support.stem import forked
 
 READ_COLUMNS = """
 select n.nspname as schema, c.relname as name, array_agg(a.attname::text order by a.attnum) as columns
@@ -99,7 +100,7 @@ async def test_every_key_in_valkey_is_of_a_family_that_is_named(dsn: str, tmp_pa
         servers.valkey() as (url, _),
         Redis.from_url(url, decode_responses=True) as valkey,
         serving(dsn, url, tmp_path / "log") as site,
-        started((*COMMAND, "worker"), environ(dsn, url, tmp_path), tmp_path / "log"),
+        forked("worker", environ=environ(dsn, url, tmp_path), output=tmp_path / "log"),
     ):
         tool, me = site.add_tool(), site.visitor()
         for choice in ("ship", "skip"):

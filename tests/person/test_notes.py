@@ -23,8 +23,9 @@ from services.person.notes import Notes, add_notes, read_notes
 from tests.support import catalogs, servers
 from tests.support.log import patient
 from tests.support.newsroom import newsroom
-from tests.support.processes import COMMAND, started, wait_for
+from tests.support.processes import wait_for
 from tests.support.settings import VAULT_KEY, environ, settings
+from tests.support.stem import forked
 
 TEXT = "It does what it says, and says what it does."
 LAST_TYPES = "select array_agg(type order by position) from log.events where position > $1"
@@ -126,7 +127,7 @@ async def test_erasures_are_done_again_on_a_backup_from_before(
 async def test_a_worker_erases_again_before_it_sends(backup: tuple[str, Lives], valkey_url: str, tmp_path: Path) -> None:
     """On the backup both readers' confirmations wait to be sent: the one of who was erased since never is."""
     copy, lives = backup
-    with started((*COMMAND, "worker"), environ(copy, valkey_url, tmp_path), tmp_path / "said"):
+    with forked("worker", environ=environ(copy, valkey_url, tmp_path), output=tmp_path / "said"):
         mailed = lambda: [mail.name for mail in outbox.filed(tmp_path)]  # noqa: E731
         assert wait_for(lambda: any(lives["bob"] in name for name in mailed())), (tmp_path / "said").read_text()
         assert not any(lives["ada"] in name for name in mailed())

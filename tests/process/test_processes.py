@@ -20,6 +20,7 @@ from tests.support.processes import COMMAND, PATIENCE, free_port, started
 from tests.support.runners import catch_up_all, until
 from tests.support.settings import environ, settings
 from tests.support.shell import Shell
+from tests.support.stem import forked
 
 _ANOTHER = "insert into status.processes (name, kind, host, pid, release) values ('x', '{}', 'h', 1, '1')"
 
@@ -72,7 +73,7 @@ async def test_who_left_in_order_is_not_missed_beside_another(
     port = ("--port", str(free_port())) if kind == "api" else ()
     for stop in (signal.SIGKILL, signal.SIGTERM):
         await connection.execute("delete from status.processes")
-        with started((*COMMAND, kind, *port), environ(dsn, valkey_url)) as ran:
+        with forked(kind, *port, environ=environ(dsn, valkey_url)) as ran:
             await until(told)
             ran.send_signal(stop)
             await asyncio.to_thread(ran.wait)

@@ -10,10 +10,11 @@ import pytest
 from services.migrate import migrate
 from tests.support import calling, servers
 from tests.support.http import OPERATOR_TOKENS, Site, operators, wait_until_ready
-from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_for
+from tests.support.processes import PATIENCE, free_port, wait_for
 from tests.support.routes import Route, all_routes
 from tests.support.settings import UNLIMITED, environ
 from tests.support.shell import Shell
+from tests.support.stem import forked
 
 pytestmark = pytest.mark.postgres
 
@@ -53,7 +54,7 @@ def test_an_api_says_what_to_run_and_goes_on_once_it_was(empty: str, valkey_url:
     port, log = free_port(), tmp_path / "output"
     base = f"http://127.0.0.1:{port}"
     with (
-        started((*COMMAND, "api", "--port", str(port)), environment, log),
+        forked("api", "--port", str(port), environ=environment, output=log),
         calling.Client(base_url=base, timeout=PATIENCE) as client,
     ):
         assert wait_for(lambda: is_alive(client)), log.read_text()
@@ -70,7 +71,7 @@ def test_an_api_says_what_to_run_and_goes_on_once_it_was(empty: str, valkey_url:
         assert {"/", "/v1/tools", "/v1/bookmarks/{tool:str}", "/v1/ops/events"} <= {route.path for route in named}
         assert "Traceback" not in log.read_text() and "request failed" not in log.read_text()
         asyncio.run(migrate(empty))
-        with started((*COMMAND, "projector"), environment, log):
+        with forked("projector", environ=environment, output=log):
             wait_until_ready(base, log.read_text)
             assert visitor.put("/v1/tools/x/vote", {"choice": "ship"}).status_code == 404
 

@@ -103,7 +103,7 @@ class Forked:
 
 
 @contextmanager
-def forked(*words: str, environ: Mapping[str, str], output: Path) -> Iterator[Forked]:
+def forked(*words: str, environ: Mapping[str, str], output: Path = Path(os.devnull)) -> Iterator[Forked]:
     """Run `ballotpress WORDS` for a while, without a start."""
     process = Forked(words, environ, output)
     try:

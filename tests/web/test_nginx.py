@@ -13,8 +13,9 @@ import pytest
 
 from tests.support import nginx
 from tests.support.http import Site
-from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_for
+from tests.support.processes import PATIENCE, free_port, wait_for
 from tests.support.settings import environ
+from tests.support.stem import forked
 
 pytestmark = pytest.mark.server
 
@@ -28,7 +29,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     api = free_port()
     more = {"BALLOTPRESS_TRUSTED_PROXIES": "127.0.0.1", "BALLOTPRESS_NEW_VISITORS_PER_HOUR": str(NEW_VISITORS)}
     environment = environ("postgresql://nobody@/none?host=/nonexistent", "unix:///nonexistent/valkey.sock", **more)
-    with started((*COMMAND, "api", "--port", str(api)), environment):
+    with forked("api", "--port", str(api), environ=environment):
         assert wait_for(lambda: _answers(api))
         with nginx.before(tmp_path_factory.mktemp("nginx"), api) as made:
             yield made
@@ -98,7 +99,7 @@ def test_readers_see_what_was_there_last_while_the_api_is_away(tmp_path: Path) -
     """A page that was asked for before is shown when the API is gone; one that was not is a 502, and nothing is made up."""
     api = free_port()
     environment = environ("postgresql://nobody@/none?host=/nonexistent", "unix:///nonexistent/valkey.sock")
-    with started((*COMMAND, "api", "--port", str(api)), environment) as process, nginx.before(tmp_path, api) as port:
+    with forked("api", "--port", str(api), environ=environment) as process, nginx.before(tmp_path, api) as port:
         assert wait_for(lambda: _answers(api))
         asked = b"GET /your-data HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
         first = said(port, asked)

@@ -18,12 +18,13 @@ from tests.support import calling, servers
 from tests.support.catalogs import import_tools
 from tests.support.http import Caller, Site, assert_problem, pointers, wait_until_ready
 from tests.support.openapi import DOCUMENT
-from tests.support.processes import COMMAND, PATIENCE, free_port, started, wait_for
+from tests.support.processes import PATIENCE, free_port, wait_for
 from tests.support.puzzles import solution_of
 from tests.support.runners import catch_up_all
 from tests.support.settings import UNLIMITED, environ, settings
 from tests.support.signing_in import session_cookie
 from tests.support.sites import client
+from tests.support.stem import forked
 
 VOTERS = OperatorToken(name="voters", scopes=frozenset({"voters"}), token="token-of-who-sees-to-voters")
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -139,7 +140,7 @@ def test_all_processes_ask_and_take_alike(
     port, environment = free_port(), environ(postgres.dsn("site"), valkey_url, **UNLIMITED)
     base = f"http://127.0.0.1:{port}"
     with (
-        started((*COMMAND, "api", "--port", str(port)), environment, tmp_path / "output"),
+        forked("api", "--port", str(port), environ=environment, output=tmp_path / "output"),
         calling.Client(base_url=base, timeout=PATIENCE) as second,
     ):
         wait_until_ready(base, lambda: (tmp_path / "output").read_text()[-2000:])

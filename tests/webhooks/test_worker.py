@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tests.support.log import patient
 from tests.support.processes import PATIENCE
 from tests.support.receiver import receiving
 from tests.support.settings import environ
+from tests.support.stem import forked
 from tests.support.webhooks import START, VAULT, Connection, Past, a_tool, a_vote, happen, told
 
 pytestmark = pytest.mark.postgres
@@ -38,20 +38,13 @@ async def test_a_worker_delivers_and_finishes_what_it_sends(
             await committer.submit(new_webhook(VAULT, id_, receiver.url(), KINDS, "", "op"))
             await committer.submit(ReplayWebhook(id=id_, by="op", position=1))
         variables = environ(dsn, valkey_url, tmp_path, BALLOTPRESS_WEBHOOK_LOOPBACK="on")
-        command = (sys.executable, "-P", "-m", "services.cli", "worker")
-        worker = await asyncio.create_subprocess_exec(*command, env=variables)
-        try:
+        with forked("worker", environ=variables) as worker:
             end = time.monotonic() + PATIENCE
             while len(receiver.received) < len(whole):
-                assert time.monotonic() < end and worker.returncode is None
+                assert time.monotonic() < end and worker.poll() is None
                 await asyncio.sleep(0.05)
             worker.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(PATIENCE):
-                assert await worker.wait() == 0
-        finally:
-            if worker.returncode is None:
-                worker.kill()
-                await worker.wait()
+            assert await asyncio.to_thread(worker.wait, PATIENCE) == 0
     assert [(one.headers["webhook-id"], one.body) for one in receiver.received] == [(m.id_for(id_), m.body) for m in whole]
     found = await read_one(connection, id_)
     assert (found.failures, found.in_flight) == (0, False) and found.delivered_at is not None
