@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from events.log.committer import Committer
 from events.registry import REGISTRY
 from projections.engine import window
-from projections.engine.projection import connect
+from projections.engine.projection import connect, work_in
 from projections.engine.runner import advance
 from projections.registry import PROJECTIONS
 from tests.oracle import compare
@@ -30,7 +30,17 @@ from tests.support.histories import (
     sizes,
 )
 from tests.support.log import patient
-from tests.support.runners import Connection, catch_up, catch_up_all, in_ranges, rebuild, tables, told_by_the_log
+from tests.support.runners import (
+    Connection,
+    catch_up,
+    catch_up_all,
+    catch_up_in,
+    in_ranges,
+    rebuild_in,
+    tables,
+    told_by_the_log,
+    worker,
+)
 from tests.support.servers import database
 
 
@@ -78,25 +88,20 @@ async def test_rebuilt_is_live_is_fold(
         connection = await asyncpg.connect(dsn)
         await record(dsn, connection, acts, drops, minutes)
         told = await told_by_the_log(connection)
-        for projection in PROJECTIONS:
-            await one_window(dsn, projection.schema, live_sizes[0])
-            assert await compare.differences(connection, projection, REGISTRY) == []
-            await catch_up(dsn, projection, live_sizes)
-            live = await tables(connection, projection.schema)
-            rebuilt = await rebuild(connection, dsn, projection, rebuilt_sizes)
-            assert live == told[projection.name]
-            assert await tables(connection, rebuilt) == live
-            assert await compare.differences(connection, projection, REGISTRY, rebuilt) == []
+        async with worker(dsn) as session:
+            for projection in PROJECTIONS:
+                await work_in(session, projection.schema)
+                await advance(session, projection, REGISTRY, live_sizes[0])
+                assert await compare.differences(connection, projection, REGISTRY) == []
+                await catch_up_in(session, projection.schema, projection, live_sizes)
+                live = await tables(connection, projection.schema)
+                rebuilt = await rebuild_in(session, connection, projection, rebuilt_sizes)
+                assert live == told[projection.name]
+                assert await tables(connection, rebuilt) == live
+                assert await compare.differences(connection, projection, REGISTRY, rebuilt) == []
         if not drops:
             await must_count_ballots(connection, told)
         await connection.close()
-
-
-async def one_window(dsn: str, schema: str, size: int) -> None:
-    connection = await connect(dsn, schema)
-    projection = next(p for p in PROJECTIONS if p.schema == schema)
-    await advance(connection, projection, REGISTRY, size)
-    await connection.close()
 
 
 async def must_count_ballots(connection: Connection, told: dict[str, Tables]) -> None:

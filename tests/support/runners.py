@@ -55,22 +55,42 @@ async def advance_to_head(connection: Connection, projection: Projection, sizes:
             return
 
 
-async def catch_up_all(dsn: str, sizes: Iterable[int] = (20_000,)) -> None:
-    """Take the log into every view, up to the head; in one session, which costs the server half of what a dozen do."""
+@asynccontextmanager
+async def worker(dsn: str) -> AsyncIterator[Connection]:
+    """Open one session to fold all views in: one for each would cost the server twice as much."""
     connection = await connect(dsn, PROJECTIONS[0].schema)
     try:
-        for projection in PROJECTIONS:
-            await work_in(connection, projection.schema)
-            await advance_to_head(connection, projection, sizes)
+        yield connection
     finally:
         await connection.close()
 
 
+async def catch_up_all(dsn: str, sizes: Iterable[int] = (20_000,)) -> None:
+    """Take the log into every view, up to the head."""
+    async with worker(dsn) as session:
+        for projection in PROJECTIONS:
+            await catch_up_in(session, projection.schema, projection, sizes)
+
+
+async def catch_up_in(session: Connection, schema: str, projection: Projection, sizes: Iterable[int]) -> None:
+    """Take the log into a view of this schema up to the head, in a worker's session."""
+    await work_in(session, schema)
+    await advance_to_head(session, projection, sizes)
+
+
 async def rebuild(connection: Connection, dsn: str, projection: Projection, sizes: Iterable[int] = (20_000,)) -> str:
     """Build a view afresh beside the live one; give its schema."""
+    async with worker(dsn) as session:
+        return await rebuild_in(session, connection, projection, sizes)
+
+
+async def rebuild_in(
+    session: Connection, connection: Connection, projection: Projection, sizes: Iterable[int] = (20_000,)
+) -> str:
+    """Do the same in a worker's session."""
     schema = f"{projection.schema}_next"
     await projection.create(connection, schema)
-    await catch_up(dsn, projection, sizes, schema)
+    await catch_up_in(session, schema, projection, sizes)
     return schema
 
 
@@ -102,10 +122,11 @@ async def told_by_the_log(connection: Connection) -> dict[str, Tables]:
 
 async def must_be_right(connection: Connection, dsn: str, projections: Iterable[Projection] = PROJECTIONS) -> None:
     """Assert of views that live = rebuilt = fold; each must have reached the head."""
-    for projection in projections:
-        assert await compare.differences(connection, projection, REGISTRY) == []
-        rebuilt = await rebuild(connection, dsn, projection)
-        assert await tables(connection, rebuilt) == await tables(connection, projection.schema), projection.name
+    async with worker(dsn) as session:
+        for projection in projections:
+            assert await compare.differences(connection, projection, REGISTRY) == []
+            rebuilt = await rebuild_in(session, connection, projection)
+            assert await tables(connection, rebuilt) == await tables(connection, projection.schema), projection.name
 
 
 def runner(dsn: str, projection: Projection = CARDS, poll: float = 0.05, **options: Any) -> Runner:
