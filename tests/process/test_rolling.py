@@ -61,7 +61,7 @@ class Caller(threading.Thread):
                 self.answers[repr(error)] += 1
                 connection.close()
                 connection = self._connect()
-            self._ends.wait(0.01)  # what is replaced needs the machine, too
+            self._ends.wait(0.05)  # what is replaced needs the machine, too
         connection.close()
 
     def end(self) -> None:

@@ -191,7 +191,7 @@ class Load:
                 slug, choice = f"tool-{rng.randrange(TOOLS)}", rng.choice(["ship", "skip"])
                 headers = {"Authorization": f"Bearer {tokens.issue(voter)}", "Idempotency-Key": voter}
                 await self.insist(client, rng, headers, voter, slug, choice)
-                await asyncio.sleep(0.06)  # what was killed needs the machine, too
+                await asyncio.sleep(0.15)  # what was killed needs the machine, too
 
     async def insist(self, client: httpx.AsyncClient, rng: random.Random, headers: dict[str, str], *vote: str) -> None:
         """Send one vote until it is answered 200."""
