@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import npm
-from tests.support.browser import FLAGS, chromium
+from tests.support.browser import FLAGS, shell
 
 FOLDER = Path(__file__).parent / "lighthouse"
 GOAL = 0.95
@@ -24,7 +24,7 @@ def test_a_page_is_fast_accessible_sound_and_found(
 
     So is performance, where BALLOTPRESS_QUIET says that nothing else runs.
     """
-    monkeypatch.setenv("CHROME_PATH", chromium())
+    monkeypatch.setenv("CHROME_PATH", shell())
     program = npm.tools(FOLDER, "nothing looks at the pages as Lighthouse does") / "lighthouse"
     told = tmp_path / "told.json"
     npm.run(
