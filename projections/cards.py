@@ -81,7 +81,7 @@ class Loaded(msgspec.Struct, frozen=True):
     card: Card
 
 
-class TallyRow(msgspec.Struct, frozen=True):
+class TallyRow(msgspec.Struct, frozen=True, gc=False):
     """A tool's tally and the last event that changed it."""
 
     tool: str
@@ -141,23 +141,29 @@ left join lateral (
 CHANGES = named("""
 select c.generation, c.position as as_of, c.seen_position, c.seen_at, c.seen_stream,
        (select count(*) from log.rewinds) as rewinds, (select log.holds($4, $5, $6)) as holds,
-       d.kind, d.tool, d.ship, d.skip, d.position
+       d.number, d.tallied, d.ships, d.skips, d.positions, d.tools
 from {cards}.checkpoint c
 left join lateral (
-    (
-        select 'tally' as kind, y.tool, y.ship, y.skip, y.position
-        from {cards}.tallies y where y.position > $1 and c.generation = $2
-        order by y.position limit $3
-    )
-    union all (
-        select 'tool', t.tool, null, null, t.position from {cards}.tools t where t.position > $1 and c.generation = $2
-        order by t.position limit $3
-    )
-    union all (
-        select 'tool', r.tool, null, null, r.position from {cards}.panel r where r.position > $1 and c.generation = $2
-        order by r.position limit $3
-    )
-    limit $3
+    select count(*) as number,
+           array_agg(m.tool) filter (where m.is_tally) as tallied, array_agg(m.ship) filter (where m.is_tally) as ships,
+           array_agg(m.skip) filter (where m.is_tally) as skips, array_agg(m.position) filter (where m.is_tally) as positions,
+           array_agg(m.tool) filter (where not m.is_tally) as tools
+    from (
+        (
+            select true as is_tally, y.tool, y.ship, y.skip, y.position
+            from {cards}.tallies y where y.position > $1 and c.generation = $2
+            order by y.position limit $3
+        )
+        union all (
+            select false, t.tool, null, null, t.position from {cards}.tools t where t.position > $1 and c.generation = $2
+            order by t.position limit $3
+        )
+        union all (
+            select false, r.tool, null, null, r.position from {cards}.panel r where r.position > $1 and c.generation = $2
+            order by r.position limit $3
+        )
+        limit $3
+    ) m
 ) d on c.position > $1
 """)
 
@@ -236,14 +242,14 @@ async def moved(pool: Reads, slugs: Sequence[str]) -> dict[str, str]:
 
 async def changes(pool: Reads, since: State, most: int) -> Changes:
     """Read the changes after a state, up to `most` of them."""
-    rows = await pool.fetch(CHANGES, since.position, since.generation, most + 1, *place(since.mark))
-    state = _state(rows[0])
+    (row,) = await pool.fetch(CHANGES, since.position, since.generation, most + 1, *place(since.mark))
+    state = _state(row)
     return Changes(
         state=state,
-        holds=rows[0]["holds"],
-        tallies=[TallyRow(r["tool"], r["ship"], r["skip"], r["position"]) for r in rows if r["kind"] == "tally"],
-        tools=[r["tool"] for r in rows if r["kind"] == "tool"],
-        whole=state.generation == since.generation and len(rows) <= most,
+        holds=row["holds"],
+        tallies=[*map(TallyRow, *(row[column] or () for column in ("tallied", "ships", "skips", "positions")))],
+        tools=row["tools"] or (),
+        whole=state.generation == since.generation and (row["number"] or 0) <= most,
     )
 
 

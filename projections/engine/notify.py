@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import asyncpg
@@ -17,6 +18,9 @@ VIEWS = "ballotpress_views"
 HURRY: Final = "hurry"
 """The word that somebody waits for the views, which may rest longer otherwise."""
 
+LEAST_PACE: Final = 0.01
+"""Seconds between two notifications, at least."""
+
 MOST_WORDS: Final = 80
 """A notification holds 8,000 bytes; a word has 70 at most."""
 
@@ -24,14 +28,15 @@ MOST_WORDS: Final = 80
 class Bell:
     """Rings a channel off the caller's path, because NOTIFY holds a cluster-wide lock until its transaction has committed.
 
-    Rings that come while one is on its way, or within `pace` seconds of it, are sent as one, with the words of all.
+    Rings that come while one is on its way, or within `pace` seconds of it, are sent as one, with the words of all. What has
+    words waits for `LEAST_PACE` alone.
     """
 
-    def __init__(self, dsn: str, channel: str, pace: float = 0.01) -> None:
+    def __init__(self, dsn: str, channel: str, pace: float = LEAST_PACE) -> None:
         self._dsn = dsn
         self._channel = channel
         self._pace = pace
-        self._rung = asyncio.Event()
+        self._rung, self._worded = asyncio.Event(), asyncio.Event()
         self._words: list[str] = []
         self._hurries = False
 
@@ -43,11 +48,13 @@ class Bell:
         """Send a short word along, to those who listen now: too many at once are left out."""
         if len(self._words) < MOST_WORDS:
             self._words.append(word)
+        self._worded.set()
         self._rung.set()
 
     def hurry(self) -> None:
         """Ask for a notification that says that somebody waits."""
         self._hurries = True
+        self._worded.set()
         self._rung.set()
 
     async def run(self) -> None:
@@ -60,15 +67,23 @@ class Bell:
                         await self._rung.wait()
                         self._rung.clear()
                         await connection.execute("select pg_notify($1, $2)", self._channel, self._said())
-                        await asyncio.sleep(self._pace)
+                        await self._rest()
                 finally:
                     connection.terminate()
             except Exception as error:  # whatever a dying connection raises: nobody starts a bell that has ended
                 logger.info("cannot ring %s: %r", self._channel, error)
                 await asyncio.sleep(0.5)
 
+    async def _rest(self) -> None:
+        await asyncio.sleep(LEAST_PACE)
+        if self._pace > LEAST_PACE:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pace - LEAST_PACE):
+                    await self._worded.wait()
+
     def _said(self) -> str:
         """Return what is to be said, and forget it."""
+        self._worded.clear()
         words, self._words = [*([HURRY] if self._hurries else []), *self._words], []
         self._hurries = False
         return " ".join(words)

@@ -12,7 +12,9 @@ from events.log.committer import Committer
 from events.log.tasks import end
 from projections.engine import notify
 from projections.engine.runner import Rests
+from projections.runner import REST, RESTS
 from services.web.ahead import Ahead, telling
+from services.web.site import RING_SECONDS
 from services.web.wait import ViewProgress
 from tests.support.histories import VOTERS, History, add_three_tools
 from tests.support.log import patient
@@ -75,6 +77,28 @@ async def test_views_rest_between_ballots_alone(dsn: str) -> None:
         assert notify.HURRY not in await until_said(words, "vote")
 
 
+async def test_a_bell_keeps_its_pace_unless_it_has_words(dsn: str) -> None:
+    """Ballots alone are announced now and then, together; that somebody waits, at once."""
+    rings = asyncio.Queue[None]()
+    listening = asyncio.create_task(notify.listen(dsn, notify.LOG, lambda: rings.put_nowait(None)))
+    await rings.get()  # it has begun to listen
+    async with heard(dsn, pace=3600) as (bell, words):
+        bell.ring()
+        await rings.get()
+        bell.ring()
+        await asyncio.sleep(0.1)
+        assert rings.empty()
+        bell.hurry()
+        await rings.get()
+        assert await words.get() == notify.HURRY
+    await end(listening)
+
+
+def test_every_view_rests_for_longer_than_ballots_wait_to_be_announced() -> None:
+    """So no view comes later to a ballot: what was announced since its last window wakes it after its rest."""
+    assert all(rests.least > RING_SECONDS for rests in (REST, *RESTS.values()))
+
+
 async def until_said(words: "asyncio.Queue[str]", last: str) -> list[str]:
     """Return all words up to the last one."""
     said: list[str] = []
@@ -84,9 +108,9 @@ async def until_said(words: "asyncio.Queue[str]", last: str) -> list[str]:
 
 
 @asynccontextmanager
-async def heard(dsn: str) -> AsyncIterator[tuple[notify.Bell, "asyncio.Queue[str]"]]:
+async def heard(dsn: str, pace: float = notify.LEAST_PACE) -> AsyncIterator[tuple[notify.Bell, "asyncio.Queue[str]"]]:
     """Ring a bell that is listened to: give it, and the words that were heard."""
-    bell, words, listening = notify.Bell(dsn, notify.LOG), asyncio.Queue[str](), asyncio.Event()
+    bell, words, listening = notify.Bell(dsn, notify.LOG, pace), asyncio.Queue[str](), asyncio.Event()
     tasks = [
         asyncio.create_task(bell.run()),
         asyncio.create_task(notify.listen(dsn, notify.LOG, listening.set, words.put_nowait)),
