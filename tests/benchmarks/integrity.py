@@ -12,8 +12,9 @@ import numpy as np
 
 from projections.tally import Tally
 from services.integrity.detector import Find
-from services.integrity.detector_counts import CHOICES, TICK_SECONDS
+from services.integrity.detector_counts import CHOICES
 from services.integrity.effect import effect, places_of, without
+from services.integrity.ticks import TICK_SECONDS
 from tests.benchmarks import integrity_accuracy, integrity_curves
 from tests.benchmarks.integrity_curves import Outcome
 from tests.benchmarks.integrity_speed import speeds
