@@ -97,7 +97,7 @@ class Side(msgspec.Struct, frozen=True):
     def print(self, program: str, *words: str) -> str:
         """Run a program with this checkout's modules; return what it prints."""
         command = (self._python, "-P", "-c", program, *words)
-        return subprocess.run(command, env=self.env, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(command, env=self.env, check=True, stdout=subprocess.PIPE, text=True).stdout
 
     @property
     def _python(self) -> str:

@@ -32,7 +32,7 @@ select sum(pg_total_relation_size(relid))::float8 / (select count(*) from log.ev
 async def vote_rate(dsn: str, callers: int, seconds: float, tools: int = 1000) -> float:
     """Let so many callers vote one after another, each vote a new voter's; give durable votes a second."""
     voters = (new_id() for _ in itertools.count())
-    fresh = [next(voters) for _ in range(int(60_000 * seconds))]
+    fresh = [next(voters) for _ in range(int(150_000 * seconds))]
     numbers = iter(range(len(fresh)))
     done = 0
     async with committer(dsn) as running:
