@@ -190,13 +190,17 @@ def _lines(outcome: Outcome, shows_all: bool) -> list[str]:
 
 
 def _turned(outcome: Outcome) -> str:
-    """Return how many verdicts and ranks change."""
-    verdicts = sum(tool.before.judged != tool.after.judged for tool in outcome.tools)
-    said = f"{verdicts} verdicts change" if verdicts > 1 else f"{verdicts or 'no'} verdict changes"
+    """Return how many verdicts change and, with ranks, how many of those, other tools' among them."""
+    said = _changing(sum(tool.before.judged != tool.after.judged for tool in outcome.tools), "verdict")
     if outcome.others_moved is None:
         return said
     ranks = sum(tool.before.rank != tool.after.rank for tool in outcome.tools)
-    return f"{said}, and the rank of {ranks or 'none'} of them and of {counted(outcome.others_moved, 'other')}"
+    others = f" (of other tools: {outcome.others_moved})" if outcome.others_moved else ""
+    return f"{said}, {_changing(ranks + outcome.others_moved, 'rank')}{others}"
+
+
+def _changing(number: int, noun: str) -> str:
+    return f"{counted(number, noun)} change" if number > 1 else f"{number or 'no'} {noun} changes"
 
 
 def _said(count: Count) -> str:

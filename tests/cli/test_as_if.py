@@ -41,7 +41,9 @@ async def test_ranks_are_what_the_list_shows_then(shell: Shell, dsn: str, connec
     assert "  one: 3 ship / 0 skip, 100% ship, too early, rank 1 → 1 ship / 0 skip, 100% ship, too early, rank 2" in text
     first, turned = text.splitlines()[0].split("; ")
     assert first == "Would have disqualified 2 voters with 2 votes on 1 tool"
-    assert turned == "no verdict changes, and the rank of 1 of them and of 1 other"
+    assert turned == "no verdict changes, 2 ranks change (of other tools: 1)"
+    unmoved = shell("voters", "void", VOTERS[3], "--as-if", status=0).out
+    assert unmoved.startswith("Would have disqualified 1 voter with 1 vote on 1 tool; no verdict changes, no rank changes\n")
     shell(*words).failed("say why", status=2)
     shell(*words, "--reason", "why", status=0)
     await follow(dsn)
