@@ -161,7 +161,7 @@ def pool(
     `reset` replaces asyncpg's own, which costs a round trip each time a connection is given back.
     """
     return asyncpg.create_pool(
-        dsn, connect=_open, min_size=0, max_size=size, timeout=connect_seconds, command_timeout=seconds, reset=reset,
+        dsn, connect=_open, min_size=0, max_size=size, timeout=connect_seconds, command_timeout=seconds, reset=reset or _reset,
         init=_make_sure, server_settings=session_settings(role, **settings),
     )  # fmt: skip
 
@@ -215,6 +215,11 @@ async def _make_sure(connection: "Connection[Any]") -> None:
         if isinstance(error, asyncpg.UndefinedObjectError):
             raise PoolerBetween from None
         raise
+
+
+async def _reset(connection: "Connection[Any]") -> None:
+    """Take back what a borrower has set; not what we made sure of, which `reset all` gives back to the server or the role."""
+    await connection.execute(f"{connection.get_reset_query()}\n{_MAKE_SURE}")
 
 
 def session_settings(role: str, **settings: str) -> dict[str, str]:

@@ -69,6 +69,7 @@ async def test_no_promise_rests_on_a_roles_settings(connection: "asyncpg.Connect
     async with postgres.pool(role, "test", size=1, seconds=60) as pool:
         assert await seen(pool) == RIGHT
         await pool.fetchval("select pg_sleep(0.05)")
+        assert await seen(pool) == RIGHT  # of the same connection, given back and taken again
     appender = await postgres.connect_appender(role)
     ours = {"lock_timeout": "2s", "statement_timeout": "5s", "idle_in_transaction_session_timeout": "1500ms"}
     assert await seen(appender) == RIGHT | ours
