@@ -57,10 +57,11 @@ _NO_STORE: Final = (b"cache-control", b"no-store")
 _FOR_US_ALONE: Final = (b"cross-origin-resource-policy", b"same-origin")
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # A path in its one spelling (RFC 3986, 6.2.2): no empty or dot segment, no slash at its end, nothing encoded that needn't be,
-# no encoded slash. A second spelling would slip past a proxy's rule for the first.
+# no encoded slash. A second spelling would slip past a proxy's rule for the first. Python before 3.11.5, which Debian 12 has,
+# matches more than it should where a group is repeated possessively: of one set of characters it doesn't.
 _NORMAL: Final = re.compile(
     rb"/|(?:/(?!\.\.?(?:/|$))"
-    rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]++|%(?!2[DEF]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)[0-9A-F]{2})++)++"
+    rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]++|%(?!2[DEF]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)[0-9A-F]{2})+)+"
 )
 # The characters of a host and a port (RFC 3986, 3.2).
 _HOST: Final = re.compile(rb"[A-Za-z0-9!$&'()*+,;=\-._~:\[\]@%]*")
