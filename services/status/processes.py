@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from asyncpg import Connection, Pool
 
 from events.log import postgres
-from services.status.model import Process, Scan
+from services.status.model import DEAD_SECONDS, Process, Scan
 
 Database: TypeAlias = "Pool[Any] | Connection[Any]"
 
@@ -33,16 +33,17 @@ delete from status.processes p
 where p.seen_at < now() - interval '1 hour'
   and exists (select from status.processes n where n.kind = p.kind and n.seen_at > p.seen_at)
 """
-# Who left in order is of interest only as the last of its kind. A database of an earlier release has no `left_at`.
-_READ: Final = """
+# Who left in order is of interest only as the last of its kind, where no other lives. A database of an earlier release has no
+# `left_at`.
+_READ: Final = f"""
 with known as (select p.*, to_jsonb(p) ->> 'left_at' is not null as has_left from status.processes p)
 select k.kind, k.host, k.pid, k.release, extract(epoch from now() - k.seen_at)::float8 as silent_seconds, k.trouble, k.has_left
 from known k
 where not k.has_left and k.seen_at > now() - interval '1 hour'
    or not exists (select from known o where o.kind = k.kind and o.name <> k.name
-                  and (o.seen_at > k.seen_at or not o.has_left and o.seen_at > now() - interval '1 hour'))
+                  and (o.seen_at > k.seen_at or not o.has_left and o.seen_at > now() - {DEAD_SECONDS} * interval '1 s'))
 order by k.kind, k.seen_at desc
-"""
+"""  # noqa: S608 - made of a constant
 _EXISTS: Final = "select to_regclass('status.processes') is not null"
 
 LATE_SECONDS: Final = 1800.0

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from base64 import b64encode
 from pathlib import Path
@@ -81,6 +82,19 @@ async def test_who_left_in_order_is_not_missed_beside_another(
             assert f"left    {kind} {ran.pid}" in shell("status", status=1).out
         await connection.execute(_ANOTHER.format(kind))
         assert len(await read_processes(connection)) == (2 if stop == signal.SIGKILL else 1)
+
+
+async def test_who_was_killed_before_hides_nobody_who_left_later(connection: Any, dsn: str) -> None:
+    """The last of a kind is told of, and how it ended, also beside one that was killed within the hour."""
+    await connection.execute(_ANOTHER.format("worker"))
+    await age(connection, "worker", 2400)
+    life = Life(dsn, "worker")
+    await life.say(None)
+    await life.leave()
+    await connection.execute("update status.processes set seen_at = now() - interval '60 s' where name <> 'x'")
+    assert [(one.pid, one.has_left) for one in await read_processes(connection)] == [(os.getpid(), True), (1, False)]
+    (said,) = await wrong(connection)
+    assert said.startswith("no worker has shown itself for 60 s;")
 
 
 async def test_who_says_that_it_lives_has_not_left(connection: Any, dsn: str) -> None:
