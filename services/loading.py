@@ -14,10 +14,12 @@ UNUSED: Final = "rich"
 def loading() -> Iterator[None]:
     """Load without what is never used, and look for garbage neither meanwhile nor later among what is loaded: that stays."""
     gc.disable()
-    with _hidden(UNUSED):
-        yield
-    gc.freeze()
-    gc.enable()
+    try:
+        with _hidden(UNUSED):
+            yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 @contextmanager

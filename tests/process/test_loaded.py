@@ -1,9 +1,12 @@
 """What a process loads at its start is what it needs then: a deploy and a restart wait for it."""
 
+import gc
 import subprocess
 import sys
 
 import pytest
+
+from services.loading import loading
 
 LATER = {
     "services.web.app": "PIL dns email_validator flufl httpcore2 numpy rich services.proof.verify",
@@ -43,6 +46,17 @@ def test_what_is_hidden_while_a_process_loads_is_there_afterwards() -> None:
     look = "from services.loading import loading\nwith loading():\n    import structlog\nimport rich\nprint(rich.__name__)"
     done = subprocess.run((sys.executable, "-P", "-c", look), capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("rich", "")
+
+
+def test_a_load_that_fails_leaves_the_search_for_garbage_on() -> None:
+    """A process that goes on after a failed load, such as one that tells why, doesn't grow for ever."""
+    assert gc.isenabled()
+    with pytest.raises(ImportError, match="broken"), loading():
+        raise ImportError("broken")
+    try:
+        assert gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_an_application_loads_nothing_that_only_some_sites_need() -> None:
