@@ -12,7 +12,6 @@ import numpy as np
 from services.integrity.detector_chance import Floats, Ints, excess, surplus
 from services.integrity.ticks import DAY
 
-"""Ticks."""
 SPANS: Final = {"10 minutes": 1, "1 hour": 6, "1 day": DAY, "1 week": 7 * DAY}
 BASE_DAYS: Final = 28
 CHOICES: Final = ("ship", "skip")
