@@ -1,5 +1,6 @@
 """What is lost of the archive is made anew from what the database keeps; what can't be ended now is ended later."""
 
+import asyncio
 import os
 import time
 from datetime import timedelta
@@ -11,7 +12,7 @@ import pytest
 
 from events.log.archive import packing, reading, state
 from events.log.archive.places import FileMissing, place_of
-from events.log.archive.present import load, unarchive
+from events.log.archive.present import forget, load, unarchive
 from events.log.archive.state import ArchiveRefused, FileBroken
 from services.clock import now
 from tests.support.archiving import ALL, SIZE, archive, of_voters
@@ -111,6 +112,22 @@ async def test_a_file_may_be_forgotten(connection: Any, tmp_path: Path, shell: S
     assert await connection.fetch(ALL) == rows and await connection.fetch(LEFT) == []
     (tmp_path / kept.name).unlink(missing_ok=True)
     assert (await archive(connection, tmp_path)).state == "packed"
+
+
+async def test_what_is_archived_meanwhile_is_not_forgotten(dsn: str, connection: Any, tmp_path: Path) -> None:
+    """Nobody is told that a file may be deleted which a run beside has just put in the part's place."""
+    await archive(connection, tmp_path)
+    await unarchive(connection, 0)
+    other = await asyncpg.connect(dsn)
+    async with state.changing(connection, 0):
+        forgetting = asyncio.create_task(forget(other, 0))
+        while not await connection.fetchval("select count(*) from pg_locks where locktype = 'advisory' and not granted"):
+            await asyncio.sleep(0.01)
+        await archive(connection, tmp_path)
+    with pytest.raises(ArchiveRefused, match="meanwhile: see `ballotpress events parts`, and try again"):
+        await forgetting
+    assert [one.state for one in await state.read_all(connection)] == ["packed"]
+    await other.close()
 
 
 async def test_what_killed_runs_left_in_folders_is_removed(

@@ -239,7 +239,10 @@ async def forget(connection: "Connection[Any]", part: int, place: Callable[[str]
         await unarchive(connection, part, place)
     async with state.changing(connection, part), connection.transaction():
         await connection.execute(_FORGET, part)
-        await connection.execute(_FORGET_FILE, part)
+        if await connection.execute(_FORGET_FILE, part) != "DELETE 1":
+            raise ArchiveRefused(
+                f"Part {part} was archived or forgotten meanwhile: see `ballotpress events parts`, and try again"
+            )
     return archive
 
 
