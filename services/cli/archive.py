@@ -120,7 +120,7 @@ async def archive(part: int, place: str, spool: Path | None, young: bool, as_jso
 
 @click.command()
 @click.argument("part", type=PART)
-@click.option("--forget", is_flag=True, help="Know nothing of its file any more, which may then be deleted, or is already.")
+@click.option("--forget", is_flag=True, help="Never ask for its file again: it may be deleted then, or is gone already.")
 @json_option
 @asynchronous
 async def unarchive(part: int, forget: bool, as_json: bool) -> None:

@@ -132,7 +132,6 @@ REFUSALS: Final[dict[type[Exception], Kind]] = {
 _FOR_PROGRAMS: Final = ("/v1/", "/schema", "/metrics", "/health/")
 _ADVICE: Final = {
     404: "It may have been renamed or taken off the site.",
-    429: "That was a lot at once. Wait a little and try again.",
     503: "Nothing is lost. Try again in a moment.",
 }
 _TOOLS: Final = ("/tools", "All tools")
@@ -156,7 +155,7 @@ def refusal(theme: Theme, error: Exception, request_id: str, scope: HTTPScope, h
         status=kind.status,
         detail=detail_for(error, kind, is_form=is_form),
         faults=faults_for(error, is_form=is_form),
-        advice=_ADVICE.get(kind.status),
+        advice=None if kind.advice else _ADVICE.get(kind.status),
         way_on=_way_on(scope["path"], error),
         request_id=request_id if kind.status >= 500 else None,
         **frame,

@@ -32,6 +32,7 @@ from tests.support.archiving import ALL, SIZE, VOTERS, archive, of_voters
 from tests.support.catalogs import new_id
 from tests.support.runners import CARDS, catch_up, catch_up_all, must_be_right
 from tests.support.settings import OPERATOR, settings
+from tests.support.signing_in import session_cookie
 from tests.support.sites import client
 from tests.support.store import BUCKET, KEYS, Store
 
@@ -247,13 +248,17 @@ async def test_what_is_away_is_said(connection: Any, tmp_path: Path) -> None:
 async def test_the_api_names_what_is_away(dsn: str, valkey_url: str, connection: Any, tmp_path: Path) -> None:
     """Who asks the site for archived events is told which they are, the command that brings them back, and what needs none."""
     await archive(connection, tmp_path)
-    async with client(settings(dsn, valkey_url)) as site:
+    given = settings(dsn, valkey_url)
+    signed_in = {"cookie": await session_cookie(given, OPERATOR), "accept": "text/html"}
+    async with client(given) as site:
         answer = await site.get("/v1/ops/events?limit=1", headers={"authorization": f"Bearer {OPERATOR.token}"})
+        page = await site.get("/ops/log?before=3", headers=signed_in)
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/archived")
     assert answer.json()["detail"] == (
         "The events at positions 1 to 200 are in the archive: `ballotpress events unarchive 0` brings them back. "
         "What is asked as of a whole hour needs none of them."
     )
+    assert page.status_code == 503 and "whole hour needs none" in page.text and "in a moment" not in page.text
 
 
 @pytest.mark.parametrize(

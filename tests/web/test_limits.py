@@ -129,9 +129,10 @@ async def test_the_headers_tell_policy_and_rest(limits: Limits) -> None:
 @pytest.mark.parametrize(
     ("most", "seconds", "left", "said"),
     [
-        (1000, 60, 900, "No more than 1,000 sign-ups in 60 seconds; try again in 1 second."),
-        (2, 86400, 7_200_001, "No more than 2 sign-ups in 24 hours; try again in 3 hours."),
-        (2, 3600, 150_000, "No more than 2 sign-ups in 60 minutes; try again in 3 minutes."),
+        (1000, 60, 900, "No more than 1,000 sign-ups in a minute; try again in 1 second."),
+        (2, 86400, 7_200_001, "No more than 2 sign-ups in a day; try again in 3 hours."),
+        (2, 600, 59_001, "No more than 2 sign-ups in 10 minutes; try again in 60 seconds."),
+        (2, 3600, 150_000, "No more than 2 sign-ups in an hour; try again in 3 minutes."),
     ],
 )
 def test_a_refusal_says_of_what_there_is_too_much_and_until_when(most: int, seconds: int, left: int, said: str) -> None:
@@ -237,7 +238,7 @@ async def test_new_visitors_are_limited_by_network(dsn: str, valkey_url: str) ->
         assert [await visit("198.51.100") for _ in range(3)] == [201, 201, 429]
         refused = await made.post("/v1/visitors", headers={"X-Forwarded-For": "198.51.100.9"})
         assert re.fullmatch(
-            r"No more than 2 new visitors from one network in 60 minutes; try again in \d+ (minutes|seconds?)\.",
+            r"No more than 2 new visitors from one network in an hour; try again in \d+ (minutes|seconds?)\.",
             refused.json()["detail"],
         )
         assert await visit("203.0.113") == 201

@@ -36,12 +36,16 @@ class Limit:
     def refusal(self, milliseconds: int, headers: Headers = ()) -> TooManyRequests:
         """Return the refusal of one more, with the time until there is room."""
         seconds = -(-milliseconds // 1000)
-        detail = f"No more than {self.most:,} {self.what} in {_time(self.seconds)}; try again in {_time(seconds)}."
+        detail = f"No more than {self.most:,} {self.what} in {_window(self.seconds)}; try again in {_time(seconds)}."
         told = headers or (
             (b"ratelimit-policy", self.policy),
             (b"ratelimit", b'"%s";r=0;t=%d' % (self.name, seconds)),
         )
         return TooManyRequests(detail, headers=[*told, (b"retry-after", str(seconds).encode("ascii"))])
+
+
+def _window(seconds: int) -> str:
+    return {60: "a minute", 3600: "an hour", 86400: "a day"}.get(seconds) or _time(seconds)
 
 
 def _time(seconds: int) -> str:
