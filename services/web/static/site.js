@@ -182,7 +182,8 @@
       throw error instanceof TypeError ? new Error("No connection, so nothing was counted. Try again.") : error;
     }
     if (answer.ok) return answer.json();
-    throw new Error((await answer.json().catch(() => ({}))).detail || "That didn't work. Try again.");
+    const untold = answer.status === 429 ? "That was a lot at once. Wait a little and try again." : "That didn't work. Try again."; // by a proxy
+    throw new Error((await answer.json().catch(() => ({}))).detail || untold);
   }
   const press = (form, choice) => {
     form.dataset.choice = choice || "";

@@ -1,4 +1,4 @@
-"""Counters when things aren't as they should be: no stream, a hidden tab; and how they print."""
+"""Counters and votes when things aren't as they should be: no stream, a hidden tab, a refusing proxy; and how they print."""
 
 from collections.abc import Callable
 
@@ -45,6 +45,15 @@ def test_a_hidden_tab_does_not_count_and_catches_up_when_it_is_seen(window: Wind
     assert _count(page, "llama-cpp").inner_text() == before
     _hide(page, False)
     expect(_count(page, "llama-cpp")).not_to_have_text(before)
+
+
+def test_what_a_proxy_refuses_as_too_much_is_said_so(window: Windows, base: str, own_tool: str) -> None:
+    """A proxy's own page of a 429 holds no sentence of ours: who votes is told to wait, not to try at once."""
+    page = window()
+    page.route("**/v1/visitors", lambda route: route.fulfill(status=429, content_type="text/html", body="<h1>429</h1>"))
+    page.goto(f"{base}/tools/{own_tool}")
+    page.locator('button[value="ship"]').click()
+    expect(page.locator(f'[data-said="{own_tool}"]')).to_have_text("That was a lot at once. Wait a little and try again.")
 
 
 def test_a_page_prints_without_its_controls(window: Windows, base: str) -> None:
