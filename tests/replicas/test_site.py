@@ -185,9 +185,8 @@ def test_an_operator_is_told_of_each_replica(site: Site, cluster: Cluster, shell
     replica = wait_for(lambda: used(site, cluster))
     assert replica is not None
     name = f"{replica.folder}:5432"
-    said = wait_for(lambda: shell("status").out if "read by 1 process" in shell("status").out else "")
-    assert f"replica {name}, 0 events (0.0 s) behind; read by 1 process" in said
-    assert f'ballotpress_replica_used{{replica="{name}"}} 1.0' in site.anyone.get("/metrics").text
+    assert wait_for(lambda: f"replica {name}, 0 events (0.0 s) behind; read by 1 process" in shell("status").out)
+    assert wait_for(lambda: f'ballotpress_replica_used{{replica="{name}"}} 1.0' in site.anyone.get("/metrics").text)
     replica.kill()
     assert wait_for(lambda: f"{name} isn't read from: it can't be reached" in site.anyone.get("/health/ready").text)
     assert f"The replica {name} isn't read from: it can't be reached" in shell("status", status=1).out
