@@ -118,7 +118,7 @@ async def test_a_page_has_one_address(browser: httpx.AsyncClient, path: str) -> 
 
 
 def test_no_pattern_repeats_a_group_possessively() -> None:
-    """Python before 3.11.5, which is Debian 12's, lets such a group match what it tried in vain: `/tools/` would be a path."""
+    """Python before 3.11.5, as Debian 12 has it, lets such a group match what it tried in vain: more than it should."""
     found = []
     for file in (file for package in OURS for file in (ROOT / package).rglob("*.py")):
         texts = [node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)]
