@@ -89,14 +89,18 @@ _SETTINGS: Final = {
 # Commits that don't wait for the disk, unless we asked for them; stronger settings than `on` are kept. The other is unknown to
 # servers before 17, so it can't be asked for at once. Who asked is looked up only where it isn't known and matters: the server
 # makes its whole list of settings for that.
+# What stands is said once more, for a value that nobody asked for changes when the server reads its configuration anew.
 # A pooler refuses settings that it doesn't know, or is told to drop them: then ours isn't there, and naming it fails.
 _MAKE_SURE: Final = """
 select current_setting('ballotpress.session'),
-       case when current_setting('synchronous_commit') = 'off' and current_setting('ballotpress.session') <> 'asynchronous'
-             and (select s.source from pg_settings s where s.name = 'synchronous_commit') <> 'client'
-            then set_config('synchronous_commit', 'on', false) end,
-       case when current_setting('transaction_timeout', true) <> '0'
-             and (select s.source from pg_settings s where s.name = 'transaction_timeout') <> 'client'
+       set_config('synchronous_commit',
+                  case when current_setting('synchronous_commit') <> 'off' then current_setting('synchronous_commit')
+                       when current_setting('ballotpress.session') = 'asynchronous'
+                         or (select s.source from pg_settings s where s.name = 'synchronous_commit') = 'client' then 'off'
+                       else 'on' end, false),
+       case when current_setting('transaction_timeout', true) is null then null
+            when current_setting('transaction_timeout', true) = '0'
+             or (select s.source from pg_settings s where s.name = 'transaction_timeout') <> 'client'
             then set_config('transaction_timeout', '0', false) end
 """
 _KEPT: Final = "ballotpress.session"

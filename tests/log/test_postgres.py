@@ -1,5 +1,6 @@
 """What every connection asks of the server, whatever the server's own settings are."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -87,6 +88,22 @@ async def test_what_waits_for_more_than_the_disk_is_kept(
     plain = await postgres.connect(role, "test")
     assert await plain.fetchval("show synchronous_commit") == stronger
     await plain.close()
+
+
+async def test_no_promise_rests_on_what_the_server_reads_later(connection: "asyncpg.Connection[Any]", dsn: str) -> None:
+    """A configuration that is read anew, while sessions are open, takes nothing from them."""
+    ours = await postgres.connect(dsn, "test")
+    try:
+        await connection.execute("alter system set synchronous_commit = off")
+        await connection.execute("select pg_reload_conf()")
+        while await connection.fetchval("show synchronous_commit") == "on":
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert await ours.fetchval("show synchronous_commit") == "on"
+    finally:
+        await connection.execute("alter system reset synchronous_commit")
+        await connection.execute("select pg_reload_conf()")
+    await ours.close()
 
 
 async def test_views_may_commit_asynchronously(dsn: str) -> None:
