@@ -72,10 +72,11 @@ class Poster:
         """Send a body, and return what came of it: whatever goes wrong is a reply too."""
         import httpcore2 as httpcore
 
+        context, network = self._context, self._network  # what the first one has to load takes nothing from its time
         try:
             target = read_target(url, allow_loopback=self._allow_loopback)
             async with asyncio.timeout(DEADLINE):
-                return await self._send(target, headers, body)
+                return await _send(target, headers, body, context, network)
         except TargetRefused as refusal:
             return Reply(f"its address {refusal}")
         except TimeoutError:
@@ -87,28 +88,31 @@ class Poster:
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
             return Reply(f"it broke off: {_said(error)}")
 
-    async def _send(self, target: Target, headers: Mapping[str, str], body: bytes) -> Reply:
-        import httpcore2 as httpcore
 
-        url = httpcore.URL(
-            scheme=b"https" if target.is_https else b"http",
-            host=target.host.encode("ascii"),
-            port=target.port,
-            target=target.path.encode("ascii"),
-        )
-        sent = {"content-type": "application/json", "user-agent": _AGENT, **headers}
-        async with (
-            httpcore.AsyncConnectionPool(
-                ssl_context=self._context, max_connections=1, max_keepalive_connections=0, network_backend=self._network
-            ) as pool,
-            pool.stream("POST", url, headers=list(sent.items()), content=body) as answer,
-        ):
-            size = 0
-            async for piece in answer.aiter_stream():
-                size += len(piece)
-                if size >= MOST_READ:
-                    break
-            return _judged(answer.status, dict(answer.headers))
+async def _send(
+    target: Target, headers: Mapping[str, str], body: bytes, context: ssl.SSLContext, network: "CheckedNetwork"
+) -> Reply:
+    import httpcore2 as httpcore
+
+    url = httpcore.URL(
+        scheme=b"https" if target.is_https else b"http",
+        host=target.host.encode("ascii"),
+        port=target.port,
+        target=target.path.encode("ascii"),
+    )
+    sent = {"content-type": "application/json", "user-agent": _AGENT, **headers}
+    async with (
+        httpcore.AsyncConnectionPool(
+            ssl_context=context, max_connections=1, max_keepalive_connections=0, network_backend=network
+        ) as pool,
+        pool.stream("POST", url, headers=list(sent.items()), content=body) as answer,
+    ):
+        size = 0
+        async for piece in answer.aiter_stream():
+            size += len(piece)
+            if size >= MOST_READ:
+                break
+        return _judged(answer.status, dict(answer.headers))
 
 
 def _said(error: BaseException) -> str:

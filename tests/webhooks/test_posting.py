@@ -31,6 +31,12 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give an honest server all the time that a busy machine needs."""
+    monkeypatch.setattr(posting, "DEADLINE", PATIENCE)
+
+
+@pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a second stand for ten."""
     monkeypatch.setattr(posting, "DEADLINE", 1.0)
@@ -46,11 +52,19 @@ async def test_a_message_arrives_as_it_was_made(receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "why"), [("silent", "longer than"), ("drips", "longer than"), ("informs", "longer than|broke off")]
+)
+@pytest.mark.usefixtures("soon")
+async def test_a_server_that_takes_its_time_is_a_failure_within_the_deadline(receiver: Receiver, kind: str, why: str) -> None:
+    """Silence, a drop at a time, one notice after another: each is a failure with its reason, in time."""
+    began = time.monotonic()
+    await must_fail(receiver, kind, why)
+    assert time.monotonic() - began < PATIENCE  # the deadline is a second; without one it would take for ever
+
+
+@pytest.mark.parametrize(
     ("kind", "why"),
     [
-        ("silent", "longer than"),
-        ("drips", "longer than"),
-        ("informs", "longer than|broke off"),
         ("heads", "broke off"),
         ("babbles", "broke off"),
         ("empty", "broke off"),
@@ -59,12 +73,15 @@ async def test_a_message_arrives_as_it_was_made(receiver: Receiver) -> None:
         ("gone", "410"),
     ],
 )
-async def test_a_bad_server_is_a_failure_within_the_deadline(receiver: Receiver, kind: str, why: str) -> None:
-    """Silence, a drop at a time, a head without end, nonsense, a redirect: each is a failure with its reason, in time."""
-    began = time.monotonic()
+async def test_a_bad_answer_is_a_failure_with_its_reason(receiver: Receiver, kind: str, why: str) -> None:
+    """A head without end, nonsense, nothing at all, a redirect, a refusal."""
+    await must_fail(receiver, kind, why)
+
+
+async def must_fail(receiver: Receiver, kind: str, why: str) -> None:
+    """Post to a bad server, which must be tried once and fail for one of these reasons."""
     reply = await Poster(allow_loopback=True).post(receiver.url(kind), {}, b"{}")
     assert reply.failed is not None and any(part in reply.failed for part in why.split("|")), reply
-    assert time.monotonic() - began < PATIENCE  # the deadline is a second; without one it would take for ever
     assert receiver.connections == 1
 
 
@@ -134,7 +151,8 @@ async def test_proxies_of_the_environment_are_not_used(receiver: Receiver, monke
     assert (await Poster(allow_loopback=True).post(receiver.url(), {}, b"{}")).failed is None
 
 
-async def test_a_slow_name_server_holds_up_its_own_webhook_alone(receiver: Receiver) -> None:
+@pytest.mark.usefixtures("soon")
+async def test_a_slow_name_server_holds_up_its_own_webhook_alone(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """While forty names are looked up in vain, another is answered; who asks for one of them again begins no second look-up."""
     asked: list[str] = []
 
@@ -148,9 +166,11 @@ async def test_a_slow_name_server_holds_up_its_own_webhook_alone(receiver: Recei
 
     poster = Poster(allow_loopback=True, resolve=slow)
     stuck = [asyncio.create_task(poster.post(f"https://slow{n % 40}.example/", {}, b"{}")) for n in range(80)]
+    await asyncio.sleep(0)  # they have begun
+    monkeypatch.setattr(posting, "DEADLINE", PATIENCE)
     try:
         assert (await poster.post(f"http://localhost:{receiver.port}/ok", {}, b"{}")).failed is None
-        assert {(await one).failed for one in stuck} == {"it took longer than 1 seconds"}
+        assert all("it took longer than" in str(reply.failed) for reply in await asyncio.gather(*stuck))
         assert len(asked) == 41
     finally:
         over.set()
