@@ -6,6 +6,7 @@ Redis and pgbouncer are Debian's: elsewhere than on CI these tests are skipped w
 import datetime
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -184,4 +185,11 @@ def pgbouncer(folder: Path, dsn: str, log: Path, *, drops_settings: bool) -> Ite
     owner = folder.stat()
     as_user = ("setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups") if os.geteuid() == 0 else ()
     with started((*as_user, binary, folder / "pgbouncer.ini"), {}, log):
+        assert wait_for(lambda: takes_connections(port)), log.read_text()  # a process that finds nobody waits for PostgreSQL
         yield f"postgresql://postgres@127.0.0.1:{port}/{name}"
+
+
+def takes_connections(port: int) -> bool:
+    """Tell whether something on this machine listens on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -182,7 +182,7 @@ async def test_of_a_small_limit_or_a_callers_own_nothing_is_lent(processes: list
     assert 60 <= await calls(valkey) <= 66  # and the first of each process, which taught Valkey the script
 
 
-async def test_what_is_counted_afterwards_is_refused_in_time(processes: list[Limits]) -> None:
+async def test_what_is_counted_afterwards_is_refused_in_time(processes: list[Limits], valkey: Redis) -> None:
     """What happened is counted by leases too, and refused as soon as the limit is used up, in this process and in another."""
     limit = Limit("happened", 300, 60, "writes")
     here, there = Spent(processes[0]), Spent(processes[1])
@@ -202,8 +202,9 @@ async def test_what_is_counted_afterwards_is_refused_in_time(processes: list[Lim
 
     async with asyncio.timeout(60):
         while not await refused():
+            await valkey.ping()  # so long it takes at least to count one
             await asyncio.sleep(0.002)
-    assert limit.most <= happened <= limit.most + 4
+    assert limit.most <= happened <= limit.most + 8
 
 
 async def test_a_valkey_that_forgets_gets_nothing_back(processes: list[Limits], valkey: Redis) -> None:
