@@ -20,6 +20,7 @@ GROUPS = (
     "append", "http", "lag", "pages", "caching", "crawl", "finding", "replay", "emails", "newsletter", "integrity", "proof",
     "tree", "replicas", "umadb", "growth", "archive", "processes",
 )  # fmt: skip
+AGAIN_SECONDS = 3.0
 
 
 def main(names: list[str]) -> int:
@@ -49,14 +50,20 @@ def own_folder() -> Iterator[None]:
             signal.signal(name, end)
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         kill_all(folder)
         wait_for(lambda: shutil.rmtree(folder, ignore_errors=True) or not folder.exists())
 
 
 def end(number: int, _: FrameType | None) -> None:
-    """Raise SystemExit, so that every server's context ends it; another signal does not cut that short."""
+    """Raise SystemExit, so that every server's context ends it; another signal does not cut that short.
+
+    It is raised again after a while: in a destructor, or in a callback of C code, Python drops it.
+    """
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, lambda *_: sys.exit(128 + number))
+    signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS, AGAIN_SECONDS)
     sys.exit(128 + number)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import kill_all, processes_naming, start, wait_for
+from tests.support.processes import PATIENCE, kill_all, processes_naming, start, wait_for
 from tests.support.settings import clean_environ
 
 pytestmark = pytest.mark.server
@@ -30,3 +30,34 @@ def test_a_measurement_that_is_ended_leaves_nothing(name: signal.Signals) -> Non
             assert list(Path(folder).iterdir()) == []
         finally:
             kill_all(Path(folder))
+
+
+DROPS = """
+import time
+from tests.benchmarks.__main__ import own_folder
+
+class Slow:
+    def __del__(self):
+        open("here", "w").close()
+        time.sleep(600)
+
+with own_folder():
+    Slow()
+    time.sleep(600)
+"""
+
+
+def test_an_end_that_python_drops_comes_again(tmp_path: Path) -> None:
+    """A signal that arrives in a destructor, where nothing can be raised, ends the measurement all the same."""
+    root = str(Path(__file__).parents[2])
+    output = tmp_path / "output"
+    bench = start(
+        (sys.executable, "-c", f"import os; os.chdir({str(tmp_path)!r}){DROPS}"), clean_environ(PYTHONPATH=root), output
+    )
+    try:
+        assert wait_for((tmp_path / "here").exists), output.read_text()
+        bench.send_signal(signal.SIGTERM)
+        assert bench.wait(PATIENCE) == 128 + signal.SIGTERM
+    finally:
+        bench.kill()
+        bench.wait()
