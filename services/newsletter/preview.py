@@ -8,7 +8,7 @@ import msgspec
 from asyncpg import Connection
 
 from emails.message import Reader
-from emails.rendering import OwnPart, render_own
+from emails.rendering import NOTHING_OWN, OwnPart, render_own
 from events.log.vault import Vault
 from services.clock import now
 from services.newsletter import issues, pace
@@ -68,7 +68,7 @@ async def _write(
     vault = Vault(settings.vault_keys)
     digests = Digests(connection, settings, vault)
     categories: tuple[str, ...] = ()
-    own, address = render_own((), "", digests.look), NOBODY
+    own, address = NOTHING_OWN, NOBODY
     if reader is not None:
         state, known = await opened(connection, vault, reader)
         categories, address = state.categories if state else (), known or NOBODY
@@ -98,7 +98,7 @@ async def specimen(settings: Settings) -> bytes:
         issue = await read_issue(connection, number)
         digests = Digests(connection, settings, Vault(settings.vault_keys))
         digest = await digests.prepare(issue, ())
-        return digest.fill(_reader(settings, issue, NOBODY, render_own((), "", digests.look)))
+        return digest.fill(_reader(settings, issue, NOBODY, NOTHING_OWN))
 
 
 def _reader(settings: Settings, issue: StoredIssue, address: str, own: OwnPart) -> Reader:
